@@ -10,27 +10,44 @@ Importing this room loads no model library and no HTTP client; opening a backend
 """
 
 from toolkit.generation._backend import BACKENDS, Backend, build_request, open_backend
-from toolkit.generation._config import BackendConfig, OpenAIConfig, Sampling, TemplateConfig, TransformersConfig, VllmConfig
+from toolkit.generation._budget import Meter
+from toolkit.generation._config import (
+    BackendConfig,
+    OpenAIBatchConfig,
+    OpenAIConfig,
+    Price,
+    Sampling,
+    TemplateConfig,
+    TransformersConfig,
+    VllmConfig,
+    VllmServerConfig,
+)
 from toolkit.generation._engine import Completions, Stats, complete
 from toolkit.generation._journal import Journal
-from toolkit.generation._request import EXCLUDED, FAILURES, Completion, Request, as_messages
+from toolkit.generation._request import ADDED, EXCLUDED, FAILURES, FINAL, Completion, Request, as_messages
 
 __all__ = [
+    "ADDED",
     "BACKENDS",
     "EXCLUDED",
     "FAILURES",
+    "FINAL",
     "Backend",
     "BackendConfig",
     "Completion",
     "Completions",
     "Journal",
+    "Meter",
+    "OpenAIBatchConfig",
     "OpenAIConfig",
+    "Price",
     "Request",
     "Sampling",
     "Stats",
     "TemplateConfig",
     "TransformersConfig",
     "VllmConfig",
+    "VllmServerConfig",
     "as_messages",
     "build_request",
     "complete",

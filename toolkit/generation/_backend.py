@@ -20,23 +20,26 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from toolkit.generation._request import Completion, Request, as_messages
 
 if TYPE_CHECKING:
-    from toolkit.generation._config import OpenAIConfig, TemplateConfig, TransformersConfig, VllmConfig
+    from toolkit.generation._budget import Meter
+    from toolkit.generation._config import OpenAIBatchConfig, OpenAIConfig, TemplateConfig, TransformersConfig, VllmConfig, VllmServerConfig
     from toolkit.guards import Guard
     from toolkit.taxonomy import Taxonomy
 
-    AnyConfig = TemplateConfig | TransformersConfig | OpenAIConfig | VllmConfig
+    AnyConfig = TemplateConfig | TransformersConfig | OpenAIConfig | OpenAIBatchConfig | VllmConfig | VllmServerConfig
 
 BACKENDS: dict[str, str] = {
     "template": "toolkit.generation.backends._template:TemplateBackend",
     "transformers": "toolkit.generation.backends._transformers:TransformersBackend",
     "openai": "toolkit.generation.backends._openai:OpenAIBackend",
+    "openai-batch": "toolkit.generation.backends._batch:OpenAIBatchBackend",
     "vllm": "toolkit.generation.backends._vllm:VllmBackend",
+    "vllm-server": "toolkit.generation.backends._vllm_server:VllmServerBackend",
 }
 """Where each backend's class is; imported only when it is opened."""
 
 
 class Backend(Protocol):
-    """Something that answers requests."""
+    """Something that answers requests. `open_backend` leaves its config in the attribute ``config``."""
 
     @property
     def model_id(self) -> str:
@@ -72,7 +75,21 @@ class Salvages(Protocol):
         """After a `generate` that was cut short: drop what is in flight, return what had been answered and was not yielded."""
 
 
-def open_backend(config: AnyConfig, *, guard: Guard | None = None, taxonomy: Taxonomy | None = None, beside: Path | None = None) -> Backend:
+@runtime_checkable
+class Metered(Protocol):
+    """A backend that may send a request more than once; it asks the meter before it repeats one whose cost is not known."""
+
+    meter: Meter | None
+
+
+def open_backend(
+    config: AnyConfig,
+    *,
+    guard: Guard | None = None,
+    taxonomy: Taxonomy | None = None,
+    beside: Path | None = None,
+    work: Path | None = None,
+) -> Backend:
     """The backend that a config declares.
 
     Args:
@@ -80,6 +97,7 @@ def open_backend(config: AnyConfig, *, guard: Guard | None = None, taxonomy: Tax
         guard: needed by ``template``.
         taxonomy: used by ``template``.
         beside: folder that a relative model path is also looked up from (that of the recipe).
+        work: folder of the journal; ``openai-batch`` keeps there what it has sent.
 
     Raises:
         Missing: an extra is not installed, or a key is not set.
@@ -87,16 +105,26 @@ def open_backend(config: AnyConfig, *, guard: Guard | None = None, taxonomy: Tax
     """
     module, name = BACKENDS[config.backend].split(":")
     cls: Any = getattr(import_module(module), name)
-    backend: Backend = cls(config, guard, taxonomy) if config.backend == "template" else cls(config, beside=beside)
+    if config.backend == "template":
+        backend: Backend = cls(config, guard, taxonomy)
+    elif config.backend == "openai-batch":
+        backend = cls(config, work=work)
+    else:
+        backend = cls(config, beside=beside)
+    backend.config = config  # type: ignore[attr-defined]
     return backend
 
 
-def build_request(backend: Backend, config: AnyConfig, messages: Iterable[Mapping[str, str]], *, draw: int = 0, row: str = "") -> Request:
+def build_request(
+    backend: Backend, config: AnyConfig, messages: Iterable[Mapping[str, str]], *, draw: int = 0, attempt: int = 0, schema: str = "", row: str = ""
+) -> Request:
     """The request that asks `backend` for one draw, with the sampling parameters of its `config` resolved.
 
     Args:
         messages: ``{"role", "content"}`` each.
         draw: number of the draw, from 0.
+        attempt: number of the attempt, from 0.
+        schema: canonical JSON of the ``response_format``, or empty.
         row: id of the row that asks.
     """
     return Request(
@@ -104,6 +132,8 @@ def build_request(backend: Backend, config: AnyConfig, messages: Iterable[Mappin
         endpoint=backend.endpoint,
         messages=as_messages(messages),
         draw=draw,
+        attempt=attempt,
+        schema=schema,
         row=row,
         **config.shaping(),
     )

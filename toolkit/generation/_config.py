@@ -24,6 +24,16 @@ NOT_IN_KEY: dict[str, str] = {
     "batch": "a local draw is seeded by its own key, not by its batch",
     "device": "where the arithmetic runs; what is computed is the same",
     "engine": "capacity of the engine: memory, parallelism",
+    "slow_start": "how fast requests begin does not change one of them",
+    "requests_per_minute": "likewise",
+    "tokens_per_minute": "likewise",
+    "price": "what an answer costs does not change it",
+    "poll": "how often we look does not change what is there",
+    "batch_requests": "a request is answered alone, whatever it is sent with",
+    "batch_megabytes": "likewise",
+    "start_timeout": "how long we wait does not change the answer",
+    "structured": "part of the key as the request's schema, which the operator renders from it",
+    "adapter": "part of the key as model_id, which is the content hash of model and adapter together",
     "model": "part of the key as model_id: the name at an endpoint, the content hash of a local model",
     "base_url": "part of the key as endpoint, unless a name is declared there",
 }
@@ -91,6 +101,8 @@ class VllmConfig(_Local):
     backend: Literal["vllm"]
     concurrency: int = Field(default=256, ge=1)
     """Requests that the engine holds at once; it batches them itself."""
+    adapter: str | None = None
+    """Folder of a LoRA adapter on top of `model`."""
     max_model_len: int | None = Field(default=None, ge=1)
     """Tokens of prompt and output together at most; None takes the model's own limit."""
     engine: dict[str, Any] = {}
@@ -127,30 +139,40 @@ VLLM_CAPACITY = frozenset(
 """Arguments of vLLM 0.32's ``EngineArgs`` that `VllmConfig.engine` may hold."""
 
 
-class OpenAIConfig(Sampling):
-    """Any endpoint that speaks OpenAI's chat completions: OpenAI, vllm serve, llama.cpp, Ollama, …"""
+class Price(_Model):
+    """What tokens cost."""
 
-    backend: Literal["openai"]
+    input: float = Field(ge=0)
+    """Dollars for a million tokens read."""
+    output: float = Field(ge=0)
+    """Dollars for a million tokens written, those of hidden reasoning included."""
+
+
+class _Endpoint(Sampling):
     model: str
     """The model's name at the endpoint."""
     base_url: str = "https://api.openai.com/v1"
     """Where the endpoint is."""
     endpoint: str | None = None
     """A name for the endpoint in journal keys, so that it may move to another address; default: its base URL."""
+    revision: str = ""
+    """Version of the model, where its name at the endpoint does not say: part of the key, not sent."""
     api_key_env: str = "OPENAI_API_KEY"
     """Environment variable that holds the key. A local address needs none."""
-    concurrency: int = Field(default=32, ge=1, le=16384)
-    """Requests in flight at once."""
     timeout: float = Field(default=180.0, gt=0)
     """Seconds for one attempt, from sending to the last byte."""
     retries: int = Field(default=5, ge=0)
     """Further attempts after a timeout, a broken connection, a server's error or a malformed answer. A 429 spends none."""
     patience: float = Field(default=900.0, ge=0)
-    """Seconds that one request may wait for the rate limit in all."""
+    """Seconds that one request may wait for the rate limit in all, and that an outage of the endpoint may last before the run stops."""
     max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """What the endpoint calls ``max_tokens``."""
+    structured: Literal["off", "try", "require"] = "off"
+    """Ask for JSON by the guard's schema (``response_format``), rendered to the guard's text: try falls back to text where the endpoint has no such thing."""
     extra: dict[str, Any] = {}
     """Further keys of the request's body, sent as they are (``reasoning_effort``, …)."""
+    price: Price | None = None
+    """What the endpoint charges; default: the price table (``schemas/prices``)."""
 
     @field_validator("base_url")
     @classmethod
@@ -165,7 +187,7 @@ class OpenAIConfig(Sampling):
     @field_validator("extra")
     @classmethod
     def _extra_is_other(cls, value: dict[str, Any]) -> dict[str, Any]:
-        taken = {"model", "messages", "stream", "n", "max_tokens", "max_completion_tokens", *Sampling.model_fields}
+        taken = {"model", "messages", "stream", "n", "max_tokens", "max_completion_tokens", "response_format", *Sampling.model_fields}
         if bad := sorted(taken & set(value)):
             raise ValueError(f"extra may not hold {bad}: they have keys of their own, or guardkit sets them")
         try:
@@ -180,7 +202,46 @@ class OpenAIConfig(Sampling):
         return self.endpoint or self.base_url
 
     def shaping(self) -> dict[str, Any]:
-        return self.sampling() | {"extra": canonical_json(self.extra), "max_tokens_name": self.max_tokens_name}
+        named = {"max_tokens_name": self.max_tokens_name, "revision": self.revision}
+        return self.sampling() | {"extra": canonical_json(self.extra), **named}
+
+
+class OpenAIConfig(_Endpoint):
+    """Any endpoint that speaks OpenAI's chat completions: OpenAI, vllm serve, llama.cpp, Ollama, …"""
+
+    backend: Literal["openai"]
+    concurrency: int = Field(default=32, ge=1, le=16384)
+    """Requests in flight at once, at most."""
+    slow_start: bool = True
+    """Begin with few requests in flight and double them each round trip; false begins with all of `concurrency`."""
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    """Ceiling on requests sent in a minute; None for none."""
+    tokens_per_minute: int | None = Field(default=None, ge=1)
+    """Ceiling on tokens, read and written, in a minute; None for none."""
+
+
+class OpenAIBatchConfig(_Endpoint):
+    """OpenAI's Batch API: half the price, answers within a day."""
+
+    backend: Literal["openai-batch"]
+    poll: float = Field(default=60.0, gt=0)
+    """Seconds between two looks at a batch."""
+    batch_requests: int = Field(default=50_000, ge=1, le=50_000)
+    """Requests in one batch, at most (OpenAI's limit: 50,000)."""
+    batch_megabytes: float = Field(default=200.0, gt=0, le=200.0)
+    """Size of one batch's file, at most (OpenAI's limit: 200 MB)."""
+
+
+class VllmServerConfig(VllmConfig):
+    """A local model behind ``vllm serve``, which guardkit starts and stops."""
+
+    backend: Literal["vllm-server"]  # type: ignore[assignment]
+    timeout: float = Field(default=600.0, gt=0)
+    """Seconds for one attempt, from sending to the last byte."""
+    retries: int = Field(default=5, ge=0)
+    """Further attempts after a timeout, a broken connection or a server's error."""
+    start_timeout: float = Field(default=900.0, gt=0)
+    """Seconds that the server may take to load the model."""
 
 
 class TemplateConfig(_Model):
@@ -210,5 +271,7 @@ class TemplateConfig(_Model):
         }
 
 
-BackendConfig = Annotated[TemplateConfig | TransformersConfig | OpenAIConfig | VllmConfig, Field(discriminator="backend")]
+BackendConfig = Annotated[
+    TemplateConfig | TransformersConfig | OpenAIConfig | OpenAIBatchConfig | VllmConfig | VllmServerConfig, Field(discriminator="backend")
+]
 """A backend as a recipe declares it; use it as the type of a field, or with ``pydantic.TypeAdapter``."""

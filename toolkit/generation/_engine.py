@@ -1,38 +1,50 @@
-"""The engine: requests in, completions out in the same order, through the journal.
+"""From requests to completions: journal first, then the backends, in the order of the requests.
 
 Contract of `complete`:
-- One completion for each request, in the order of the requests. A failed request gives a completion with an error; it takes no
-  other along.
-- The journal is looked up first, in blocks; what is there is not asked. What was asked is handed out only once it is durable.
-  Equal keys in flight are asked once.
+- A request whose answer is in the journal is not asked; every other one goes to the backend of its endpoint and model. Before a
+  completion is handed out it is in the journal. Equal keys in flight are asked once.
+- `follow` may ask again in a row's place (another attempt, another backend), as soon as an answer has arrived; the completion handed
+  out is the last one, with the earlier ones in its `trail`. Requests for another backend than the first are asked whenever the first
+  has nothing to do: at the end of the rows, or when the window is full.
 - The window is bounded: requests are pulled as the backend takes them and as the consumer takes completions, so memory does not
-  depend on the number of rows. There is no batch barrier: one slow row holds back its successors' delivery, and their asking only
-  once `window` of them are waiting behind it.
-- With everything in the journal, or no request at all, the backend is not touched.
+  depend on the number of rows. There is no batch barrier: a slow row holds back its successors' delivery, and their asking only
+  once `window` of them are waiting behind it; beyond `HELD` of these wait in a temporary file beside the journal, not in memory.
+- With everything in the journal, or no request at all, no backend is touched.
+- With a meter no request is sent that could break its cap: first what is in flight may come in cheaper, then the run stops.
 
-Failure semantics: an exception from the backend, the journal, the consumer (close) or an interrupt ends the run; before it leaves,
-everything that has been answered is written to the journal. A failed request is asked again by the next run.
+Failure semantics: an exception from a backend, the journal, the consumer (close) or an interrupt ends the run; before it leaves,
+everything that has been answered is written to the journal. A failed request is asked again by the next run, unless the failure is the
+model's own answer (`FINAL`).
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 
-from toolkit.generation._backend import Backend, Salvages
+from toolkit.common.errors import Stopped
+from toolkit.generation._backend import Backend, Metered, Salvages
+from toolkit.generation._budget import Meter
 from toolkit.generation._commit import Committer
 from toolkit.generation._journal import Journal
 from toolkit.generation._request import Completion, Request, failed
+from toolkit.generation._spill import Spill
+
+Follow = Callable[[int, Request, Completion, tuple[Completion, ...]], Request | None]
+"""(number of the row's first request from 0, request, what came of it, what came before) to the request that is asked in its place."""
 
 BLOCK = 256
 """Requests that are looked up in the journal together."""
 
-_SPARE = 4096
-"""Answers from the journal that may wait behind a slow request, beyond the window (about 12 MB at 3 kB each)."""
+HELD = 4096
+"""Completions that wait in memory behind a slow row (about 12 MB at 3 kB each); further ones wait in a file."""
+
+WINDOW = 65536
+"""Requests that may be ahead of the slowest one."""
 
 
 @dataclass
@@ -41,13 +53,16 @@ class Stats:
 
     Args:
         completions: handed out.
-        asked: distinct requests given to the backend.
+        asked: distinct requests given to a backend.
         from_journal: answers found in the journal.
         shared: requests answered by an equal one of this run.
+        followed: requests asked in place of an earlier one.
         failed: completions handed out that are failures.
-        errors: the same by class of failure.
+        retry: those of them that the next run asks again.
+        errors: failures handed out by class.
         prompt_tokens: tokens read for answers asked in this run, where known.
         completion_tokens: tokens written, likewise.
+        cost: dollars of the answers asked in this run, where prices are known.
         seconds: wall time since the first request was pulled.
     """
 
@@ -55,48 +70,71 @@ class Stats:
     asked: int = 0
     from_journal: int = 0
     shared: int = 0
+    followed: int = 0
     failed: int = 0
+    retry: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cost: float = 0.0
     seconds: float = 0.0
 
 
 @dataclass(slots=True)
 class _Slot:
-    """One request's place in the order."""
+    """One row's place in the order."""
 
-    completion: Completion | None
-    asked: bool
+    index: int
+    request: Request
+    trail: tuple[Completion, ...] = ()
+    completion: Completion | None = None
+    spilled: int = -1
+    """Where it lies in the spill."""
+
+    @property
+    def ready(self) -> bool:
+        return self.completion is not None or self.spilled >= 0
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A key on its way: with a backend, or arrived and not yet in the journal."""
+
+    slots: list[_Slot]
+    """Who waits for it; once it has arrived, those whose last word it is."""
+    completion: Completion | None = None
 
 
 def complete(
     requests: Iterable[Request],
-    backend: Backend,
+    backend: Backend | Sequence[Backend],
     journal: Journal | None,
     on_done: Callable[[Completion], None] | None = None,
     *,
-    window: int | None = None,
+    window: int = WINDOW,
+    follow: Follow | None = None,
+    meter: Meter | None = None,
 ) -> Completions:
     """Answer requests through the journal; see the module's docstring.
 
     Args:
         requests: pulled lazily.
-        backend: who is asked.
-        journal: None, or a backend that is not `journalled`, asks every request.
-        on_done: called with each completion as it becomes known, in no order (for progress).
-        window: asked requests that may wait to be handed out; default 8 times the backend's `parallel`, at least 1,024.
+        backend: who is asked; with several, the first is who `requests` are for, the others those whom `follow` may address.
+        journal: None, or a first backend that is not `journalled`, asks every request.
+        on_done: called with each row's last completion as it becomes known, in no order (for progress).
+        window: requests that may be ahead of the slowest one.
+        follow: asks again in a row's place; called for answers from the journal as well, so it must always decide alike.
+        meter: counts what is spent, and holds the cap.
 
     Returns:
         An iterator of completions with the run's `Stats` in ``.stats``; a context manager.
 
     Raises:
-        Stopped: the journal could not be written (while iterating).
+        Stopped: the journal could not be written, or the budget is used up (while iterating).
         GuardkitError: no request can succeed (while iterating).
     """
-    if window is None:
-        window = max(8 * backend.parallel, 1024)
-    return Completions(requests, backend, journal if backend.journalled else None, on_done, max(window, backend.parallel))
+    backends = list(backend) if isinstance(backend, Sequence) else [backend]
+    return Completions(requests, backends, journal if backends[0].journalled else None, on_done, window, follow, meter)
 
 
 class Completions(Iterator[Completion]):
@@ -105,23 +143,32 @@ class Completions(Iterator[Completion]):
     def __init__(
         self,
         requests: Iterable[Request],
-        backend: Backend,
+        backends: list[Backend],
         journal: Journal | None,
         on_done: Callable[[Completion], None] | None,
         window: int,
+        follow: Follow | None,
+        meter: Meter | None,
     ) -> None:
         self.stats = Stats()
         self._source = iter(requests)
-        self._backend = backend
+        self._backends = backends
         self._journal = journal
         self._committer: Committer | None = None
         self._on_done = on_done
-        self._window = window
+        self._window = max(window, *(b.parallel for b in backends))
+        self._follow = follow
+        self._meter = meter
+        self._pulled = 0
         self._exhausted = False
+        self._broke = False
         self._slots: deque[_Slot] = deque()
-        self._asked_slots = 0
+        self._held = 0  # completions in memory
+        self._spill: Spill | None = None
+        self._asked: dict[str, _Asked] = {}
         self._flying: dict[str, Request] = {}  # with the backend
-        self._waiting: dict[str, list[_Slot]] = {}  # asked, not yet durable
+        self._queues: list[deque[Request]] = [deque() for _ in backends]  # to be asked, before further rows
+        self._lane = {(b.endpoint, b.model_id): i for i, b in reversed(list(enumerate(backends)))}
         self._block: deque[Request] = deque()  # looked up, not yet placed
         self._ahead: set[str] = set()  # keys of the block
         self._known: dict[str, Completion] = {}  # answers to keys of the block
@@ -148,24 +195,38 @@ class Completions(Iterator[Completion]):
         self._begun = time.monotonic()
         try:
             while True:
-                first = self._pull()
+                first, lane = self._first()
                 if first is not None:
-                    yield from self._asking(first)
+                    yield from self._asking(lane, first)
                     continue
                 self._settle(self._committer.flush() if self._committer else [])
                 yield from self._release()
-                if self._exhausted:
+                if self._broke:
+                    raise self._out_of_money()
+                if self._exhausted and not self._slots:
                     break
         finally:
             if self._committer is not None:
                 self._committer.close()
+            if self._spill is not None:
+                self._spill.close()
             self.stats.seconds = time.monotonic() - self._begun
 
-    def _asking(self, first: Request) -> Generator[Completion]:
-        """One session of the backend: from a first request to where it has nothing in flight and nothing to pull."""
+    def _first(self) -> tuple[Request | None, int]:
+        """The next request to be asked and whom; None where there is nothing to ask for now."""
+        for lane in range(len(self._backends)):
+            if (request := self._pull(lane)) is not None:
+                return request, lane
+        return None, 0
+
+    def _asking(self, lane: int, first: Request) -> Generator[Completion]:
+        """One session of a backend: from a first request to where it has nothing in flight and nothing to pull."""
+        backend = self._backends[lane]
         if self._journal is not None and self._committer is None:
             self._committer = Committer(self._journal)
-        session = self._backend.generate(self._feed(first))
+        if isinstance(backend, Metered):
+            backend.meter = self._meter
+        session = backend.generate(self._feed(lane, first))
         ended = False
         try:
             for completion in session:
@@ -175,48 +236,47 @@ class Completions(Iterator[Completion]):
         finally:
             if isinstance(session, Generator):
                 session.close()
-            if not ended and isinstance(self._backend, Salvages):
-                for completion in self._backend.salvage():
+            if not ended and isinstance(backend, Salvages):
+                for completion in backend.salvage():
                     self._arrived(completion)
         for request in list(self._flying.values()):
             self._arrived(failed(request, "unanswered", "the backend ended without an answer"))
 
-    def _feed(self, first: Request) -> Iterator[Request | None]:
+    def _feed(self, lane: int, first: Request) -> Iterator[Request | None]:
         yield first
         while True:
-            request = self._pull()
+            request = self._pull(lane)
             if request is not None:
                 yield request
-            elif self._exhausted or not self._flying:
-                return
+            elif not self._flying or (self._exhausted and self._follow is None and not self._queues[lane]):
+                return  # nothing more can come
             else:
                 yield None
 
-    def _pull(self) -> Request | None:
-        """The next request to be asked; None where the window is full or the source is exhausted."""
-        while self._asked_slots < self._window and len(self._slots) < self._window + _SPARE:
+    def _pull(self, lane: int) -> Request | None:
+        """The next request for a backend; None where there is none for now."""
+        if self._broke:
+            return None
+        queue = self._queues[lane]
+        while not queue:
+            if lane or self._exhausted or len(self._slots) >= self._window:
+                return None
             if not self._block and not self._look_up():
                 self._exhausted = True
                 return None
             request = self._block.popleft()
-            known = self._known.get(request.key)
-            slot = _Slot(known, asked=known is None)
+            slot = _Slot(self._pulled, request)
+            self._pulled += 1
             self._slots.append(slot)
-            if known is not None:
-                self.stats.from_journal += 1
-                if self._on_done:
-                    self._on_done(known)
-                continue
-            self._asked_slots += 1
-            if request.key in self._waiting:
-                self._waiting[request.key].append(slot)
-                self.stats.shared += 1
-                continue
-            self._waiting[request.key] = [slot]
-            self._flying[request.key] = request
-            self.stats.asked += 1
-            return request
-        return None
+            self._place(slot, self._known.get(request.key))
+        request = queue[0]
+        if self._meter is not None and not self._meter.reserve(request):
+            self._broke = not self._flying  # what is in flight may come in cheaper than was reserved for it
+            return None
+        queue.popleft()
+        self._flying[request.key] = request
+        self.stats.asked += 1
+        return request
 
     def _look_up(self) -> bool:
         """Read the next block of the source; False at its end."""
@@ -228,36 +288,96 @@ class Completions(Iterator[Completion]):
         self._known = self._journal.get(self._ahead) if self._journal is not None and self._block else {}
         return bool(self._block)
 
+    def _place(self, slot: _Slot, known: Completion | None) -> None:
+        """Answer a slot's request from the journal, join an equal one, or queue it for its backend."""
+        request = slot.request
+        if known is not None:
+            self.stats.from_journal += 1
+            self._decide(slot, known, None)
+        elif (asked := self._asked.get(request.key)) is not None:
+            self.stats.shared += 1
+            if asked.completion is None:
+                asked.slots.append(slot)
+            else:
+                self._decide(slot, asked.completion, asked)
+        else:
+            self._asked[request.key] = _Asked([slot])
+            self._queues[self._lane.get((request.endpoint, request.model_id), 0)].append(request)
+
+    def _decide(self, slot: _Slot, completion: Completion, asked: _Asked | None) -> None:
+        """Take what came for a slot, or ask again in its place; `asked` while it is not yet in the journal."""
+        following = self._follow(slot.index, slot.request, completion, slot.trail) if self._follow is not None else None
+        if following is not None and following.key not in (completion.key, *(c.key for c in slot.trail)):  # else it would go round for ever
+            self.stats.followed += 1
+            slot.trail = (*slot.trail, replace(completion, asked=slot.request, raw=None))
+            slot.request = following
+            self._place(slot, self._journal.get([following.key]).get(following.key) if self._journal is not None else None)
+        elif asked is not None:
+            asked.slots.append(slot)
+        else:
+            self._fill(slot, completion)
+
+    def _fill(self, slot: _Slot, completion: Completion) -> None:
+        """A slot's last completion, now that it counts."""
+        whole = replace(completion, asked=slot.request, trail=slot.trail, raw=None)
+        if self._held >= HELD:
+            if self._spill is None:
+                self._spill = Spill(self._journal.path.parent if self._journal is not None else None)
+            slot.spilled = self._spill.put(whole)
+        else:
+            slot.completion = whole
+            self._held += 1
+        if self._on_done:
+            self._on_done(whole)
+
     def _arrived(self, completion: Completion) -> None:
         request = self._flying.pop(completion.key, None)
         if request is None:
             raise RuntimeError(f"the backend answered a request that it was not asked: {completion.key}")
+        if self._meter is not None:
+            completion = replace(completion, cost=self._meter.settle(request, completion))
         if self._committer is not None:
             self._committer.add(request, completion)
-            self._settle(self._committer.durable())
-        else:
-            self._settle([(request, completion)])
+        asked = self._asked[request.key]
+        asked.completion = completion
+        slots, asked.slots = asked.slots, []
+        for slot in slots:
+            self._decide(slot, completion, asked)
+        self._settle(self._committer.durable() if self._committer is not None else [(request, completion)])
 
     def _settle(self, durable: list[tuple[Request, Completion]]) -> None:
         """Completions that count from now on."""
         for request, completion in durable:
-            for slot in self._waiting.pop(request.key):
-                slot.completion = completion
-            if completion.ok:
-                self.stats.prompt_tokens += completion.prompt_tokens or 0
-                self.stats.completion_tokens += completion.completion_tokens or 0
-                if request.key in self._ahead:  # its twin further on was looked up before this answer was there
-                    self._known[request.key] = completion
-            if self._on_done:
-                self._on_done(completion)
+            for slot in self._asked.pop(request.key).slots:
+                self._fill(slot, completion)
+            self.stats.prompt_tokens += completion.prompt_tokens or 0
+            self.stats.completion_tokens += completion.completion_tokens or 0
+            self.stats.cost += completion.cost or 0.0
+            if completion.final and request.key in self._ahead:  # its twin further on was looked up before this answer was there
+                self._known[request.key] = completion
         self.stats.seconds = time.monotonic() - self._begun
 
     def _release(self) -> Generator[Completion]:
         """What can be handed out in order."""
-        while self._slots and (completion := self._slots[0].completion) is not None:
-            self._asked_slots -= self._slots.popleft().asked
+        while self._slots and self._slots[0].ready:
+            slot = self._slots.popleft()
+            if slot.completion is not None:
+                completion = slot.completion
+                self._held -= 1
+            else:
+                assert self._spill is not None  # noqa: S101  a slot was spilled into it
+                completion = self._spill.get(slot.spilled)
             self.stats.completions += 1
             if completion.error is not None:
                 self.stats.failed += 1
+                self.stats.retry += not completion.final
                 self.stats.errors[completion.error] += 1
             yield completion
+
+    def _out_of_money(self) -> Stopped:
+        meter = self._meter
+        assert meter is not None  # noqa: S101  nothing else sets `_broke`
+        return Stopped(
+            f"the budget of ${meter.cap:,.2f} is used up: ${meter.spent:,.4f} spent, and the next request could cost more than what is left",
+            hint="run again with a higher --budget: every answer is kept, and nothing is paid for twice",
+        )

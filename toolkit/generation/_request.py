@@ -25,7 +25,13 @@ EXCLUDED: dict[str, str] = {
 }
 """Fields of `Request` that are not in its key, each with its reason."""
 
+ADDED: dict[str, Any] = {"revision": "", "schema": "", "attempt": 0}
+"""Fields that came after the first release, each with the value at which it leaves the key as it was: the answers of older journals stay found.
+At any other value the field is in the key."""
+
 FAILURES: dict[str, str] = {
+    "budget": "another attempt did not fit the budget",
+    "expired": "the batch ended before this request was served",
     "timeout": "no answer within the timeout",
     "rate_limit": "the endpoint kept refusing for its rate limit until the patience ran out",
     "server_error": "the endpoint answered 5xx (or 408, 409)",
@@ -39,6 +45,10 @@ FAILURES: dict[str, str] = {
     "unanswered": "the backend ended without an answer to this request",
 }
 """Classes of failure, in `Completion.error` and in the journal."""
+
+FINAL: frozenset[str] = frozenset({"refused", "content_filter", "empty"})
+"""Failures that are the model's answer, paid for like any other: kept in the journal and served from it, so that nobody pays for them
+twice. All others are asked again by the next run."""
 
 Messages = tuple[tuple[str, str], ...]
 
@@ -62,6 +72,9 @@ class Request:
         seed: None for no seed.
         stop: strings at which the output ends (not part of it).
         draw: number of the draw, from 0: the same question asked again on purpose.
+        attempt: number of the attempt, from 0: asked again because an earlier answer was not taken.
+        revision: version of the model at its endpoint, where its name does not say; not sent. Empty for none.
+        schema: canonical JSON of the ``response_format`` that the answer must have; empty for none.
         max_tokens_name: what the payload calls `max_tokens` (``max_completion_tokens`` for some models).
         extra: canonical JSON object of whatever else shapes the answer and, for an endpoint, is sent.
         row: id of the row that asks (not in the key).
@@ -79,6 +92,9 @@ class Request:
     max_tokens_name: str = "max_tokens"
     extra: str = "{}"
     row: str = ""
+    revision: str = ""
+    schema: str = ""
+    attempt: int = 0
 
     def __post_init__(self) -> None:
         for name in ("temperature", "top_p"):  # 0 and 0.0 are one value and must be one key
@@ -87,16 +103,21 @@ class Request:
 
     @cached_property
     def key(self) -> str:
-        """sha256 (hex) of the canonical JSON of every field that is not in `EXCLUDED`, and `KEY_VERSION`."""
-        shaping = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in EXCLUDED}
-        return digest({"key_version": KEY_VERSION, **shaping})
+        """sha256 (hex) of the canonical JSON of `KEY_VERSION` and every field, but those in `EXCLUDED` and those of `ADDED` at their old value."""
+        return digest({"key_version": KEY_VERSION, **{n: v for n in _IN_KEY if (v := getattr(self, n)) != ADDED.get(n, _NEVER)}})
+
+    @cached_property
+    def shape(self) -> str:
+        """Canonical JSON of all that the key covers but messages, draw and attempt: what requests of one step have in common."""
+        return canonical_json({n: v for n in _IN_KEY if n not in ("messages", "draw", "attempt") and (v := getattr(self, n)) != ADDED.get(n, _NEVER)})
 
     @property
     def draw_seed(self) -> int | None:
-        """Seed of this draw: `seed` for draw 0, another one for every further draw (an endpoint would repeat itself otherwise)."""
-        if self.seed is None or self.draw == 0:
+        """Seed of this draw and attempt: `seed` for the first, another one for every further one (an endpoint would repeat itself otherwise)."""
+        if self.seed is None or (self.draw == 0 and self.attempt == 0):
             return self.seed
-        word = hashlib.sha256(canonical_json([self.seed, self.draw]).encode()).digest()
+        parts = [self.seed, self.draw, *([self.attempt] if self.attempt else [])]
+        word = hashlib.sha256(canonical_json(parts).encode()).digest()
         return int.from_bytes(word[:4], "big") >> 1  # 31 bits: what every server accepts
 
     def messages_list(self) -> list[dict[str, str]]:
@@ -111,8 +132,14 @@ class Request:
                 body[name] = value
         if self.stop:
             body["stop"] = list(self.stop)
+        if self.schema:
+            body["response_format"] = json.loads(self.schema)
         body.update(json.loads(self.extra))
         return body
+
+
+_IN_KEY = tuple(f.name for f in fields(Request) if f.name not in EXCLUDED)
+_NEVER = object()
 
 
 @dataclass(frozen=True)
@@ -130,6 +157,11 @@ class Completion:
         completion_tokens: tokens written, where known.
         seconds: time that the request took, its waits and retries included.
         reasoning: text of a thinking model's own reasoning field, where the endpoint sends one.
+        raw: the body as it came from an endpoint; None for a local model, whose text is all there is.
+        lost: attempts that were sent and whose usage is not known (timed out, broken off): an endpoint may have charged for them.
+        cost: dollars, where the price is known; set by the engine.
+        asked: the request that this answers; set by the engine on what it hands out.
+        trail: earlier completions for the same row that were not taken, oldest first; likewise.
     """
 
     key: str
@@ -142,6 +174,11 @@ class Completion:
     completion_tokens: int | None = None
     seconds: float | None = None
     reasoning: str | None = None
+    raw: bytes | None = None
+    lost: int = 0
+    cost: float | None = None
+    asked: Request | None = None
+    trail: tuple[Completion, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.text is None) != (self.error is not None):
@@ -153,6 +190,11 @@ class Completion:
     def ok(self) -> bool:
         """Whether there is an answer."""
         return self.error is None
+
+    @property
+    def final(self) -> bool:
+        """Whether asking the same again is no use: an answer, or a failure that is the model's own (`FINAL`)."""
+        return self.error is None or self.error in FINAL
 
 
 def failed(request: Request, error: str, detail: str, seconds: float | None = None) -> Completion:

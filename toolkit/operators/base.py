@@ -76,6 +76,7 @@ class Context:
         beside: folder of the recipe, which relative paths start from.
         progress: called with (done, total or None, a few words).
         source_paths: input files of each source that the user gave on the command line.
+        work: folder of the workspace's journal, for a backend that keeps there what it has sent.
     """
 
     guard: Guard
@@ -85,6 +86,7 @@ class Context:
     beside: Path
     progress: Callable[[int, int | None, str], None] = lambda done, total, words: None
     source_paths: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    work: Path | None = None
 
     def rng_seed(self, *parts: str | int) -> int:
         """A 63-bit seed from the recipe's seed and `parts`."""
@@ -248,15 +250,48 @@ class GenerationOperator(Operator):
 
     @abstractmethod
     def open(self, ctx: Context, inputs: Mapping[str, StepInput]) -> list[tuple[str, Callable[[], Backend]]]:
-        """The backends to ask one after the other, each with a name and a function that opens it."""
+        """The backends to ask one after the other, each with a name and a function that opens it. Called once, before everything else of a run."""
+
+    def fallbacks(self, name: str, ctx: Context) -> list[Callable[[], Backend]]:
+        """Functions that open the further backends which `again` may address beside `name`.
+
+        All are opened together with the backend `name`, before the first request (opening loads no model); a request goes to the one that has
+        its ``(endpoint, model_id)``.
+        """
+        return []
 
     @abstractmethod
     def requests(self, row: Mapping[str, Any], name: str, backend: Backend, ctx: Context) -> list[Request]:
         """What to ask the backend `name` about a row."""
 
+    def again(
+        self, row: Mapping[str, Any], name: str, request: Request, completion: Completion, trail: Sequence[Completion], ctx: Context
+    ) -> Request | None:
+        """What to ask in place of `request`, now that `completion` has come of it; None takes the completion as it is.
+
+        It must be quick and hang on its arguments alone: it is called for answers from the journal, too, so that a run that is resumed goes the
+        same way without a call.
+
+        Args:
+            row: that asks.
+            name: of the backend that `requests` was given, also where `request` went to a fallback.
+            request: what was asked last.
+            completion: what came of it, an answer or a failure.
+            trail: what came of the requests before that one, oldest first, each with its request in `asked`.
+            ctx: as everywhere.
+        """
+        return None
+
     @abstractmethod
     def answer(self, row: Mapping[str, Any], name: str, draw: int, request: Request, completion: Completion) -> dict[str, Any]:
-        """The row of one completion; with ``_reason`` set it is rejected."""
+        """The row of one completion; with ``_reason`` set it is rejected.
+
+        `request` is the one that `completion` answers; ``completion.trail`` has what came of the requests that it stands in for.
+        """
+
+    def stats(self) -> dict[str, Any]:
+        """Figures for the manifest, asked for after the last `answer`; the same on every run that has the same answers."""
+        return {}
 
 
 class DatasetOperator(Operator):

@@ -48,14 +48,14 @@ class Fingerprints:
 
 
 def up_to_date(final: Path, fingerprint: str | None, block: int = BLOCK) -> StepFolder | None:
-    """The finished step at `final` if it has this fingerprint, its files are there, and no generation of it failed."""
+    """The finished step at `final` if it has this fingerprint, its files are there, and no generation of it is to be asked again."""
     if fingerprint is None:
         return None
     try:
         done = StepFolder.open(final, block)
     except InputError:
         return None
-    fits = done.manifest.get("fingerprint") == fingerprint and done.step == final.name and not done.failed and done.intact()
+    fits = done.manifest.get("fingerprint") == fingerprint and done.step == final.name and not done.retry and done.intact()
     return done if fits else None
 
 

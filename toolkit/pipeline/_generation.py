@@ -1,21 +1,26 @@
 """Running a generation step: rows to requests, through the engine and the journal, completions back to rows, in order.
 
-A failed generation is rejected with the class of its failure and counted in the manifest's `failed`: such a step is not taken as done, and
-the next run asks again for what failed and for nothing else (answers are in the journal). A row that the operator cannot ask about, or an answer
-that it cannot take, costs that row alone (`operator_error`); an answer that is not Unicode text is rejected as `not_unicode`.
+A failed generation is rejected with the class of its failure and counted in the manifest's `failed`; those that are worth asking again are
+counted in `retry` as well: such a step is not taken as done, and the next run asks again for them and for nothing else (answers are in the
+journal). A row that the operator cannot ask about, or an answer that it cannot take, costs that row alone (`operator_error`); an answer that is
+not Unicode text is rejected as `not_unicode`.
+
+Memory: rows are read twice, once to ask and once to write, so that none is held while its answer is on the way, but for an operator that
+may ask again.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
 
 from toolkit.common.errors import GuardkitError
-from toolkit.generation import Backend, Completion, Journal, Request, complete
+from toolkit.generation import Backend, Completion, Journal, Meter, Request, complete
 from toolkit.operators import Columns, Context, GenerationOperator
 from toolkit.operators.base import DETAIL, OUTCOME, REASON, StepInput
 from toolkit.pipeline._counts import Counts
@@ -37,16 +42,9 @@ class GenerationStep:
     counts: Counts
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """One request on its way, or the reason why there is none for a row."""
-
-    row: dict[str, Any]
-    draw: int
-    request: Request | str
-
-
-def run_generation(step: GenerationStep, inputs: Mapping[str, StepInput], writer: StepWriter, journal: Callable[[], Journal]) -> None:
+def run_generation(
+    step: GenerationStep, inputs: Mapping[str, StepInput], writer: StepWriter, journal: Callable[[], Journal], meter: Meter | None = None
+) -> None:
     """Run a generation step.
 
     Args:
@@ -54,9 +52,11 @@ def run_generation(step: GenerationStep, inputs: Mapping[str, StepInput], writer
         inputs: finished steps by input name; the first of the operator's inputs has the rows.
         writer: where rows, rejects and the numbers of asked and failed go.
         journal: opens the workspace's journal.
+        meter: counts what is spent and holds the cap of the whole run.
 
     Raises:
         GuardkitError: no request can succeed, or the journal cannot be written.
+        Stopped: the budget is used up.
     """
     op, ctx, counts = step.operator, step.ctx, step.counts
     source = inputs[op.inputs[0]]
@@ -64,88 +64,170 @@ def run_generation(step: GenerationStep, inputs: Mapping[str, StepInput], writer
     counts.came = source.rows
     if op.shape == "expand":
         counts.factor = op.factor(list(inputs))
-    total, done = counts.expected, 0
+    done = 0
     notes: dict[str, Any] = {}
-    for name, open_backend in opened:
-        backend = open_backend()
-        sink = _Sink(step, name, writer, draws=round(counts.factor / len(opened)))
-        try:
-            waiting: deque[_Asked] = deque()
-            requests = _requests(op, source, name, backend, ctx, waiting)
-            with complete(requests, backend, journal() if backend.journalled else None) as results:
+    for name, opener in opened:
+        with ExitStack() as stack:
+            backends = [_opened(stack, o, meter) for o in (opener, *op.fallbacks(name, ctx))]
+            asking = _Asking(step, name, source, backends[0])
+            sink = _Sink(step, name, writer, asking, draws=round(counts.factor / len(opened)))
+
+            def settled(completion: Completion, name: str = name) -> None:
+                nonlocal done
+                done += 1
+                spent = f", ${meter.spent:,.2f}" if meter is not None and meter.spent else ""
+                ctx.progress(done, counts.expected, name + spent)
+
+            results = complete(
+                asking.requests(),
+                backends,
+                journal() if backends[0].journalled else None,
+                settled,
+                follow=asking.follow if _asks_again(op) else None,
+                meter=meter,
+            )
+            with results:
                 for completion in results:
-                    sink.take(waiting, completion)
-                    done += 1
-                    ctx.progress(done, total, name)
-                sink.unasked(waiting)
-                sink.flush()
-                stats = results.stats
-        finally:
-            backend.close()
-        writer.failed += stats.failed
-        notes[name] = {**vars(stats), "errors": dict(stats.errors)}
-    writer.asked = total
+                    sink.take(completion)
+                sink.finish()
+        writer.failed += results.stats.failed
+        writer.retry += results.stats.retry
+        notes[name] = {**vars(results.stats), "errors": dict(results.stats.errors)}
+    for figure, value in op.stats().items():
+        writer.stat(figure, value)
+    writer.asked = counts.expected
     writer.note("generation", notes)
 
 
-def _requests(op: GenerationOperator, source: StepInput, name: str, backend: Backend, ctx: Context, waiting: deque[_Asked]) -> Iterator[Request]:
-    for block in source.blocks():
-        for row in block.iter_rows(named=True):
+def _opened(stack: ExitStack, opener: Callable[[], Backend], meter: Meter | None) -> Backend:
+    backend = opener()
+    stack.callback(backend.close)
+    if meter is not None and (config := getattr(backend, "config", None)) is not None:
+        meter.register(backend, config)
+    return backend
+
+
+def _asks_again(op: GenerationOperator) -> bool:
+    return type(op).again is not GenerationOperator.again
+
+
+class _Asking:
+    """What a step asks, and how each row fared in that."""
+
+    def __init__(self, step: GenerationStep, name: str, source: StepInput, backend: Backend) -> None:
+        self._op, self._ctx = step.operator, step.ctx
+        self._name = name
+        self._source = source
+        self._backend = backend
+        self._keep = _asks_again(step.operator)
+        self._rows: dict[int, dict[str, Any]] = {}  # by number of the request, while an operator may ask again for it
+        self.asked: deque[int | str] = deque()
+        """For each row that was read and not yet written: how many requests it became, or why none."""
+        self.faults: dict[int, str] = {}
+        """By number of the request: why an operator could not say whether to ask again."""
+
+    def requests(self) -> Iterator[Request]:
+        """All first requests, in the order of the rows."""
+        number = 0
+        for row in self.rows():
             try:
-                asked = op.requests(row, name, backend, ctx)
+                found = self._op.requests(row, self._name, self._backend, self._ctx)
             except (GuardkitError, MemoryError):
                 raise
             except Exception as e:  # noqa: BLE001  an operator, possibly another's, failed on this row: the others go on
-                waiting.append(_Asked(row, 0, f"{type(e).__name__}: {e}"))
+                self.asked.append(_said(e))
                 continue
-            for draw, request in enumerate(asked):
-                waiting.append(_Asked(row, draw, request))
+            self.asked.append(len(found) or "the operator asks nothing about this row")
+            for request in found:
+                if self._keep:
+                    self._rows[number] = row
+                number += 1
                 yield request
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The rows, one at a time."""
+        for block in self._source.blocks():
+            yield from block.iter_rows(named=True)
+
+    def follow(self, number: int, request: Request, completion: Completion, trail: tuple[Completion, ...]) -> Request | None:
+        """What the operator asks in place of a request."""
+        row = self._rows[number]
+        following = None
+        try:
+            following = self._op.again(row, self._name, request, _clean(completion), trail, self._ctx)
+        except (GuardkitError, MemoryError):
+            raise
+        except Exception as e:  # noqa: BLE001  as in `requests`
+            self.faults[number] = _said(e)
+        if following is None:
+            del self._rows[number]
+        return following
 
 
 class _Sink:
     """Takes what came of requests, in their order, and writes it in batches."""
 
-    def __init__(self, step: GenerationStep, name: str, writer: StepWriter, draws: int) -> None:
+    def __init__(self, step: GenerationStep, name: str, writer: StepWriter, asking: _Asking, draws: int) -> None:
         self._op = step.operator
         self._counts = step.counts
         self._came = to_polars(tuple(step.came.values()))
         self._types = {**to_polars(tuple(step.columns.values())), REASON: pl.String, DETAIL: pl.String}
         self._name = name
         self._writer = writer
+        self._asking = asking
         self._draws = draws
+        self._source = asking.rows()
+        self._row: dict[str, Any] = {}
+        self._draw = self._left = 0
+        self._number = 0
         self._rows: list[dict[str, Any]] = []
 
-    def unasked(self, waiting: deque[_Asked]) -> None:
-        """Reject the rows at the head of the queue that could not be asked about, once for each draw that they would have had."""
-        while waiting and isinstance(error := waiting[0].request, str):
-            asked = waiting.popleft()
-            for _ in range(self._draws):
-                self._reject(asked.row, error)
-
-    def take(self, waiting: deque[_Asked], completion: Completion) -> None:
-        """Take the completion of the first request in the queue."""
-        self.unasked(waiting)
-        asked = waiting.popleft()
-        assert isinstance(asked.request, Request)  # noqa: S101  `unasked` has taken the others
-        text = completion.text
-        clean = None if text is None else text.encode("utf-8", "replace").decode()
+    def take(self, completion: Completion) -> None:
+        """Take the completion of the next request."""
+        if not self._left:
+            self._next_row()
+        number, draw = self._number, self._draw
+        self._number, self._draw, self._left = number + 1, draw + 1, self._left - 1
+        assert completion.asked is not None  # noqa: S101  the engine sets it
+        clean = _clean(completion)
         try:
-            row = self._op.answer(asked.row, self._name, asked.draw, asked.request, replace(completion, text=clean))
+            if number in self._asking.faults:
+                self._reject(self._row, self._asking.faults.pop(number))
+                return
+            row = self._op.answer(self._row, self._name, draw, completion.asked, clean)
         except (GuardkitError, MemoryError):
             raise
-        except Exception as e:  # noqa: BLE001  as in `_requests`
-            self._reject(asked.row, f"{type(e).__name__}: {e}")
+        except Exception as e:  # noqa: BLE001  as in `_Asking.requests`
+            self._reject(self._row, _said(e))
             return
         if row.get(REASON) is None and completion.error is not None:  # a failure is never data, whatever the operator says
             row = {**row, REASON: completion.error, DETAIL: completion.detail}
-        elif row.get(REASON) is None and clean != text:
+        elif row.get(REASON) is None and clean.text != completion.text:
             row = {**row, REASON: "not_unicode", DETAIL: "the answer holds half of a surrogate pair"}
         self._rows.append(row)
         if len(self._rows) >= WRITE_EVERY:
-            self.flush()
+            self._flush()
 
-    def flush(self) -> None:
+    def finish(self) -> None:
+        """All completions are taken: reject the rows after the last of them that could not be asked about, write what is held."""
+        while self._asking.asked:
+            self._unasked()
+        self._flush()
+
+    def _next_row(self) -> None:
+        while isinstance(self._asking.asked[0], str):
+            self._unasked()
+        n = self._asking.asked.popleft()
+        assert isinstance(n, int)  # noqa: S101  `_unasked` has taken the others
+        self._row, self._draw, self._left = next(self._source), 0, n
+
+    def _unasked(self) -> None:
+        """Reject the next row, which could not be asked about, once for each draw that it would have had."""
+        row, error = next(self._source), self._asking.asked.popleft()
+        for _ in range(self._draws):
+            self._reject(row, str(error))
+
+    def _flush(self) -> None:
         """Write what is held."""
         if not self._rows:
             return
@@ -157,6 +239,17 @@ class _Sink:
             self._writer.write_lines(self._writer.lines(self._counts, gone, *(pl.col(m) for m in MARKS)))
 
     def _reject(self, row: dict[str, Any], error: str) -> None:
-        self.flush()  # the rejects stay in the order of the requests
+        self._flush()  # the rejects stay in the order of the requests
         frame = pl.DataFrame([row], schema=self._came, orient="row")
         self._writer.write_lines(self._writer.lines(self._counts, frame, "rejected", "operator_error", error[:500]))
+
+
+def _clean(completion: Completion) -> Completion:
+    """The completion with a text that is Unicode."""
+    if completion.text is None or completion.text.isascii():
+        return completion
+    return replace(completion, text=completion.text.encode("utf-8", "replace").decode())
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -55,8 +55,10 @@ class Plan:
     steps: dict[str, PlannedStep]
     source_paths: Mapping[str, Sequence[Path]]
 
-    def context(self, step: str, progress: Callable[[int, int | None, str], None] = lambda done, total, words: None) -> Context:
-        """The context of a step."""
+    def context(
+        self, step: str, progress: Callable[[int, int | None, str], None] = lambda done, total, words: None, work: Path | None = None
+    ) -> Context:
+        """The context of a step; `work` is the journal's folder."""
         return Context(
             guard=self.guard,
             taxonomy=self.taxonomy,
@@ -65,6 +67,7 @@ class Plan:
             beside=self.recipe.folder,
             progress=progress,
             source_paths=self.source_paths,
+            work=work,
         )
 
     @cached_property

@@ -18,7 +18,7 @@ from typing import Any
 from toolkit.common.errors import Missing, TooManyFailures
 from toolkit.common.files import new_folder
 from toolkit.common.resources import workspace
-from toolkit.generation import Journal
+from toolkit.generation import Journal, Meter
 from toolkit.operators import DatasetOperator, GenerationOperator, RowOperator
 from toolkit.operators.base import StepInput
 from toolkit.pipeline._counts import Counts
@@ -61,9 +61,18 @@ class _Job:
     block: int
     progress: Progress
     journal: Callable[[], Journal]
+    meter: Meter
 
 
-def run_plan(plan: Plan, *, output: Path | None = None, block_rows: int = BLOCK, progress: Progress | None = None, force: bool = False) -> Run:
+def run_plan(
+    plan: Plan,
+    *,
+    output: Path | None = None,
+    block_rows: int = BLOCK,
+    progress: Progress | None = None,
+    force: bool = False,
+    budget: float | None = None,
+) -> Run:
     """Run a checked recipe, reusing every step that is up to date.
 
     Args:
@@ -72,22 +81,25 @@ def run_plan(plan: Plan, *, output: Path | None = None, block_rows: int = BLOCK,
         block_rows: rows held at a time; never changes the result.
         progress: where progress is shown.
         force: rebuild every step.
+        budget: dollars that the whole run may spend; None for no cap.
 
     Raises:
-        InputError: the folder is in use, belongs to another recipe or to something else, or cannot be written.
+        InputError: the folder is in use, belongs to another recipe or to something else, or cannot be written; a budget is given, and the price
+            of a model is not known.
         Missing: the machine lacks something that a step to be built needs; nothing has been done then.
-        Stopped: interrupted, terminated, or the disk is full; all progress kept.
+        Stopped: interrupted, terminated, the budget is used up, or the disk is full; all progress kept.
     """
     folder = output or workspace() / plan.recipe.spec.recipe
     done = {} if force else finished(plan, folder)
     if needs := plan.needs([s for s in plan.steps if s not in done]):
         raise Missing("not ready to run:\n  " + "\n  ".join(needs))
+    meter = Meter(cap=budget)
     run = Run(folder)
     started = time.monotonic()
     with stopping(), owned(folder, plan):
         progress = progress or Progress.silent()
         with _logged(folder), _journal_once(folder) as journal, progress:
-            _run_groups(_Job(plan, run, block_rows, progress, journal), force)
+            _run_groups(_Job(plan, run, block_rows, progress, journal, meter), force)
         run.seconds = time.monotonic() - started
         log(folder, "done", seconds=round(run.seconds, 2), built=run.built, reused=run.reused)
     _judge_failures(plan, run)
@@ -130,7 +142,7 @@ def _build(job: _Job, group: Sequence[PlannedStep], fingerprint: str) -> tuple[S
     inputs: dict[str, StepInput] = {name: job.run.steps[step] for name, step in group[0].inputs.items()}
     rows = inputs.get(op.inputs[0]) if op.inputs else None
     counts = [Counts(s.id, s.operator.name, s.operator.shape) for s in group]
-    contexts = [job.plan.context(s.id, job.progress.update) for s in group]
+    contexts = [job.plan.context(s.id, job.progress.update, job.run.folder.parent / JOURNAL) for s in group]
     with new_folder(final) as new:
         writer = StepWriter(new, last.columns, counts)
         if isinstance(op, DatasetOperator):
@@ -140,7 +152,7 @@ def _build(job: _Job, group: Sequence[PlannedStep], fingerprint: str) -> tuple[S
             op.run(inputs, writer, contexts[-1])
         elif isinstance(op, GenerationOperator):
             came = job.plan.steps[last.inputs[op.inputs[0]]].columns
-            run_generation(GenerationStep(op, contexts[-1], came, last.columns, counts[-1]), inputs, writer, job.journal)
+            run_generation(GenerationStep(op, contexts[-1], came, last.columns, counts[-1]), inputs, writer, job.journal, job.meter)
         elif rows is not None:
             steps = zip(group, contexts, counts, strict=True)
             run_rows(

@@ -130,8 +130,13 @@ class StepFolder:
 
     @property
     def failed(self) -> int:
-        """Generations that failed; the next run asks for them again."""
+        """Generations that failed."""
         return int(self.manifest["failed"])
+
+    @property
+    def retry(self) -> int:
+        """Those of them that the next run asks for again."""
+        return int(self.manifest.get("retry", self.failed))
 
     def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Kept rows, a block at a time."""
@@ -208,7 +213,7 @@ class StepWriter:
         self._parents: set[str] = set()
         self._stats: dict[str, Any] = {}
         self.notes: dict[str, Any] = {}
-        self.asked = self.failed = 0
+        self.asked = self.failed = self.retry = 0
 
     # The Output of a dataset operator -------------------------------------------------------------------------------
 
@@ -302,6 +307,7 @@ class StepWriter:
             "stats": self._stats,
             "asked": self.asked,
             "failed": self.failed,
+            "retry": self.retry,
             "files": files,
             "sizes": {n: (self._folder / n).stat().st_size for n in files},
         }

@@ -32,7 +32,7 @@ from urllib.parse import urlsplit
 from toolkit.common.errors import GuardkitError, InputError, Missing, Stopped, require
 from toolkit.generation._config import OpenAIConfig
 from toolkit.generation._request import Completion, Request, failed
-from toolkit.generation.backends._answers import AttemptError, read_answer, status_failure
+from toolkit.generation._answers import AttemptError, read_answer, status_failure
 
 if TYPE_CHECKING:
     from toolkit.guards import Guard
@@ -161,7 +161,7 @@ class OpenAIBackend:
             try:
                 answer = await self._attempt(request)
                 self._reached = self._answered = True
-                return read_answer(request, answer, time.monotonic() - begun)
+                return read_answer(request.key, answer, time.monotonic() - begun)
             except AttemptError as failure:
                 fault = failure
             self._reached = self._reached or fault.status is not None

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from toolkit.generation._request import Completion, Request, failed
+from toolkit.generation._request import Completion
 
 
 class AttemptError(Exception):
@@ -66,8 +66,8 @@ def wait_asked_for(headers: Mapping[str, str]) -> float | None:
     return None
 
 
-def read_answer(request: Request, body: bytes, seconds: float) -> Completion:
-    """The completion in the body of a 2xx answer.
+def read_answer(key: str, body: bytes, seconds: float | None) -> Completion:
+    """The completion in the body of a 2xx answer; refusal, content filter and empty content come as failures that are final.
 
     Raises:
         AttemptError: ``malformed``, which another attempt may mend.
@@ -81,24 +81,31 @@ def read_answer(request: Request, body: bytes, seconds: float) -> Completion:
         raise AttemptError("malformed", f"{type(e).__name__} in {len(body)} bytes beginning {body[:80]!r}", again=True, status=200) from None
     if not isinstance(text, str | None):
         raise AttemptError("malformed", f"content is of type {type(text).__name__}", again=True, status=200)
-    if finish == "content_filter":
-        return failed(request, "content_filter", "the endpoint's content filter ended the answer", seconds)
-    if not text or not text.strip():
-        if refusal := message.get("refusal"):
-            return failed(request, "refused", str(refusal), seconds)
-        return failed(request, "empty", f"no text (finish_reason {finish!r})", seconds)
     usage = answer.get("usage")
     usage = usage if isinstance(usage, dict) else {}
+    error, detail = _named(text, finish, message.get("refusal"))
     return Completion(
-        request.key,
-        text,
+        key,
+        None if error else text,
         _text(finish),
+        error=error,
+        detail=detail,
         model=_text(answer.get("model")),
         prompt_tokens=_count(usage.get("prompt_tokens")),
         completion_tokens=_count(usage.get("completion_tokens")),
         seconds=seconds,
         reasoning=_text(message.get("reasoning_content") or message.get("reasoning")),
+        raw=body,
     )
+
+
+def _named(text: str | None, finish: Any, refusal: Any) -> tuple[str | None, str | None]:
+    """Class and detail of an answer that is no text to go on with."""
+    if finish == "content_filter":
+        return "content_filter", "the endpoint's content filter ended the answer"
+    if text and text.strip():
+        return None, None
+    return ("refused", str(refusal)[:500]) if refusal else ("empty", f"no text (finish_reason {finish!r})")
 
 
 def _text(value: Any) -> str | None:

@@ -1,0 +1,182 @@
+"""The money of a run: what has been spent, and a cap that it never passes.
+
+Contract: one `Meter` for all backends of a run; safe from many threads. Before a request is sent, the worst that one attempt can cost is
+reserved; when its answer is there, what it did cost is booked and the rest released. So `spent` plus `reserved` never passes the cap as long
+as no answer costs more than its bound: `tokens_at_most` for the prompt, the request's own ``max_tokens`` for the output. Amounts are whole
+multiples of 1e-12 dollars, so sums are exact.
+
+What is booked for a request, all its attempts together:
+- an answer, or a failure that is the model's own (``FINAL``): its tokens as the endpoint counted them; where it did not count, the worst
+  case, without output where nothing was written (a filtered prompt);
+- each attempt that was sent and whose usage nobody knows (`Completion.lost`): the worst case, since the endpoint may charge for it;
+- any other failure: nothing beyond its lost attempts. A request of which no answer came at all (``unanswered``) may have been sent: the
+  worst case.
+
+The cap holds for one run of the program: what earlier runs spent is in the journal, and its answers cost nothing now.
+
+Failure semantics: with a cap, a model without a price is an `InputError` before anything is sent; without one, its costs are None.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+from typing import TYPE_CHECKING
+
+from toolkit.generation._prices import FoundPrice, no_price, price_of, unknown
+from toolkit.generation._request import Completion, Request
+
+if TYPE_CHECKING:
+    from toolkit.generation._backend import AnyConfig, Backend
+    from toolkit.generation._config import Price
+
+_UNIT = 10**12
+"""Units in a dollar."""
+
+_PER_MESSAGE, _PER_REQUEST = 16, 128
+"""Tokens that a chat template puts around each message (OpenAI's count: 3 and the role's one) and around all of them (a system message of
+its own: gpt-oss and Llama 3 put about 70 and 40 there), at most."""
+
+
+def tokens_at_most(request: Request) -> int:
+    """An upper bound of the tokens that a prompt is charged for.
+
+    A byte-level tokeniser never makes more tokens than there are bytes in UTF-8; the response schema and the further keys of the body may be
+    part of the prompt and count likewise.
+    """
+    texts = [*(t for m in request.messages for t in m), request.schema, request.extra]
+    size = sum(len(t.encode("utf-8", "surrogatepass")) for t in texts)
+    return size + _PER_MESSAGE * len(request.messages) + _PER_REQUEST
+
+
+@dataclass
+class _Held:
+    """What stands for one request: reserved for its attempt under way, booked for its lost ones (in units), and how many those are."""
+
+    reserved: int = 0
+    booked: int = 0
+    lost: int = 0
+
+
+class Meter:
+    """Counts the dollars of a run and keeps them under a cap; see the module's docstring.
+
+    Args:
+        prices: by endpoint and model id, as requests name them; `register` adds to it.
+        cap: dollars; None for no cap.
+    """
+
+    def __init__(self, prices: Mapping[tuple[str, str], Price] | None = None, cap: float | None = None) -> None:
+        self.cap = cap
+        self._cap = None if cap is None else int(Fraction(str(cap)) * _UNIT)
+        self._prices: dict[tuple[str, str], tuple[int, int]] = {at: _units(p) for at, p in (prices or {}).items()}
+        self._lock = threading.Lock()
+        self._held: dict[str, _Held] = {}
+        self._spent = self._reserved = 0
+
+    def register(self, backend: Backend, config: AnyConfig) -> FoundPrice | None:
+        """Learn what a backend that has been opened charges; None where nobody states it.
+
+        Raises:
+            InputError: there is a cap and no price, or a price file is faulty.
+        """
+        found = price_of(config)
+        if found is not None:
+            with self._lock:
+                self._prices[backend.endpoint, backend.model_id] = _units(found.price)
+        elif self.cap is not None:
+            raise no_price(config)
+        return found
+
+    @property
+    def spent(self) -> float:
+        """Dollars booked so far."""
+        return self._spent / _UNIT
+
+    @property
+    def reserved(self) -> float:
+        """Dollars that the attempts under way may cost at worst."""
+        return self._reserved / _UNIT
+
+    def reserve(self, request: Request) -> bool:
+        """Set aside the worst case of one attempt; False where it does not fit now (what is under way may still cost less than its worst).
+
+        Raises:
+            InputError: there is a cap and no price.
+        """
+        with self._lock:
+            worst = self._worst(request)
+            if not self._fits(worst):
+                return False
+            self._reserved += worst
+            self._held.setdefault(request.key, _Held()).reserved += worst
+            return True
+
+    def lost(self, request: Request) -> bool:
+        """An attempt was sent and its usage is not known: book it at its worst case and set aside another; False where there is no room for
+        that one, and the request must fail with the class ``budget``.
+
+        Raises:
+            InputError: there is a cap and no price.
+        """
+        with self._lock:
+            worst = self._worst(request)
+            held = self._held.setdefault(request.key, _Held())
+            self._reserved -= held.reserved
+            held.reserved = 0
+            held.lost += 1
+            held.booked += worst
+            self._spent += worst
+            if not self._fits(worst):
+                return False
+            held.reserved = worst
+            self._reserved += worst
+            return True
+
+    def settle(self, request: Request, completion: Completion) -> float | None:
+        """Release what was set aside for a request and book what its last attempt did cost.
+
+        Returns:
+            Dollars of all its attempts, lost ones included; None where no price is known.
+        """
+        with self._lock:
+            held = self._held.pop(request.key, None) or _Held()
+            self._reserved -= held.reserved
+            if (price := self._prices.get((request.endpoint, request.model_id))) is None:
+                return None
+            cost = _cost(request, completion, price) + max(0, completion.lost - held.lost) * _bound(request, price)
+            self._spent += cost
+            return (held.booked + cost) / _UNIT
+
+    def _fits(self, worst: int) -> bool:
+        return self._cap is None or self._spent + self._reserved + worst <= self._cap
+
+    def _worst(self, request: Request) -> int:
+        price = self._prices.get((request.endpoint, request.model_id))
+        if price is not None:
+            return _bound(request, price)
+        if self._cap is None:
+            return 0
+        raise unknown(request.model_id, request.endpoint)
+
+
+def _units(price: Price) -> tuple[int, int]:
+    """Units for one token read and one written; rounded up, which changes no price that has at most six decimals."""
+    read, written = (ceil(Fraction(str(dollars)) * _UNIT / 10**6) for dollars in (price.input, price.output))
+    return read, written
+
+
+def _bound(request: Request, price: tuple[int, int]) -> int:
+    return tokens_at_most(request) * price[0] + request.max_tokens * price[1]
+
+
+def _cost(request: Request, completion: Completion, price: tuple[int, int]) -> int:
+    """What the attempt that ended the request costs, lost ones aside."""
+    read, written = completion.prompt_tokens, completion.completion_tokens
+    if not (completion.final or completion.error == "unanswered" or read is not None):
+        return 0
+    most = 0 if completion.error == "content_filter" and completion.finish is None else request.max_tokens
+    return (tokens_at_most(request) if read is None else read) * price[0] + (most if written is None else written) * price[1]

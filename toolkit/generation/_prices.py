@@ -1,0 +1,181 @@
+"""What models charge: the price that a recipe states, else the dated table in ``schemas/prices``, else unknown. Nothing is guessed.
+
+Contract: `price_of` gives dollars for a million tokens for one backend, with where the figure comes from; None where nobody states one. A
+model that runs here costs nothing. A table entry is found by the host of the endpoint and the exact name of the model; the user's
+files (``./schemas/prices``) come before the shipped ones. A table price holds for the provider's standard service: a request that asks for
+another tier (``service_tier``) has no table price.
+
+Failure semantics: a faulty file is an `InputErrors` with file, line and key.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from toolkit.common import resources
+from toolkit.common.errors import InputError
+from toolkit.common.yamlfile import FaultAt, load_yaml
+from toolkit.generation._config import OpenAIBatchConfig, OpenAIConfig, Price
+
+if TYPE_CHECKING:
+    from toolkit.generation._backend import AnyConfig
+
+OLD = 180
+"""Days after which a table price is said to be old: providers change theirs several times a year."""
+
+Text = Annotated[str, StringConstraints(min_length=1)]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ListedPrice(_Model):
+    """One model in a price file."""
+
+    input: float = Field(ge=0)
+    """Dollars for a million tokens read."""
+    output: float = Field(ge=0)
+    """Dollars for a million tokens written."""
+    batch_input: float | None = Field(default=None, ge=0)
+    """The same through the Batch API; default: the file's `batch_share` of it."""
+    batch_output: float | None = Field(default=None, ge=0)
+    """Likewise."""
+    source: Url
+    """Where the price was read."""
+    date: datetime.date
+    """The day of that text."""
+
+    @model_validator(mode="after")
+    def _both(self) -> ListedPrice:
+        if (self.batch_input is None) != (self.batch_output is None):
+            raise FaultAt("batch_input and batch_output go together", "batch_input" if self.batch_output is None else "batch_output")
+        return self
+
+
+class PriceFile(_Model):
+    """A file of ``schemas/prices``: one provider."""
+
+    provider: Text
+    """Its name."""
+    hosts: list[Text] = Field(min_length=1)
+    """Hosts of its endpoints (``api.openai.com``), the port with it where there is one."""
+    batch_share: float | None = Field(default=None, ge=0, le=1)
+    """Price through the Batch API as a share of the plain one; none where the provider states none."""
+    batch_source: Url | None = None
+    """Where that was read."""
+    batch_date: datetime.date | None = None
+    """The day of that text."""
+    models: dict[str, ListedPrice]
+    """By the exact name that requests use."""
+
+    @model_validator(mode="after")
+    def _sourced(self) -> PriceFile:
+        if self.batch_share is not None and (self.batch_source is None or self.batch_date is None):
+            raise FaultAt("batch_share needs batch_source and batch_date", "batch_share")
+        return self
+
+
+@dataclass(frozen=True)
+class FoundPrice:
+    """A price and where it comes from.
+
+    Args:
+        price: dollars for a million tokens.
+        origin: ``runs here``, ``the recipe``, or the URL that the table names.
+        date: the day of that text; None where there is no need of one.
+        file: the table's file; likewise.
+    """
+
+    price: Price
+    origin: str
+    date: datetime.date | None = None
+    file: Path | None = None
+
+    def said(self, today: datetime.date) -> str:
+        """The price in words, with its source and, where it is older than `OLD` days, its age."""
+        words = f"${self.price.input:g} a million tokens read, ${self.price.output:g} written ({self.origin}"
+        if self.date is None:
+            return words + ")"
+        age = (today - self.date).days
+        return words + f", {self.date})" + (f"; {age} days old, look whether it still holds" if age > OLD else "")
+
+
+def price_of(config: AnyConfig) -> FoundPrice | None:
+    """What the model of a backend charges; None where nobody states it.
+
+    Raises:
+        InputErrors: a price file is faulty.
+    """
+    if not isinstance(config, OpenAIConfig | OpenAIBatchConfig):
+        return FoundPrice(Price(input=0, output=0), "runs here")
+    if config.price is not None:
+        return FoundPrice(config.price, "the recipe")
+    if config.extra.get("service_tier", "default") not in ("default", "auto"):
+        return None
+    host = urlsplit(config.base_url).netloc.lower()
+    for path, table in tables():
+        if host in table.hosts and (listed := table.models.get(config.model)):
+            price = _batch(listed, table) if isinstance(config, OpenAIBatchConfig) else Price(input=listed.input, output=listed.output)
+            return None if price is None else FoundPrice(price, listed.source, listed.date, path)
+    return None
+
+
+def _batch(listed: ListedPrice, table: PriceFile) -> Price | None:
+    if listed.batch_input is not None and listed.batch_output is not None:
+        return Price(input=listed.batch_input, output=listed.batch_output)
+    share = table.batch_share
+    return None if share is None else Price(input=listed.input * share, output=listed.output * share)
+
+
+def tables() -> Iterator[tuple[Path, PriceFile]]:
+    """Every price file, the user's own first.
+
+    Raises:
+        InputErrors: one is faulty.
+    """
+    for root in (Path("schemas"), resources.shipped("schemas")):
+        for path in sorted((root / "prices").glob("*.yaml")):
+            yield path, read_table(path)
+
+
+def read_table(path: Path) -> PriceFile:
+    """A price file.
+
+    Raises:
+        InputErrors: each fault with file, line and key.
+    """
+    return load_yaml(path).model(PriceFile)
+
+
+def unpriced(configs: Iterable[AnyConfig]) -> list[InputError]:
+    """A fault for each backend whose price nobody states: what a run with a budget is refused for before anything is sent.
+
+    Raises:
+        InputErrors: a price file is faulty.
+    """
+    return list({str(fault): fault for config in configs if price_of(config) is None for fault in [no_price(config)]}.values())
+
+
+def no_price(config: AnyConfig) -> InputError:
+    """The refusal of a budget where the price of a backend is unknown."""
+    model, endpoint = getattr(config, "model", ""), getattr(config, "endpoint_name", config.backend)
+    tier = getattr(config, "extra", {}).get("service_tier")
+    return unknown(model, endpoint, f" (service_tier {tier!r})" if tier else "")
+
+
+def unknown(model: str, endpoint: str, beside: str = "") -> InputError:
+    """The same by name; `beside` is said after it."""
+    return InputError(
+        f"a budget needs a price, and none is known for the model {model!r} at {endpoint}{beside}",
+        hint="state it in the backend, in dollars for a million tokens: price: {input: …, output: …} (price: {input: 0, output: 0} where it "
+        "costs nothing), or in a file of schemas/prices",
+    )
