@@ -18,12 +18,27 @@ from typing import TYPE_CHECKING, Any
 from toolkit._version import __version__
 
 if TYPE_CHECKING:
-    from toolkit.api import Result, apply, check, explain, mine, plan, read_run, run
+    from toolkit.api import Result, apply, check, explain, generate, mine, plan, read_run, run
     from toolkit.common.errors import GuardkitError
     from toolkit.guards import load_guard, parse
     from toolkit.shards import verify
 
-__all__ = ["GuardkitError", "Result", "__version__", "apply", "check", "explain", "load_guard", "mine", "parse", "plan", "read_run", "run", "verify"]
+__all__ = [
+    "GuardkitError",
+    "Result",
+    "__version__",
+    "apply",
+    "check",
+    "explain",
+    "generate",
+    "load_guard",
+    "mine",
+    "parse",
+    "plan",
+    "read_run",
+    "run",
+    "verify",
+]
 
 _HOME = {"GuardkitError": "toolkit.common.errors", "load_guard": "toolkit.guards", "parse": "toolkit.guards", "verify": "toolkit.shards"}
 

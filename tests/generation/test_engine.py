@@ -291,11 +291,11 @@ def test_a_full_disk_stops_the_run(tmp_path: Path) -> None:
     class Full(Journal):
         room = 3
 
-        def put(self, done: Any) -> None:
+        def put(self, done: Any, shared: Any = ()) -> None:
             self.room -= 1
             if self.room < 0:
                 raise Stopped("the journal could not be written")
-            super().put(done)
+            super().put(done, shared)
 
     with Full(tmp_path) as journal:
         run = complete((ask(n) for n in range(100_000)), Scripted(8), journal)

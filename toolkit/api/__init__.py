@@ -4,6 +4,7 @@
 """
 
 from toolkit.api._apply import apply
+from toolkit.api._generate import generate
 from toolkit.api._look import check_sources, clean_run, describe_source, list_runs, read_run, recipe_schema, sources_table
 from toolkit.api._mine import mine
 from toolkit.api._recipes import check, explain, plan
@@ -18,6 +19,7 @@ __all__ = [
     "clean_run",
     "describe_source",
     "explain",
+    "generate",
     "list_runs",
     "mine",
     "plan",

@@ -45,6 +45,7 @@ def run(
     output: str | Path | None = None,
     block_rows: int = 8192,
     force: bool = False,
+    budget: float | None = None,
     progress: Progress | None = None,
     raise_failures: bool = True,
 ) -> Result:
@@ -57,6 +58,7 @@ def run(
         output: folder of the run; default ``outputs/<recipe>``.
         block_rows: rows held at a time; never changes the result.
         force: rebuild every step.
+        budget: dollars that the run may spend (`Stopped` at the cap, all progress kept); None for no cap.
         progress: where progress is shown; default nowhere.
         raise_failures: raise `TooManyFailures`, or return it in the result.
 
@@ -65,7 +67,7 @@ def run(
     """
     plan = planned(recipe, overrides, sources)
     folder = run_folder(plan, output)
-    done = run_plan(plan, output=folder, block_rows=block_rows, progress=progress, force=force)
+    done = run_plan(plan, output=folder, block_rows=block_rows, progress=progress, force=force, budget=budget)
     summary = {**summarise(folder), "built": done.built, "reused": done.reused}
     with stopping():
         write_atomic(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from toolkit.cli import _say
+from toolkit.cli._generate import generate
 
 BUILD, TRAIN, JUDGE, LOOK = PANELS = "build", "train", "judge", "look"
 
@@ -40,6 +41,7 @@ SetOpt = Annotated[list[str] | None, typer.Option("--set", metavar="STEP.OPTION=
 SourceOpt = Annotated[
     list[str] | None, typer.Option("--source", metavar="NAME=FILE", help="Read a source from local files of the same columns. Repeatable.")
 ]
+BudgetOpt = Annotated[float | None, typer.Option("--budget", metavar="DOLLARS", min=0, help="Hard cap on what this run may spend.")]
 OutputOpt = Annotated[Path | None, typer.Option("--output", help="Folder of the run (default: outputs/RECIPE).")]
 RunArg = Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)]
 JsonOpt = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; progress goes to stderr.")]
@@ -59,12 +61,12 @@ def top(version: Annotated[bool, typer.Option("--version", help="Print the versi
 
 
 @app.command(rich_help_panel=BUILD)
-def quickstart(output: OutputOpt = None, set_: SetOpt = None, json: JsonOpt = False) -> None:
+def quickstart(output: OutputOpt = None, set_: SetOpt = None, budget: BudgetOpt = None, json: JsonOpt = False) -> None:
     """The whole loop on the bundled seeds: no key, no GPU.
 
     Example: guardkit quickstart
     """
-    _run("quickstart", set_, None, output, False, json)
+    _run("quickstart", set_, None, output, False, budget, json)
 
 
 @app.command(rich_help_panel=BUILD)
@@ -74,21 +76,39 @@ def run(
     source: SourceOpt = None,
     output: OutputOpt = None,
     force: Annotated[bool, typer.Option("--force", help="Rebuild every step; answers in the journal are still not paid for again.")] = False,
+    budget: BudgetOpt = None,
     json: JsonOpt = False,
 ) -> None:
     """Run a recipe; what is finished and unchanged is reused.
 
     Example: guardkit run quickstart --set samples.k=2
     """
-    _run(recipe, set_, source, output, force, json)
+    _run(recipe, set_, source, output, force, budget, json)
 
 
-def _run(recipe: str, overrides: list[str] | None, sources: list[str] | None, output: Path | None, force: bool, json: bool) -> None:
+def _run(
+    recipe: str,
+    overrides: list[str] | None,
+    sources: list[str] | None,
+    output: Path | None,
+    force: bool,
+    budget: float | None,
+    json: bool,
+) -> None:
     from toolkit.api import run as run_recipe
     from toolkit.pipeline import Progress
 
     paths = _say.pairs(sources)
-    result = run_recipe(recipe, overrides=overrides or (), sources=paths, output=output, force=force, progress=Progress(), raise_failures=False)
+    result = run_recipe(
+        recipe,
+        overrides=overrides or (),
+        sources=paths,
+        output=output,
+        force=force,
+        budget=budget,
+        progress=Progress(),
+        raise_failures=False,
+    )
     if json:
         _say.document(result.summary)
     else:
@@ -164,6 +184,9 @@ def explain(recipe: RecipeArg, set_: SetOpt = None, source: SourceOpt = None, js
             _say.lines(f"  from {inputs}    # {step['from_origin']}")
         for key, one in step["with"].items():
             _say.lines(f"  {key}: {_say.short(one['value'])}    # {one['origin']}")
+
+
+app.command("generate", rich_help_panel=BUILD)(generate)
 
 
 @app.command(rich_help_panel=BUILD)

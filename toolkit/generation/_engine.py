@@ -2,7 +2,9 @@
 
 Contract of `complete`:
 - A request whose answer is in the journal is not asked; every other one goes to the backend of its endpoint and model. Before a
-  completion is handed out it is in the journal. Equal keys in flight are asked once.
+  completion is handed out it is in the journal, and before a backend is given another request, everything that it has answered is: so
+  what a kill -9 can lose is what is in flight, never more. Answers that came together are written together. Equal keys in flight are asked
+  once.
 - `follow` may ask again in a row's place (another attempt, another backend), as soon as an answer has arrived; the completion handed
   out is the last one, with the earlier ones in its `trail`. Requests for another backend than the first are asked whenever the first
   has nothing to do: at the end of the rows, or when the window is full.
@@ -155,6 +157,7 @@ class Completions(Iterator[Completion]):
         self._backends = backends
         self._journal = journal
         self._committer: Committer | None = None
+        self._unwritten = 0  # answers that have arrived and do not count yet
         self._on_done = on_done
         self._window = max(window, *(b.parallel for b in backends))
         self._follow = follow
@@ -199,7 +202,7 @@ class Completions(Iterator[Completion]):
                 if first is not None:
                     yield from self._asking(lane, first)
                     continue
-                self._settle(self._committer.flush() if self._committer else [])
+                self._write()
                 yield from self._release()
                 if self._broke:
                     raise self._out_of_money()
@@ -245,6 +248,7 @@ class Completions(Iterator[Completion]):
     def _feed(self, lane: int, first: Request) -> Iterator[Request | None]:
         yield first
         while True:
+            self._write()
             request = self._pull(lane)
             if request is not None:
                 yield request
@@ -336,14 +340,23 @@ class Completions(Iterator[Completion]):
             raise RuntimeError(f"the backend answered a request that it was not asked: {completion.key}")
         if self._meter is not None:
             completion = replace(completion, cost=self._meter.settle(request, completion))
-        if self._committer is not None:
-            self._committer.add(request, completion)
         asked = self._asked[request.key]
         asked.completion = completion
         slots, asked.slots = asked.slots, []
         for slot in slots:
             self._decide(slot, completion, asked)
-        self._settle(self._committer.durable() if self._committer is not None else [(request, completion)])
+        if self._committer is None:
+            self._settle([(request, completion)])
+            return
+        self._unwritten += 1
+        self._committer.add(request, completion)
+        self._settle(self._committer.durable())
+
+    def _write(self) -> None:
+        """Wait until all that has arrived is in the journal."""
+        if self._unwritten and self._committer is not None:
+            self._settle(self._committer.flush())
+            self._unwritten = 0
 
     def _settle(self, durable: list[tuple[Request, Completion]]) -> None:
         """Completions that count from now on."""

@@ -1,0 +1,172 @@
+"""`guardkit generate`: prompts in, completions out, in order; what was answered is never asked again, and nothing half-written stays."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from commands import CHECKOUT, Said
+from server import Server, answer, running
+
+Cli = Callable[..., Said]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with running(Server()) as s:
+        yield s
+
+
+def prompts(path: Path, n: int) -> Path:
+    path.write_text("".join(json.dumps({"id": i, "system": "be brief", "user": f"question {i}"}) + "\n" for i in range(n)))
+    return path
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def ask(cli: Cli, server: Server, source: Path, *more: object) -> Said:
+    return cli("generate", "--base-url", server.base_url, "--model", "m", "--input", source, "--output", "out.jsonl", "--work", "w", *more)
+
+
+def test_every_prompt_has_its_answer_in_order(cli: Cli, server: Server, tmp_path: Path) -> None:
+    said = ask(cli, server, prompts(tmp_path / "in.jsonl", 300), "--concurrency", 16, "--json")
+    assert said.code == 0
+    assert [(r["id"], r["content"]) for r in rows(tmp_path / "out.jsonl")] == [(i, answer(f"question {i}", 0)) for i in range(300)]
+    assert server.requests[0]["messages"][0] == {"role": "system", "content": "be brief"}
+    found = json.loads(said.out)
+    assert {k: found[k] for k in ("rows", "answered", "failed", "asked", "from_journal")} == {
+        "rows": 300,
+        "answered": 300,
+        "failed": 0,
+        "asked": 300,
+        "from_journal": 0,
+    }
+
+
+def test_run_again_it_asks_only_what_is_missing_and_writes_the_same_bytes(cli: Cli, server: Server, tmp_path: Path) -> None:
+    source = prompts(tmp_path / "in.jsonl", 50)
+    server.faults = {"question 7": ["400"]}
+    said = ask(cli, server, source)
+    assert said.code == 1
+    assert "1 of 50 prompts failed: bad_request 1" in said.err
+    whole = rows(tmp_path / "out.jsonl")
+    assert [r["id"] for r in whole if r["content"] is None] == [7]
+    assert whole[7]["error"] == "bad_request"
+    assert ask(cli, server, source).code == 0
+    first = (tmp_path / "out.jsonl").read_bytes()
+    assert server.asked["question 7"] == 2
+    assert all(server.asked[f"question {i}"] == 1 for i in range(50) if i != 7)
+    assert ask(cli, server, source).code == 0
+    assert (tmp_path / "out.jsonl").read_bytes() == first
+    assert len(server.requests) == 51
+
+
+def test_a_model_s_own_refusal_is_named_and_not_paid_twice(cli: Cli, server: Server, tmp_path: Path) -> None:
+    source = prompts(tmp_path / "in.jsonl", 4)
+    server.faults = {"question 1": ["refusal"], "question 2": ["filter"], "question 3": ["empty"]}
+    for _ in range(2):
+        assert ask(cli, server, source, "--failures", 1).code == 0
+        assert [r["error"] for r in rows(tmp_path / "out.jsonl")] == [None, "refused", "content_filter", "empty"]
+    assert len(server.requests) == 4
+
+
+def test_parquet_in_and_out(cli: Cli, server: Server, tmp_path: Path) -> None:
+    messages = [[{"role": "user", "content": f"question {i}"}] for i in range(5)]
+    pq.write_table(pa.table({"id": [f"r{i}" for i in range(5)], "messages": messages, "other": [1.5] * 5}), tmp_path / "in.parquet")
+    options = ("--base-url", server.base_url, "--model", "m", "--work", "w", "--input", tmp_path / "in.parquet", "--output", "out.parquet")
+    assert cli("generate", *options).code == 0
+    out = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    assert [(r["id"], r["content"], r["prompt_tokens"]) for r in out] == [(f"r{i}", answer(f"question {i}", 0), 7) for i in range(5)]
+
+
+FAULTS = {
+    '{"id": 1, "user": "x"': "not JSON",
+    '{"user": "x"}': "the key 'id' is missing",
+    '{"id": true, "user": "x"}': "the key 'id' must be a text or a whole number",
+    '{"id": 1}': "the key 'messages' (or 'user') is missing",
+    '{"id": 1, "user": 5}': "the key 'user' must be a text",
+    '{"id": 1, "messages": []}': "'messages' must be a list",
+    '{"id": 1, "messages": [{"role": "tool", "content": "x"}]}': "messages[0] must have a role",
+    '{"id": 1, "messages": [{"role": "user", "content": "x"}], "user": "y"}': "either 'messages'",
+    "[1]": "expected an object",
+}
+
+
+def test_all_faults_of_the_input_are_named_by_line_before_anything_is_asked(cli: Cli, server: Server, tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"id": 0, "user": "fine"}\n\n' + "".join(line + "\n" for line in FAULTS))
+    said = ask(cli, server, source)
+    assert said.code == 2
+    for number, words in enumerate(FAULTS.values(), 3):
+        assert f"in.jsonl:{number}: {words}" in said.err
+    assert not server.requests
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_the_budget_is_hard_and_the_run_resumes(cli: Cli, server: Server, tmp_path: Path) -> None:
+    source = prompts(tmp_path / "in.jsonl", 40)
+    price = ("--price", "1000000,1000000", "--max-tokens", 3)  # a dollar a token: 10 an answer
+    said = ask(cli, server, source, "--budget", 400, *price)
+    assert said.code == 3
+    assert "the budget of $400.00 is used up" in said.err
+    assert "every answer is kept" in said.err
+    assert not (tmp_path / "out.jsonl").exists()
+    spent = 10 * len(server.requests)
+    assert 0 < spent <= 400
+    assert not list(tmp_path.glob(".out*"))
+    said = ask(cli, server, source, "--budget", 10_000, *price, "--json")
+    assert said.code == 0
+    assert len(server.requests) == 40  # nothing was paid for twice
+    assert json.loads(said.out)["cost"] == 400 - spent
+
+
+def test_a_budget_without_a_price_is_refused(cli: Cli, server: Server, tmp_path: Path) -> None:
+    said = ask(cli, server, prompts(tmp_path / "in.jsonl", 3), "--budget", 5)
+    assert said.code == 2
+    assert "a budget needs a price" in said.err
+    assert not server.requests
+
+
+def test_killed_again_and_again_it_ends_with_the_same_output(tmp_path: Path) -> None:
+    """kill -9 at random moments: what was answered before is not asked again, but what was in flight at each kill."""
+    n, in_flight, kills = 1500, 32, 5
+    source = prompts(tmp_path / "in.jsonl", n)
+    with running(Server(latency=0.02)) as server:
+        options = ["--base-url", server.base_url, "--model", "m", "--input", str(source), "--concurrency", str(in_flight)]
+
+        def start(name: str) -> subprocess.Popen[bytes]:
+            where = ["--output", str(tmp_path / f"{name}.jsonl"), "--work", str(tmp_path / name)]
+            command = [sys.executable, "-m", "toolkit", "generate", *options, *where]
+            return subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
+
+        assert start("whole").wait(120) == 0
+        undisturbed = len(server.requests)
+        assert undisturbed == n
+        killed = 0
+        for _ in range(kills):
+            before = len(server.requests)
+            process = start("killed")
+            goal = before + random.randint(1, n // kills)
+            while len(server.requests) < goal and process.poll() is None:
+                time.sleep(0.005)
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+                killed += 1
+            process.wait()
+        assert killed
+        assert start("killed").wait(120) == 0
+        assert (tmp_path / "killed.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+        assert n <= len(server.requests) - undisturbed <= n + killed * in_flight

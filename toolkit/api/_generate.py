@@ -1,0 +1,258 @@
+"""Prompts in, completions out, through the journal: the engine on its own."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from toolkit.api._prompts import check_prompts, read_prompts
+from toolkit.common.errors import InputError, InputErrors, TooManyFailures
+from toolkit.common.files import fsync_path
+from toolkit.common.resources import workspace
+from toolkit.pipeline import Progress, stopping
+
+if TYPE_CHECKING:
+    from toolkit.generation import Backend, BackendConfig, Completion, Completions, Request
+
+COLUMNS = ("id", "content", "error", "detail", "finish", "reasoning", "model", "prompt_tokens", "completion_tokens", "key")
+"""Of the output. `content` is null where the generation failed, and `error` then names the class (`toolkit.generation.FAILURES`)."""
+
+
+def generate(
+    prompts: str | Path,
+    output: str | Path,
+    backend: BackendConfig | Mapping[str, Any],
+    *,
+    work: str | Path | None = None,
+    response_format: str | Path | None = None,
+    budget: float | None = None,
+    failures: float = 0.0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Ask a model every prompt of a file.
+
+    Every answer is durable in the journal before it counts, and a run that is stopped or killed asks, when it is started again, only for what is
+    missing. The output appears whole, in the order of the prompts, and holds nothing that differs from run to run but what the model answers.
+
+    Args:
+        prompts: JSON Lines or parquet, see `toolkit.api._prompts`.
+        output: JSON Lines, or parquet where the name ends in ``.parquet``; columns: `COLUMNS`.
+        backend: the model, as a recipe declares it.
+        work: folder for the journal (``WORK/journal``); default: the workspace, so that recipes and this share one.
+        response_format: JSON file that is sent as ``response_format`` (structured output).
+        budget: dollars that may be spent; None for no cap.
+        failures: share of prompts that may fail without an error.
+        progress: where progress is shown; default nowhere.
+
+    Returns:
+        ``output``, ``rows``, ``answered``, ``failed``, ``errors`` (failures by class), ``asked`` (calls answered or failed in this run),
+        ``from_journal``, ``shared`` (prompts asked twice in the file), ``prompt_tokens``, ``completion_tokens``, ``cost`` (dollars of this run;
+        None where the price is not known), ``seconds``.
+
+    Raises:
+        InputErrors: faults of the prompts or of the backend's options, all of them. Nothing has been asked then.
+        Stopped: interrupted, the budget is used up, or the disk is full; every answer is kept, no output is written.
+        Missing: a key, a service or an extra.
+        TooManyFailures: more failed than `failures` allows; the output is written.
+    """
+    from toolkit.generation import Journal, Meter, complete, open_backend
+
+    prompts, output = Path(prompts), Path(output)
+    config = read_config(backend)
+    schema = _response_format(Path(response_format)) if response_format is not None else ""
+    if output.is_dir():
+        raise InputError("a folder, where a file is to be written", where=str(output))
+    with stopping(), ExitStack() as stack:
+        total = check_prompts(prompts)
+        meter = Meter(cap=budget)
+        opened = open_backend(config, work=(journal_folder := Path(work or workspace()) / "journal"))
+        stack.callback(opened.close)
+        found = meter.register(opened, config)
+        journal = stack.enter_context(Journal(journal_folder))
+        shown = stack.enter_context(progress or Progress.silent())
+        shown.start(f"generate {output.name}")
+        done = 0
+
+        def settled(completion: Completion) -> None:
+            nonlocal done
+            done += 1
+            shown.update(done, total, f"{config.backend}, ${meter.spent:,.2f}" if meter.spent else config.backend)
+
+        began = time.monotonic()
+        asking = _Asking(prompts, opened, config, schema)
+        with complete(asking.requests(), opened, journal, settled, meter=meter) as results:
+            _write(output, asking, results)
+        stats = results.stats
+        shown.finish(f"{total:,} rows in {time.monotonic() - began:.1f} s")
+    if stats.failed > failures * total:
+        kinds = ", ".join(f"{name} {n:,}" for name, n in stats.errors.most_common())
+        raise TooManyFailures(
+            f"the output is written, but {stats.failed:,} of {total:,} prompts failed: {kinds}",
+            where=str(output),
+            hint="their content is null; the same command asks again for what may come out better, and only for that",
+        )
+    return {
+        "output": str(output),
+        "rows": total,
+        "answered": stats.completions - stats.failed,
+        "failed": stats.failed,
+        "errors": dict(stats.errors),
+        "asked": stats.asked,
+        "from_journal": stats.from_journal,
+        "shared": stats.shared,
+        "prompt_tokens": stats.prompt_tokens,
+        "completion_tokens": stats.completion_tokens,
+        "cost": None if found is None else meter.spent,
+        "seconds": round(stats.seconds, 3),
+    }
+
+
+def read_config(backend: BackendConfig | Mapping[str, Any]) -> BackendConfig:
+    """A backend's config from its keys.
+
+    Raises:
+        InputErrors: unknown keys and wrong values, all of them.
+    """
+    from pydantic import BaseModel, ConfigDict
+
+    from toolkit.common.yamlfile import YamlFile
+    from toolkit.generation import BackendConfig as Union
+    from toolkit.generation import TemplateConfig
+
+    if isinstance(backend, BaseModel):
+        config: Any = backend
+    else:
+
+        class Options(BaseModel):
+            model_config = ConfigDict(extra="forbid")
+            backend: Union
+
+        try:
+            config = YamlFile("backend", {"backend": dict(backend)}).model(Options).backend
+        except InputErrors as e:  # the options stand in no file: their names are their places
+            faults = [InputError(f.message, where=(f.where or "").rpartition("backend.")[2] or None, hint=f.hint) for f in e.errors]
+            raise InputErrors(faults) from None
+    if isinstance(config, TemplateConfig):
+        raise InputError("the template teacher writes about rows of a recipe and reads no prompts", hint="take openai, vllm, transformers, …")
+    out: BackendConfig = config
+    return out
+
+
+def _response_format(path: Path) -> str:
+    from toolkit.common.files import canonical_json
+    from toolkit.common.yamlfile import read_text
+
+    try:
+        value = json.loads(read_text(path))
+    except ValueError as e:
+        raise InputError(f"not JSON: {e}", where=str(path)) from None
+    if not isinstance(value, dict) or value.get("type") not in ("json_schema", "json_object", "text"):
+        raise InputError('expected {"type": "json_schema", "json_schema": {…}}', where=str(path))
+    return canonical_json(value)
+
+
+class _Asking:
+    """Requests for prompts, and the ids of those that have no completion yet."""
+
+    def __init__(self, prompts: Path, backend: Backend, config: BackendConfig, schema: str) -> None:
+        self._prompts, self._backend, self._config, self._schema = prompts, backend, config, schema
+        self.ids: deque[str | int] = deque()
+
+    def requests(self) -> Iterator[Request]:
+        """One for each prompt."""
+        from toolkit.generation import Request
+
+        shaping = {"model_id": self._backend.model_id, "endpoint": self._backend.endpoint, "schema": self._schema, **self._config.shaping()}
+        for prompt in read_prompts(self._prompts):
+            self.ids.append(prompt.id)
+            yield Request(messages=prompt.messages, row=str(prompt.id), **shaping)
+
+
+class _Lines(Protocol):
+    def write(self, row: dict[str, Any]) -> None: ...
+    def close(self) -> None: ...
+
+
+def _write(output: Path, asking: _Asking, results: Completions) -> None:
+    """The output, under its name only once it is whole."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    new = output.with_name(f".{output.name}.new")
+    lines: _Lines = _Parquet(new) if output.suffix == ".parquet" else _JsonLines(new)
+    try:
+        for completion in results:
+            lines.write(_line(asking.ids.popleft(), completion))
+        lines.close()
+        fsync_path(new)
+        new.replace(output)
+    except BaseException:  # whatever it was, a half-written output must not stay; the answers are in the journal
+        lines.close()
+        new.unlink(missing_ok=True)
+        raise
+    fsync_path(output.parent)
+
+
+def _line(name: str | int, c: Completion) -> dict[str, Any]:
+    return {
+        "id": name,
+        "content": c.text,
+        "error": c.error,
+        "detail": c.detail,
+        "finish": c.finish,
+        "reasoning": c.reasoning,
+        "model": c.model,
+        "prompt_tokens": c.prompt_tokens,
+        "completion_tokens": c.completion_tokens,
+        "key": c.key,
+    }
+
+
+class _JsonLines:
+    def __init__(self, path: Path) -> None:
+        import orjson
+
+        self._dumps: Callable[[Any], bytes] = orjson.dumps
+        self._file = path.open("wb")
+
+    def write(self, row: dict[str, Any]) -> None:
+        try:
+            text = self._dumps(row)
+        except TypeError:  # half of a surrogate pair, which UTF-8 has no bytes for, or a number beyond 64 bits: JSON's escapes hold both
+            text = json.dumps(row).encode()
+        self._file.write(text + b"\n")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Parquet:
+    """Rows in groups of 8,192; an id is text there, and half of a surrogate pair a question mark."""
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        types = {n: pa.int64() if n.endswith("_tokens") else pa.string() for n in COLUMNS}
+        self._schema = pa.schema(list(types.items()))
+        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
+        self._rows: list[dict[str, Any]] = []
+
+    def write(self, row: dict[str, Any]) -> None:
+        self._rows.append({k: v.encode("utf-8", "replace").decode() if isinstance(v, str) else v for k, v in {**row, "id": str(row["id"])}.items()})
+        if len(self._rows) == 8192:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+        self._rows = []
+
+    def close(self) -> None:
+        if self._rows:
+            self._flush()
+        self._writer.close()

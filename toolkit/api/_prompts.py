@@ -1,0 +1,135 @@
+"""Files of prompts, read a line at a time: JSON Lines or parquet.
+
+A prompt is ``{"id", "messages": [{"role", "content"}, …]}`` or ``{"id", "user"}`` with or without ``"system"``; the id is a text or a whole number.
+Other keys are not looked at. A parquet file has these as columns; ``messages`` is then a list of structs.
+
+Failure semantics: `check_prompts` reads the whole file and finds what is wrong with it, by line, before anything is asked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit.common.errors import InputError, InputErrors
+
+ROLES = ("system", "developer", "user", "assistant")
+_SHOWN = 20
+"""Faults that are listed; a file with as many is not read to its end."""
+_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt as it stands in a file."""
+
+    id: str | int
+    messages: tuple[tuple[str, str], ...]
+
+
+def check_prompts(path: Path) -> int:
+    """How many prompts a file holds.
+
+    Raises:
+        InputErrors: what is wrong with it, each fault by line (or row of a parquet file).
+    """
+    faults = []
+    rows = 0
+    for where, value in _values(path):
+        try:
+            _prompt(value() if callable(value) else value)
+        except ValueError as e:
+            faults.append(InputError(str(e), where=where))
+            if len(faults) == _SHOWN:
+                break
+        rows += 1
+    if faults:
+        raise InputErrors(faults)
+    return rows
+
+
+def read_prompts(path: Path) -> Iterator[Prompt]:
+    """The prompts of a file that has been checked."""
+    for _, value in _values(path):
+        yield _prompt(value() if callable(value) else value)
+
+
+def _values(path: Path) -> Iterator[tuple[str, Any]]:
+    """Each line or row with its place: its value, or a function that decodes it."""
+    if not path.is_file():
+        raise InputError("no such file", where=str(path))
+    if path.suffix == ".parquet":
+        yield from _parquet(path)
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield f"{path}:{number}", lambda line=line: _decoded(line)
+
+
+def _decoded(line: bytes) -> Any:
+    import orjson
+
+    try:
+        return orjson.loads(line)
+    except ValueError:
+        pass
+    try:  # half of a surrogate pair, which orjson refuses; whether it can be sent is the request's own matter
+        return json.loads(line)
+    except UnicodeDecodeError as e:
+        raise ValueError(f"not UTF-8 (byte {e.start} of the line)") from None
+    except ValueError as e:
+        raise ValueError(f"not JSON: {e}") from None
+
+
+def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
+            columns = [c for c in ("id", "system", "user", "messages") if c in file.schema_arrow.names]
+            number = 0
+            for batch in file.iter_batches(_BATCH, columns=columns, use_threads=False):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{path}: row {number}", {k: v for k, v in row.items() if v is not None}
+    except pa.ArrowInvalid as e:
+        raise InputError(f"not a parquet file: {e}", where=str(path)) from None
+
+
+def _prompt(value: Any) -> Prompt:
+    """A prompt from its JSON; ValueError says what is wrong."""
+    if not isinstance(value, dict):
+        raise ValueError("expected an object with id and messages, or id, system and user")
+    name = value.get("id")
+    if not isinstance(name, str | int) or isinstance(name, bool):
+        raise ValueError("the key 'id' must be a text or a whole number" if "id" in value else "the key 'id' is missing")
+    if "messages" in value:
+        if "user" in value or "system" in value:
+            raise ValueError("either 'messages', or 'system' and 'user'")
+        return Prompt(name, _messages(value["messages"]))
+    if "user" not in value:
+        raise ValueError("the key 'messages' (or 'user') is missing")
+    texts = {k: value[k] for k in ("system", "user") if value.get(k) is not None}
+    for k, text in texts.items():
+        if not isinstance(text, str):
+            raise ValueError(f"the key {k!r} must be a text")
+    if "user" not in texts:
+        raise ValueError("the key 'user' must be a text")
+    return Prompt(name, tuple(texts.items()))
+
+
+def _messages(value: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, list) or not value:
+        raise ValueError("'messages' must be a list with at least one message")
+    out = []
+    for i, message in enumerate(value):
+        role, content = (message.get("role"), message.get("content")) if isinstance(message, dict) else (None, None)
+        if role not in ROLES or not isinstance(content, str):
+            raise ValueError(f"messages[{i}] must have a role ({', '.join(ROLES)}) and a content that is a text")
+        out.append((role, content))
+    return tuple(out)
