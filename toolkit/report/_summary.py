@@ -28,7 +28,8 @@ def summarise(folder: Path) -> dict[str, Any]:
 
     Returns:
         ``recipe``, ``output``, ``steps`` (counts, seconds, folder of each), ``reasoning_steps`` in ``reasoned_rows``, ``hard``, ``pairs``,
-        ``sampled``, ``scores``, ``seconds``, ``notes``.
+        ``sampled``, ``scores``, ``generations`` (for each step and model that was asked when the step was last built: calls, answers from the journal,
+        tokens, dollars), ``seconds``, ``notes``.
 
     Raises:
         InputError: not the folder of a run, or one whose files cannot be read.
@@ -36,7 +37,8 @@ def summarise(folder: Path) -> dict[str, Any]:
     if not (folder / "run.json").is_file():
         raise InputError("not the folder of a run", where=str(folder))
     recipe = load_recipe(folder / "recipe.yaml")
-    seconds = _seconds(folder)
+    built = _built(folder)
+    seconds = {step: float(event["seconds"]) for step, event in built.items()}
     order = list(seconds)
     done = sorted(step_folders(folder), key=lambda f: order.index(f.step) if f.step in order else -1)
     # A step that ran together with later ones has no folder of its own; its counts stand in theirs. What was built last holds.
@@ -52,6 +54,7 @@ def summarise(folder: Path) -> dict[str, Any]:
         "pairs": {},
         "sampled": None,
         "scores": {},
+        "generations": [],
         "seconds": round(sum(seconds.values()), 1),
         "notes": [],
     }
@@ -65,6 +68,7 @@ def summarise(folder: Path) -> dict[str, Any]:
         steps.append(line)
         if own:
             _gather(out, spec.use, at)
+            out["generations"] += _generations(spec.id, built.get(spec.id, {}).get("generation"))
     out["notes"] = [NOTES[n] for n in _notes(recipe)]
     return out
 
@@ -84,14 +88,24 @@ def _gather(out: dict[str, Any], use: str, at: StepFolder) -> None:
         out["reasoning_steps"] = sum(int(b["steps"].fill_null(0).sum()) for b in at.blocks(["steps"]))
 
 
-def _seconds(folder: Path) -> dict[str, float]:
-    """Seconds that each step took when it was last built, in the order in which they were."""
-    out: dict[str, float] = {}
+_FIGURES = ("asked", "from_journal", "shared", "followed", "failed", "prompt_tokens", "completion_tokens", "cost", "errors")
+
+
+def _generations(step: str, notes: Any) -> Iterator[dict[str, Any]]:
+    """What a generation step's log says of each model that it asked."""
+    for name, figures in notes.items() if isinstance(notes, dict) else ():
+        if isinstance(figures, dict):
+            yield {"step": step, "model": name, **{f: figures.get(f) for f in _FIGURES}}
+
+
+def _built(folder: Path) -> dict[str, dict[str, Any]]:
+    """What the log says of each step when it was last built, in the order in which they were."""
+    out: dict[str, dict[str, Any]] = {}
     for line in _events(folder):
         match line:
-            case {"event": "built", "step": str(step), "seconds": float(took) | int(took)}:
+            case {"event": "built", "step": str(step), "seconds": float() | int()}:
                 out.pop(step, None)
-                out[step] = took
+                out[step] = line
     return out
 
 

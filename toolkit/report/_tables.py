@@ -19,6 +19,8 @@ def print_summary(summary: dict[str, Any], stream: TextIO | None = None) -> None
     stream = stream or sys.stdout
     console = Console(file=stream, width=None if stream.isatty() else 160, highlight=False, markup=False)
     console.print(_steps(summary))
+    if any(g["asked"] or g["from_journal"] for g in summary["generations"]):
+        console.print(_generations(summary["generations"]))
     _mining(console, summary)
     for step, rows in summary["scores"].items():
         console.print(_scores(step, rows))
@@ -59,6 +61,15 @@ def _steps(summary: dict[str, Any]) -> Table:
         kept = f"{s['kept']:,}" + (f" (x {s['factor']:g})" if "factor" in s else "")
         cells = [_n(s["in"]), kept, _n(rejected), _n(s["merged"]), _n(aside), _time(s["seconds"])]
         table.add_row(s["step"], s["use"], *cells, plain(", ".join(why)))
+    return table
+
+
+def _generations(found: list[dict[str, Any]]) -> Table:
+    numbers = ["calls", "from the journal", "asked again", "failed", "tokens read", "written", "dollars"]
+    table = _table("Generations, when each step was last built", ["step", "model"], numbers)
+    for g in found:
+        counts = [_n(g[n] or 0) for n in ("asked", "from_journal", "followed", "failed", "prompt_tokens", "completion_tokens")]
+        table.add_row(g["step"], plain(g["model"]), *counts, f"{g['cost']:,.4f}" if g["cost"] else "")
     return table
 
 
