@@ -59,13 +59,13 @@ def test_help_lists_the_verbs_grouped_in_the_order_of_the_work(cli: Cli) -> None
             found.setdefault(panel, []).append(line.split()[1])
     assert list(found) == [p for p in PANELS if p in found]
     assert found == {
-        "build": ["quickstart", "run", "check", "plan", "explain", "mine", "verify"],
+        "build": ["quickstart", "run", "check", "plan", "explain", "generate", "mine", "verify"],
         "train": ["train"],
-        "look": ["operators", "sources", "guards", "schema", "runs"],
+        "look": ["operators", "sources", "guards", "schema", "journal", "runs"],
     }
 
 
-@pytest.mark.parametrize("verb", [*VERBS, ("train",), ("runs",)], ids=" ".join)
+@pytest.mark.parametrize("verb", [*VERBS, ("train",), ("journal",), ("runs",)], ids=" ".join)
 def test_every_verb_has_help_with_an_example(verb: tuple[str, ...], cli: Cli) -> None:
     said = cli(*verb, "--help")
     assert said.code == 0

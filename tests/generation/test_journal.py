@@ -1,46 +1,22 @@
-"""The journal keeps what it has acknowledged: through kill -9, a full disk and a second writer; and says so when its file is damaged."""
+"""The journal gives back what it was given, keeps what it has acknowledged, and says so when its file is damaged."""
 
 from __future__ import annotations
 
+import json
 import os
 import random
-import signal
 import sqlite3
-import subprocess
-import sys
 import threading
-import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from journals import ask, chat, write
 
 from toolkit.common.errors import GuardkitError, InputError, Stopped
-from toolkit.generation import Completion, Journal, Request
-
-WRITER = """
-import sys
-from pathlib import Path
-from toolkit.generation import Completion, Journal, Request
-folder, first, size, text = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
-with Journal(folder) as journal:
-    n = first
-    while True:
-        batch = [Request("m", "e", (("user", str(n + i)),), 0, 1, 1) for i in range(size)]
-        journal.put([(r, Completion(r.key, f"{text} {n + i}")) for i, r in enumerate(batch)])
-        n += size
-        sys.stdout.write(f"{n}\\n")
-        sys.stdout.flush()
-"""
-
-
-def ask(n: int | str, **more: object) -> Request:
-    return Request("m", "e", (("user", str(n)),), 0, 1, 1, **more)  # type: ignore[arg-type]
-
-
-def write(folder: Path, first: int, size: int, text: str = "answer") -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", WRITER, str(folder), str(first), str(size), text], stdout=subprocess.PIPE, text=True)
+from toolkit.generation import FAILURES, FINAL, Completion, Journal
 
 
 def test_what_was_put_is_there_next_time(tmp_path: Path) -> None:
@@ -54,13 +30,45 @@ def test_what_was_put_is_there_next_time(tmp_path: Path) -> None:
         assert journal.get([]) == {}
 
 
-def test_failures_are_kept_but_never_served(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", FAILURES)
+def test_a_failure_is_served_only_where_it_is_the_models_own(tmp_path: Path, error: str) -> None:
+    failure = Completion(ask(1).key, None, error=error, detail="no \x1b", raw=b'{"n": 1}', prompt_tokens=3, reasoning="thought", cost=0.5, lost=1)
+    later = Completion(ask(1).key, "at last")
     with Journal(tmp_path) as journal:
-        journal.put([(ask(1), Completion(ask(1).key, None, error="timeout", detail="slow \ud800"))])
-        assert journal.get([ask(1).key]) == {}
-        journal.put([(ask(1), Completion(ask(1).key, "at last"))])
-        assert journal.get([ask(1).key])[ask(1).key].text == "at last"
-        assert journal.counts() == {"completions": 1, "failures": 1}
+        journal.put([(ask(1), failure)])
+        assert journal.get([ask(1).key]) == ({ask(1).key: failure} if error in FINAL else {})
+        journal.put([(ask(1), later)])
+        assert journal.get([ask(1).key]) == {ask(1).key: failure if error in FINAL else later}
+        assert journal.counts() == ({"completions": 1, "failures": 0} if error in FINAL else {"completions": 1, "failures": 1})
+        assert [r.completion.error for r in journal.records()] == ([error] if error in FINAL else [None, error])
+
+
+def test_what_came_with_a_failure_is_kept_up_to_a_size(tmp_path: Path) -> None:
+    failure = Completion(ask(1).key, None, error="malformed", detail="torn \ud800", raw=b"x" * 100_000, lost=2, cost=0.25)
+    with Journal(tmp_path) as journal:
+        journal.put([(ask(1), failure)])
+        (record,) = journal.records()
+        assert record.completion == replace(failure, raw=b"x" * 65536, detail="torn ?")
+        assert (record.row, record.served, record.shape) == ("row-1", False, json.loads(ask(1).shape))
+
+
+def test_an_endpoints_answer_is_kept_as_it_came_and_once(tmp_path: Path) -> None:
+    words = "words that stand in the body, and nowhere else. " * 40
+    with Journal(tmp_path) as journal:
+        put = [chat(ask(n), f"{words}{n} \ud800", reasoning_content=words) for n in range(50)]
+        put = [(r, replace(c, cost=0.125, lost=n % 2)) for n, (r, c) in enumerate(put)]
+        journal.put(put)
+        assert journal.get(r.key for r, _ in put) == {r.key: c for r, c in put}
+    data = (tmp_path / "journal.sqlite").read_bytes()
+    assert data.count(words.encode()) == 100  # reasoning and content of the body, and no second copy of either
+
+
+def test_a_body_is_read_anew_each_time(tmp_path: Path) -> None:
+    """Whatever a later guardkit reads from a body, it reads from the body."""
+    request, completion = chat(ask(1), "as sent")
+    with Journal(tmp_path) as journal:
+        journal.put([(request, replace(completion, text="as an earlier reader took it"))])
+        assert journal.get([request.key])[request.key].text == "as sent"
 
 
 def test_the_first_answer_stays(tmp_path: Path) -> None:
@@ -106,22 +114,42 @@ def test_a_second_writer_is_told_who_holds_it(tmp_path: Path) -> None:
         assert journal.get([ask(0).key])
 
 
-def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    rng = random.Random(5)
-    first = 0
-    for size in (1, 7, 64, 64, 300):
-        writer = write(tmp_path, first, size)
-        assert writer.stdout is not None
-        writer.stdout.readline()
-        time.sleep(rng.uniform(0, 0.3))
-        os.kill(writer.pid, signal.SIGKILL)
-        acknowledged = [int(line) for line in writer.communicate()[0].split("\n") if line] or [first + size]
-        with Journal(tmp_path) as journal:
-            found = journal.get(ask(n).key for n in range(acknowledged[-1]))
-            assert [found[ask(n).key].text for n in range(acknowledged[-1])] == [f"answer {n}" for n in range(acknowledged[-1])]
-            stored = journal.counts()["completions"]
-            assert stored in (acknowledged[-1], acknowledged[-1] + size)  # the last batch is there whole or not at all
-        first = stored
+def test_rows_that_share_a_record_are_known(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        journal.put([chat(ask(1), "x"), (ask(2), Completion(ask(2).key, None, error="timeout", detail=""))], shared=[(ask(1).key, "twin")])
+        journal.share([(ask(1).key, "other"), (ask(1).key, "row-1"), (ask(2).key, "odd \ud800")])
+        size = journal.path.with_name("journal.sqlite-wal").stat().st_size
+        journal.share([(ask(1).key, "other"), (ask(1).key, "twin"), (ask(1).key, "row-1")])
+        assert journal.path.with_name("journal.sqlite-wal").stat().st_size == size  # what is known costs no write
+        journal.put([chat(ask(1, row="late"), "y")])  # asked by two at once, answered twice: the second row shares the first answer
+        assert journal.asking([ask(1).key, ask(2).key, ask(3).key]) == {ask(1).key: ["late", "other", "twin"], ask(2).key: ["odd \\ud800"]}
+        (known,) = journal.get_with_rows([ask(1).key, ask(2).key]).values()
+        assert (known.completion.text, known.row) == ("x", "row-1")
+
+
+def test_a_reader_works_beside_a_writer(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no journal there"):
+        Journal(tmp_path, readonly=True)
+    with Journal(tmp_path) as journal:
+        journal.put([chat(ask(1), "x")])
+        with Journal(tmp_path, readonly=True) as reader:
+            assert reader.get([ask(1).key])[ask(1).key].text == "x"
+            journal.put([chat(ask(2), "y")])
+            assert [r.completion.text for r in reader.records()] == ["x", "y"]
+            with pytest.raises(InputError, match="cannot be written"):
+                reader.put([chat(ask(3), "z")])
+            assert reader.counts() == {"completions": 2, "failures": 0}
+    with Journal(tmp_path, readonly=True) as reader:  # nobody writes
+        assert len(list(reader.records([ask(1).key, ask(9).key]))) == 1
+
+
+def test_many_records_stream_in_the_order_of_arrival(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        for start in range(0, 1300, 100):
+            journal.put([(ask(n, seed=n % 3), Completion(ask(n, seed=n % 3).key, str(n))) for n in range(start, start + 100)])
+        found = list(journal.records())
+    assert [r.completion.text for r in found] == [str(n) for n in range(1300)]
+    assert [r.shape["seed"] for r in found[:4]] == [0, 1, 2, 0]
 
 
 def test_many_threads_share_one_journal(tmp_path: Path) -> None:
@@ -138,50 +166,6 @@ def test_many_threads_share_one_journal(tmp_path: Path) -> None:
         for t in threads:
             t.join()
         assert journal.counts()["completions"] == 80
-
-
-FULL = """
-import os, sys
-from pathlib import Path
-from toolkit.common.errors import Stopped
-from toolkit.generation import Completion, Journal, Request
-folder, mode = Path(sys.argv[1]), sys.argv[2]
-def ask(n):
-    return Request("m", "e", (("user", str(n)),), 0, 1, 1)
-if mode == "limit":
-    import resource
-    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
-n = 0
-try:
-    with Journal(folder) as journal:
-        while True:
-            journal.put([(ask(n), Completion(ask(n).key, "x" * 3000))])
-            n += 1
-except Stopped as e:
-    print(n, e.exit_code, e)
-"""
-
-
-@pytest.mark.parametrize("mode", ["limit", "tmpfs"])
-def test_a_full_disk_stops_with_everything_kept(tmp_path: Path, mode: str) -> None:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=500k", "guardkit", str(folder)]
-    if mode == "tmpfs" and (os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode):
-        pytest.skip("needs the right to mount a tmpfs")
-    try:
-        run = subprocess.run([sys.executable, "-c", FULL, str(folder / "j"), mode], capture_output=True, text=True, check=True)
-        n, code, message = run.stdout.split(" ", 2)
-        assert (code, "make room on the disk" in message) == ("3", True)
-        if mode == "tmpfs":
-            subprocess.run(["mount", "-o", "remount,size=50m", str(folder)], check=True)
-        with Journal(folder / "j") as journal:
-            assert int(n) > 20
-            assert len(journal.get(ask(k).key for k in range(int(n) + 1))) == int(n)
-            journal.put([(ask("more"), Completion(ask("more").key, "room again"))])
-    finally:
-        if mode == "tmpfs":
-            subprocess.run(["umount", str(folder)], check=False)
 
 
 def damaged(folder: Path, what: str) -> None:
@@ -211,19 +195,6 @@ def test_a_damaged_file_is_named(tmp_path: Path, what: str) -> None:
     (tmp_path / "journal.sqlite").unlink()
     with Journal(tmp_path) as journal:  # the failed one has let go of the lock
         assert journal.counts() == {"completions": 0, "failures": 0}
-
-
-def test_a_torn_tail_of_the_log_costs_only_what_was_not_acknowledged(tmp_path: Path) -> None:
-    writer = write(tmp_path, 0, 5)
-    assert writer.stdout is not None
-    for _ in range(4):
-        writer.stdout.readline()
-    os.kill(writer.pid, signal.SIGKILL)
-    writer.communicate()
-    with (tmp_path / "journal.sqlite-wal").open("ab") as f:
-        f.write(b"\x17" * 5000)  # what a write that never finished may leave
-    with Journal(tmp_path) as journal:
-        assert len(journal.get(ask(n).key for n in range(20))) == 20
 
 
 def test_another_programs_file_is_left_alone(tmp_path: Path) -> None:

@@ -4,14 +4,26 @@
 """
 
 from toolkit.api._apply import apply
-from toolkit.api._generate import generate
+from toolkit.api._generate import generate, too_many
+from toolkit.api._journal import (
+    EXPORT_COLUMNS,
+    journal_compact,
+    journal_export,
+    journal_migrate,
+    journal_purge,
+    journal_records,
+    journal_show,
+    journal_verify,
+)
 from toolkit.api._look import check_sources, clean_run, describe_source, list_runs, read_run, recipe_schema, sources_table
 from toolkit.api._mine import mine
-from toolkit.api._recipes import check, explain, plan
+from toolkit.api._plan import plan
+from toolkit.api._recipes import check, explain
 from toolkit.api._run import Result, run
 from toolkit.api._train import train_file
 
 __all__ = [
+    "EXPORT_COLUMNS",
     "Result",
     "apply",
     "check",
@@ -20,6 +32,13 @@ __all__ = [
     "describe_source",
     "explain",
     "generate",
+    "journal_compact",
+    "journal_export",
+    "journal_migrate",
+    "journal_purge",
+    "journal_records",
+    "journal_show",
+    "journal_verify",
     "list_runs",
     "mine",
     "plan",
@@ -27,5 +46,6 @@ __all__ = [
     "recipe_schema",
     "run",
     "sources_table",
+    "too_many",
     "train_file",
 ]

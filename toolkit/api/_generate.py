@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -33,6 +32,7 @@ def generate(
     budget: float | None = None,
     failures: float = 0.0,
     progress: Progress | None = None,
+    raise_failures: bool = True,
 ) -> dict[str, Any]:
     """Ask a model every prompt of a file.
 
@@ -48,11 +48,12 @@ def generate(
         budget: dollars that may be spent; None for no cap.
         failures: share of prompts that may fail without an error.
         progress: where progress is shown; default nowhere.
+        raise_failures: raise `TooManyFailures`, or leave its words in ``too_many``.
 
     Returns:
         ``output``, ``rows``, ``answered``, ``failed``, ``errors`` (failures by class), ``asked`` (calls answered or failed in this run),
         ``from_journal``, ``shared`` (prompts asked twice in the file), ``prompt_tokens``, ``completion_tokens``, ``cost`` (dollars of this run;
-        None where the price is not known), ``seconds``.
+        None where the price is not known), ``seconds``, ``too_many`` (None where no more failed than allowed).
 
     Raises:
         InputErrors: faults of the prompts or of the backend's options, all of them. Nothing has been asked then.
@@ -60,42 +61,52 @@ def generate(
         Missing: a key, a service or an extra.
         TooManyFailures: more failed than `failures` allows; the output is written.
     """
-    from toolkit.generation import Journal, Meter, complete, open_backend
-
     prompts, output = Path(prompts), Path(output)
     config = read_config(backend)
     schema = _response_format(Path(response_format)) if response_format is not None else ""
     if output.is_dir():
         raise InputError("a folder, where a file is to be written", where=str(output))
-    with stopping(), ExitStack() as stack:
+    with stopping():
+        found = _ask(prompts, output, config, schema, Path(work or workspace()) / "journal", budget, progress or Progress.silent())
+    if found["failed"] > failures * found["rows"]:
+        kinds = ", ".join(f"{name} {n:,}" for name, n in sorted(found["errors"].items(), key=lambda e: -e[1]))
+        found["too_many"] = f"the output is written, but {found['failed']:,} of {found['rows']:,} prompts failed: {kinds}"
+        if raise_failures:
+            raise too_many(found)
+    return found
+
+
+def too_many(found: Mapping[str, Any]) -> TooManyFailures:
+    """The error for what `generate` left in ``too_many``."""
+    hint = "their content is null; the same command asks again for what may come out better, and only for that"
+    return TooManyFailures(found["too_many"], where=found["output"], hint=hint)
+
+
+def _ask(prompts: Path, output: Path, config: BackendConfig, schema: str, folder: Path, budget: float | None, progress: Progress) -> dict[str, Any]:
+    """Check the prompts, ask, write; the figures. `folder` is the journal's."""
+    from toolkit.generation import Journal, Meter, complete, open_backend
+
+    with ExitStack() as stack:
         total = check_prompts(prompts)
         meter = Meter(cap=budget)
-        opened = open_backend(config, work=(journal_folder := Path(work or workspace()) / "journal"))
-        stack.callback(opened.close)
-        found = meter.register(opened, config)
-        journal = stack.enter_context(Journal(journal_folder))
-        shown = stack.enter_context(progress or Progress.silent())
-        shown.start(f"generate {output.name}")
+        backend = open_backend(config, work=folder)
+        stack.callback(backend.close)
+        price = meter.register(backend, config)
+        journal = stack.enter_context(Journal(folder))
+        stack.enter_context(progress)
+        progress.start(f"generate {output.name}")
         done = 0
 
         def settled(completion: Completion) -> None:
             nonlocal done
             done += 1
-            shown.update(done, total, f"{config.backend}, ${meter.spent:,.2f}" if meter.spent else config.backend)
+            progress.update(done, total, f"{config.backend}, ${meter.spent:,.2f}" if meter.spent else config.backend)
 
-        began = time.monotonic()
-        asking = _Asking(prompts, opened, config, schema)
-        with complete(asking.requests(), opened, journal, settled, meter=meter) as results:
+        asking = _Asking(prompts, backend, config, schema)
+        with complete(asking.requests(), backend, journal, settled, meter=meter) as results:
             _write(output, asking, results)
         stats = results.stats
-        shown.finish(f"{total:,} rows in {time.monotonic() - began:.1f} s")
-    if stats.failed > failures * total:
-        kinds = ", ".join(f"{name} {n:,}" for name, n in stats.errors.most_common())
-        raise TooManyFailures(
-            f"the output is written, but {stats.failed:,} of {total:,} prompts failed: {kinds}",
-            where=str(output),
-            hint="their content is null; the same command asks again for what may come out better, and only for that",
-        )
+        progress.finish(f"{total:,} rows in {stats.seconds:.1f} s")
     return {
         "output": str(output),
         "rows": total,
@@ -107,8 +118,9 @@ def generate(
         "shared": stats.shared,
         "prompt_tokens": stats.prompt_tokens,
         "completion_tokens": stats.completion_tokens,
-        "cost": None if found is None else meter.spent,
+        "cost": None if price is None else meter.spent,
         "seconds": round(stats.seconds, 3),
+        "too_many": None,
     }
 
 

@@ -8,8 +8,11 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from toolkit.cli import _say
+from toolkit.cli import _plan, _say
 from toolkit.cli._generate import generate
+from toolkit.cli._journal import journal
+from toolkit.cli._runs import runs
+from toolkit.cli._train import train
 
 BUILD, TRAIN, JUDGE, LOOK = PANELS = "build", "train", "judge", "look"
 
@@ -31,8 +34,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Build the data that reasoning guard models are trained on, and train on it.",
 )
-train = typer.Typer(no_args_is_help=True, help="Train on shards, outside a recipe.\n\nExample: guardkit train sft my-sft.yaml")
-runs = typer.Typer(no_args_is_help=True, help="List runs, show one, clean one.\n\nExample: guardkit runs list")
 
 RecipeArg = Annotated[
     str, typer.Argument(help="A recipe: a file, a folder with recipe.yaml, or a shipped name (quickstart, guardreasoner/8b).", show_default=False)
@@ -43,7 +44,6 @@ SourceOpt = Annotated[
 ]
 BudgetOpt = Annotated[float | None, typer.Option("--budget", metavar="DOLLARS", min=0, help="Hard cap on what this run may spend.")]
 OutputOpt = Annotated[Path | None, typer.Option("--output", help="Folder of the run (default: outputs/RECIPE).")]
-RunArg = Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)]
 JsonOpt = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; progress goes to stderr.")]
 
 
@@ -147,20 +147,30 @@ def check(
 
 
 @app.command(rich_help_panel=BUILD)
-def plan(recipe: RecipeArg, set_: SetOpt = None, source: SourceOpt = None, output: OutputOpt = None, json: JsonOpt = False) -> None:
-    """What a run would do: steps to build or reuse, rows, calls.
+def plan(
+    recipe: RecipeArg,
+    set_: SetOpt = None,
+    source: SourceOpt = None,
+    output: OutputOpt = None,
+    sample: Annotated[int, typer.Option("--sample", metavar="N", min=1, help="Rows of each step to estimate tokens and dollars from.")] = 200,
+    probe: Annotated[int, typer.Option("--probe", metavar="N", min=0, help="Rows of each step to ask for real; the run reuses the answers.")] = 0,
+    budget: Annotated[
+        float | None, typer.Option("--budget", metavar="DOLLARS", min=0, help="What the run may spend: every price must be known.")
+    ] = None,
+    json: JsonOpt = False,
+) -> None:
+    """What a run would do and cost: steps, rows, calls, tokens, dollars, time.
 
     Example: guardkit plan quickstart
     """
     from toolkit.api import plan as plan_recipe
 
-    found = plan_recipe(recipe, overrides=set_ or (), sources=_say.pairs(source), output=output)
+    paths = _say.pairs(source)
+    found = plan_recipe(recipe, overrides=set_ or (), sources=paths, output=output, sample=sample, probe=probe, budget=budget)
     if json:
         _say.document(found)
-        return
-    rows = [[s["step"], s["use"], s["state"], _say.number(s["rows"], s["exact"]), _say.number(s["calls"], s["exact"])] for s in found["steps"]]
-    _say.table(f"Plan of {found['recipe']}", ["step", "operator", "state"], ["rows out", "calls"], rows)
-    _say.lines(*found["notes"], *(f"needs: {n}" for n in found["needs"]))
+    else:
+        _plan.show(found)
 
 
 @app.command(rich_help_panel=BUILD)
@@ -244,42 +254,6 @@ def verify(folder: Annotated[Path, typer.Argument(help="A folder of shards.", sh
 
 app.add_typer(train, name="train", rich_help_panel=TRAIN)
 
-
-@train.command("sft")
-def train_sft(
-    config: Annotated[Path, typer.Argument(help="YAML: shards, output, and the options of the operator train_sft.", show_default=False)],
-    json: JsonOpt = False,
-) -> None:
-    """Supervised fine-tuning on shards.
-
-    Example: guardkit train sft my-sft.yaml
-    """
-    _train("sft", config, json)
-
-
-@train.command("dpo")
-def train_dpo(
-    config: Annotated[Path, typer.Argument(help="YAML: shards, model, output, and the options of the operator train_dpo.", show_default=False)],
-    json: JsonOpt = False,
-) -> None:
-    """Weighted DPO on shards.
-
-    Example: guardkit train dpo my-dpo.yaml
-    """
-    _train("dpo", config, json)
-
-
-def _train(method: Literal["sft", "dpo"], config: Path, json: bool) -> None:
-    from toolkit.api import train_file
-    from toolkit.pipeline import Progress
-
-    metrics = train_file(method, config, Progress())
-    if json:
-        _say.document(metrics)
-    else:
-        _say.lines(*(f"{name}: {_say.short(value)}" for name, value in metrics.items()))
-
-
 # Look -----------------------------------------------------------------------------------------------------------------
 
 
@@ -358,50 +332,5 @@ def schema(json: JsonOpt = False) -> None:
     _say.document(recipe_schema())
 
 
+app.add_typer(journal, name="journal", rich_help_panel=LOOK)
 app.add_typer(runs, name="runs", rich_help_panel=LOOK)
-
-
-@runs.command("list")
-def runs_list(json: JsonOpt = False) -> None:
-    """The runs of this workspace.
-
-    Example: guardkit runs list
-    """
-    from toolkit.api import list_runs
-
-    found: list[dict[str, Any]] = list_runs()
-    if json:
-        _say.document(found)
-    else:
-        rows = [[r["folder"], r["recipe"] or r["problem"], str(r["steps"]), str(r["built"])] for r in found]
-        _say.table("Runs", ["run", "recipe"], ["steps", "built"], rows)
-
-
-@runs.command("status")
-def runs_status(run: RunArg, json: JsonOpt = False) -> None:
-    """A run's tables, from what lies there.
-
-    Example: guardkit runs status outputs/quickstart
-    """
-    from toolkit.report import summarise
-
-    found = summarise(run)
-    if json:
-        _say.document(found)
-    else:
-        _say.summary(found)
-
-
-@runs.command("clean")
-def runs_clean(run: RunArg, json: JsonOpt = False) -> None:
-    """Remove steps that the recipe no longer has, and leftovers of killed runs; the journal stays.
-
-    Example: guardkit runs clean outputs/quickstart
-    """
-    from toolkit.api import clean_run
-
-    gone = clean_run(run)
-    if json:
-        _say.document({"removed": gone})
-    else:
-        _say.lines(f"removed: {', '.join(gone)}" if gone else "nothing to remove")

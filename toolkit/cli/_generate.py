@@ -49,6 +49,7 @@ def generate(
     Example: guardkit generate --base-url http://localhost:8000/v1 --model my-model --input prompts.jsonl --output out.jsonl
     """
     from toolkit.api import generate as generate_file
+    from toolkit.api import too_many
     from toolkit.pipeline import Progress
 
     named = {
@@ -66,10 +67,18 @@ def generate(
         "slow_start": slow_start,
     }
     config = {k: v for k, v in named.items() if v is not None} | _price(price) | _set(set_)
-    found = generate_file(input, output, config, work=work, response_format=response_format, budget=budget, failures=failures, progress=Progress())
+    found = generate_file(
+        input, output, config, work=work, response_format=response_format, budget=budget, failures=failures, progress=Progress(), raise_failures=False
+    )
     if json:
         _say.document(found)
-        return
+    else:
+        _shown(found)
+    if found["too_many"]:
+        raise too_many(found)
+
+
+def _shown(found: dict[str, Any]) -> None:
     names = ("rows", "answered", "failed", "asked", "from_journal", "prompt_tokens", "completion_tokens")
     cost = "?" if found["cost"] is None else f"{found['cost']:,.4f}"
     _say.table("Generated", [], [*(n.replace("_", " ") for n in names), "dollars"], [[*(f"{found[n]:,}" for n in names), cost]])

@@ -12,7 +12,15 @@ from pathlib import Path
 from toolkit.common.errors import InputError, did_you_mean
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_ONE = {"guards": "guard", "taxonomies": "taxonomy", "sources": "source", "records": "record", "benchmarks": "benchmark", "prices": "price file"}
+_ONE = {
+    "guards": "guard",
+    "taxonomies": "taxonomy",
+    "sources": "source",
+    "records": "record",
+    "benchmarks": "benchmark",
+    "prices": "price file",
+    "prompts": "prompt",
+}
 
 
 def shipped(kind: str) -> Path:
@@ -31,7 +39,7 @@ def find(folder: str, name: str, beside: Path | None = None) -> Path:
     """The file of a schema: a path as given, else ``<name>.yaml`` in the user's or the shipped ``schemas/<folder>``.
 
     Args:
-        folder: ``guards``, ``taxonomies``, ``sources``, ``records``, ``benchmarks`` or ``prices``.
+        folder: ``guards``, ``taxonomies``, ``sources``, ``records``, ``benchmarks``, ``prices`` or ``prompts``.
         name: a name, or a path that ends in ``.yaml``.
         beside: folder that a relative path is also looked up from (that of the recipe).
 

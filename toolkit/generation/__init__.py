@@ -22,9 +22,24 @@ from toolkit.generation._config import (
     VllmConfig,
     VllmServerConfig,
 )
+from toolkit.generation._declared import only_looking
 from toolkit.generation._engine import Completions, Stats, complete
 from toolkit.generation._journal import Journal
+from toolkit.generation._journal_care import (
+    Compacted,
+    Purged,
+    Verified,
+    compact_journal,
+    find_records,
+    migrate_journal,
+    purge_journal,
+    verify_journal,
+)
+from toolkit.generation._journal_look import Figures, Group, journal_figures, read_records
+from toolkit.generation._journal_records import Known, Record
+from toolkit.generation._prices import price_of, unpriced
 from toolkit.generation._request import ADDED, EXCLUDED, FAILURES, FINAL, Completion, Request, as_messages
+from toolkit.generation.backends._vllm_engine import kept_warm
 
 __all__ = [
     "ADDED",
@@ -34,22 +49,40 @@ __all__ = [
     "FINAL",
     "Backend",
     "BackendConfig",
+    "Compacted",
     "Completion",
     "Completions",
+    "Figures",
+    "Group",
     "Journal",
+    "Known",
     "Meter",
     "OpenAIBatchConfig",
     "OpenAIConfig",
     "Price",
+    "Purged",
+    "Record",
     "Request",
     "Sampling",
     "Stats",
     "TemplateConfig",
     "TransformersConfig",
+    "Verified",
     "VllmConfig",
     "VllmServerConfig",
     "as_messages",
     "build_request",
+    "compact_journal",
     "complete",
+    "find_records",
+    "journal_figures",
+    "kept_warm",
+    "migrate_journal",
+    "only_looking",
     "open_backend",
+    "price_of",
+    "purge_journal",
+    "read_records",
+    "unpriced",
+    "verify_journal",
 ]

@@ -17,11 +17,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from toolkit.generation._declared import LOOKING, Declared
 from toolkit.generation._request import Completion, Request, as_messages
 
 if TYPE_CHECKING:
     from toolkit.generation._budget import Meter
     from toolkit.generation._config import OpenAIBatchConfig, OpenAIConfig, TemplateConfig, TransformersConfig, VllmConfig, VllmServerConfig
+    from toolkit.generation._journal import Journal
     from toolkit.guards import Guard
     from toolkit.taxonomy import Taxonomy
 
@@ -82,6 +84,13 @@ class Metered(Protocol):
     meter: Meter | None
 
 
+@runtime_checkable
+class Keeping(Protocol):
+    """A backend that keeps answers of its own on disk until the journal has them; the engine tells it which journal that is."""
+
+    journal: Journal | None
+
+
 def open_backend(
     config: AnyConfig,
     *,
@@ -89,6 +98,7 @@ def open_backend(
     taxonomy: Taxonomy | None = None,
     beside: Path | None = None,
     work: Path | None = None,
+    judges: bool = False,
 ) -> Backend:
     """The backend that a config declares.
 
@@ -98,17 +108,22 @@ def open_backend(
         taxonomy: used by ``template``.
         beside: folder that a relative model path is also looked up from (that of the recipe).
         work: folder of the journal; ``openai-batch`` keeps there what it has sent.
+        judges: whether the model is asked as `guard`, not as a teacher: a local model that guardkit trained for another guard is refused then.
 
     Raises:
         Missing: an extra is not installed, or a key is not set.
-        InputError: there is no such model.
+        InputError: there is no such model, or one trained for another guard.
     """
+    if LOOKING.get() and config.backend != "template":
+        return Declared(config, beside)
     module, name = BACKENDS[config.backend].split(":")
     cls: Any = getattr(import_module(module), name)
     if config.backend == "template":
         backend: Backend = cls(config, guard, taxonomy)
     elif config.backend == "openai-batch":
         backend = cls(config, work=work)
+    elif config.backend in ("transformers", "vllm", "vllm-server"):
+        backend = cls(config, beside=beside, guard=guard if judges else None)
     else:
         backend = cls(config, beside=beside)
     backend.config = config  # type: ignore[attr-defined]

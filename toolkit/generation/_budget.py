@@ -147,7 +147,9 @@ class Meter:
             self._reserved -= held.reserved
             if (price := self._prices.get((request.endpoint, request.model_id))) is None:
                 return None
-            cost = _cost(request, completion, price) + max(0, completion.lost - held.lost) * _bound(request, price)
+            cost = _cost(request, completion, price)
+            if completion.lost > held.lost:
+                cost += (completion.lost - held.lost) * _bound(request, price)
             self._spent += cost
             return (held.booked + cost) / _UNIT
 

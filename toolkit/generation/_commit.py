@@ -1,22 +1,22 @@
 """Group commit: completions handed in one by one are written to the journal together, by a thread of its own.
 
 Contract: a completion comes out of `Committer.durable` only once it is on disk, at most `LINGER` seconds and one transaction after it was
-handed in. Meanwhile the backend goes on. The first error of the journal stops the thread; it is raised in the caller by the next
-call, once.
+handed in. Meanwhile the backend goes on. The thread wakes once a group, not once a completion. The first error of the journal stops the
+thread; it is raised in the caller by the next call, once.
 """
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
+from collections.abc import Iterable
 
-from toolkit.generation._journal import Journal
+from toolkit.generation._journal import Journal, Pair
 from toolkit.generation._request import Completion, Request
 
 Done = tuple[Request, Completion]
 
-GROUP = 64
+GROUP = 256
 """Completions that are written in one transaction at most."""
 
 LINGER = 0.05
@@ -28,15 +28,28 @@ class Committer:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._todo: queue.SimpleQueue[Done | threading.Event | None] = queue.SimpleQueue()
-        self._durable: queue.SimpleQueue[Done] = queue.SimpleQueue()
+        self._changed = threading.Condition()
+        self._todo: list[Done] = []  # this and all below: under `_changed`
+        self._shared: list[Pair] = []
+        self._durable: list[Done] = []
+        self._writing = self._hurry = self._ended = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="guardkit-journal", daemon=True)
         self._thread.start()
 
     def add(self, request: Request, completion: Completion) -> None:
         """Hand in one completion."""
-        self._todo.put((request, completion))
+        with self._changed:
+            self._todo.append((request, completion))
+            if len(self._todo) in (1, GROUP):
+                self._changed.notify_all()
+
+    def share(self, pairs: Iterable[Pair]) -> None:
+        """Hand in rows that share a record (`Journal.share`)."""
+        with self._changed:
+            self._shared.extend(pairs)
+            if self._shared and not self._todo:
+                self._changed.notify_all()
 
     def durable(self) -> list[Done]:
         """What became durable since the last call.
@@ -44,19 +57,20 @@ class Committer:
         Raises:
             Stopped, InputError: as `Journal.put`.
         """
-        self._raise()
-        out = []
-        while not self._durable.empty():
-            out.append(self._durable.get())
-        return out
+        if not self._durable and self._error is None:
+            return []
+        with self._changed:
+            self._raise()
+            out, self._durable = self._durable, []
+            return out
 
     def flush(self) -> list[Done]:
         """As `durable`, after waiting for all that was handed in."""
-        if self._thread.is_alive():
-            mark = threading.Event()
-            self._todo.put(mark)
-            while not mark.wait(0.5) and self._thread.is_alive():
-                pass
+        with self._changed:
+            self._hurry = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not (self._todo or self._shared or self._writing) or not self._thread.is_alive())
+            self._hurry = False
         return self.durable()
 
     def close(self) -> None:
@@ -65,7 +79,9 @@ class Committer:
         Raises:
             Stopped, InputError: as `Journal.put`, unless it has been raised before.
         """
-        self._todo.put(None)
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
         self._thread.join()
         self._raise()
 
@@ -75,33 +91,31 @@ class Committer:
             raise error
 
     def _work(self) -> None:
-        ended = False
-        while not ended:
-            group, mark, ended = self._group()
+        while (group := self._group()) is not None:
+            done, shared = group
             try:
-                if group:
-                    self._journal.put(group)
+                self._journal.put(done, shared)
             except BaseException as e:  # noqa: BLE001  carried to the caller's thread, whatever it is
-                self._error = e
+                with self._changed:
+                    self._error = e
+                    self._writing, self._todo, self._shared = False, [], []
+                    self._changed.notify_all()
                 return
-            for done in group:
-                self._durable.put(done)
-            if mark is not None:
-                mark.set()
+            with self._changed:
+                self._durable.extend(done)
+                self._writing = False
+                self._changed.notify_all()
 
-    def _group(self) -> tuple[list[Done], threading.Event | None, bool]:
-        """The next group, the mark that cut it short, and whether it is the last."""
-        group: list[Done] = []
-        deadline: float | None = None
-        while len(group) < GROUP:
-            try:
-                item = self._todo.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                break
-            if item is None:
-                return group, None, True
-            if isinstance(item, threading.Event):
-                return group, item, False
-            group.append(item)
-            deadline = deadline or time.monotonic() + LINGER
-        return group, None, False
+    def _group(self) -> tuple[list[Done], list[Pair]] | None:
+        """The next group; None when all is written and the end has come."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._todo or self._shared or self._ended)
+            deadline = time.monotonic() + LINGER
+            while len(self._todo) < GROUP and not (self._hurry or self._ended) and (left := deadline - time.monotonic()) > 0:
+                self._changed.wait(left)
+            if not (self._todo or self._shared):
+                return None
+            done, self._todo = self._todo[:GROUP], self._todo[GROUP:]
+            shared, self._shared = self._shared, []
+            self._writing = True
+            return done, shared

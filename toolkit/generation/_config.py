@@ -33,6 +33,7 @@ NOT_IN_KEY: dict[str, str] = {
     "batch_megabytes": "likewise",
     "start_timeout": "how long we wait does not change the answer",
     "structured": "part of the key as the request's schema, which the operator renders from it",
+    "check_training": "whether we ask at all does not change the answer",
     "adapter": "part of the key as model_id, which is the content hash of model and adapter together",
     "model": "part of the key as model_id: the name at an endpoint, the content hash of a local model",
     "base_url": "part of the key as endpoint, unless a name is declared there",
@@ -71,8 +72,12 @@ class Sampling(_Model):
 class _Local(Sampling):
     model: str
     """Folder of the model, or its name on the Hugging Face hub (downloaded once)."""
+    adapter: str | None = None
+    """Folder or hub name of a LoRA adapter on top of `model`. A `model` that is itself an adapter needs none: it names its base."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Type of the weights; auto takes the one that they are saved in."""
+    check_training: bool = True
+    """Refuse a model that guardkit trained for another guard's input, or with another chat template, than it would now be asked with."""
 
     @field_validator("temperature", "top_p")
     @classmethod
@@ -99,10 +104,8 @@ class VllmConfig(_Local):
     """A local model run by vLLM in this process."""
 
     backend: Literal["vllm"]
-    concurrency: int = Field(default=256, ge=1)
-    """Requests that the engine holds at once; it batches them itself."""
-    adapter: str | None = None
-    """Folder of a LoRA adapter on top of `model`."""
+    concurrency: int = Field(default=1024, ge=1)
+    """Requests that the engine holds at once: as many as it works on together (``max_num_seqs``) or more, so that its batch stays full."""
     max_model_len: int | None = Field(default=None, ge=1)
     """Tokens of prompt and output together at most; None takes the model's own limit."""
     engine: dict[str, Any] = {}
@@ -134,6 +137,7 @@ VLLM_CAPACITY = frozenset(
         "disable_custom_all_reduce",
         "distributed_executor_backend",
         "async_scheduling",
+        "block_size",
     }
 )
 """Arguments of vLLM 0.32's ``EngineArgs`` that `VllmConfig.engine` may hold."""
@@ -168,7 +172,7 @@ class _Endpoint(Sampling):
     max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """What the endpoint calls ``max_tokens``."""
     structured: Literal["off", "try", "require"] = "off"
-    """Ask for JSON by the guard's schema (``response_format``), rendered to the guard's text: try falls back to text where the endpoint has no such thing."""
+    """Ask for JSON by the guard's schema (``response_format``), rendered to the guard's text. try: where the endpoint has no such thing, as text."""
     extra: dict[str, Any] = {}
     """Further keys of the request's body, sent as they are (``reasoning_effort``, …)."""
     price: Price | None = None
@@ -236,12 +240,18 @@ class VllmServerConfig(VllmConfig):
     """A local model behind ``vllm serve``, which guardkit starts and stops."""
 
     backend: Literal["vllm-server"]  # type: ignore[assignment]
-    timeout: float = Field(default=600.0, gt=0)
-    """Seconds for one attempt, from sending to the last byte."""
+    concurrency: int = Field(default=256, ge=1)
+    """Requests in flight at once."""
+    timeout: float = Field(default=1800.0, gt=0)
+    """Seconds for one attempt, from sending to the last byte, waiting in the server's own queue included."""
     retries: int = Field(default=5, ge=0)
     """Further attempts after a timeout, a broken connection or a server's error."""
     start_timeout: float = Field(default=900.0, gt=0)
     """Seconds that the server may take to load the model."""
+
+    def shaping(self) -> dict[str, Any]:
+        runs_as = canonical_json({"dtype": self.dtype, "max_model_len": self.max_model_len})
+        return self.sampling() | {"revision": runs_as}  # in the key, not in what is sent
 
 
 class TemplateConfig(_Model):

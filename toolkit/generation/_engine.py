@@ -29,7 +29,7 @@ from types import TracebackType
 from typing import Self
 
 from toolkit.common.errors import Stopped
-from toolkit.generation._backend import Backend, Metered, Salvages
+from toolkit.generation._backend import Backend, Keeping, Metered, Salvages
 from toolkit.generation._budget import Meter
 from toolkit.generation._commit import Committer
 from toolkit.generation._journal import Journal
@@ -104,6 +104,8 @@ class _Asked:
 
     slots: list[_Slot]
     """Who waits for it; once it has arrived, those whose last word it is."""
+    row: str
+    """Under whose name it will stand in the journal."""
     completion: Completion | None = None
 
 
@@ -156,6 +158,8 @@ class Completions(Iterator[Completion]):
         self._source = iter(requests)
         self._backends = backends
         self._journal = journal
+        for keeping in (b for b in backends if isinstance(b, Keeping)):
+            keeping.journal = journal
         self._committer: Committer | None = None
         self._unwritten = 0  # answers that have arrived and do not count yet
         self._on_done = on_done
@@ -289,8 +293,18 @@ class Completions(Iterator[Completion]):
             if len(self._block) == BLOCK:
                 break
         self._ahead = {r.key for r in self._block}
-        self._known = self._journal.get(self._ahead) if self._journal is not None and self._block else {}
+        self._known = self._look(list(self._block))
         return bool(self._block)
+
+    def _look(self, requests: Sequence[Request]) -> dict[str, Completion]:
+        """The answers that the journal has; that a row shares one recorded under another's name is noted there, for a takedown."""
+        if self._journal is None or not requests:
+            return {}
+        known = self._journal.get_with_rows({r.key for r in requests})
+        shared = [(r.key, r.row) for r in requests if r.key in known and known[r.key].row != r.row]
+        if shared:
+            self._journal.share(shared)
+        return {key: replace(k.completion, cost=None, lost=0) for key, k in known.items()}
 
     def _place(self, slot: _Slot, known: Completion | None) -> None:
         """Answer a slot's request from the journal, join an equal one, or queue it for its backend."""
@@ -300,12 +314,14 @@ class Completions(Iterator[Completion]):
             self._decide(slot, known, None)
         elif (asked := self._asked.get(request.key)) is not None:
             self.stats.shared += 1
+            if self._committer is not None and request.row != asked.row:
+                self._committer.share([(request.key, request.row)])
             if asked.completion is None:
                 asked.slots.append(slot)
             else:
                 self._decide(slot, asked.completion, asked)
         else:
-            self._asked[request.key] = _Asked([slot])
+            self._asked[request.key] = _Asked([slot], request.row)
             self._queues[self._lane.get((request.endpoint, request.model_id), 0)].append(request)
 
     def _decide(self, slot: _Slot, completion: Completion, asked: _Asked | None) -> None:
@@ -315,7 +331,7 @@ class Completions(Iterator[Completion]):
             self.stats.followed += 1
             slot.trail = (*slot.trail, replace(completion, asked=slot.request, raw=None))
             slot.request = following
-            self._place(slot, self._journal.get([following.key]).get(following.key) if self._journal is not None else None)
+            self._place(slot, self._look([following]).get(following.key))
         elif asked is not None:
             asked.slots.append(slot)
         else:

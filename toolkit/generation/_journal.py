@@ -3,68 +3,68 @@
 Contract:
 - `Journal.put` returns only after the records are on disk (SQLite in WAL mode, ``synchronous=FULL``: one fsync a transaction), so
   that a kill -9 or a power cut later loses none of them. A transaction that a crash cuts short leaves no trace.
-- An answer is written once and never changed or deleted: the first one for a key stays. Each carries a checksum that every read
-  checks.
-- Failures stand in a table of their own, for diagnosis; `Journal.get` never serves them.
-- One writer: a second one, in whatever process, gets an `InputError` that names the process that holds the journal.
+- An answer is kept as it came, never changed, and leaves only by a purge; the first one for a key stays. Each carries a checksum
+  that every read checks.
+- Failures that are the model's own answer (`FINAL`) are answers. All others stand in a table of their own, for diagnosis;
+  `Journal.get` never serves them.
+- A record names the row that it was asked for; further rows that share it are noted too (`Journal.share`), so that a purge of any of
+  them finds it.
+- One writer: a second one, in whatever process, gets an `InputError` that names the process that holds the journal. `readonly` reads
+  beside a writer.
 
 Failure semantics: a full disk or a failed write is `Stopped` (exit code 3): what was acknowledged is safe, the batch at hand is
 not written. A damaged, foreign or newer file is an `InputError`; nothing is repaired in silence.
 
-Layout: ``<folder>/journal.sqlite`` (and SQLite's ``-wal`` and ``-shm`` beside it) and ``<folder>/journal.lock``. Text is kept as
-UTF-8 bytes, lone surrogates included.
+Layout: ``<folder>/journal.sqlite`` (and SQLite's ``-wal`` and ``-shm`` beside it) and ``<folder>/journal.lock``; the tables in
+`_journal_file`, the columns in `_journal_records`, keeping house in `_journal_care`.
 """
 
 from __future__ import annotations
 
-import errno
 import sqlite3
 import threading
 import time
-import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from toolkit.common.errors import GuardkitError, InputError, Stopped
-from toolkit.common.files import fsync_path
-from toolkit.generation._lock import Lock
-from toolkit.generation._request import Completion, Request
+from toolkit.generation._journal_file import JournalFile, shape_id, transaction
+from toolkit.generation._journal_records import (
+    ANSWER_COLUMNS,
+    FAILURE_COLUMNS,
+    Known,
+    Record,
+    Unreadable,
+    answer_record,
+    answer_row,
+    failure_record,
+    failure_row,
+    known,
+    marks,
+    parts,
+    row_name,
+)
+from toolkit.generation._request import EXCLUDED, Completion, Request
 
-SCHEMA_VERSION = 1
-"""Version of the tables, in ``meta``."""
+Pair = tuple[str, str]
+"""Key and row."""
 
 _LOOKUP = 500
 """Keys asked for in one statement (SQLite's oldest limit is 999 variables)."""
 
-_APPLICATION_ID = 0x67756172
-"""Stands in the file's header ("guar"), so that another program's database is told from ours."""
+_READ = 256
+"""Records read at a time, so that a reader holds neither much memory nor the log for long."""
 
-_TABLES = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE completions (
-    key BLOB NOT NULL UNIQUE,      -- sha256 of the request
-    text BLOB NOT NULL,            -- the answer as it came, UTF-8
-    reasoning BLOB,                -- a thinking model's own reasoning field
-    finish TEXT, model TEXT,
-    prompt_tokens INTEGER, completion_tokens INTEGER, seconds REAL,
-    model_id TEXT NOT NULL, endpoint TEXT NOT NULL, draw INTEGER NOT NULL, row TEXT NOT NULL,
-    created REAL NOT NULL,         -- Unix time
-    checksum INTEGER NOT NULL      -- crc32 of key, text and reasoning
-);
-CREATE TABLE failures (
-    key BLOB NOT NULL, error TEXT NOT NULL, detail TEXT, seconds REAL,
-    model_id TEXT NOT NULL, endpoint TEXT NOT NULL, draw INTEGER NOT NULL, row TEXT NOT NULL,
-    created REAL NOT NULL
-);
-"""
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
-"""Primary codes of a damaged file; ERROR is what a missing table gives, and our statements are fixed."""
-_SELECT = """
-SELECT key, text, reasoning, finish, model, prompt_tokens, completion_tokens, seconds, checksum FROM completions WHERE key IN ({})
-"""
+_PUT_ANSWERS = f"INSERT INTO answers ({ANSWER_COLUMNS}) VALUES ({marks(19)}) ON CONFLICT (key) DO NOTHING"  # noqa: S608  our own names
+_PUT_FAILURES = f"INSERT INTO failures ({FAILURE_COLUMNS}) VALUES ({marks(12)})"  # noqa: S608  likewise
+_SHARE = """INSERT INTO askers (key, row) SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM answers WHERE key = ?1 AND row = ?2)
+ON CONFLICT DO NOTHING"""
+
+_shape_of = attrgetter(*(f.name for f in fields(Request) if f.name not in (*EXCLUDED, "messages", "draw", "attempt")))
+"""What `Request.shape` is made of: cheaper to compare than the text."""
 
 
 class Journal:
@@ -72,24 +72,25 @@ class Journal:
 
     Args:
         folder: made if it is missing.
+        readonly: look only, while another process may write; the folder must hold a journal.
+
+    Attributes:
+        path: the file.
 
     Raises:
         InputError: another writer has it, the file is damaged, not a journal, of a newer guardkit, or may not be written.
-        Stopped: no space to create it.
+        Stopped: no space to create or migrate it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, readonly: bool = False) -> None:
         self.path = folder / "journal.sqlite"
         self._writing, self._reading = threading.Lock(), threading.Lock()  # a look-up does not wait for a commit's fsync
-        self._db: sqlite3.Connection | None = None
+        self._shapes: dict[tuple[Any, ...], int] = {}
         self._reader: sqlite3.Connection | None = None
-        with self._named():
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = Lock(folder / "journal.lock", "the journal")
+        self._file = JournalFile(folder, readonly=readonly)
         try:
-            with self._named():
-                self._db = self._open()
-                self._reader = self._connect()
+            with self._file.named():
+                self._reader = self._file.connect()
         except BaseException:  # whatever it was, the lock must not stay with a journal that is not open
             self.close()
             raise
@@ -103,182 +104,148 @@ class Journal:
     def close(self) -> None:
         """Close the file and let another writer in; harmless when called twice."""
         with self._writing, self._reading:
-            for db in (self._reader, self._db):
-                if db is not None:
-                    db.close()
-            self._reader = self._db = None
-            self._lock.release()
+            if self._reader is not None:
+                self._reader.close()
+                self._reader = None
+            self._file.close()
 
     def get(self, keys: Iterable[str]) -> dict[str, Completion]:
-        """The answers that are there, by key; failures are never among them.
+        """The answers that are there, by key, and the failures that are final (`FINAL`); no other failure.
+
+        `cost` and `lost` say what was paid when it was asked.
 
         Raises:
             InputError: the file is damaged.
         """
+        return {key: found.completion for key, found in self.get_with_rows(keys).items()}
+
+    def get_with_rows(self, keys: Iterable[str]) -> dict[str, Known]:
+        """As `get`, each with the ``row`` that the answer is recorded under: any other row that takes it goes to `share`."""
         wanted = [bytes.fromhex(k) for k in keys]
-        found: dict[str, Completion] = {}
-        with self._reading, self._named():
-            db = _opened(self._reader)
-            for i in range(0, len(wanted), _LOOKUP):
-                part = wanted[i : i + _LOOKUP]
-                for row in db.execute(_SELECT.format(",".join("?" * len(part))), part):
-                    completion = self._completion(row)
-                    found[completion.key] = completion
+        found: dict[str, Known] = {}
+        with self._reading, self._file.named():
+            db = self._read()
+            for part in parts(wanted, _LOOKUP):
+                for row in db.execute(f"SELECT {ANSWER_COLUMNS} FROM answers WHERE key IN ({marks(len(part))})", part):  # noqa: S608  question marks
+                    try:
+                        one = known(row)
+                    except Unreadable as e:
+                        raise self._file.damaged(f"the record {row[0].hex()}: {e}") from None
+                    found[one.completion.key] = one
         return found
 
-    def put(self, done: Iterable[tuple[Request, Completion]]) -> None:
+    def put(self, done: Iterable[tuple[Request, Completion]], shared: Iterable[Pair] = ()) -> None:
         """Record what came of requests, all in one transaction; durable when this returns.
+
+        Args:
+            done: a completion's `raw`, where it has a text, must read as that completion (`read_answer`).
+            shared: as for `share`, in the same transaction.
 
         Raises:
             Stopped: no space left, or the write failed; nothing of this batch is recorded.
             InputError: the file is damaged.
         """
+        done, pairs = list(done), _pairs(shared)
         now = time.time()
-        answers = []
-        failures = []
-        for request, c in done:
-            key = bytes.fromhex(c.key)
-            asked = (request.model_id, request.endpoint, request.draw, request.row, now)
-            if c.text is None:
-                failures.append((key, c.error, _unicode(c.detail), c.seconds, *asked))
-            else:
-                text, reasoning = _bytes(c.text), None if c.reasoning is None else _bytes(c.reasoning)
-                counts = (c.prompt_tokens, c.completion_tokens, c.seconds)
-                check = _checksum(key, text, reasoning)
-                answers.append((key, text, reasoning, _unicode(c.finish), _unicode(c.model), *counts, *asked, check))
-        with self._writing, self._named(), _transaction(_opened(self._db)) as db:
-            db.executemany("INSERT INTO completions VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (key) DO NOTHING", answers)
-            db.executemany("INSERT INTO failures VALUES (?,?,?,?,?,?,?,?,?)", failures)
+        with self._writing, self._file.named():
+            shapes: dict[tuple[Any, ...], int] = {}
+            with transaction(self._file.db) as db:
+                answers, failures = [], []
+                for request, c in done:
+                    shape = self._shape(db, request, shapes)
+                    if c.final:
+                        answers.append(answer_row(request, c, shape, now))
+                    else:
+                        failures.append(failure_row(request, c, shape, now))
+                if answers and db.executemany(_PUT_ANSWERS, answers).rowcount < len(answers):  # some were there: their rows share the first
+                    pairs += _pairs((r.key, r.row) for r, _ in done)
+                if failures:
+                    db.executemany(_PUT_FAILURES, failures)
+                if pairs:
+                    db.executemany(_SHARE, pairs)
+            self._shapes |= shapes
+
+    def share(self, pairs: Iterable[Pair]) -> None:
+        """Note that rows share records of other rows: ``(key, row)`` each, in one transaction. What is known already costs no write.
+
+        Raises:
+            Stopped, InputError: as `put`.
+        """
+        if wanted := _pairs(pairs):
+            with self._writing, self._file.named(), transaction(self._file.db) as db:
+                db.executemany(_SHARE, wanted)
 
     def counts(self) -> dict[str, int]:
-        """Records by kind: ``completions``, ``failures``."""
-        with self._reading, self._named():
-            db = _opened(self._reader)
-            answers, failures = db.execute("SELECT (SELECT count(*) FROM completions), (SELECT count(*) FROM failures)").fetchone()
+        """Records by kind: ``completions`` (what `get` serves), ``failures`` (what it does not)."""
+        with self._reading, self._file.named():
+            answers, failures = self._read().execute("SELECT (SELECT count(*) FROM answers), (SELECT count(*) FROM failures)").fetchone()
             return {"completions": answers, "failures": failures}
 
-    def _open(self) -> sqlite3.Connection:
-        db = self._connect()
-        try:
-            if fresh := db.execute("PRAGMA schema_version").fetchone()[0] == 0:
-                self._create(db)
-            self._check(db)
-            db.execute("PRAGMA journal_mode=WAL")  # kept in the file from here on
-            if fresh:
-                fsync_path(self.path.parent)
-        except BaseException:  # whatever it was, the file is not to stay open
-            db.close()
-            raise
-        return db
+    def history(self, shape: str, most: int = 1000) -> list[tuple[int | None, int | None, float | None]]:
+        """Tokens read, tokens written and seconds of the latest answers to requests of a shape (`Request.shape`), newest first, `most` at most."""
+        latest = "SELECT prompt_tokens, completion_tokens, seconds FROM answers WHERE shape = (SELECT id FROM shapes WHERE shape = ?)"
+        with self._reading, self._file.named():
+            return self._read().execute(f"{latest} ORDER BY id DESC LIMIT ?", (shape, most)).fetchall()
 
-    def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
-        db.execute("PRAGMA synchronous=FULL")
-        db.execute("PRAGMA cache_size=-32768")  # 32 MiB at most, whatever the size of the journal
-        return db
+    def records(self, keys: Iterable[str] | None = None, *, failures: bool = True) -> Iterator[Record]:
+        """Records in the order of arrival: first what `get` serves, then, with `failures`, what it does not.
 
-    def _create(self, db: sqlite3.Connection) -> None:
-        with _transaction(db):
-            for statement in _TABLES.split(";"):
-                db.execute(statement)
-            db.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
-            db.execute(f"PRAGMA application_id={_APPLICATION_ID}")
+        Args:
+            keys: only those; None for all.
+            failures: see there.
 
-    def _check(self, db: sqlite3.Connection) -> None:
-        if db.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
-            raise InputError("an SQLite file, but not guardkit's journal", where=str(self.path), hint="move it away")
-        version = int(db.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()[0])
-        if version != SCHEMA_VERSION:
-            raise InputError(
-                f"journal of version {version}; this guardkit reads version {SCHEMA_VERSION}",
-                where=str(self.path),
-                hint="use the guardkit that wrote it, or a newer one",
-            )
+        Raises:
+            InputError: the file is damaged.
+        """
+        wanted = None if keys is None else [bytes.fromhex(k) for k in keys]
+        shapes: dict[int, str] = {}
+        for table, columns, make in (("answers", ANSWER_COLUMNS, answer_record), ("failures", FAILURE_COLUMNS, failure_record))[: 1 + failures]:
+            for row in self._rows(f"SELECT {columns}, id FROM {table}", wanted, shapes):  # noqa: S608  our own names
+                try:
+                    yield make(row[:-1], shapes)
+                except Unreadable as e:
+                    raise self._file.damaged(f"the record {row[0].hex()}: {e}") from None
 
-    def _completion(self, row: tuple[bytes, bytes, bytes | None, str, str, int, int, float, int]) -> Completion:
-        key, text, reasoning, finish, model, prompt_tokens, completion_tokens, seconds, check = row
-        if _checksum(key, text, reasoning) != check:
-            raise self._damaged(f"the record {key.hex()} does not match its checksum")
-        return Completion(
-            key.hex(),
-            text.decode("utf-8", "surrogatepass"),
-            finish,
-            model=model,
-            prompt_tokens=prompt_tokens,
-            completion_tokens=completion_tokens,
-            seconds=seconds,
-            reasoning=None if reasoning is None else reasoning.decode("utf-8", "surrogatepass"),
-        )
+    def asking(self, keys: Iterable[str]) -> dict[str, list[str]]:
+        """The further rows that share each of these records; keys without one are left out."""
+        out: dict[str, list[str]] = {}
+        with self._reading, self._file.named():
+            for part in parts([bytes.fromhex(k) for k in keys], _LOOKUP):
+                query = f"SELECT key, row FROM askers WHERE key IN ({marks(len(part))}) ORDER BY key, row"  # noqa: S608  question marks
+                for key, row in self._read().execute(query, part):
+                    out.setdefault(key.hex(), []).append(row)
+        return out
 
-    def _damaged(self, what: str) -> InputError:
-        return InputError(
-            f"the journal is damaged: {what}",
-            where=str(self.path),
-            hint="restore it from a backup, or move the folder away to begin a new one (its answers are asked for again)",
-        )
+    def _rows(self, select: str, keys: list[bytes] | None, shapes: dict[int, str]) -> Iterator[tuple[Any, ...]]:
+        """Rows with their id last, a few at a time; `shapes` has what they name."""
+        last = 0
+        for part in [None] if keys is None else parts(keys, _LOOKUP):
+            while part is not None or last >= 0:
+                with self._reading, self._file.named():
+                    db = self._read()
+                    if part is None:
+                        rows = db.execute(f"{select} WHERE id > ? ORDER BY id LIMIT {_READ}", (last,)).fetchall()
+                    else:
+                        rows = db.execute(f"{select} WHERE key IN ({marks(len(part))}) ORDER BY id", part).fetchall()
+                    shapes.update(db.execute("SELECT id, shape FROM shapes").fetchall() if rows else ())
+                yield from rows
+                if part is not None or not rows:
+                    break
+                last = rows[-1][-1]
 
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        """SQLite's and the system's errors as guardkit's."""
-        try:
-            yield
-        except sqlite3.Error as e:
-            if (named := self._named_sqlite(e)) is None:
-                raise
-            raise named from e
-        except OSError as e:
-            if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
-                raise self._stopped(e.strerror or "write failed") from e
-            raise InputError(f"the journal cannot be opened: {e.strerror}", where=str(self.path.parent)) from e
+    def _shape(self, db: sqlite3.Connection, request: Request, new: dict[tuple[Any, ...], int]) -> int:
+        """Number of a request's shape; `new` takes what this transaction finds, which counts once it is committed."""
+        what = _shape_of(request)
+        number = self._shapes.get(what) or new.get(what)
+        if number is None:
+            number = new[what] = shape_id(db, request.shape)
+        return number
 
-    def _named_sqlite(self, e: sqlite3.Error) -> GuardkitError | None:
-        """The user's error for SQLite's; None where the fault is in our own statement."""
-        code = getattr(e, "sqlite_errorcode", 0)  # the low byte is the primary code (sqlite.org/rescode.html)
-        if code in (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ) or code & 0xFF in _DAMAGED:
-            return self._damaged(str(e))
-        if code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-            return self._stopped(str(e))
-        if code & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-            return InputError(f"the journal cannot be written: {e}", where=str(self.path))
-        if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return InputError("another program has the journal's file open", where=str(self.path), hint="close it and run again")
-        return None
-
-    def _stopped(self, what: str) -> Stopped:
-        return Stopped(
-            f"the journal could not be written ({what})",
-            where=str(self.path),
-            hint="make room on the disk and run again: every answer recorded so far is kept",
-        )
+    def _read(self) -> sqlite3.Connection:
+        if self._reader is None:
+            raise ValueError("the journal is closed")
+        return self._reader
 
 
-def _opened(db: sqlite3.Connection | None) -> sqlite3.Connection:
-    if db is None:
-        raise ValueError("the journal is closed")
-    return db
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """All or nothing: commit at the end, roll back on any error."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield db
-        db.execute("COMMIT")
-    except BaseException:  # an interrupt, too, must leave no open transaction
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _unicode(text: str | None) -> str | None:
-    """`text` without lone surrogates, which SQLite's text cannot hold."""
-    return None if text is None else text.encode("utf-8", "replace").decode()
-
-
-def _checksum(key: bytes, text: bytes, reasoning: bytes | None) -> int:
-    return zlib.crc32(reasoning or b"", zlib.crc32(text, zlib.crc32(key)))
+def _pairs(pairs: Iterable[Pair]) -> list[tuple[bytes, str]]:
+    return [(bytes.fromhex(key), row_name(row)) for key, row in pairs]

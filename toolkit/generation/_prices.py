@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 OLD = 180
 """Days after which a table price is said to be old: providers change theirs several times a year."""
 
+HERE = "runs here"
+"""Origin of the price of a model that runs on this machine."""
+
 Text = Annotated[str, StringConstraints(min_length=1)]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://")]
 
@@ -46,13 +49,19 @@ class ListedPrice(_Model):
     output: float = Field(ge=0)
     """Dollars for a million tokens written."""
     batch_input: float | None = Field(default=None, ge=0)
-    """The same through the Batch API; default: the file's `batch_share` of it."""
+    """The same through the Batch API; none where no such price is known."""
     batch_output: float | None = Field(default=None, ge=0)
     """Likewise."""
     source: Url
     """Where the price was read."""
     date: datetime.date
     """The day of that text."""
+
+    @property
+    def batch(self) -> Price | None:
+        """Through the Batch API."""
+        both = self.batch_input is not None and self.batch_output is not None
+        return Price(input=self.batch_input, output=self.batch_output) if both else None
 
     @model_validator(mode="after")
     def _both(self) -> ListedPrice:
@@ -68,20 +77,8 @@ class PriceFile(_Model):
     """Its name."""
     hosts: list[Text] = Field(min_length=1)
     """Hosts of its endpoints (``api.openai.com``), the port with it where there is one."""
-    batch_share: float | None = Field(default=None, ge=0, le=1)
-    """Price through the Batch API as a share of the plain one; none where the provider states none."""
-    batch_source: Url | None = None
-    """Where that was read."""
-    batch_date: datetime.date | None = None
-    """The day of that text."""
     models: dict[str, ListedPrice]
     """By the exact name that requests use."""
-
-    @model_validator(mode="after")
-    def _sourced(self) -> PriceFile:
-        if self.batch_share is not None and (self.batch_source is None or self.batch_date is None):
-            raise FaultAt("batch_share needs batch_source and batch_date", "batch_share")
-        return self
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,7 @@ class FoundPrice:
 
     Args:
         price: dollars for a million tokens.
-        origin: ``runs here``, ``the recipe``, or the URL that the table names.
+        origin: `HERE`, ``the recipe``, or the URL that the table names.
         date: the day of that text; None where there is no need of one.
         file: the table's file; likewise.
     """
@@ -102,6 +99,8 @@ class FoundPrice:
 
     def said(self, today: datetime.date) -> str:
         """The price in words, with its source and, where it is older than `OLD` days, its age."""
+        if self.origin == HERE:
+            return "runs here, at no price"
         words = f"${self.price.input:g} a million tokens read, ${self.price.output:g} written ({self.origin}"
         if self.date is None:
             return words + ")"
@@ -116,7 +115,7 @@ def price_of(config: AnyConfig) -> FoundPrice | None:
         InputErrors: a price file is faulty.
     """
     if not isinstance(config, OpenAIConfig | OpenAIBatchConfig):
-        return FoundPrice(Price(input=0, output=0), "runs here")
+        return FoundPrice(Price(input=0, output=0), HERE)
     if config.price is not None:
         return FoundPrice(config.price, "the recipe")
     if config.extra.get("service_tier", "default") not in ("default", "auto"):
@@ -124,16 +123,9 @@ def price_of(config: AnyConfig) -> FoundPrice | None:
     host = urlsplit(config.base_url).netloc.lower()
     for path, table in tables():
         if host in table.hosts and (listed := table.models.get(config.model)):
-            price = _batch(listed, table) if isinstance(config, OpenAIBatchConfig) else Price(input=listed.input, output=listed.output)
+            price = listed.batch if isinstance(config, OpenAIBatchConfig) else Price(input=listed.input, output=listed.output)
             return None if price is None else FoundPrice(price, listed.source, listed.date, path)
     return None
-
-
-def _batch(listed: ListedPrice, table: PriceFile) -> Price | None:
-    if listed.batch_input is not None and listed.batch_output is not None:
-        return Price(input=listed.batch_input, output=listed.batch_output)
-    share = table.batch_share
-    return None if share is None else Price(input=listed.input * share, output=listed.output * share)
 
 
 def tables() -> Iterator[tuple[Path, PriceFile]]:

@@ -4,21 +4,34 @@ Rendering, parsing, validation, mining and evaluation are all derived from the d
 file and no other code.
 """
 
-from toolkit.guards._definition import Guard, Task, load_guard
+from toolkit.guards._definition import Guard, Prompt, Task, load_guard, load_prompt
 from toolkit.guards._parse import Parsed, parse
-from toolkit.guards._render import Reasoning, render_input, render_output, teacher_messages
+from toolkit.guards._render import Reasoning, blind_messages, feedback, input_fingerprint, render_input, render_output, teacher_messages
 from toolkit.guards._sections import Section, sections
+from toolkit.guards._structured import MalformedJson, from_json, is_json, response_format
+from toolkit.guards._templates import template, variables
 
 __all__ = [
     "Guard",
+    "MalformedJson",
     "Parsed",
+    "Prompt",
     "Reasoning",
     "Section",
     "Task",
+    "blind_messages",
+    "feedback",
+    "from_json",
+    "input_fingerprint",
+    "is_json",
     "load_guard",
+    "load_prompt",
     "parse",
     "render_input",
     "render_output",
+    "response_format",
     "sections",
     "teacher_messages",
+    "template",
+    "variables",
 ]

@@ -168,8 +168,20 @@ class Output(_Model):
         return _word(value)
 
 
-class Teacher(_Model):
-    """Prompt templates for the teacher (sandboxed Jinja). Variables: tasks, steps, missing_word, infer, exchange, answers."""
+_BLIND = ("tasks", "steps", "missing_word", "exchange", "structured")
+"""Variables of every teacher's prompt. None of them hangs on a label of the row."""
+
+_FEEDBACK = """\
+Your answer cannot be used:
+{% for reason in reasons -%}
+- {{ reason }}
+{% endfor -%}
+Write the whole answer again, in the form asked for and without these faults.
+"""
+
+
+class Blind(_Model):
+    """Prompt templates for a teacher that is to judge by itself (sandboxed Jinja). Variables: tasks, steps, missing_word, exchange, structured."""
 
     system: str
     user: str
@@ -177,9 +189,45 @@ class Teacher(_Model):
     @field_validator("system", "user")
     @classmethod
     def _renders(cls, value: str, info: ValidationInfo) -> str:
-        known = ("tasks", "steps", "missing_word", "infer", "exchange", "answers")
-        check_template(value, known, ("exchange",) if info.field_name == "user" else ())
+        check_template(value, _BLIND, ("exchange",) if info.field_name == "user" else ())
         return value
+
+
+class Teacher(_Model):
+    """Prompt templates for the teacher (sandboxed Jinja). Variables: tasks, steps, missing_word, infer, exchange, answers, structured."""
+
+    system: str
+    user: str
+    """The interaction, and the row's labels."""
+    blind: Blind | None = None
+    """The same without the labels; none: this teacher cannot be asked blind."""
+    feedback: str = _FEEDBACK
+    """Said after an answer that is not taken. Variable: reasons, a list of sentences."""
+
+    @field_validator("system", "user")
+    @classmethod
+    def _renders(cls, value: str, info: ValidationInfo) -> str:
+        check_template(value, (*_BLIND, "infer", "answers"), ("exchange",) if info.field_name == "user" else ())
+        return value
+
+    @field_validator("feedback")
+    @classmethod
+    def _tells_why(cls, value: str) -> str:
+        check_template(value, ("reasons",), ("reasons",))
+        return value
+
+
+class Prompt(Teacher):
+    """A teacher's prompt in a file of its own, ``schemas/prompts/<name>.yaml``: stands in for a guard's `teacher`."""
+
+    name: str = Field(min_length=1)
+    version: int
+    description: str = ""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of what shapes a request."""
+        return digest(self.model_dump(exclude={"name", "version", "description"}))
 
 
 class Guard(_Model):
@@ -251,6 +299,11 @@ class Guard(_Model):
                 return t
         raise KeyError(name)
 
+    def with_teacher(self, teacher: Teacher) -> Guard:
+        """This guard with other prompts for its teacher."""
+        fields = {name: getattr(self, name) for name in Guard.model_fields}
+        return Guard.model_construct(**{**fields, "teacher": teacher})
+
     @cached_property
     def fingerprint(self) -> str:
         """Digest of the whole definition but its description."""
@@ -264,3 +317,12 @@ def load_guard(name: str, beside: Path | None = None) -> Guard:
         InputError: no such guard; InputErrors: faults in its file, each with its line.
     """
     return load_yaml(find("guards", name, beside)).model(Guard)
+
+
+def load_prompt(name: str, beside: Path | None = None) -> Prompt:
+    """Load a teacher's prompt by name or path.
+
+    Raises:
+        InputError: no such prompt; InputErrors: faults in its file, each with its line.
+    """
+    return load_yaml(find("prompts", name, beside)).model(Prompt)

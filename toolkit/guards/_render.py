@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.guards._definition import Guard
+from toolkit.common.errors import InputError
+from toolkit.common.files import digest
+from toolkit.guards._definition import Blind, Guard, Teacher
 from toolkit.guards._layout import answer_line
 from toolkit.guards._templates import template
 
@@ -27,6 +29,11 @@ def render_input(guard: Guard, row: Mapping[str, Any]) -> str:
         row: `prompt`, `response` (may be None) and, optionally, `context`.
     """
     return (guard.instruction + "\n" if guard.instruction else "") + exchange(guard, row)
+
+
+def input_fingerprint(guard: Guard) -> str:
+    """Digest of what shapes `render_input`: a model trained with another one reads inputs that it does not know."""
+    return digest([guard.instruction, guard.input, guard.context])
 
 
 def exchange(guard: Guard, row: Mapping[str, Any]) -> str:
@@ -72,24 +79,46 @@ def answers_block(guard: Guard, labels: Mapping[str, str | None]) -> str:
     return "\n".join([*lines, *([o.answers_close] if o.answers_close else [])])
 
 
-def teacher_messages(guard: Guard, row: Mapping[str, Any]) -> list[dict[str, str]]:
+def teacher_messages(guard: Guard, row: Mapping[str, Any], *, structured: bool = False) -> list[dict[str, str]]:
     """Messages that ask a teacher for reasoning with the labels given (paper, section 3.2).
 
     Args:
         guard: the definition.
         row: a seed; a label whose source is ``to_infer`` is shown as ``?`` for the teacher to decide.
+        structured: the answer is to be JSON (`response_format`), not text.
     """
     sources = {t.name: row[f"label_{t.name}_source"] for t in guard.tasks}
     answers = {t.name: "?" if sources[t.name] == "to_infer" else row[f"label_{t.name}"] or guard.output.missing_word for t in guard.tasks}
-    values = {
-        "tasks": guard.tasks,
-        "steps": guard.steps,
-        "missing_word": guard.output.missing_word,
-        "infer": "to_infer" in sources.values(),
-        "exchange": exchange(guard, row),
-        "answers": answers,
-    }
-    return [
-        {"role": "system", "content": template(guard.teacher.system).render(values)},
-        {"role": "user", "content": template(guard.teacher.user).render(values)},
-    ]
+    told = {"infer": "to_infer" in sources.values(), "answers": answers}
+    return _messages(guard.teacher, _values(guard, row, structured) | told)
+
+
+def blind_messages(guard: Guard, row: Mapping[str, Any], *, structured: bool = False) -> list[dict[str, str]]:
+    """Messages that ask a teacher to judge by itself: nothing of them hangs on the row's labels.
+
+    Args:
+        guard: the definition.
+        row: `prompt`, `response` (may be None) and, optionally, `context`.
+        structured: as in `teacher_messages`.
+
+    Raises:
+        InputError: the guard's teacher has no blind prompt.
+    """
+    if guard.teacher.blind is None:
+        raise InputError(f"the teacher of the guard {guard.name!r} has no blind prompt", hint="write one: teacher: {blind: {system: …, user: …}}")
+    return _messages(guard.teacher.blind, _values(guard, row, structured))
+
+
+def feedback(guard: Guard, reasons: Sequence[str]) -> str:
+    """What a teacher is told about an answer that was not taken."""
+    return template(guard.teacher.feedback).render(reasons=list(reasons))
+
+
+def _values(guard: Guard, row: Mapping[str, Any], structured: bool) -> dict[str, Any]:
+    """Variables of a teacher's prompt that no label shapes."""
+    fixed = {"tasks": guard.tasks, "steps": guard.steps, "missing_word": guard.output.missing_word, "structured": structured}
+    return fixed | {"exchange": exchange(guard, row)}
+
+
+def _messages(prompt: Teacher | Blind, values: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [{"role": role, "content": template(source).render(values)} for role, source in (("system", prompt.system), ("user", prompt.user))]

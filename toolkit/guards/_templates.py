@@ -1,4 +1,4 @@
-"""Jinja templates of guard definitions: sandboxed, strict about their variables, and checked when the definition is read."""
+"""Jinja templates of prompts: sandboxed, strict about their variables, and checked when they are read."""
 
 from __future__ import annotations
 
@@ -36,19 +36,28 @@ def template(source: str) -> jinja2.Template:
         raise InputError(f"not a valid template: {e.message}", where=f"line {e.lineno} of it") from None
 
 
+def variables(source: str) -> set[str]:
+    """Names that a template looks up.
+
+    Raises:
+        ValueError: not valid Jinja.
+    """
+    from jinja2 import TemplateSyntaxError
+    from jinja2.meta import find_undeclared_variables
+
+    try:
+        return find_undeclared_variables(_environment().parse(source))
+    except TemplateSyntaxError as e:
+        raise ValueError(f"not a valid template: {e.message} (line {e.lineno} of it)") from None
+
+
 def check_template(source: str, known: Collection[str], needed: Collection[str] = ()) -> None:
     """Check that a template is valid Jinja, uses no variable but those in `known`, and every one in `needed`.
 
     Raises:
         ValueError: it does not.
     """
-    from jinja2 import TemplateSyntaxError
-    from jinja2.meta import find_undeclared_variables
-
-    try:
-        used = find_undeclared_variables(_environment().parse(source))
-    except TemplateSyntaxError as e:
-        raise ValueError(f"not a valid template: {e.message} (line {e.lineno} of it)") from None
+    used = variables(source)
     for name in sorted(used - set(known)):
         raise ValueError(f"unknown variable {name!r} in the template: {did_you_mean(name, known)}")
     for name in sorted(set(needed) - used):

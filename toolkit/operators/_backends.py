@@ -1,26 +1,58 @@
-"""What the operators that generate share: a backend's part of a fingerprint and what it lacks here."""
+"""What the operators that generate share: a backend's part of a fingerprint, what it lacks here, and opening it."""
 
 from __future__ import annotations
 
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from toolkit.common.errors import InputError
 from toolkit.common.models import is_model_folder, model_hash
-from toolkit.generation import BackendConfig, OpenAIConfig, TemplateConfig, TransformersConfig, VllmConfig
+from toolkit.generation import BackendConfig, OpenAIBatchConfig, OpenAIConfig, TemplateConfig, TransformersConfig, VllmConfig, open_backend
 
-EXTRAS = {"openai": ("openai", "openai"), "transformers": ("transformers", "train"), "vllm": ("vllm", "vllm")}
+if TYPE_CHECKING:
+    from toolkit.generation import Backend
+    from toolkit.operators.base import Context
+
+EXTRAS = {
+    "openai": ("openai", "openai"),
+    "openai-batch": ("openai", "openai"),
+    "transformers": ("transformers", "train"),
+    "vllm": ("vllm", "vllm"),
+    "vllm-server": ("vllm", "vllm"),
+}
 """For each backend the package that it imports and the extra that brings it."""
 
 
 def identity(config: BackendConfig) -> dict[str, Any]:
     """What of a backend's config shapes its answers: timeouts, retries and capacity do not."""
     out: dict[str, Any] = {"backend": config.backend, **config.shaping()}
-    if isinstance(config, OpenAIConfig):
+    if isinstance(config, OpenAIConfig | OpenAIBatchConfig):
         out |= {"model": config.model, "endpoint": config.endpoint_name}
+        if config.structured != "off":
+            out["structured"] = config.structured
     return out
+
+
+def address(config: BackendConfig) -> tuple[str, ...]:
+    """Which model a config names, and where: two backends of a step must differ in it."""
+    if isinstance(config, OpenAIConfig | OpenAIBatchConfig):
+        return config.endpoint_name, config.model
+    if isinstance(config, TemplateConfig):
+        return (config.backend,)
+    return config.backend, config.model, config.adapter or ""
+
+
+def structured(config: BackendConfig) -> str:
+    """Whether a backend is asked for JSON: off, try or require."""
+    return config.structured if isinstance(config, OpenAIConfig | OpenAIBatchConfig) else "off"
+
+
+def opened(config: BackendConfig, ctx: Context, *, judges: bool = False) -> Backend:
+    """The backend of a config; `judges`: whether it is asked as the guard, not as a teacher."""
+    return open_backend(config, guard=ctx.guard, taxonomy=ctx.taxonomy, beside=ctx.beside, work=ctx.work, judges=judges)
 
 
 def local_model(name: str, beside: Path) -> Path | None:
@@ -42,14 +74,14 @@ def _is_path(name: str) -> bool:
 
 
 def model_files(config: BackendConfig, beside: Path) -> dict[str, str]:
-    """A local model's content hash, so that a retrained one at the same path is another; a hub name counts by its name.
+    """Content hashes of a local model and its adapter, so that a retrained one at the same path is another; a hub name counts by its name.
 
     Raises:
         InputError: no such model folder.
     """
     if not isinstance(config, TransformersConfig | VllmConfig):
         return {}
-    return {"model": model_digest(config.model, beside)}
+    return {"model": model_digest(config.model, beside)} | ({"adapter": model_digest(config.adapter, beside)} if config.adapter else {})
 
 
 def model_digest(name: str, beside: Path) -> str:
@@ -62,9 +94,10 @@ def shown_model(config: BackendConfig, model_id: str) -> str:
     """A model's name for a data card: its name at the endpoint or on the hub; a local folder's content hash, since a path says nothing elsewhere."""
     if isinstance(config, TemplateConfig):
         return "template"
-    if isinstance(config, OpenAIConfig):
+    if isinstance(config, OpenAIConfig | OpenAIBatchConfig):
         return config.model
-    return model_id if _is_path(config.model) or Path(config.model).exists() else config.model
+    adapted = config.adapter is not None
+    return model_id if adapted or _is_path(config.model) or Path(config.model).exists() else config.model
 
 
 def needs(config: BackendConfig) -> list[str]:
@@ -75,9 +108,8 @@ def needs(config: BackendConfig) -> list[str]:
     out = []
     if find_spec(package) is None:
         out.append(f"the package {package!r} is missing: pip install 'guardkit[{extra}]'")
-    if isinstance(config, OpenAIConfig) and not os.environ.get(config.api_key_env):
-        from urllib.parse import urlsplit
-
-        if urlsplit(config.base_url).hostname not in ("localhost", "127.0.0.1", "::1"):
+    if isinstance(config, OpenAIConfig | OpenAIBatchConfig):
+        local = urlsplit(config.base_url).hostname in ("localhost", "127.0.0.1", "::1")
+        if not local and not os.environ.get(config.api_key_env):
             out.append(f"the environment variable {config.api_key_env} is not set: it holds the key for {config.base_url}")
     return out

@@ -23,6 +23,7 @@ BUILT_IN = {
     "select": "choose.select:Select",
     "leave_out": "choose.leave_out:LeaveOut",
     "synthesise": "reason.synthesise:Synthesise",
+    "generate": "reason.generate:Generate",
     "validate": "reason.validate:Validate",
     "render_sft": "export.render_sft:RenderSft",
     "render_dpo": "export.render_dpo:RenderDpo",

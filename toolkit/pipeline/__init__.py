@@ -3,30 +3,39 @@
 from toolkit.pipeline._counts import ConservationError
 from toolkit.pipeline._fingerprints import Fingerprints, finished, up_to_date
 from toolkit.pipeline._folder import clean
+from toolkit.pipeline._models import Unbuilt, check_prices, config_of, declared
 from toolkit.pipeline._plan import Plan, PlannedStep, make_plan
 from toolkit.pipeline._progress import Progress
 from toolkit.pipeline._recipe import Recipe, RecipeSpec, build_recipe, load_recipe, resolved_yaml
 from toolkit.pipeline._run import Run, run_plan
+from toolkit.pipeline._sampled import NotSampled, Sampler, spread
 from toolkit.pipeline._stop import stopping
 from toolkit.pipeline._store import StepFolder, step_folders
 
 __all__ = [
     "ConservationError",
     "Fingerprints",
+    "NotSampled",
     "Plan",
     "PlannedStep",
     "Progress",
     "Recipe",
     "RecipeSpec",
     "Run",
+    "Sampler",
     "StepFolder",
+    "Unbuilt",
     "build_recipe",
+    "check_prices",
     "clean",
+    "config_of",
+    "declared",
     "finished",
     "load_recipe",
     "make_plan",
     "resolved_yaml",
     "run_plan",
+    "spread",
     "step_folders",
     "stopping",
     "up_to_date",

@@ -20,7 +20,7 @@ from typing import Any
 import polars as pl
 
 from toolkit.common.errors import GuardkitError
-from toolkit.generation import Backend, Completion, Journal, Meter, Request, complete
+from toolkit.generation import Backend, Completion, Journal, Meter, Request, complete, kept_warm
 from toolkit.operators import Columns, Context, GenerationOperator
 from toolkit.operators.base import DETAIL, OUTCOME, REASON, StepInput
 from toolkit.pipeline._counts import Counts
@@ -42,6 +42,7 @@ class GenerationStep:
     counts: Counts
 
 
+@kept_warm()
 def run_generation(
     step: GenerationStep, inputs: Mapping[str, StepInput], writer: StepWriter, journal: Callable[[], Journal], meter: Meter | None = None
 ) -> None:

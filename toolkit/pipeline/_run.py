@@ -25,6 +25,7 @@ from toolkit.pipeline._counts import Counts
 from toolkit.pipeline._fingerprints import Fingerprints, finished, stale, up_to_date
 from toolkit.pipeline._folder import JOURNAL, log, owned
 from toolkit.pipeline._generation import GenerationStep, run_generation
+from toolkit.pipeline._models import check_prices
 from toolkit.pipeline._plan import Plan, PlannedStep
 from toolkit.pipeline._progress import Progress
 from toolkit.pipeline._rows import RowStep, run_rows
@@ -93,6 +94,8 @@ def run_plan(
     done = {} if force else finished(plan, folder)
     if needs := plan.needs([s for s in plan.steps if s not in done]):
         raise Missing("not ready to run:\n  " + "\n  ".join(needs))
+    if budget is not None:
+        check_prices(plan, [s for s in plan.steps if s not in done], done, folder)
     meter = Meter(cap=budget)
     run = Run(folder)
     started = time.monotonic()

@@ -28,8 +28,8 @@ def summarise(folder: Path) -> dict[str, Any]:
 
     Returns:
         ``recipe``, ``output``, ``steps`` (counts, seconds, folder of each), ``reasoning_steps`` in ``reasoned_rows``, ``hard``, ``pairs``,
-        ``sampled``, ``scores``, ``generations`` (for each step and model that was asked when the step was last built: calls, answers from the journal,
-        tokens, dollars), ``seconds``, ``notes``.
+        ``sampled``, ``scores``, ``generations`` (for each step and model that was asked when the step was last built: calls, answers from the
+        journal, tokens, dollars), ``seconds``, ``notes``.
 
     Raises:
         InputError: not the folder of a run, or one whose files cannot be read.

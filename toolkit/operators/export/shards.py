@@ -8,7 +8,7 @@ import polars as pl
 from pydantic import Field
 
 from toolkit.common.errors import InputError
-from toolkit.guards import Guard
+from toolkit.guards import Guard, input_fingerprint
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.records import Column
 from toolkit.shards import ShardWriter, card
@@ -62,6 +62,7 @@ class Shards(DatasetOperator):
             done += block.height
             out.use(block.height)
             ctx.progress(done, inputs["rows"].rows, "rows")
-        manifest = writer.finish({"guard": f"{ctx.guard.name} {ctx.guard.version}", "guard_fingerprint": ctx.guard.fingerprint, "step": ctx.step})
+        guard = {"guard": f"{ctx.guard.name} {ctx.guard.version}", "guard_fingerprint": ctx.guard.fingerprint}
+        manifest = writer.finish({**guard, "guard_input": input_fingerprint(ctx.guard), "step": ctx.step})
         (out.folder("card") / "README.md").write_text(card(manifest, self.config.title), encoding="utf-8")
         out.stat("rows", manifest["rows"])

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from toolkit.common.errors import InputError
-from toolkit.generation import BackendConfig, OpenAIConfig, TransformersConfig, VllmConfig, build_request, open_backend
+from toolkit.generation import BackendConfig, OpenAIBatchConfig, OpenAIConfig, TransformersConfig, VllmConfig, VllmServerConfig, build_request
 from toolkit.guards import Guard, render_input
 from toolkit.operators import _backends
 from toolkit.operators.base import DETAIL, REASON, Columns, Config, Context, GenerationOperator, Shape, StepInput
@@ -49,9 +49,16 @@ def _no_teacher(value: Any) -> Any:
     return value
 
 
+def _writes_text(value: BackendConfig) -> BackendConfig:
+    if _backends.structured(value) != "off":
+        raise ValueError("a guard writes the text that it was trained on: structured is for teachers")
+    return value
+
+
 GuardBackend = Annotated[
-    Annotated[TransformersConfig | OpenAIConfig | VllmConfig, Field(discriminator="backend")],
+    Annotated[TransformersConfig | OpenAIConfig | OpenAIBatchConfig | VllmConfig | VllmServerConfig, Field(discriminator="backend")],
     BeforeValidator(_no_teacher),
+    AfterValidator(_writes_text),
 ]
 
 
@@ -124,7 +131,7 @@ class Sample(GenerationOperator):
         return {"k": self.config.k, "backend": trained, "models": {n: _backends.identity(c) for n, c in self.config.models.items()}}
 
     def files(self, ctx: Context) -> dict[str, str]:
-        return {name: h for name, c in self.config.models.items() for h in _backends.model_files(c, ctx.beside).values()}
+        return {f"{name}.{part}": h for name, c in self.config.models.items() for part, h in _backends.model_files(c, ctx.beside).items()}
 
     def _configs(self, inputs: Mapping[str, StepInput]) -> dict[str, BackendConfig]:
         trained = {n: self.config.for_model(str(Path(i.artefact("model")).resolve())) for n, i in inputs.items() if n != "rows"}
@@ -134,7 +141,7 @@ class Sample(GenerationOperator):
         self._opened = self._configs(inputs)
 
         def opener(config: BackendConfig) -> Callable[[], Backend]:
-            return lambda: open_backend(config, guard=ctx.guard, taxonomy=ctx.taxonomy, beside=ctx.beside)
+            return lambda: _backends.opened(config, ctx, judges=True)
 
         return [(name, opener(config)) for name, config in self._opened.items()]
 

@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
-from toolkit.generation import BackendConfig, build_request, open_backend
-from toolkit.guards import Guard
+from pydantic import Field, model_validator
+
+from toolkit.common.errors import InputError
+from toolkit.common.yamlfile import FaultAt
+from toolkit.generation import BackendConfig, TemplateConfig, build_request
+from toolkit.guards import Guard, blind_messages, feedback, load_prompt, response_format, teacher_messages
 from toolkit.operators import _backends
 from toolkit.operators.base import DETAIL, REASON, Config, Context, GenerationOperator, StepInput
+from toolkit.operators.reason._feedback import sentences
+from toolkit.operators.reason._path import Ask, Labels, Policy, Turn, blind_verdicts, label_faults
+from toolkit.operators.reason.validate import RULES, Rule
 from toolkit.records import Column, load_record
 
 if TYPE_CHECKING:
     from toolkit.generation import Backend, Completion, Request
+
+Outcome = Literal[
+    "refused",
+    "content_filter",
+    "empty",
+    "invalid",
+    "malformed",
+    "no_schema",
+    "forbidden",
+    "bad_request",
+    "rate_limit",
+    "timeout",
+    "server_error",
+    "connection",
+    "expired",
+]
 
 
 class SynthesiseConfig(Config):
@@ -20,15 +46,55 @@ class SynthesiseConfig(Config):
 
     backend: BackendConfig
     """The teacher: `{backend: template}` to try guardkit, `{backend: openai, model: …}` for a real one."""
+    fallback: list[BackendConfig] = Field(default_factory=list)
+    """Further teachers, in order: each takes over what the one before it did not answer (see `fallback_on`). Each row names who answered."""
+    fallback_on: list[Outcome] = Field(["refused", "content_filter", "invalid"], min_length=1)
+    """What the next teacher takes over: classes of failure, and `invalid` for an answer that fails `rules` after its attempts (a refusal in plain
+    words is one)."""
+    attempts: int = Field(1, ge=1, le=10)
+    """Answers to ask of each teacher, at most: one that fails `rules` is shown to it again with the reasons. What still fails is rejected here, with
+    every attempt in `trail`; with one attempt and no fallback for `invalid` answers are taken as they are, for a `validate` step to judge."""
+    rules: list[Rule] = Field(list(RULES), min_length=1)
+    """Rules of `validate` by which an answer is judged. `labels` never has a teacher asked again that was not shown the labels."""
+    labels: Labels = "given"
+    """Whether the teacher is shown the row's labels: given (paper, section 3.2); blind: it judges by itself, and its reasoning is kept; or
+    blind_then_given: where its verdict differs, it is asked again with the labels, and that reasoning is kept. The verdicts go into `blind_<task>`,
+    the tasks whose label they contradict into `suspect`; no label is changed."""
+    prompt: str | None = None
+    """Another prompt for the teacher than the guard's own: a name in schemas/prompts, or a path ending in .yaml."""
+
+    @model_validator(mode="after")
+    def _template_is_no_model(self) -> SynthesiseConfig:
+        if isinstance(self.backend, TemplateConfig):
+            for key, plain in (("labels", "given"), ("prompt", None), ("fallback", []), ("attempts", 1)):
+                if getattr(self, key) != plain:
+                    raise FaultAt("the template teacher writes from the labels alone, by no prompt, once: this needs a model", key)
+        for i, backend in enumerate(self.fallback):
+            if isinstance(backend, TemplateConfig):
+                raise FaultAt("the template teacher is no model: what it writes must not stand among a model's reasoning", "fallback", i)
+        return self
+
+    @model_validator(mode="after")
+    def _teachers_differ(self) -> SynthesiseConfig:
+        seen = [_backends.address(self.backend)]
+        for i, backend in enumerate(self.fallback):
+            if (who := _backends.address(backend)) in seen:
+                raise FaultAt("this model is asked already: a fallback is another one", "fallback", i)
+            seen.append(who)
+        return self
 
 
 class Synthesise(GenerationOperator):
-    """A teacher writes step-by-step reasoning for each row, its labels given (paper, section 3.2).
+    """A teacher writes step-by-step reasoning for each row, its labels given (paper, section 3.2) or, in blind mode, kept from it.
 
-    A row whose generation fails is rejected with the class of the failure. The `template` teacher is for trying the tool and is named on every row.
+    A row that no teacher answers is rejected with the class of the failure, one whose answers all fail the rules with the reason of the last;
+    both with all attempts in `trail`. A `select` step parts suspect rows off (`where: {suspect: "null"}`); `validate` rejects a reasoning that
+    differs from its row's labels, also where it judges a task that has none (let its source say `missing: to_infer`). The `template` teacher is
+    for trying the tool and is named on every row.
     """
 
     name = "synthesise"
+    version = 2
     config_class = SynthesiseConfig
     example = {"backend": {"backend": "template"}}
     config: SynthesiseConfig
@@ -40,29 +106,160 @@ class Synthesise(GenerationOperator):
         seed = self.reads(guard)
         return [c for c in load_record("reasoned", guard.task_names).columns if c.name not in seed]
 
+    @property
+    def _configs(self) -> list[BackendConfig]:
+        return [self.config.backend, *self.config.fallback]
+
     def needs(self, ctx: Context) -> list[str]:
-        return _backends.needs(self.config.backend)
+        return [n for config in self._configs for n in _backends.needs(config)]
 
     def identity(self) -> dict[str, Any]:
-        return _backends.identity(self.config.backend)
+        c = self.config
+        return {
+            "teachers": [_backends.identity(config) for config in self._configs],
+            "fallback_on": sorted(set(c.fallback_on)) if c.fallback else [],
+            "attempts": c.attempts,
+            "rules": list(self._policy().rules),
+            "labels": c.labels,
+        }
 
     def files(self, ctx: Context) -> dict[str, str]:
-        return _backends.model_files(self.config.backend, ctx.beside)
+        out = {f"{i}.{name}": h for i, config in enumerate(self._configs) for name, h in _backends.model_files(config, ctx.beside).items()}
+        guard = self._guard(ctx)
+        if self.config.labels != "given" and guard.teacher.blind is None:
+            raise InputError(f"labels: {self.config.labels}, but the prompt has no `blind` part", hint="write one: blind: {system: …, user: …}")
+        return out | ({"prompt": load_prompt(self.config.prompt, ctx.beside).fingerprint} if self.config.prompt else {})
 
     def open(self, ctx: Context, inputs: Mapping[str, StepInput]) -> list[tuple[str, Callable[[], Backend]]]:
-        return [("teacher", lambda: open_backend(self.config.backend, guard=ctx.guard, taxonomy=ctx.taxonomy, beside=ctx.beside))]
+        self._of = self._guard(ctx)
+        self._path = self._policy()
+        self._backends: dict[int, Backend] = {}
+        self._textual: set[int] = set()  # teachers that know no schema: nobody asks them for one again in this run
+        self._counts = _Counts()
+        return [("teacher", self._opener(0, ctx))]
+
+    def fallbacks(self, name: str, ctx: Context) -> list[Callable[[], Backend]]:
+        return [self._opener(i, ctx) for i in range(1, len(self._configs))]
+
+    def _opener(self, teacher: int, ctx: Context) -> Callable[[], Backend]:
+        def opened() -> Backend:
+            self._backends[teacher] = _backends.opened(self._configs[teacher], ctx)
+            return self._backends[teacher]
+
+        return opened
+
+    def _guard(self, ctx: Context) -> Guard:
+        return ctx.guard.with_teacher(load_prompt(self.config.prompt, ctx.beside)) if self.config.prompt else ctx.guard
+
+    def _policy(self) -> Policy:
+        c = self.config
+        matters = c.attempts > 1 or (c.fallback and "invalid" in c.fallback_on)
+        rules: tuple[Rule, ...] = tuple(r for r in RULES if r in c.rules) if matters else ()
+        return Policy(tuple(map(_backends.structured, self._configs)), c.attempts, frozenset(c.fallback_on), rules, c.labels)
 
     def requests(self, row: Mapping[str, Any], name: str, backend: Backend, ctx: Context) -> list[Request]:
-        return [build_request(backend, self.config.backend, backend.teacher_messages(ctx.guard, row), row=row["id"])]
+        return [self._request(row, self._known(self._path.first()))]
+
+    def again(
+        self, row: Mapping[str, Any], name: str, request: Request, completion: Completion, trail: Sequence[Completion], ctx: Context
+    ) -> Request | None:
+        turns = self._path.turns(self._of, row, [*trail, replace(completion, asked=request)])
+        last = turns[-1]
+        ask = self._path.after(self._of, row, last)
+        if ask is None:
+            return None
+        tail: tuple[tuple[str, str], ...] = ()
+        if ask == replace(last.ask, schema=False):
+            self._textual.add(ask.teacher)
+            tail = request.messages[2:]
+        elif ask.attempt:
+            tail = (("assistant", completion.text or ""), ("user", feedback(self._of, sentences(last.faults))))
+        return self._request(row, self._known(ask), tail)
+
+    def _known(self, ask: Ask) -> Ask:
+        return replace(ask, schema=ask.schema and ask.teacher not in self._textual)
+
+    def _request(self, row: Mapping[str, Any], ask: Ask, tail: Sequence[tuple[str, str]] = ()) -> Request:
+        config, backend = self._configs[ask.teacher], self._backends[ask.teacher]
+        if isinstance(config, TemplateConfig):
+            messages = backend.teacher_messages(self._of, row)
+        else:
+            messages = (blind_messages if ask.blind else teacher_messages)(self._of, row, structured=ask.schema)
+        schema = response_format(self._of) if ask.schema else ""
+        whole = [*messages, *({"role": role, "content": content} for role, content in tail)]
+        return build_request(backend, config, whole, attempt=ask.attempt, schema=schema, row=row["id"])
 
     def answer(self, row: Mapping[str, Any], name: str, draw: int, request: Request, completion: Completion) -> dict[str, Any]:
+        turns = self._path.turns(self._of, row, [*completion.trail, replace(completion, asked=request)])
+        last = turns[-1]
+        reason, detail = (completion.error, completion.detail) if completion.error or last.sound else last.faults[0]
+        verdicts = blind_verdicts(self._of, turns)
+        gold = {t: row[f"label_{t}"] for t in self._of.task_names}
+        suspect = [t for t, said in verdicts.items() if None not in (said, gold[t]) and said != gold[t]]
+        teacher = _backends.shown_model(self._configs[last.ask.teacher], request.model_id)
+        if reason is None:
+            self._counts.add(turns, teacher, verdicts, gold)
         return {
             **row,
-            "reasoning": completion.text or "",
-            "teacher": _backends.shown_model(self.config.backend, request.model_id),
+            "reasoning": last.text or "",
+            "teacher": teacher,
             "reasoning_key": completion.key,
             "reasoning_finish": completion.finish,
             "steps": None,
-            REASON: completion.error,
-            DETAIL: completion.detail,
+            "trail": self._trail(row, turns, reason is None),
+            "suspect": ",".join(suspect) or None,
+            **{f"blind_{t}": said for t, said in verdicts.items()},
+            REASON: reason,
+            DETAIL: detail,
         }
+
+    def _trail(self, row: Mapping[str, Any], turns: Sequence[Turn], kept: bool) -> str | None:
+        """What was not taken, as JSON; with its text where nothing was."""
+        told = []
+        for turn in turns[:-1] if kept else turns:
+            c = turn.completion
+            if c.error == "no_schema" and turn is not turns[-1]:  # no answer of anyone's; whether it was asked for hangs on who came first
+                continue
+            entry: dict[str, Any] = {"teacher": self._shown(turn), "key": c.key, "attempt": turn.ask.attempt}
+            if self.config.labels != "given":
+                entry["blind"] = turn.ask.blind
+            entry["outcome"] = c.error or ("invalid" if turn.faults else "differs" if turn.ask.blind else "answer")
+            faults = turn.faults or (tuple(label_faults(self._of, row, turn)) if entry["outcome"] == "differs" else ())
+            entry["reasons"] = [f"{r}: {d}" for r, d in faults] + ([c.detail] if c.detail else [])
+            if not kept and c.text is not None:
+                entry["text"] = c.text.encode("utf-8", "replace").decode()
+            told.append(entry)
+        return json.dumps(told, ensure_ascii=False) if told else None
+
+    def _shown(self, turn: Turn) -> str:
+        asked = turn.completion.asked
+        return _backends.shown_model(self._configs[turn.ask.teacher], asked.model_id if asked else "")
+
+    def stats(self) -> dict[str, Any]:
+        return self._counts.told(blind=self.config.labels != "given")
+
+
+class _Counts:
+    """Figures of a run: rows kept by the teacher who answered and by the number of answers that it took, outcomes not taken, blind agreement."""
+
+    def __init__(self) -> None:
+        self.teachers: Counter[str] = Counter()
+        self.questions: Counter[int] = Counter()
+        self.compared: Counter[str] = Counter()
+        self.agreed: Counter[str] = Counter()
+
+    def add(self, turns: Sequence[Turn], teacher: str, verdicts: Mapping[str, str | None], gold: Mapping[str, str | None]) -> None:
+        """Count a row that is kept."""
+        self.teachers[teacher] += 1
+        self.questions[sum(t.completion.error != "no_schema" for t in turns)] += 1
+        for task, said in verdicts.items():
+            if said is not None and gold[task] is not None:
+                self.compared[task] += 1
+                self.agreed[task] += said == gold[task]
+
+    def told(self, *, blind: bool) -> dict[str, Any]:
+        """The figures as the manifest holds them."""
+        out: dict[str, Any] = {"teachers": dict(sorted(self.teachers.items())), "questions": {str(n): c for n, c in sorted(self.questions.items())}}
+        if blind:
+            out["blind"] = {task: {"compared": n, "agreed": self.agreed[task]} for task, n in sorted(self.compared.items())}
+        return out

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
 import polars as pl
 from pydantic import Field
 
-from toolkit.guards import Guard, parse, sections
+from toolkit.guards import Guard, Parsed, Section, parse, sections
 from toolkit.operators.base import Config, Context, RowOperator, mark
 from toolkit.records import Column, load_record
 
 Rule = Literal["truncated", "answers", "labels", "structure", "steps", "conclusions", "scaffold", "control"]
+
+RULES: tuple[Rule, ...] = get_args(Rule)
+"""All rules, in the order in which they are applied."""
 
 SCAFFOLD = re.compile(
     r"\b(?:ground[- ]truth|gold labels?|(?:given|provided|supplied) labels?|(?:given|supplied) answers?|reviewers'? answers?"
@@ -30,7 +33,7 @@ _SCAFFOLD_WORDS = ("truth", "label", "given answer", "supplied answer", "reviewe
 class ValidateConfig(Config):
     """Options of `validate`."""
 
-    rules: list[Rule] = Field(list(get_args(Rule)), min_length=1)
+    rules: list[Rule] = Field(list(RULES), min_length=1)
     """Rules to apply, in their own order: truncated (the teacher ran out of tokens), answers (one well-formed answers block at the end), labels
     (equal to the row's where it has them, and one where it is to be inferred), structure (one section a task, in order), steps (numbered from 1, as
     many as the guard allows, none empty, none twice), conclusions (each agrees with its answer), scaffold (no phrase that tells of labels given),
@@ -76,7 +79,7 @@ class Validate(RowOperator):
         return mark(rows, part.field("reason").is_not_null(), part.field("reason"), part.field("detail")).drop("_checked")
 
 
-def check_reasoning(guard: Guard, row: Mapping[str, Any], rules: list[Rule]) -> dict[str, Any]:
+def check_reasoning(guard: Guard, row: Mapping[str, Any], rules: Sequence[Rule]) -> dict[str, Any]:
     """The first fault of a reasoning, its steps, and the labels that it states.
 
     Args:
@@ -88,25 +91,51 @@ def check_reasoning(guard: Guard, row: Mapping[str, Any], rules: list[Rule]) -> 
         `reason` and `detail` (None when sound), `steps`, and ``label_<task>`` as read.
     """
     text = row["reasoning"] or ""
-    parsed = parse(guard, text, "strict" if "answers" in rules else "lenient")
+    parsed = _parsed(guard, text, rules)
     parts = sections(guard, text)
-    checks = {
-        "truncated": lambda: _truncated(row["reasoning_finish"]),
-        "answers": lambda: _answers(guard, parsed),
-        "labels": lambda: _labels(guard, row, parsed),
-        "structure": lambda: _structure(guard, parts),
-        "steps": lambda: _steps(guard, parts),
-        "conclusions": lambda: _conclusions(guard, parts, parsed),
-        "scaffold": lambda: _scaffold(text),
-        "control": lambda: _control(text),
-    }
-    fault = next((f for rule in get_args(Rule) if rule in rules and (f := checks[rule]())), None)
+    fault = next((f for _, f in _faults(guard, row, parsed, parts, rules)), None)
     return {
         "reason": fault[0] if fault else None,
         "detail": fault[1] if fault else None,
         "steps": sum(len(p.steps) for p in parts),
         **{f"label_{t}": parsed.labels[t] for t in guard.task_names},
     }
+
+
+def all_faults(guard: Guard, row: Mapping[str, Any], rules: Sequence[Rule]) -> list[tuple[str, str]]:
+    """The first fault by each rule, as (reason, detail); empty for a sound reasoning. What only follows from an answers block that could not be
+    read is left out. Arguments as for `check_reasoning`; without the rule `labels` no label of the row is looked at, and it need have none.
+    """
+    if not rules:
+        return []
+    text = row["reasoning"] or ""
+    parsed = _parsed(guard, text, rules)
+    found = list(_faults(guard, row, parsed, sections(guard, text), rules))
+    unread = any(rule == "answers" for rule, _ in found)
+    return [fault for rule, fault in found if not (unread and rule == "labels")]
+
+
+def _parsed(guard: Guard, text: str, rules: Sequence[Rule]) -> Parsed:
+    return parse(guard, text, "strict" if "answers" in rules else "lenient")
+
+
+def _faults(
+    guard: Guard, row: Mapping[str, Any], parsed: Parsed, parts: list[Section], rules: Sequence[Rule]
+) -> Iterator[tuple[Rule, tuple[str, str]]]:
+    """The fault that each rule finds, in the rules' own order."""
+    checks: dict[Rule, Callable[[], Fault]] = {
+        "truncated": lambda: _truncated(row["reasoning_finish"]),
+        "answers": lambda: _answers(guard, parsed),
+        "labels": lambda: _labels(guard, row, parsed),
+        "structure": lambda: _structure(guard, parts),
+        "steps": lambda: _steps(guard, parts),
+        "conclusions": lambda: _conclusions(guard, parts, parsed),
+        "scaffold": lambda: _scaffold(row["reasoning"] or ""),
+        "control": lambda: _control(row["reasoning"] or ""),
+    }
+    for rule in RULES:
+        if rule in rules and (fault := checks[rule]()):
+            yield rule, fault
 
 
 Fault = tuple[str, str] | None
@@ -116,13 +145,13 @@ def _truncated(finish: str | None) -> Fault:
     return ("truncated", "the teacher stopped at its token limit") if finish == "length" else None
 
 
-def _answers(guard: Guard, parsed: Any) -> Fault:
+def _answers(guard: Guard, parsed: Parsed) -> Fault:
     if parsed.problems:
         return parsed.problems[0], ", ".join(parsed.problems)
     return None
 
 
-def _labels(guard: Guard, row: Mapping[str, Any], parsed: Any) -> Fault:
+def _labels(guard: Guard, row: Mapping[str, Any], parsed: Parsed) -> Fault:
     for task in guard.tasks:
         want, said = row[f"label_{task.name}"], parsed.labels[task.name]
         free = row[f"label_{task.name}_source"] == "to_infer"
@@ -133,14 +162,14 @@ def _labels(guard: Guard, row: Mapping[str, Any], parsed: Any) -> Fault:
     return None
 
 
-def _structure(guard: Guard, parts: Any) -> Fault:
+def _structure(guard: Guard, parts: list[Section]) -> Fault:
     numbers = [p.task for p in parts]
     if numbers != list(range(1, len(guard.tasks) + 1)):
         return "structure", f"task sections {numbers}, expected 1 to {len(guard.tasks)}"
     return None
 
 
-def _steps(guard: Guard, parts: Any) -> Fault:
+def _steps(guard: Guard, parts: list[Section]) -> Fault:
     for p in parts:
         if p.numbers != list(range(1, len(p.numbers) + 1)):
             return "steps_misnumbered", f"task {p.task}: steps {p.numbers}"
@@ -153,7 +182,7 @@ def _steps(guard: Guard, parts: Any) -> Fault:
     return None
 
 
-def _conclusions(guard: Guard, parts: Any, parsed: Any) -> Fault:
+def _conclusions(guard: Guard, parts: list[Section], parsed: Parsed) -> Fault:
     for p in parts if guard.output.conclusion_heading else []:
         if not 1 <= p.task <= len(guard.tasks):  # what `structure` rejects
             continue

@@ -1,0 +1,151 @@
+"""``guardkit journal``: what it says, what it writes, how it ends."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+from commands import CHECKOUT, Said
+
+from toolkit import api
+from toolkit.generation import Completion, Journal, Request
+
+sys.path.insert(0, str(CHECKOUT / "tests" / "generation"))
+
+from journals import ask, chat, version_1
+
+Cli = Callable[..., Said]
+FOLDER = Path("outputs/journal")
+
+
+@pytest.fixture
+def filled(tmp_path: Path, cli: Cli) -> list[tuple[Request, Completion]]:
+    """Four records in the workspace of an empty working folder: three are served."""
+    put = [
+        chat(ask(1), "mild \x1b[31m words \ud800", reasoning_content="thought"),
+        (ask(2), Completion(ask(2).key, "local words")),
+        (ask(3), Completion(ask(3).key, None, error="refused", detail="no \x1b[2J", raw=b'{"a": 1}')),
+        (ask(4), Completion(ask(4).key, None, error="timeout", detail="slow", cost=0.25)),
+    ]
+    with Journal(tmp_path / FOLDER) as journal:
+        journal.put(put, shared=[(ask(1).key, "twin")])
+    return put
+
+
+def test_show_counts_and_shows(cli: Cli, filled: list[tuple[Request, Completion]]) -> None:
+    said = cli("journal", "show")
+    assert said.code == 0
+    for words in ("answer", "refused", "timeout (asked again)", "3 answers, 1 failures", "1 rows that share an answer", "(version 2)"):
+        assert words in said.out
+    found = cli("journal", "show", "--json").json
+    assert (found["answers"], found["failures"], found["cost"], found["folder"]) == (3, 1, 0.25, str(FOLDER))
+    assert [(g["outcome"], g["records"]) for g in found["groups"]] == [("answer", 2), ("refused", 1), ("timeout", 1)]
+    said = cli("journal", "show", "--row", "twin", "--key", ask(3).key)
+    assert "\x1b" not in said.out
+    assert "mild \\x1b[31m words \\ud800" in said.out
+    assert "no \\x1b[2J" in said.out
+    (one,) = cli("journal", "show", "--row", "twin", "--json").json
+    assert (one["row"], one["shared_by"], one["reasoning"]) == ("row-1", ["twin"], "thought")
+    assert cli("journal", "show", "--row", "nobody").out == "no such record\n"
+
+
+def test_export_writes_every_column(cli: Cli, filled: list[tuple[Request, Completion]], tmp_path: Path) -> None:
+    said = cli("journal", "export", "a.jsonl", "--raw", "--failures", "--json")
+    assert (said.code, said.json) == (0, {"file": "a.jsonl", "records": 4})
+    lines = [json.loads(line) for line in (tmp_path / "a.jsonl").open()]
+    assert [list(line) for line in lines] == [list(api.EXPORT_COLUMNS)] * 4
+    assert [(line["key"], line["text"], line["error"]) for line in lines] == [(r.key, c.text, c.error) for r, c in filled]
+    assert lines[0]["raw"].encode() == filled[0][1].raw
+    assert cli("journal", "export", "a.parquet", "--model", "m").out == "3 records in a.parquet\n"
+    table = pl.read_parquet(tmp_path / "a.parquet")
+    assert table.columns == list(api.EXPORT_COLUMNS)[:-1]
+    assert table["text"].to_list() == ["mild \x1b[31m words ?", "local words", None]
+    assert table["shared_by"].to_list() == [["twin"], [], []]
+    for bad, words in (("a.csv", "ends in .jsonl or .parquet"), ("none/a.jsonl", "no such folder")):
+        said = cli("journal", "export", bad)
+        assert (said.code, words in said.err) == (2, True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jsonl", "a.parquet", "outputs"]
+
+
+def test_verify_says_what_is_damaged(cli: Cli, filled: list[tuple[Request, Completion]], tmp_path: Path) -> None:
+    said = cli("journal", "verify")
+    assert (said.code, said.out) == (0, "3 answers (0 compressed), 1 failures, 1 rows that share an answer\nall as it should be\n")
+    db = sqlite3.connect(tmp_path / FOLDER / "journal.sqlite")
+    db.execute("UPDATE answers SET raw = CAST('other words' AS BLOB) WHERE id = 2")
+    db.commit()
+    db.close()
+    said = cli("journal", "verify", "--json")
+    assert (said.code, said.json["ok"], said.json["damaged"]) == (2, False, [ask(2).key])
+    said = cli("journal", "verify")
+    assert (said.code, ask(2).key in said.out) == (2, True)
+
+
+def test_verify_show_and_export_work_while_a_run_writes(cli: Cli, filled: list[tuple[Request, Completion]], tmp_path: Path) -> None:
+    with Journal(tmp_path / FOLDER) as journal:
+        journal.put([chat(ask(5), "fresh")])
+        assert cli("journal", "verify", "--json").json["answers"] == 4
+        assert cli("journal", "show", "--json").json["answers"] == 4
+        assert cli("journal", "export", "a.jsonl", "--json").json["records"] == 4
+        for verb in (["compact"], ["migrate"], ["purge", "--row", "row-1", "--yes"]):
+            said = cli("journal", *verb)
+            assert (said.code, "in use by process" in said.err) == (2, True)
+
+
+def test_compact_and_migrate(cli: Cli, tmp_path: Path) -> None:
+    put = version_1(tmp_path / "old", ["mild words " * 100] * 50)
+    said = cli("journal", "show", "--folder", "old")
+    assert (said.code, "guardkit journal migrate" in said.err) == (2, True)
+    said = cli("journal", "migrate", "--folder", "old")
+    assert (said.code, said.out) == (0, "old: from version 1 to 2; every answer is kept\n")
+    assert cli("journal", "migrate", "--folder", "old", "--json").json == {"folder": "old", "found": 2, "version": 2}
+    found = cli("journal", "compact", "--folder", "old", "--json").json
+    assert (found["packed"], found["after"] < found["before"]) == (50, True)
+    assert "0 records compressed" in cli("journal", "compact", "--folder", "old").out
+    with Journal(tmp_path / "old") as journal:
+        assert journal.get(r.key for r, _ in put) == {r.key: c for r, c in put}
+
+
+def test_purge_asks_first_and_says_where_rows_still_are(cli: Cli, filled: list[tuple[Request, Completion]], tmp_path: Path) -> None:
+    step = tmp_path / "outputs" / "run" / "seeds" / "rows"
+    step.mkdir(parents=True)
+    pl.DataFrame({"id": ["row-1", "row-9"], "prompt": ["x", "y"]}).write_parquet(step / "rows.parquet")
+    shutil.copytree(step.parent, step.parent.with_name("other"))
+    pl.DataFrame({"id": ["row-8"], "n": [1]}).write_parquet(step.parent.with_name("other") / "rows" / "rows.parquet")
+    said = cli("journal", "purge", "--row", "twin", "--key", ask(2).key)
+    assert said.code == 2
+    for words in ("2 answers and 0 failures would be deleted", "row-1", "--yes"):
+        assert words in said.out + said.err
+    said = cli("journal", "purge", "--row", "twin", "--json")
+    assert (said.code, said.json["deleted"], said.json["answers"]) == (2, False, 1)
+    assert cli("journal", "show", "--json").json["answers"] == 3
+    (tmp_path / "rows.txt").write_text("twin\n\nnobody\n")
+    said = cli("journal", "purge", "--rows", "rows.txt", "--yes")
+    assert said.code == 0
+    for words in ("1 answers and 0 failures deleted", "lose them too: row-1", "not in the journal: nobody", "what came from them: outputs/run/seeds"):
+        assert words in said.out
+    assert "outputs/run/other" not in said.out
+    assert cli("journal", "show", "--json").json["answers"] == 2
+    found = cli("journal", "purge", "--row", "row-3", "--row", "row-4", "--yes", "--json").json
+    assert (found["deleted"], found["answers"], found["failures"]) == (True, 1, 1)
+
+
+@pytest.mark.parametrize("args", [["show"], ["verify"], ["export", "a.jsonl"], ["compact"], ["migrate"], ["purge", "--row", "r"]], ids=lambda a: a[0])
+def test_without_a_journal(cli: Cli, args: list[str], tmp_path: Path) -> None:
+    said = cli("journal", *args)
+    assert (said.code, "no journal there" in said.err) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+    said = cli("journal", *args, "--json")
+    assert said.json["exit_code"] == 2
+
+
+def test_purge_needs_a_name(cli: Cli, filled: list[tuple[Request, Completion]]) -> None:
+    said = cli("journal", "purge", "--yes")
+    assert (said.code, "nothing to purge" in said.err) == (2, True)
+    assert cli("journal", "purge", "--rows", "none.txt", "--yes").code == 2
+    assert cli("journal", "purge", "--key", "xyz", "--yes").code == 2

@@ -1,0 +1,83 @@
+"""Group commit: what comes out is on disk, everything comes out once, and an error of the journal reaches the caller."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from journals import ask, chat
+
+from toolkit.common.errors import InputError
+from toolkit.generation import Journal
+from toolkit.generation._commit import GROUP, Committer
+
+
+def test_what_comes_out_is_durable_and_comes_once(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal, Journal(tmp_path, readonly=True) as reader:
+        committer = Committer(journal)
+        put = [chat(ask(n), f"answer {n}") for n in range(3 * GROUP + 7)]
+        out = []
+        for request, completion in put:
+            committer.add(request, completion)
+            if done := committer.durable():
+                assert len(reader.get(r.key for r, _ in done)) == len(done)
+                out += done
+        out += committer.flush()
+        assert out == put
+        assert committer.flush() == []
+        committer.add(*chat(ask("one"), "alone"))
+        while not (done := committer.durable()):  # without a flush, too
+            time.sleep(0.01)
+        assert [r.row for r, _ in done] == ["row-one"]
+        committer.add(*chat(ask("last"), "left"))
+        committer.close()
+        assert len(reader.get([ask("last").key])) == 1
+
+
+def test_rows_that_share_are_written_with_the_next_group(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        committer = Committer(journal)
+        committer.add(*chat(ask(1), "answer"))
+        committer.share([(ask(1).key, "twin")])
+        committer.flush()
+        assert journal.asking([ask(1).key]) == {ask(1).key: ["twin"]}
+        committer.share([(ask(1).key, "other")])
+        committer.share([])
+        committer.close()
+        assert journal.asking([ask(1).key]) == {ask(1).key: ["other", "twin"]}
+
+
+def test_an_error_of_the_journal_is_raised_once(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    committer = Committer(journal)
+    other = Journal(tmp_path, readonly=True)
+    committer._journal = other
+    committer.add(*chat(ask(1), "answer"))
+    with pytest.raises(InputError, match="cannot be written"):
+        committer.flush()
+    committer.add(*chat(ask(2), "answer"))
+    assert committer.flush() == []
+    committer.close()
+    assert journal.counts()["completions"] == 0
+    other.close()
+    journal.close()
+
+
+def test_many_threads_hand_in(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        committer = Committer(journal)
+
+        def work(k: int) -> None:
+            for n in range(200):
+                committer.add(*chat(ask(f"{k}-{n}"), "answer"))
+
+        threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        assert len({r.key for r, _ in committer.flush()}) == 800
+        committer.close()
+        assert journal.counts()["completions"] == 800

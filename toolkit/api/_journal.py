@@ -1,0 +1,307 @@
+"""The journal of a workspace: look at it, check it, take its records along, keep it small, take rows out of it.
+
+Every function takes the journal's folder; None is the workspace's own, ``outputs/journal``. Looking, verifying and exporting work while a run
+writes to it. All raise `InputError` where there is no journal, or a damaged one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from toolkit.common.errors import InputError
+from toolkit.common.files import canonical_json, fsync_path
+from toolkit.common.resources import workspace
+from toolkit.generation import (
+    Record,
+    compact_journal,
+    find_records,
+    journal_figures,
+    migrate_journal,
+    purge_journal,
+    read_records,
+    verify_journal,
+)
+from toolkit.pipeline import stopping
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+EXPORT_COLUMNS: dict[str, tuple[str, str]] = {
+    "key": ("string", "the request's key, sha256 in hex"),
+    "row": ("string", "id of the row that it was asked for"),
+    "shared_by": ("list<string>", "ids of further rows that share it"),
+    "model_id": ("string", "the model asked: content hash of a local one, name at an endpoint"),
+    "endpoint": ("string", "name of the endpoint"),
+    "draw": ("int64", "number of the draw, from 0"),
+    "attempt": ("int64", "number of the attempt, from 0"),
+    "created": ("timestamp", "when it was written, UTC"),
+    "served": ("bool", "whether it is served from the journal; false for a failure that is asked again"),
+    "text": ("string", "the answer; null for a failure"),
+    "reasoning": ("string", "text of a thinking model's own reasoning field, null where there is none"),
+    "finish": ("string", "why the answer ended: stop, length, …"),
+    "error": ("string", "class of the failure, null for an answer"),
+    "detail": ("string", "what exactly went wrong"),
+    "model": ("string", "the model that the endpoint says has answered"),
+    "prompt_tokens": ("int64", "tokens read, where known"),
+    "completion_tokens": ("int64", "tokens written, where known"),
+    "seconds": ("double", "seconds that the request took, waits and retries included"),
+    "cost": ("double", "dollars, where the price was known"),
+    "lost": ("int64", "attempts before it that were sent and whose usage is not known"),
+    "shape": ("string", "what the key covers beside messages, draw and attempt, as JSON (of a version-1 journal model_id and endpoint only)"),
+    "raw": ("binary", "the body as it came from an endpoint, or a local model's text in UTF-8; in JSON Lines as text; only where asked for"),
+}
+"""Columns of an export with type and meaning. Parquet cannot hold lone surrogates in text: there they are question marks (`raw` has the bytes)."""
+
+_PART = 1000
+"""Records that are written at a time."""
+
+
+def journal_show(folder: str | Path | None = None) -> dict[str, Any]:
+    """A journal at a glance.
+
+    Returns:
+        ``folder, version, bytes, answers, failures, shared, unfinished, cost, first, last`` and ``groups``: by model, endpoint and outcome
+        with records, tokens, cost (dollars), unpriced, packed, first and last (ISO 8601, UTC).
+    """
+    where = _folder(folder)
+    found = journal_figures(where)
+    groups = [asdict(g) | {"first": _time(g.first), "last": _time(g.last)} for g in found.groups]
+    return {
+        "folder": str(where),
+        "version": found.version,
+        "bytes": found.bytes,
+        "answers": sum(g.records for g in found.groups if g.served),
+        "failures": sum(g.records for g in found.groups if not g.served),
+        "shared": found.shared,
+        "unfinished": found.unfinished,
+        "cost": sum(g.cost for g in found.groups),
+        "first": _time(min(g.first for g in found.groups)) if found.groups else None,
+        "last": _time(max(g.last for g in found.groups)) if found.groups else None,
+        "groups": groups,
+    }
+
+
+def journal_records(
+    folder: str | Path | None = None,
+    *,
+    rows: Iterable[str] = (),
+    keys: Iterable[str] = (),
+    model: str | None = None,
+    failures: bool = False,
+    raw: bool = False,
+) -> Iterator[dict[str, Any]]:
+    """Records, streamed, with the columns of `EXPORT_COLUMNS`; ``raw`` only where asked for, as bytes.
+
+    Args:
+        folder: of the journal.
+        rows: only what was asked for these rows, or is shared by them; empty for all.
+        keys: only these; with `rows` both are given.
+        model: only of this model: its model_id, or the name that the endpoint gave.
+        failures: also failures that are not served; they come last.
+        raw: with the body as it came.
+    """
+    for record, shared in read_records(_folder(folder), rows=rows, keys=keys, model=model, failures=failures):
+        yield _line(record, shared, raw)
+
+
+def journal_export(
+    file: str | Path,
+    folder: str | Path | None = None,
+    *,
+    rows: Iterable[str] = (),
+    keys: Iterable[str] = (),
+    model: str | None = None,
+    failures: bool = False,
+    raw: bool = False,
+) -> int:
+    """Write records (as `journal_records`) to JSON Lines or parquet, by the file's name; the file appears whole or not at all.
+
+    Returns:
+        Records written.
+
+    Raises:
+        InputError: another ending than .jsonl or .parquet, a folder that is not there.
+        Stopped: the disk is full, or an interrupt; no file.
+    """
+    file = Path(file)
+    write = {".jsonl": _write_jsonl, ".parquet": _write_parquet}.get(file.suffix)
+    if write is None:
+        raise InputError("a file for an export ends in .jsonl or .parquet", where=str(file))
+    records = journal_records(folder, rows=rows, keys=keys, model=model, failures=failures, raw=raw)
+    with stopping(), _appearing(file) as f:
+        return write(f, records, raw)
+
+
+def journal_verify(folder: str | Path | None = None) -> dict[str, Any]:
+    """``folder, ok, answers, packed, failures, shared, damaged`` (keys), ``problems`` (in words), ``unfinished``; reads everything."""
+    where = _folder(folder)
+    found = verify_journal(where)
+    return {"folder": str(where), "ok": not found.problems, **asdict(found)}
+
+
+def journal_compact(folder: str | Path | None = None, on_done: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+    """Compress and rewrite; no answer changes: ``folder, packed, before, after`` (bytes). `on_done` is told how far it is.
+
+    Raises:
+        InputError: a run works on it.
+        Stopped: too little room on the disk, or an interrupt; everything is kept.
+    """
+    where = _folder(folder)
+    with stopping():
+        return {"folder": str(where), **asdict(compact_journal(where, on_done))}
+
+
+def journal_migrate(folder: str | Path | None = None) -> dict[str, Any]:
+    """Bring it up to this guardkit's version, in one step, as any run does: ``folder, found, version``.
+
+    Raises:
+        InputError: a run works on it.
+        Stopped: too little room on the disk.
+    """
+    where = _folder(folder)
+    with stopping():
+        found, version = migrate_journal(where)
+    return {"folder": str(where), "found": found, "version": version}
+
+
+def journal_purge(folder: str | Path | None = None, *, rows: Iterable[str] = (), keys: Iterable[str] = (), dry_run: bool = False) -> dict[str, Any]:
+    """Delete the records of rows or keys for good.
+
+    Args:
+        folder: of the journal.
+        rows: ids of rows: whatever was asked for them, or is shared by them.
+        keys: of records.
+        dry_run: say what would go, delete nothing.
+
+    Returns:
+        ``folder, keys, answers, failures, also`` (other rows that shared these records and lose them too), ``batches`` (folders with their
+        state: what lies at the endpoint is not ours to delete), ``unknown``, ``rewritten``, and ``runs``: the folders of steps in the workspace
+        that still hold these rows or what came from these records.
+
+    Raises:
+        InputError: a run works on the journal, or a key is none.
+        Stopped: no room to rewrite the file, or an interrupt: run it again.
+    """
+    where = _folder(folder)
+    rows, keys = list(rows), list(keys)
+    with stopping():
+        found = find_records(where, rows, keys) if dry_run else purge_journal(where, rows, keys)
+        return {"folder": str(where), **asdict(found), "runs": runs_holding(where.parent, {*rows, *found.also}, set(found.keys))}
+
+
+def runs_holding(root: Path, rows: set[str], keys: set[str]) -> list[str]:
+    """The step folders below `root` with a parquet file that names one of the rows (columns id, parent) or keys (columns …_key).
+
+    A file that cannot be read counts as one: nobody can say that it does not.
+    """
+    import polars as pl
+
+    def holds(path: Path) -> bool:
+        try:
+            columns = pl.scan_parquet(path).collect_schema()
+            names = [c for c, kind in columns.items() if kind == pl.String and (c in ("id", "parent") or c.endswith("_key"))]
+            wanted = [pl.col(c).is_in(sorted(keys if c.endswith("_key") else rows)).any() for c in names]
+            return bool(wanted) and bool(pl.scan_parquet(path).select(pl.any_horizontal(wanted)).collect().item())
+        except (pl.exceptions.PolarsError, OSError):
+            return True
+
+    return sorted({str(root / Path(*path.relative_to(root).parts[:2])) for path in root.glob("*/*/**/*.parquet") if holds(path)})
+
+
+def _folder(folder: str | Path | None) -> Path:
+    return workspace() / "journal" if folder is None else Path(folder)
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _line(record: Record, shared: list[str], raw: bool) -> dict[str, Any]:
+    c = record.completion
+    out = {
+        "key": c.key,
+        "row": record.row,
+        "shared_by": shared,
+        "model_id": record.shape.get("model_id"),
+        "endpoint": record.shape.get("endpoint"),
+        "draw": record.draw,
+        "attempt": record.attempt,
+        "created": datetime.fromtimestamp(record.created, UTC),
+        "served": record.served,
+        "text": c.text,
+        "reasoning": c.reasoning,
+        "finish": c.finish,
+        "error": c.error,
+        "detail": c.detail,
+        "model": c.model,
+        "prompt_tokens": c.prompt_tokens,
+        "completion_tokens": c.completion_tokens,
+        "seconds": c.seconds,
+        "cost": c.cost,
+        "lost": c.lost,
+        "shape": canonical_json(record.shape),
+    }
+    if raw:
+        out["raw"] = c.raw if c.raw is not None or c.text is None else c.text.encode("utf-8", "surrogatepass")
+    return out
+
+
+@contextmanager
+def _appearing(file: Path) -> Iterator[IO[bytes]]:
+    """A file that gets its name when it is whole."""
+    new = file.with_name(f".{file.name}.new")
+    try:
+        f = new.open("wb")
+    except FileNotFoundError:
+        raise InputError("no such folder", where=str(file.parent)) from None
+    try:
+        with f:
+            yield f
+        fsync_path(new)
+        new.replace(file)
+    except BaseException:  # a full disk or an interrupt: nothing half-written stays
+        new.unlink(missing_ok=True)
+        raise
+    fsync_path(file.parent)
+
+
+def _write_jsonl(f: IO[bytes], records: Iterator[dict[str, Any]], raw: bool) -> int:
+    n = 0
+    for line in records:
+        n += 1
+        line["created"] = line["created"].isoformat()
+        if raw and line["raw"] is not None:
+            line["raw"] = line["raw"].decode("utf-8", "backslashreplace")
+        f.write(json.dumps(line).encode() + b"\n")
+    return n
+
+
+def _write_parquet(f: IO[bytes], records: Iterator[dict[str, Any]], raw: bool) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema, n = _schema(raw), 0
+    texts = [c.name for c in schema if c.type == pa.string()]
+    with pq.ParquetWriter(f, schema, compression="zstd") as writer:
+        while part := list(islice(records, _PART)):
+            for line in part:
+                line |= {name: line[name].encode("utf-8", "replace").decode() for name in texts if line[name] is not None}
+            writer.write_table(pa.Table.from_pylist(part, schema=schema))
+            n += len(part)
+    return n
+
+
+def _schema(raw: bool) -> pa.Schema:
+    import pyarrow as pa
+
+    kinds = {"list<string>": pa.list_(pa.string()), "timestamp": pa.timestamp("us", tz="UTC")}
+    names = {name: kind for name, (kind, _) in EXPORT_COLUMNS.items() if raw or name != "raw"}
+    fields = [pa.field(name, kinds.get(kind) or pa.type_for_alias(kind), metadata={"doc": EXPORT_COLUMNS[name][1]}) for name, kind in names.items()]
+    return pa.schema(fields)

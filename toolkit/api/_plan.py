@@ -1,0 +1,256 @@
+"""What a run would do, and what it would cost, without running it.
+
+Contract: nothing in the run's folder or the workspace is changed, and no model is asked, but for ``probe``, whose answers go into the journal, so
+that the run does not pay for them again. What cannot be known before the run is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from toolkit.api._estimate import NONE, Estimate, Interval, Looked, described, estimate, look, together
+from toolkit.api._run import AnyRecipe, Paths, planned, run_folder
+from toolkit.common.errors import GuardkitError
+from toolkit.operators import GenerationOperator, Operator
+from toolkit.pipeline import NotSampled, Plan, PlannedStep, Sampler, Unbuilt, check_prices, config_of, declared, finished, spread, stopping
+
+if TYPE_CHECKING:
+    from toolkit.generation import Backend, Journal, Meter, Request
+    from toolkit.operators.base import Context, StepInput
+    from toolkit.pipeline import StepFolder
+
+NOTE = (
+    "~ marks an estimate: nothing dropped, nothing merged, every answer asked for anew (those in the journal are not); rows of data that is not "
+    "here are as many as its source's schema states. ? cannot be known before the run."
+)
+SPANS = "Tokens, dollars and time are estimates with an interval of 90 % or more; asking again, fallback teachers and retries come on top."
+
+
+def plan(
+    recipe: AnyRecipe,
+    *,
+    overrides: Sequence[str] = (),
+    sources: Paths | None = None,
+    output: str | Path | None = None,
+    sample: int = 200,
+    probe: int = 0,
+    budget: float | None = None,
+) -> dict[str, Any]:
+    """What a run would do and what it would cost.
+
+    Args:
+        recipe, overrides, sources, output: as for `run`.
+        sample: rows of each step that asks a model to look at, at most.
+        probe: rows of each step to ask for real, for what answers take; they go into the journal.
+        budget: dollars that the run will have: every price must then be known, and the probe spends no more.
+
+    Returns:
+        ``recipe``, ``output``, ``needs``, ``notes``, ``total`` (calls, dollars, seconds of all models), and for each step ``step``, ``use``,
+        ``state`` (build or reuse), ``rows`` that come out and ``calls`` that it makes (None where neither can be known before the run), ``exact``
+        (of a finished step), else they are estimates; ``models``: for each model that a step to be built asks ``name``, ``model``, ``endpoint``,
+        ``calls``, ``answered`` (in the journal), ``prompt_tokens``, ``output_tokens``, ``dollars``, ``seconds`` (each ``low``, ``mid``, ``high``,
+        or None), ``basis`` (what the figures rest on, in words).
+
+    Raises:
+        InputErrors: as `check`; with a budget, each price that is not known.
+        Stopped: the probe used the budget up.
+        Missing: the probe lacks a key, a service or an extra.
+    """
+    checked = planned(recipe, overrides, sources)
+    folder = run_folder(checked, output)
+    done = finished(checked, folder)
+    lines = _lines(checked, done)
+    notes = [] if all(line["exact"] for line in lines) else [NOTE]
+    with TemporaryDirectory(prefix="guardkit-plan-") as temp, ExitStack() as stack:
+        money = _Money(checked, folder, done, Sampler(checked, done, sample, Path(temp)), folder.parent / "journal", budget)
+        asking = [s for s in checked.steps.values() if isinstance(s.operator, GenerationOperator) and s.id not in done]
+        if budget is not None:
+            check_prices(checked, [s.id for s in asking], done, folder)
+        if probe:
+            with stopping():
+                money.probe(asking, probe)
+        money.read_journal(stack)
+        calls = {line["step"]: line["calls"] for line in lines}
+        models = {s.id: money.estimates(s, calls[s.id]) for s in asking}
+    for line in lines:
+        line["models"] = [m.as_dict() for m in models.get(line["step"], [])]
+    total = _total([m for found in models.values() for m in found])
+    notes += [*([SPANS] if any(m.calls and m.dollars != NONE for f in models.values() for m in f) else []), *money.notes]
+    if budget is not None and total["dollars"] is not None and total["dollars"]["high"] > budget:
+        notes.append(f"the run may cost more than the budget of ${budget:,.2f}: it would stop there (exit code 3) and go on when it is run again")
+    return {"recipe": checked.recipe.spec.recipe, "output": str(folder), "steps": lines, "total": total, "needs": checked.needs(), "notes": notes}
+
+
+def _lines(checked: Plan, done: Mapping[str, StepFolder]) -> list[dict[str, Any]]:
+    """For each step its line."""
+    rows: dict[str, int | None] = {}
+    lines = []
+    for step in checked.steps.values():
+        came = rows[next(iter(step.inputs.values()))] if step.inputs else None
+        if step.id in done:
+            counts = next(c for c in done[step.id].manifest["counts"] if c["step"] == step.id)
+            rows[step.id] = counts["kept"]
+            calls: int | None = 0
+        else:
+            rows[step.id], calls = _estimate(checked, step, came)
+        state = "reuse" if step.id in done else "build"
+        lines.append({"step": step.id, "use": step.operator.name, "state": state, "rows": rows[step.id], "exact": step.id in done, "calls": calls})
+    return lines
+
+
+def _estimate(checked: Plan, step: PlannedStep, came: int | None) -> tuple[int | None, int | None]:
+    """Rows out and calls of a step that is not built."""
+    op: Operator = step.operator
+    if op.shape == "source":
+        expected = getattr(op, "expected_rows", None)
+        return (expected(checked.context(step.id)) if expected else None), 0
+    factor = op.factor(list(step.inputs))
+    out = None if came is None or factor is None else round(came * factor)
+    return out, out if op.kind == "generation" else 0
+
+
+def _total(models: Sequence[Estimate]) -> dict[str, Any]:
+    calls, dollars, seconds = (together([getattr(m, name) for m in models]) for name in ("calls", "dollars", "seconds"))
+    return {
+        "calls": None if calls is None else calls.as_dict(),
+        "dollars": None if dollars is None else dollars.as_dict(4),
+        "seconds": None if seconds is None else seconds.as_dict(1),
+    }
+
+
+@dataclass
+class _Money:
+    """The estimates of a plan."""
+
+    plan: Plan
+    folder: Path
+    done: Mapping[str, StepFolder]
+    sampler: Sampler
+    work: Path
+    budget: float | None
+    journal: Journal | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def read_journal(self, stack: ExitStack) -> None:
+        """Open the workspace's journal, where there is one, for looking only."""
+        from toolkit.generation import Journal
+
+        if (self.work / "journal.sqlite").is_file():
+            try:
+                self.journal = stack.enter_context(Journal(self.work, readonly=True))
+            except GuardkitError as e:
+                self.notes.append(f"the journal was not looked at: {e.message}")
+
+    def estimates(self, step: PlannedStep, calls: int | None) -> list[Estimate]:
+        """What each model that a step asks will take; `calls` of them all, as far as the recipe says."""
+        from toolkit.generation import price_of
+
+        out = []
+        backends = declared(self.plan, step.id, self.done, self.sampler.folder)
+        for name, (backend, *_) in backends.items():
+            config = config_of(backend)
+            if config is None or config.backend == "template":  # it answers at once and for nothing
+                continue
+            model, endpoint = described(config)
+            found = Estimate(name, self._named(model), endpoint)
+            price = price_of(config)
+            found.basis.append("no price is known" if price is None else price.said(datetime.now(UTC).date()))
+            try:
+                estimate(found, self._look(step, name, backend), config, self.journal)
+            except NotSampled as e:
+                found.calls = None if calls is None else Interval(*[calls / len(backends)] * 3)
+                found.dollars = NONE if price is not None and price.price.input == price.price.output == 0 else None
+                found.basis.append(f"no rows to look at: {e}")
+            out.append(found)
+        for basis in dict.fromkeys("; ".join(m.basis) for m in out):
+            names = ", ".join(m.name for m in out if "; ".join(m.basis) == basis)
+            self.notes.append(f"{step.id} ({names}): {basis}.")
+        return out
+
+    def _named(self, model: str) -> str:
+        """A model's name; that of a step goes by the step."""
+        for folder in (self.sampler.folder, self.folder):
+            if Path(model).is_absolute() and Path(model).is_relative_to(folder.resolve()):
+                return f"step {Path(model).relative_to(folder.resolve()).parts[0]}"
+        return model
+
+    def _look(self, step: PlannedStep, name: str, backend: Backend) -> Looked:
+        op, ctx = _asks(step), self._context(step)
+        rows = self.sampler.of(step.inputs[op.inputs[0]])
+        looked = look(_requests(op, rows, name, backend, ctx), self.journal)
+        looked.drawn, looked.of = rows.drawn, rows.of
+        if rows.whole is not None and not looked.whole and self.journal is not None and looked.shape and self.journal.history(looked.shape, 1):
+            looked = look(_requests(op, rows.whole, name, backend, ctx), self.journal)  # some may be answered: these are counted, not estimated
+            looked.drawn = looked.of = rows.whole.rows
+        return looked
+
+    def probe(self, steps: Sequence[PlannedStep], n: int) -> None:
+        """Ask `n` rows of each step for real, through the journal."""
+        from toolkit.generation import Journal, Meter
+
+        meter = Meter(cap=self.budget)
+        with Journal(self.work) as journal:
+            for step in steps:
+                try:
+                    inputs = self.sampler.inputs(step.id)
+                except NotSampled as e:
+                    self.notes.append(f"{step.id}: not probed: {e}")
+                    continue
+                if unbuilt := [i.step for i in inputs.values() if isinstance(i, Unbuilt)]:
+                    self.notes.append(f"{step.id}: not probed: the step {unbuilt[0]!r} is built first")
+                    continue
+                op, ctx = _asks(step), self._context(step)
+                rows = spread(inputs[op.inputs[0]], n)
+                for name, opener in op.open(ctx, inputs):
+                    with ExitStack() as stack:
+                        backend = opener()
+                        stack.callback(backend.close)
+                        self._ask(step, name, backend, list(rows.iter_rows(named=True)), journal, meter)
+
+    def _ask(self, step: PlannedStep, name: str, backend: Backend, rows: list[dict[str, Any]], journal: Journal, meter: Meter) -> None:
+        from toolkit.generation import complete
+
+        config = config_of(backend)
+        if config is None or not backend.journalled:
+            return
+        if config.backend == "openai-batch":
+            self.notes.append(f"{step.id}, {name}: not probed: the Batch API may take a day")
+            return
+        meter.register(backend, config)
+        asked = [r for row in rows for r in _asked(_asks(step), row, name, backend, self._context(step)) or ()]
+        before = meter.spent
+        with complete(asked, backend, journal, meter=meter) as results:
+            for _ in results:
+                pass
+        failed = f", {results.stats.failed} failed" if results.stats.failed else ""
+        self.notes.append(f"{step.id}, {name}: probed {len(asked)} requests for ${meter.spent - before:,.4f}{failed}")
+
+    def _context(self, step: PlannedStep) -> Context:
+        return self.plan.context(step.id, work=self.work)
+
+
+def _asks(step: PlannedStep) -> GenerationOperator:
+    assert isinstance(step.operator, GenerationOperator)  # noqa: S101  only such steps are estimated
+    return step.operator
+
+
+def _requests(op: GenerationOperator, rows: StepInput, name: str, backend: Backend, ctx: Context) -> Iterator[list[Request] | None]:
+    for block in rows.blocks():
+        for row in block.iter_rows(named=True):
+            yield _asked(op, row, name, backend, ctx)
+
+
+def _asked(op: GenerationOperator, row: Mapping[str, Any], name: str, backend: Backend, ctx: Context) -> list[Request] | None:
+    """What a step asks about a row; None where it cannot."""
+    try:
+        return op.requests(row, name, backend, ctx)
+    except (GuardkitError, MemoryError):
+        raise
+    except Exception:  # noqa: BLE001  an operator, possibly another's, failed on this row: the run rejects it and goes on
+        return None

@@ -1,0 +1,233 @@
+"""``guardkit journal``: a thin face over `toolkit.api._journal`."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from toolkit.cli import _say
+
+journal = typer.Typer(
+    no_args_is_help=True,
+    help="The journal of a workspace: every answer that was ever paid for.\n\nExample: guardkit journal show",
+)
+
+FolderOpt = Annotated[Path | None, typer.Option("--folder", help="The journal's folder (default: outputs/journal).")]
+JsonOpt = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; progress goes to stderr.")]
+RowOpt = Annotated[list[str] | None, typer.Option("--row", help="Records of a row, by its id. Repeatable.")]
+KeyOpt = Annotated[list[str] | None, typer.Option("--key", help="A record, by its key. Repeatable.")]
+ModelOpt = Annotated[str | None, typer.Option("--model", help="Only of this model: what was asked for, or what the endpoint says has answered.")]
+FailuresOpt = Annotated[bool, typer.Option("--failures", help="Also failures that the next run asks again.")]
+
+_SHOWN = ("row", "shared_by", "model_id", "endpoint", "draw", "attempt", "created", "served", "model", "finish", "error", "detail")
+_SHOWN_COUNTS = ("prompt_tokens", "completion_tokens", "seconds", "cost", "lost")
+
+
+@journal.command("show")
+def show(folder: FolderOpt = None, row: RowOpt = None, key: KeyOpt = None, json: JsonOpt = False) -> None:
+    """What the journal holds, by model and outcome; or the records of a row or key.
+
+    Example: guardkit journal show --row 3f6c0b1a
+    """
+    from toolkit import api
+
+    if row or key:
+        _records(list(api.journal_records(folder, rows=row or (), keys=key or (), failures=True)), json)
+        return
+    found = api.journal_show(folder)
+    if json:
+        _say.document(found)
+        return
+    rows = [
+        [
+            _say.short(g["endpoint"], 40),
+            _say.short(g["model_id"], 40),
+            g["outcome"] if g["served"] else f"{g['outcome']} (asked again)",
+            *(f"{g[n]:,}" for n in ("records", "prompt_tokens", "completion_tokens")),
+            f"{g['cost']:,.4f}" if g["unpriced"] < g["records"] else "",
+        ]
+        for g in found["groups"]
+    ]
+    _say.table("Journal", ["endpoint", "model", "outcome"], ["records", "tokens read", "written", "dollars"], rows)
+    _say.lines(
+        f"{found['answers']:,} answers, {found['failures']:,} failures that are asked again, {found['shared']:,} rows that share an answer",
+        f"{found['bytes'] / 1e6:,.1f} MB in {found['folder']} (version {found['version']})",
+        *([f"from {found['first']} to {found['last']}"] if found["groups"] else []),
+    )
+    _unfinished(found)
+
+
+@journal.command("verify")
+def verify(folder: FolderOpt = None, json: JsonOpt = False) -> None:
+    """Read everything and check it; exit code 2 where something is damaged.
+
+    Example: guardkit journal verify
+    """
+    from toolkit import api
+    from toolkit.common.errors import InputError
+
+    found = api.journal_verify(folder)
+    if json:
+        _say.document(found)
+    else:
+        _say.lines(
+            f"{found['answers']:,} answers ({found['packed']:,} compressed), {found['failures']:,} failures, "
+            f"{found['shared']:,} rows that share an answer",
+            *found["problems"],
+        )
+        _unfinished(found)
+    if not found["ok"]:
+        raise InputError(f"the journal is damaged: {len(found['problems'])} problems", where=found["folder"], hint="restore it from a backup")
+    if not json:
+        _say.lines("all as it should be")
+
+
+@journal.command("export")
+def export(
+    file: Annotated[Path, typer.Argument(help="File to write: .jsonl or .parquet.", show_default=False)],
+    folder: FolderOpt = None,
+    row: RowOpt = None,
+    key: KeyOpt = None,
+    model: ModelOpt = None,
+    failures: FailuresOpt = False,
+    raw: Annotated[bool, typer.Option("--raw", help="With the bodies as they came.")] = False,
+    json: JsonOpt = False,
+) -> None:
+    """Write records to JSON Lines or parquet; its columns: `toolkit.api.EXPORT_COLUMNS`.
+
+    Example: guardkit journal export answers.parquet --model gpt-4o
+    """
+    from toolkit import api
+
+    n = api.journal_export(file, folder, rows=row or (), keys=key or (), model=model, failures=failures, raw=raw)
+    if json:
+        _say.document({"file": str(file), "records": n})
+    else:
+        _say.lines(f"{n:,} records in {file}")
+
+
+@journal.command("compact")
+def compact(folder: FolderOpt = None, json: JsonOpt = False) -> None:
+    """Compress the bodies and rewrite the file; no answer changes. May be killed and run again.
+
+    Example: guardkit journal compact
+    """
+    from toolkit import api
+    from toolkit.pipeline import Progress
+
+    with Progress() as progress:
+        progress.start("compact")
+        found = api.journal_compact(folder, lambda done, total: progress.update(done, total, "records"))
+    if json:
+        _say.document(found)
+    else:
+        _say.lines(f"{found['packed']:,} records compressed: {found['before'] / 1e6:,.1f} MB before, {found['after'] / 1e6:,.1f} MB now")
+
+
+@journal.command("migrate")
+def migrate(folder: FolderOpt = None, json: JsonOpt = False) -> None:
+    """Bring a journal of an older guardkit up to date, as every run does by itself.
+
+    Example: guardkit journal migrate
+    """
+    from toolkit import api
+
+    found = api.journal_migrate(folder)
+    if json:
+        _say.document(found)
+    elif found["found"] == found["version"]:
+        _say.lines(f"{found['folder']}: version {found['version']}, as it should be")
+    else:
+        _say.lines(f"{found['folder']}: from version {found['found']} to {found['version']}; every answer is kept")
+
+
+@journal.command("purge")
+def purge(
+    folder: FolderOpt = None,
+    row: RowOpt = None,
+    key: KeyOpt = None,
+    rows: Annotated[Path | None, typer.Option("--rows", help="A file with the id of a row on each line.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; without it and without a terminal, say what would go and delete nothing.")] = False,
+    json: JsonOpt = False,
+) -> None:
+    """Delete the records of rows for good (takedown): from the tables, the log and the file's free space.
+
+    Example: guardkit journal purge --row 3f6c0b1a --yes
+    """
+    from toolkit import api
+    from toolkit.common.errors import InputError
+
+    named = [*(row or ()), *_lines_of(rows)]
+    if not named and not key:
+        raise InputError("nothing to purge: name rows (--row, --rows FILE) or keys (--key)")
+    found = api.journal_purge(folder, rows=named, keys=key or (), dry_run=True)
+    if not yes and not json:
+        _purged(found, done=False)
+        if sys.stdin.isatty() and typer.confirm("Delete these records for good?"):
+            yes = True
+    if not yes:
+        if json:
+            _say.document({**found, "deleted": False})
+        raise InputError("nothing was deleted", hint="say --yes to delete")
+    found = api.journal_purge(folder, rows=named, keys=key or ())
+    if json:
+        _say.document({**found, "deleted": True})
+    else:
+        _purged(found, done=True)
+
+
+def _purged(found: dict[str, Any], done: bool) -> None:
+    would = "" if done else "would be "
+    out = [f"{found['answers']:,} answers and {found['failures']:,} failures {would}deleted from {found['folder']}"]
+    if found["also"]:
+        out.append(f"other rows that share them and lose them too: {_some(found['also'])}")
+    if found["unknown"]:
+        out.append(f"not in the journal: {_some(found['unknown'])}")
+    for batch, state in found["batches"].items():
+        out.append(f"{would}taken out of {batch} ({state}); what lies at the endpoint is not guardkit's to delete")
+    for run in found["runs"]:
+        out.append(f"still holds these rows, or what came from them: {run}")
+    if done:
+        out.append(
+            "Runs keep rows of their own: take the rows out of their sources and run those recipes again, or delete those runs under "
+            f"{Path(found['folder']).parent}; exports, shards and models made from them are yours to find "
+            "(columns id, parent, reasoning_key, output_key)"
+        )
+    _say.lines(*out)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:20]) + (f" and {len(names) - 20:,} more (--json has all)" if len(names) > 20 else "")
+
+
+def _records(found: list[dict[str, Any]], json: bool) -> None:
+    if json:
+        _say.document(found)
+        return
+    if not found:
+        _say.lines("no such record")
+    for one in found:
+        _say.lines(f"key {one['key']}")
+        _say.lines(*(f"  {n}: {_say.short(one[n])}" for n in (*_SHOWN, *_SHOWN_COUNTS) if one[n] not in (None, [])))
+        _say.lines(f"  shape: {_say.short(jsonlib.loads(one['shape']), 400)}")
+        _say.lines(*(f"  {n}:\n{one[n]}" for n in ("reasoning", "text") if one[n] is not None), "")
+
+
+def _unfinished(found: dict[str, Any]) -> None:
+    if found["unfinished"]:
+        _say.lines(f"a {found['unfinished']} was cut short: `guardkit journal compact` ends it")
+
+
+def _lines_of(path: Path | None) -> list[str]:
+    from toolkit.common.errors import InputError
+
+    if path is None:
+        return []
+    try:
+        return [line for text in path.read_text(encoding="utf-8").splitlines() if (line := text.strip())]
+    except (OSError, UnicodeDecodeError) as e:
+        raise InputError(f"cannot be read ({type(e).__name__})", where=str(path)) from None

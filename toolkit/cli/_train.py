@@ -1,0 +1,49 @@
+"""The verbs below ``guardkit train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from toolkit.cli import _say
+
+train = typer.Typer(no_args_is_help=True, help="Train on shards, outside a recipe.\n\nExample: guardkit train sft my-sft.yaml")
+
+JsonOpt = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; progress goes to stderr.")]
+
+
+@train.command("sft")
+def train_sft(
+    config: Annotated[Path, typer.Argument(help="YAML: shards, output, and the options of the operator train_sft.", show_default=False)],
+    json: JsonOpt = False,
+) -> None:
+    """Supervised fine-tuning on shards.
+
+    Example: guardkit train sft my-sft.yaml
+    """
+    _train("sft", config, json)
+
+
+@train.command("dpo")
+def train_dpo(
+    config: Annotated[Path, typer.Argument(help="YAML: shards, model, output, and the options of the operator train_dpo.", show_default=False)],
+    json: JsonOpt = False,
+) -> None:
+    """Weighted DPO on shards.
+
+    Example: guardkit train dpo my-dpo.yaml
+    """
+    _train("dpo", config, json)
+
+
+def _train(method: Literal["sft", "dpo"], config: Path, json: bool) -> None:
+    from toolkit.api import train_file
+    from toolkit.pipeline import Progress
+
+    metrics = train_file(method, config, Progress())
+    if json:
+        _say.document(metrics)
+    else:
+        _say.lines(*(f"{name}: {_say.short(value)}" for name, value in metrics.items()))

@@ -1,0 +1,81 @@
+"""Backends looked at without opening them: what `plan` and a budget's check see of a recipe.
+
+Inside `only_looking`, `toolkit.generation.open_backend` gives a `Declared` for every model that is not the embedded teacher: it has the config,
+and the endpoint and model id that requests need, but no client, no model and no secret. It answers nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolkit.generation._config import OpenAIBatchConfig, OpenAIConfig
+from toolkit.generation._request import Completion, Request
+
+if TYPE_CHECKING:
+    from toolkit.generation._backend import AnyConfig
+    from toolkit.guards import Guard
+
+LOOKING: ContextVar[bool] = ContextVar("guardkit_looking", default=False)
+"""Whether `open_backend` is to open nothing."""
+
+
+@contextmanager
+def only_looking() -> Iterator[None]:
+    """Within this block `open_backend` opens nothing and gives `Declared` backends."""
+    before = LOOKING.set(True)
+    try:
+        yield
+    finally:
+        LOOKING.reset(before)
+
+
+class Declared:
+    """A backend as its config declares it.
+
+    Args:
+        config: of any backend.
+        beside: folder that a relative model path is also looked up from.
+    """
+
+    journalled = True
+    parallel = 1
+
+    def __init__(self, config: AnyConfig, beside: Path | None) -> None:
+        self.config = config
+        self._beside = beside
+
+    @property
+    def endpoint(self) -> str:
+        """As the opened backend has it."""
+        return self.config.endpoint_name if isinstance(self.config, OpenAIConfig | OpenAIBatchConfig) else self.config.backend
+
+    @cached_property
+    def model_id(self) -> str:
+        """As the opened backend has it; of a local model that is not a plain folder here the declared name, which no answer is found under."""
+        from toolkit.common.models import is_model_folder, model_hash
+
+        name: str = getattr(self.config, "model", "")
+        if isinstance(self.config, OpenAIConfig | OpenAIBatchConfig) or getattr(self.config, "adapter", None):
+            return name
+        for folder in (Path(name), *([self._beside / name] if self._beside else [])):
+            if is_model_folder(str(folder)):
+                return model_hash(folder)
+        return name
+
+    def teacher_messages(self, guard: Guard, row: Mapping[str, Any]) -> list[dict[str, str]]:
+        """The guard's own teacher prompt."""
+        from toolkit.guards import teacher_messages
+
+        return teacher_messages(guard, row)
+
+    def generate(self, requests: Iterator[Request | None]) -> Iterator[Completion]:
+        """Not opened: it answers nothing."""
+        raise RuntimeError("a backend that is only looked at was asked")
+
+    def close(self) -> None:
+        """Nothing to let go of."""

@@ -1,0 +1,295 @@
+"""Keeping the journal's house: verify, compact, purge, migrate.
+
+Contract: each function opens the folder by itself and returns plain figures. Verifying and finding take no lock and work beside a writer; the
+others are writers, and rewriting the file needs it alone. A kill -9 at any moment loses no answer and changes none; the same call again ends
+what was begun. Statements are put together from names of ours only.
+
+Failure semantics: as `JournalFile`; a step that needs room on the disk looks before it begins (`Stopped`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from toolkit.common.errors import GuardkitError, InputError
+from toolkit.generation._journal_batches import purge_batches, rows_in_batches
+from toolkit.generation._journal_file import SCHEMA_VERSION, UNFINISHED, JournalFile, transaction
+from toolkit.generation._journal_records import (
+    ANSWER_COLUMNS,
+    FAILURE_COLUMNS,
+    PACKED,
+    Unreadable,
+    checksum,
+    failure_record,
+    known,
+    packed,
+    row_name,
+)
+
+BATCHES = "batches"
+"""Folder beside the journal's file where ``openai-batch`` keeps what it has sent."""
+
+_TABLES = ("answers", "failures", "askers")
+"""Where keys and rows stand."""
+
+_BATCH = 500
+"""Records that are packed in one transaction, or read at a time."""
+
+_LOG_ROOM = 80 << 20
+"""Bytes that packing may add to the log before it is worked into the file."""
+
+
+@dataclass
+class Verified:
+    """What `verify_journal` found.
+
+    Attributes:
+        answers: records that are served; of them `packed` are compressed.
+        packed: see there.
+        failures: records that are not.
+        shared: further rows that share records.
+        damaged: keys of records that are damaged.
+        problems: what is wrong, in words; empty where all is well.
+        unfinished: what was cut short and has to be run again: ``compact``, ``purge``, or None.
+    """
+
+    answers: int = 0
+    packed: int = 0
+    failures: int = 0
+    shared: int = 0
+    damaged: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    unfinished: str | None = None
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """What `compact_journal` did: records packed now, bytes on disk before and after."""
+
+    packed: int
+    before: int
+    after: int
+
+
+@dataclass
+class Purged:
+    """What `purge_journal` deleted, or `find_records` found.
+
+    Attributes:
+        keys: of all records concerned.
+        answers: records of the kind that is served.
+        failures: records of the kind that is not.
+        also: other rows that had shared these records: they lose them too.
+        batches: folders of batches that held something of it, with their state.
+        unknown: rows and keys asked for that the journal does not know.
+        rewritten: whether the file was rewritten.
+    """
+
+    keys: list[str]
+    answers: int
+    failures: int
+    also: list[str]
+    batches: dict[str, str]
+    unknown: list[str]
+    rewritten: bool = False
+
+
+def migrate_journal(folder: Path) -> tuple[int, int]:
+    """Bring a journal up to this guardkit's version, which every opening for writing does too.
+
+    Returns:
+        The version that was found and the one that is there now.
+
+    Raises:
+        InputError, Stopped: as `JournalFile`; there is no journal.
+    """
+    JournalFile.there(folder)
+    with JournalFile(folder) as file:
+        return file.migrated or SCHEMA_VERSION, SCHEMA_VERSION
+
+
+def verify_journal(folder: Path) -> Verified:
+    """Read every record, check its checksum and form, and have SQLite check its own structure.
+
+    Raises:
+        InputError: there is no journal, or the file cannot be opened at all.
+    """
+    found = Verified()
+    with JournalFile(folder, readonly=True) as file:
+        for check in (_verify_answers, _verify_failures, _verify_file):
+            try:
+                with file.named():
+                    check(file.db, found)
+            except GuardkitError as e:
+                found.problems.append(e.message)
+    return found
+
+
+def _verify_answers(db: sqlite3.Connection, found: Verified) -> None:
+    last = 0
+    while rows := db.execute(f"SELECT {ANSWER_COLUMNS}, id FROM answers WHERE id > ? ORDER BY id LIMIT {_BATCH}", (last,)).fetchall():  # noqa: S608
+        last = rows[-1][-1]
+        for row in rows:
+            found.answers += 1
+            found.packed += str(row[1]).endswith(PACKED)
+            try:
+                known(row[:-1])
+            except Unreadable as e:
+                _note(found, row[0], e)
+
+
+def _verify_failures(db: sqlite3.Connection, found: Verified) -> None:
+    for row in db.execute(f"SELECT {FAILURE_COLUMNS} FROM failures ORDER BY id"):  # noqa: S608
+        found.failures += 1
+        try:
+            failure_record(row, {})
+        except Unreadable as e:
+            _note(found, row[0], e)
+
+
+def _note(found: Verified, key: object, e: Unreadable) -> None:
+    name = key.hex() if isinstance(key, bytes) else repr(key)
+    found.damaged.append(name)
+    found.problems.append(f"record {name}: {e}")
+
+
+def _verify_file(db: sqlite3.Connection, found: Verified) -> None:
+    found.shared = db.execute("SELECT count(*) FROM askers").fetchone()[0]
+    found.unfinished = _unfinished(db)
+    found.problems += [line for (line,) in db.execute("PRAGMA integrity_check") if line != "ok"]
+    if strange := db.execute("SELECT count(*) FROM answers WHERE shape NOT IN (SELECT id FROM shapes)").fetchone()[0]:
+        found.problems.append(f"{strange} answers whose model and endpoint are not there")
+
+
+def compact_journal(folder: Path, on_done: Callable[[int, int], None] | None = None) -> Compacted:
+    """Compress every answer's raw body (zlib), then rewrite the file without gaps. No answer changes.
+
+    Args:
+        folder: of the journal.
+        on_done: called with the numbers of the last record looked at and of the last one there is.
+
+    Raises:
+        InputError: there is no journal, a run works on it, or another program has it open.
+        Stopped: too little room, before anything is changed; or the disk is full on the way, everything kept.
+    """
+    JournalFile.there(folder)
+    with JournalFile(folder) as file, file.named():
+        before, done = file.size(), 0
+        file.need(file.content() + _LOG_ROOM, "compacting the journal")
+        total = file.db.execute("SELECT coalesce(max(id), 0) FROM answers").fetchone()[0]
+        for n, last in _pack(file.db):
+            done += n
+            if on_done:
+                on_done(last, total)
+        if done or _unfinished(file.db) or file.spare():
+            file.rewrite()
+        return Compacted(done, before, file.size())
+
+
+def _pack(db: sqlite3.Connection) -> Iterator[tuple[int, int]]:
+    """Pack what is not packed, by batches: how many of each, and the last id looked at. A damaged record stays as it is."""
+    last = 0
+    query = f"""SELECT id, key, form, error, checksum, reasoning, raw FROM answers
+        WHERE id > ? AND form IN ('chat', 'text', 'body') ORDER BY id LIMIT {_BATCH}"""  # noqa: S608
+    while rows := db.execute(query, (last,)).fetchall():
+        last = rows[-1][0]
+        small = []
+        for number, key, form, error, check, reasoning, raw in rows:
+            if isinstance(raw, bytes) and checksum(key, raw, reasoning, error) == check and (new := packed(form, raw)):
+                small.append((*new, number))
+        if small:
+            with transaction(db):
+                _begin(db, "compact")
+                db.executemany("UPDATE answers SET form = ?, raw = ? WHERE id = ?", small)
+        yield len(small), last
+
+
+def find_records(folder: Path, rows: Iterable[str] = (), keys: Iterable[str] = ()) -> Purged:
+    """What `purge_journal` would delete.
+
+    Raises:
+        InputError: there is no journal, or a key is none.
+    """
+    with JournalFile(folder, readonly=True) as file, file.named():
+        return _find(file, rows, keys)
+
+
+def purge_journal(folder: Path, rows: Iterable[str] = (), keys: Iterable[str] = ()) -> Purged:
+    """Delete records for good: the tables, the log and the file's free space hold nothing of them afterwards, nor do batches on their way.
+
+    Args:
+        folder: of the journal.
+        rows: ids of rows: all records that were asked for them, or shared by them, answers and failures.
+        keys: of records.
+
+    Raises:
+        InputError: there is no journal, a key is none, a run works on it, or another program has it open; nothing is deleted.
+        Stopped: no room to rewrite the file: the records are deleted, their bytes not yet overwritten for sure; run again.
+    """
+    JournalFile.there(folder)
+    with JournalFile(folder) as file:
+        file.alone()
+        with file.named():
+            found = _find(file, rows, keys)
+            purge_batches(folder / BATCHES, set(found.keys))
+            file.db.execute("PRAGMA secure_delete=ON")
+            with transaction(file.db) as db:
+                gone = [db.execute(f"DELETE FROM {t} WHERE key IN (SELECT key FROM temp.gone)").rowcount for t in _TABLES]  # noqa: S608
+                if any(gone):
+                    _begin(db, "purge")
+            if _unfinished(file.db):
+                file.rewrite()
+                found.rewritten = True
+    return found
+
+
+def _find(file: JournalFile, rows: Iterable[str], keys: Iterable[str]) -> Purged:
+    """The records of rows and keys; their keys stand in ``temp.gone`` afterwards."""
+    db, names, wanted = file.db, {row_name(r) for r in rows}, {_key(k) for k in keys}
+    sent = rows_in_batches(file.folder / BATCHES)
+    db.execute("PRAGMA temp_store=MEMORY")
+    db.execute("CREATE TEMP TABLE gone (key BLOB PRIMARY KEY) WITHOUT ROWID")
+    db.execute("CREATE TEMP TABLE named (row TEXT PRIMARY KEY) WITHOUT ROWID")
+    db.executemany("INSERT INTO gone VALUES (?)", ((k,) for k in wanted))
+    db.executemany("INSERT INTO named VALUES (?)", ((n,) for n in names))
+    db.executemany("INSERT OR IGNORE INTO gone VALUES (?)", [(bytes.fromhex(k),) for batch in sent for k, row in batch.keys.items() if row in names])
+    rest = {bytes.fromhex(k) for batch in sent for k in batch.keys}
+    met = {row for batch in sent for row in batch.keys.values()}
+    for table in _TABLES:
+        db.execute(f"INSERT OR IGNORE INTO gone SELECT key FROM {table} WHERE row IN (SELECT row FROM temp.named)")  # noqa: S608
+    also: set[str] = set()
+    for table in _TABLES:
+        found = db.execute(f"SELECT key, row FROM {table} WHERE key IN (SELECT key FROM temp.gone)").fetchall()  # noqa: S608
+        rest |= {key for key, _ in found}
+        also |= {row for _, row in found}
+    gone = {key.hex() for (key,) in db.execute("SELECT key FROM temp.gone")}
+    unknown = sorted(names - also - met) + sorted(k.hex() for k in wanted - rest)
+    answers, failures = (
+        db.execute(f"SELECT count(*) FROM {t} WHERE key IN (SELECT key FROM temp.gone)").fetchone()[0]  # noqa: S608
+        for t in ("answers", "failures")
+    )
+    batches = {str(batch.folder): batch.state for batch in sent if gone & batch.keys.keys()}
+    return Purged(sorted(gone), answers, failures, sorted(also - names - {""}), batches, unknown)
+
+
+def _key(text: str) -> bytes:
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise InputError(f"not a key: {text!r}", hint="a key is 64 hexadecimal digits; `guardkit journal show --row ROW` shows those of a row")
+    return key
+
+
+def _begin(db: sqlite3.Connection, what: str) -> None:
+    """Write down what is begun, unless a purge is: the file must be rewritten, whatever comes between."""
+    db.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE value != 'purge'", (UNFINISHED, what))
+
+
+def _unfinished(db: sqlite3.Connection) -> str | None:
+    found = db.execute("SELECT value FROM meta WHERE name = ?", (UNFINISHED,)).fetchone()
+    return None if found is None else str(found[0])

@@ -1,0 +1,175 @@
+"""Some rows of a step, before it is built: what `plan` looks at.
+
+Rows of a finished step come from its folder. Else the steps before it are run on a sample, in a temporary folder: sources that lie on this
+machine are read whole, every other step sees the sample only. No model is asked or trained, no network is used, nothing in the run's folder
+or the workspace is touched. What hangs on a model's answers, on training or on data that is not here cannot be sampled: `NotSampled` says why.
+
+The rows are spread evenly over the step, not its first. A step that compares rows (duplicates) finds fewer of them in a sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import polars as pl
+
+from toolkit.common.errors import GuardkitError, InputError
+from toolkit.generation import Journal, Meter
+from toolkit.operators import Context, GenerationOperator
+from toolkit.operators.base import StepInput
+from toolkit.pipeline._models import Unbuilt
+from toolkit.pipeline._plan import Plan, PlannedStep
+from toolkit.pipeline._progress import Progress
+from toolkit.pipeline._run import Run, _build, _Job
+from toolkit.pipeline._store import BLOCK, StepFolder
+
+
+class NotSampled(Exception):  # noqa: N818 (named by what happened)
+    """Why there are no rows to look at."""
+
+
+@dataclass(frozen=True)
+class SampledRows:
+    """Some rows of a step: a `StepInput`.
+
+    Attributes:
+        step: its id.
+        frame: the rows.
+        drawn: rows of an earlier step that were looked at, `of` of which there are: what became of them stands here.
+        of: likewise; equal to `drawn` where nothing was left out.
+        whole: the finished step that they come from; None where they were made for the sample.
+    """
+
+    step: str
+    frame: pl.DataFrame
+    drawn: int = 0
+    of: int = 0
+    whole: StepFolder | None = None
+
+    @property
+    def rows(self) -> int:
+        """Number of rows in the sample."""
+        return self.frame.height
+
+    def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """The rows, in one block."""
+        yield self.frame if columns is None else self.frame.select(list(columns))
+
+    def artefact(self, name: str) -> Path:
+        """A folder that the finished step made (InputError where it is not finished)."""
+        if self.whole is None:
+            raise InputError(f"the step {self.step!r} was run on a sample, which makes no {name!r}")
+        return self.whole.artefact(name)
+
+    def digest(self) -> str:
+        """No identity: a sample counts for nothing."""
+        return "sample"
+
+
+class Sampler:
+    """Rows of a plan's steps.
+
+    Args:
+        plan: the checked recipe.
+        done: its finished steps, as `toolkit.pipeline.finished` gives them.
+        n: rows of a sample, at most.
+        folder: an empty temporary folder.
+    """
+
+    def __init__(self, plan: Plan, done: Mapping[str, StepFolder], n: int, folder: Path) -> None:
+        self._plan, self._done, self._n, self.folder = plan, done, n, folder
+        self._known: dict[str, SampledRows | NotSampled] = {}
+
+    def of(self, step: str) -> SampledRows:
+        """Some rows of a step.
+
+        Raises:
+            NotSampled: there are none to look at.
+        """
+        if step not in self._known:
+            try:
+                self._known[step] = self._make(self._plan.steps[step])
+            except NotSampled as e:
+                self._known[step] = e
+        found = self._known[step]
+        if isinstance(found, NotSampled):
+            raise found
+        return found
+
+    def inputs(self, step: str) -> dict[str, StepInput]:
+        """Inputs of a step that asks a model: rows as `of` gives them; an artefact where it lies, or would lie.
+
+        Raises:
+            NotSampled: there are no rows to look at.
+        """
+        planned = self._plan.steps[step]
+        op = planned.operator
+        out: dict[str, StepInput] = {}
+        for name, source in planned.inputs.items():
+            made = op.takes.get(name if name in op.inputs else "*") is not None
+            out[name] = (self._done.get(source) or Unbuilt(source, self.folder)) if made else self.of(source)
+        return out
+
+    def _make(self, planned: PlannedStep) -> SampledRows:
+        done = self._done.get(planned.id)
+        if done is not None and done.step == planned.id:
+            return self._drawn(planned.id, done, done)
+        op = planned.operator
+        if isinstance(op, GenerationOperator):
+            raise NotSampled(f"the rows hang on what the step {planned.id!r} gets from a model")
+        if not op.deterministic:
+            raise NotSampled(f"the rows hang on the step {planned.id!r} ({op.name}), which is not run for a plan")
+        if op.shape == "source" and not _is_here(op, self._plan.context(planned.id)):
+            raise NotSampled(f"the data of the step {planned.id!r} is not on this machine")
+        if needs := self._plan.needs([planned.id]):
+            raise NotSampled(needs[0])
+        made = {source: self.of(source) for source in planned.inputs.values()}
+        try:
+            built = self._built(planned, made)
+        except GuardkitError as e:
+            raise NotSampled(f"the step {planned.id!r} does not run on a sample: {e.message}") from e
+        if not made:
+            return self._drawn(planned.id, built)
+        came = made[next(iter(planned.inputs.values()))]
+        if op.shape not in ("expand", "pick"):
+            return SampledRows(planned.id, pl.concat([*built.blocks()]), came.drawn, came.of)
+        of = round(came.of * built.rows / came.drawn) if came.drawn else 0  # its rows are others than those that came
+        return SampledRows(planned.id, frame := spread(built, self._n), frame.height, max(of, frame.height))
+
+    def _drawn(self, step: str, rows: StepFolder, whole: StepFolder | None = None) -> SampledRows:
+        frame = spread(rows, self._n)
+        return SampledRows(step, frame, frame.height, rows.rows, whole)
+
+    def _built(self, planned: PlannedStep, made: Mapping[str, SampledRows]) -> StepFolder:
+        run = Run(self.folder, steps=cast("dict[str, StepFolder]", dict(made)))
+        job = _Job(self._plan, run, BLOCK, Progress.silent(), _no_journal, Meter())
+        return _build(job, [planned], "sample")[0]
+
+
+def spread(rows: StepInput, n: int) -> pl.DataFrame:
+    """`n` rows (all, where there are fewer), spread evenly over a step: row floor((i + 0.5) R / n) of its R rows for each i."""
+    total = rows.rows
+    wanted = pl.Series([(2 * i + 1) * total // (2 * n) for i in range(n)] if total > n else range(total), dtype=pl.Int64)
+    kept, start = [], 0
+    for block in rows.blocks():
+        here = wanted.filter((wanted >= start) & (wanted < start + block.height)) - start
+        kept.append(block[here])
+        start += block.height
+    return pl.concat(kept) if kept else pl.DataFrame()
+
+
+def _is_here(op: Any, ctx: Context) -> bool:
+    """Whether a source's files lie on this machine: one that can name its files has some for each source."""
+    if not hasattr(op, "paths"):
+        return True
+    try:
+        return all(op.paths(source, ctx) for source in op.sources(ctx))
+    except GuardkitError:
+        return False
+
+
+def _no_journal() -> Journal:
+    raise InputError("no model is asked for a sample")
