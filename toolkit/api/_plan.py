@@ -29,7 +29,10 @@ NOTE = (
     "~ marks an estimate: nothing dropped, nothing merged, every answer asked for anew (those in the journal are not); rows of data that is not "
     "here are as many as its source's schema states. ? cannot be known before the run."
 )
-SPANS = "Tokens, dollars and time are estimates with an interval of 90 % or more; asking again, fallback teachers and retries come on top."
+SPANS = (
+    "Tokens, dollars and time are estimates with an interval of 90 % or more; further attempts, the second question after a blind one, fallback teachers "
+    "and retries come on top."
+)
 
 
 def plan(

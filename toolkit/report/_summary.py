@@ -29,7 +29,8 @@ def summarise(folder: Path) -> dict[str, Any]:
     Returns:
         ``recipe``, ``output``, ``steps`` (counts, seconds, folder of each), ``reasoning_steps`` in ``reasoned_rows``, ``hard``, ``pairs``,
         ``sampled``, ``scores``, ``generations`` (for each step and model that was asked when the step was last built: calls, answers from the
-        journal, tokens, dollars), ``seconds``, ``notes``.
+        journal, tokens, dollars), ``teachers`` (for each step that synthesises: rows by who answered and by number of questions, and by task how
+        often a blind verdict agreed with the label), ``seconds``, ``notes``.
 
     Raises:
         InputError: not the folder of a run, or one whose files cannot be read.
@@ -55,6 +56,7 @@ def summarise(folder: Path) -> dict[str, Any]:
         "sampled": None,
         "scores": {},
         "generations": [],
+        "teachers": {},
         "seconds": round(sum(seconds.values()), 1),
         "notes": [],
     }
@@ -81,6 +83,8 @@ def _gather(out: dict[str, Any], use: str, at: StepFolder) -> None:
         out["pairs"][at.step] = stats["pairs_by_task"]
     elif use == "evaluate":
         out["scores"][at.step] = stats["scores"]
+    elif use == "synthesise":
+        out["teachers"][at.step] = {n: stats[n] for n in ("teachers", "questions", "blind") if n in stats}
     elif use == "sample":
         out["sampled"] = (out["sampled"] or 0) + at.manifest["counts"][-1]["in"]
     if "steps" in at.manifest["columns"] and use in ("validate", "select") and out["reasoning_steps"] is None:

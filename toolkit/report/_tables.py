@@ -21,6 +21,7 @@ def print_summary(summary: dict[str, Any], stream: TextIO | None = None) -> None
     console.print(_steps(summary))
     if any(g["asked"] or g["from_journal"] for g in summary["generations"]):
         console.print(_generations(summary["generations"]))
+    _teachers(console, summary)
     _mining(console, summary)
     for step, rows in summary["scores"].items():
         console.print(_scores(step, rows))
@@ -71,6 +72,15 @@ def _generations(found: list[dict[str, Any]]) -> Table:
         counts = [_n(g[n] or 0) for n in ("asked", "from_journal", "followed", "failed", "prompt_tokens", "completion_tokens")]
         table.add_row(g["step"], plain(g["model"]), *counts, f"{g['cost']:,.4f}" if g["cost"] else "")
     return table
+
+
+def _teachers(console: Console, summary: dict[str, Any]) -> None:
+    for step, stats in summary["teachers"].items():
+        if set(who := stats.get("teachers", {})) - {"template"}:
+            console.print(f"Answered by ({step}): " + plain(", ".join(f"{name} {n:,}" for name, n in who.items())))
+        if blind := stats.get("blind"):
+            shares = (f"{task} {100 * b['agreed'] / b['compared']:.1f} % of {b['compared']:,}" for task, b in blind.items() if b["compared"])
+            console.print(f"Blind verdicts that agree with the label ({step}): " + ", ".join(shares))
 
 
 def _mining(console: Console, summary: dict[str, Any]) -> None:
