@@ -30,8 +30,8 @@ NOTE = (
     "here are as many as its source's schema states. ? cannot be known before the run."
 )
 SPANS = (
-    "Tokens, dollars and time are estimates with an interval of 90 % or more; further attempts, the second question after a blind one, fallback teachers "
-    "and retries come on top."
+    "Tokens, dollars and time are estimates with an interval of 90 % or more; further attempts, the second question after a blind one, fallback "
+    "teachers and retries come on top."
 )
 
 

@@ -11,11 +11,15 @@ from __future__ import annotations
 
 import json
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from toolkit.common.errors import InputError
 from toolkit.common.files import digest, sha256_file
+
+TRAINED = "guardkit.json"
+"""File of a model folder that says what guardkit trained it for; see `trained_for`."""
 
 _VERSION = "model/1"
 _WEIGHTS = ("*.safetensors", "*.bin", "*.gguf", "*.pt", "*.pth")
@@ -33,6 +37,7 @@ _IGNORED = {
     "license.md",
     "notice",
     "use_policy.md",
+    "guardkit.json",  # what a model was trained for (`TRAINED`): it is checked, and shapes nothing
 }
 _IGNORED_STARTS = (".", "rng_state", "events.out.tfevents")
 # Keys of the JSON files that say where a model lay or who wrote it.
@@ -54,7 +59,43 @@ def is_model_folder(name: str) -> bool:
     return any((Path(name) / f).is_file() for f in ("config.json", "adapter_config.json"))
 
 
-def model_hash(path: str | Path) -> str:
+def adapter_config(folder: Path) -> dict[str, Any] | None:
+    """What ``adapter_config.json`` says; None where `folder` holds a whole model.
+
+    Raises:
+        InputError: it is not JSON.
+    """
+    return None if (folder / "config.json").is_file() else _json_object(folder / "adapter_config.json")
+
+
+def chat_template(folder: Path) -> str | None:
+    """Text of the chat template in a model folder, as transformers would take it; None where there is none.
+
+    Raises:
+        InputError: a file of the tokenizer is not JSON.
+    """
+    file = folder / "chat_template.jinja"  # wins over the one in tokenizer_config.json (transformers.tokenization_utils_base)
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    found = (_json_object(folder / "tokenizer_config.json") or {}).get("chat_template")
+    if isinstance(found, list):  # several by name; "default" is the one that is taken
+        found = next((t.get("template") for t in found if t.get("name") == "default"), None)
+    return found if isinstance(found, str) else None
+
+
+def trained_for(folder: Path) -> dict[str, Any] | None:
+    """What guardkit trained the model for: ``{"guard", "input", "chat_template", "prompts"}``; None where another program trained it.
+
+    ``guard`` is the definition's name and version and ``input`` the fingerprint of its input (null where the shards did not say),
+    ``chat_template`` the sha256 of the template's text.
+
+    Raises:
+        InputError: the file is not JSON.
+    """
+    return _json_object(folder / TRAINED)
+
+
+def model_hash(path: str | Path, base: Path | None = None) -> str:
     """sha256 (hex) of what shapes a local model's outputs: weights, adapter, tokenizer, chat template, configuration.
 
     File names count, the folder's own path and its files' times do not; JSON counts by its values, without the keys that record a
@@ -63,6 +104,7 @@ def model_hash(path: str | Path) -> str:
 
     Args:
         path: a folder as ``save_pretrained`` writes it.
+        base: folder of an adapter's base; default: the one that its configuration names.
 
     Raises:
         InputError: no such folder, or no configuration or no weights in it.
@@ -76,7 +118,7 @@ def model_hash(path: str | Path) -> str:
     if not any(p.match(w) for p in files for w in _WEIGHTS):
         raise InputError("a model folder without weights", where=str(path), hint="expected *.safetensors (or *.bin)")
     parts = {p.relative_to(folder).as_posix(): _file_digest(p) for p in files}
-    return digest([_VERSION, parts, _base(folder)])
+    return digest([_VERSION, parts, model_hash(base) if base is not None else _base(folder)])
 
 
 def _counts(relative: Path) -> bool:
@@ -88,7 +130,8 @@ def _counts(relative: Path) -> bool:
 
 def _file_digest(path: Path) -> str:
     if path.suffix != ".json":
-        return sha256_file(path)
+        stat = path.stat()
+        return _large_digest(path, stat.st_size, stat.st_mtime_ns, stat.st_ino) if stat.st_size > _LARGE else sha256_file(path)
     try:
         value = json.loads(path.read_bytes())
         return digest({k: v for k, v in value.items() if k not in _IGNORED_KEYS} if isinstance(value, dict) else value)
@@ -96,14 +139,32 @@ def _file_digest(path: Path) -> str:
         return sha256_file(path)
 
 
+_LARGE = 2**26
+"""Bytes from which on a file is read once a process while its size, time and place stay: no such file is rewritten within a clock tick."""
+
+
+@lru_cache(maxsize=1024)
+def _large_digest(path: Path, size: int, mtime_ns: int, inode: int) -> str:
+    return sha256_file(path)
+
+
 def _base(folder: Path) -> str | None:
     """What an adapter stands on; None for a whole model."""
-    file = folder / "adapter_config.json"
-    if not file.is_file():
+    config = _json_object(folder / "adapter_config.json")
+    if config is None:
         return None
-    try:
-        config: dict[str, Any] = json.loads(file.read_bytes())
-    except ValueError as e:
-        raise InputError(f"not valid JSON: {e}", where=str(file)) from None
     name = str(config.get("base_model_name_or_path"))
     return model_hash(name) if is_model_folder(name) else f"{name}@{config.get('revision')}"
+
+
+def _json_object(file: Path) -> dict[str, Any] | None:
+    """A JSON object in a file; None where there is no such file."""
+    try:
+        value = json.loads(file.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as e:
+        raise InputError(f"not valid JSON: {e}", where=str(file)) from None
+    if not isinstance(value, dict):
+        raise InputError("not a JSON object", where=str(file))
+    return value

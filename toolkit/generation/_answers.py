@@ -8,11 +8,18 @@ from __future__ import annotations
 import email.utils
 import json
 import math
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from toolkit.generation._request import Completion
+
+FILTERED = frozenset({"content_filter", "invalid_prompt"})
+"""Codes in the body of a 400 that mean that the prompt was filtered: Azure OpenAI's, and OpenAI's for its reasoning models (Azure: "Content
+filtering"; OpenAI: "Reasoning models", advice on prompting)."""
 
 
 class AttemptError(Exception):
@@ -25,15 +32,30 @@ class AttemptError(Exception):
         status: HTTP status, where there was an answer.
         code: the error's code in the body (OpenAI API reference, "Error codes").
         wait: seconds that the server asked to wait.
+        lost: whether the request may have been served, and charged for, without its usage being known.
     """
 
-    def __init__(self, kind: str, detail: str, *, again: bool, status: int | None = None, code: str | None = None, wait: float | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        detail: str,
+        *,
+        again: bool,
+        status: int | None = None,
+        code: str | None = None,
+        wait: float | None = None,
+        lost: bool = False,
+    ) -> None:
         super().__init__(detail)
-        self.kind, self.detail, self.again, self.status, self.code, self.wait = kind, detail, again, status, code, wait
+        self.kind, self.detail, self.again, self.status, self.code, self.wait, self.lost = kind, detail, again, status, code, wait, lost
 
 
 def status_failure(status: int, headers: Mapping[str, str], body: object, message: str) -> AttemptError:
-    """The failure that an HTTP status of 3xx, 4xx or 5xx means."""
+    """The failure that an HTTP status of 3xx, 4xx or 5xx means.
+
+    Args:
+        body: the value of ``error`` in the answer's body, or the body itself where there is none.
+    """
     code = body.get("code") if isinstance(body, dict) else None
     code = code if isinstance(code, str) else None
     detail = f"HTTP {status}: {message}"
@@ -42,10 +64,39 @@ def status_failure(status: int, headers: Mapping[str, str], body: object, messag
         return AttemptError("rate_limit", detail, again=True, status=status, code=code, wait=wait)
     if status >= 500 or status in (408, 409):
         return AttemptError("server_error", detail, again=True, status=status, code=code, wait=wait)
-    if code == "content_filter":  # Azure OpenAI answers 400 with this code where the prompt is filtered
+    if code in FILTERED:
         return AttemptError("content_filter", detail, again=False, status=status, code=code)
+    if status in (400, 422) and (field := _no_schema(body)) is not None:
+        return AttemptError("no_schema", f"{detail} ({field})", again=False, status=status, code=code)
     kind = "forbidden" if status == 403 else "bad_request"
     return AttemptError(kind, detail, again=False, status=status, code=code)
+
+
+def error_in(body: bytes) -> tuple[object, str]:
+    """The error that an answer's body holds (the value of ``error``, else the body), and its message, 400 characters at most."""
+    try:
+        value: object = json.loads(body)
+    except ValueError:
+        return None, body[:400].decode("utf-8", "replace")
+    if isinstance(value, dict) and value.get("error") is not None:
+        value = value["error"]
+    message = value.get("message") if isinstance(value, dict) else value
+    return value, (message if isinstance(message, str) else json.dumps(value))[:400]
+
+
+def _no_schema(body: object) -> str | None:
+    """Which field says that ``response_format`` was not taken: ``param`` (OpenAI, vLLM), or a place in ``detail`` (FastAPI's 422)."""
+    if not isinstance(body, dict):
+        return None
+    param = body.get("param")
+    if isinstance(param, str) and re.match(r"response_format\b", param):
+        return f"param {param}"
+    detail = body.get("detail")
+    for fault in detail if isinstance(detail, list) else []:
+        place = fault.get("loc") if isinstance(fault, dict) else None
+        if isinstance(place, list) and "response_format" in place:
+            return "detail " + ".".join(map(str, place))
+    return None
 
 
 def wait_asked_for(headers: Mapping[str, str]) -> float | None:
@@ -73,17 +124,20 @@ def read_answer(key: str, body: bytes, seconds: float | None) -> Completion:
         AttemptError: ``malformed``, which another attempt may mend.
     """
     try:
-        answer = json.loads(body)
+        answer = _json(body)
         choice = answer["choices"][0]
         message = choice["message"]
         text, finish = message.get("content"), choice.get("finish_reason")
     except (ValueError, LookupError, TypeError, AttributeError) as e:
-        raise AttemptError("malformed", f"{type(e).__name__} in {len(body)} bytes beginning {body[:80]!r}", again=True, status=200) from None
+        raise AttemptError(
+            "malformed", f"{type(e).__name__} in {len(body)} bytes beginning {body[:80]!r}", again=True, status=200, lost=True
+        ) from None
     if not isinstance(text, str | None):
-        raise AttemptError("malformed", f"content is of type {type(text).__name__}", again=True, status=200)
+        raise AttemptError("malformed", f"content is of type {type(text).__name__}", again=True, status=200, lost=True)
     usage = answer.get("usage")
     usage = usage if isinstance(usage, dict) else {}
-    error, detail = _named(text, finish, message.get("refusal"))
+    reasoning = _text(message.get("reasoning_content") or message.get("reasoning"))
+    error, detail = _named(text, finish, message.get("refusal"), reasoning, usage)
     return Completion(
         key,
         None if error else text,
@@ -94,18 +148,33 @@ def read_answer(key: str, body: bytes, seconds: float | None) -> Completion:
         prompt_tokens=_count(usage.get("prompt_tokens")),
         completion_tokens=_count(usage.get("completion_tokens")),
         seconds=seconds,
-        reasoning=_text(message.get("reasoning_content") or message.get("reasoning")),
+        reasoning=reasoning,
         raw=body,
     )
 
 
-def _named(text: str | None, finish: Any, refusal: Any) -> tuple[str | None, str | None]:
+def _json(body: bytes) -> Any:
+    """orjson is fast; what it refuses and JSON's grammar or Python takes (lone surrogates, NaN, 65-bit numbers) json reads."""
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        return json.loads(body)
+
+
+def _named(text: str | None, finish: Any, refusal: Any, reasoning: str | None, usage: Mapping[str, Any]) -> tuple[str | None, str | None]:
     """Class and detail of an answer that is no text to go on with."""
     if finish == "content_filter":
         return "content_filter", "the endpoint's content filter ended the answer"
     if text and text.strip():
         return None, None
-    return ("refused", str(refusal)[:500]) if refusal else ("empty", f"no text (finish_reason {finish!r})")
+    if refusal:
+        return "refused", str(refusal)[:500]
+    details = usage.get("completion_tokens_details")
+    thought = _count(details.get("reasoning_tokens")) if isinstance(details, dict) else None
+    if finish == "length" and (reasoning or thought):
+        spent = thought or _count(usage.get("completion_tokens"))
+        return "empty", f"all tokens{'' if spent is None else f' ({spent:,})'} went into reasoning, none was left for the answer: raise max_tokens"
+    return "empty", f"no text (finish_reason {finish!r})"
 
 
 def _text(value: Any) -> str | None:

@@ -36,6 +36,7 @@ FAILURES: dict[str, str] = {
     "rate_limit": "the endpoint kept refusing for its rate limit until the patience ran out",
     "server_error": "the endpoint answered 5xx (or 408, 409)",
     "bad_request": "the endpoint or the model cannot take this request (4xx, too long, text that is not Unicode)",
+    "no_schema": "the endpoint takes no response_format",
     "connection": "the connection could not be made or broke",
     "forbidden": "the endpoint refused this request (403)",
     "refused": "the endpoint's own refusal field was set and there is no text",

@@ -13,7 +13,7 @@ from typing import Any
 from toolkit.common.errors import InputError
 from toolkit.common.models import calm_threads
 from toolkit.training._config import DpoConfig, trainer_args
-from toolkit.training._shared import Dropped, Progress, Watch, quiet, read_shards, refusals, run, torch_threads, work_folder
+from toolkit.training._shared import Dropped, Progress, Watch, quiet, read_shards, record, refusals, run, torch_threads, work_folder
 
 
 def train_dpo(shards: str | Path, out: str | Path, config: DpoConfig, on_progress: Progress | None = None) -> dict[str, Any]:
@@ -32,7 +32,8 @@ def train_dpo(shards: str | Path, out: str | Path, config: DpoConfig, on_progres
         loss_last (preference and SFT term together), tokens (chosen and rejected), seconds, parameters, device.
 
     Raises:
-        InputError: shards, weights, model folder or settings that cannot be used, no pair short enough, a loss that is not finite.
+        InputError: shards, weights, model folder or settings that cannot be used, a chat template that asks otherwise than it
+            trains, no pair short enough, a loss that is not finite.
         Missing: trl is not installed, or the hub's model cannot be had.
     """
     calm_threads()
@@ -48,6 +49,7 @@ def train_dpo(shards: str | Path, out: str | Path, config: DpoConfig, on_progres
             weights = _check_weights(data, shards)
             tokenizer = load_tokenizer(config.model, config.chat_template, args)
             cut = prompts_cut(tokenizer, data, "chosen")
+            trained = record(shards, tokenizer, cut)
             known = [n for n in (args.max_length, positions(config.model, args)) if n]
             with refusals():
                 trainer = WeightedDPOTrainer(
@@ -58,7 +60,7 @@ def train_dpo(shards: str | Path, out: str | Path, config: DpoConfig, on_progres
                     limit=min(known) if known else None,
                     dropped=dropped,
                 )
-            metrics = run(trainer, watch, out)
+            metrics = run(trainer, watch, out, trained)
     counts = {"pairs": len(data), "pairs_used": len(data) - dropped.count, "dropped": dropped.report(), "prompts_cut": cut}
     return counts | weights | {"pairs_right_last": watch.last.get("rewards/accuracies")} | metrics
 

@@ -196,8 +196,10 @@ def _try_template(tokenizer: Any) -> None:
 
 
 def prompts_cut(tokenizer: Any, data: Any, answer: str, most: int = 64) -> dict[str, int]:
-    """How often a prompt's tokens are not a prefix of those of prompt and answer: trained on, such a prompt differs from the one
-    that is sampled with. TRL then starts the answer where the two part.
+    """Check that a guard is trained on the words that it is asked in, and count where the tokens differ all the same.
+
+    The text of prompt and answer must begin with what inference renders of the prompt. Its tokens may yet not begin with the prompt's, where
+    the answer's first characters join the prompt's last token: TRL then starts the answer where the two part.
 
     Args:
         tokenizer: with its chat template.
@@ -206,7 +208,10 @@ def prompts_cut(tokenizer: Any, data: Any, answer: str, most: int = 64) -> dict[
         most: rows looked at, evenly spread.
 
     Returns:
-        ``{"looked_at": n, "cut": k}``.
+        ``{"looked_at": n, "cut": k}``: rows, and in how many of them the prompt's tokens are no prefix.
+
+    Raises:
+        InputError: a chat template under which the texts differ.
     """
     # Longer rows are left out and counted elsewhere; this warning of transformers would say that they are not.
     tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
@@ -214,9 +219,24 @@ def prompts_cut(tokenizer: Any, data: Any, answer: str, most: int = 64) -> dict[
     cut = 0
     with refusals():
         for row in rows:
+            _check_text(tokenizer, row["prompt"], row[answer])
             head = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=True)["input_ids"]
             whole = tokenizer.apply_chat_template(row["prompt"] + row[answer], return_dict=True)["input_ids"]
             cut += whole[: len(head)] != head
     if cut:
         _log.warning("the chat template changes the prompt once an answer follows, in %d of %d rows looked at", cut, len(rows))
     return {"looked_at": len(rows), "cut": cut}
+
+
+def _check_text(tokenizer: Any, prompt: Any, answer: Any) -> None:
+    asked = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
+    trained = tokenizer.apply_chat_template(prompt + answer, tokenize=False)
+    if trained.startswith(asked):
+        return
+    at = next((i for i, (a, b) in enumerate(zip(asked, trained, strict=False)) if a != b), min(len(asked), len(trained)))
+    raise InputError(
+        f"the chat template renders a prompt in other words once its answer follows: the guard would be trained on "
+        f"{trained[max(0, at - 20) : at + 40]!r} and asked with {asked[max(0, at - 20) : at + 40]!r}",
+        where="chat_template",
+        hint="give a chat_template whose generation prompt is how an answer begins (chat_template: plain, say)",
+    )

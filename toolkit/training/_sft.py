@@ -11,7 +11,7 @@ from typing import Any
 
 from toolkit.common.models import calm_threads
 from toolkit.training._config import SftConfig, trainer_args
-from toolkit.training._shared import Dropped, Progress, Watch, message_texts, quiet, read_shards, refusals, run, torch_threads, work_folder
+from toolkit.training._shared import Dropped, Progress, Watch, message_texts, quiet, read_shards, record, refusals, run, torch_threads, work_folder
 
 
 def train_sft(shards: str | Path, out: str | Path, config: SftConfig, on_progress: Progress | None = None) -> dict[str, Any]:
@@ -28,7 +28,8 @@ def train_sft(shards: str | Path, out: str | Path, config: SftConfig, on_progres
         tokens are no prefix of the row's), steps, epochs, loss_first, loss_last (nats a token), tokens, seconds, parameters, device.
 
     Raises:
-        InputError: shards, model folder or settings that cannot be used, no row short enough, a loss that is not finite.
+        InputError: shards, model folder or settings that cannot be used, a chat template that asks otherwise than it
+            trains, no row short enough, a loss that is not finite.
         Missing: trl is not installed, or the hub's model cannot be had.
     """
     calm_threads()
@@ -43,6 +44,7 @@ def train_sft(shards: str | Path, out: str | Path, config: SftConfig, on_progres
             data = read_shards(shards, ["prompt", "completion"], ["id"], work / "cache")
             model, tokenizer, positions = _start(config, args, data)
             cut = prompts_cut(tokenizer, data, "completion")
+            trained = record(shards, tokenizer, cut)
             known = [n for n in (args.max_length, positions) if n]
             with refusals():
                 trainer = GuardSft(
@@ -53,7 +55,7 @@ def train_sft(shards: str | Path, out: str | Path, config: SftConfig, on_progres
                     limit=min(known) if known else None,
                     dropped=dropped,
                 )
-            metrics = run(trainer, watch, out)
+            metrics = run(trainer, watch, out, trained)
     counts = {"rows": len(data), "rows_used": len(data) - dropped.count, "dropped": dropped.report(), "prompts_cut": cut}
     return counts | metrics
 

@@ -6,6 +6,8 @@ removed, whatever happens.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
 import shutil
@@ -18,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError
 from toolkit.common.files import new_folder, recover_folder
+from toolkit.common.models import TRAINED
+from toolkit.shards import read_manifest
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -208,8 +212,30 @@ class Watch:
             self._on_progress(step, steps, loss)
 
 
-def run(trainer: Any, watch: Watch, out: Path) -> dict[str, Any]:
+def record(shards: Path, tokenizer: Any, prompts: Mapping[str, int]) -> dict[str, Any]:
+    """What a model is trained for, as its folder will say (`toolkit.common.models.trained_for`).
+
+    Args:
+        shards: whose manifest, if they have one, names the guard.
+        tokenizer: with its chat template.
+        prompts: as `toolkit.training._model.prompts_cut` counts them.
+    """
+    try:
+        manifest = read_manifest(shards)
+    except InputError:  # rows that another program wrote: no guard is known, and none is checked later
+        manifest = {}
+    template = hashlib.sha256(tokenizer.chat_template.encode()).hexdigest()
+    return {"guard": manifest.get("guard"), "input": manifest.get("guard_input"), "chat_template": template, "prompts": dict(prompts)}
+
+
+def run(trainer: Any, watch: Watch, out: Path, trained_for: Mapping[str, Any]) -> dict[str, Any]:
     """Train, write the model folder, and return the metrics that both trainings have.
+
+    Args:
+        trainer: TRL's.
+        watch: collects the losses.
+        out: the model folder.
+        trained_for: see `record`.
 
     Returns:
         steps, epochs, loss_first, loss_last (means over an update), tokens (all that were read, repeats counted, padding not), seconds
@@ -227,6 +253,7 @@ def run(trainer: Any, watch: Watch, out: Path) -> dict[str, Any]:
         trainer.save_model(str(new))
         (new / "training_args.bin").unlink(missing_ok=True)  # a pickle of paths and times
         (new / "README.md").unlink(missing_ok=True)
+        (new / TRAINED).write_text(json.dumps(trained_for, indent=2) + "\n", encoding="utf-8")
     return {
         "steps": trainer.state.global_step,
         "epochs": trainer.state.epoch,

@@ -1,30 +1,32 @@
-"""What the backends of local models share: where the model is, and its name by content."""
+"""What the backends of local models share: where model and adapter are, their name by content, and what they were trained for."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError, Missing
-from toolkit.common.models import is_model_folder, model_hash
+from toolkit.common.models import adapter_config, chat_template, is_model_folder, model_hash, trained_for
 
 if TYPE_CHECKING:
+    from toolkit.generation._config import TransformersConfig, VllmConfig
     from toolkit.guards import Guard
 
 _NOT_LOADED = ["original/*", "*.gguf", "*.onnx", "*.h5", "*.msgpack", "*.ot", "onnx/*", "openvino/*"]
 """Files of hub repositories that transformers and vLLM do not load: weights in other formats."""
 
 
-def model_folder(name: str, beside: Path | None) -> Path:
+def model_folder(name: str, *beside: Path | None) -> Path:
     """The folder of a model: a path as given, one beside the recipe, or a download of a hub model (kept in the hub's cache).
 
     Raises:
         InputError: neither a folder with a model nor a model on the hub.
         Missing: the hub cannot be reached, or the model is gated and no token was accepted.
     """
-    for path in (Path(name), *([beside / name] if beside else [])):
+    for path in (Path(name), *(folder / name for folder in beside if folder)):
         if path.is_dir():
             return path
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
@@ -47,30 +49,82 @@ def _download(name: str) -> Path:
 
 
 class LocalModel:
-    """Base of a backend that runs a local model.
+    """Base of a backend that runs a local model, with or without a LoRA adapter.
 
     Args:
-        name: folder or hub name.
+        config: names the model and, perhaps, the adapter; a model folder that is itself an adapter brings the name of its base.
         beside: folder that a relative path is also looked up from.
+        guard: the guard that the model is to be asked as; it must have been trained for it (see `check_templates`). None: no guard.
 
     Raises:
-        InputError, Missing: as `model_folder`.
+        InputError, Missing: as `model_folder` and `check_templates`; an adapter on top of an adapter.
     """
 
     journalled = True
 
-    def __init__(self, name: str, beside: Path | None) -> None:
-        self.folder = model_folder(name, beside)
-        if not is_model_folder(str(self.folder)):
-            raise InputError("not a model folder: neither config.json nor adapter_config.json", where=str(self.folder))
+    def __init__(self, config: TransformersConfig | VllmConfig, beside: Path | None, guard: Guard | None) -> None:
+        folder = model_folder(config.model, beside)
+        if not is_model_folder(str(folder)):
+            raise InputError("not a model folder: neither config.json nor adapter_config.json", where=str(folder))
+        self.adapter: Path | None = None if config.adapter is None else model_folder(config.adapter, beside)
+        if (own := adapter_config(folder)) is not None:
+            if self.adapter is not None:
+                raise InputError("`model` is itself an adapter: one adapter on top of another is not provided for", where=str(folder))
+            self.adapter, folder = folder, _base_folder(folder, own, beside)
+        elif self.adapter is not None and adapter_config(self.adapter) is None:
+            raise InputError("not an adapter: no adapter_config.json", where=str(self.adapter))
+        self.folder = folder
+        self.tokenizer_folder = self.adapter if self.adapter and (self.adapter / "tokenizer_config.json").is_file() else folder
+        if guard is not None and config.check_training:
+            check_templates(self.adapter or folder, guard, template_of=self.tokenizer_folder)
 
     @cached_property
     def model_id(self) -> str:
-        """Content hash of the folder (`model_hash`), computed once."""
-        return model_hash(self.folder)
+        """Content hash of model and adapter (`model_hash`), computed once."""
+        return model_hash(self.folder) if self.adapter is None else model_hash(self.adapter, self.folder)
 
     def teacher_messages(self, guard: Guard, row: Mapping[str, Any]) -> list[dict[str, str]]:
         """The guard's own teacher prompt."""
         from toolkit.generation._backend import teacher_messages
 
         return teacher_messages(guard, row)
+
+
+def _base_folder(folder: Path, config: Mapping[str, Any], beside: Path | None) -> Path:
+    name = config.get("base_model_name_or_path")
+    if not isinstance(name, str) or not name:
+        raise InputError("an adapter that does not name its base", where=str(folder), hint="give the base as `model` and this folder as `adapter`")
+    try:
+        base = model_folder(name, beside, folder)
+    except InputError as e:
+        hint = "give the base as `model` and this folder as `adapter`"
+        raise InputError(f"an adapter whose base is not there: {e.message} ({name})", where=str(folder), hint=hint) from None
+    if adapter_config(base) is not None:
+        raise InputError("an adapter whose base is itself an adapter is not provided for", where=str(folder))
+    return base
+
+
+def check_templates(folder: Path, guard: Guard, *, template_of: Path | None = None) -> None:
+    """Check that a model that guardkit trained is asked in the words that it was trained on: same input of the guard, same chat template.
+
+    Args:
+        folder: of the model or adapter; one without ``guardkit.json`` passes.
+        guard: as which it is to be asked.
+        template_of: folder of the tokenizer, where that is another one.
+
+    Raises:
+        InputError: another chat template, or a guard with another instruction, input or context.
+    """
+    from toolkit.guards import input_fingerprint
+
+    trained = trained_for(folder)
+    if trained is None:
+        return
+    hint = "train it anew, or set check_training: false to ask it all the same"
+    known, now = trained.get("input"), input_fingerprint(guard)
+    if known is not None and known != now:
+        before = f"the guard {trained.get('guard')} (input {str(known)[:12]})"
+        raise InputError(f"trained for {before}, asked as {guard.name} {guard.version} (input {now[:12]})", where=str(folder), hint=hint)
+    known, now = trained.get("chat_template"), hashlib.sha256((chat_template(template_of or folder) or "").encode()).hexdigest()
+    if known is not None and known != now:
+        raise InputError(f"trained with the chat template {str(known)[:12]}, and now has {now[:12]} (sha256)", where=str(folder), hint=hint)

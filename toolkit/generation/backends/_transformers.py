@@ -19,14 +19,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from toolkit.common.errors import InputError, require
+from toolkit.common.errors import GuardkitError, InputError, require
 from toolkit.common.models import calm_threads
 from toolkit.generation._config import TransformersConfig
 from toolkit.generation._request import Completion, Request, failed
+from toolkit.generation.backends import _vllm_engine
 from toolkit.generation.backends._decode import Draw, Sampler
 from toolkit.generation.backends._local import LocalModel
+from toolkit.generation.backends._lora import merge_adapter
+
+if TYPE_CHECKING:
+    from toolkit.guards import Guard
 
 _log = logging.getLogger(__name__)
 
@@ -58,15 +63,15 @@ class TransformersBackend(LocalModel):
 
     Raises:
         Missing: torch or transformers is not installed, or the hub cannot be reached.
-        InputError: no such model.
+        InputError: no such model or adapter, or one trained for another guard.
     """
 
     endpoint = "transformers"
 
-    def __init__(self, config: TransformersConfig, *, beside: Path | None = None) -> None:
+    def __init__(self, config: TransformersConfig, *, beside: Path | None = None, guard: Guard | None = None) -> None:
         for module in ("torch", "transformers"):
             require(module, "train", "the backend transformers")
-        super().__init__(config.model, beside)
+        super().__init__(config, beside, guard)
         self._config = config
         self.parallel = _POOL * config.batch
         self._sampler: Sampler | None = None
@@ -117,6 +122,7 @@ class TransformersBackend(LocalModel):
         if self._sampler is not None:
             return self._sampler
         calm_threads()
+        _vllm_engine.free_idle()
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -125,9 +131,13 @@ class TransformersBackend(LocalModel):
             device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             with _no_bars():
-                self._tokenizer = AutoTokenizer.from_pretrained(self.folder)
+                self._tokenizer = AutoTokenizer.from_pretrained(self.tokenizer_folder)
                 model: Any = AutoModelForCausalLM.from_pretrained(self.folder, dtype=self._config.dtype)
+            if self.adapter is not None:
+                merge_adapter(model, self.adapter)
             model.to(device).eval()
+        except GuardkitError:
+            raise
         except Exception as e:  # loaders of a dozen formats read the user's files: whatever they raise is about those
             raise InputError(f"transformers cannot load this model: {str(e)[:300]}", where=str(self.folder)) from e
         if not self._tokenizer.chat_template:

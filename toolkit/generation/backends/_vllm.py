@@ -1,29 +1,35 @@
 """Backend ``vllm``: a local model run by vLLM in this process (written against vLLM 0.32).
 
 Contract: as `toolkit.generation.Backend`. The engine is kept full with ``concurrency`` requests and stepped; each request is yielded as soon
-as it has finished, so there is no batch barrier. Draws of one prompt share its prefill through vLLM's prefix cache. A draw is seeded by
-its request's key; vLLM does not promise equal text for equal seeds in another batch. ``finish`` is ``stop`` or ``length``.
+as it has finished, so there is no batch barrier. Draws of one prompt share its prefill through vLLM's prefix cache, in whole blocks of
+``block_size`` tokens (16 on a GPU, 128 on a CPU). A draw is seeded by its request's key; vLLM does not promise equal text for equal
+seeds in another batch. ``finish`` is ``stop`` or ``length``. An ensemble of adapters loads its base once (`toolkit.generation.kept_warm`).
 
 Failure semantics: a request that vLLM refuses (too long, not tokenisable) fails as ``bad_request``, one that the engine gives up as
-``server_error``. An output without text is an output. A model that vLLM cannot load is an `InputError`, a missing package `Missing`.
+``server_error``. An output without text is an output. A model that vLLM cannot load is an `InputError`, a missing package `Missing`, an
+engine that dies `Stopped`.
 """
 
 from __future__ import annotations
 
-import gc
-import os
+import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from toolkit.common.errors import InputError, require
+from toolkit.common.errors import Stopped, require
+from toolkit.common.files import canonical_json
+from toolkit.common.models import adapter_config
 from toolkit.generation._config import VllmConfig
 from toolkit.generation._request import Completion, Request, failed
+from toolkit.generation.backends import _vllm_engine
 from toolkit.generation.backends._local import LocalModel
 
-_QUIET = {"VLLM_LOGGING_LEVEL": "WARNING", "VLLM_LOGGING_STREAM": "ext://sys.stderr"}
-"""vLLM logs to stdout, which is the CLI's document; a user's own settings stay."""
+if TYPE_CHECKING:
+    from toolkit.guards import Guard
+
+_log = logging.getLogger(__name__)
 
 
 class VllmBackend(LocalModel):
@@ -31,21 +37,25 @@ class VllmBackend(LocalModel):
 
     Raises:
         Missing: vllm is not installed, or the hub cannot be reached.
-        InputError: no such model.
+        InputError: no such model or adapter, or one trained for another guard.
     """
 
     endpoint = "vllm"
 
-    def __init__(self, config: VllmConfig, *, beside: Path | None = None) -> None:
+    def __init__(self, config: VllmConfig, *, beside: Path | None = None, guard: Guard | None = None) -> None:
         require("vllm", "vllm", "the backend vllm")
-        super().__init__(config.model, beside)
+        super().__init__(config, beside, guard)
         self._config = config
         self.parallel = config.concurrency
-        self._llm: Any = None
+        self._engine: _vllm_engine.Engine | None = None
+        self._broken = False
+        self.read = 0
+        """Tokens of prompts so far."""
+        self.shared = 0
+        """Of these, tokens found in the prefix cache."""
 
     def generate(self, requests: Iterator[Request | None]) -> Iterator[Completion]:
         """As `Backend.generate`."""
-        engine: Any = None
         flying: dict[str, tuple[Request, float, str]] = {}  # by vLLM's outer id: with the time of asking and the inner id
         ended = False
         try:
@@ -58,7 +68,6 @@ class VllmBackend(LocalModel):
                         break
                     if request is None:
                         break
-                    engine = engine or self._load().llm_engine
                     inner = self._enqueue(request)
                     if isinstance(inner, Completion):
                         yield inner
@@ -66,47 +75,51 @@ class VllmBackend(LocalModel):
                         flying[inner.partition("-")[0]] = (request, time.monotonic(), inner)
                 if not flying:
                     continue
-                for output in engine.step():
+                for output in self._step():
                     if output.finished:
                         request, begun, _ = flying.pop(output.request_id)
                         yield self._completion(request, output, time.monotonic() - begun)
         finally:
-            if flying:  # cut short: the engine must not go on with what nobody waits for
-                engine.abort_request([inner for _, _, inner in flying.values()], internal=True)
+            if flying and self._engine is not None and not self._broken:  # cut short: the engine must not go on with what nobody waits for
+                self._engine.llm.llm_engine.abort_request([inner for _, _, inner in flying.values()], internal=True)
 
     def close(self) -> None:
-        """End the engine and free its memory."""
-        if self._llm is None:
+        """Give the engine back: its memory is freed, unless the next model may want it (`toolkit.generation.kept_warm`)."""
+        if self._engine is None:
             return
-        llm, self._llm = self._llm, None
-        llm.llm_engine.engine_core.shutdown()
-        del llm
-        gc.collect()
-        from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
+        if self.read:
+            _log.info("%d of %d prompt tokens were shared with an earlier prompt", self.shared, self.read)
+        engine, self._engine = self._engine, None
+        _vllm_engine.give_back(engine, broken=self._broken)
 
-        cleanup_dist_env_and_memory()
+    def _load(self) -> _vllm_engine.Engine:
+        if self._engine is None:
+            config = self._config
+            rank = 0 if self.adapter is None else int((adapter_config(self.adapter) or {}).get("r", 1))
+            base = _vllm_engine.Base(self.folder, self.tokenizer_folder, config.dtype, config.max_model_len, canonical_json(config.engine))
+            self._engine, self._broken = _vllm_engine.take(base, rank), False
+        return self._engine
 
-    def _load(self) -> Any:
-        if self._llm is None:
-            for name, value in _QUIET.items():
-                os.environ.setdefault(name, value)
-            import vllm
+    def _step(self) -> list[Any]:
+        from vllm.v1.engine.exceptions import EngineDeadError
 
-            try:
-                self._llm = vllm.LLM(
-                    model=str(self.folder), dtype=self._config.dtype, max_model_len=self._config.max_model_len, seed=0, **self._config.engine
-                )
-            except Exception as e:  # vLLM raises whatever its engine process died of; its own log says more
-                raise InputError(f"vLLM cannot run this model: {type(e).__name__}: {str(e)[:300]}", where=str(self.folder)) from e
-            if not self._llm.get_tokenizer().chat_template:
-                raise InputError("the tokenizer has no chat template", where=str(self.folder), hint="save one with the model")
-        return self._llm
+        try:
+            outputs: list[Any] = self._load().llm.llm_engine.step()
+            return outputs
+        except EngineDeadError as e:
+            raise self._dead() from e
+
+    def _dead(self) -> Stopped:
+        self._broken = True
+        return Stopped(f"vLLM's engine for {self._config.model} has died; its log above says why", hint="run again: every answer is kept")
 
     def _enqueue(self, request: Request) -> str | Completion:
         """vLLM's inner id of the request, or its failure."""
+        engine = self._load()
         from vllm import SamplingParams
         from vllm.v1.engine.exceptions import EngineDeadError
 
+        adapter = None if self.adapter is None else engine.adapter(self.model_id, self.adapter)
         params = SamplingParams(
             temperature=request.temperature,
             top_p=request.top_p,
@@ -115,10 +128,10 @@ class VllmBackend(LocalModel):
             stop=list(request.stop),
         )
         try:
-            inner: str = self._llm.enqueue_chat(request.messages_list(), params, use_tqdm=False)[0]
+            inner: str = engine.llm.enqueue_chat(request.messages_list(), params, use_tqdm=False, lora_request=adapter)[0]
             return inner
-        except EngineDeadError:
-            raise
+        except EngineDeadError as e:
+            raise self._dead() from e
         except Exception as e:  # noqa: BLE001  template, tokenizer and limits are the model's: whatever they raise costs this request
             words = str(e).encode("ascii", "replace").decode()
             return failed(request, "bad_request", f"{type(e).__name__}: {words}")
@@ -127,12 +140,15 @@ class VllmBackend(LocalModel):
         out = output.outputs[0]
         if out.finish_reason not in ("stop", "length"):
             return failed(request, "server_error", f"vLLM ended it: {out.finish_reason}", seconds)
+        prompt = len(output.prompt_token_ids or ())
+        self.read += prompt
+        self.shared += output.num_cached_tokens or 0
         return Completion(
             request.key,
             out.text,
             out.finish_reason,
             model=self._config.model,
-            prompt_tokens=len(output.prompt_token_ids or ()),
+            prompt_tokens=prompt,
             completion_tokens=len(out.token_ids),
             seconds=seconds,
         )

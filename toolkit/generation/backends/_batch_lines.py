@@ -1,0 +1,51 @@
+"""The lines of the Batch API's files: a request to one of the input file, one of a result file to what came of its request.
+
+Formats: OpenAI, Batch API guide ("Prepare your batch file", "Retrieve the results"). Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from toolkit.generation._answers import AttemptError, read_answer, status_failure
+from toolkit.generation._request import Completion, Request
+
+
+def line_of(request: Request) -> bytes:
+    """The request's line in the file that is uploaded (OpenAI, Batch API guide).
+
+    Raises:
+        UnicodeEncodeError: the text is not Unicode.
+    """
+    line = {"custom_id": request.key, "method": "POST", "url": "/v1/chat/completions", "body": request.payload()}
+    text = json.dumps(line, ensure_ascii=False)
+    data = text.encode()
+    if len(text.splitlines()) > 1:  # U+2028 and the like, at which some readers break lines
+        data = json.dumps(line).encode()
+    return data + b"\n"
+
+
+def outcome(key: str, record: dict[str, Any], seconds: float | None) -> Completion:
+    """The completion in a line of a result file.
+
+    Raises:
+        AttemptError: it holds a failure; ``again`` tells whether asking again may mend it.
+    """
+    response, error = record.get("response"), record.get("error")
+    if isinstance(response, dict) and isinstance(status := response.get("status_code"), int):
+        body = response.get("body")
+        if 200 <= status < 300:
+            return read_answer(key, json.dumps(body).encode(), seconds)
+        inner = body.get("error", body) if isinstance(body, dict) else None
+        said = inner.get("message") if isinstance(inner, dict) else None
+        if 300 <= status < 600:
+            raise status_failure(status, {}, inner, str(said or body)[:300])
+        raise AttemptError("server_error", f"status {status}", again=True)  # a status of 0 has been seen for requests that got lost inside
+    if isinstance(error, dict):
+        code = error.get("code") if isinstance(error.get("code"), str) else None
+        detail = f"{code}: {error.get('message')}"
+        if code in ("batch_expired", "batch_cancelled"):
+            raise AttemptError("expired", detail, again=code == "batch_expired", code=code)
+        raise AttemptError("server_error", detail, again=True, code=code)
+    raise AttemptError("malformed", f"a result with neither response nor error: {str(record)[:80]}", again=True, lost=True)

@@ -1,0 +1,242 @@
+"""The wire of the backend ``openai``: one event loop thread for the process, and requests sent straight through aiohttp.
+
+Contract: the openai package says where the endpoint is and which headers and key it gets; what is measured in thousands of requests a second does
+not go through its objects. A `Wire` holds a connection pool without a limit of its own: how many requests are in flight is decided elsewhere, and
+a limit here would silently cap it. Proxies and certificates are those of the environment (``HTTPS_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE``, …), as
+for the package; redirects are followed, compressed answers unpacked, cookies ignored.
+
+Failure semantics: `Wire.post` gives status, headers and body of whatever answer there was, or raises `AttemptError`: ``timeout``, or ``connection``
+(``lost`` tells whether the request had been sent). Too few open files for the concurrency, or a proxy that aiohttp cannot use, is an error when the
+wire is opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gc
+import random
+import sys
+import threading
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from toolkit.common.errors import InputError
+from toolkit.generation._answers import AttemptError
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from toolkit.generation._config import OpenAIConfig
+
+FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
+"""Seconds of the first and of the longest wait between attempts (the openai package's own first wait; a longer cap for long outages)."""
+
+CLOSING = 10.0
+"""Seconds that closing waits for the event loop."""
+
+_CONNECT = 30.0
+"""Seconds that making a connection may take (part of the attempt's own time)."""
+
+_IDLE = 4.0
+"""Seconds that an idle connection is kept: less than servers keep theirs (uvicorn, and so vLLM: 5), so that none is used that is being closed."""
+
+_FILES = 256
+"""Open files beside the connections."""
+
+_SWITCH = 0.0005
+"""Seconds after which Python takes the interpreter from a busy thread, while the loop runs: three threads (loop, journal, caller) hand work to one
+another, and at Python's own 5 ms each hand-over waits that long. Measured with the journal on at 500 ms latency and 1,024 in flight: 1,100
+requests/s at 5 ms, 1,400–1,500 at 0.5 ms, for the same CPU time."""
+
+_GARBAGE = (20_000, 20, 20)
+"""Thresholds of Python's cycle collector while the loop runs. Every request in flight is some dozens of live objects, which its own thresholds (700,
+10, 10) make it go through again and again: a fifth of the loop's time at 256 in flight; with these, a sixth more requests/s."""
+
+
+class LoopThread:
+    """An event loop on a thread of its own; `acquire` and `release` share one for the process.
+
+    While there is one, the interpreter's hand-over between threads and its cycle collector are tuned (`_SWITCH`, `_GARBAGE`).
+    """
+
+    _shared: LoopThread | None = None
+    _users = 0
+    _before: tuple[float, tuple[int, int, int]] = (0.0, (0, 0, 0))
+    _lock = threading.Lock()
+
+    def __init__(self) -> None:
+        self.loop = _new_loop()
+        self._thread = threading.Thread(target=self._run, name="guardkit-openai", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def acquire(cls) -> LoopThread:
+        """The process's loop; started for its first user."""
+        with cls._lock:
+            if cls._shared is None:
+                cls._shared = cls()
+                cls._before = sys.getswitchinterval(), gc.get_threshold()
+                sys.setswitchinterval(min(_SWITCH, cls._before[0]))
+                if cls._before[1][0]:  # 0: the collector is off
+                    gc.set_threshold(*_GARBAGE)
+            cls._users += 1
+            return cls._shared
+
+    @classmethod
+    def release(cls) -> None:
+        """One user less; the last one ends the thread."""
+        with cls._lock:
+            cls._users -= 1
+            if cls._users or cls._shared is None:
+                return
+            ending, cls._shared = cls._shared, None
+            sys.setswitchinterval(cls._before[0])
+            gc.set_threshold(*cls._before[1])
+        ending.loop.call_soon_threadsafe(ending.loop.stop)
+        ending._thread.join(CLOSING)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+        self.loop.run_until_complete(asyncio.sleep(0))
+        self.loop.run_until_complete(self.loop.shutdown_default_executor())
+        self.loop.close()
+
+
+class Wire:
+    """Sends requests to one endpoint; made on any thread, then opened, used and closed on the loop's.
+
+    Raises:
+        InputError: the proxy is of a kind that cannot be used, or fewer files may be open than `config.concurrency` needs.
+    """
+
+    def __init__(self, config: OpenAIConfig, key: str) -> None:
+        import httpx2
+        import openai
+
+        _allow_files(config.concurrency + _FILES)
+        unused = httpx2.AsyncClient(transport=httpx2.AsyncBaseTransport(), trust_env=False)  # sends nothing: what is wanted is what it would send
+        client = openai.AsyncOpenAI(api_key=key, base_url=config.base_url, http_client=unused)
+        self.url = f"{client.base_url}chat/completions"
+        self._headers = {k: v for k, v in {**client.default_headers, **client.auth_headers}.items() if isinstance(v, str)}
+        self._headers["Content-Type"] = "application/json"
+        self._timeout = config.timeout
+        self._proxy, login = _proxy(self.url)
+        self._proxy_headers: dict[str, str] = {}
+        if login is not None:  # a tunnel's own request carries it; without a tunnel, every request
+            (self._headers if self.url.startswith("http://") else self._proxy_headers)["Proxy-Authorization"] = login
+        self._ssl = httpx2.create_ssl_context() if "https" in (urlsplit(self.url).scheme, urlsplit(self._proxy or "").scheme) else None
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Make the connection pool."""
+        import aiohttp
+
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE, ttl_dns_cache=60, ssl=self._ssl or True)
+        timeout = aiohttp.ClientTimeout(total=self._timeout, sock_connect=min(_CONNECT, self._timeout))
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            timeout=timeout,  # and no headers: aiohttp would send a session's, the key among them, to the proxy
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("User-Agent",),
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def post(self, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, headers and body of the answer.
+
+        Raises:
+            AttemptError: there is none.
+        """
+        import aiohttp
+
+        assert self._session is not None  # noqa: S101  the backend opens it first
+        try:
+            sending = self._session.post(self.url, data=body, headers=self._headers, proxy=self._proxy, proxy_headers=self._proxy_headers)
+            async with sending as answer:
+                return answer.status, answer.headers, await answer.read()
+        except aiohttp.ConnectionTimeoutError as e:
+            raise AttemptError("connection", f"no connection within {min(_CONNECT, self._timeout):g} s: {e}", again=True) from None
+        except TimeoutError:
+            raise AttemptError("timeout", f"no answer within {self._timeout:g} s", again=True, lost=True) from None
+        except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.InvalidURL) as e:
+            raise AttemptError("connection", innermost(e), again=True) from None
+        except (aiohttp.ClientError, OSError) as e:
+            raise AttemptError("connection", innermost(e), again=True, lost=True) from None
+
+
+def innermost(error: BaseException) -> str:
+    """What first went wrong: type and words."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+def backoff(attempt: int) -> float:
+    """Seconds to wait after attempt number `attempt` (from 0): doubling, capped, a random half of it taken off at most."""
+    return float(min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(attempt, 16)) * random.uniform(0.5, 1.0))
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's where it is installed."""
+    try:
+        loop: asyncio.AbstractEventLoop = import_module("uvloop").new_event_loop()
+    except ImportError:
+        return asyncio.new_event_loop()
+    return loop
+
+
+def _proxy(url: str) -> tuple[str | None, str | None]:
+    """The environment's proxy for `url` without its password, and the login that it gets (value of ``Proxy-Authorization``).
+
+    Raises:
+        InputError: aiohttp cannot use it.
+    """
+    from urllib.request import getproxies, proxy_bypass
+
+    parts = urlsplit(url)
+    proxies = getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or proxy_bypass(parts.netloc) or parts.hostname in ("localhost", "127.0.0.1", "::1"):  # a server of this machine needs none
+        return None, None
+    if "://" not in proxy:
+        proxy = f"http://{proxy}"
+    where = urlsplit(proxy)
+    if where.scheme not in ("http", "https") or not where.hostname:
+        raise InputError(
+            f"the proxy of the environment for {parts.scheme}:// addresses is a {where.scheme} proxy; only http and https proxies can be used",
+            hint=f"set {parts.scheme.upper()}_PROXY to an http:// proxy, or NO_PROXY={parts.hostname}",
+        )
+    login = None
+    if where.username:
+        login = "Basic " + base64.b64encode(f"{unquote(where.username)}:{unquote(where.password or '')}".encode()).decode()
+    return urlunsplit((where.scheme, where.netloc.rpartition("@")[2], where.path, "", "")), login
+
+
+def _allow_files(wanted: int) -> None:
+    """Raise this process's soft limit of open files to `wanted`.
+
+    Raises:
+        InputError: the hard limit is below that.
+    """
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise InputError(
+            f"concurrency {wanted - _FILES:,} needs {wanted:,} open files, and this process may have {hard:,}",
+            hint=f"raise the limit (ulimit -n {wanted}), or set concurrency to {max(1, hard - _FILES)} or less",
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,324 @@
+"""A backend's requests on the event loop's thread: each is sent, judged, sent again or given back.
+
+Contract: a `Lane` belongs to its loop's thread, but for `done` and `waiting`, which the caller's thread reads. Every request that was submitted comes
+out of `done` once, as a completion, unless `drop` gave it up; whatever ends the run (an error of the endpoint, a fault of ours) comes out of it
+as an error. What is tried again, and when, stands in `toolkit.generation.backends._openai`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import orjson
+
+from toolkit.common.errors import GuardkitError, InputError, Missing, Stopped
+from toolkit.generation._answers import AttemptError, error_in, read_answer, status_failure
+from toolkit.generation._config import OpenAIConfig
+from toolkit.generation._limits import ANSWERED, DROPPED, FAILED, REFUSED, REJECTED, Limits, Sent
+from toolkit.generation._request import Completion, Request, failed
+from toolkit.generation.backends._gate import Gate, Item
+from toolkit.generation.backends._http import Wire, backoff
+
+if TYPE_CHECKING:
+    from toolkit.generation._budget import Meter
+
+
+class Done:
+    """Outcomes from the loop's thread to the caller's, who is woken once for all that came together."""
+
+    def __init__(self) -> None:
+        self._items: deque[Completion | GuardkitError] = deque()
+        self._there = threading.Event()
+        self._woken = self._scheduled = False
+
+    def put(self, outcome: Completion | GuardkitError) -> None:
+        """Hand over an outcome."""
+        self._items.append(outcome)
+        self._soon()
+
+    def wake(self) -> None:
+        """Let the caller look again, whether there is an outcome or not."""
+        self._woken = True
+        self._soon()
+
+    def wait(self) -> int:
+        """Number of outcomes that are there, after waiting for one or for `wake`."""
+        while not (self._items or self._woken):
+            self._there.clear()
+            if not (self._items or self._woken):
+                self._there.wait()
+        self._woken = False
+        return len(self._items)
+
+    def pop(self) -> Completion | GuardkitError:
+        """The oldest outcome."""
+        return self._items.popleft()
+
+    def left(self) -> list[Completion | GuardkitError]:
+        """All that has come and was not taken."""
+        out = list(self._items)
+        self._items.clear()
+        return out
+
+    def _soon(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._set)
+
+    def _set(self) -> None:
+        self._scheduled = False
+        self._there.set()
+
+
+class Lane:
+    """The backend's requests on the loop's thread; all but `done`, `waiting` and the constructor belong to that thread."""
+
+    def __init__(self, config: OpenAIConfig, model_id: str, endpoint: str, wire: Wire, key: str) -> None:
+        self.ready: deque[Item] = deque()
+        self.flying = 0
+        self.most = config.concurrency
+        self.patience = config.patience
+        self.meter: Meter | None = None
+        self.waiting = 0  # items that wait to be sent again
+        self.done = Done()
+        self._config, self._model, self._endpoint, self._wire, self._key = config, model_id, endpoint, wire, key
+        self._gate: Gate | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._reached = self._answered = False
+        self._last_fault = ""
+
+    async def open(self) -> None:
+        """Make the connections' pool and enter the gate."""
+        c = self._config
+        await self._wire.open()
+        limits = Limits(c.concurrency, slow_start=c.slow_start, requests_per_minute=c.requests_per_minute, tokens_per_minute=c.tokens_per_minute)
+        self._gate = Gate.enter((self._endpoint, self._model), self, limits, c.requests_per_minute, c.tokens_per_minute)
+
+    async def close(self) -> None:
+        """Drop everything and close the connections."""
+        await self.drop()
+        if self._gate is not None:
+            self._gate.leave(self)
+        await self._wire.close()
+
+    async def drop(self) -> None:
+        """Give up all that has no outcome yet."""
+        self.ready.clear()
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        self.waiting = 0
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def submit(self, requests: list[Request]) -> None:
+        """Take requests in."""
+        for request in requests:
+            try:
+                self.ready.append(Item(request, _encoded(request)))
+            except UnicodeEncodeError as e:
+                self.done.put(failed(request, "bad_request", f"the prompt is not Unicode text: {e.reason}"))
+        self._pump()
+
+    def start(self, item: Item, sent: Sent) -> None:
+        """Send an item."""
+        self.flying += 1
+        task = asyncio.get_running_loop().create_task(self._attempt(item, sent))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def outage(self, seconds: float) -> None:
+        """The endpoint has been out for longer than `patience`."""
+        self.done.put(
+            Stopped(
+                f"{self._endpoint} has answered nothing for {seconds:.0f} s: {self._clean(self._last_fault)}",
+                hint="run again when it is back: every answer is kept",
+            )
+        )
+
+    async def _attempt(self, item: Item, sent: Sent) -> None:
+        """Send once, and decide what follows."""
+        answer: Completion | None = None
+        fault: AttemptError | None = None
+        outcome = DROPPED
+        try:
+            item.begun = item.begun or time.monotonic()
+            answer = await self._ask(item, sent)
+            outcome = REJECTED if answer.error == "content_filter" and answer.finish is None else ANSWERED
+        except AttemptError as e:
+            fault, outcome = e, _outcome(e)
+        except Exception as e:  # noqa: BLE001  a fault of ours or of a library's must not leave generate waiting for ever
+            self.done.put(self._bug(e))
+        finally:
+            self.flying -= 1
+            self._limits().landed(sent, outcome, time.monotonic())
+        if answer is not None:
+            self.done.put(answer)
+        elif fault is not None:
+            judged = fault
+            self._guarded(lambda: self._after(item, sent, judged))
+        self._pump()
+
+    async def _ask(self, item: Item, sent: Sent) -> Completion:
+        """The answer.
+
+        Raises:
+            AttemptError: there is none.
+        """
+        status, headers, body = await self._wire.post(item.body)
+        self._reached = True
+        now = time.monotonic()
+        limits, begun = self._limits(), item.begun or now
+        if not 200 <= status < 300:
+            limits.heard(headers, 0, now)
+            value, message = error_in(body)
+            fault = status_failure(status, headers, value, message)
+            if fault.kind == "content_filter":  # the model's last word on this prompt, so it comes with its body
+                self._answered = True
+                whole = failed(item.request, fault.kind, self._clean(fault.detail), now - begun)
+                return replace(whole, raw=self._clean_bytes(body), lost=item.lost)
+            raise fault
+        self._answered = True
+        answer = read_answer(item.request.key, body, now - begun)
+        limits.heard(headers, (answer.prompt_tokens or 0) + (answer.completion_tokens or 0), now)
+        limits.used(sent, answer.prompt_tokens, answer.completion_tokens)
+        return replace(answer, lost=item.lost) if item.lost else answer
+
+    def _after(self, item: Item, sent: Sent, fault: AttemptError) -> None:
+        """Fail the request, or have it sent again after a while."""
+        self._raise_if_hopeless(fault)
+        item.lost += fault.lost
+        if fault.kind == "rate_limit":
+            wait = fault.wait * random.uniform(1.0, 1.1) if fault.wait else backoff(item.refusals)
+            item.refusals += 1
+            item.waited += wait
+            if item.waited > self._config.patience:
+                self._fail(item, fault)
+                return
+            self._later(item, wait)
+            return
+        if _outcome(fault) == FAILED:
+            self._note_failure(item, sent, fault)
+        out = self._limits().breaker.opened is not None  # in an outage no attempt is spent
+        if not fault.again or (item.attempts >= self._config.retries and not out):
+            if fault.kind == "connection" and not self._reached:
+                raise self._unreachable(fault)
+            self._fail(item, fault)
+            return
+        if fault.lost and self.meter is not None and not self.meter.lost(item.request):
+            self._fail(item, AttemptError("budget", f"no room for another attempt after: {fault.detail}", again=False))
+            return
+        wait = backoff(item.attempts) if fault.wait is None else min(fault.wait, self._config.patience)
+        item.attempts += not out
+        self._later(item, 0.0 if out else wait)  # the breaker says when
+
+    def _note_failure(self, item: Item, sent: Sent, fault: AttemptError) -> None:
+        self._last_fault = fault.detail
+        if (self._reached or sent.probe) and self._gate is not None:
+            limits = self._limits()
+            was_open = limits.breaker.opened is not None
+            limits.failed(sent, id(item), first=not item.faulted, now=time.monotonic())
+            if limits.breaker.opened is not None and not was_open:
+                self._gate.check_outage()
+        item.faulted = True
+
+    def _later(self, item: Item, wait: float) -> None:
+        if wait <= 0:
+            self.ready.append(item)
+            return
+
+        def again() -> None:
+            self._timers.discard(timer)
+            self.waiting -= 1
+            self.ready.appendleft(item)
+            self._pump()
+
+        timer = asyncio.get_running_loop().call_later(wait, again)
+        self._timers.add(timer)
+        self.waiting += 1
+        self.done.wake()
+
+    def _fail(self, item: Item, fault: AttemptError) -> None:
+        seconds = time.monotonic() - item.begun if item.begun is not None else None
+        self.done.put(replace(failed(item.request, fault.kind, self._clean(fault.detail), seconds), lost=item.lost))
+
+    def _raise_if_hopeless(self, fault: AttemptError) -> None:
+        if fault.status == 401:
+            raise Missing(
+                f"{self._endpoint} refused the key in ${self._config.api_key_env}: {self._clean(fault.detail)}",
+                hint=f"set {self._config.api_key_env} to a valid key",
+            )
+        if fault.status == 404 and not self._answered:  # later on it is this request's own trouble
+            raise InputError(
+                f"{self._config.base_url} has no such address or no model {self._model!r}: {self._clean(fault.detail)}",
+                hint="check base_url (it usually ends in /v1) and model",
+            )
+        if fault.code == "insufficient_quota":  # OpenAI's error code for an account without credit; waiting does not help
+            raise Stopped(f"{self._endpoint}: the account has no quota left", hint="add credit and run again: every answer is kept")
+
+    def _unreachable(self, fault: AttemptError) -> Missing:
+        return Missing(
+            f"cannot reach {self._config.base_url}: {self._clean(fault.detail)}", hint="start the server, or check base_url and the network"
+        )
+
+    def _limits(self) -> Limits:
+        assert self._gate is not None  # noqa: S101  `open` comes first
+        return self._gate.limits
+
+    def _pump(self) -> None:
+        self._guarded(self._gate.pump if self._gate is not None else None)
+
+    def _guarded(self, call: Callable[[], None] | None) -> None:
+        """Whatever it raises ends the run instead of leaving generate waiting for ever."""
+        try:
+            if call is not None:
+                call()
+        except GuardkitError as e:
+            self.done.put(e)
+        except Exception as e:  # noqa: BLE001  see above
+            self.done.put(self._bug(e))
+
+    def _bug(self, e: Exception) -> GuardkitError:
+        error = GuardkitError(self._clean(f"unexpected {type(e).__name__} while asking {self._endpoint}: {e}"))
+        error.exit_code = 70
+        error.__cause__ = e
+        return error
+
+    def _clean(self, text: str) -> str:
+        return text.replace(self._key, "***") if len(self._key) > 3 else text
+
+    def _clean_bytes(self, body: bytes) -> bytes:
+        return body.replace(self._key.encode(), b"***") if len(self._key) > 3 else body
+
+
+def _outcome(fault: AttemptError) -> str:
+    """What a fault says about the endpoint."""
+    if fault.kind == "rate_limit":
+        return REFUSED
+    if fault.kind in ("timeout", "connection", "server_error"):
+        return FAILED
+    return REJECTED if fault.status is not None else FAILED
+
+
+def _encoded(request: Request) -> bytes:
+    """The request's body.
+
+    Raises:
+        UnicodeEncodeError: the prompt is not Unicode text.
+    """
+    payload = request.payload()
+    try:
+        return orjson.dumps(payload)
+    except TypeError:  # a lone surrogate, or what orjson does not know and JSON does (integers beyond 64 bits)
+        return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
