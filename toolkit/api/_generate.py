@@ -90,20 +90,24 @@ def _ask(prompts: Path, output: Path, config: BackendConfig, schema: str, folder
         total = check_prompts(prompts)
         meter = Meter(cap=budget)
         backend = open_backend(config, work=folder)
-        stack.callback(backend.close)
         price = meter.register(backend, config)
         journal = stack.enter_context(Journal(folder))
+        stack.callback(backend.close)  # before the journal: openai-batch hands over to it what it still keeps
         stack.enter_context(progress)
         progress.start(f"generate {output.name}")
         done = 0
 
+        def waits(note: str = "") -> None:
+            spent = f", ${meter.spent:,.2f}" if meter.spent else ""
+            progress.update(done, total, config.backend + spent + (f": {note}" if note else ""))
+
         def settled(completion: Completion) -> None:
             nonlocal done
             done += 1
-            progress.update(done, total, f"{config.backend}, ${meter.spent:,.2f}" if meter.spent else config.backend)
+            waits()
 
         asking = _Asking(prompts, backend, config, schema)
-        with complete(asking.requests(), backend, journal, settled, meter=meter) as results:
+        with complete(asking.requests(), backend, journal, settled, meter=meter, on_wait=waits) as results:
             _write(output, asking, results)
         stats = results.stats
         progress.finish(f"{total:,} rows in {stats.seconds:.1f} s")

@@ -23,7 +23,7 @@ from toolkit.generation._config import (
     VllmServerConfig,
 )
 from toolkit.generation._declared import only_looking
-from toolkit.generation._engine import Completions, Stats, complete
+from toolkit.generation._engine import Completions, complete
 from toolkit.generation._journal import Journal
 from toolkit.generation._journal_care import (
     Compacted,
@@ -39,6 +39,7 @@ from toolkit.generation._journal_look import Figures, Group, journal_figures, re
 from toolkit.generation._journal_records import Known, Record
 from toolkit.generation._prices import price_of, unpriced
 from toolkit.generation._request import ADDED, EXCLUDED, FAILURES, FINAL, Completion, Request, as_messages
+from toolkit.generation._stats import Stats
 from toolkit.generation.backends._vllm_engine import kept_warm
 
 __all__ = [

@@ -121,10 +121,15 @@ def read_answer(key: str, body: bytes, seconds: float | None) -> Completion:
     """The completion in the body of a 2xx answer; refusal, content filter and empty content come as failures that are final.
 
     Raises:
-        AttemptError: ``malformed``, which another attempt may mend.
+        AttemptError: ``malformed``, which another attempt may mend; or what an error in the body's place of an answer says by its own status
+            (gateways that have already said 200 when their upstream fails).
     """
     try:
         answer = _json(body)
+        if isinstance(answer, dict) and "choices" not in answer and isinstance(error := answer.get("error"), dict):
+            status = error.get("code")
+            if isinstance(status, int) and 400 <= status < 600:
+                raise status_failure(status, {}, error, error_in(body)[1])
         choice = answer["choices"][0]
         message = choice["message"]
         text, finish = message.get("content"), choice.get("finish_reason")

@@ -22,9 +22,9 @@ model's own answer (`FINAL`).
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -35,6 +35,7 @@ from toolkit.generation._commit import Committer
 from toolkit.generation._journal import Journal
 from toolkit.generation._request import Completion, Request, failed
 from toolkit.generation._spill import Spill
+from toolkit.generation._stats import Stats
 
 Follow = Callable[[int, Request, Completion, tuple[Completion, ...]], Request | None]
 """(number of the row's first request from 0, request, what came of it, what came before) to the request that is asked in its place."""
@@ -47,39 +48,6 @@ HELD = 4096
 
 WINDOW = 65536
 """Requests that may be ahead of the slowest one."""
-
-
-@dataclass
-class Stats:
-    """What a run of the engine did; kept up to date while it runs.
-
-    Args:
-        completions: handed out.
-        asked: distinct requests given to a backend.
-        from_journal: answers found in the journal.
-        shared: requests answered by an equal one of this run.
-        followed: requests asked in place of an earlier one.
-        failed: completions handed out that are failures.
-        retry: those of them that the next run asks again.
-        errors: failures handed out by class.
-        prompt_tokens: tokens read for answers asked in this run, where known.
-        completion_tokens: tokens written, likewise.
-        cost: dollars of the answers asked in this run, where prices are known.
-        seconds: wall time since the first request was pulled.
-    """
-
-    completions: int = 0
-    asked: int = 0
-    from_journal: int = 0
-    shared: int = 0
-    followed: int = 0
-    failed: int = 0
-    retry: int = 0
-    errors: Counter[str] = field(default_factory=Counter)
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost: float = 0.0
-    seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -118,6 +86,7 @@ def complete(
     window: int = WINDOW,
     follow: Follow | None = None,
     meter: Meter | None = None,
+    on_wait: Callable[[str], None] | None = None,
 ) -> Completions:
     """Answer requests through the journal; see the module's docstring.
 
@@ -129,6 +98,7 @@ def complete(
         window: requests that may be ahead of the slowest one.
         follow: asks again in a row's place; called for answers from the journal as well, so it must always decide alike.
         meter: counts what is spent, and holds the cap.
+        on_wait: called while a backend waits for long, with what it says about that (for progress).
 
     Returns:
         An iterator of completions with the run's `Stats` in ``.stats``; a context manager.
@@ -138,7 +108,7 @@ def complete(
         GuardkitError: no request can succeed (while iterating).
     """
     backends = list(backend) if isinstance(backend, Sequence) else [backend]
-    return Completions(requests, backends, journal if backends[0].journalled else None, on_done, window, follow, meter)
+    return Completions(requests, backends, journal if backends[0].journalled else None, on_done, window, follow, meter, on_wait)
 
 
 class Completions(Iterator[Completion]):
@@ -153,6 +123,7 @@ class Completions(Iterator[Completion]):
         window: int,
         follow: Follow | None,
         meter: Meter | None,
+        on_wait: Callable[[str], None] | None,
     ) -> None:
         self.stats = Stats()
         self._source = iter(requests)
@@ -162,7 +133,7 @@ class Completions(Iterator[Completion]):
             keeping.journal = journal
         self._committer: Committer | None = None
         self._unwritten = 0  # answers that have arrived and do not count yet
-        self._on_done = on_done
+        self._on_done, self._on_wait = on_done, on_wait
         self._window = max(window, *(b.parallel for b in backends))
         self._follow = follow
         self._meter = meter
@@ -237,7 +208,12 @@ class Completions(Iterator[Completion]):
         ended = False
         try:
             for completion in session:
-                self._arrived(completion)
+                if completion is None:
+                    self._write()
+                    if self._on_wait:
+                        self._on_wait(getattr(backend, "note", ""))
+                else:
+                    self._arrived(completion)
                 yield from self._release()
             ended = True
         finally:
@@ -269,6 +245,8 @@ class Completions(Iterator[Completion]):
         while not queue:
             if lane or self._exhausted or len(self._slots) >= self._window:
                 return None
+            if not self._flying and self._held >= 4 * BLOCK and self._slots[0].ready:
+                return None  # all from the journal so far: hand it out first
             if not self._block and not self._look_up():
                 self._exhausted = True
                 return None

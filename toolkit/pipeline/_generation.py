@@ -73,11 +73,14 @@ def run_generation(
             asking = _Asking(step, name, source, backends[0])
             sink = _Sink(step, name, writer, asking, draws=round(counts.factor / len(opened)))
 
-            def settled(completion: Completion, name: str = name) -> None:
+            def waits(note: str = "", name: str = name) -> None:
+                spent = f", ${meter.spent:,.2f}" if meter is not None and meter.spent else ""
+                ctx.progress(done, counts.expected, name + spent + (f": {note}" if note else ""))
+
+            def settled(completion: Completion) -> None:
                 nonlocal done
                 done += 1
-                spent = f", ${meter.spent:,.2f}" if meter is not None and meter.spent else ""
-                ctx.progress(done, counts.expected, name + spent)
+                waits()
 
             results = complete(
                 asking.requests(),
@@ -86,6 +89,7 @@ def run_generation(
                 settled,
                 follow=asking.follow if _asks_again(op) else None,
                 meter=meter,
+                on_wait=waits,
             )
             with results:
                 for completion in results:

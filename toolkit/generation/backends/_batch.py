@@ -80,7 +80,7 @@ class OpenAIBatchBackend:
 
         return teacher_messages(guard, row)
 
-    def generate(self, requests: Iterator[Request | None]) -> Iterator[Completion]:
+    def generate(self, requests: Iterator[Request | None]) -> Iterator[Completion | None]:
         """As `Backend.generate`.
 
         Raises:

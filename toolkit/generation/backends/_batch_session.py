@@ -91,7 +91,7 @@ class Session:
         rows = sum(p.state.rows for p in running)
         return f"{_batches(running)} with {rows:,} requests under way at {self._config.endpoint_name}" if running else ""
 
-    def run(self, requests: Iterator[Request | None]) -> Iterator[Completion]:
+    def run(self, requests: Iterator[Request | None]) -> Iterator[Completion | None]:
         """As `Backend.generate`."""
         self._adopt()
         ended = False
@@ -105,6 +105,7 @@ class Session:
                     given += 1
                     yield completion
                 if not given and not self._again:
+                    yield None
                     self._look()
         self._complete = True
 

@@ -20,7 +20,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from toolkit.common.errors import InputError
@@ -69,6 +69,7 @@ class LoopThread:
 
     def __init__(self) -> None:
         self.loop = _new_loop()
+        self.loop.set_exception_handler(_said)
         self._thread = threading.Thread(target=self._run, name="guardkit-openai", daemon=True)
         self._thread.start()
 
@@ -194,6 +195,12 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     except ImportError:
         return asyncio.new_event_loop()
     return loop
+
+
+def _said(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What the loop reports, but for aiohttp's list of a thousand open connections where a program ends without closing the backend."""
+    if "client_session" not in context and "connector" not in context:
+        loop.default_exception_handler(context)
 
 
 def _proxy(url: str) -> tuple[str | None, str | None]:

@@ -127,10 +127,12 @@ class Engine:
 
         try:
             handle = os.pidfd_open(pid)
-        except OSError:  # it has ended, or this is no Linux: then vLLM's own monitor has to do
+        except (OSError, AttributeError):  # it has ended, or this is no Linux: then vLLM's own monitor has to do
             return
         try:
-            select.select([handle], [], [])
+            ended = select.poll()
+            ended.register(handle, select.POLLIN)
+            ended.poll()
         finally:
             os.close(handle)
         if not self._freed and (outputs := getattr(self.llm.llm_engine.engine_core, "outputs_queue", None)) is not None:
