@@ -3,9 +3,9 @@
 Contract of `Backend.generate`: it pulls requests lazily, at most `parallel` more than it has given completions for, and yields exactly
 one completion for each, as they finish, in any order. The iterator of requests may yield None, only while something that was pulled
 has no completion yet: then nothing more comes for now, and the backend gives a completion before it pulls again. A backend that waits for
-long yields None now and then, so that what it gave before is handed out; its attribute ``note``, where it has one, then says what it waits for. `generate` may be
-called again after it has ended; a backend keeps its model or connections between calls and lets go of them in `close`. Loading a model
-or opening a connection waits for the first request.
+long yields None now and then, so that what it gave before is handed out; its attribute ``note``, where it has one, then says what it
+waits for. `generate` may be called again after it has ended; a backend keeps its model or connections between calls and lets go of them
+in `close`. Loading a model or opening a connection waits for the first request.
 
 A request that fails is a `Completion` with an error, never an exception; an exception means that no request can succeed (no key, no
 such model, no service) and is a `GuardkitError`.
