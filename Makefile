@@ -43,6 +43,15 @@ fmt: $(VENV)/.dev ## format
 bench: $(VENV)/.dev ## performance, as ratios measured in one run (minutes)
 	$(BIN)/python tests/benchmarks/bench.py
 
+bench-generate: $(VENV)/.dev ## speed, faults, kill -9 and memory of `guardkit generate`, beside a client written by hand (minutes)
+	$(BIN)/python tests/benchmarks/generate_bench.py
+
+bench-journal: $(VENV)/.dev ## insert and lookup rates of a journal of 2 million answers (minutes, 6 GB of disk)
+	$(BIN)/python tests/benchmarks/journal_bench.py --records 2000000 --care --folder outputs/.bench-journal
+
+vllm-cpu: ## vLLM on a CPU: its environment (4 GB, once), and the tests that need it
+	PYTHON=$(PYTHON) tests/vllm_cpu.sh
+
 schema: $(VENV)/.dev ## write the JSON Schema of recipes for editors
 	$(BIN)/guardkit schema > schemas/recipe.schema.json
 
@@ -51,7 +60,8 @@ sources-check: $(VENV)/.dev ## try each source on the hub (gated ones need HF_TO
 
 gpu-check: $(VENV)/.dev ## on a machine with a GPU: the training and sampling tests, and the quickstart, there
 	$(BIN)/python -c "import sys, torch; sys.exit(None if torch.cuda.is_available() else 'no GPU that torch can use here')"
-	$(BIN)/python -m pytest tests/training tests/generation/test_transformers_backend.py tests/generation/test_vllm_backend.py
+	$(BIN)/python -m pytest tests/training tests/generation/test_transformers_backend.py tests/generation/test_vllm_backend.py \
+		tests/generation/test_vllm_server.py tests/generation/test_adapters.py tests/test_same_verdicts.py
 	$(BIN)/guardkit quickstart --output outputs/quickstart-gpu
 
-.PHONY: help quickstart setup test lint type fmt bench schema sources-check gpu-check
+.PHONY: help quickstart setup test lint type fmt bench bench-generate bench-journal vllm-cpu schema sources-check gpu-check

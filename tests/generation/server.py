@@ -6,8 +6,13 @@ attempts meet, one after another; after them it is answered. Faults:
     429, 429:0.2            Too Many Requests, with Retry-After
     429-date                with a date as Retry-After
     quota                   429 of an account without quota
+    said-429                200, and in the body an error whose code is 429
     400 401 403 404 500 503 that status with an error body
     filter-prompt           400 with the code content_filter
+    invalid-prompt          400 with the code invalid_prompt
+    schema, schema-422      400 whose param, 422 whose detail names response_format
+    spent:0.5               an answer, whose headers say that no request is left for 0.5 s
+    redirect                307 to the same address
     hang                    no answer
     reset                   the connection is reset
     cut                     the body ends before its Content-Length
@@ -15,6 +20,7 @@ attempts meet, one after another; after them it is answered. Faults:
     shape, html, number     JSON of another shape, no JSON, content that is no string
     empty, null             content "" or null
     filter, refusal, length finish_reason content_filter; refusal field; finish_reason length
+    think, thought          reasoning_content beside the answer; reasoning that took all tokens
 """
 
 from __future__ import annotations
@@ -48,6 +54,7 @@ class Server:
         self.headers: list[dict[str, str]] = []
         self.answered: Counter[str] = Counter()
         self.asked: Counter[str] = Counter()
+        self.times: list[float] = []
         self.in_flight = self.most_in_flight = 0
         self.base_url = ""
 
@@ -57,6 +64,7 @@ class Server:
         self.requests.append(body)
         self.headers.append(dict(http.headers))
         self.asked[text] += 1
+        self.times.append(time.monotonic())
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
@@ -87,8 +95,20 @@ class Server:
             return _error(429, "no credit", "insufficient_quota")
         if fault.isdigit():
             return _error(int(fault), f"no, for {http.headers.get('Authorization')}", "whatever")
-        if fault == "filter-prompt":
-            return _error(400, "filtered", "content_filter")
+        if fault in ("filter-prompt", "invalid-prompt"):
+            return _error(400, "filtered", "content_filter" if fault == "filter-prompt" else "invalid_prompt")
+        if fault == "schema":
+            return web.json_response({"error": {"message": "no", "type": "x", "param": "response_format", "code": None}}, status=400)
+        if fault == "schema-422":
+            return web.json_response({"detail": [{"loc": ["body", "response_format", "type"], "msg": "no", "type": "x"}]}, status=422)
+        if fault == "said-429":
+            return web.json_response({"error": {"message": "slow down", "code": 429}})
+        if fault == "redirect":
+            raise web.HTTPTemporaryRedirect(http.path)
+        if fault.startswith("spent"):
+            self.answered[text] += 1
+            headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": fault.partition(":")[2] + "s"}
+            return web.json_response(whole, headers=headers)
         if fault == "hang":
             await asyncio.sleep(3600)
         if fault == "reset":
@@ -116,13 +136,23 @@ def _odd(fault: str, whole: dict[str, Any]) -> web.Response:
         choice["message"]["refusal"] = "I would rather not."
     if fault == "filter":
         choice["finish_reason"] = "content_filter"
-    if fault == "length":
+    if fault in ("length", "thought"):
         choice["finish_reason"] = "length"
+    if fault in ("think", "thought"):
+        choice["message"]["reasoning_content"] = "First, I look at the request."
+        whole["usage"]["completion_tokens_details"] = {"reasoning_tokens": 3}
+    if fault == "thought":
+        choice["message"]["content"] = None
     return web.json_response(whole)
 
 
 def _error(status: int, message: str, code: str, headers: dict[str, str] | None = None) -> web.Response:
     return web.json_response({"error": {"message": message, "type": "x", "code": code}}, status=status, headers=headers)
+
+
+async def _pack(http: web.Request, response: web.StreamResponse) -> None:
+    if isinstance(response, web.Response) and (response.content_length or 0) > 400:
+        response.enable_compression()
 
 
 @contextmanager
@@ -131,6 +161,7 @@ def running(server: Server) -> Iterator[Server]:
     loop = asyncio.new_event_loop()
     app = web.Application(client_max_size=1 << 26)
     app.router.add_post("/v1/chat/completions", server.chat)
+    app.on_response_prepare.append(_pack)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
 
     async def start() -> None:

