@@ -217,6 +217,14 @@ def test_an_outage_that_outlasts_the_patience_stops_the_run_with_all_kept(server
         assert all(server.answered[f"t{n}"] == 1 for n in range(60))
 
 
+def test_an_endpoint_that_never_answers_stops_the_run_and_fails_no_row(server: Server, tmp_path: Path) -> None:
+    server.always = "hang"
+    with Journal(tmp_path) as journal:
+        with pytest.raises(Stopped, match=r"has answered nothing for .*no answer within"):
+            run(config(server, timeout=0.4, retries=20, patience=1), [f"t{n}" for n in range(60)], journal)
+        assert journal.counts() == {"completions": 0, "failures": 0}
+
+
 def test_a_row_that_always_fails_is_its_own_trouble(server: Server) -> None:
     server.faults |= {f"t{n}": ["500"] * 99 for n in (3, 7, 11)}
     out = run(config(server, retries=3, concurrency=4), [f"t{n}" for n in range(200)])

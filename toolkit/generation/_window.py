@@ -3,7 +3,8 @@
 Contract of `Window`: pure arithmetic on times that the caller gives (seconds of a monotonic clock), for one thread. `launched` is told of each
 request sent, `landed` of what came of it, once; `wait` says whether another may be sent.
 
-- Slow start: the window begins at `FIRST` and grows by one for each answer while it is full, so it doubles in a round trip, up to `asked`.
+- Slow start: the window begins at `FIRST`, or a sixteenth of `asked` where that is more, and grows by one for each answer while it is full, so
+  it doubles in a round trip: at `asked` after four, where that is 128 or more.
 - A share of 429s that is clearly above the known `floor` (`TOLERANCE` and three standard deviations) is put to the test: the window is halved, and
   once the old requests are gone, a trial of some round trips measures the share of 429s and the rate of answers.
   If the share has fallen by half, 429s depend on the window. If not, the window is halved once more: answers that keep coming at the same rate
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 FIRST = 8
-"""Window that slow start begins with."""
+"""Window that slow start begins with, at least."""
 
 TOLERANCE = 0.02
 """Share of 429s above the floor that is not worth a test."""
@@ -99,7 +100,8 @@ class Window:
 
     def __init__(self, asked: int, *, slow_start: bool) -> None:
         self.asked = asked
-        self.size = min(asked, FIRST) if slow_start else asked
+        self._first = min(asked, max(FIRST, asked // 16))
+        self.size = self._first if slow_start else asked
         self.flying = 0
         self.floor = 0.0
         self.trip: float | None = None
@@ -171,7 +173,7 @@ class Window:
         self._next_round()
         self._share = 0.0
         if slow_start:
-            self.size = min(self.size, FIRST)
+            self.size = min(self.size, self._first)
 
     def _answered(self, ticket: Ticket, now: float) -> None:
         took = max(now - ticket.sent, 1e-6)

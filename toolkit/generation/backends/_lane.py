@@ -227,7 +227,8 @@ class Lane:
 
     def _note_failure(self, item: Item, sent: Sent, fault: AttemptError) -> None:
         self._last_fault = fault.detail
-        if (self._reached or sent.probe) and self._gate is not None:
+        there = self._reached or fault.kind == "timeout" or sent.probe  # else it was never there, which `Missing` says
+        if there and self._gate is not None:
             limits = self._limits()
             was_open = limits.breaker.opened is not None
             limits.failed(sent, id(item), first=not item.faulted, now=time.monotonic())
