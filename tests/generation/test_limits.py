@@ -120,9 +120,10 @@ def test_random_429s_do_not_shrink_the_window(asked: int, share: float, refusing
 
 def test_the_window_doubles_in_a_round_trip_up_to_what_was_asked_for() -> None:
     window = Window(1024, slow_start=True)
-    assert window.size == _window.FIRST
-    simulate(window, Random(0.0, spread=0.0), 3.75)  # 7 round trips of 0.5 s
+    assert window.size == 64
+    simulate(window, Random(0.0, spread=0.0), 2.25)  # 4 round trips of 0.5 s
     assert window.size == 1024
+    assert Window(32, slow_start=True).size == _window.FIRST
     assert Window(1024, slow_start=False).size == 1024
 
 
@@ -130,7 +131,7 @@ def test_a_window_that_is_not_used_does_not_grow() -> None:
     window = Window(1024, slow_start=True)
     for n in range(1000):
         window.landed(window.launched(float(n)), ANSWERED, n + 0.5)
-    assert window.size == _window.FIRST
+    assert window.size == 64
 
 
 @pytest.mark.parametrize("refusing", [0.005, 0.5])
@@ -290,7 +291,7 @@ def test_a_probe_that_is_dropped_makes_room_for_another() -> None:
         fail(limits, n, 10 + n / 10)
     sent = limits.sent(1, 1, 20.0)
     limits.landed(sent, DROPPED, 21.0)
-    assert limits.wait(40.0) == 0
+    assert limits.wait(100.0) == 0
 
 
 def test_random_500s_poisoned_rows_and_slow_answers_leave_the_breaker_closed() -> None:

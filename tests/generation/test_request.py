@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from toolkit.generation import EXCLUDED, BackendConfig, Completion, Request, as_messages
+from toolkit.generation import ADDED, EXCLUDED, BackendConfig, Completion, Request, as_messages
 from toolkit.generation._backend import build_request
 from toolkit.generation._config import NOT_IN_KEY
 
@@ -29,6 +29,9 @@ OTHER: dict[str, Any] = {
     "max_tokens_name": "max_completion_tokens",
     "extra": '{"reasoning_effort":"low"}',
     "row": "r2",
+    "revision": "2026-11-01",
+    "schema": '{"type":"json_object"}',
+    "attempt": 1,
 }
 ADAPTER: TypeAdapter[Any] = TypeAdapter(BackendConfig)
 
@@ -44,7 +47,7 @@ def test_exclusions_are_fields() -> None:
     assert set(EXCLUDED) <= {f.name for f in dataclasses.fields(Request)}
 
 
-@pytest.mark.parametrize("name", sorted(set(OTHER) - {"endpoint", "row"}))
+@pytest.mark.parametrize("name", sorted(set(OTHER) - {"endpoint", "row", "revision"}))
 def test_what_is_sent_follows_the_same_fields(name: str) -> None:
     assert dataclasses.replace(BASE, **{name: OTHER[name]}).payload() != BASE.payload()
 
@@ -72,11 +75,26 @@ def test_key_is_stable_across_versions() -> None:
     assert BASE.key == "94e10ab53995ebb9f05aaf6fd8b0c6228d4110321fa8adecf6dde8ba0bf40638"
 
 
+def test_fields_that_came_later_leave_older_keys_as_they_were() -> None:
+    """`BASE` has them at their old value, and its key is that of the first release; at any other they are in it (above)."""
+    assert set(ADDED) == {"revision", "schema", "attempt"}
+    assert all(getattr(BASE, name) == value for name, value in ADDED.items())
+
+
+def test_what_requests_share_is_all_but_messages_draw_and_attempt() -> None:
+    same = dataclasses.replace(BASE, messages=(("user", "x"),), draw=4, attempt=2, row="r9")
+    assert same.shape == BASE.shape
+    for name in set(OTHER) - {"messages", "draw", "attempt", "row"}:
+        assert dataclasses.replace(BASE, **{name: OTHER[name]}).shape != BASE.shape
+
+
 def test_draws_have_seeds_of_their_own() -> None:
     seeds = [dataclasses.replace(BASE, draw=k).draw_seed for k in range(100)]
     assert seeds[0] == BASE.seed
     assert len(set(seeds)) == 100
     assert all(s is not None and 0 <= s < 2**31 for s in seeds)
+    attempts = [dataclasses.replace(BASE, draw=k, attempt=a).draw_seed for k in range(10) for a in range(10)]
+    assert len(set(attempts)) == 100
 
 
 def test_lone_surrogates_have_a_key() -> None:
@@ -112,6 +130,12 @@ CONFIGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "timeout": 4,
             "retries": 0,
             "patience": 1,
+            "revision": "2",
+            "structured": "try",
+            "price": {"input": 1, "output": 2},
+            "slow_start": False,
+            "requests_per_minute": 5,
+            "tokens_per_minute": 5,
             "max_tokens_name": "max_completion_tokens",
             "extra": {"reasoning_effort": "low"},
             "temperature": 0.5,
@@ -123,7 +147,19 @@ CONFIGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "transformers": (
         {"backend": "transformers", "model": "m"},
-        {"model": "n", "dtype": "float32", "batch": 2, "device": "cpu", "temperature": 0.5, "top_p": 0.5, "max_tokens": 5, "seed": 6, "stop": ["x"]},
+        {
+            "model": "n",
+            "dtype": "float32",
+            "batch": 2,
+            "device": "cpu",
+            "adapter": "a",
+            "check_training": False,
+            "temperature": 0.5,
+            "top_p": 0.5,
+            "max_tokens": 5,
+            "seed": 6,
+            "stop": ["x"],
+        },
     ),
     "vllm": (
         {"backend": "vllm", "model": "m"},
@@ -132,7 +168,34 @@ CONFIGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "dtype": "float32",
             "concurrency": 2,
             "max_model_len": 9,
+            "adapter": "a",
+            "check_training": False,
             "engine": {"enforce_eager": True},
+            "temperature": 0.5,
+            "top_p": 0.5,
+            "max_tokens": 5,
+            "seed": 6,
+            "stop": ["x"],
+        },
+    ),
+    "openai-batch": (
+        {"backend": "openai-batch", "model": "m", "base_url": "http://a/v1"},
+        {
+            "model": "n",
+            "base_url": "http://b/v1",
+            "endpoint": "mine",
+            "api_key_env": "X",
+            "timeout": 4,
+            "retries": 0,
+            "patience": 1,
+            "revision": "2",
+            "structured": "try",
+            "price": {"input": 1, "output": 2},
+            "poll": 1,
+            "batch_requests": 2,
+            "batch_megabytes": 3,
+            "max_tokens_name": "max_completion_tokens",
+            "extra": {"reasoning_effort": "low"},
             "temperature": 0.5,
             "top_p": 0.5,
             "max_tokens": 5,
@@ -142,6 +205,12 @@ CONFIGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "template": ({"backend": "template"}, {"seed": 5, "steps": [2, 4]}),
 }
+
+
+CONFIGS["vllm-server"] = (
+    {"backend": "vllm-server", "model": "m"},
+    {**CONFIGS["vllm"][1], "timeout": 4, "retries": 0, "start_timeout": 5},
+)
 
 
 @pytest.mark.parametrize(
