@@ -120,8 +120,8 @@ def test_random_429s_do_not_shrink_the_window(asked: int, share: float, refusing
 
 def test_the_window_doubles_in_a_round_trip_up_to_what_was_asked_for() -> None:
     window = Window(1024, slow_start=True)
-    assert window.size == 64
-    simulate(window, Random(0.0, spread=0.0), 2.25)  # 4 round trips of 0.5 s
+    assert window.size == 128
+    simulate(window, Random(0.0, spread=0.0), 1.75)  # 3 round trips of 0.5 s
     assert window.size == 1024
     assert Window(32, slow_start=True).size == _window.FIRST
     assert Window(1024, slow_start=False).size == 1024
@@ -131,7 +131,7 @@ def test_a_window_that_is_not_used_does_not_grow() -> None:
     window = Window(1024, slow_start=True)
     for n in range(1000):
         window.landed(window.launched(float(n)), ANSWERED, n + 0.5)
-    assert window.size == 64
+    assert window.size == 128
 
 
 @pytest.mark.parametrize("refusing", [0.005, 0.5])
