@@ -282,7 +282,7 @@ def test_an_outage_opens_the_breaker_and_an_answer_closes_it() -> None:
     limits.landed(sent, REJECTED, now + 1)  # even a 400 is a sign of life
     assert limits.breaker.opened is None
     assert limits.wait(now + 1) == 0
-    assert limits.window.size == _window.FIRST
+    assert limits.window.size == 12
 
 
 def test_a_probe_that_is_dropped_makes_room_for_another() -> None:
