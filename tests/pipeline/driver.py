@@ -87,11 +87,11 @@ def arm(moment: str, step: str) -> None:
         put = Journal.put
         seen = []
 
-        def dying_put(self: Journal, done: Any) -> None:
+        def dying_put(self: Journal, done: Any, shared: Any = ()) -> None:
             seen.append(done)
             if len(seen) == 2:
                 die()
-            put(self, done)
+            put(self, done, shared)
 
         Journal.put = dying_put  # type: ignore[method-assign]
 

@@ -66,8 +66,7 @@ class Session:
         self._meter = meter
         self._journal = journal
         self._pause = pause
-        self._rows = config.batch_requests
-        """Requests in one batch; halved where the endpoint does not take so many tokens."""
+        self._rows = config.batch_requests  # in one batch; halved where the endpoint does not take so many tokens
         self._wanted: dict[str, Request] = {}
         self._home: dict[str, Parcel] = {}  # the newest batch of a key
         self._parcels: list[Parcel] = []
