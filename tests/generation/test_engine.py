@@ -45,9 +45,6 @@ class Scripted:
         self.most = 0
         self._rng = random.Random(seed)
 
-    def teacher_messages(self, guard: Any, row: Any) -> list[dict[str, str]]:
-        raise NotImplementedError
-
     def close(self) -> None:
         pass
 

@@ -60,9 +60,6 @@ class Backend(Protocol):
     def parallel(self) -> int:
         """Requests that it wants in flight."""
 
-    def teacher_messages(self, guard: Guard, row: Mapping[str, Any]) -> list[dict[str, str]]:
-        """Messages that ask this backend, as a teacher, for reasoning on one seed."""
-
     def generate(self, requests: Iterator[Request | None]) -> Iterator[Completion | None]:
         """Completions as they finish; see the module's docstring."""
 
@@ -153,10 +150,3 @@ def build_request(
         row=row,
         **config.shaping(),
     )
-
-
-def teacher_messages(guard: Guard, row: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The guard's own teacher prompt: what every backend but ``template`` asks."""
-    from toolkit.guards import teacher_messages as render
-
-    return render(guard, row)

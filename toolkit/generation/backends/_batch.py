@@ -21,10 +21,10 @@ the endpoint does not know any more an `InputError` (its answers may be paid for
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from toolkit.common.errors import InputError, Stopped, require
 from toolkit.generation._config import OpenAIBatchConfig
@@ -37,7 +37,6 @@ from toolkit.generation.backends._openai import _api_key
 if TYPE_CHECKING:
     from toolkit.generation._budget import Meter
     from toolkit.generation._journal import Journal
-    from toolkit.guards import Guard
 
 
 class OpenAIBatchBackend:
@@ -73,12 +72,6 @@ class OpenAIBatchBackend:
     def note(self) -> str:
         """What is under way, for a progress bar: ``"2 batches: 31,200 of 100,000 requests done"``; empty for nothing."""
         return self._session.note if self._session is not None else ""
-
-    def teacher_messages(self, guard: Guard, row: Mapping[str, Any]) -> list[dict[str, str]]:
-        """The guard's own teacher prompt."""
-        from toolkit.generation._backend import teacher_messages
-
-        return teacher_messages(guard, row)
 
     def generate(self, requests: Iterator[Request | None]) -> Iterator[Completion | None]:
         """As `Backend.generate`.

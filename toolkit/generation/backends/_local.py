@@ -83,12 +83,6 @@ class LocalModel:
         """Content hash of model and adapter (`model_hash`), computed once."""
         return model_hash(self.folder) if self.adapter is None else model_hash(self.adapter, self.folder)
 
-    def teacher_messages(self, guard: Guard, row: Mapping[str, Any]) -> list[dict[str, str]]:
-        """The guard's own teacher prompt."""
-        from toolkit.generation._backend import teacher_messages
-
-        return teacher_messages(guard, row)
-
 
 def _base_folder(folder: Path, config: Mapping[str, Any], beside: Path | None) -> Path:
     name = config.get("base_model_name_or_path")

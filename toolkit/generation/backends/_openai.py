@@ -23,9 +23,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from toolkit.common.errors import GuardkitError, Missing, require
@@ -36,7 +36,6 @@ from toolkit.generation.backends._lane import Lane
 
 if TYPE_CHECKING:
     from toolkit.generation._budget import Meter
-    from toolkit.guards import Guard
 
 
 class OpenAIBackend:
@@ -60,12 +59,6 @@ class OpenAIBackend:
         self._key = _api_key(config)
         self._thread: LoopThread | None = None
         self._lane: Lane | None = None
-
-    def teacher_messages(self, guard: Guard, row: Mapping[str, Any]) -> list[dict[str, str]]:
-        """The guard's own teacher prompt."""
-        from toolkit.generation._backend import teacher_messages
-
-        return teacher_messages(guard, row)
 
     def generate(self, requests: Iterator[Request | None]) -> Iterator[Completion]:
         """As `Backend.generate`."""

@@ -181,8 +181,9 @@ class Synthesise(GenerationOperator):
 
     def _request(self, row: Mapping[str, Any], ask: Ask, tail: Sequence[tuple[str, str]] = ()) -> Request:
         config, backend = self._configs[ask.teacher], self._backends[ask.teacher]
-        if isinstance(config, TemplateConfig):
-            messages = backend.teacher_messages(self._of, row)
+        if isinstance(config, TemplateConfig):  # no model: its messages hold what it puts together, and it alone can make them
+            template: Any = backend
+            messages = template.teacher_messages(self._of, row)
         else:
             messages = (blind_messages if ask.blind else teacher_messages)(self._of, row, structured=ask.schema)
         schema = response_format(self._of) if ask.schema else ""
