@@ -102,6 +102,7 @@ FAULTS = {
     '{"id": 1, "messages": [{"role": "tool", "content": "x"}]}': "messages[0] must have a role",
     '{"id": 1, "messages": [{"role": "user", "content": "x"}], "user": "y"}': "either 'messages'",
     "[1]": "expected an object",
+    "[" * 100_000: "n",
 }
 
 
@@ -131,6 +132,72 @@ def test_the_budget_is_hard_and_the_run_resumes(cli: Cli, server: Server, tmp_pa
     assert said.code == 0
     assert len(server.requests) == 40  # nothing was paid for twice
     assert json.loads(said.out)["cost"] == 400 - spent
+
+
+def test_a_request_that_the_budget_has_no_more_room_for_stops_the_run(cli: Cli, server: Server, tmp_path: Path) -> None:
+    """An attempt that was lost may have been charged for; another does not fit: that is no failed prompt, but the end of the budget."""
+    server.faults = {f"question {i}": ["hang"] * 9 for i in range(3)}
+    price = ("--price", "0,1000000", "--max-tokens", 3)  # 3 dollars an attempt
+    said = ask(cli, server, prompts(tmp_path / "in.jsonl", 3), "--budget", 10, *price, "--timeout", 0.2, "--failures", 1)
+    assert said.code == 3
+    assert "the budget of $10.00 is used up: $9.00 spent" in said.err
+    assert len(server.requests) == 3
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+@pytest.mark.parametrize("budget", ["inf", "nan", "-1"])
+def test_a_budget_is_a_number(cli: Cli, server: Server, tmp_path: Path, budget: str) -> None:
+    said = ask(cli, server, prompts(tmp_path / "in.jsonl", 1), "--budget", budget, "--price", "1,1")
+    assert said.code == 2
+    assert "Traceback" not in said.err
+    assert not server.requests
+
+
+def test_an_output_that_cannot_be_one_is_refused(cli: Cli, server: Server, tmp_path: Path) -> None:
+    source = prompts(tmp_path / "in.jsonl", 1)
+    os.mkfifo(tmp_path / "pipe")
+    wrong = {
+        source: "the output is the file of prompts itself",
+        tmp_path: "a folder, or no regular file",
+        tmp_path / "pipe": "a folder, or no regular file",
+        source / "out.jsonl": "cannot be written",
+        tmp_path / ("x" * 300): "cannot be written",
+    }
+    before = source.read_bytes()
+    for output, words in wrong.items():
+        said = cli("generate", "--base-url", server.base_url, "--model", "m", "--input", source, "--output", output, "--work", "w")
+        assert said.code == 2, output
+        assert words in said.err
+    assert source.read_bytes() == before
+
+
+def test_a_link_is_followed(cli: Cli, server: Server, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "out.jsonl").symlink_to(tmp_path / "real" / "target.jsonl")
+    assert ask(cli, server, prompts(tmp_path / "in.jsonl", 2)).code == 0
+    assert (tmp_path / "out.jsonl").is_symlink()
+    assert len(rows(tmp_path / "real" / "target.jsonl")) == 2
+
+
+def test_two_runs_do_not_write_one_output(cli: Cli, server: Server, tmp_path: Path) -> None:
+    server.latency = 3.0
+    source = prompts(tmp_path / "in.jsonl", 2)
+    where = ["--input", source, "--output", tmp_path / "out.jsonl", "--work", tmp_path / "first"]
+    command = [sys.executable, "-m", "toolkit", "generate", "--base-url", server.base_url, "--model", "m", *map(str, where)]
+    first = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not server.requests:
+        time.sleep(0.05)
+    said = ask(cli, server, source)
+    assert said.code == 2
+    assert "another process is writing this file" in said.err
+    assert first.wait(60) == 0
+    assert len(rows(tmp_path / "out.jsonl")) == 2
+
+
+def test_ids_of_any_size_come_back(cli: Cli, server: Server, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text(f'{{"id": {2**70}, "user": "x"}}\n{{"id": -3, "user": "y"}}\n')
+    assert ask(cli, server, tmp_path / "in.jsonl").code == 0
+    assert [r["id"] for r in rows(tmp_path / "out.jsonl")] == [2**70, -3]
 
 
 def test_a_budget_without_a_price_is_refused(cli: Cli, server: Server, tmp_path: Path) -> None:

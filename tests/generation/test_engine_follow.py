@@ -150,7 +150,7 @@ def test_the_cap_is_never_passed_and_is_used_as_far_as_it_goes(tmp_path: Path) -
     with Journal(tmp_path) as journal:
         backend = Watching(50)
         run = complete(requests, backend, journal, meter=meter)
-        with pytest.raises(Stopped, match=r"the budget of \$100\.00 is used up: \$93\.0000 spent") as stop:
+        with pytest.raises(Stopped, match=r"the budget of \$100\.00 is used up: \$93\.00 spent") as stop:
             list(run)
         assert stop.value.exit_code == 3
         assert max(spent) <= 100

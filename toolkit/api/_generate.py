@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from toolkit.api._prompts import check_prompts, read_prompts
 from toolkit.common.errors import InputError, InputErrors, TooManyFailures
-from toolkit.common.files import fsync_path
+from toolkit.common.files import new_file
 from toolkit.common.resources import workspace
 from toolkit.pipeline import Progress, stopping
 
@@ -64,8 +64,11 @@ def generate(
     prompts, output = Path(prompts), Path(output)
     config = read_config(backend)
     schema = _response_format(Path(response_format)) if response_format is not None else ""
-    if output.is_dir():
-        raise InputError("a folder, where a file is to be written", where=str(output))
+    if not 0 <= failures <= 1:
+        raise InputError(f"failures is a share from 0 to 1, not {failures}")
+    with suppress(OSError):  # one of them is not there, or cannot be: that is found out below
+        if output.samefile(prompts):
+            raise InputError("the output is the file of prompts itself", where=str(output))
     with stopping():
         found = _ask(prompts, output, config, schema, Path(work or workspace()) / "journal", budget, progress or Progress.silent())
     if found["failed"] > failures * found["rows"]:
@@ -142,6 +145,8 @@ def read_config(backend: BackendConfig | Mapping[str, Any]) -> BackendConfig:
 
     if isinstance(backend, BaseModel):
         config: Any = backend
+    elif not isinstance(backend, Mapping):
+        raise InputError(f"a backend is its options by name, {{'backend': 'openai', 'model': …}}, not {backend!r}")
     else:
 
         class Options(BaseModel):
@@ -155,6 +160,8 @@ def read_config(backend: BackendConfig | Mapping[str, Any]) -> BackendConfig:
             raise InputErrors(faults) from None
     if isinstance(config, TemplateConfig):
         raise InputError("the template teacher writes about rows of a recipe and reads no prompts", hint="take openai, vllm, transformers, …")
+    if getattr(config, "structured", "off") != "off":
+        raise InputError("`structured` asks by a guard's schema, which only a recipe has", where="structured", hint="take --response-format FILE")
     out: BackendConfig = config
     return out
 
@@ -163,9 +170,12 @@ def _response_format(path: Path) -> str:
     from toolkit.common.files import canonical_json
     from toolkit.common.yamlfile import read_text
 
+    def no_number(text: str) -> Any:
+        raise ValueError(f"{text} is no number of JSON's")
+
     try:
-        value = json.loads(read_text(path))
-    except ValueError as e:
+        value = json.loads(read_text(path), parse_constant=no_number)
+    except (ValueError, RecursionError) as e:
         raise InputError(f"not JSON: {e}", where=str(path)) from None
     if not isinstance(value, dict) or value.get("type") not in ("json_schema", "json_object", "text"):
         raise InputError('expected {"type": "json_schema", "json_schema": {…}}', where=str(path))
@@ -196,20 +206,13 @@ class _Lines(Protocol):
 
 def _write(output: Path, asking: _Asking, results: Completions) -> None:
     """The output, under its name only once it is whole."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    new = output.with_name(f".{output.name}.new")
-    lines: _Lines = _Parquet(new) if output.suffix == ".parquet" else _JsonLines(new)
-    try:
-        for completion in results:
-            lines.write(_line(asking.ids.popleft(), completion))
-        lines.close()
-        fsync_path(new)
-        new.replace(output)
-    except BaseException:  # whatever it was, a half-written output must not stay; the answers are in the journal
-        lines.close()
-        new.unlink(missing_ok=True)
-        raise
-    fsync_path(output.parent)
+    with new_file(output) as new:
+        lines: _Lines = _Parquet(new) if output.suffix == ".parquet" else _JsonLines(new)
+        try:
+            for completion in results:
+                lines.write(_line(asking.ids.popleft(), completion))
+        finally:
+            lines.close()
 
 
 def _line(name: str | int, c: Completion) -> dict[str, Any]:
@@ -232,7 +235,7 @@ class _JsonLines:
         import orjson
 
         self._dumps: Callable[[Any], bytes] = orjson.dumps
-        self._file = path.open("wb")
+        self._file = path.open("r+b")
 
     def write(self, row: dict[str, Any]) -> None:
         try:

@@ -59,8 +59,10 @@ def read_prompts(path: Path) -> Iterator[Prompt]:
 
 def _values(path: Path) -> Iterator[tuple[str, Any]]:
     """Each line or row with its place: its value, or a function that decodes it."""
-    if not path.is_file():
+    if not path.exists():
         raise InputError("no such file", where=str(path))
+    if not path.is_file():
+        raise InputError("not a regular file: prompts are read twice", where=str(path), hint="write them to a file first")
     if path.suffix == ".parquet":
         yield from _parquet(path)
         return
@@ -74,13 +76,17 @@ def _decoded(line: bytes) -> Any:
     import orjson
 
     try:
-        return orjson.loads(line)
+        value = orjson.loads(line)
+        if not (isinstance(value, dict) and isinstance(value.get("id"), float)):  # a whole number beyond 64 bits would be one, too
+            return value
     except ValueError:
         pass
     try:  # half of a surrogate pair, which orjson refuses; whether it can be sent is the request's own matter
         return json.loads(line)
     except UnicodeDecodeError as e:
         raise ValueError(f"not UTF-8 (byte {e.start} of the line)") from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     except ValueError as e:
         raise ValueError(f"not JSON: {e}") from None
 
@@ -97,8 +103,8 @@ def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{path}: row {number}", {k: v for k, v in row.items() if v is not None}
-    except pa.ArrowInvalid as e:
-        raise InputError(f"not a parquet file: {e}", where=str(path)) from None
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
+        raise InputError(f"not a parquet file that can be read: {e}", where=str(path)) from None
 
 
 def _prompt(value: Any) -> Prompt:

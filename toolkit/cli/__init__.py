@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from toolkit.common.text import plain
@@ -15,6 +17,9 @@ INTERRUPTED = 130
 
 def main() -> NoReturn:
     """Entry point of ``guardkit``. Exit codes: 0, 1, 2, 3, 4, 70 (see the README)."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  for as long as we run
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a letter that the terminal's encoding lacks is shown as an escape
             stream.reconfigure(errors="backslashreplace")
@@ -30,6 +35,8 @@ def main() -> NoReturn:
     except (BrokenPipeError, ReaderGone):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whatever is still buffered goes nowhere
         code = 0
+    except OSError as e:
+        code = _full() if e.errno == errno.ENOSPC else _bug()
     except Exception:  # noqa: BLE001  whatever else escapes is a bug of ours, and the user should see where
         code = _bug()
     sys.exit(code)
@@ -60,6 +67,7 @@ def _run() -> int:
 
 
 def _interrupted() -> int:
+    _document("Stopped", 3, "interrupted")
     sys.stderr.write("guardkit: interrupted; all finished steps and answers are kept\n")
     return 3
 
@@ -73,14 +81,31 @@ def _failed(error: Any) -> int:
     return int(error.exit_code)
 
 
+def _full() -> int:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # as above
+    with suppress(OSError):
+        sys.stderr.write("guardkit: what it prints could not be written (no space left); all finished steps and answers are kept\n")
+    return 3
+
+
 def _bug() -> int:
     import traceback
 
     from toolkit._version import __version__
 
+    _document("Bug", 70, plain(traceback.format_exc().strip().rpartition("\n")[2]))
     sys.stderr.write(plain(traceback.format_exc()))
     sys.stderr.write(
         f"guardkit: this is a bug in guardkit {__version__}. Please report it with the lines above and the command that you ran "
         "(check that the lines hold nothing private).\n"
     )
     return 70
+
+
+def _document(error: str, code: int, message: str) -> None:
+    """The one JSON document of a command that ended before it printed its own."""
+    from toolkit.cli import _say
+
+    if "--json" in sys.argv and not _say.documents:
+        with suppress(OSError, _say.ReaderGone):
+            _say.document({"error": error, "exit_code": code, "faults": [{"message": message, "where": None, "hint": None}]})

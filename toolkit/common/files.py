@@ -7,6 +7,8 @@ writers of one name at once are not provided for: whoever calls holds a lock.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -74,6 +76,47 @@ def write_atomic(path: Path, data: str | bytes) -> None:
         new.unlink(missing_ok=True)
         raise
     fsync_path(path.parent)
+
+
+@contextmanager
+def new_file(final: Path) -> Iterator[Path]:
+    """An empty file to be written, which takes the name `final` when the block ends without an error; with one, it is removed.
+
+    A link is followed: what it points to is replaced. One writer at a time.
+
+    Raises:
+        InputError: `final` is a folder or no regular file, cannot be written, or another process is writing it.
+    """
+    target = final.resolve()
+    new = target.with_name(f".{target.name}.new")
+    try:
+        if target.exists() and not target.is_file():
+            raise InputError("a folder, or no regular file, where a file is to be written", where=str(final))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as e:
+        if e.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(f"the file cannot be written: {e.strerror}", where=str(final)) from None
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = new.exists() and os.path.samestat(os.fstat(fd), new.stat())  # else the other one has just given it its name
+        except BlockingIOError:
+            mine = False
+        if not mine:
+            raise InputError("another process is writing this file", where=str(final), hint="give each its own output")
+        os.ftruncate(fd, 0)
+        try:
+            yield new
+            os.fsync(fd)
+            new.replace(target)
+        except BaseException:  # a full disk or an interrupt: nothing half-written stays
+            new.unlink(missing_ok=True)
+            raise
+    finally:
+        os.close(fd)
+    fsync_path(target.parent)
 
 
 @contextmanager

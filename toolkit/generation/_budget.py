@@ -23,9 +23,10 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil
+from math import ceil, isfinite
 from typing import TYPE_CHECKING
 
+from toolkit.common.errors import InputError
 from toolkit.generation._prices import FoundPrice, no_price, price_of, unknown
 from toolkit.generation._request import Completion, Request
 
@@ -52,6 +53,12 @@ def tokens_at_most(request: Request) -> int:
     return size + _PER_MESSAGE * len(request.messages) + _PER_REQUEST
 
 
+def dollars(amount: float | None) -> str:
+    """An amount for people: cents where there are dollars, else four digits that count."""
+    amount = amount or 0.0
+    return f"${amount:,.2f}" if amount >= 1 or not amount else f"${amount:.4g}"
+
+
 @dataclass
 class _Held:
     """What stands for one request: reserved for its attempt under way, booked for its lost ones (in units), and how many those are."""
@@ -67,9 +74,14 @@ class Meter:
     Args:
         prices: by endpoint and model id, as requests name them; `register` adds to it.
         cap: dollars; None for no cap.
+
+    Raises:
+        InputError: the cap is negative or no number.
     """
 
     def __init__(self, prices: Mapping[tuple[str, str], Price] | None = None, cap: float | None = None) -> None:
+        if cap is not None and not (isfinite(cap) and cap >= 0):
+            raise InputError(f"a budget is a number of dollars, 0 or more, not {cap}")
         self.cap = cap
         self._cap = None if cap is None else int(Fraction(str(cap)) * _UNIT)
         self._prices: dict[tuple[str, str], tuple[int, int]] = {at: _units(p) for at, p in (prices or {}).items()}

@@ -30,7 +30,7 @@ from typing import Self
 
 from toolkit.common.errors import Stopped
 from toolkit.generation._backend import Backend, Keeping, Metered, Salvages
-from toolkit.generation._budget import Meter
+from toolkit.generation._budget import Meter, dollars
 from toolkit.generation._commit import Committer
 from toolkit.generation._journal import Journal
 from toolkit.generation._request import Completion, Request, failed
@@ -334,6 +334,7 @@ class Completions(Iterator[Completion]):
             raise RuntimeError(f"the backend answered a request that it was not asked: {completion.key}")
         if self._meter is not None:
             completion = replace(completion, cost=self._meter.settle(request, completion))
+            self._broke = self._broke or completion.error == "budget"
         asked = self._asked[request.key]
         asked.completion = completion
         slots, asked.slots = asked.slots, []
@@ -385,6 +386,6 @@ class Completions(Iterator[Completion]):
         meter = self._meter
         assert meter is not None  # noqa: S101  nothing else sets `_broke`
         return Stopped(
-            f"the budget of ${meter.cap:,.2f} is used up: ${meter.spent:,.4f} spent, and the next request could cost more than what is left",
+            f"the budget of {dollars(meter.cap)} is used up: {dollars(meter.spent)} spent, and the next request could cost more than what is left",
             hint="run again with a higher --budget: every answer is kept, and nothing is paid for twice",
         )
