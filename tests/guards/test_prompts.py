@@ -105,3 +105,35 @@ def test_variables_of_a_template_and_its_sandbox() -> None:
 
     with pytest.raises(SecurityError):
         template("{{ a.__class__.__mro__ }}").render(a="x")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ 'x' * 10**10 }}",
+        "{{ 10**10 * a }}",
+        "{{ [a] * n }}",
+        "{{ 7 ** n ** 2 }}",
+        "{{ '%9999999999d' % 1 }}",
+        "{{ '%*d' % (n, 1) }}",
+        "{{ '%99999999s' | format(a) }}",
+        "{{ a.ljust(n) }}",
+        "{{ a | center(width=n) }}",
+        "{{ a.center(n) }}",
+        "{{ '{:9999999999}'.format(a) }}",
+        "{{ '{:{}}'.format(a, n) }}",
+    ],
+)
+def test_a_template_that_would_fill_the_memory_is_refused_when_it_is_rendered(source: str) -> None:
+    from jinja2.exceptions import SecurityError
+
+    whole = template(source)  # compiling works nothing out
+    with pytest.raises(SecurityError, match="too large at once: more than 1,000,000"):
+        whole.render(a="x", n=10**9)
+
+
+def test_sums_and_small_repetitions_are_left_alone() -> None:
+    said = template(
+        "{{ '-' * 3 }}{{ 2 ** 5 }}{{ 7 % 4 }}{{ '%03d of %d%%' % (7, n) }}{{ [1] * 2 }}{{ 1.5 * 2 }}{{ a.ljust(3) }}{{ '{:>2}'.format(n) }}{{ '%d' | format(n) }}{{ '20261120 %(a)s' % {'a': 0} }}|"
+    )
+    assert said.render(a="x", n=9) == "---323007 of 9%[1, 1]3.0x   9920261120 0|"

@@ -369,6 +369,48 @@ def test_an_endpoint_without_schemas_is_asked_for_text(teacher: Teacher, tmp_pat
     assert [r["reason"] for r in refused.rejects()] == ["no_schema"] * 3
 
 
+@pytest.mark.parametrize("rows", [60, 600])
+def test_what_takes_no_schema_is_asked_for_one_in_the_first_block_at_most_and_never_by_a_later_run(
+    teacher: Teacher, tmp_path: Path, rows: int
+) -> None:
+    def say(body: dict[str, Any]) -> Said:
+        if "response_format" in body:
+            return NO_SCHEMA
+        return {"refusal": "No."} if body["model"] == "first" and number(body) % 3 == 0 else sound(body)
+
+    teacher.say = say
+    first, second = (openai(teacher, name, structured="try", concurrency=16) for name in ("first", "second"))
+    options: dict[str, Any] = {"backend": first, "fallback": [second]}
+    world = Small(tmp_path, [{}] * rows)
+    done = world.run(options)
+    with_schema = Counter(b["model"] for b in teacher.requests if "response_format" in b)
+    assert with_schema == {"first": min(rows, 256), "second": 1}, "all rows that come to a fallback wait for one small question"
+    assert len(teacher.requests) - with_schema.total() == rows + rows // 3
+    assert done.stats() == {"teachers": {"first": rows - rows // 3, "second": rows // 3}, "questions": {"1": rows - rows // 3, "2": rows // 3}}
+    assert {len(trail(r)) for r in done.rows()} == {0, 1}
+    asked = len(teacher.requests)
+    again = world.run(options, output="again")
+    assert len(teacher.requests) == asked, "that it takes none is in the journal"
+    assert again.rows() == done.rows() and again.stats() == done.stats()
+
+
+def test_a_fallback_that_takes_a_schema_is_asked_for_json_after_one_small_question(teacher: Teacher, tmp_path: Path) -> None:
+    def say(body: dict[str, Any]) -> Said:
+        if body["model"] == "first":
+            return {"refusal": "No."}
+        return "{}" if len(body["messages"]) == 1 else as_json(MILD)
+
+    teacher.say = say
+    world = Small(tmp_path, [{}] * 5)
+    options = {"backend": openai(teacher), "fallback": [openai(teacher, "second", structured="try")]}
+    done = world.run(options)
+    assert [r["reasoning"] for r in done.rows()] == [text(MILD)] * 5
+    assert [[e["teacher"] for e in trail(r)] for r in done.rows()] == [["first"]] * 5, "the small question is no attempt at any row"
+    assert Counter((b["model"], "response_format" in b) for b in teacher.requests) == {("first", False): 5, ("second", True): 6}
+    world.run(options, output="again")
+    assert len(teacher.requests) == 11
+
+
 def test_an_endpoint_that_writes_text_all_the_same_is_taken_at_its_word_where_that_is_allowed(teacher: Teacher, tmp_path: Path) -> None:
     done = Small(tmp_path, [{}]).run({"backend": openai(teacher, structured="try"), "attempts": 2})
     assert done.rows()[0]["reasoning"] == text(MILD) and len(teacher.requests) == 1

@@ -9,8 +9,8 @@ What is booked for a request, all its attempts together:
 - an answer, or a failure that is the model's own (``FINAL``): its tokens as the endpoint counted them; where it did not count, the worst
   case, without output where nothing was written (a filtered prompt);
 - each attempt that was sent and whose usage nobody knows (`Completion.lost`): the worst case, since the endpoint may charge for it;
-- any other failure: nothing beyond its lost attempts. A request of which no answer came at all (``unanswered``) may have been sent: the
-  worst case.
+- any other failure, and ``no_schema``: nothing beyond its lost attempts. A request of which no answer came at all (``unanswered``) may have been
+  sent: the worst case.
 
 The cap holds for one run of the program: what earlier runs spent is in the journal, and its answers cost nothing now.
 
@@ -190,7 +190,8 @@ def _bound(request: Request, price: tuple[int, int]) -> int:
 def _cost(request: Request, completion: Completion, price: tuple[int, int]) -> int:
     """What the attempt that ended the request costs, lost ones aside."""
     read, written = completion.prompt_tokens, completion.completion_tokens
-    if not (completion.final or completion.error == "unanswered" or read is not None):
+    answered = completion.final and completion.error != "no_schema"  # that one is refused before any model reads it
+    if not (answered or completion.error == "unanswered" or read is not None):
         return 0
     most = 0 if completion.error == "content_filter" and completion.finish is None else request.max_tokens
     return (tokens_at_most(request) if read is None else read) * price[0] + (most if written is None else written) * price[1]

@@ -47,9 +47,9 @@ FAILURES: dict[str, str] = {
 }
 """Classes of failure, in `Completion.error` and in the journal."""
 
-FINAL: frozenset[str] = frozenset({"refused", "content_filter", "empty"})
-"""Failures that are the model's answer, paid for like any other: kept in the journal and served from it, so that nobody pays for them
-twice. All others are asked again by the next run."""
+FINAL: frozenset[str] = frozenset({"refused", "content_filter", "empty", "no_schema"})
+"""Failures that are an answer: the model's own, paid for like any other, or (``no_schema``, free of charge) the endpoint's to what it never takes.
+They are kept in the journal and served from it, so that nobody asks twice. All others are asked again by the next run."""
 
 Messages = tuple[tuple[str, str], ...]
 
@@ -98,9 +98,9 @@ class Request:
     attempt: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "top_p"):  # 0 and 0.0 are one value and must be one key
+        for name in ("temperature", "top_p"):  # 0, 0.0 and -0.0 are one value and must be one key
             if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, float(value))
+                object.__setattr__(self, name, float(value) + 0.0)
 
     @cached_property
     def key(self) -> str:
@@ -194,7 +194,7 @@ class Completion:
 
     @property
     def final(self) -> bool:
-        """Whether asking the same again is no use: an answer, or a failure that is the model's own (`FINAL`)."""
+        """Whether asking the same again is no use: an answer, or a failure that is one (`FINAL`)."""
         return self.error is None or self.error in FINAL
 
 

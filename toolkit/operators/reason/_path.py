@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from toolkit.generation import Completion
 from toolkit.guards import Guard, MalformedJson, from_json, is_json, parse
+from toolkit.operators.reason._forms import is_probe
 from toolkit.operators.reason.validate import Rule, all_faults
 
 Labels = Literal["given", "blind", "blind_then_given"]
@@ -81,6 +82,8 @@ class Policy:
         out: list[Turn] = []
         ask = self.first()
         for completion in completions:
+            if completion.asked is not None and is_probe(completion.asked):
+                continue
             schema = bool(completion.asked.schema) if completion.asked is not None else ask.schema
             out.append(self._turn(guard, row, replace(ask, schema=schema), completion))
             ask = self.after(guard, row, out[-1]) or ask

@@ -12,11 +12,12 @@ from pydantic import Field, model_validator
 
 from toolkit.common.errors import InputError
 from toolkit.common.yamlfile import FaultAt
-from toolkit.generation import BackendConfig, TemplateConfig, build_request
+from toolkit.generation import BackendConfig, OpenAIBatchConfig, TemplateConfig, build_request
 from toolkit.guards import Guard, blind_messages, feedback, load_prompt, response_format, teacher_messages
 from toolkit.operators import _backends
 from toolkit.operators.base import DETAIL, REASON, Config, Context, GenerationOperator, StepInput
 from toolkit.operators.reason._feedback import sentences
+from toolkit.operators.reason._forms import PROBE, Forms, is_probe
 from toolkit.operators.reason._path import Ask, Labels, Policy, Turn, blind_verdicts, label_faults
 from toolkit.operators.reason.validate import RULES, Rule
 from toolkit.records import Column, load_record
@@ -134,7 +135,7 @@ class Synthesise(GenerationOperator):
         self._of = self._guard(ctx)
         self._path = self._policy()
         self._backends: dict[int, Backend] = {}
-        self._textual: set[int] = set()  # teachers that know no schema: nobody asks them for one again in this run
+        self._forms = Forms()
         self._counts = _Counts()
         return [("teacher", self._opener(0, ctx))]
 
@@ -158,7 +159,7 @@ class Synthesise(GenerationOperator):
         return Policy(tuple(map(_backends.structured, self._configs)), c.attempts, frozenset(c.fallback_on), rules, c.labels)
 
     def requests(self, row: Mapping[str, Any], name: str, backend: Backend, ctx: Context) -> list[Request]:
-        return [self._request(row, self._known(self._path.first()))]
+        return [self._request(row, self._forms.first(self._path.first()))]
 
     def again(
         self, row: Mapping[str, Any], name: str, request: Request, completion: Completion, trail: Sequence[Completion], ctx: Context
@@ -168,16 +169,20 @@ class Synthesise(GenerationOperator):
         ask = self._path.after(self._of, row, last)
         if ask is None:
             return None
+        if is_probe(request):
+            self._forms.probed(ask, completion)
         tail: tuple[tuple[str, str], ...] = ()
         if ask == replace(last.ask, schema=False):
-            self._textual.add(ask.teacher)
+            self._forms.refused(ask)
             tail = request.messages[2:]
         elif ask.attempt:
             tail = (("assistant", completion.text or ""), ("user", feedback(self._of, sentences(last.faults))))
-        return self._request(row, self._known(ask), tail)
-
-    def _known(self, ask: Ask) -> Ask:
-        return replace(ask, schema=ask.schema and ask.teacher not in self._textual)
+        elif ask.schema and self._path.structured[ask.teacher] == "try":
+            config, takes = self._configs[ask.teacher], self._forms.takes(ask, turns)
+            if takes is None and not isinstance(config, OpenAIBatchConfig):  # there it would take a batch of its own
+                return build_request(self._backends[ask.teacher], config, PROBE, schema=response_format(self._of))
+            ask = replace(ask, schema=takes is not False)
+        return self._request(row, ask, tail)
 
     def _request(self, row: Mapping[str, Any], ask: Ask, tail: Sequence[tuple[str, str]] = ()) -> Request:
         config, backend = self._configs[ask.teacher], self._backends[ask.teacher]
@@ -219,7 +224,7 @@ class Synthesise(GenerationOperator):
         told = []
         for turn in turns[:-1] if kept else turns:
             c = turn.completion
-            if c.error == "no_schema" and turn is not turns[-1]:  # no answer of anyone's; whether it was asked for hangs on who came first
+            if c.error == "no_schema" and turn is not turns[-1]:  # no answer of anyone's; whether JSON was asked for hangs on who came first
                 continue
             entry: dict[str, Any] = {"teacher": self._shown(turn), "key": c.key, "attempt": turn.ask.attempt}
             if self.config.labels != "given":
@@ -241,7 +246,10 @@ class Synthesise(GenerationOperator):
 
 
 class _Counts:
-    """Figures of a run: rows kept by the teacher who answered and by the number of answers that it took, outcomes not taken, blind agreement."""
+    """Figures of a run over the rows that have an answer: by the teacher who gave it and by the number of answers that it took, and blind agreement.
+
+    A row whose answer the pipeline then rejects for its encoding (``not_unicode``) counts here.
+    """
 
     def __init__(self) -> None:
         self.teachers: Counter[str] = Counter()
@@ -250,7 +258,7 @@ class _Counts:
         self.agreed: Counter[str] = Counter()
 
     def add(self, turns: Sequence[Turn], teacher: str, verdicts: Mapping[str, str | None], gold: Mapping[str, str | None]) -> None:
-        """Count a row that is kept."""
+        """Count a row that has an answer."""
         self.teachers[teacher] += 1
         self.questions[sum(t.completion.error != "no_schema" for t in turns)] += 1
         for task, said in verdicts.items():
