@@ -13,6 +13,11 @@ attempts meet, one after another; after them it is answered. Faults:
     schema, schema-422      400 whose param, 422 whose detail names response_format
     spent:0.5               an answer, whose headers say that no request is left for 0.5 s
     redirect                307 to the same address
+    to:301:URL              301 (or another status) to URL
+    deep, deep:500          200, or that status, with 200,000 opening brackets
+    after:TEXT              503 with TEXT as Retry-After
+    usage:JSON              an answer with that usage
+    several                 an answer with two choices, that of index 1 first
     hang                    no answer
     reset                   the connection is reset
     cut                     the body ends before its Content-Length
@@ -105,6 +110,13 @@ class Server:
             return web.json_response({"error": {"message": "slow down", "code": 429}})
         if fault == "redirect":
             raise web.HTTPTemporaryRedirect(http.path)
+        if fault.startswith("to:"):
+            _, status, where = fault.split(":", 2)
+            return web.Response(status=int(status), headers={"Location": where})
+        if fault.startswith("deep"):
+            return web.Response(status=int(fault.partition(":")[2] or 200), body=b"[" * 200_000, content_type="application/json")
+        if fault.startswith("after:"):
+            return _error(503, "busy", "whatever", {"Retry-After": fault.partition(":")[2]})
         if fault.startswith("spent"):
             self.answered[text] += 1
             headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": fault.partition(":")[2] + "s"}
@@ -127,6 +139,10 @@ class Server:
 
 def _odd(fault: str, whole: dict[str, Any]) -> web.Response:
     choice = whole["choices"][0]
+    if fault.startswith("usage:"):
+        whole["usage"] = json.loads(fault.partition(":")[2])
+    if fault == "several":
+        whole["choices"].insert(0, {"index": 1, "finish_reason": "stop", "message": {"role": "assistant", "content": "another"}})
     if fault in ("torn", "shape", "html"):
         body = {"torn": json.dumps(whole)[:60], "shape": '{"choices": []}', "html": "<html>gateway</html>"}[fault]
         return web.Response(text=body, content_type="text/html" if fault == "html" else "application/json")

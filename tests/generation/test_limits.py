@@ -285,6 +285,24 @@ def test_an_outage_opens_the_breaker_and_an_answer_closes_it() -> None:
     assert limits.window.size == 12
 
 
+def test_where_an_outage_is_suspected_only_a_few_requests_go_on() -> None:
+    limits = Limits(100, slow_start=False)
+    for n in range(8):
+        assert limits.wait(10.0) == 0
+        fail(limits, n, 10.0)
+    assert limits.wait(10.0) == pytest.approx(0.1)
+    assert limits.breaker.opened is None
+    flying = [limits.sent(1, 1, 10.1) for _ in range(9)]
+    assert limits.wait(10.1) == 0  # more are under way than have failed: a slow endpoint, for all we know
+    limits.landed(flying.pop(), ANSWERED, 10.2)
+    assert limits.wait(10.2) == 0
+    for n in range(8, 16):
+        fail(limits, n, 10.3)
+    for sent in flying:
+        limits.landed(sent, DROPPED, 10.3)
+    assert limits.wait(10.3) == pytest.approx(0.1)
+
+
 def test_a_probe_that_is_dropped_makes_room_for_another() -> None:
     limits = Limits(100, slow_start=True)
     for n in range(20):

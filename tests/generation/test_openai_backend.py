@@ -15,7 +15,8 @@ from asking import CLIENT, bare, config, run
 from server import Server, answer, running
 
 from toolkit.common.errors import InputError, Missing, Stopped
-from toolkit.generation import Journal, open_backend
+from toolkit.generation import Journal, Price, build_request, complete, open_backend
+from toolkit.generation._budget import Meter
 from toolkit.generation._request import FINAL
 
 SECRET = "sk-very-secret-0123456789"  # noqa: S105
@@ -58,14 +59,19 @@ def test_the_body_is_the_requests_payload(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", ["429", "429:0.1", "429-date", "500", "503", "reset", "cut", "torn", "shape", "html", "number", "hang", "redirect", "said-429"]
+    "fault",
+    [
+        *["429", "429:0.1", "429-date", "500", "503", "502", "504", "524", "reset", "cut", "torn", "shape", "html", "number", "hang", "redirect"],
+        *["said-429", "deep", "deep:500", "after:Mon, 01 Jan 99999 00:00:00 GMT", "after:Mon, 99 Jan 2026 00:00:00 GMT"],
+    ],
 )
 def test_what_passes_is_tried_again(server: Server, fault: str) -> None:
     server.faults["t"] = [fault, fault]
     out = run(config(server, timeout=0.5 if fault == "hang" else 20), ["t", "other"])
     assert [c.text for c in out] == [answer("t", 0), answer("other", 0)]
     assert server.asked == {"t": 3, "other": 1}
-    assert out[0].lost == (2 if fault in ("reset", "cut", "torn", "shape", "html", "number", "hang") else 0)
+    lost = ("reset", "cut", "torn", "shape", "html", "number", "hang", "deep", "502", "504", "524")  # a gateway's upstream may have answered
+    assert out[0].lost == (2 if fault in lost else 0)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +87,12 @@ def test_what_passes_is_tried_again(server: Server, fault: str) -> None:
         ("403", "forbidden", 1),
         ("filter-prompt", "content_filter", 1),
         ("invalid-prompt", "content_filter", 1),
+        ("deep", "malformed", 3),
+        ("deep:400", "bad_request", 1),
+        ("to:301:/v1/chat/completions", "bad_request", 1),
+        ("to:303:/v1/chat/completions", "bad_request", 1),
+        ("to:307:http://[bad/", "bad_request", 1),
+        ("to:307:/v1/chat/completions", "bad_request", 4),
         ("schema", "no_schema", 1),
         ("schema-422", "no_schema", 1),
         ("filter", "content_filter", 1),
@@ -100,6 +112,65 @@ def test_what_stays_is_a_failure_with_a_name(server: Server, tmp_path: Path, fau
         assert server.asked["t"] == asked
         final = error in FINAL
         assert journal.counts() == {"completions": 2 + final, "failures": 1 - final}
+
+
+def test_nothing_is_sent_to_another_origin_than_the_endpoints(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    with running(Server()) as other:
+        where = f"{other.base_url}/chat/completions"
+        server.faults |= {"a": [f"to:307:{where}"], "b": [f"to:302:{where}"], "c": ["to:308:/v1/chat/completions"]}
+        a, b, c = run(config(server), ["a", "b", "c"])
+        assert not other.requests
+    assert [x.error for x in (a, b, c)] == ["bad_request", "bad_request", None]
+    assert where in (a.detail or "")
+    assert where in (b.detail or "")
+
+
+def test_a_base_url_without_a_path(server: Server) -> None:
+    bare_url = server.base_url.removesuffix("/v1")
+    with pytest.raises(InputError, match="has no such address"):  # it reaches the server, which has /v1 only
+        run(config(None, base_url=bare_url), ["t"])
+
+
+def test_an_answer_that_our_own_reading_breaks_on_costs_only_its_row(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    from toolkit.generation.backends import _lane
+
+    def broken(key: str, body: bytes, seconds: float | None) -> object:
+        if b"'odd'" in body:
+            raise ArithmeticError("oops")
+        return read(key, body, seconds)
+
+    read = _lane.read_answer
+    monkeypatch.setattr(_lane, "read_answer", broken)
+    odd, other = run(config(server, retries=1), ["odd", "other"])
+    assert (odd.error, odd.lost, server.asked["odd"], other.ok) == ("malformed", 2, 2, True)
+    assert "ArithmeticError" in (odd.detail or "")
+
+
+@pytest.mark.parametrize("usage", ["-7", "7.5", "9007199254740992", '"7"', "true", "null", "1e300"])
+def test_usage_that_cannot_be_is_unknown_and_booked_at_its_worst(server: Server, usage: str) -> None:
+    server.faults["t"] = [f'usage:{{"prompt_tokens": {usage}, "completion_tokens": {usage}}}']
+    c = config(server)
+    meter = Meter({(c.endpoint_name, "m"): Price(input=1, output=1)}, cap=1)
+    backend = open_backend(c)
+    with complete([build_request(backend, c, [{"role": "user", "content": "t"}])], backend, None, meter=meter) as completions:
+        [t] = completions
+    backend.close()
+    assert (t.ok, t.prompt_tokens, t.completion_tokens) == (True, None, None)
+    assert meter.spent > 2048 / 1e6  # max_tokens, and the prompt's bound
+
+
+def test_of_several_choices_the_first_by_index_counts(server: Server) -> None:
+    server.faults["t"] = ["several"]
+    assert run(config(server), ["t"])[0].text == answer("t", 0)
+
+
+def test_a_row_whose_connection_always_breaks_is_its_own_trouble(server: Server, tmp_path: Path) -> None:
+    server.faults["t"] = ["reset"] * 99
+    with Journal(tmp_path) as journal:
+        for _ in range(2):  # the second time the others come from the journal, and no answer comes at all
+            t, u = run(config(server, retries=1), ["t", "u"], journal)
+            assert (t.error, u.ok) == ("connection", True)
 
 
 def test_a_length_stop_is_an_answer(server: Server) -> None:

@@ -205,6 +205,42 @@ def test_an_outage_costs_no_attempt_and_ends_by_itself(server: Server) -> None:
     assert len(quiet) <= 5  # single probes, where 16 requests would have gone round all the time
 
 
+@pytest.mark.parametrize("fault", ["503", "reset"])
+@pytest.mark.parametrize("concurrency", [1, 16])
+def test_an_outage_costs_no_row_even_without_retries(server: Server, fault: str, concurrency: int) -> None:
+    server.latency = 0.01
+    texts = [f"t{n}" for n in range(60)]
+
+    def outage() -> None:
+        while len(server.answered) < 10:
+            time.sleep(0.005)
+        server.always = fault
+        time.sleep(1.6)
+        server.always = None
+
+    threading.Thread(target=outage, daemon=True).start()
+    out = run(config(server, retries=0, concurrency=concurrency), texts)
+    assert [c.text for c in out] == [answer(t, 0) for t in texts]
+
+
+def test_an_outage_at_the_very_end_costs_no_row_either(server: Server) -> None:
+    server.always = "503"
+    timer = threading.Timer(1.6, setattr, [server, "always", None])
+    timer.start()
+    out = run(config(server, retries=0, concurrency=16), [f"t{n}" for n in range(10)])
+    assert all(c.ok for c in out)
+    timer.join()
+
+
+def test_single_failures_without_retries_are_judged_after_one_attempt(server: Server) -> None:
+    bad = {*(f"t{n}" for n in range(0, 300, 20)), "t299"}  # the last one has nobody after it
+    server.faults |= {t: ["500"] for t in bad}
+    texts = [f"t{n}" for n in range(300)]
+    out = run(config(server, retries=0, concurrency=8), texts)
+    assert {t for t, c in zip(texts, out, strict=True) if c.error == "server_error"} == bad
+    assert set(server.asked.values()) == {1}
+
+
 def test_an_outage_that_outlasts_the_patience_stops_the_run_with_all_kept(server: Server, tmp_path: Path) -> None:
     with Journal(tmp_path) as journal:
         run(config(server), [f"t{n}" for n in range(20)], journal)

@@ -67,6 +67,7 @@ def test_moving_text_between_messages_changes_the_key() -> None:
 
 
 def test_equal_numbers_are_one_key() -> None:
+    assert len({dataclasses.replace(BASE, temperature=t).key for t in (0, 0.0, -0.0)}) == 1
     assert dataclasses.replace(BASE, temperature=1, top_p=1).key == dataclasses.replace(BASE, temperature=1.0, top_p=1.0).key
 
 

@@ -1,6 +1,6 @@
 """What an OpenAI-compatible server answered, read without trust: a completion, or a failure with a name.
 
-Classification goes by status, type and field, never by the words of a message.
+Classification goes by status, type and field, never by the words of a message. Nothing that an answer holds raises anything but `AttemptError`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,13 @@ from toolkit.generation._request import Completion
 FILTERED = frozenset({"content_filter", "invalid_prompt"})
 """Codes in the body of a 400 that mean that the prompt was filtered: Azure OpenAI's, and OpenAI's for its reasoning models (Azure: "Content
 filtering"; OpenAI: "Reasoning models", advice on prompting)."""
+
+GATEWAY = frozenset({502, 504, 524})
+"""Statuses of a gateway whose upstream gave no good answer, or none in time (RFC 9110, sections 15.6.3 and 15.6.5; Cloudflare's 524): it may have
+served the request, and charge for it, all the same."""
+
+_COUNTABLE = 2**53
+"""Counts of tokens are below this, where JSON's numbers stop being exact (RFC 8259, section 6)."""
 
 
 class AttemptError(Exception):
@@ -51,19 +58,21 @@ class AttemptError(Exception):
 
 
 def status_failure(status: int, headers: Mapping[str, str], body: object, message: str) -> AttemptError:
-    """The failure that an HTTP status of 3xx, 4xx or 5xx means.
+    """The failure that an HTTP status of 3xx, 4xx or 5xx means; those of a gateway (`GATEWAY`) count as lost.
 
     Args:
         body: the value of ``error`` in the answer's body, or the body itself where there is none.
     """
     code = body.get("code") if isinstance(body, dict) else None
     code = code if isinstance(code, str) else None
+    if 300 <= status < 400:
+        message = f"redirected to {headers.get('Location', 'nowhere')[:200]!r}, which is not followed: put the address into base_url. {message}"
     detail = f"HTTP {status}: {message}"
     wait = wait_asked_for(headers)
     if status == 429:
         return AttemptError("rate_limit", detail, again=True, status=status, code=code, wait=wait)
     if status >= 500 or status in (408, 409):
-        return AttemptError("server_error", detail, again=True, status=status, code=code, wait=wait)
+        return AttemptError("server_error", detail, again=True, status=status, code=code, wait=wait, lost=status in GATEWAY)
     if code in FILTERED:
         return AttemptError("content_filter", detail, again=False, status=status, code=code)
     if status in (400, 422) and (field := _no_schema(body)) is not None:
@@ -76,7 +85,7 @@ def error_in(body: bytes) -> tuple[object, str]:
     """The error that an answer's body holds (the value of ``error``, else the body), and its message, 400 characters at most."""
     try:
         value: object = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None, body[:400].decode("utf-8", "replace")
     if isinstance(value, dict) and value.get("error") is not None:
         value = value["error"]
@@ -108,10 +117,13 @@ def wait_asked_for(headers: Mapping[str, str]) -> float | None:
         try:
             seconds = float(value) * unit
         except ValueError:
-            when = email.utils.parsedate_tz(value)
-            if when is None:
+            try:
+                when = email.utils.parsedate_tz(value)
+                if when is None:
+                    continue
+                seconds = email.utils.mktime_tz(when) - time.time()
+            except (ValueError, OverflowError, TypeError):  # a date that the calendar does not have, or far from our days
                 continue
-            seconds = email.utils.mktime_tz(when) - time.time()
         if math.isfinite(seconds):
             return max(0.0, seconds)
     return None
@@ -130,10 +142,10 @@ def read_answer(key: str, body: bytes, seconds: float | None) -> Completion:
             status = error.get("code")
             if isinstance(status, int) and 400 <= status < 600:
                 raise status_failure(status, {}, error, error_in(body)[1])
-        choice = answer["choices"][0]
+        choice = _first(answer["choices"])
         message = choice["message"]
         text, finish = message.get("content"), choice.get("finish_reason")
-    except (ValueError, LookupError, TypeError, AttributeError) as e:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as e:
         raise AttemptError(
             "malformed", f"{type(e).__name__} in {len(body)} bytes beginning {body[:80]!r}", again=True, status=200, lost=True
         ) from None
@@ -156,6 +168,11 @@ def read_answer(key: str, body: bytes, seconds: float | None) -> Completion:
         reasoning=reasoning,
         raw=body,
     )
+
+
+def _first(choices: Any) -> Any:
+    """The choice whose index is 0, else the first one."""
+    return next((c for c in choices if c.get("index") == 0), choices[0])
 
 
 def _json(body: bytes) -> Any:
@@ -187,4 +204,5 @@ def _text(value: Any) -> str | None:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """A number of tokens, as far as it can be one; None is what nobody knows, and costs the worst case."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _COUNTABLE else None

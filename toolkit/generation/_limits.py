@@ -7,8 +7,8 @@ Contract: pure arithmetic on times that the caller gives (seconds of a monotonic
 - `Pacer`: ceilings on requests and tokens in a minute, evenly spaced, no bursts; tokens are estimated before and settled after;
 - quota headers: where the endpoint says that nothing is left (``x-ratelimit-remaining-*``), nothing is sent until it says that there is
   again (``x-ratelimit-reset-*``), `LONGEST_PAUSE` at most;
-- `Breaker`: where many requests fail and nothing at all is answered, single probes with growing pauses take the place of the traffic, until
-  one is answered.
+- `Breaker`: where many requests fail and nothing at all is answered, ten requests a second go on; where that lasts for a second, single probes
+  with growing pauses take their place, until one is answered.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ _SLACK = 0.05
 
 _PATIENT, _MANY, _SEVERAL = 1.0, 8, 6
 """What opens the breaker: seconds without an answer, failures in that time, and distinct requests among them that had not failed before."""
+
+_TRICKLE = 0.1
+"""Seconds between two requests while an outage is suspected."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 """Seconds before the first probe of an outage, and between two at most."""
@@ -66,15 +69,16 @@ class Pacer:
 class Breaker:
     """Tells an outage from requests that fail on their own account.
 
-    It opens when nothing has been answered for a second, while at least `_MANY` attempts failed, no fewer than are still under way, of at least
-    `_SEVERAL` requests whose first failure that was. A request that already failed while others were answered is no evidence.
+    It suspects one when nothing has been answered while at least `_MANY` attempts failed, no fewer than are still under way, of at least
+    `_SEVERAL` requests whose first failure that was, and opens with a failure a second after the first of these. A request that already failed
+    while others were answered is no evidence.
     """
 
     def __init__(self) -> None:
         self.opened: float | None = None
         self.probing = False
         self._pause = _FIRST_PAUSE
-        self._next_probe = 0.0
+        self._next = 0.0  # when the next request may go, in an outage or where one is suspected
         self._since: float | None = None
         self._failures = 0
         self._fresh: set[int] = set()
@@ -87,28 +91,40 @@ class Breaker:
         self._fresh.clear()
         return was_open
 
+    def suspects(self, flying: int) -> bool:
+        """Whether it looks like an outage that has not lasted for long; `flying` requests are under way."""
+        return self.opened is None and len(self._fresh) >= _SEVERAL and self._failures >= max(_MANY, flying)
+
+    def sends(self, now: float) -> bool:
+        """A request goes; whether it is a probe."""
+        probe = self.opened is not None
+        self.probing = self.probing or probe
+        if not probe:
+            self._next = now + _TRICKLE
+        return probe
+
     def failed(self, who: int, *, first: bool, probe: bool, flying: int, now: float) -> None:
         """An attempt failed; `flying` others are under way."""
         if self.opened is not None:
             if probe:
                 self.probing = False
                 self._pause = min(_LONGEST_PAUSE, 2 * self._pause)
-                self._next_probe = now + self._pause * random.uniform(0.75, 1.0)
+                self._next = now + self._pause * random.uniform(0.75, 1.0)
             return
         self._since = now if self._since is None else self._since
         self._failures += 1
         if first:
             self._fresh.add(who)
-        if len(self._fresh) >= _SEVERAL and self._failures >= max(_MANY, flying) and now - self._since >= _PATIENT:
+        if self.suspects(flying) and now - self._since >= _PATIENT:
             self.opened, self.probing = now, False
             self._pause = _FIRST_PAUSE
-            self._next_probe = now + self._pause * random.uniform(0.75, 1.0)
+            self._next = now + self._pause * random.uniform(0.75, 1.0)
 
-    def wait(self, now: float) -> float | None:
+    def wait(self, now: float, flying: int) -> float | None:
         """Seconds until the next request may go; None where that waits for a probe."""
-        if self.opened is None:
+        if self.opened is None and not self.suspects(flying):
             return 0.0
-        return None if self.probing else max(0.0, self._next_probe - now)
+        return None if self.opened is not None and self.probing else max(0.0, self._next - now)
 
 
 @dataclass(slots=True)
@@ -148,7 +164,7 @@ class Limits:
     def wait(self, now: float) -> float | None:
         """Seconds until another request may be sent, 0 for now; None where that depends on what is in flight."""
         most = self._pause_until - now
-        for part in (self.window.wait(now), self.breaker.wait(now)):
+        for part in (self.window.wait(now), self.breaker.wait(now, self.window.flying)):
             if part is None:
                 return None
             most = max(most, part)
@@ -164,18 +180,18 @@ class Limits:
             self._requests.take(1, now)
         if self._tokens is not None:
             self._tokens.take(tokens, now)
-        probe = self.breaker.opened is not None
-        self.breaker.probing = self.breaker.probing or probe
-        return Sent(self.window.launched(now), tokens, probe)
+        return Sent(self.window.launched(now), tokens, self.breaker.sends(now))
 
-    def landed(self, sent: Sent, outcome: str, now: float) -> None:
-        """What came of it; for a failure, `failed` besides."""
+    def landed(self, sent: Sent, outcome: str, now: float) -> bool:
+        """What came of it; for a failure, `failed` besides. Whether the endpoint said something that is no fault of its own."""
         self.window.landed(sent.ticket, outcome if outcome in (ANSWERED, REFUSED) else _window.OTHER, now)
         if outcome in (ANSWERED, REFUSED, REJECTED):
             if self.breaker.alive():
                 self.window.restart(slow_start=self._slow_start)
-        elif outcome == DROPPED and sent.probe:
+            return True
+        if outcome == DROPPED and sent.probe:
             self.breaker.probing = False
+        return False
 
     def failed(self, sent: Sent, who: int, *, first: bool, now: float) -> None:
         """The endpoint failed this request; `first` where it had not failed before."""

@@ -3,11 +3,12 @@
 Contract: the openai package says where the endpoint is and which headers and key it gets; what is measured in thousands of requests a second does
 not go through its objects. A `Wire` holds a connection pool without a limit of its own: how many requests are in flight is decided elsewhere, and
 a limit here would silently cap it. Proxies and certificates are those of the environment (``HTTPS_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE``, …), as
-for the package; redirects are followed, compressed answers unpacked, cookies ignored.
+for the package; compressed answers are unpacked, cookies ignored. Of redirects only a 307 or 308 within the endpoint's own origin is followed, three
+times at most, so that neither key nor prompt goes anywhere else; any other one is the answer.
 
 Failure semantics: `Wire.post` gives status, headers and body of whatever answer there was, or raises `AttemptError`: ``timeout``, or ``connection``
-(``lost`` tells whether the request had been sent). Too few open files for the concurrency, or a proxy that aiohttp cannot use, is an error when the
-wire is opened.
+(``lost`` tells whether the request may have been sent), or ``malformed`` where the body cannot be
+read. Too few open files for the concurrency, or a proxy that aiohttp cannot use, is an error when the wire is opened.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ _CONNECT = 30.0
 
 _IDLE = 4.0
 """Seconds that an idle connection is kept: less than servers keep theirs (uvicorn, and so vLLM: 5), so that none is used that is being closed."""
+
+_HOPS = 3
+"""Redirects that are followed."""
 
 _FILES = 256
 """Open files beside the connections."""
@@ -122,7 +126,7 @@ class Wire:
         _allow_files(config.concurrency + _FILES)
         unused = httpx2.AsyncClient(transport=httpx2.AsyncBaseTransport(), trust_env=False)  # sends nothing: what is wanted is what it would send
         client = openai.AsyncOpenAI(api_key=key, base_url=config.base_url, http_client=unused)
-        self.url = f"{client.base_url}chat/completions"
+        self.url = str(client.base_url).rstrip("/") + "/chat/completions"
         self._headers = {k: v for k, v in {**client.default_headers, **client.auth_headers}.items() if isinstance(v, str)}
         self._headers["Content-Type"] = "application/json"
         self._timeout = config.timeout
@@ -137,7 +141,16 @@ class Wire:
         """Make the connection pool."""
         import aiohttp
 
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE, ttl_dns_cache=60, ssl=self._ssl or True)
+        class Connector(aiohttp.TCPConnector):
+            async def connect(self, *args: Any, **more: Any) -> Any:
+                try:
+                    return await super().connect(*args, **more)
+                except (aiohttp.ServerConnectionError, aiohttp.ClientOSError) as e:
+                    if isinstance(e, TimeoutError):
+                        raise
+                    raise _NotSentError from e  # a proxy that broke off before there was a tunnel
+
+        connector = Connector(limit=0, keepalive_timeout=_IDLE, ttl_dns_cache=60, ssl=self._ssl or True)
         timeout = aiohttp.ClientTimeout(total=self._timeout, sock_connect=min(_CONNECT, self._timeout))
         self._session = aiohttp.ClientSession(
             connector=connector,
@@ -158,21 +171,63 @@ class Wire:
         Raises:
             AttemptError: there is none.
         """
+        url, hops = self.url, 0
+        while True:
+            status, headers, answer = await self._post(url, body)
+            if status not in (307, 308) or hops == _HOPS or (there := _same_origin(url, headers.get("Location"))) is None:
+                return status, headers, answer
+            url, hops = there, hops + 1
+
+    async def _post(self, url: str, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
         import aiohttp
 
         assert self._session is not None  # noqa: S101  the backend opens it first
         try:
-            sending = self._session.post(self.url, data=body, headers=self._headers, proxy=self._proxy, proxy_headers=self._proxy_headers)
+            sending = self._session.post(
+                url, data=body, headers=self._headers, proxy=self._proxy, proxy_headers=self._proxy_headers, allow_redirects=False
+            )
             async with sending as answer:
-                return answer.status, answer.headers, await answer.read()
+                return answer.status, answer.headers, await _body(answer)
         except aiohttp.ConnectionTimeoutError as e:
             raise AttemptError("connection", f"no connection within {min(_CONNECT, self._timeout):g} s: {e}", again=True) from None
         except TimeoutError:
             raise AttemptError("timeout", f"no answer within {self._timeout:g} s", again=True, lost=True) from None
-        except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.InvalidURL) as e:
+        except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.InvalidURL, _NotSentError) as e:
             raise AttemptError("connection", innermost(e), again=True) from None
         except (aiohttp.ClientError, OSError) as e:
             raise AttemptError("connection", innermost(e), again=True, lost=True) from None
+
+
+class _NotSentError(Exception):
+    """The connection broke before anything of the request was sent."""
+
+
+async def _body(answer: aiohttp.ClientResponse) -> bytes:
+    """The body of an answer.
+
+    Raises:
+        AttemptError: ``malformed``: it cannot be read, and not because the connection broke.
+    """
+    import aiohttp
+
+    try:
+        return await answer.read()
+    except (aiohttp.ClientError, OSError):
+        raise
+    except Exception as e:  # noqa: BLE001  whatever a server's bytes do to whoever unpacks them is that answer's failure, not the run's
+        raise AttemptError("malformed", f"{type(e).__name__} while reading the answer: {e}", again=True, status=answer.status, lost=True) from None
+
+
+def _same_origin(url: str, location: str | None) -> str | None:
+    """Where a redirect leads, if that is of the same scheme, host and port and names no user; else None."""
+    from yarl import URL
+
+    try:
+        here = URL(url)
+        there = here.join(URL(location or ""))
+        return str(there) if location and there.user is None and there.password is None and there.origin() == here.origin() else None
+    except (ValueError, TypeError):
+        return None
 
 
 def innermost(error: BaseException) -> str:

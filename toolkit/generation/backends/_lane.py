@@ -13,14 +13,14 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import orjson
 
 from toolkit.common.errors import GuardkitError, InputError, Missing, Stopped
-from toolkit.generation._answers import AttemptError, error_in, read_answer, status_failure
+from toolkit.generation._answers import GATEWAY, AttemptError, error_in, read_answer, status_failure
 from toolkit.generation._config import OpenAIConfig
 from toolkit.generation._limits import ANSWERED, DROPPED, FAILED, REFUSED, REJECTED, Limits, Sent
 from toolkit.generation._request import Completion, Request, failed
@@ -87,12 +87,13 @@ class Lane:
         self.most = config.concurrency
         self.patience = config.patience
         self.meter: Meter | None = None
-        self.waiting = 0  # items that wait to be sent again
+        self.waiting = 0  # items that wait to be sent again, or are held
         self.done = Done()
         self._config, self._model, self._endpoint, self._wire, self._key = config, model_id, endpoint, wire, key
         self._gate: Gate | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
+        self._held: deque[tuple[Item, AttemptError]] = deque()
         self._reached = self._answered = False
         self._last_fault = ""
 
@@ -114,6 +115,7 @@ class Lane:
     async def drop(self) -> None:
         """Give up all that has no outcome yet."""
         self.ready.clear()
+        self._held.clear()
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
@@ -149,6 +151,30 @@ class Lane:
             )
         )
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is in flight, ready, or waits for its time."""
+        return not (self.flying or self.ready or self._timers)
+
+    @property
+    def holds(self) -> bool:
+        """Whether there are items that are to fail once it is known that the endpoint lives."""
+        return bool(self._held)
+
+    def judge(self) -> None:
+        """Let the held items fail."""
+        while self._held:
+            self.waiting -= 1
+            self._fail(*self._held.popleft())
+
+    def release(self, most: int | None = None) -> None:
+        """Make held items ready again: all, or so many."""
+        for _ in range(len(self._held) if most is None else min(most, len(self._held))):
+            item, fault = self._held.popleft()
+            self.waiting -= 1
+            if self._room(item, fault):
+                self.ready.append(item)
+
     async def _attempt(self, item: Item, sent: Sent) -> None:
         """Send once, and decide what follows."""
         answer: Completion | None = None
@@ -164,7 +190,8 @@ class Lane:
             self.done.put(self._bug(e))
         finally:
             self.flying -= 1
-            self._limits().landed(sent, outcome, time.monotonic())
+            assert self._gate is not None  # noqa: S101  `open` comes first
+            self._gate.landed(sent, outcome)
         if answer is not None:
             self.done.put(answer)
         elif fault is not None:
@@ -180,6 +207,16 @@ class Lane:
         """
         status, headers, body = await self._wire.post(item.body)
         self._reached = True
+        try:
+            return self._read(item, sent, status, headers, body)
+        except AttemptError:
+            raise
+        except Exception as e:  # noqa: BLE001  whatever a server's bytes do to whoever reads them is that answer's failure, not the run's
+            lost = 200 <= status < 300 or status in GATEWAY
+            detail = f"{type(e).__name__} while reading an answer of {len(body)} bytes (HTTP {status}): {e}"
+            raise AttemptError("malformed", detail, again=True, status=status, lost=lost) from None
+
+    def _read(self, item: Item, sent: Sent, status: int, headers: Mapping[str, str], body: bytes) -> Completion:
         now = time.monotonic()
         limits, begun = self._limits(), item.begun or now
         if not 200 <= status < 300:
@@ -201,6 +238,8 @@ class Lane:
         """Fail the request, or have it sent again after a while."""
         self._raise_if_hopeless(fault)
         item.lost += fault.lost
+        if fault.kind == "connection" and fault.lost:
+            self._reached = True
         if fault.kind == "rate_limit":
             wait = fault.wait * random.uniform(1.0, 1.1) if fault.wait else backoff(item.refusals)
             item.refusals += 1
@@ -210,31 +249,39 @@ class Lane:
                 return
             self._later(item, wait)
             return
-        if _outcome(fault) == FAILED:
-            self._note_failure(item, sent, fault)
-        out = self._limits().breaker.opened is not None  # in an outage no attempt is spent
-        if not fault.again or (item.attempts >= self._config.retries and not out):
+        spends = True
+        if failing := _outcome(fault) == FAILED:
+            spends = self._note_failure(item, sent, fault)  # in an outage no attempt is spent
+        wait = backoff(item.attempts) if fault.wait is None else min(fault.wait, self._config.patience)
+        item.attempts += spends
+        if not fault.again:
+            self._fail(item, fault)
+        elif spends and item.attempts > self._config.retries:
             if fault.kind == "connection" and not self._reached:
                 raise self._unreachable(fault)
-            self._fail(item, fault)
-            return
+            self._hold(item, fault) if failing else self._fail(item, fault)
+        elif self._room(item, fault):
+            self._later(item, wait if spends else 0.0)  # in an outage the breaker says when
+
+    def _room(self, item: Item, fault: AttemptError) -> bool:
+        """Whether the budget has room for another attempt; else the item fails."""
         if fault.lost and self.meter is not None and not self.meter.lost(item.request):
             self._fail(item, AttemptError("budget", f"no room for another attempt after: {fault.detail}", again=False))
-            return
-        wait = backoff(item.attempts) if fault.wait is None else min(fault.wait, self._config.patience)
-        item.attempts += not out
-        self._later(item, 0.0 if out else wait)  # the breaker says when
+            return False
+        return True
 
-    def _note_failure(self, item: Item, sent: Sent, fault: AttemptError) -> None:
+    def _hold(self, item: Item, fault: AttemptError) -> None:
+        self._held.append((item, fault))
+        self.waiting += 1
+        self.done.wake()
+
+    def _note_failure(self, item: Item, sent: Sent, fault: AttemptError) -> bool:
+        """Tell the gate; whether that spends an attempt."""
         self._last_fault = fault.detail
         there = self._reached or fault.kind == "timeout" or sent.probe  # else it was never there, which `Missing` says
-        if there and self._gate is not None:
-            limits = self._limits()
-            was_open = limits.breaker.opened is not None
-            limits.failed(sent, id(item), first=not item.faulted, now=time.monotonic())
-            if limits.breaker.opened is not None and not was_open:
-                self._gate.check_outage()
+        spends = self._gate.failed(item, sent) if there and self._gate is not None else True
         item.faulted = True
+        return spends
 
     def _later(self, item: Item, wait: float) -> None:
         if wait <= 0:

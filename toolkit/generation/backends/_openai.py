@@ -6,13 +6,14 @@ are not used:
 
 - timeout, broken connection, 5xx, 408, 409 and malformed answers are tried again up to ``retries`` times, after
   0.5 s x 2^attempt (at most 30 s) with jitter, or after the server's ``Retry-After``; where the attempt may have been charged for (timeout,
-  connection broken after sending, malformed), only if the meter has room for another;
+  connection broken after sending, malformed, and 502, 504 or 524 of a gateway), only if the meter has room for another;
 - 429 waits for ``Retry-After`` or likewise, and spends no attempt, but no more than ``patience`` seconds in all;
 - a request that waits holds no place: others are sent meanwhile, so up to `parallel` are pulled;
-- in an outage (`toolkit.generation._limits.Breaker`) no attempt is spent; after ``patience`` seconds of it the run stops (`Stopped`);
-- what no repetition mends (other 4xx, content filter, refusal, an answer without text) fails at once.
+- in an outage (`toolkit.generation._limits.Breaker`) no attempt is spent, and those since the last answer before it are given back: a request
+  whose attempts are used up fails once the endpoint answers something (`_gate`); after ``patience`` seconds of it the run stops (`Stopped`);
+- what no repetition mends (other 4xx, a redirect that is not followed (`_http`), content filter, refusal, an answer without text) fails at once.
 
-What no request can survive is raised: 401 and a missing key (`Missing`), an endpoint that cannot be reached at all before any answer came
+What no request can survive is raised: 401 and a missing key (`Missing`), an endpoint to which nothing could ever be sent
 (`Missing`), 404 (`InputError`: wrong address or model), an account without quota (`Stopped`).
 
 Secrets: the key is read from the environment when the backend is opened and goes into the headers alone; it is cut out of every detail.
