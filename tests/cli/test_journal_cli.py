@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import shutil
 import sqlite3
 import sys
@@ -14,6 +16,8 @@ import pytest
 from commands import CHECKOUT, Said
 
 from toolkit import api
+from toolkit.common.errors import GuardkitError
+from toolkit.common.files import new_file
 from toolkit.generation import Completion, Journal, Request
 
 sys.path.insert(0, str(CHECKOUT / "tests" / "generation"))
@@ -149,3 +153,94 @@ def test_purge_needs_a_name(cli: Cli, filled: list[tuple[Request, Completion]]) 
     assert (said.code, "nothing to purge" in said.err) == (2, True)
     assert cli("journal", "purge", "--rows", "none.txt", "--yes").code == 2
     assert cli("journal", "purge", "--key", "xyz", "--yes").code == 2
+
+
+def test_purge_of_what_is_not_there_says_that_nothing_was_purged(cli: Cli, filled: list[tuple[Request, Completion]]) -> None:
+    said = cli("journal", "purge", "--row", "row1", "--key", "ab" * 32, "--yes")
+    assert (said.code, "nothing was purged: the journal holds no record of row1, abab" in said.err) == (2, True)
+    said = cli("journal", "purge", "--row", "row1", "--yes", "--json")
+    assert (said.code, said.json["deleted"], said.json["unknown"]) == (2, False, ["row1"])
+    assert cli("journal", "show", "--json").json["answers"] == 3
+
+
+def test_export_replaces_files_only(cli: Cli, filled: list[tuple[Request, Completion]], tmp_path: Path) -> None:
+    (tmp_path / "kept.jsonl").write_text("kept")
+    (tmp_path / "link.jsonl").symlink_to("kept.jsonl")
+    (tmp_path / "null.jsonl").symlink_to("/dev/null")
+    (tmp_path / "folder.jsonl").mkdir()
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (tmp_path / "own.jsonl").hardlink_to(tmp_path / FOLDER / "journal.sqlite")
+    for name, words in (
+        ("link", "a link"),
+        ("null", "a link"),
+        ("folder", "no regular file"),
+        ("pipe", "no regular file"),
+        ("own", "the journal itself"),
+    ):
+        said = cli("journal", "export", f"{name}.jsonl")
+        assert (said.code, words in said.err) == (2, True), name
+    assert (tmp_path / "kept.jsonl").read_text() == "kept"
+    assert (tmp_path / "pipe.jsonl").is_fifo()
+    assert cli("journal", "export", "kept.jsonl").code == 0
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_two_exports_to_one_file_do_not_mix(cli: Cli, filled: list[tuple[Request, Completion]], tmp_path: Path) -> None:
+    with new_file(tmp_path / "a.jsonl") as other:
+        said = cli("journal", "export", "a.jsonl")
+        assert (said.code, "another process is writing this file" in said.err) == (2, True)
+        other.write_text("the other's")
+    assert (tmp_path / "a.jsonl").read_text() == "the other's"
+
+
+def looked(folder: Path, answers: dict[str, Completion]) -> bool:
+    """Use a journal in every way; whether any said that it is damaged."""
+    put = [chat(ask("new"), "more")]
+
+    def run() -> None:
+        with Journal(folder) as journal:
+            journal.history(ask(1).shape)
+            assert journal.get(answers).items() <= answers.items()
+            journal.put(put, shared=[(ask(1).key, "late")])
+
+    ways: list[Callable[[], object]] = [
+        lambda: api.journal_show(folder),
+        lambda: list(api.journal_records(folder, rows=["row-1", "twin-row-2"], failures=True)),
+        lambda: api.journal_export(folder.with_name("x.parquet"), folder, failures=True, raw=True),
+        lambda: api.journal_export(folder.with_name("x.jsonl"), folder, failures=True, raw=True),
+        lambda: api.journal_purge(folder, rows=["row-1"], dry_run=True),
+        run,
+        lambda: api.journal_compact(folder),
+    ]
+    said = False
+    try:
+        said = not api.journal_verify(folder)["ok"]
+    except GuardkitError:
+        said = True
+    for way in ways:
+        try:
+            way()
+        except GuardkitError:
+            said = True
+    return said
+
+
+def test_no_damage_whatever_ends_in_a_traceback(tmp_path: Path) -> None:
+    """Bytes flipped anywhere: every look at the journal gives what it gave before, or an error that says what to do."""
+    whole, put = tmp_path / "whole", [chat(ask(n), f"mild words {n}", reasoning_content="thought") for n in range(60)]
+    put += [(ask(f"f{n}"), Completion(ask(f"f{n}").key, None, error="timeout", detail="slow", raw=b"torn")) for n in range(20)]
+    with Journal(whole) as journal:
+        journal.put(put, shared=[(r.key, f"twin-{r.row}") for r, _ in put])
+    answers = {r.key: c for r, c in put[:60]}
+    data, rng, found = (whole / "journal.sqlite").read_bytes(), random.Random(7), 0
+    for trial in range(120):
+        folder = tmp_path / "x"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        torn = bytearray(data)
+        at = rng.randrange(100 if trial % 6 == 0 else len(data))  # the header, too
+        for i in range(at, min(at + rng.choice([1, 1, 4, 64]), len(torn))):
+            torn[i] ^= rng.randrange(1, 256)
+        (folder / "journal.sqlite").write_bytes(torn)
+        found += looked(folder, answers)
+    assert found > 40  # the rest fell on free space

@@ -25,6 +25,7 @@ from toolkit.generation import (
     read_records,
     verify_journal,
 )
+from toolkit.generation._journal_records import ANSWER_COLUMNS, FAILURE_COLUMNS
 from toolkit.generation.backends._batch_lines import line_of
 from toolkit.generation.backends._batch_store import OUTPUT, Draft, adopt, hand_over
 
@@ -225,22 +226,81 @@ def test_figures_put_together_what_belongs_together(tmp_path: Path) -> None:
         ("UPDATE answers SET raw = 'text' WHERE id = 2", "another type"),
         ("UPDATE answers SET form = 'chat+zlib' WHERE id = 2", "unpacked"),
         ("UPDATE answers SET form = 'new' WHERE id = 2", "form is 'new'"),
-        ("UPDATE answers SET form = 'chat' WHERE id = 3", "malformed"),
+        ("UPDATE answers SET form = 'chat' WHERE id = 3", "checksum"),
         ("UPDATE answers SET error = 'empty' WHERE id = 2", "checksum"),
-        ("UPDATE failures SET error = 'other'", "class of failure"),
-        ("UPDATE answers SET shape = 9", "model and endpoint"),
+        ("UPDATE failures SET error = 'other'", "checksum"),
+        ("UPDATE answers SET shape = 9 WHERE id = 2", "checksum"),
+        ("UPDATE answers SET cost = 'dear' WHERE id = 2", "checksum"),
+        ("UPDATE answers SET model = X'ff' WHERE id = 2", "another type"),
+        ("UPDATE answers SET model = CAST(X'ff' AS TEXT) WHERE id = 2", "checksum"),
+        ("UPDATE failures SET detail = CAST(X'ff' AS TEXT)", "checksum"),
+        ("UPDATE askers SET row = CAST(X'ff' AS TEXT)", "checksum"),
+        ("UPDATE shapes SET shape = CAST(X'ff' AS TEXT)", "model and endpoint of 4 records"),
+        ("DELETE FROM shapes", "model and endpoint"),
         ("DROP TABLE askers", "askers"),
     ],
 )
 def test_damage_is_found_and_named(tmp_path: Path, statement: str, words: str) -> None:
     with Journal(tmp_path) as journal:
-        journal.put([chat(ask(1), "x"), chat(ask(2), "y"), (ask(3), Completion(ask(3).key, "z"))])
+        journal.put([chat(ask(1), "x"), chat(ask(2), "y"), (ask(3), Completion(ask(3).key, "z"))], shared=[(ask(2).key, "twin")])
         journal.put([(ask("f"), Completion(ask("f").key, None, error="timeout", detail=""))])
+    assert verify_journal(tmp_path).problems == []
     damage(tmp_path, statement)
     found = verify_journal(tmp_path)
     assert words in " ".join(found.problems)
     assert found.answers == 3
     assert found.damaged in ([], [ask(2).key], [ask(3).key], [ask("f").key])
+
+
+COLUMNS = {"answers": ANSWER_COLUMNS, "failures": FAILURE_COLUMNS, "askers": "key, row, checksum", "shapes": "id, shape, checksum"}
+
+
+@pytest.mark.parametrize(("table", "column"), [(t, c) for t, names in COLUMNS.items() for c in names.split(", ")])
+def test_every_column_is_covered(tmp_path: Path, table: str, column: str) -> None:
+    """Whatever changes in a record, if only by one, verify sees it; what is damaged is still found by its key, and can be purged."""
+    said = Completion(ask(1).key, None, error="refused", detail="no", finish="stop", model="m", prompt_tokens=3, completion_tokens=4, seconds=0.5)
+    said = replace(said, cost=0.25, lost=1, reasoning="thought", raw=b"body")
+    with Journal(tmp_path) as journal:
+        journal.put([(ask(1), said)], shared=[(ask(1).key, "twin")])
+        journal.put([(ask(2), replace(said, key=ask(2).key, error="timeout"))])
+    assert verify_journal(tmp_path).problems == []
+    other = f"CASE typeof({column}) WHEN 'text' THEN {column} || 'x' WHEN 'blob' THEN CAST({column} || 'x' AS BLOB) ELSE {column} + 1 END"
+    damage(tmp_path, f"UPDATE {table} SET {column} = {other}")  # noqa: S608  our own names
+    assert verify_journal(tmp_path).problems
+    damage(tmp_path, f"UPDATE {table} SET {column} = CASE typeof({column}) WHEN 'text' THEN CAST(X'ff' AS TEXT) ELSE {column} END")  # noqa: S608
+    assert verify_journal(tmp_path).problems
+    if (table, column) != ("askers", "key"):  # that one only verify can see
+        with pytest.raises(InputError, match="damaged"):
+            list(read_records(tmp_path, failures=True))
+    found = purge_journal(tmp_path, keys=[ask(1).key, ask(2).key])
+    assert found.answers + found.failures == (2 if column != "key" or table in ("askers", "shapes") else 1)
+
+
+def test_a_damaged_record_is_named_with_its_key_and_what_to_do(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        journal.put([chat(ask(1), "x"), chat(ask(2), "y")])
+    damage(tmp_path, "UPDATE answers SET model = CAST(X'6dff' AS TEXT) WHERE id = 1")
+    with Journal(tmp_path) as journal:
+        with pytest.raises(InputError, match=rf"record {ask(1).key}: .*checksum[\s\S]*journal purge .*--key {ask(1).key}"):
+            journal.get([ask(1).key, ask(2).key])
+        assert len(journal.get([ask(2).key])) == 1
+    assert compact_journal(tmp_path).packed == 1  # the damaged one stays as it is
+    assert verify_journal(tmp_path).damaged == [ask(1).key]
+
+
+def test_migrating_blesses_no_damage(tmp_path: Path) -> None:
+    """A checksum of version 1 covered key, text and reasoning; text that is none, or a time that is none, is seen as well."""
+    put = version_1(tmp_path / "j", [f"text {n}" for n in range(6)])
+    for n, change in enumerate(
+        ("text = X'00'", "model = CAST(X'ff' AS TEXT)", "row = CAST(X'ff' AS TEXT)", "created = 1e300", "created = 'soon'"), 1
+    ):
+        damage(tmp_path / "j", f"UPDATE completions SET {change} WHERE rowid = {n}")  # noqa: S608  likewise
+    damage(tmp_path / "j", "UPDATE failures SET detail = CAST(X'ff' AS TEXT), endpoint = CAST(X'ff' AS TEXT)")
+    Journal(tmp_path / "j").close()
+    found = verify_journal(tmp_path / "j")
+    assert sorted(found.damaged) == sorted([*(r.key for r, _ in put[:5]), ask("f").key])
+    with Journal(tmp_path / "j") as journal:
+        assert journal.get([put[5][0].key]) == {put[5][0].key: put[5][1]}
 
 
 def test_a_damaged_page_is_found(tmp_path: Path) -> None:

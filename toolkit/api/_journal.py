@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError
-from toolkit.common.files import canonical_json, fsync_path
+from toolkit.common.files import canonical_json, new_file
 from toolkit.common.resources import workspace
 from toolkit.generation import (
     Record,
@@ -127,7 +127,8 @@ def journal_export(
         Records written.
 
     Raises:
-        InputError: another ending than .jsonl or .parquet, a folder that is not there.
+        InputError: another ending than .jsonl or .parquet, a folder that is not there; a link, no regular file, or one of the journal's own is to
+            be replaced; another process is writing this file.
         Stopped: the disk is full, or an interrupt; no file.
     """
     file = Path(file)
@@ -135,7 +136,7 @@ def journal_export(
     if write is None:
         raise InputError("a file for an export ends in .jsonl or .parquet", where=str(file))
     records = journal_records(folder, rows=rows, keys=keys, model=model, failures=failures, raw=raw)
-    with stopping(), _appearing(file) as f:
+    with stopping(), _appearing(file, _folder(folder)) as f:
         return write(f, records, raw)
 
 
@@ -254,22 +255,16 @@ def _line(record: Record, shared: list[str], raw: bool) -> dict[str, Any]:
 
 
 @contextmanager
-def _appearing(file: Path) -> Iterator[IO[bytes]]:
-    """A file that gets its name when it is whole."""
-    new = file.with_name(f".{file.name}.new")
-    try:
-        f = new.open("wb")
-    except FileNotFoundError:
-        raise InputError("no such folder", where=str(file.parent)) from None
-    try:
-        with f:
-            yield f
-        fsync_path(new)
-        new.replace(file)
-    except BaseException:  # a full disk or an interrupt: nothing half-written stays
-        new.unlink(missing_ok=True)
-        raise
-    fsync_path(file.parent)
+def _appearing(file: Path, journal: Path) -> Iterator[IO[bytes]]:
+    """A file that gets its name when it is whole; nothing but a regular file, and none of the journal's own, is replaced."""
+    if not file.parent.is_dir():
+        raise InputError("no such folder", where=str(file.parent))
+    if file.is_symlink():
+        raise InputError("a link is not replaced by an export", where=str(file), hint="name the file itself")
+    if file.exists() and any(own.samefile(file) for own in journal.glob("journal.*")):
+        raise InputError("this is the journal itself", where=str(file), hint="name another file")
+    with new_file(file) as new, new.open("wb") as f:
+        yield f
 
 
 def _write_jsonl(f: IO[bytes], records: Iterator[dict[str, Any]], raw: bool) -> int:

@@ -24,6 +24,7 @@ ModelOpt = Annotated[str | None, typer.Option("--model", help="Only of this mode
 FailuresOpt = Annotated[bool, typer.Option("--failures", help="Also failures that the next run asks again.")]
 
 _SHOWN = ("row", "shared_by", "model_id", "endpoint", "draw", "attempt", "created", "served", "model", "finish", "error", "detail")
+_MEND = "restore it from a backup, or delete the records named (`guardkit journal purge --key KEY`): they are then asked for again"
 _SHOWN_COUNTS = ("prompt_tokens", "completion_tokens", "seconds", "cost", "lost")
 
 
@@ -81,7 +82,7 @@ def verify(folder: FolderOpt = None, json: JsonOpt = False) -> None:
         )
         _unfinished(found)
     if not found["ok"]:
-        raise InputError(f"the journal is damaged: {len(found['problems'])} problems", where=found["folder"], hint="restore it from a backup")
+        raise InputError(f"the journal is damaged: {len(found['problems'])} problems", where=found["folder"], hint=_MEND)
     if not json:
         _say.lines("all as it should be")
 
@@ -156,6 +157,8 @@ def purge(
 ) -> None:
     """Delete the records of rows for good (takedown): from the tables, the log and the file's free space.
 
+    Exit code 2 where nothing was purged, for the journal holds none of them.
+
     Example: guardkit journal purge --row 3f6c0b1a --yes
     """
     from toolkit import api
@@ -174,10 +177,14 @@ def purge(
             _say.document({**found, "deleted": False})
         raise InputError("nothing was deleted", hint="say --yes to delete")
     found = api.journal_purge(folder, rows=named, keys=key or ())
+    deleted = found["rewritten"] or bool(found["batches"])  # after a purge that was cut short nothing may be left to delete but its traces
     if json:
-        _say.document({**found, "deleted": True})
+        _say.document({**found, "deleted": deleted})
     else:
         _purged(found, done=True)
+    if not deleted:
+        hint = "ids are as in the rows' column id; `guardkit journal export` lists those that the journal has (columns row, shared_by)"
+        raise InputError(f"nothing was purged: the journal holds no record of {_some(found['unknown'])}", where=found["folder"], hint=hint)
 
 
 def _purged(found: dict[str, Any], done: bool) -> None:

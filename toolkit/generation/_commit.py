@@ -1,8 +1,11 @@
 """Group commit: completions handed in one by one are written to the journal together, by a thread of its own.
 
 Contract: a completion comes out of `Committer.durable` only once it is on disk, at most `LINGER` seconds and one transaction after it was
-handed in. Meanwhile the backend goes on. The thread wakes once a group, not once a completion. The first error of the journal stops the
-thread; it is raised in the caller by the next call, once.
+handed in. Meanwhile the backend goes on. The thread wakes once a group, not once a completion.
+
+Failure semantics: a group that cannot be written is written one by one, so that a record that the journal cannot take loses no other. The first
+error is raised in the caller by the next call, once. One of the journal itself (`GuardkitError`: a full disk, damage) ends the thread; after
+another, which is a record's own, it goes on with the rest.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterable
 
+from toolkit.common.errors import GuardkitError, Stopped
 from toolkit.generation._journal import Journal, Pair
 from toolkit.generation._request import Completion, Request
 
@@ -92,19 +96,36 @@ class Committer:
 
     def _work(self) -> None:
         while (group := self._group()) is not None:
-            done, shared = group
-            try:
-                self._journal.put(done, shared)
-            except BaseException as e:  # noqa: BLE001  carried to the caller's thread, whatever it is
-                with self._changed:
-                    self._error = e
-                    self._writing, self._todo, self._shared = False, [], []
-                    self._changed.notify_all()
-                return
+            written, error = self._put(*group)
             with self._changed:
-                self._durable.extend(done)
+                self._durable.extend(written)
+                self._error = self._error or error
                 self._writing = False
+                if ends := isinstance(error, GuardkitError):
+                    self._todo, self._shared = [], []
                 self._changed.notify_all()
+            if ends:
+                return
+
+    def _put(self, done: list[Done], shared: list[Pair]) -> tuple[list[Done], BaseException | None]:
+        """What of a group was written, and why the rest was not: the journal's own error before a record's."""
+        try:
+            self._journal.put(done, shared)
+        except BaseException as e:  # noqa: BLE001  carried to the caller's thread, whatever it is
+            if isinstance(e, Stopped) or len(done) + len(shared) == 1:
+                return [], e
+        else:
+            return done, None
+        written: list[Done] = []
+        error: BaseException | None = None
+        for some, pairs in [*(([one], []) for one in done), *(([], [pair]) for pair in shared)]:
+            part, fault = self._put(some, pairs)
+            written += part
+            if fault is not None and (error is None or isinstance(fault, GuardkitError)):
+                error = fault
+            if isinstance(fault, Stopped):
+                break
+        return written, error
 
     def _group(self) -> tuple[list[Done], list[Pair]] | None:
         """The next group; None when all is written and the end has come."""

@@ -16,7 +16,7 @@ Failure semantics: a full disk or a failed write is `Stopped` (exit code 3): wha
 not written. A damaged, foreign or newer file is an `InputError`; nothing is repaired in silence.
 
 Layout: ``<folder>/journal.sqlite`` (and SQLite's ``-wal`` and ``-shm`` beside it) and ``<folder>/journal.lock``; the tables in
-`_journal_file`, the columns in `_journal_records`, keeping house in `_journal_care`.
+`_journal_tables`, the columns in `_journal_records`, keeping house in `_journal_care`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from toolkit.generation._journal_file import JournalFile, shape_id, transaction
+from toolkit.generation._journal_file import JournalFile, ascending
 from toolkit.generation._journal_records import (
     ANSWER_COLUMNS,
     FAILURE_COLUMNS,
@@ -40,13 +40,16 @@ from toolkit.generation._journal_records import (
     Unreadable,
     answer_record,
     answer_row,
+    asker_sum,
     failure_record,
     failure_row,
     known,
     marks,
     parts,
+    read_shapes,
     row_name,
 )
+from toolkit.generation._journal_tables import shape_id, transaction
 from toolkit.generation._request import EXCLUDED, Completion, Request
 
 Pair = tuple[str, str]
@@ -59,8 +62,8 @@ _READ = 256
 """Records read at a time, so that a reader holds neither much memory nor the log for long."""
 
 _PUT_ANSWERS = f"INSERT INTO answers ({ANSWER_COLUMNS}) VALUES ({marks(19)}) ON CONFLICT (key) DO NOTHING"  # noqa: S608  our own names
-_PUT_FAILURES = f"INSERT INTO failures ({FAILURE_COLUMNS}) VALUES ({marks(12)})"  # noqa: S608  likewise
-_SHARE = """INSERT INTO askers (key, row) SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM answers WHERE key = ?1 AND row = ?2)
+_PUT_FAILURES = f"INSERT INTO failures ({FAILURE_COLUMNS}) VALUES ({marks(13)})"  # noqa: S608  likewise
+_SHARE = """INSERT INTO askers (key, row, checksum) SELECT ?1, ?2, ?3 WHERE NOT EXISTS (SELECT 1 FROM answers WHERE key = ?1 AND row = ?2)
 ON CONFLICT DO NOTHING"""
 
 _shape_of = attrgetter(*(f.name for f in fields(Request) if f.name not in (*EXCLUDED, "messages", "draw", "attempt")))
@@ -130,7 +133,7 @@ class Journal:
                     try:
                         one = known(row)
                     except Unreadable as e:
-                        raise self._file.damaged(f"the record {row[0].hex()}: {e}") from None
+                        raise self._file.damaged(str(e), row[0]) from None
                     found[one.completion.key] = one
         return found
 
@@ -185,7 +188,8 @@ class Journal:
         """Tokens read, tokens written and seconds of the latest answers to requests of a shape (`Request.shape`), newest first, `most` at most."""
         latest = "SELECT prompt_tokens, completion_tokens, seconds FROM answers WHERE shape = (SELECT id FROM shapes WHERE shape = ?)"
         with self._reading, self._file.named():
-            return self._read().execute(f"{latest} ORDER BY id DESC LIMIT ?", (shape, most)).fetchall()
+            rows = self._read().execute(f"{latest} ORDER BY id DESC LIMIT ?", (shape, most)).fetchall()
+        return [row for row in rows if all(isinstance(n, int | float | None) for n in row)]  # a damaged one does not count
 
     def records(self, keys: Iterable[str] | None = None, *, failures: bool = True) -> Iterator[Record]:
         """Records in the order of arrival: first what `get` serves, then, with `failures`, what it does not.
@@ -204,15 +208,17 @@ class Journal:
                 try:
                     yield make(row[:-1], shapes)
                 except Unreadable as e:
-                    raise self._file.damaged(f"the record {row[0].hex()}: {e}") from None
+                    raise self._file.damaged(str(e), row[0]) from None
 
     def asking(self, keys: Iterable[str]) -> dict[str, list[str]]:
         """The further rows that share each of these records; keys without one are left out."""
         out: dict[str, list[str]] = {}
         with self._reading, self._file.named():
             for part in parts([bytes.fromhex(k) for k in keys], _LOOKUP):
-                query = f"SELECT key, row FROM askers WHERE key IN ({marks(len(part))}) ORDER BY key, row"  # noqa: S608  question marks
-                for key, row in self._read().execute(query, part):
+                query = f"SELECT key, row, checksum FROM askers WHERE key IN ({marks(len(part))}) ORDER BY key, row"  # noqa: S608  question marks
+                for key, row, check in self._read().execute(query, part):
+                    if asker_sum(key, row) != check:
+                        raise self._file.damaged("a row that shares it does not match its checksum", key)
                     out.setdefault(key.hex(), []).append(row)
         return out
 
@@ -227,11 +233,12 @@ class Journal:
                         rows = db.execute(f"{select} WHERE id > ? ORDER BY id LIMIT {_READ}", (last,)).fetchall()
                     else:
                         rows = db.execute(f"{select} WHERE key IN ({marks(len(part))}) ORDER BY id", part).fetchall()
-                    shapes.update(db.execute("SELECT id, shape FROM shapes").fetchall() if rows else ())
+                    if rows:
+                        shapes.update(read_shapes(db))
+                        last = ascending(rows, last) if part is None else last
                 yield from rows
                 if part is not None or not rows:
                     break
-                last = rows[-1][-1]
 
     def _shape(self, db: sqlite3.Connection, request: Request, new: dict[tuple[Any, ...], int]) -> int:
         """Number of a request's shape; `new` takes what this transaction finds, which counts once it is committed."""
@@ -247,5 +254,6 @@ class Journal:
         return self._reader
 
 
-def _pairs(pairs: Iterable[Pair]) -> list[tuple[bytes, str]]:
-    return [(bytes.fromhex(key), row_name(row)) for key, row in pairs]
+def _pairs(pairs: Iterable[Pair]) -> list[tuple[bytes, str, int]]:
+    named = ((bytes.fromhex(key), row_name(row)) for key, row in pairs)
+    return [(key, row, asker_sum(key, row)) for key, row in named]

@@ -13,21 +13,25 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from toolkit.common.errors import GuardkitError, InputError
 from toolkit.generation._journal_batches import purge_batches, rows_in_batches
-from toolkit.generation._journal_file import SCHEMA_VERSION, UNFINISHED, JournalFile, transaction
+from toolkit.generation._journal_file import JournalFile, ascending
 from toolkit.generation._journal_records import (
     ANSWER_COLUMNS,
     FAILURE_COLUMNS,
     PACKED,
     Unreadable,
-    checksum,
-    failure_record,
+    asker_sum,
+    check_failure,
     known,
     packed,
     row_name,
+    shape_sum,
+    whole,
 )
+from toolkit.generation._journal_tables import SCHEMA_VERSION, UNFINISHED, transaction
 
 BATCHES = "batches"
 """Folder beside the journal's file where ``openai-batch`` keeps what it has sent."""
@@ -119,7 +123,7 @@ def verify_journal(folder: Path) -> Verified:
     """
     found = Verified()
     with JournalFile(folder, readonly=True) as file:
-        for check in (_verify_answers, _verify_failures, _verify_file):
+        for check in (_verify_answers, _verify_failures, _verify_askers, _verify_file):
             try:
                 with file.named():
                     check(file.db, found)
@@ -131,7 +135,7 @@ def verify_journal(folder: Path) -> Verified:
 def _verify_answers(db: sqlite3.Connection, found: Verified) -> None:
     last = 0
     while rows := db.execute(f"SELECT {ANSWER_COLUMNS}, id FROM answers WHERE id > ? ORDER BY id LIMIT {_BATCH}", (last,)).fetchall():  # noqa: S608
-        last = rows[-1][-1]
+        last = ascending(rows, last)
         for row in rows:
             found.answers += 1
             found.packed += str(row[1]).endswith(PACKED)
@@ -145,7 +149,7 @@ def _verify_failures(db: sqlite3.Connection, found: Verified) -> None:
     for row in db.execute(f"SELECT {FAILURE_COLUMNS} FROM failures ORDER BY id"):  # noqa: S608
         found.failures += 1
         try:
-            failure_record(row, {})
+            check_failure(row)
         except Unreadable as e:
             _note(found, row[0], e)
 
@@ -156,9 +160,20 @@ def _note(found: Verified, key: object, e: Unreadable) -> None:
     found.problems.append(f"record {name}: {e}")
 
 
+def _verify_askers(db: sqlite3.Connection, found: Verified) -> None:
+    for key, row, check in db.execute("SELECT key, row, checksum FROM askers"):
+        found.shared += 1
+        if asker_sum(key, row) != check:
+            _note(found, key, Unreadable(f"a row that shares it ({row!r}) does not match its checksum"))
+
+
 def _verify_file(db: sqlite3.Connection, found: Verified) -> None:
-    found.shared = db.execute("SELECT count(*) FROM askers").fetchone()[0]
     found.unfinished = _unfinished(db)
+    for number, shape, check in db.execute("SELECT id, shape, checksum FROM shapes"):
+        if shape_sum(number, shape) != check:
+            count = "SELECT (SELECT count(*) FROM answers WHERE shape = ?1) + (SELECT count(*) FROM failures WHERE shape = ?1)"
+            n = db.execute(count, (number,)).fetchone()[0]
+            found.problems.append(f"model and endpoint of {n} records do not match their checksum")
     found.problems += [line for (line,) in db.execute("PRAGMA integrity_check") if line != "ok"]
     if strange := db.execute("SELECT count(*) FROM answers WHERE shape NOT IN (SELECT id FROM shapes)").fetchone()[0]:
         found.problems.append(f"{strange} answers whose model and endpoint are not there")
@@ -192,19 +207,23 @@ def compact_journal(folder: Path, on_done: Callable[[int, int], None] | None = N
 def _pack(db: sqlite3.Connection) -> Iterator[tuple[int, int]]:
     """Pack what is not packed, by batches: how many of each, and the last id looked at. A damaged record stays as it is."""
     last = 0
-    query = f"""SELECT id, key, form, error, checksum, reasoning, raw FROM answers
+    query = f"""SELECT {ANSWER_COLUMNS}, id FROM answers
         WHERE id > ? AND form IN ('chat', 'text', 'body') ORDER BY id LIMIT {_BATCH}"""  # noqa: S608
     while rows := db.execute(query, (last,)).fetchall():
-        last = rows[-1][0]
-        small = []
-        for number, key, form, error, check, reasoning, raw in rows:
-            if isinstance(raw, bytes) and checksum(key, raw, reasoning, error) == check and (new := packed(form, raw)):
-                small.append((*new, number))
+        last = ascending(rows, last)
+        small = [(*new, row[-1]) for row in rows if (new := _smaller(row[:-1]))]
         if small:
             with transaction(db):
                 _begin(db, "compact")
                 db.executemany("UPDATE answers SET form = ?, raw = ? WHERE id = ?", small)
         yield len(small), last
+
+
+def _smaller(row: tuple[Any, ...]) -> tuple[str, bytes] | None:
+    try:
+        return packed(*whole(row))
+    except Unreadable:
+        return None
 
 
 def find_records(folder: Path, rows: Iterable[str] = (), keys: Iterable[str] = ()) -> Purged:

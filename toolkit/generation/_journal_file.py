@@ -22,21 +22,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote
 
 from toolkit.common.errors import GuardkitError, InputError, Stopped
-from toolkit.common.files import canonical_json, fsync_path
+from toolkit.common.files import fsync_path
+from toolkit.generation._journal_tables import APPLICATION_ID, SCHEMA_VERSION, UNFINISHED, corrupt, create, migrate
 from toolkit.generation._lock import Lock
-
-SCHEMA_VERSION = 2
-"""Version of the tables, in ``meta``."""
-
-UNFINISHED = "unfinished"
-"""Name in ``meta`` while a purge has deleted rows whose bytes the file may still hold."""
-
-_APPLICATION_ID = 0x67756172
-"""Stands in the file's header ("guar"), so that another program's database is told from ours."""
 
 _PAGE = 8192
 """Bytes of a page: at 2 kB a record three fit (2.8 kB of file a record; 4.2 kB at SQLite's 4,096, where one fits)."""
@@ -47,45 +39,10 @@ _CACHE = 16 << 10
 _LOG = 32 << 20
 """Bytes of log after which it is worked into the file: at random keys, larger means that fewer pages of the index are written twice."""
 
-_META = "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
-
-_TABLES = (
-    "CREATE TABLE shapes (id INTEGER PRIMARY KEY, shape TEXT NOT NULL UNIQUE)",  # Request.shape: what requests of a step have in common
-    """CREATE TABLE answers (
-    id INTEGER PRIMARY KEY,        -- order of arrival
-    key BLOB NOT NULL UNIQUE,      -- sha256 of the request
-    form TEXT NOT NULL,            -- how raw is read, see _journal_records
-    error TEXT, detail TEXT,       -- class and words of a failure that is final
-    finish TEXT, model TEXT, prompt_tokens INTEGER, completion_tokens INTEGER, seconds REAL,
-    cost REAL, lost INTEGER NOT NULL, -- dollars; attempts before it whose usage is not known
-    shape INTEGER NOT NULL, draw INTEGER NOT NULL, attempt INTEGER NOT NULL, row TEXT NOT NULL,
-    created REAL NOT NULL,         -- Unix time
-    checksum INTEGER NOT NULL,     -- crc32 of key, raw (unpacked), reasoning and error
-    reasoning BLOB,                -- of a thinking model, where raw does not hold it
-    raw BLOB NOT NULL
-)""",
-    """CREATE TABLE failures (
-    id INTEGER PRIMARY KEY,
-    key BLOB NOT NULL, error TEXT NOT NULL, detail TEXT, seconds REAL, cost REAL, lost INTEGER NOT NULL,
-    shape INTEGER NOT NULL, draw INTEGER NOT NULL, attempt INTEGER NOT NULL, row TEXT NOT NULL,
-    created REAL NOT NULL,
-    raw BLOB                       -- what came, cut
-)""",
-    "CREATE TABLE askers (key BLOB NOT NULL, row TEXT NOT NULL, PRIMARY KEY (key, row)) WITHOUT ROWID",  # who shares a record of another row
+_DAMAGED = frozenset(
+    (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG)
 )
-_FROM_1 = (
-    """INSERT INTO answers (id, key, form, finish, model, prompt_tokens, completion_tokens, seconds,
-        lost, shape, draw, attempt, row, created, checksum, reasoning, raw)
-    SELECT rowid, key, 'text', finish, model, prompt_tokens, completion_tokens, seconds,
-        0, shape_1(model_id, endpoint), draw, 0, row, created, checksum, reasoning, text FROM completions ORDER BY rowid""",
-    """INSERT INTO failures (id, key, error, detail, seconds, lost, shape, draw, attempt, row, created)
-    SELECT rowid, key, error, detail, seconds, 0, shape_1(model_id, endpoint), draw, 0, row, created FROM failures_1 ORDER BY rowid""",
-    "DROP TABLE completions",
-    "DROP TABLE failures_1",
-    "UPDATE meta SET value = '2' WHERE name = 'schema'",
-)
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
-"""Primary codes of a damaged file; ERROR is what a missing table gives, and our statements are fixed."""
+"""Primary codes of a damaged file: ERROR is what a missing table gives, CONSTRAINT what an index that does not fit; our statements are fixed."""
 
 
 class JournalFile:
@@ -153,6 +110,7 @@ class JournalFile:
         db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
         for pragma in (f"page_size={_PAGE}", "synchronous=FULL", f"cache_size=-{_CACHE}", f"wal_autocheckpoint={_LOG // _PAGE}"):
             db.execute(f"PRAGMA {pragma}")
+        db.text_factory = _text  # damaged text, too, can be read: its record then does not match its checksum
         return db
 
     @staticmethod
@@ -249,7 +207,7 @@ class JournalFile:
         try:
             self._drop_new()
             if fresh := db.execute("PRAGMA schema_version").fetchone()[0] == 0:
-                _create(db)
+                create(db)
             self._check(db)
             db.execute("PRAGMA journal_mode=WAL")  # kept in the file from here on
             if fresh:
@@ -260,9 +218,12 @@ class JournalFile:
         return db
 
     def _check(self, db: sqlite3.Connection) -> None:
-        if db.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
+        if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             raise InputError("an SQLite file, but not guardkit's journal", where=str(self.path), hint="move it away")
-        version = int(db.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()[0])
+        found = db.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
+        if found is None or not str(found[0]).isdecimal():
+            raise self.damaged("it does not say its version")
+        version = int(found[0])
         if version == 1 and self.readonly:
             raise InputError("a journal of version 1, which is read once it is migrated", where=str(self.path), hint="run: guardkit journal migrate")
         if version == 1:
@@ -279,24 +240,17 @@ class JournalFile:
         self.need(int(self.path.stat().st_size * 1.1), "migrating the journal")
         if db.execute("PRAGMA journal_mode=DELETE").fetchone()[0] != "delete":
             raise sqlite3.OperationalError("database is locked")
-        with transaction(db):
-            db.execute("ALTER TABLE failures RENAME TO failures_1")
-            for statement in _TABLES:
-                db.execute(statement)
-            pairs = db.execute("SELECT model_id, endpoint FROM completions UNION SELECT model_id, endpoint FROM failures_1").fetchall()
-            ids = {pair: shape_id(db, canonical_json({"model_id": pair[0], "endpoint": pair[1]})) for pair in pairs}
-            db.create_function("shape_1", 2, lambda model_id, endpoint: ids[model_id, endpoint])
-            for statement in _FROM_1:
-                db.execute(statement)
+        migrate(db)
         self.migrated = 1
 
-    def damaged(self, what: str) -> InputError:
-        """The error for a file that is not whole."""
-        return InputError(
-            f"the journal is damaged: {what}",
-            where=str(self.path),
-            hint="restore it from a backup, or move the folder away to begin a new one (its answers are asked for again)",
-        )
+    def damaged(self, what: str, key: bytes | str | None = None) -> InputError:
+        """The error for a file that is not whole, or for one record of it."""
+        again = "move the folder away to begin a new one (its answers are asked for again)"
+        name = key.hex() if isinstance(key, bytes) else key
+        if name:
+            again = f"delete this record, so that it is asked for again: guardkit journal purge --folder {self.folder} --key {name} --yes"
+        of = f"record {name}: " if name else ""
+        return InputError(f"the journal is damaged: {of}{what}", where=str(self.path), hint=f"restore it from a backup, or {again}")
 
     @contextmanager
     def named(self) -> Iterator[None]:
@@ -307,6 +261,8 @@ class JournalFile:
             if (named := self._named_sqlite(e)) is None:
                 raise
             raise named from e
+        except UnicodeDecodeError as e:  # of a message of SQLite's that holds a damaged name
+            raise self.damaged("its tables cannot be read") from e
         except OSError as e:
             if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
                 raise self._stopped(e.strerror or "write failed") from e
@@ -333,29 +289,13 @@ class JournalFile:
         )
 
 
-@contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """All or nothing: commit at the end, roll back on any error."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield db
-        db.execute("COMMIT")
-    except BaseException:  # an interrupt, too, must leave no open transaction
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
 
 
-def shape_id(db: sqlite3.Connection, shape: str) -> int:
-    """The number of a shape, given to it here if it is new."""
-    db.execute("INSERT INTO shapes (shape) VALUES (?) ON CONFLICT (shape) DO NOTHING", (shape,))
-    found: int = db.execute("SELECT id FROM shapes WHERE shape = ?", (shape,)).fetchone()[0]
-    return found
-
-
-def _create(db: sqlite3.Connection) -> None:
-    with transaction(db):
-        for statement in (_META, *_TABLES):
-            db.execute(statement)
-        db.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
-        db.execute(f"PRAGMA application_id={_APPLICATION_ID}")
+def ascending(rows: list[tuple[Any, ...]], last: int) -> int:
+    """The id of the last row (its last column), which must lie above `last`: in a damaged file it need not, and a loop would not end."""
+    number = rows[-1][-1]
+    if not isinstance(number, int) or number <= last:
+        raise corrupt("records are out of order")
+    return number

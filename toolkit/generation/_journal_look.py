@@ -15,8 +15,9 @@ from typing import Any
 
 from toolkit.generation._journal import Journal
 from toolkit.generation._journal_care import find_records
-from toolkit.generation._journal_file import SCHEMA_VERSION, UNFINISHED, JournalFile
-from toolkit.generation._journal_records import PACKED, Record
+from toolkit.generation._journal_file import JournalFile
+from toolkit.generation._journal_records import PACKED, Record, read_shapes
+from toolkit.generation._journal_tables import SCHEMA_VERSION, UNFINISHED
 
 _GROUPS = f"""
 SELECT shape, coalesce(error, 'answer') AS outcome, 1 AS served, count(*), sum(prompt_tokens), sum(completion_tokens), sum(cost), sum(cost IS NULL),
@@ -24,6 +25,10 @@ SELECT shape, coalesce(error, 'answer') AS outcome, 1 AS served, count(*), sum(p
 UNION ALL
 SELECT shape, error, 0, count(*), NULL, NULL, sum(cost), sum(cost IS NULL), 0, min(created), max(created) FROM failures GROUP BY 1, 2
 """  # noqa: S608  our own names
+
+
+_TIMES = 2.5e11
+"""Unix times end here: a little before the year 9999, the last that Python knows."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +91,14 @@ def journal_figures(folder: Path) -> Figures:
     """
     with JournalFile(folder, readonly=True) as file, file.named():
         db = file.db
-        shapes: dict[int, dict[str, Any]] = {n: json.loads(shape) for n, shape in db.execute("SELECT id, shape FROM shapes")}
+        shapes: dict[int, dict[str, Any]] = {n: json.loads(shape) for n, shape in read_shapes(db).items()}
         mark = db.execute("SELECT value FROM meta WHERE name = ?", (UNFINISHED,)).fetchone()
         shared: int = db.execute("SELECT count(*) FROM askers").fetchone()[0]
-        return Figures(SCHEMA_VERSION, file.size(), shared, mark[0] if mark else None, _groups(db, shapes))
+        try:
+            groups = _groups(db, shapes)
+        except (TypeError, ValueError):  # a column of another type, or a time that is none
+            raise file.damaged("`guardkit journal verify` names the records") from None
+        return Figures(SCHEMA_VERSION, file.size(), shared, str(mark[0]) if mark else None, groups)
 
 
 def _groups(db: sqlite3.Connection, shapes: dict[int, dict[str, Any]]) -> list[Group]:
@@ -98,6 +107,8 @@ def _groups(db: sqlite3.Connection, shapes: dict[int, dict[str, Any]]) -> list[G
     for shape, outcome, served, *values in db.execute(_GROUPS):
         about = shapes.get(shape, {})
         n, prompt_tokens, completion_tokens, cost, unpriced, packed, first, last = values
+        if not (isinstance(outcome, str) and 0 <= first <= last < _TIMES):
+            raise ValueError("no outcome, or no time")
         name = (str(about.get("endpoint", "?")), str(about.get("model_id", "?")), -served, outcome)
         one = Group(
             name[1], name[0], outcome, bool(served), n, prompt_tokens or 0, completion_tokens or 0, cost or 0.0, unpriced, packed, first, last

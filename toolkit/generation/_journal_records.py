@@ -6,7 +6,8 @@ Forms of `raw`, in the column ``form``; ``+zlib`` after it says that raw is comp
 - ``text``: the text itself, as UTF-8 with lone surrogates; the columns say the rest.
 - ``body``: what came with a failure that is final, or nothing; the columns say all.
 
-The checksum is crc32 of key, raw (unpacked), reasoning and error, so that packing leaves it as it is.
+Checksums are crc32 of every column of a record: its key, the JSON of the other columns (of an answer also the length of reasoning), and its bytes,
+those of an answer unpacked, so that packing leaves it as it is. A shape and a row that shares a record have one of their own.
 
 Failure semantics: `Unreadable` for a record that is damaged, whatever the damage; whoever reads decides what that means.
 """
@@ -14,6 +15,8 @@ Failure semantics: `Unreadable` for a record that is damaged, whatever the damag
 from __future__ import annotations
 
 import json
+import math
+import sqlite3
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -25,6 +28,12 @@ from toolkit.generation._request import FAILURES, Completion, Request
 PACKED = "+zlib"
 """End of the form of a record whose raw is compressed."""
 
+MOST = 1 << 53
+"""Counts from here on are no counts: JSON's numbers are exact below it (RFC 8259, section 6). They are not kept."""
+
+_json = json.JSONEncoder(separators=(",", ":")).encode
+"""ASCII, and the same text for the same columns in every Python: a float is its shortest repr."""
+
 CUT = 64 << 10
 """Bytes kept of what came with a failure that is not served."""
 
@@ -32,7 +41,7 @@ ANSWER_COLUMNS = (
     "key, form, error, detail, finish, model, prompt_tokens, completion_tokens, seconds, cost, lost, shape, draw, attempt, row, created, checksum, "
     "reasoning, raw"
 )
-FAILURE_COLUMNS = "key, error, detail, seconds, cost, lost, shape, draw, attempt, row, created, raw"
+FAILURE_COLUMNS = "key, error, detail, seconds, cost, lost, shape, draw, attempt, row, created, checksum, raw"
 
 
 class Unreadable(Exception):  # noqa: N818 (named by what the record is)
@@ -80,16 +89,42 @@ def answer_row(request: Request, c: Completion, shape: int, now: float) -> tuple
     else:
         form, raw = "text", _bytes(c.text or "")
         reasoning = None if c.reasoning is None else _bytes(c.reasoning)
-    said = (c.error, _unicode(c.detail), _unicode(c.finish), _unicode(c.model), c.prompt_tokens, c.completion_tokens, c.seconds, c.cost, c.lost)
-    asked = (shape, request.draw, request.attempt, row_name(request.row), now)
-    return (key, form, *said, *asked, checksum(key, raw, reasoning, c.error), reasoning, raw)
+    said = (c.error, _unicode(c.detail), _unicode(c.finish), _unicode(c.model), _count(c.prompt_tokens), _count(c.completion_tokens))
+    about = (key, form, *said, _real(c.seconds), _real(c.cost), +c.lost, *_asked(request, shape, now))
+    return (*about, _answer_sum(about, reasoning, raw), reasoning, raw)
 
 
 def failure_row(request: Request, c: Completion, shape: int, now: float) -> tuple[Any, ...]:
     """The columns of `FAILURE_COLUMNS` of a completion that is not `final`."""
     raw = None if c.raw is None else c.raw[:CUT]
-    asked = (shape, request.draw, request.attempt, row_name(request.row), now)
-    return (bytes.fromhex(c.key), c.error, _unicode(c.detail), c.seconds, c.cost, c.lost, *asked, raw)
+    about = (bytes.fromhex(c.key), c.error, _unicode(c.detail), _real(c.seconds), _real(c.cost), +c.lost, *_asked(request, shape, now))
+    return (*about, _failure_sum(about, raw), raw)
+
+
+def answer_1(*row: Any) -> int:
+    """Checksum for an answer of version 1; -1, which nothing matches, for one that did not match its own or holds what version 1 never wrote.
+
+    Args:
+        row: its key, finish, model, prompt_tokens, completion_tokens, seconds, shape (the new number), draw, row, created, checksum, reasoning
+            and text; what is text in the table comes as bytes.
+    """
+    key, finish, model, prompt_tokens, completion_tokens, seconds, shape, draw, name, created, check, reasoning, raw = row
+    try:
+        old = zlib.crc32(reasoning or b"", zlib.crc32(raw, zlib.crc32(key)))
+        said = (None, None, _strict(finish), _strict(model), prompt_tokens, completion_tokens, seconds, None, 0)
+        same = old == check and _sound(seconds, draw, created) and _counts(prompt_tokens, completion_tokens)
+        return _answer_sum((key, "text", *said, shape, draw, 0, _strict(name), created), reasoning, raw) if same else -1
+    except (TypeError, ValueError):  # a column of another type, or text that is none
+        return -1
+
+
+def failure_1(key: Any, error: Any, detail: Any, seconds: Any, shape: int, draw: Any, name: Any, created: Any) -> int:
+    """As `answer_1`, for a failure; version 1 had no checksum for it."""
+    try:
+        about = (key, _strict(error), _strict(detail), seconds, None, 0, shape, draw, 0, _strict(name), created)
+        return _failure_sum(about, None) if _sound(seconds, draw, created) else -1
+    except (TypeError, ValueError):
+        return -1
 
 
 def known(row: tuple[Any, ...]) -> Known:
@@ -98,12 +133,8 @@ def known(row: tuple[Any, ...]) -> Known:
     Raises:
         Unreadable: it is damaged.
     """
-    key, form, error, detail, finish, model, prompt_tokens, completion_tokens, seconds, cost, lost, _, _, _, name, _, check, reasoning, raw = row
-    if not (isinstance(key, bytes) and isinstance(raw, bytes) and isinstance(reasoning, bytes | None)):
-        raise Unreadable("a column is of another type")
-    kind, raw = unpacked(form, raw)
-    if checksum(key, raw, reasoning, error) != check:
-        raise Unreadable("it does not match its checksum")
+    key, _, error, detail, finish, model, prompt_tokens, completion_tokens, seconds, cost, lost, _, _, _, name, _, _, reasoning, _ = row
+    kind, raw = whole(row)
     if kind == "chat":
         try:
             read = read_answer(key.hex(), raw, seconds)
@@ -128,6 +159,25 @@ def known(row: tuple[Any, ...]) -> Known:
     return Known(completion, name)
 
 
+def whole(row: tuple[Any, ...]) -> tuple[str, bytes]:
+    """Form (without `PACKED`) and raw (unpacked) of a row of `ANSWER_COLUMNS` that matches its checksum.
+
+    Raises:
+        Unreadable: it does not.
+    """
+    key, form, check, reasoning, raw = row[0], row[1], *row[16:19]
+    if not (isinstance(key, bytes) and isinstance(form, str) and isinstance(raw, bytes) and isinstance(reasoning, bytes | None)):
+        raise Unreadable("a column is of another type")
+    kind, raw = unpacked(form, raw)
+    try:
+        same = _answer_sum((key, kind, *row[2:16]), reasoning, raw) == check
+    except TypeError:
+        raise Unreadable("a column is of another type") from None
+    if not same:
+        raise Unreadable("it does not match its checksum")
+    return kind, raw
+
+
 def answer_record(row: tuple[Any, ...], shapes: dict[int, str]) -> Record:
     """The record in a row of `ANSWER_COLUMNS`.
 
@@ -144,11 +194,25 @@ def failure_record(row: tuple[Any, ...], shapes: dict[int, str]) -> Record:
     Raises:
         Unreadable: it is damaged.
     """
-    key, error, detail, seconds, cost, lost, shape, draw, attempt, name, created, raw = row
-    if not isinstance(key, bytes) or error not in FAILURES:
-        raise Unreadable(f"its class of failure is {error!r}")
+    key, error, detail, seconds, cost, lost, shape, draw, attempt, name, created, _, raw = row
+    check_failure(row)
     completion = Completion(key.hex(), None, error=error, detail=detail, seconds=seconds, raw=raw, lost=lost, cost=cost)
     return Record(completion, name, _shape(shapes, shape), draw, attempt, created, served=False)
+
+
+def check_failure(row: tuple[Any, ...]) -> None:
+    """Raise `Unreadable` unless a row of `FAILURE_COLUMNS` matches its checksum."""
+    key, error, check, raw = row[0], row[1], *row[11:13]
+    if not (isinstance(key, bytes) and isinstance(raw, bytes | None)):
+        raise Unreadable("a column is of another type")
+    try:
+        same = _failure_sum(row[:11], raw) == check
+    except TypeError:
+        raise Unreadable("a column is of another type") from None
+    if not same:
+        raise Unreadable("it does not match its checksum")
+    if error not in FAILURES:
+        raise Unreadable(f"its class of failure is {error!r}")
 
 
 def packed(form: str, raw: bytes) -> tuple[str, bytes] | None:
@@ -172,12 +236,21 @@ def unpacked(form: str, raw: bytes) -> tuple[str, bytes]:
         raise Unreadable(f"it cannot be unpacked ({e})") from None
 
 
-def checksum(key: bytes, raw: bytes, reasoning: bytes | None, error: str | None) -> int:
-    """crc32 of a record, the same as version 1's where there is no error."""
-    check = zlib.crc32(raw, zlib.crc32(key))
-    if reasoning:
-        check = zlib.crc32(reasoning, check)
-    return zlib.crc32(error.encode(), check) if error else check
+def shape_sum(number: Any, shape: Any) -> int:
+    """Checksum of a shape under its number; -1 for what is neither."""
+    if not (isinstance(number, int) and isinstance(shape, str)):
+        return -1
+    return zlib.crc32(shape.encode("utf-8", "surrogateescape"), zlib.crc32(b"%d" % number))
+
+
+def asker_sum(key: Any, row: Any) -> int:
+    """Checksum of a row that shares a record; -1 for what is neither."""
+    return zlib.crc32(row.encode("utf-8", "surrogateescape"), zlib.crc32(key)) if isinstance(key, bytes) and isinstance(row, str) else -1
+
+
+def read_shapes(db: sqlite3.Connection) -> dict[int, str]:
+    """Shapes by number, without those that are damaged."""
+    return {n: shape for n, shape, check in db.execute("SELECT id, shape, checksum FROM shapes") if shape_sum(n, shape) == check}
 
 
 def parts(values: list[Any], size: int) -> Iterator[list[Any]]:
@@ -192,8 +265,45 @@ def marks(n: int) -> str:
 
 
 def _shape(shapes: dict[int, str], number: int) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(shapes.get(number, "{}"))
+    if number not in shapes:
+        raise Unreadable("its model and endpoint are not there, or damaged")
+    found: dict[str, Any] = json.loads(shapes[number])
     return found
+
+
+def _answer_sum(about: tuple[Any, ...], reasoning: bytes | None, raw: bytes) -> int:
+    """`about` are the columns up to created, with the form unpacked."""
+    text = _json((*about[1:], None if reasoning is None else len(reasoning)))
+    return zlib.crc32(raw, zlib.crc32(reasoning or b"", zlib.crc32(text.encode(), zlib.crc32(about[0]))))
+
+
+def _failure_sum(about: tuple[Any, ...], raw: bytes | None) -> int:
+    return zlib.crc32(raw or b"", zlib.crc32(_json((*about[1:], raw is None)).encode(), zlib.crc32(about[0])))
+
+
+def _asked(request: Request, shape: int, now: float) -> tuple[Any, ...]:
+    return (shape, +request.draw, +request.attempt, row_name(request.row), now)  # a bool is a number to SQLite
+
+
+def _count(n: int | None) -> int | None:
+    return +n if isinstance(n, int) and 0 <= n < MOST else None
+
+
+def _real(x: float | None) -> float | None:
+    """A number as SQLite gives it back: as a float, never -0.0; NaN is none."""
+    return None if x is None or math.isnan(x) else float(x) + 0.0
+
+
+def _strict(data: Any) -> str | None:
+    return None if data is None else str(data, "utf-8")
+
+
+def _sound(seconds: Any, draw: Any, created: Any) -> bool:
+    return isinstance(seconds, float | None) and isinstance(draw, int) and isinstance(created, float) and 0 <= created < 1e11
+
+
+def _counts(*values: Any) -> bool:
+    return all(n is None or (isinstance(n, int) and 0 <= n < MOST) for n in values)
 
 
 def _bytes(text: str) -> bytes:
