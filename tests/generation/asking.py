@@ -28,7 +28,7 @@ def bare(c: OpenAIConfig, texts: list[str], meter: Meter | None = None) -> list[
     backend = open_backend(c)
     backend.meter = meter  # type: ignore[attr-defined]
     requests = [build_request(backend, c, [{"role": "user", "content": t}]) for t in texts]
-    out = {x.key: x for x in backend.generate(iter(requests))}
+    out = {x.key: x for x in backend.generate(iter(requests)) if x is not None}
     backend.close()
     return [out[r.key] for r in requests]
 

@@ -326,3 +326,14 @@ except InputError as e:
 """
     done = subprocess.run([sys.executable, "-c", code, server.base_url], capture_output=True, text=True, check=True)
     assert "concurrency to 144 or less" in done.stdout
+
+
+def test_what_takes_long_says_so_meanwhile() -> None:
+    """So that what came before is handed out, and a run sees that its server has died."""
+    with running(Server(latency=2.5)) as server:
+        backend = open_backend(c := config(server))
+        found = list(backend.generate(iter([build_request(backend, c, [{"role": "user", "content": "slow"}])])))
+        backend.close()
+    assert found[:2] == [None, None]
+    assert found[-1] is not None
+    assert found[-1].text == answer("slow", 0)

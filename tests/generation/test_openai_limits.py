@@ -45,7 +45,7 @@ def test_slow_start_begins_with_few() -> None:
         answers = backend.generate(iter([build_request(backend, c, [{"role": "user", "content": f"t{n}"}]) for n in range(600)]))
         next(answers)
         assert server.most_in_flight == 18
-        assert sum(1 for _ in answers) == 599
+        assert sum(c is not None for c in answers) == 599
         assert server.most_in_flight == 150
         backend.close()
 
@@ -288,7 +288,7 @@ def test_what_a_closed_backend_leaves_free_another_one_takes(server: Server) -> 
     timer = threading.Timer(0.3, first.close)
     timer.start()
     begun = time.monotonic()
-    assert [x.text for x in second.generate(iter([b]))] == [answer("b", 0)]
+    assert [x.text for x in second.generate(iter([b])) if x is not None] == [answer("b", 0)]
     assert time.monotonic() - begun >= 0.2
     second.close()
     timer.join()

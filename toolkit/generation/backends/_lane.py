@@ -49,12 +49,12 @@ class Done:
         self._woken = True
         self._soon()
 
-    def wait(self) -> int:
-        """Number of outcomes that are there, after waiting for one or for `wake`."""
+    def wait(self, seconds: float) -> int | None:
+        """Number of outcomes that are there, after waiting for one or for `wake`; None where neither came in that time."""
         while not (self._items or self._woken):
             self._there.clear()
-            if not (self._items or self._woken):
-                self._there.wait()
+            if not (self._items or self._woken) and not self._there.wait(seconds):
+                return None
         self._woken = False
         return len(self._items)
 

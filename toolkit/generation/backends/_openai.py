@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from toolkit.generation._budget import Meter
 
 
+_BEAT = 1.0
+"""Seconds without an answer after which `generate` says that it is still waiting."""
+
+
 class OpenAIBackend:
     """An OpenAI-compatible endpoint; see the module's docstring.
 
@@ -61,7 +65,7 @@ class OpenAIBackend:
         self._thread: LoopThread | None = None
         self._lane: Lane | None = None
 
-    def generate(self, requests: Iterator[Request | None]) -> Iterator[Completion]:
+    def generate(self, requests: Iterator[Request | None]) -> Iterator[Completion | None]:
         """As `Backend.generate`."""
         lane, loop = self._start()
         lane.meter = self.meter
@@ -85,8 +89,10 @@ class OpenAIBackend:
                 flying += len(batch)
             if not flying:
                 return
-            while not (there := lane.done.wait()) and paused:
-                pass
+            there = None
+            while there is None or (paused and not there):
+                if (there := lane.done.wait(_BEAT)) is None:
+                    yield None
             for _ in range(there):
                 outcome = lane.done.pop()
                 flying -= 1

@@ -70,7 +70,7 @@ class VllmServerBackend(LocalModel):
         self._server: _Server | None = None
         self._client: OpenAIBackend | None = None
 
-    def generate(self, requests: Iterator[Request | None]) -> Iterator[Completion]:
+    def generate(self, requests: Iterator[Request | None]) -> Iterator[Completion | None]:
         """As `Backend.generate`."""
         first = next(requests, None)
         if first is None:
@@ -78,7 +78,7 @@ class VllmServerBackend(LocalModel):
         client, server = self._start()
         try:
             for completion in client.generate(_chain(first, requests)):
-                if not completion.ok and server.ended:
+                if (completion is None or not completion.ok) and server.ended:
                     raise server.died()
                 yield completion
         except GuardkitError as e:
