@@ -120,8 +120,8 @@ def test_random_429s_do_not_shrink_the_window(asked: int, share: float, refusing
 
 def test_the_window_doubles_in_a_round_trip_up_to_what_was_asked_for() -> None:
     window = Window(1024, slow_start=True)
-    assert window.size == 128
-    simulate(window, Random(0.0, spread=0.0), 1.75)  # 3 round trips of 0.5 s
+    assert window.size == 256
+    simulate(window, Random(0.0, spread=0.0), 1.25)  # 2 round trips of 0.5 s
     assert window.size == 1024
     assert Window(32, slow_start=True).size == _window.FIRST
     assert Window(1024, slow_start=False).size == 1024
@@ -131,7 +131,7 @@ def test_a_window_that_is_not_used_does_not_grow() -> None:
     window = Window(1024, slow_start=True)
     for n in range(1000):
         window.landed(window.launched(float(n)), ANSWERED, n + 0.5)
-    assert window.size == 128
+    assert window.size == 256
 
 
 @pytest.mark.parametrize("refusing", [0.005, 0.5])
@@ -153,12 +153,12 @@ def test_an_endpoint_with_so_many_places_gets_so_many_requests(slow_start: bool,
 
 
 def test_a_limit_that_falls_and_comes_back_is_followed_both_ways() -> None:
-    ran = simulate(Window(512, slow_start=True), Places(lambda now: 40 if 100 <= now < 200 else 160), 300)
+    ran = simulate(Window(512, slow_start=True), Places(lambda now: 40 if 100 <= now < 200 else 160), 340)
     whole = 1 / (0.5 * 1.046)
     assert ran.rate(ANSWERED, 40, 100) >= 0.9 * 160 * whole
     assert ran.rate(ANSWERED, 120, 200) >= 0.9 * 40 * whole
     assert ran.share(120, 200) <= 0.1
-    assert ran.rate(ANSWERED, 240, 300) >= 0.9 * 160 * whole
+    assert ran.rate(ANSWERED, 280, 340) >= 0.9 * 160 * whole  # it is tried now and then whether there is more
 
 
 def test_an_endpoint_that_refuses_everything_is_hardly_asked_and_found_again() -> None:
@@ -282,7 +282,7 @@ def test_an_outage_opens_the_breaker_and_an_answer_closes_it() -> None:
     limits.landed(sent, REJECTED, now + 1)  # even a 400 is a sign of life
     assert limits.breaker.opened is None
     assert limits.wait(now + 1) == 0
-    assert limits.window.size == 12
+    assert limits.window.size == 25
 
 
 def test_where_an_outage_is_suspected_only_a_few_requests_go_on() -> None:

@@ -217,7 +217,7 @@ class OpenAIConfig(_Endpoint):
     concurrency: int = Field(default=32, ge=1, le=16384)
     """Requests in flight at once, at most."""
     slow_start: bool = True
-    """Begin with an eighth of `concurrency` (8 at least) and double it each round trip; false begins with all of it."""
+    """Begin with a quarter of `concurrency` (8 at least) and double it each round trip; false begins with all of it."""
     requests_per_minute: int | None = Field(default=None, ge=1)
     """Ceiling on requests sent in a minute; None for none."""
     tokens_per_minute: int | None = Field(default=None, ge=1)

@@ -3,8 +3,8 @@
 Contract of `Window`: pure arithmetic on times that the caller gives (seconds of a monotonic clock), for one thread. `launched` is told of each
 request sent, `landed` of what came of it, once; `wait` says whether another may be sent.
 
-- Slow start: the window begins at `FIRST`, or an eighth of `asked` where that is more, and grows by one for each answer while it is full, so
-  it doubles in a round trip: at `asked` after three, where that is 64 or more.
+- Slow start: the window begins at `FIRST`, or a quarter of `asked` where that is more, and grows by one for each answer while it is full, so
+  it doubles in a round trip: at `asked` after two, where that is 32 or more.
 - A share of 429s that is clearly above the known `floor` (`TOLERANCE` and three standard deviations) is put to the test: the window is halved, and
   once the old requests are gone, a trial of some round trips measures the share of 429s and the rate of answers.
   If the share has fallen by half, 429s depend on the window. If not, the window is halved once more: answers that keep coming at the same rate
@@ -100,7 +100,7 @@ class Window:
 
     def __init__(self, asked: int, *, slow_start: bool) -> None:
         self.asked = asked
-        self._first = min(asked, max(FIRST, asked // 8))
+        self._first = min(asked, max(FIRST, asked // 4))
         self.size = self._first if slow_start else asked
         self.flying = 0
         self.floor = 0.0
