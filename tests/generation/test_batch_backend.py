@@ -256,8 +256,12 @@ def test_whatever_happens_each_row_ends_by_name_and_is_paid_for_once(data: st.Da
         server.max_rows = data.draw(st.sampled_from([None, 3, 8]))
         server.after = data.draw(st.lists(st.sampled_from(["", "", "500", "reset"]), max_size=8))
         more = {"batch_requests": data.draw(st.integers(1, 6)), "retries": data.draw(st.integers(0, 3)), "poll": 0.005}
-        for _ in range(12):
-            out = run(config(server, **more), rows, Path(folder))
+        for _ in range(20):
+            try:
+                out = run(config(server, **more), rows, Path(folder))
+            except Missing as e:  # its very first calls were all reset: the endpoint was never reached
+                assert "cannot reach" in str(e)
+                continue
             assert len(out) == len(rows)
             assert all(c.text == answer(t) or (c.error in FAILURES and c.error != "unanswered") for t, c in zip(rows, out, strict=True))
             assert max(server.billed.values(), default=0) <= 1
