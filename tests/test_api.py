@@ -61,7 +61,7 @@ def test_run_builds_once_and_gives_figures_and_rows(recipe: Path) -> None:
     assert again.built == [] and again.reused == result.built
     assert toolkit.run(recipe, force=True).built == result.built
     other = toolkit.run(recipe, overrides=["shards.title=Other", "seed=5"], output="elsewhere/deep", block_rows=3)
-    assert other.folder == Path("elsewhere/deep") and "# Other" in (other.folder / "shards" / "card" / "README.md").read_text()
+    assert other.folder == Path("elsewhere/deep") and "# Other" in (other.folder / "shards" / "shards" / "README.md").read_text()
     steps = toolkit.read_run("outputs/small")
     rows = pl.concat(list(steps["seeds"].blocks()))
     assert rows.height == 20 and set(rows["licence"]) == {"CC0-1.0"}

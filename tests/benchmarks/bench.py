@@ -68,14 +68,15 @@ def main() -> int:
     return 0
 
 
-def about() -> str:
+def about(target: str = "bench", script: str = "bench") -> str:
     """Where and with what this was measured."""
     cpu = next(
         (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "unknown CPU"
     )
     packages = ", ".join(f"{p} {version(p)}" for p in ("polars", "pyarrow", "pydantic", "typer"))
     return (
-        "`make bench` prints these tables and writes this page; `python tests/benchmarks/bench.py --help` says what may be set. Only the ratios travel to another machine.\n\n"
+        f"`make {target}` prints these tables and writes this page; `python tests/benchmarks/{script}.py --help` says what may be set. "
+        "Only the ratios travel to another machine.\n\n"
         f"Measured on {time.strftime('%Y-%m-%d')}: {os.cpu_count()} CPUs ({cpu}), load {os.getloadavg()[1]:.1f}, Python {platform.python_version()}, {packages}."
     )
 

@@ -219,7 +219,7 @@ def main() -> int:
             parts.append(made[name]())
             print(parts[-1] + "\n", flush=True)
     if not a.no_page:
-        how = about().replace("`make bench`", "`make bench-generate`").replace("bench.py", "generate_bench.py")
+        how = about("bench-generate", "generate_bench")
         PAGE.write_text("# Benchmarks of `guardkit generate`\n\n" + how + "\n\n" + "\n\n".join(parts) + "\n", encoding="utf-8")
     return 0
 

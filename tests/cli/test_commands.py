@@ -59,9 +59,9 @@ def test_help_lists_the_verbs_grouped_in_the_order_of_the_work(cli: Cli) -> None
             found.setdefault(panel, []).append(line.split()[1])
     assert list(found) == [p for p in PANELS if p in found]
     assert found == {
-        "build": ["quickstart", "run", "check", "plan", "explain", "generate", "mine", "verify"],
+        "build": ["quickstart", "run", "check", "plan", "explain", "generate", "mine", "export", "verify"],
         "train": ["train"],
-        "look": ["operators", "sources", "guards", "schema", "journal", "runs"],
+        "look": ["operators", "sources", "guards", "schema", "overlaps", "diff", "rejects", "journal", "runs"],
     }
 
 
@@ -99,7 +99,7 @@ def test_every_verb_prints_one_document_and_progress_goes_elsewhere(cli: Cli, tm
     assert [s["state"] for s in cli("plan", file, "--json").json["steps"]] == ["reuse"] * 4
     assert cli("explain", file, "--json").json["steps"][0]["with"]["limit"]["value"] == 2
     assert cli("verify", "outputs/small/s/shards", "--json").json["rows"] == 8
-    assert [o["name"] for o in cli("operators", "--json").json][:2] == ["load", "load_predictions"]
+    assert [o["name"] for o in cli("operators", "--json").json][:2] == ["load", "read"]
     assert cli("operators", "mine", "--json").json[0]["shape"] == "merge"
     assert {s["name"] for s in cli("sources", "--json").json} >= {"wildguard_train", "quickstart"}
     assert cli("sources", "wildguard_train", "--json").json["gated"] is True

@@ -31,6 +31,7 @@ def seed(n: int = 0, **given: Any) -> dict[str, Any]:
         "prompt": prompt,
         "response": response,
         "categories": [],
+        "votes": [],
         "source": "here",
         "source_row": n,
         "licence": "CC0-1.0",

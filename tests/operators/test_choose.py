@@ -87,7 +87,7 @@ def test_select_by_bounds() -> None:
     rows = seeds(*({} for _ in range(5))).with_columns(steps=pl.Series([1, 2, 3, None, 9]))
     kept, rest = toolkit.apply("select", rows, at_least={"steps": 2}, at_most={"steps": 3})
     assert kept["steps"].to_list() == [2, 3]
-    assert rest["_detail"].to_list() == ["steps is 1", "steps is null", "steps is 9"]
+    assert rest["_detail"].to_list() == ["steps is 1, wanted at least 2", "steps is null, wanted at least 2", "steps is 9, wanted at most 3"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import toolkit
-from toolkit.operators.clean.deduplicate import decide
+from toolkit.operators.clean._conflicts import decide
 
 POLICIES = ["reject", "first", "majority", "keep"]
 
@@ -63,10 +63,14 @@ def test_conflicts_are_listed_with_every_row_of_their_cluster(tmp_path: Path) ->
     )
     dedup(rows, conflicts="first", artefacts=tmp_path)
     found = pl.read_parquet(tmp_path / "conflicts" / "conflicts.parquet")
-    assert found.columns == ["cluster", "id", "label_prompt", "label_refusal", "label_response", "fate", "survivor"]
+    said = ["method", "similarity", "fate", "survivor", "conflict"]
+    assert found.columns == ["cluster", "id", *said, "label_prompt", "label_refusal", "label_response"]
     at = [0, 6, 1, 3, 5]  # clusters in the order of their first row, rows in theirs
     assert found["id"].to_list() == [rows["id"][i] for i in at]
-    assert found["cluster"].to_list() == [rows["content_id"][i] for i in at]
+    name = {text: min(rows.filter(prompt=text)["id"]) for text in "ab"}
+    assert found["cluster"].to_list() == [name[rows["prompt"][i]] for i in at], "a cluster is called by its lowest id"
+    assert found["conflict"].to_list() == [["prompt"]] * 5
+    assert pl.read_parquet(tmp_path / "clusters" / "clusters.parquet")["id"].to_list() == rows["id"][[0, 6, 1, 3, 5, 2, 4]].to_list()
     assert found["fate"].to_list() == ["keep", "reject", "keep", "reject", "merge"]
     assert found["survivor"].to_list() == [rows["id"][i] if i is not None else None for i in (0, None, 1, None, 1)]
 
@@ -150,8 +154,7 @@ def test_every_policy_agrees_with_a_recount_by_hand(rows: list[tuple[str, tuple[
         [(str(i), c, *ls) for i, (c, ls) in enumerate(rows)], schema=dict.fromkeys(["id", "cluster", "x", "y"], pl.String), orient="row"
     )
     found = decide(frame, ["x", "y"], policy)  # type: ignore[arg-type]
-    ids = [None if s is None else int(s) for s in found["survivor"]]
-    assert list(zip(found["fate"], ids, strict=True)) == plain_fates(rows, policy)
+    assert list(zip(found["fate"], found["survivor"], strict=True)) == plain_fates(rows, policy)
 
 
 @settings(max_examples=40, deadline=None)
@@ -208,3 +211,26 @@ def test_nothing_to_do_is_a_normal_case() -> None:
     assert kept.equals(rows) and not rest.height
     kept, rest = dedup(rows.clear())
     assert not kept.height and not rest.height
+
+
+def test_saferlhf_conflicts_whatever_the_method(real_data: Path, tmp_path: Path) -> None:
+    """Spec E.1: 28 inputs of SafeRLHF bear conflicting labels; the two XSTest files share 445 inputs, and judge different tasks."""
+    files = [str(real_data / "guardreasoner" / "benchmark")]
+    rows, _ = toolkit.apply("load", source="guardreasoner_benchmark", parts=["SafeRLHF"], files=files)
+    for methods in (["exact"], ["near"]):
+        for conflicts in POLICIES:
+            place = tmp_path / f"{methods[0]}-{conflicts}"
+            kept, rest = dedup(rows, methods=methods, conflicts=conflicts, artefacts=place)
+            found = pl.read_parquet(place / "conflicts" / "conflicts.parquet").join(rows.select("id", "content_id"), on="id")
+            torn = found.group_by("content_id").agg(pl.col("label_response").n_unique()).filter(pl.col("label_response") > 1)
+            assert torn.height == 28 and kept.height + rest.height == 2000
+            assert kept.filter(pl.col("id").is_in(found["id"].implode())).height == found.filter(fate="keep").height
+            if conflicts == "keep":
+                assert (
+                    kept.filter(pl.col("content_id").is_in(torn["content_id"].implode()))["conflict"].to_list()
+                    == [["response"]] * found.filter(pl.col("content_id").is_in(torn["content_id"].implode())).height
+                )
+    rows, _ = toolkit.apply("load", source="guardreasoner_benchmark", parts=["XSTestResponseHarmful", "XSTestResponseRefusal"], files=files)
+    kept, rest = dedup(rows, fill=True)
+    assert (kept.height, rest.height) == (450, 445) and set(rest["_reason"]) == {"merged"}
+    assert kept.filter(pl.col("label_response").is_not_null() & pl.col("label_refusal").is_not_null()).height == 445

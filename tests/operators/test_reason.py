@@ -89,7 +89,6 @@ def cut_tail(text: str) -> str:
         ("steps", lambda t: "# Task 1\n\n" + "".join(f"## Reasoning Step {k}\nNo. {k}\n\n" for k in range(1, 12)) + t[t.index("# Task 2") :], "step_count"),
         ("steps", lambda t: "# Task 1\n\n## Reasoning Step 1\n\n## Reasoning Step 2\nText.\n\n" + t[t.index("# Task 2") :], "step_empty"),
         ("steps", lambda t: "# Task 1\n\n## Reasoning Step 1\nSame.\n\n## Reasoning Step 2\nsame.\n\n" + t[t.index("# Task 2") :], "step_repeated"),
-        ("conclusions", lambda t: t.replace("## Conclusion\n", "", 1), "conclusion_missing"),
         ("conclusions", lambda t: "# Task 1\n\n## Reasoning Step 1\nA.\n\n## Conclusion\nIt is unharmful.\n\n" + t[t.index("# Task 2") :], "conclusion_contradicts"),
         ("scaffold", lambda t: t.replace("# Task 1\n", "# Task 1\nThe ground truth is given.\n"), "scaffold"),
         ("scaffold", lambda t: t.replace("# Task 1\n", "# Task 1\nAs the reviewers' answers say,\n"), "scaffold"),
@@ -139,7 +138,11 @@ def test_a_label_to_infer_becomes_inferred_and_no_other_label_is_touched(sound: 
 def test_a_row_without_a_label_may_not_be_given_one(sound: dict[str, Any]) -> None:
     absent = edited(sound, label_prompt=None, label_prompt_source="absent")
     assert faults(absent) == "label_changed"
-    assert faults(edited(absent, reasoning=sound["reasoning"].replace("Request: harmful", "Request: None"))) is None
+    none = sound["reasoning"].replace("Request: harmful", "Request: None")
+    assert faults(edited(absent, reasoning=none)) == "conclusion_contradicts"
+    first, rest = none.split("# Task 2")
+    open_ = first[: first.index("## Conclusion")] + "## Conclusion\nNothing settles it.\n\n"
+    assert faults(edited(absent, reasoning=f"{open_}# Task 2{rest}")) is None
 
 
 # Real outputs ---------------------------------------------------------------------------------------------------------

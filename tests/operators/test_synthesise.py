@@ -78,7 +78,8 @@ def test_what_the_first_teacher_does_not_answer_the_next_takes_over_and_each_row
         "5": ("no_answers_block", [("first", "refused", None), ("second", "invalid", SORRY)]),
     }
     assert len(done.rows("valid")) == 4
-    assert done.stats() == {"teachers": {"first": 1, "second": 3}, "questions": {"1": 1, "2": 3}}
+    used = {model: {"answers": n, "prompt_tokens": 7 * n, "completion_tokens": 3 * n, "dollars": None} for model, n in (("first", 2), ("second", 4))}
+    assert done.stats() == {"teachers": {"first": 1, "second": 3}, "questions": {"1": 1, "2": 3}, "usage": used}
 
     asked = len(teacher.requests)
     again = world.run(options, {"id": "valid", "use": "validate"}, output="again")
@@ -386,7 +387,8 @@ def test_what_takes_no_schema_is_asked_for_one_in_the_first_block_at_most_and_ne
     with_schema = Counter(b["model"] for b in teacher.requests if "response_format" in b)
     assert with_schema == {"first": min(rows, 256), "second": 1}, "all rows that come to a fallback wait for one small question"
     assert len(teacher.requests) - with_schema.total() == rows + rows // 3
-    assert done.stats() == {"teachers": {"first": rows - rows // 3, "second": rows // 3}, "questions": {"1": rows - rows // 3, "2": rows // 3}}
+    said = {"teachers": {"first": rows - rows // 3, "second": rows // 3}, "questions": {"1": rows - rows // 3, "2": rows // 3}}
+    assert {name: done.stats()[name] for name in said} == said
     assert {len(trail(r)) for r in done.rows()} == {0, 1}
     asked = len(teacher.requests)
     again = world.run(options, output="again")

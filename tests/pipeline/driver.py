@@ -31,15 +31,17 @@ def arm(moment: str, step: str) -> None:
     rename, write_atomic = Path.rename, _store.write_atomic
 
     if moment == "write":
-        write = _store.ParquetRows.write
+        write = _store.ParquetFile.write
 
         def dying_write(self: Any, rows: Any) -> None:
             write(self, rows)
             if self.path.parts[-3] == f".{step}.new":
-                self._flush(self._n_waiting)
+                if self._waiting:
+                    self._submit(self._waiting)
+                self._worker.wait()
                 die()
 
-        _store.ParquetRows.write = dying_write  # type: ignore[method-assign]
+        _store.ParquetFile.write = dying_write  # type: ignore[method-assign]
     elif moment == "manifest":
 
         def half(path: Path, data: str) -> None:

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from world import World, environment, seed, steps_of
 
 from toolkit.common.files import sha256_file
+from toolkit.common.parquet import ParquetFile
 from toolkit.guards import load_guard, render_input
-from toolkit.pipeline._store import ROW_GROUP, ParquetRows, read_blocks
+from toolkit.pipeline._store import ROW_GROUP, read_blocks
 from toolkit.records import Column, to_arrow
 
 STEPS: list[dict[str, Any]] = [
@@ -126,7 +127,7 @@ def test_a_file_does_not_show_how_its_rows_came(tmp_path_factory: pytest.TempPat
     schema = to_arrow((Column("n", "int64"), Column("text", "string", nullable=True), Column("list", {"list": "string"})))
     digests = set()
     for edges in ([0, n], [0, *sorted(cuts), n]):
-        out = ParquetRows(folder / f"{len(edges)}.parquet", schema)
+        out = ParquetFile(folder / f"{len(edges)}.parquet", schema, group=ROW_GROUP)
         for a, b in itertools.pairwise(edges):
             out.write(rows[a:b])
         out.close()

@@ -43,6 +43,7 @@ def test_the_seed() -> None:
         "label_response",
         "label_response_source",
         "categories",
+        "votes",
         "source",
         "source_row",
         "licence",
@@ -52,7 +53,7 @@ def test_the_seed() -> None:
     ]
     may_be_null = {c.name for c in seed.columns if c.nullable}
     assert may_be_null == {"response", *(f"label_{t}" for t in TASKS), "language", "split"}
-    assert seed.label_sources == ("human", "vote", "inferred", "consensus", "written", "absent", "not_applicable", "to_infer")
+    assert seed.label_sources == ("human", "vote", "inferred", "consensus", "reviewed", "written", "absent", "not_applicable", "to_infer")
 
 
 def test_records_that_extend_others_keep_their_columns() -> None:
@@ -88,6 +89,7 @@ def test_a_row_goes_there_and_back() -> None:
         "label_prompt": "unharmful",
         "label_prompt_source": "human",
         "categories": ["x"],
+        "votes": [{"task": "prompt", "label": "unharmful", "share": 1.0, "n": 3}],
         "source": "s",
         "source_row": 3,
         "licence": "CC0-1.0",

@@ -2,61 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shardrows import COLUMNS, make, rows
 
-from toolkit.common.errors import InputError, InputErrors
+from toolkit.common.errors import InputError
 from toolkit.common.files import sha256_file, tree_digests
-from toolkit.records import Column, to_polars
-from toolkit.shards import ShardWriter, card, read_manifest, verify
-
-MESSAGES = {"list": {"struct": {"role": "string", "content": "string"}}}
-COLUMNS = (
-    Column("id", "string"),
-    Column("prompt", MESSAGES),
-    Column("completion", MESSAGES),
-    Column("source", "string"),
-    Column("licence", "string"),
-    Column("teacher", "string", nullable=True),
-    Column("weight", "float64", nullable=True),
-)
-
-
-def rows(n: int, start: int = 0) -> pl.DataFrame:
-    def one(i: int) -> dict[str, Any]:
-        return {
-            "id": f"{i:024x}",
-            "prompt": [{"role": "user", "content": f"Is egg {i} fresh? " + "é" * (i % 7)}],
-            "completion": [{"role": "assistant", "content": f"It floats, {i}."}],
-            "source": "eggs" if i % 3 else "more_eggs",
-            "licence": "CC0-1.0",
-            "teacher": None if i % 2 else "template",
-            "weight": [1.0, None, float("nan"), 0.8][i % 4],
-        }
-
-    return pl.DataFrame([one(i) for i in range(start, start + n)], schema=to_polars(COLUMNS))
-
-
-def make(folder: Path, splits: dict[str, pl.DataFrame], *, block: int = 100_000, per_shard: int = 50_000) -> dict[str, Any]:
-    writer = ShardWriter(folder, COLUMNS, per_shard)
-    for split, frame in splits.items():
-        for part in frame.iter_slices(block):
-            writer.write(part, split)
-    return writer.finish({"guard": "guardreasoner 1"})
+from toolkit.records import Column
+from toolkit.shards import ShardWriter, read_manifest, verify
 
 
 def test_a_folder_holds_data_and_manifest_and_no_more(tmp_path: Path) -> None:
     manifest = make(tmp_path / "s", {"train": rows(25), "test": rows(5, 25)}, per_shard=10)
     assert sorted(tree_digests(tmp_path / "s")) == [
+        "README.md",
         "data/test-00000-of-00001.parquet",
         "data/train-00000-of-00003.parquet",
         "data/train-00001-of-00003.parquet",
@@ -72,7 +42,7 @@ def test_a_folder_holds_data_and_manifest_and_no_more(tmp_path: Path) -> None:
     ]
     assert manifest["rows"] == 30 and manifest["guard"] == "guardreasoner 1"
     assert [c["name"] for c in manifest["columns"]] == [c.name for c in COLUMNS]
-    assert manifest["counts"] == {
+    assert manifest["format"] == 2 and manifest["counts"] == {
         "source": {"eggs": 20, "more_eggs": 10},
         "licence": {"CC0-1.0": 30},
         "teacher": {"template": 15, "unknown": 15},
@@ -104,7 +74,7 @@ BY_BLOCKS = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from test_shards import make, rows
+from shardrows import make, rows
 make(Path(sys.argv[2]), {"train": rows(2500), "test": rows(100, 2500)}, block=int(sys.argv[3]), per_shard=1500)
 """
 
@@ -123,6 +93,39 @@ def test_equal_rows_give_equal_bytes(tmp_path_factory: pytest.TempPathFactory, b
     assert [groups.row_group(i).num_rows for i in range(groups.num_row_groups)] == [1024, 476]
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    cuts=st.lists(st.integers(0, 60), max_size=8), of=st.lists(st.sampled_from(["train", "test"]), min_size=60, max_size=60), limit=st.integers(1, 40)
+)
+def test_blocks_do_not_shape_the_bytes(tmp_path_factory: pytest.TempPathFactory, cuts: list[int], of: list[str], limit: int) -> None:
+    """Whatever the blocks, and however the rows of two splits lie among each other."""
+    folder = tmp_path_factory.mktemp("blocks")
+    frame = rows(60).with_columns(of=pl.Series(of))
+    for name, edges in {"a": [0, 60], "b": [0, *sorted(cuts), 60]}.items():
+        writer = ShardWriter(folder / name, COLUMNS, limit)
+        for i, j in pairwise(edges):
+            for split in ("test", "train"):
+                writer.write(frame[i:j].filter(pl.col("of") == split), split)
+        writer.finish({})
+    assert tree_digests(folder / "a") == tree_digests(folder / "b")
+    verify(folder / "a")
+
+
+def test_readers_skip_row_groups_by_their_statistics(tmp_path: Path) -> None:
+    """What a predicate cannot match is not read; the page index is there for readers that look inside a group."""
+    make(tmp_path / "s", {"train": rows(5000)})
+    (file,) = (tmp_path / "s" / "data").iterdir()
+    wanted = f"{3000:024x}"
+    (fragment,) = ds.dataset(file).get_fragments()
+    assert len(fragment.split_by_row_group()) == 5
+    (group,) = fragment.split_by_row_group(ds.field("id") == wanted)
+    assert group.row_groups[0].id == 2
+    assert pl.scan_parquet(file).filter(pl.col("id") == wanted).select("id").collect()["id"].to_list() == [wanted]
+    with pq.ParquetFile(file) as f:
+        columns = [f.metadata.row_group(0).column(i) for i in range(f.metadata.num_columns)]
+    assert all(c.is_stats_set and c.has_offset_index and c.has_column_index for c in columns)
+
+
 def test_the_manifest_comes_last(tmp_path: Path) -> None:
     writer = ShardWriter(tmp_path / "s", COLUMNS, 10)
     writer.write(rows(25), "train")
@@ -131,117 +134,6 @@ def test_the_manifest_comes_last(tmp_path: Path) -> None:
     assert not list((tmp_path / "s" / "data").glob("[!.]*"))  # no file has its name yet, so none can be taken for whole
     writer.finish({})
     verify(tmp_path / "s")
-
-
-@pytest.fixture
-def made(tmp_path: Path) -> Path:
-    make(tmp_path / "s", {"train": rows(25), "test": rows(5, 25)}, per_shard=10)
-    return tmp_path / "s"
-
-
-def faults(folder: Path) -> list[str]:
-    with pytest.raises(InputError) as e:
-        verify(folder)
-    errors: Sequence[Exception] = e.value.errors if isinstance(e.value, InputErrors) else [e.value]
-    return [str(error).replace(str(folder) + "/", "").partition("\n")[0] for error in errors]
-
-
-TRAIN = "data/train-00001-of-00003.parquet"
-
-
-def test_verify_finds_a_missing_file(made: Path) -> None:
-    (made / TRAIN).unlink()
-    assert faults(made) == [f"{TRAIN}: missing"]
-
-
-def test_verify_finds_a_changed_byte(made: Path) -> None:
-    raw = bytearray((made / TRAIN).read_bytes())
-    raw[40] ^= 1
-    (made / TRAIN).write_bytes(raw)
-    assert faults(made) == [f"{TRAIN}: its bytes are not those of the manifest (sha256)"]
-    (made / TRAIN).write_bytes(raw[:-1])
-    assert faults(made) == [f"{TRAIN}: its bytes are not those of the manifest (sha256)"]
-
-
-def test_verify_finds_what_does_not_belong(made: Path) -> None:
-    (made / "data" / "more.parquet").write_bytes((made / TRAIN).read_bytes())
-    (made / ".manifest.json.new").write_text("")
-    (made / "data" / "sub").mkdir()
-    (made / "data" / "sub" / "link").symlink_to("nowhere")
-    assert faults(made) == [f"{name}: not in the manifest" for name in (".manifest.json.new", "data/more.parquet", "data/sub/link")]
-
-
-def test_verify_finds_a_link_in_place_of_a_file(made: Path) -> None:
-    (made / TRAIN).rename(made.parent / "elsewhere")
-    (made / TRAIN).symlink_to(made.parent / "elsewhere")
-    assert faults(made) == [f"{TRAIN}: a link, not a file"]
-
-
-def change(folder: Path, **values: Any) -> None:
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest |= {k: v(manifest[k]) if callable(v) else v for k, v in values.items()}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-
-
-def test_verify_finds_a_wrong_row_count(made: Path) -> None:
-    change(made, rows=31)
-    assert faults(made) == ["manifest.json: its row count is not that of its files together"]
-    change(made, files=lambda files: {n: f | {"rows": f["rows"] + (n == TRAIN)} for n, f in files.items()})
-    assert faults(made) == [f"{TRAIN}: it has 10 rows, the manifest says 11"]
-
-
-def test_verify_finds_other_columns(made: Path) -> None:
-    change(made, columns=lambda columns: [c | {"type": "int64"} if c["name"] == "weight" else c for c in columns])
-    assert faults(made) == [f"data/{n}: its columns are not those of the manifest" for n in sorted(p.name for p in (made / "data").iterdir())]
-
-
-def test_verify_finds_a_file_that_is_no_parquet(made: Path) -> None:
-    (made / TRAIN).write_bytes(b"PAR1 not really PAR1")
-    change(made, files=lambda files: {n: f | ({"bytes": 20, "sha256": sha256_file(made / TRAIN)} if n == TRAIN else {}) for n, f in files.items()})
-    assert len(faults(made)) == 1 and faults(made)[0].startswith(f"{TRAIN}: not parquet: ")
-
-
-def test_all_faults_at_once(made: Path) -> None:
-    (made / TRAIN).unlink()
-    (made / "README.md").write_text("")
-    assert faults(made) == ["README.md: not in the manifest", f"{TRAIN}: missing"]
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ('{"format": 1, "fil', "torn or not JSON"),
-        ("", "torn or not JSON"),
-        ("\x00" * 50, "torn or not JSON"),
-        ("[" * 100_000, "torn or not JSON"),
-        ("[]", "not a manifest of guardkit's shards"),
-        ('{"files": {}}', "not a manifest of guardkit's shards"),
-        ('{"made_by": "guardkit", "format": 2, "files": {}}', "format 2, this guardkit reads 1"),
-        ('{"made_by": "guardkit", "format": 1, "files": {"data/x": {"rows": 1}}}', "rows: Field required"),
-        ('{"made_by": "guardkit", "format": 1, "rows": 0, "columns": [], "counts": {}, "files": {}}', "columns: "),
-    ],
-)
-def test_a_manifest_that_is_none(made: Path, text: str, said: str) -> None:
-    (made / "manifest.json").write_text(text)
-    (found,) = faults(made)
-    assert found.startswith("manifest.json: ") and said in found
-
-
-def test_folders_that_are_none(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    (tmp_path / "odd" / "manifest.json").mkdir(parents=True)
-    for name in ("file", "nothing", "."):
-        with pytest.raises(InputError, match="not a shard folder"):
-            verify(tmp_path / name)
-    with pytest.raises(InputError, match="Is a directory"):
-        verify(tmp_path / "odd")
-
-
-def test_a_path_in_a_manifest_leads_nowhere_else(made: Path) -> None:
-    (made.parent / "secret").write_text("mine")
-    about = {"rows": 1, "bytes": 4, "sha256": sha256_file(made.parent / "secret"), "split": "train"}
-    change(made, files=lambda files: files | {"../secret": about}, rows=31)
-    assert faults(made) == ["../secret: missing"]
 
 
 def test_what_a_writer_refuses(tmp_path: Path) -> None:
@@ -266,28 +158,37 @@ def test_splits_without_rows_make_no_file(tmp_path: Path) -> None:
 
 
 def test_a_null_where_none_may_be_is_refused(tmp_path: Path) -> None:
-    writer = ShardWriter(tmp_path / "s", COLUMNS, 10)
+    writer = ShardWriter(tmp_path / "s", COLUMNS, 5000)
+    writer.write(rows(1024).with_columns(pl.lit(None, pl.String).alias("id")), "train")
     with pytest.raises(ValueError, match="null values to non-nullable"):
-        writer.write(rows(1024).with_columns(pl.lit(None, pl.String).alias("id")), "train")
+        writer.finish({})
+    writer.discard()
+    assert not (tmp_path / "s").exists()
 
 
-def test_the_card(made: Path) -> None:
-    manifest = read_manifest(made)
-    text = card(manifest, "Eggs")
-    assert text.startswith("# Eggs\n\n> **Template reasoning.**")
-    assert "30 rows in 4 file(s); guard guardreasoner 1." in text
-    assert "Licences of the rows: CC0-1.0." in text
-    assert "| source | rows |\n| --- | ---: |\n| eggs | 20 |\n| more_eggs | 10 |\n" in text
-    assert "| train | 25 |" in text and "| prompt | large_list&lt;" in text
-    assert all(f"| {n} | {f['rows']} | {f['sha256'][:16]}… |" in text for n, f in manifest["files"].items())
-    real = {**manifest, "counts": {**manifest["counts"], "teacher": {"gpt-4o": 30}}}
-    assert "Template reasoning" not in card(real, "Eggs")
-
-
-def test_text_of_data_is_no_markup_in_the_card(made: Path) -> None:
-    evil = "<script>x</script> | [a](http://b) `c` **d**\n# e \x1b[31m"
-    manifest = {**read_manifest(made), "guard": evil, "counts": {"source": {evil: 1}, "licence": {evil: 1}}}
-    text = card(manifest, evil)
-    assert "<script>" not in text and "\x1b" not in text and "\n# e" not in text
-    assert "&lt;script&gt;x&lt;/script&gt; \\| \\[a\\](http://b) \\`c\\` \\*\\*d\\*\\* # e  \\[31m" in text
-    assert all(line.count(" | ") <= 3 for line in text.splitlines() if line.startswith("| "))
+def test_odd_columns_are_left_out_of_the_tables(tmp_path: Path) -> None:
+    """Of another type than meant, or full of text: they are written, not counted."""
+    n = 1500
+    data = {
+        "id": [str(i) for i in range(n)],
+        "source": [["a"]] * n,
+        "task": [f"text {i}" for i in range(n)],
+        "licence": [1] * n,
+        "label_x": [i % 2 for i in range(n)],
+        "categories": ["none"] * n,
+        "steps": ["many"] * n,
+    }
+    kinds: dict[str, Any] = {"source": {"list": "string"}, "licence": "int64", "label_x": "int64"}
+    columns = tuple(Column(name, kinds.get(name, "string")) for name in data)
+    for name, block in {"a": 100, "b": 1500}.items():
+        writer = ShardWriter(tmp_path / name, columns, 1000)
+        for part in pl.DataFrame(data).iter_slices(block):
+            writer.write(part, "train")
+        writer.finish({})
+    manifest = verify(tmp_path / "a")
+    assert manifest == verify(tmp_path / "b") and manifest["counts"] == {"licence": {"1": n}, "split": {"train": n}}
+    assert [(t["source"], t["label"], t["origin"], t["rows"]) for t in manifest["tables"]["labels"]] == [
+        ("unknown", "0", "unknown", 750),
+        ("unknown", "1", "unknown", 750),
+    ]
+    assert not manifest["tables"]["categories"] and not manifest["tables"]["lengths"]

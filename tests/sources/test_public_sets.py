@@ -59,6 +59,45 @@ def test_aegis(read_set) -> None:
     assert rows["categories"].to_list() == [[], ["violence", "hate_harassment"], [], [], ["hate_harassment"]]
 
 
+@pytest.mark.parametrize("vote", [None, "reference"])
+def test_aegis_keeps_what_its_annotators_said(read_set, vote) -> None:
+    rows, _ = read_set("aegis_train", vote=vote)
+    said = [[(v["task"], v["label"], v["n"], v["share"]) for v in votes] for votes in rows["votes"]]
+    assert said == [
+        [("prompt", "harmful", 1, 1 / 3), ("prompt", "unharmful", 2, 2 / 3)],
+        [("prompt", "harmful", 3, 0.6), ("prompt", "unharmful", 2, 0.4)],
+        [("prompt", "harmful", 1, 0.5), ("prompt", "unharmful", 1, 0.5)],
+        [],
+        [("prompt", "harmful", 3, 1.0)],
+    ]
+    assert read_set("toxicchat_train")[0]["votes"].to_list() == [[], []], "a source without annotators' votes has none"
+
+
+def test_agreement_is_kept_where_a_source_says_only_that(read, tmp_path) -> None:
+    # As WildGuardTest has it: a label, and the share of the annotators who gave it.
+    source = tmp_path / "agreed.yaml"
+    source.write_text(
+        "name: agreed\nversion: 1\ndescription: Ours.\nlicence: CC0-1.0\nobtain: a test writes it\ncolumns: {prompt: prompt}\n"
+        "labels:\n  prompt: {column: harm, source: vote, agreement: harm_agreement, missing: absent}\n"
+    )
+    said = [("harmful", 0.6666), ("unharmful", 1.0), ("harmful", None), (None, 0.5), ("harmful", 1.5)]
+    rows = [{"prompt": f"question {i}", "harm": label, "harm_agreement": share} for i, (label, share) in enumerate(said)]
+    pl.DataFrame(rows).write_parquet(tmp_path / "rows.parquet")
+    pl.DataFrame(rows).write_csv(tmp_path / "rows.csv")
+    for name in ("rows.parquet", "rows.csv"):
+        kept, rejects = read(load_source(str(source)), tmp_path / name)
+        assert kept["votes"].to_list() == [
+            [{"task": "prompt", "label": "harmful", "share": 0.6666, "n": None}],
+            [{"task": "prompt", "label": "unharmful", "share": 1.0, "n": None}],
+            [],
+            [],
+        ]
+        assert rejects.select("reason", "detail").rows() == [("wrong_type", "harm_agreement is 1.5, which is no share (0 to 1)")]
+    source.write_text(source.read_text().replace("column: harm, source: vote, ", ""))
+    with pytest.raises(InputError, match="agreement needs a column"):
+        load_source(str(source))
+
+
 def test_aegis_by_the_released_vote(read_set) -> None:
     rows, _ = read_set("aegis_train", vote="reference")
     # The most common raw string, first seen on ties: "Safe" beats three different objections.

@@ -4,6 +4,8 @@
 """
 
 from toolkit.api._apply import apply
+from toolkit.api._diff import diff, rejects
+from toolkit.api._export import export
 from toolkit.api._generate import generate, too_many
 from toolkit.api._journal import (
     EXPORT_COLUMNS,
@@ -17,10 +19,12 @@ from toolkit.api._journal import (
 )
 from toolkit.api._look import check_sources, clean_run, describe_source, list_runs, read_run, recipe_schema, sources_table
 from toolkit.api._mine import mine
+from toolkit.api._overlaps import overlaps
 from toolkit.api._plan import plan
 from toolkit.api._recipes import check, explain
 from toolkit.api._run import Result, run
 from toolkit.api._train import train_file
+from toolkit.api._verify import verify
 
 __all__ = [
     "EXPORT_COLUMNS",
@@ -30,7 +34,9 @@ __all__ = [
     "check_sources",
     "clean_run",
     "describe_source",
+    "diff",
     "explain",
+    "export",
     "generate",
     "journal_compact",
     "journal_export",
@@ -41,11 +47,14 @@ __all__ = [
     "journal_verify",
     "list_runs",
     "mine",
+    "overlaps",
     "plan",
     "read_run",
     "recipe_schema",
+    "rejects",
     "run",
     "sources_table",
     "too_many",
     "train_file",
+    "verify",
 ]

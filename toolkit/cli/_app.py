@@ -9,8 +9,12 @@ import typer
 from typer.core import TyperGroup
 
 from toolkit.cli import _plan, _say
+from toolkit.cli._diff import diff
+from toolkit.cli._export import export
 from toolkit.cli._generate import generate
 from toolkit.cli._journal import journal
+from toolkit.cli._overlaps import overlaps
+from toolkit.cli._rejects import rejects
 from toolkit.cli._runs import runs
 from toolkit.cli._train import train
 
@@ -235,19 +239,23 @@ def mine(
     _say.lines(*odd, f"Pairs: {found['shards'] or 'none'}", f"Everything lies in: {found['output']}")
 
 
+app.command("export", rich_help_panel=BUILD)(export)
+
+
 @app.command(rich_help_panel=BUILD)
-def verify(folder: Annotated[Path, typer.Argument(help="A folder of shards.", show_default=False)], json: JsonOpt = False) -> None:
-    """Check shards against their manifest.
+def verify(folder: Annotated[Path, typer.Argument(help="A folder of shards, or of an export.", show_default=False)], json: JsonOpt = False) -> None:
+    """Check shards, or an export of some, against their manifest.
 
     Example: guardkit verify outputs/quickstart/sft-shards/shards
     """
-    from toolkit.shards import verify as verify_shards
+    from toolkit import api
 
-    manifest = verify_shards(folder)
+    found = api.verify(folder)
     if json:
-        _say.document({"folder": str(folder), "rows": manifest["rows"], "files": manifest["files"]})
+        _say.document(found)
     else:
-        _say.lines(f"{folder}: {len(manifest['files'])} file(s), {manifest['rows']:,} rows, all as the manifest says")
+        what = "shards" if found["kind"] == "shards" else f"an export for {found['to']}"
+        _say.lines(f"{found['folder']}: {what}, {len(found['files'])} file(s), {found['rows']:,} rows, all as the manifest says")
 
 
 # Train ----------------------------------------------------------------------------------------------------------------
@@ -332,5 +340,8 @@ def schema(json: JsonOpt = False) -> None:
     _say.document(recipe_schema())
 
 
+app.command("overlaps", rich_help_panel=LOOK)(overlaps)
+app.command("diff", rich_help_panel=LOOK)(diff)
+app.command("rejects", rich_help_panel=LOOK)(rejects)
 app.add_typer(journal, name="journal", rich_help_panel=LOOK)
 app.add_typer(runs, name="runs", rich_help_panel=LOOK)

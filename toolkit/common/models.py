@@ -23,6 +23,7 @@ TRAINED = "guardkit.json"
 
 _VERSION = "model/1"
 _WEIGHTS = ("*.safetensors", "*.bin", "*.gguf", "*.pt", "*.pth")
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 # Left by trainers and by people beside a model; no loader reads them (transformers.trainer and accelerate write the first six).
 _IGNORED = {
     "training_args.bin",
@@ -112,13 +113,30 @@ def model_hash(path: str | Path, base: Path | None = None) -> str:
     folder = Path(path)
     if not folder.is_dir():
         raise InputError("no such model folder", where=str(path))
-    if not is_model_folder(str(folder)):
+    if not is_model_folder(str(folder)) and not (folder / "modules.json").is_file():  # the latter: a sentence-transformers model of other parts
         raise InputError("not a model folder: neither config.json nor adapter_config.json", where=str(path))
     files = [p for p in sorted(folder.rglob("*")) if p.is_file() and _counts(p.relative_to(folder))]
     if not any(p.match(w) for p in files for w in _WEIGHTS):
         raise InputError("a model folder without weights", where=str(path), hint="expected *.safetensors (or *.bin)")
     parts = {p.relative_to(folder).as_posix(): _file_digest(p) for p in files}
     return digest([_VERSION, parts, model_hash(base) if base is not None else _base(folder)])
+
+
+def tokenizer_hash(path: str | Path) -> str:
+    """sha256 (hex) of what shapes a local model's tokens: every file at the top of the folder that counts for `model_hash` and holds no weights.
+
+    A guard that was trained on keeps the hash of its tokenizer; one with another vocabulary or chat template has another.
+
+    Raises:
+        InputError: no such folder, or no tokenizer in it.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise InputError("no such model folder", where=str(path))
+    if not any((folder / name).is_file() for name in _TOKENIZERS):
+        raise InputError("no tokenizer in the folder", where=str(path), hint=f"expected one of {', '.join(_TOKENIZERS)}")
+    files = [p for p in sorted(folder.iterdir()) if p.is_file() and _counts(Path(p.name)) and not any(p.match(w) for w in _WEIGHTS)]
+    return digest(["tokenizer/1", {p.name: _file_digest(p) for p in files}])
 
 
 def _counts(relative: Path) -> bool:

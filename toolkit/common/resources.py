@@ -20,6 +20,8 @@ _ONE = {
     "benchmarks": "benchmark",
     "prices": "price file",
     "prompts": "prompt",
+    "judges": "judge's prompt",
+    "licences": "licence file",
 }
 
 
@@ -39,7 +41,7 @@ def find(folder: str, name: str, beside: Path | None = None) -> Path:
     """The file of a schema: a path as given, else ``<name>.yaml`` in the user's or the shipped ``schemas/<folder>``.
 
     Args:
-        folder: ``guards``, ``taxonomies``, ``sources``, ``records``, ``benchmarks``, ``prices`` or ``prompts``.
+        folder: ``guards``, ``taxonomies``, ``sources``, ``records``, ``benchmarks``, ``prices``, ``prompts``, ``judges`` or ``licences``.
         name: a name, or a path that ends in ``.yaml``.
         beside: folder that a relative path is also looked up from (that of the recipe).
 

@@ -282,7 +282,7 @@ class Completions(Iterator[Completion]):
         shared = [(r.key, r.row) for r in requests if r.key in known and known[r.key].row != r.row]
         if shared:
             self._journal.share(shared)
-        return {key: replace(k.completion, cost=None, lost=0) for key, k in known.items()}
+        return {key: replace(k.completion, lost=0) for key, k in known.items()}
 
     def _place(self, slot: _Slot, known: Completion | None) -> None:
         """Answer a slot's request from the journal, join an equal one, or queue it for its backend."""

@@ -6,8 +6,8 @@ file and no other code.
 
 from toolkit.guards._definition import Guard, Prompt, Task, load_guard, load_prompt
 from toolkit.guards._parse import Parsed, parse
-from toolkit.guards._render import Reasoning, blind_messages, feedback, input_fingerprint, render_input, render_output, teacher_messages
-from toolkit.guards._sections import Section, sections
+from toolkit.guards._render import Reasoning, blind_messages, exchange, feedback, input_fingerprint, render_input, render_output, teacher_messages
+from toolkit.guards._sections import Section, answers_cut, preamble, sections
 from toolkit.guards._structured import MalformedJson, from_json, is_json, response_format
 from toolkit.guards._templates import template, variables
 
@@ -19,7 +19,9 @@ __all__ = [
     "Reasoning",
     "Section",
     "Task",
+    "answers_cut",
     "blind_messages",
+    "exchange",
     "feedback",
     "from_json",
     "input_fingerprint",
@@ -27,6 +29,7 @@ __all__ = [
     "load_guard",
     "load_prompt",
     "parse",
+    "preamble",
     "render_input",
     "render_output",
     "response_format",

@@ -34,11 +34,42 @@ def sections(guard: Guard, text: str) -> list[Section]:
     task_re, head_re = _patterns(guard)
     if task_re is None:
         return [_section(1, body, head_re)] if body.strip() else []
-    return [_section(int(m["n"]), below, head_re) for m, below in _cut(body, list(task_re.finditer(body)))]
+    return [_section(int(m["n"]), below, head_re) for m, below in _cut("\n" + body, task_re)]
 
 
-def _cut(text: str, heads: list[re.Match[str]]) -> list[tuple[re.Match[str], str]]:
-    """Each heading with the text below it, up to the next."""
+def answers_cut(guard: Guard, text: str) -> bool | None:
+    """Whether the answers block that a text ends with breaks off: its lines are the first of a whole block, the last one perhaps in part.
+
+    None where no answers block begins, as loosely as `sections` takes it.
+    """
+    layout = layout_of(guard)
+    lines = split_lines(text)
+    start = layout.loose_start(lines)
+    if start is None:
+        return False if lines and lines[-1] in layout.lines else None
+    said = lines[start + bool(layout.heading) :]
+    if len(said) > len(layout.answers):
+        return False
+    whole = all(line in known for line, known in zip(said[:-1], layout.answers, strict=False))
+    if not said:
+        return True
+    known = layout.answers[len(said) - 1]
+    if said[-1] in known:
+        return whole and len(said) < len(layout.answers)
+    return whole and any(line.startswith(said[-1]) for line in known)
+
+
+def preamble(guard: Guard, text: str) -> str:
+    """The text before the first section; empty for a guard without task headings."""
+    body = "\n" + _reasoning(guard, text)
+    task_re, _ = _patterns(guard)
+    first = task_re.search(body) if task_re is not None else None
+    return body[: first.start()].strip() if first else ""
+
+
+def _cut(text: str, head_re: re.Pattern[str]) -> list[tuple[re.Match[str], str]]:
+    """Each heading with the text below it, up to the next. The text begins with a line end, as the patterns do."""
+    heads = list(head_re.finditer(text))
     ends = [h.start() for h in heads[1:]] + [len(text)]
     return [(h, text[h.end() : end]) for h, end in zip(heads, ends, strict=False)]
 
@@ -64,14 +95,17 @@ def _section(task: int, text: str, head_re: re.Pattern[str] | None) -> Section:
     numbers: list[int] = []
     steps = []
     conclusion = None
-    heads = list(head_re.finditer(text))
-    if "k" not in head_re.groupindex:  # steps without headings, a conclusion with one
-        steps = _paragraphs(text[: heads[0].start()] if heads else text)
+    text = "\n" + text
+    heads = _cut(text, head_re)
+    counted = "k" in head_re.groupindex
+    if not counted:  # steps without headings, a conclusion with one
+        steps = _paragraphs(text[: heads[0][0].start()] if heads else text)
         numbers = list(range(1, len(steps) + 1))
-    for head, below in _cut(text, heads):
+    for head, below in heads:
         said = below.removeprefix(":").strip()
-        if "k" in head_re.groupindex and head["k"] is not None:
-            numbers.append(int(head["k"]))
+        number = head["k"] if counted else None
+        if number is not None:
+            numbers.append(int(number))
             steps.append(said)
         else:
             conclusion = said
@@ -86,19 +120,23 @@ def _paragraphs(text: str) -> list[str]:
 def _patterns(guard: Guard) -> tuple[re.Pattern[str] | None, re.Pattern[str] | None]:
     """Of task headings, and of step and conclusion headings; None where the guard has none."""
     o = guard.output
-    flags = re.MULTILINE | re.IGNORECASE
     heads = [_loose(o.step_heading, "k")] if o.step_heading else []
     heads += [_loose(o.conclusion_heading, "")] if o.conclusion_heading else []
-    task = re.compile(_loose(o.task_heading, "n"), flags) if o.task_heading else None
-    return task, re.compile("|".join(heads), flags) if heads else None
+    last = re.escape(o.conclusion_heading.lstrip("# ").rstrip()) if o.conclusion_heading else ""
+    if last and o.task_heading:  # released models write "# Task 1 Conclusion", too
+        heads.append(_loose(o.task_heading, "n").replace("(?P<n>", "(?:") + rf"[ \t]+{last}(?!\w)")
+    unless = rf"(?![ \t]+{last}(?!\w))" if last else ""
+    task = re.compile(_loose(o.task_heading, "n") + unless, re.IGNORECASE) if o.task_heading else None
+    return task, re.compile("|".join(heads), re.IGNORECASE) if heads else None
 
 
 def _loose(heading: str, mark: str) -> str:
-    """A heading at the start of a line: any number of ``#`` where it has some, and a number at `mark`."""
+    """A heading at the start of a line: any number of ``#`` where it has some, and a number at `mark`. It begins with the line end
+    before it, by which the search is quick; so do the texts that are searched."""
     words = heading.lstrip("# ").rstrip()
     if mark:
         before, after = words.format(**{mark: "\0"}).split("\0")
         pattern = f"{re.escape(before)}(?P<{mark}>{_NUMBER}){re.escape(after)}"
     else:
         pattern = re.escape(words)
-    return rf"^[ \t]*{'#+' if heading.startswith('#') else '#*'}[ \t]*{pattern}(?!\w)"
+    return rf"\n[ \t]*{'#+' if heading.startswith('#') else '#*'}[ \t]*{pattern}(?!\w)"

@@ -8,6 +8,8 @@ from toolkit.operators.base import (
     GenerationOperator,
     Operator,
     RowOperator,
+    SourceOperator,
+    Unasked,
     mark,
 )
 from toolkit.operators.describe import describe_operator
@@ -23,6 +25,8 @@ __all__ = [
     "GenerationOperator",
     "Operator",
     "RowOperator",
+    "SourceOperator",
+    "Unasked",
     "describe_operator",
     "mark",
     "operator_class",

@@ -57,7 +57,7 @@ OUTCOME, REASON, DETAIL = "_outcome", "_reason", "_detail"
 class Config(BaseModel):
     """Base of operator configs: unknown keys are refused, docstrings under fields are their help."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class NoConfig(Config):
@@ -77,6 +77,8 @@ class Context:
         progress: called with (done, total or None, a few words).
         source_paths: input files of each source that the user gave on the command line.
         work: folder of the workspace's journal, for a backend that keeps there what it has sent.
+        lineage: how the rows that it reads were made (`toolkit.pipeline._lineage`), to be asked for when all have been read; an operator that
+            asks names ``recipe`` in its `uses`. Empty where there is no recipe.
     """
 
     guard: Guard
@@ -87,6 +89,7 @@ class Context:
     progress: Callable[[int, int | None, str], None] = lambda done, total, words: None
     source_paths: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     work: Path | None = None
+    lineage: Callable[[], Mapping[str, Any]] = dict
 
     def rng_seed(self, *parts: str | int) -> int:
         """A 63-bit seed from the recipe's seed and `parts`."""
@@ -103,8 +106,8 @@ class StepInput(Protocol):
         """Id of the step."""
 
     @property
-    def rows(self) -> int:
-        """Number of kept rows."""
+    def rows(self) -> int | None:
+        """Number of kept rows; None where they are not known before they have been read."""
 
     def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """The kept rows, a bounded block at a time, in order."""
@@ -167,7 +170,7 @@ class Operator(ABC):
     inputs: ClassVar[tuple[str, ...]] = ("rows",)
     """Names of its inputs; the first is the default. ``*`` at the end: any number of further named ones."""
     uses: ClassVar[frozenset[str]] = frozenset({"guard"})
-    """What of the context shapes the result: guard, taxonomy, seed."""
+    """What of the context shapes the result: guard, taxonomy, seed, recipe (its name, version and the ids of the steps before)."""
     makes: ClassVar[tuple[str, ...]] = ()
     """Artefacts: model, shards, …"""
     takes: ClassVar[Mapping[str, str]] = {}
@@ -180,6 +183,11 @@ class Operator(ABC):
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    @property
+    def stored(self) -> bool:
+        """Whether its rows always get a folder of their own: so for what measures, that thresholds after it move without measuring again."""
+        return False
 
     def reads(self, guard: Guard) -> list[str]:
         """Columns that the first input must have."""
@@ -237,6 +245,19 @@ class RowOperator(Operator):
         """The rows with columns added and some rows marked."""
 
 
+class Unasked(Exception):  # noqa: N818  no error: there is nothing to ask
+    """Raised by `GenerationOperator.requests` about a row of which there is nothing to ask: it is rejected with this reason.
+
+    Args:
+        reason: the code.
+        detail: in words.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason, self.detail = reason, detail
+
+
 class GenerationOperator(Operator):
     """Rows to requests, completions to rows."""
 
@@ -262,7 +283,11 @@ class GenerationOperator(Operator):
 
     @abstractmethod
     def requests(self, row: Mapping[str, Any], name: str, backend: Backend, ctx: Context) -> list[Request]:
-        """What to ask the backend `name` about a row."""
+        """What to ask the backend `name` about a row.
+
+        Raises:
+            Unasked: there is nothing to ask about it.
+        """
 
     def again(
         self, row: Mapping[str, Any], name: str, request: Request, completion: Completion, trail: Sequence[Completion], ctx: Context
@@ -299,10 +324,36 @@ class DatasetOperator(Operator):
 
     kind: ClassVar[Kind] = "dataset"
     uses = frozenset({"guard", "seed"})
+    passes: ClassVar[int] = 0
+    """How often it reads its first input through `StepInput.blocks`, where it asks nothing else of it but `rows`, which may be None: then a
+    stream (`SourceOperator`) before it needs no folder of its own. 0: it needs a finished step."""
 
     @abstractmethod
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
         """Read the inputs, write each row's outcome to `out`."""
+
+
+class SourceOperator(DatasetOperator):
+    """A source whose rows are cheap to read again: where one step alone reads it, the rows stream into that step without a file in between."""
+
+    shape: ClassVar[Shape] = "source"
+    inputs = ()
+
+    @abstractmethod
+    def stream(self, ctx: Context) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+        """The rows, a block at a time; beside them those that cannot be rows, with `raw` (text), `outcome`, `reason` and `detail`.
+
+        Every call gives the same blocks.
+        """
+
+    def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
+        done = 0
+        for rows, gone in self.stream(ctx):
+            out.count_in(rows.height + gone.height)
+            out.keep(rows)
+            out.leave(gone.select("raw"), *(gone[n] for n in ("outcome", "reason", "detail")))
+            done += rows.height + gone.height
+            ctx.progress(done, None, "rows")
 
 
 def mark(

@@ -1,6 +1,9 @@
 """Recipe to plan to run: fingerprints, resume, row conservation, the local engine."""
 
+from toolkit.pipeline import _diff as diff_rows
 from toolkit.pipeline._counts import ConservationError
+from toolkit.pipeline._diff import compare
+from toolkit.pipeline._diff_side import Side, common_step
 from toolkit.pipeline._fingerprints import Fingerprints, finished, up_to_date
 from toolkit.pipeline._folder import clean
 from toolkit.pipeline._models import Unbuilt, check_prices, config_of, declared
@@ -23,13 +26,17 @@ __all__ = [
     "RecipeSpec",
     "Run",
     "Sampler",
+    "Side",
     "StepFolder",
     "Unbuilt",
     "build_recipe",
     "check_prices",
     "clean",
+    "common_step",
+    "compare",
     "config_of",
     "declared",
+    "diff_rows",
     "finished",
     "load_recipe",
     "make_plan",

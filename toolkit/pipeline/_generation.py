@@ -2,8 +2,8 @@
 
 A failed generation is rejected with the class of its failure and counted in the manifest's `failed`; those that are worth asking again are
 counted in `retry` as well: such a step is not taken as done, and the next run asks again for them and for nothing else (answers are in the
-journal). A row that the operator cannot ask about, or an answer that it cannot take, costs that row alone (`operator_error`); an answer that is
-not Unicode text is rejected as `not_unicode`.
+journal). A row that the operator cannot ask about, or an answer that it cannot take, costs that row alone (`operator_error`, or the reason that
+the operator gives by `Unasked`); an answer that is not Unicode text is rejected as `not_unicode`.
 
 Memory: rows are read twice, once to ask and once to write, so that none is held while its answer is on the way, but for an operator that
 may ask again.
@@ -22,11 +22,12 @@ import polars as pl
 from toolkit.common.errors import GuardkitError
 from toolkit.generation import Backend, Completion, Journal, Meter, Request, complete, kept_warm
 from toolkit.operators import Columns, Context, GenerationOperator
-from toolkit.operators.base import DETAIL, OUTCOME, REASON, StepInput
+from toolkit.operators.base import DETAIL, OUTCOME, REASON, StepInput, Unasked
 from toolkit.pipeline._counts import Counts
 from toolkit.pipeline._store import MARKS, StepWriter
 from toolkit.records import to_polars
 
+ERROR = "operator_error"
 WRITE_EVERY = 512
 """Answered rows held before they go to the step's file; their answers are in the journal before that."""
 
@@ -62,16 +63,17 @@ def run_generation(
     op, ctx, counts = step.operator, step.ctx, step.counts
     source = inputs[op.inputs[0]]
     opened = op.open(ctx, inputs)
-    counts.came = source.rows
+    counts.came = source.rows or 0
     if op.shape == "expand":
         counts.factor = op.factor(list(inputs))
     done = 0
     notes: dict[str, Any] = {}
+    usage = _Usage()
     for name, opener in opened:
         with ExitStack() as stack:
             backends = [_opened(stack, o, meter) for o in (opener, *op.fallbacks(name, ctx))]
             asking = _Asking(step, name, source, backends[0])
-            sink = _Sink(step, name, writer, asking, draws=round(counts.factor / len(opened)))
+            sink = _Sink(step, name, writer, asking, usage, draws=round(counts.factor / len(opened)))
 
             def waits(note: str = "", name: str = name) -> None:
                 spent = f", ${meter.spent:,.2f}" if meter is not None and meter.spent else ""
@@ -100,6 +102,8 @@ def run_generation(
         notes[name] = {**vars(results.stats), "errors": dict(results.stats.errors)}
     for figure, value in op.stats().items():
         writer.stat(figure, value)
+    if used := usage.told():
+        writer.stat("usage", used)
     writer.asked = counts.expected
     writer.note("generation", notes)
 
@@ -126,8 +130,8 @@ class _Asking:
         self._backend = backend
         self._keep = _asks_again(step.operator)
         self._rows: dict[int, dict[str, Any]] = {}  # by number of the request, while an operator may ask again for it
-        self.asked: deque[int | str] = deque()
-        """For each row that was read and not yet written: how many requests it became, or why none."""
+        self.asked: deque[int | tuple[str, str]] = deque()
+        """For each row that was read and not yet written: how many requests it became, or why none (reason and detail)."""
         self.faults: dict[int, str] = {}
         """By number of the request: why an operator could not say whether to ask again."""
 
@@ -139,10 +143,13 @@ class _Asking:
                 found = self._op.requests(row, self._name, self._backend, self._ctx)
             except (GuardkitError, MemoryError):
                 raise
-            except Exception as e:  # noqa: BLE001  an operator, possibly another's, failed on this row: the others go on
-                self.asked.append(_said(e))
+            except Unasked as e:
+                self.asked.append((e.reason, e.detail))
                 continue
-            self.asked.append(len(found) or "the operator asks nothing about this row")
+            except Exception as e:  # noqa: BLE001  an operator, possibly another's, failed on this row: the others go on
+                self.asked.append((ERROR, _said(e)))
+                continue
+            self.asked.append(len(found) or (ERROR, "the operator asks nothing about this row"))
             for request in found:
                 if self._keep:
                     self._rows[number] = row
@@ -169,10 +176,45 @@ class _Asking:
         return following
 
 
+class _Usage:
+    """What the answers of a step took, as the journal has it: the same whether they were asked in this run or in an earlier one.
+
+    Every answer counts, also one that was not taken; one that several rows share counts once: about 60 bytes are held for each. A question that
+    is about no row (whether a model takes a schema) is left out: which row it stood in for hangs on who came first.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+        self._models: dict[str, list[float]] = {}
+        self._unpriced: set[str] = set()
+
+    def add(self, completion: Completion) -> None:
+        """Count what came of a request, and what came before it."""
+        row = completion.asked.row if completion.asked is not None else ""
+        earlier = (c for c in completion.trail if c.asked is not None and c.asked.row == row)
+        for c in (*earlier, completion):
+            if c.text is None or c.prompt_tokens is None or (short := int(c.key[:16], 16)) in self._seen:
+                continue
+            self._seen.add(short)
+            model = c.asked.model_id if c.asked is not None else c.model or "unknown"
+            sums = self._models.setdefault(model, [0, 0, 0, 0.0])
+            sums[:] = [sums[0] + 1, sums[1] + c.prompt_tokens, sums[2] + (c.completion_tokens or 0), sums[3] + (c.cost or 0.0)]
+            if c.cost is None:
+                self._unpriced.add(model)
+
+    def told(self) -> dict[str, dict[str, Any]]:
+        """By model: answers, prompt_tokens, completion_tokens, dollars (None where the price of an answer is not known)."""
+        names = ("answers", "prompt_tokens", "completion_tokens")
+        return {
+            model: {**dict(zip(names, map(int, sums), strict=False)), "dollars": None if model in self._unpriced else round(sums[3], 6)}
+            for model, sums in sorted(self._models.items())
+        }
+
+
 class _Sink:
     """Takes what came of requests, in their order, and writes it in batches."""
 
-    def __init__(self, step: GenerationStep, name: str, writer: StepWriter, asking: _Asking, draws: int) -> None:
+    def __init__(self, step: GenerationStep, name: str, writer: StepWriter, asking: _Asking, usage: _Usage, draws: int) -> None:
         self._op = step.operator
         self._counts = step.counts
         self._came = to_polars(tuple(step.came.values()))
@@ -186,9 +228,11 @@ class _Sink:
         self._draw = self._left = 0
         self._number = 0
         self._rows: list[dict[str, Any]] = []
+        self._usage = usage
 
     def take(self, completion: Completion) -> None:
         """Take the completion of the next request."""
+        self._usage.add(completion)
         if not self._left:
             self._next_row()
         number, draw = self._number, self._draw
@@ -220,7 +264,7 @@ class _Sink:
         self._flush()
 
     def _next_row(self) -> None:
-        while isinstance(self._asking.asked[0], str):
+        while isinstance(self._asking.asked[0], tuple):
             self._unasked()
         n = self._asking.asked.popleft()
         assert isinstance(n, int)  # noqa: S101  `_unasked` has taken the others
@@ -228,9 +272,10 @@ class _Sink:
 
     def _unasked(self) -> None:
         """Reject the next row, which could not be asked about, once for each draw that it would have had."""
-        row, error = next(self._source), self._asking.asked.popleft()
+        row, why = next(self._source), self._asking.asked.popleft()
+        assert isinstance(why, tuple)  # noqa: S101  `_next_row` and `finish` have taken the others
         for _ in range(self._draws):
-            self._reject(row, str(error))
+            self._reject(row, why[1], why[0])
 
     def _flush(self) -> None:
         """Write what is held."""
@@ -243,10 +288,10 @@ class _Sink:
         if gone.height:
             self._writer.write_lines(self._writer.lines(self._counts, gone, *(pl.col(m) for m in MARKS)))
 
-    def _reject(self, row: dict[str, Any], error: str) -> None:
+    def _reject(self, row: dict[str, Any], detail: str, reason: str = ERROR) -> None:
         self._flush()  # the rejects stay in the order of the requests
         frame = pl.DataFrame([row], schema=self._came, orient="row")
-        self._writer.write_lines(self._writer.lines(self._counts, frame, "rejected", "operator_error", error[:500]))
+        self._writer.write_lines(self._writer.lines(self._counts, frame, "rejected", reason, detail[:500]))
 
 
 def _clean(completion: Completion) -> Completion:

@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, did_you_mean
 from toolkit.guards import Guard, load_guard
-from toolkit.operators import Columns, Context, Operator, operator_class
+from toolkit.operators import Columns, Context, DatasetOperator, Operator, RowOperator, SourceOperator, operator_class
+from toolkit.pipeline._lineage import upstream
 from toolkit.pipeline._recipe import Recipe, Step
 from toolkit.taxonomy import Taxonomy, load_taxonomy
 
@@ -56,9 +57,13 @@ class Plan:
     source_paths: Mapping[str, Sequence[Path]]
 
     def context(
-        self, step: str, progress: Callable[[int, int | None, str], None] = lambda done, total, words: None, work: Path | None = None
+        self,
+        step: str,
+        progress: Callable[[int, int | None, str], None] = lambda done, total, words: None,
+        work: Path | None = None,
+        lineage: Callable[[], Mapping[str, Any]] = dict,
     ) -> Context:
-        """The context of a step; `work` is the journal's folder."""
+        """The context of a step; `work` is the journal's folder, `lineage` as in `Context`."""
         return Context(
             guard=self.guard,
             taxonomy=self.taxonomy,
@@ -68,21 +73,17 @@ class Plan:
             progress=progress,
             source_paths=self.source_paths,
             work=work,
+            lineage=lineage,
         )
 
     @cached_property
     def groups(self) -> list[list[PlannedStep]]:
-        """Steps in the order of the run; consecutive row steps that only the next one reads stand together."""
+        """Steps in the order of the run. Those that hand rows on without a file stand together: consecutive row steps that only the next one
+        reads; and a source that streams, with row steps after it and, at the end, an operator that reads its rows as often as it says.
+        """
         out: list[list[PlannedStep]] = []
         for step in self.steps.values():
-            last = out[-1][-1] if out else None
-            fuse = (
-                last is not None
-                and step.operator.kind == last.operator.kind == "row"
-                and list(step.inputs.values()) == [last.id]
-                and last.consumers == [step.id]
-            )
-            if fuse:
+            if out and _joins(out[-1], step):
                 out[-1].append(step)
             else:
                 out.append([step])
@@ -93,6 +94,18 @@ class Plan:
         chosen = self.steps if steps is None else steps
         found = [f"step {s!r}: {n}" for s in chosen for n in self.steps[s].operator.needs(self.context(s))]
         return list(dict.fromkeys(found))
+
+
+def _joins(group: Sequence[PlannedStep], step: PlannedStep) -> bool:
+    """Whether a step takes the rows of a group as they come."""
+    first, last, op = group[0].operator, group[-1], step.operator
+    if last.operator.stored or last.consumers != [step.id] or not op.inputs or step.inputs.get(op.inputs[0]) != last.id:
+        return False
+    streams = isinstance(first, SourceOperator)
+    if isinstance(op, RowOperator):
+        return isinstance(last.operator, RowOperator) or (streams and len(group) == 1)
+    once = isinstance(op, DatasetOperator) and (op.passes == 1 or (op.passes == 2 and len(group) == 1))
+    return streams and once and (len(group) == 1 or isinstance(last.operator, RowOperator))
 
 
 def make_plan(recipe: Recipe, source_paths: Mapping[str, Sequence[Path]] | None = None) -> Plan:
@@ -223,7 +236,7 @@ def _complete(plan: Plan, spec: Step, operator: Operator, inputs: dict[str, str]
     _check_made(plan, spec, operator, inputs, faults)
     given = {name: plan.steps[step].columns for name, step in inputs.items()}
     columns = faults.collect(lambda: operator.columns(given, plan.guard), spec.where("from") if spec.inputs is not None else spec.where())
-    identity = faults.collect(lambda: _identity(plan, spec, operator), spec.where("with"))
+    identity = faults.collect(lambda: _identity(plan, spec, operator, inputs), spec.where("with"))
     if columns is None or identity is None or len(faults.found) > before:
         return None
     if operator.shape in ("expand", "pick") and "parent" not in columns:
@@ -247,7 +260,7 @@ def _check_made(plan: Plan, spec: Step, operator: Operator, inputs: Mapping[str,
             faults.add(f"{step!r} ({source.name}) hands on no rows", where, f"read a step before {step!r}")
 
 
-def _identity(plan: Plan, spec: Step, operator: Operator) -> dict[str, Any]:
+def _identity(plan: Plan, spec: Step, operator: Operator, inputs: Mapping[str, str]) -> dict[str, Any]:
     out: dict[str, Any] = {"use": operator.name, "version": operator.version, "config": operator.identity()}
     if "guard" in operator.uses:
         out["guard"] = plan.guard.fingerprint
@@ -255,5 +268,8 @@ def _identity(plan: Plan, spec: Step, operator: Operator) -> dict[str, Any]:
         out["taxonomy"] = plan.taxonomy.fingerprint
     if "seed" in operator.uses:
         out["seed"] = [plan.recipe.spec.seed, spec.id]
+    if "recipe" in operator.uses:  # what `Context.lineage` says beside what the inputs' fingerprints cover
+        recipe = plan.recipe.spec
+        out["recipe"] = [recipe.recipe, recipe.version, recipe.seed, plan.taxonomy.name, upstream(plan.steps, inputs)]
     out["files"] = operator.files(plan.context(spec.id))
     return out

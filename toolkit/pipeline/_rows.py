@@ -11,7 +11,7 @@ fails without any row, or that loses, doubles or reorders rows, is a bug: `Conse
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -50,19 +50,31 @@ def run_rows(group: Sequence[RowStep], source: StepInput, writer: StepWriter, pr
         ConservationError: an operator does not keep its contract.
     """
     done = 0
-    for block in source.blocks():
+    for came, rows, left in row_blocks(group, source.blocks(), writer):
+        group[-1].counts.kept -= rows.height  # the writer counts what the last one keeps
+        writer.keep(rows)
+        if left is not None:
+            writer.write_lines(left)
+        done += came
+        progress(done, source.rows, "rows")
+
+
+def row_blocks(
+    group: Sequence[RowStep], blocks: Iterable[pl.DataFrame], writer: StepWriter
+) -> Iterator[tuple[int, pl.DataFrame, pl.DataFrame | None]]:
+    """Blocks of rows through a group of row steps, counted under each.
+
+    Gives for each block the number of rows that came, the rows that the last step keeps, and the lines for the rejects of those that left on the
+    way, in the order of the rows (None without any).
+    """
+    for block in blocks:
         rows = block.with_row_index(AT)
         left: list[pl.DataFrame] = []
         for step in group:
             step.counts.came += rows.height
             rows = _apply(step, rows, writer, left)
-            if step is not group[-1]:  # the writer counts what the last one keeps
-                step.counts.kept += rows.height
-        writer.keep(rows.drop(AT))
-        if left:
-            writer.write_lines(pl.concat(left).sort(AT).drop(AT))
-        done += block.height
-        progress(done, source.rows, "rows")
+            step.counts.kept += rows.height
+        yield block.height, rows.drop(AT), pl.concat(left).sort(AT).drop(AT) if left else None
 
 
 def _apply(step: RowStep, rows: pl.DataFrame, writer: StepWriter, left: list[pl.DataFrame]) -> pl.DataFrame:

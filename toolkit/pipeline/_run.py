@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,20 @@ from toolkit.common.errors import Missing, TooManyFailures
 from toolkit.common.files import new_folder
 from toolkit.common.resources import workspace
 from toolkit.generation import Journal, Meter
-from toolkit.operators import DatasetOperator, GenerationOperator, RowOperator
+from toolkit.operators import Context, DatasetOperator, GenerationOperator, RowOperator, SourceOperator
 from toolkit.operators.base import StepInput
-from toolkit.pipeline._counts import Counts
+from toolkit.pipeline._counts import ConservationError, Counts
 from toolkit.pipeline._fingerprints import Fingerprints, finished, stale, up_to_date
 from toolkit.pipeline._folder import JOURNAL, log, owned
 from toolkit.pipeline._generation import GenerationStep, run_generation
+from toolkit.pipeline._lineage import lineage
 from toolkit.pipeline._models import check_prices
 from toolkit.pipeline._plan import Plan, PlannedStep
 from toolkit.pipeline._progress import Progress
 from toolkit.pipeline._rows import RowStep, run_rows
 from toolkit.pipeline._stop import stopping
 from toolkit.pipeline._store import BLOCK, StepFolder, StepWriter
+from toolkit.pipeline._stream import Stream
 
 
 @dataclass
@@ -142,27 +145,48 @@ def _build(job: _Job, group: Sequence[PlannedStep], fingerprint: str) -> tuple[S
     """Build a group in a hidden folder; the folder of its last step, and what goes to the log."""
     last, op = group[-1], group[-1].operator
     final = job.run.folder / last.id
-    inputs: dict[str, StepInput] = {name: job.run.steps[step] for name, step in group[0].inputs.items()}
-    rows = inputs.get(op.inputs[0]) if op.inputs else None
     counts = [Counts(s.id, s.operator.name, s.operator.shape) for s in group]
-    contexts = [job.plan.context(s.id, job.progress.update, job.run.folder.parent / JOURNAL) for s in group]
-    with new_folder(final) as new:
-        writer = StepWriter(new, last.columns, counts)
-        if isinstance(op, DatasetOperator):
-            counts[-1].came = rows.rows if rows is not None else 0
-            if op.shape == "expand":
-                counts[-1].factor = op.factor(list(inputs)) or 1.0
-            op.run(inputs, writer, contexts[-1])
-        elif isinstance(op, GenerationOperator):
+    told = partial(lineage, job.plan, last.id, job.run.steps, counts[:-1])
+    contexts = [job.plan.context(s.id, job.progress.update, job.run.folder.parent / JOURNAL, told) for s in group]
+    with new_folder(final) as new, StepWriter(new, last.columns, counts) as writer:
+        inputs: dict[str, StepInput] = {name: job.run.steps[step] for name, step in last.inputs.items() if step in job.run.steps}
+        if isinstance(op, GenerationOperator):
             came = job.plan.steps[last.inputs[op.inputs[0]]].columns
             run_generation(GenerationStep(op, contexts[-1], came, last.columns, counts[-1]), inputs, writer, job.journal, job.meter)
-        elif rows is not None:
-            steps = zip(group, contexts, counts, strict=True)
-            run_rows(
-                [RowStep(s.operator, c, s.columns, n) for s, c, n in steps if isinstance(s.operator, RowOperator)], rows, writer, job.progress.update
-            )
-        writer.close({"step": last.id, "use": op.name, "version": op.version, "fingerprint": fingerprint})
+        else:
+            _run_here(job, group, [*zip(contexts, counts, strict=True)], inputs, writer)
+        made_as = {s.id: s.identity for s in group}
+        writer.close({"step": last.id, "use": op.name, "version": op.version, "fingerprint": fingerprint, "identity": made_as})
     return StepFolder.open(final, job.block), writer.notes
+
+
+def _run_here(
+    job: _Job, group: Sequence[PlannedStep], each: Sequence[tuple[Context, Counts]], inputs: dict[str, StepInput], writer: StepWriter
+) -> None:
+    """A group without a model: a dataset operator or row steps, on finished steps or on a stream."""
+    steps = [RowStep(o, ctx, s.columns, n) for s, (ctx, n) in zip(group, each, strict=True) if isinstance(o := s.operator, RowOperator)]
+    first, op = group[0].operator, group[-1].operator
+    stream = None
+    if isinstance(first, SourceOperator) and len(group) > 1:
+        before = steps if isinstance(op, DatasetOperator) else []
+        stream = Stream(group[-2 if before else 0].id, first, *each[0], before, writer)
+    if isinstance(op, DatasetOperator):
+        _run_dataset(op, inputs if stream is None else {**inputs, op.inputs[0]: stream}, writer, *each[-1])
+    else:
+        run_rows(steps, stream or job.run.steps[group[0].inputs[first.inputs[0]]], writer, job.progress.update)
+
+
+def _run_dataset(op: DatasetOperator, inputs: dict[str, StepInput], writer: StepWriter, ctx: Context, counts: Counts) -> None:
+    if op.shape == "expand":
+        counts.factor = op.factor(list(inputs)) or 1.0
+    rows = inputs.get(op.inputs[0]) if op.inputs else None
+    known = rows.rows if rows is not None else 0
+    counts.came = known or 0
+    op.run(inputs, writer, ctx)
+    if rows is not None and known is None:
+        if rows.rows is None:
+            raise ConservationError(f"the operator {op.name!r} did not read its rows to the end")
+        counts.came += rows.rows
 
 
 @contextmanager

@@ -151,7 +151,7 @@ class Sampler:
 
 def spread(rows: StepInput, n: int) -> pl.DataFrame:
     """`n` rows (all, where there are fewer), spread evenly over a step: row floor((i + 0.5) R / n) of its R rows for each i."""
-    total = rows.rows
+    total = rows.rows or 0
     wanted = pl.Series([(2 * i + 1) * total // (2 * n) for i in range(n)] if total > n else range(total), dtype=pl.Int64)
     kept, start = [], 0
     for block in rows.blocks():

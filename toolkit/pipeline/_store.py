@@ -21,15 +21,13 @@ import polars as pl
 
 from toolkit.common.errors import InputError
 from toolkit.common.files import digest, tree_digests, write_atomic
+from toolkit.common.parquet import ParquetFile, Worker
 from toolkit.operators import Columns
 from toolkit.operators.base import DETAIL, OUTCOME, REASON
 from toolkit.pipeline._counts import ConservationError, Counts
-from toolkit.records import load_record, to_arrow, to_polars
+from toolkit.records import Column, load_record, to_arrow, to_polars
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     from toolkit.operators.base import Mark
 
 FORMAT = 1
@@ -37,47 +35,6 @@ ROW_GROUP = 8192
 BLOCK = 8192
 MARKS = (OUTCOME, REASON, DETAIL)
 """Columns that carry a row's mark through an operator."""
-
-
-class ParquetRows:
-    """Rows to one parquet file in row groups of `ROW_GROUP`, whatever the size of the frames that come."""
-
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self.path = path
-        self.schema = schema
-        self.rows = 0
-        self._waiting: list[pl.DataFrame] = []
-        self._n_waiting = 0
-        self._writer: pq.ParquetWriter | None = None
-
-    def write(self, rows: pl.DataFrame) -> None:
-        """Add rows; columns are taken by name."""
-        if rows.height:
-            self._waiting.append(rows.select(self.schema.names))
-            self._n_waiting += rows.height
-            self.rows += rows.height
-        while self._n_waiting >= ROW_GROUP:
-            self._flush(ROW_GROUP)
-
-    def close(self) -> None:
-        """Write what waits and the footer; a file without rows is written too."""
-        self._flush(self._n_waiting)
-        if self._writer is not None:
-            self._writer.close()
-
-    def _flush(self, n: int) -> None:
-        import pyarrow.parquet as pq
-
-        if self._writer is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = pq.ParquetWriter(self.path, self.schema, compression="zstd", compression_level=1)
-        if not n:
-            return
-        frame = pl.concat(self._waiting) if len(self._waiting) > 1 else self._waiting[0]
-        rest = frame[n:]
-        self._waiting, self._n_waiting = ([rest], rest.height) if rest.height else ([], 0)
-        table: pa.Table = frame[:n].to_arrow().cast(self.schema).combine_chunks()
-        self._writer.write_table(table, row_group_size=ROW_GROUP)
 
 
 def read_blocks(path: Path, columns: Sequence[str] | None = None, size: int = BLOCK) -> Iterator[pl.DataFrame]:
@@ -193,7 +150,7 @@ def _of_step(manifest: Path) -> bool:
 
 
 class StepWriter:
-    """Writes a step's folder; an `Output` for dataset operators.
+    """Writes a step's folder; an `Output` for dataset operators. Parquet is encoded on a thread of its own.
 
     Args:
         folder: the hidden folder that becomes the step's.
@@ -206,14 +163,19 @@ class StepWriter:
         self._counts = counts
         self._last = counts[-1]
         reject = load_record("reject").columns
-        self._kept = ParquetRows(folder / "rows" / "rows.parquet", to_arrow(tuple(columns.values()))) if columns else None
+        self._worker = Worker()
+        self._kept = self._file("rows/rows.parquet", tuple(columns.values())) if columns else None
         self._reject_types = to_polars(reject)
-        self._rejects = ParquetRows(folder / "rejects.parquet", to_arrow(reject))
+        self._rejects = self._file("rejects.parquet", reject)
         self._columns = columns
+        self._later: dict[str, ParquetFile] = {}
         self._parents: set[str] = set()
         self._stats: dict[str, Any] = {}
         self.notes: dict[str, Any] = {}
         self.asked = self.failed = self.retry = 0
+
+    def _file(self, name: str, columns: Sequence[Column]) -> ParquetFile:
+        return ParquetFile(self._folder / name, to_arrow(tuple(columns)), group=ROW_GROUP, worker=self._worker)
 
     # The Output of a dataset operator -------------------------------------------------------------------------------
 
@@ -290,14 +252,38 @@ class StepWriter:
         """Write lines of the rejects, in their order."""
         self._rejects.write(lines)
 
+    def later(self, kind: str, lines: pl.DataFrame) -> None:
+        """Lines of what left a stream on its way here. They come after the step's own, those of one kind together, so that their order does not
+        hang on the blocks.
+        """
+        if kind not in self._later:
+            self._later[kind] = self._file(f".later-{kind}.parquet", load_record("reject").columns)
+        self._later[kind].write(lines)
+
+    def __enter__(self) -> StepWriter:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """After an error no thread writes any more; the folder is not whole."""
+        if error is None:
+            return
+        self._worker.stop()
+        for file in (self._kept, self._rejects, *self._later.values()):
+            if file is not None:
+                file.stop()
+
     def close(self, header: dict[str, Any]) -> None:
         """Check the counts, close the files and write the manifest."""
-        if self._kept is not None:
-            self._kept.close()
-        self._rejects.close()
+        for _, later in sorted(self._later.items()):
+            later.close()
+            for lines in read_blocks(later.path):
+                self._rejects.write(lines)
+            later.path.unlink()
+        files = {f.path.relative_to(self._folder).as_posix(): f.close().sha256 for f in (self._kept, self._rejects) if f is not None}
+        self._worker.stop()
         for c in self._counts:
             c.check()
-        files = tree_digests(self._folder)
+        files = tree_digests(self._folder, files)
         manifest = {
             "format": FORMAT,
             **header,

@@ -41,7 +41,9 @@ def summarise(folder: Path) -> dict[str, Any]:
     built = _built(folder)
     seconds = {step: float(event["seconds"]) for step, event in built.items()}
     order = list(seconds)
-    done = sorted(step_folders(folder), key=lambda f: order.index(f.step) if f.step in order else -1)
+    # Folders of steps that the recipe no longer has may lie there from an earlier one.
+    done = [f for f in step_folders(folder) if f.step in {s.id for s in recipe.steps}]
+    done.sort(key=lambda f: order.index(f.step) if f.step in order else -1)
     # A step that ran together with later ones has no folder of its own; its counts stand in theirs. What was built last holds.
     counted = {c["step"]: (c, f) for f in done for c in f.manifest["counts"]}
     steps: list[dict[str, Any]] = []

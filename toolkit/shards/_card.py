@@ -1,46 +1,256 @@
-"""The data card, rendered from a manifest."""
+"""The data card: ``README.md`` of a shard folder, rendered from its manifest alone.
+
+It opens with the metadata that the Hugging Face hub reads (hub docs, "Dataset Cards"): licence, sizes, languages, and which files are which split.
+Text of the data and of recipes stands in the card as text, never as markup.
+"""
 
 from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from toolkit.common.yamlfile import dump_yaml
 
 TEMPLATE_NOTE = (
     "> **Template reasoning.** The reasoning in these rows was put together by guardkit's embedded template teacher, from phrases and the rows' "
     "own labels. It is for trying the tool, not for training a guard that is to be used."
 )
+PAPER = {
+    "wildguard_train": ("WildGuardTrain-R", 86_759, 323_930, 3.73, 138.35),
+    "aegis_train": ("AegisTrain-R", 10_798, 37_082, 3.43, 140.83),
+    "beavertails_30k_train": ("BeaverTailsTrain-R", 27_186, 90_553, 3.33, 114.49),
+    "toxicchat_train": ("ToxicChatTrain-R", 2_801, 9_094, 3.25, 143.89),
+}
+"""GuardReasoner's training set by source: part, samples, steps, mean steps a sample, mean characters a step (paper, Table 1)."""
+PAPER_ALL = ("GuardReasonerTrain", 127_544, 460_659, 3.61, 133.97)
+ORIGINS = {
+    "human": "annotated by people",
+    "vote": "aggregated from several annotators",
+    "inferred": "written by a teacher; never to be taken for human",
+    "consensus": "agreed by several models",
+    "reviewed": "set or confirmed by a person who was shown what speaks against it",
+    "written": "set by the author of a row written for guardkit",
+    "absent": "no label: the source does not say",
+    "not_applicable": "no label: the task does not apply",
+    "to_infer": "no label yet",
+}
+"""What the words of ``label_<task>_source`` mean (schemas/records/seed.yaml)."""
+LIMITS = (
+    "Made for training guard models, which judge whether prompts and responses are harmful; for nothing that acts on people unreviewed.",
+    "Rows hold harmful requests and, with some sources, harmful responses, as guards must see them. Do not use them to train a model to answer.",
+    "Labels are the sources' own, with their errors and their idea of harm; the table of their origin says which were written by a model.",
+    "Reasoning is written by a model that mostly was shown the labels: it argues for a label, and is no evidence that the label is right.",
+)
 
 
-def card(manifest: dict[str, Any], title: str) -> str:
-    """Markdown data card. Text of the data stands in it as text, never as markup.
+def card(manifest: Mapping[str, Any], title: str | None = None) -> str:
+    """The data card: front matter in YAML, then Markdown.
 
     Args:
-        manifest: of a shard folder.
-        title: heading.
+        manifest: of a shard folder, of any format that is read; what an older one does not say is left out.
+        title: heading (default: the manifest's own).
     """
-    counts = manifest["counts"]
-    licences = ", ".join(_plain(name) for name in sorted(counts.get("licence", {}))) or "unknown"
+    title = title or str(manifest.get("title") or "guardkit shards")
     lines = [f"# {_plain(title)}", ""]
-    if "template" in counts.get("teacher", {}):
+    if "template" in manifest["counts"].get("teacher", {}):
         lines += [TEMPLATE_NOTE, ""]
     about = [f"{manifest['rows']:,} rows in {len(manifest['files']):,} file(s)"]
-    about += [f"{key} {_plain(str(manifest[key]))}" for key in ("guard", "recipe") if key in manifest]
-    lines += [f"{'; '.join(about)}.", "", f"Licences of the rows: {licences}.", ""]
-    for name, values in counts.items():
-        lines += _table([name, "rows"], [[value, f"{n:,}"] for value, n in values.items()])
-    lines += _table(["column", "type"], [[c["name"], c["type"]] for c in manifest["columns"]], numbers=False)
-    lines += _table(["file", "rows", "sha256"], [[n, f"{f['rows']:,}", f"{f['sha256'][:16]}…"] for n, f in manifest["files"].items()])
-    return "\n".join(lines)
+    about += [f"{key} {_plain(str(manifest[key]))}" for key in ("guard",) if key in manifest]
+    if recipe := manifest.get("made_from", {}).get("recipe"):
+        about.append(_plain(f"recipe {recipe} {manifest['made_from'].get('version', '')}".rstrip()))
+    lines += [f"{'; '.join(about)}. Made by guardkit; `manifest.json` has every figure, and `guardkit verify` checks the files against it.", ""]
+    for part in (_licences, _splits, _labels, _categories, _lengths, _models, _outcomes, _counts, _limits, _files):
+        lines += part(manifest)
+    return front_matter(manifest, title) + "\n".join(lines)
 
 
-def _table(head: list[str], rows: list[list[str]], *, numbers: bool = True) -> list[str]:
-    """A Markdown table, a blank line after it; `numbers`: the second column is to the right."""
-    lines = [head, ["---", "---:" if numbers else "---", *["---"] * (len(head) - 2)], *([_plain(cell) for cell in row] for row in rows)]
+def front_matter(manifest: Mapping[str, Any], title: str) -> str:
+    """The hub's metadata: valid for `huggingface_hub.DatasetCardData`."""
+    licence = manifest.get("licence", {})
+    splits = sorted(manifest["counts"].get("split", {}))
+    languages = [name for name in manifest["counts"].get("language", {}) if re.fullmatch(r"[a-z]{2,3}", name)]
+    meta: dict[str, Any] = {"pretty_name": re.sub("[<>]", "", _one_line(title)), "license": licence.get("hub") or "other"}
+    if licence.get("hub") == "other":
+        meta["license_name"] = "see-the-rows"
+        meta["license_link"] = "README.md"
+    if languages:
+        meta["language"] = languages
+    meta["size_categories"] = [_size(manifest["rows"])]
+    meta["task_categories"] = ["text-generation"]
+    meta["tags"] = ["guardkit", "guard-model", "safety", "reasoning"]
+    data_files = [{"split": split, "path": f"data/{split}-*.parquet"} for split in splits]
+    meta["configs"] = [{"config_name": "default", "data_files": data_files}]
+    return f"---\n{dump_yaml(meta)}---\n\n"
+
+
+def _size(rows: int) -> str:
+    """The hub's word for a number of rows."""
+    steps = [(10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"), (10**8, "10M<n<100M")]
+    return next((word for limit, word in steps if rows < limit), "100M<n<1B")
+
+
+def _licences(manifest: Mapping[str, Any]) -> list[str]:
+    licence = manifest.get("licence")
+    if licence is None:
+        words = ", ".join(_plain(name) for name in sorted(manifest["counts"].get("licence", {}))) or "unknown"
+        return [f"Licences of the rows: {words}.", ""]
+    out = ["## Licence", ""]
+    if licence["id"] is None:
+        out += ["No one licence fits all rows: each row keeps its own (column `licence`).", ""]
+    else:
+        how = "asked for" if licence.get("target") else "the least strict that all rows may go into"
+        out += [f"The set: [{_plain(licence['name'])}]({licence['text']}) ({_plain(licence['id'])}; {how}). Each row names its own licence.", ""]
+    rows = []
+    for line in licence["rows"]:
+        what = "; ".join([*line["obligations"], *(f"ruled out: {r}" for r in line["restrictions"])])
+        link = f"<{line['text']}>" if line["text"] else "not in guardkit's table of licences"
+        rows.append([_plain(line["licence"]), f"{line['rows']:,}", _plain(what) or "none" if line["id"] else "unknown: ask the source", link])
+    return out + _table(["licence of the rows", "rows", "what it asks for", "text"], rows, right=(1,), marked=True)
+
+
+def _splits(manifest: Mapping[str, Any]) -> list[str]:
+    sizes: dict[str, list[int]] = {}
+    for about in manifest["files"].values():
+        n = sizes.setdefault(about["split"], [0, 0, 0])
+        n[:] = [n[0] + about["rows"], n[1] + 1, n[2] + about["bytes"]]
+    rows = [[split, f"{n:,}", f"{files:,}", f"{size / 1e6:,.1f}"] for split, (n, files, size) in sorted(sizes.items())]
+    return ["## Splits", "", *_table(["split", "rows", "files", "MB"], rows, right=(1, 2, 3))]
+
+
+def _labels(manifest: Mapping[str, Any]) -> list[str]:
+    """For each task: labels by source, and where they come from."""
+    lines = manifest.get("tables", {}).get("labels", [])
+    out = ["## Labels", ""] if lines else []
+    for task in dict.fromkeys(line["task"] for line in lines):
+        own = [line for line in lines if line["task"] == task]
+        out += [f"### {_plain(task)}", "", *_pivot(own, ["source"], "label")]
+        out += _pivot([{**line, "origin": _origin(line["origin"])} for line in own], ["origin"], "label")
+    return out
+
+
+def _origin(word: str) -> str:
+    return f"{word} ({ORIGINS[word]})" if word in ORIGINS else word
+
+
+def _categories(manifest: Mapping[str, Any]) -> list[str]:
+    lines = manifest.get("tables", {}).get("categories", [])
+    out = ["## Categories", "", "A row counts once for each of its categories.", ""] if lines else []
+    for task in dict.fromkeys(line["task"] for line in lines):
+        out += [f"### {_plain(task)} by category", "", *_pivot([line for line in lines if line["task"] == task], ["category", "source"], "label")]
+    return out
+
+
+def _pivot(lines: Sequence[Mapping[str, Any]], down: Sequence[str], across: str) -> list[str]:
+    """A table of rows by the values of `down`, one column for each value of `across`, and the sum."""
+    heads = sorted({line[across] for line in lines})
+    cells: dict[tuple[str, ...], dict[str, int]] = {}
+    for line in lines:
+        row = cells.setdefault(tuple(line[name] for name in down), dict.fromkeys(heads, 0))
+        row[line[across]] += line["rows"]
+    body = [[*key, *(f"{row[h]:,}" for h in heads), f"{sum(row.values()):,}"] for key, row in sorted(cells.items())]
+    return _table([*down, *heads, "rows"], body, right=range(len(down), len(down) + len(heads) + 1))
+
+
+def _lengths(manifest: Mapping[str, Any]) -> list[str]:
+    lines = manifest.get("tables", {}).get("lengths", [])
+    if not any(line["rows"] for line in lines):
+        return []
+    rows = [_length(line["source"], line["rows"], line["steps"], line["chars"], PAPER.get(line["source"])) for line in lines]
+    n, steps, chars = (sum(line[k] for line in lines) for k in ("rows", "steps", "chars"))
+    rows.append(_length("all", n, steps, chars, PAPER_ALL))
+    head = [
+        "source",
+        "samples",
+        "steps",
+        "mean steps",
+        "mean characters a step",
+        "paper: part",
+        "samples",
+        "steps",
+        "mean steps",
+        "mean characters a step",
+    ]
+    note = "A step is a numbered step of the reasoning on a task. Beside it the parts of GuardReasoner's training set (paper, Table 1)."
+    return ["## Steps", "", note, "", *_table(head, rows, right=(1, 2, 3, 4, 6, 7, 8, 9))]
+
+
+def _length(name: str, rows: int, steps: int, chars: int, paper: tuple[str, int, int, float, float] | None) -> list[str]:
+    own = [name, f"{rows:,}", f"{steps:,}", f"{steps / rows:.2f}" if rows else "", f"{chars / steps:.2f}" if steps and chars else ""]
+    return own + ([paper[0], f"{paper[1]:,}", f"{paper[2]:,}", f"{paper[3]:.2f}", f"{paper[4]:.2f}"] if paper else [""] * 5)
+
+
+def _models(manifest: Mapping[str, Any]) -> list[str]:
+    models = manifest.get("models") or []
+    if not models:
+        return []
+    rows = [[m["role"], m["model"], f"{m['rows']:,}", _terms(m["terms"])] for m in models]
+    out = ["## Models", "", *_table(["role", "model", "rows", "terms of its provider"], rows, right=(2,))]
+    return out + _usage(manifest)
+
+
+def _terms(terms: Mapping[str, str] | None) -> str:
+    return f"{terms['name']} ({terms['terms']}): {terms['note']}" if terms else ""
+
+
+def _usage(manifest: Mapping[str, Any]) -> list[str]:
+    """Tokens and dollars of the answers that the rows were made from."""
+    rows = []
+    for step in manifest.get("made_from", {}).get("steps", []):
+        for model, used in (step.get("stats") or {}).get("usage", {}).items():
+            dollars = "" if used["dollars"] is None else f"{used['dollars']:,.2f}"
+            rows.append([step["step"], model, f"{used['answers']:,}", f"{used['prompt_tokens']:,}", f"{used['completion_tokens']:,}", dollars])
+    return _table(["step", "model", "answers", "prompt tokens", "completion tokens", "dollars"], rows, right=(2, 3, 4, 5)) if rows else []
+
+
+def _outcomes(manifest: Mapping[str, Any]) -> list[str]:
+    """What became of the rows, step by step."""
+    steps = manifest.get("made_from", {}).get("steps", [])
+    if not steps:
+        return []
+    rows, why = [], []
+    for s in steps:
+        gone = [sum(s["rejected"].values()), sum(s["set_aside"].values()), s["merged"]]
+        rows.append([s["step"], f"{s['use']} {s['version']}", f"{s['in']:,}", f"{s['kept']:,}", *(f"{n:,}" if n else "" for n in gone)])
+        for outcome in ("rejected", "set_aside"):
+            why += [[s["step"], outcome.replace("_", " "), reason, f"{n:,}"] for reason, n in s[outcome].items()]
+    out = ["## How it was made", "", *_table(["step", "operator", "in", "kept", "rejected", "set aside", "merged"], rows, right=range(2, 7))]
+    return out + (_table(["step", "outcome", "reason", "rows"], why, right=(3,)) if why else [])
+
+
+def _counts(manifest: Mapping[str, Any]) -> list[str]:
+    shown = [name for name in ("source", "teacher", "task", "language") if name in manifest["counts"]]
+    out = ["## Rows", ""] if shown else []
+    for name in shown:
+        out += _table([name, "rows"], [[value, f"{n:,}"] for value, n in manifest["counts"][name].items()], right=(1,))
+    return out
+
+
+def _limits(manifest: Mapping[str, Any]) -> list[str]:
+    return ["## Intended use and limits", "", *(f"- {line}" for line in LIMITS), ""]
+
+
+def _files(manifest: Mapping[str, Any]) -> list[str]:
+    files = [[n, f"{f['rows']:,}", f"{f['sha256'][:16]}…"] for n, f in manifest["files"].items()]
+    columns = [[c["name"], c["type"], "yes" if c["nullable"] else "no"] for c in manifest["columns"]]
+    out = ["## Files and columns", "", *_table(["file", "rows", "sha256"], files, right=(1,))]
+    return out + _table(["column", "type", "may be null"], columns)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = (), marked: bool = False) -> list[str]:
+    """A Markdown table and a blank line. `right`: columns set to the right; `marked`: the cells are Markdown already."""
+    to_right = set(right)
+    lines = [[_plain(h) for h in head], ["---:" if i in to_right else "---" for i in range(len(head))]]
+    lines += [[cell if marked else _plain(cell) for cell in row] for row in rows]
     return [*(f"| {' | '.join(line)} |" for line in lines), ""]
+
+
+def _one_line(text: str) -> str:
+    """Text as one line, without what a terminal would act on."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text)
 
 
 def _plain(text: str) -> str:
     """Text as one line without anything that Markdown, HTML or a terminal would act on."""
-    one_line = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text)
-    return re.sub(r"([\\`*\[\]|])", r"\\\1", html.escape(one_line, quote=False))
+    return re.sub(r"([\\`*\[\]|])", r"\\\1", html.escape(_one_line(text), quote=False))

@@ -4,29 +4,45 @@
 with guardkit. Another source is another file and no other code.
 """
 
-from toolkit.sources._definition import Source, SourceInfo, VoteMethod, list_sources, load_source
+from toolkit.sources._definition import Columns, Filter, Hub, Label, Part, Source, SourceInfo, VoteMethod, list_sources, load_source
 from toolkit.sources._faults import Fault
-from toolkit.sources._files import SourceFile, source_files
-from toolkit.sources._formats import read_blocks
-from toolkit.sources._hub import HubCheck, check_hub
+from toolkit.sources._files import SourceFile, expand_files, source_files
+from toolkit.sources._formats import file_columns, format_of, read_blocks
+from toolkit.sources._frames import Frame, count_rows, read_frames
+from toolkit.sources._hub import HubCheck, check_hub, hub_needs
 from toolkit.sources._json_lines import JsonLine, read_json_lines
+from toolkit.sources._occurrences import Occurrences, SeenKeys
 from toolkit.sources._read import REJECT_COLUMNS, Block, read_source
 from toolkit.sources._released import split_released_input
 
 __all__ = [
     "REJECT_COLUMNS",
     "Block",
+    "Columns",
     "Fault",
+    "Filter",
+    "Frame",
+    "Hub",
     "HubCheck",
     "JsonLine",
+    "Label",
+    "Occurrences",
+    "Part",
+    "SeenKeys",
     "Source",
     "SourceFile",
     "SourceInfo",
     "VoteMethod",
     "check_hub",
+    "count_rows",
+    "expand_files",
+    "file_columns",
+    "format_of",
+    "hub_needs",
     "list_sources",
     "load_source",
     "read_blocks",
+    "read_frames",
     "read_json_lines",
     "read_source",
     "source_files",

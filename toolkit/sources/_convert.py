@@ -10,7 +10,7 @@ from toolkit.common.errors import InputError, InputErrors, did_you_mean
 from toolkit.guards import Guard, Task, load_guard, parse
 from toolkit.sources._definition import Label, Part, Source, VoteMethod
 from toolkit.sources._faults import RowError
-from toolkit.sources._labels import category_values, column_label, exact, text_of, uncsv, value_of, vote_label
+from toolkit.sources._labels import agreed, camps, category_values, column_label, exact, text_of, uncsv, value_of, vote_label
 from toolkit.sources._released import split_released_input
 from toolkit.taxonomy import Taxonomy
 
@@ -22,13 +22,14 @@ _MESSAGE = frozenset({"role", "content"})
 
 @dataclass(frozen=True)
 class Seed:
-    """A row before it has ids. `labels`: by task, in the guard's order."""
+    """A row before it has ids. `labels`: by task, in the guard's order; `votes`: as in the record ``seed``."""
 
     context: list[dict[str, str]]
     prompt: str
     response: str | None
     labels: list[Labelled]
     categories: list[str]
+    votes: list[dict[str, Any]]
     language: str | None
     group: str | None
     split: str | None
@@ -113,6 +114,7 @@ class Converter:
             response=response,
             labels=labels,
             categories=self._categories(row, labels),
+            votes=self._votes(row, labels),
             language=_mark(row, c.language if c else None),
             group=_mark(row, c.group if c else None),
             split=_mark(row, c.split if c else None),
@@ -126,6 +128,21 @@ class Converter:
         elif rule is not None and rule.vote is not None:
             label = vote_label(row, rule.vote, self._schemes[rule.vote.scheme], self._vote)
         return _labelled(task, label, rule.source if rule else None, rule.missing if rule else None, response)
+
+    def _votes(self, row: Row, labels: list[Labelled]) -> list[dict[str, Any]]:
+        """What the annotators said, for each task that has a label."""
+        out: list[dict[str, Any]] = []
+        for task, (label, _) in zip(self._guard.tasks, labels, strict=True):
+            rule = self._rules.get(task.name)
+            if rule is None or (task.applies == "response" and label is None):
+                continue
+            if rule.vote is not None:
+                counts = camps(row, rule.vote)
+                n = sum(counts.values())
+                out += [{"task": task.name, "label": word, "share": c / n, "n": c} for word, c in counts.items() if c]
+            elif rule.agreement is not None and label is not None and (share := agreed(row, rule.agreement)) is not None:
+                out.append({"task": task.name, "label": label, "share": share, "n": None})
+        return out
 
     def _categories(self, row: Row, labels: list[Labelled]) -> list[str]:
         rule = self._source.categories
@@ -248,6 +265,8 @@ def _kinds(source: Source, rules: Mapping[str, Label]) -> dict[str, frozenset[ty
     for rule in rules.values():
         if rule.column:
             out[rule.column] = frozenset(map(type, rule.map)) if rule.map else frozenset({str})
+        if rule.agreement:
+            out[rule.agreement] = frozenset({float})
         if rule.vote and rule.vote.count:
             out[rule.vote.count] = frozenset({int})
     if source.filter:
@@ -266,6 +285,7 @@ def _columns(source: Source, rules: Mapping[str, Label]) -> tuple[list[str], lis
     must += [source.answer.column] if source.answer else []
     for rule in rules.values():
         must += [rule.column] if rule.column else []
+        must += [rule.agreement] if rule.agreement else []
         must += [*rule.vote.columns, *([rule.vote.count] if rule.vote.count else [])] if rule.vote else []
     must += [source.filter.column] if source.filter else []
     must += source.categories.columns if source.categories else []

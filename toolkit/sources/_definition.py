@@ -20,7 +20,7 @@ from toolkit.common.files import digest
 from toolkit.common.resources import find, names
 from toolkit.common.yamlfile import load_yaml
 
-LabelSource = Literal["human", "vote", "inferred", "consensus", "written"]
+LabelSource = Literal["human", "vote", "inferred", "consensus", "reviewed", "written"]
 Missing = Literal["absent", "not_applicable", "to_infer"]
 Format = Literal["auto", "parquet", "jsonl", "json", "csv"]
 VoteMethod = Literal["unsafe_or_safe", "reference"]
@@ -80,7 +80,8 @@ class Vote(_Model):
 
     An annotation is one value of the scheme or several, comma-separated; it is unsafe when any of them is not `safe`. The label is the
     larger camp's. The released GuardReasoner code instead takes the most common raw string, so that an unsafe majority that names
-    different categories loses to ``Safe`` (spec A.3): ``read_source(vote="reference")`` reproduces that.
+    different categories loses to ``Safe`` (spec A.3): ``read_source(vote="reference")`` reproduces that. Either way the row's `votes` hold both
+    camps, safe against unsafe.
     """
 
     columns: list[str] = Field(min_length=1)
@@ -97,6 +98,12 @@ class Vote(_Model):
     ties: Literal["positive", "negative", "missing"] = "positive"
     """What equal camps give; the default errs on the side of caution."""
 
+    @model_validator(mode="after")
+    def _camps_differ(self) -> Vote:
+        if self.positive == self.negative:
+            raise ValueError("positive and negative are the same label")
+        return self
+
 
 class Label(_Model):
     """How one task's label is read: from a column, by a vote, or not at all."""
@@ -107,6 +114,8 @@ class Label(_Model):
     vote: Vote | None = None
     source: LabelSource | None = None
     """Who gave the label (``label_sources`` of schemas/records/seed.yaml)."""
+    agreement: str | None = None
+    """Column with the share of annotators, in [0, 1], who gave the label in `column`; a row keeps it in `votes`."""
     missing: Missing | None = None
     """What a null label means; default: what the guard says for the task."""
 
@@ -118,6 +127,8 @@ class Label(_Model):
             raise ValueError("source is needed with a column or a vote, and only then: it says who gave the label")
         if self.map is not None and self.column is None:
             raise ValueError("a map needs a column")
+        if self.agreement is not None and self.column is None:
+            raise ValueError("agreement needs a column: it is the share of annotators who gave its label")
         return self
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from toolkit.common.errors import InputError, Missing, did_you_mean
 from toolkit.common.resources import shipped
 from toolkit.sources._definition import Part, Source
+from toolkit.sources._formats import known_suffix
 
 
 @dataclass(frozen=True)
@@ -62,20 +63,43 @@ def _bundled(folder: str) -> Path:
     return own if own.is_dir() else shipped("recipes") / folder
 
 
+def expand_files(items: Sequence[str | Path], beside: Path | None = None) -> list[Path]:
+    """The files that some names stand for: files, folders (all files in them whose format is known) or glob patterns; each once, in order.
+
+    Raises:
+        InputError: no such file, or no file in a folder.
+    """
+    out: list[Path] = []
+    for item in items:
+        found = _resolve(item, beside)
+        if isinstance(found, Path):
+            folder, found = found, [p for p in sorted(found.rglob("*")) if p.is_file() and known_suffix(p)]
+            if not found:
+                raise InputError("no parquet, JSON or CSV file in this folder", where=str(folder))
+        out += found
+    return list({p.resolve(): p for p in reversed(out)}.values())[::-1]
+
+
 def _expand(source: Source, item: str | Path, beside: Path | None) -> list[SourceFile]:
+    found = _resolve(item, beside)
+    return _from_folder(source, found) if isinstance(found, Path) else [_named(source, p) for p in found]
+
+
+def _resolve(item: str | Path, beside: Path | None) -> Path | list[Path]:
+    """A folder, or the files that a name or pattern stands for."""
     roots = [Path(), *([beside] if beside else [])]
     for root in roots:
         path = root / item
         if path.is_dir():
-            return _from_folder(source, path)
+            return path
         if path.is_file():
-            return [_named(source, path)]
+            return [path]
     if any(c in str(item) for c in "*?["):
         for root in roots:
             anchor = Path((root / item).anchor)
             hits = sorted(p for p in anchor.glob((root / item).relative_to(anchor).as_posix()) if p.is_file())
             if hits:
-                return [_named(source, p) for p in hits]
+                return hits
         raise InputError(f"no file matches {str(item)!r}")
     parent = Path(item).parent
     folder = next((r / parent for r in roots if (r / parent).is_dir()), None)

@@ -50,15 +50,23 @@ def format_of(path: Path, declared: str = "auto") -> str:
     """
     kind = declared
     if kind == "auto":
-        suffix = path.name.removesuffix(".gz").rpartition(".")[2].lower()
-        if suffix not in _SUFFIXES:
-            raise InputError(f"cannot tell the format from the suffix {suffix!r}", where=str(path), hint=f"known: {', '.join(_SUFFIXES)}")
-        kind = _SUFFIXES[suffix]
+        if not known_suffix(path):
+            raise InputError(f"cannot tell the format from the suffix {_suffix(path)!r}", where=str(path), hint=f"known: {', '.join(_SUFFIXES)}")
+        kind = _SUFFIXES[_suffix(path)]
     if kind != "json":
         return kind
     with opened(path) as f:
         start = f.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
     return "json" if start.startswith(b"[") else "jsonl"
+
+
+def known_suffix(path: Path) -> bool:
+    """Whether a file's name tells its format."""
+    return _suffix(path) in _SUFFIXES
+
+
+def _suffix(path: Path) -> str:
+    return path.name.removesuffix(".gz").rpartition(".")[2].lower()
 
 
 def probe(path: Path, kind: str) -> Probe:
@@ -86,6 +94,15 @@ def probe(path: Path, kind: str) -> Probe:
                 keys.update(row)
         break
     return Probe(frozenset(keys) if read else None, seen > 0)
+
+
+def file_columns(path: Path, kind: str | None = None) -> frozenset[str] | None:
+    """The columns of a file, by its beginning; None where no row could be read. `kind`: its format (default: by suffix).
+
+    Raises:
+        InputError: a suffix that is not known, or the file cannot be read as what it says.
+    """
+    return probe(path, kind or format_of(path)).columns
 
 
 def _once_each(columns: list[str], path: Path) -> None:

@@ -7,9 +7,12 @@ files are memory-mapped by ``datasets``: their pages count as resident until the
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, Missing, Stopped, require
@@ -40,6 +43,24 @@ class HubCheck:
     def ok(self) -> bool:
         """Whether rows were read and nothing was found."""
         return self.rows > 0 and not self.missing and not self.faults
+
+
+def hub_needs(source: Source) -> list[str]:
+    """What this machine lacks for reading a source from the hub, in words; nothing is asked of the network."""
+    out = []
+    if find_spec("datasets") is None:
+        out.append(f"source {source.name!r}: the package 'datasets' is missing: pip install 'guardkit[hub]'")
+    if source.gated and not (os.environ.get("HF_TOKEN") or _token_file()):
+        out.append(
+            f"source {source.name!r} is gated: accept its terms at https://huggingface.co/datasets/{source.hub.id if source.hub else '?'}, "
+            f"make a token at https://huggingface.co/settings/tokens and set HF_TOKEN, or give local files (--source {source.name}=FILE)"
+        )
+    return out
+
+
+def _token_file() -> bool:
+    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    return (home / "token").is_file()
 
 
 def hub_blocks(source: Source, required: Sequence[str], wanted: Sequence[str], token: str | None, block_rows: int) -> Iterator[list[Raw]]:

@@ -75,11 +75,14 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         raise InputError(f"not a whole gzip file: {e}", where=str(path)) from None
 
 
-def jsonl_rows(f: IO[bytes], wanted: Sequence[str]) -> Iterator[tuple[Row | Fault, int]]:
-    """Rows with the bytes of their lines. `wanted`: columns in which half a surrogate pair is a fault."""
+def jsonl_rows(f: IO[bytes], wanted: Sequence[str], before: int = 0) -> Iterator[tuple[Row | Fault, int]]:
+    """Rows with the bytes of their lines.
+
+    `wanted`: columns in which half a surrogate pair is a fault. `before`: lines of the file that came before.
+    """
     import orjson
 
-    loads, number, first = orjson.loads, 0, True
+    loads, number, first = orjson.loads, before, not before
     while line := f.readline(LINE_BYTES):
         number += 1
         if first:

@@ -69,6 +69,11 @@ def uncsv(value: Any, kinds: frozenset[type]) -> Any:
         except ValueError:
             return value
         return int(number) if number.is_integer() else value
+    if float in kinds:
+        try:
+            return float(word)
+        except ValueError:
+            return value
     if kinds & {list, dict}:
         return _literal(word)
     return value
@@ -122,11 +127,36 @@ def vote_label(row: Row, vote: Vote, known: Mapping[str, str | None], method: Vo
     if method == "reference":
         top = Counter(value for _, value in said).most_common(1)[0][0]
         return vote.negative if top == vote.safe else vote.positive
-    unsafe = sum(any(part != vote.safe for part in parts_of(value)) for _, value in said)
-    safe = len(said) - unsafe
+    unsafe, safe = camps(row, vote).values()
     if unsafe == safe:
         return {"positive": vote.positive, "negative": vote.negative, "missing": None}[vote.ties]
     return vote.positive if unsafe > safe else vote.negative
+
+
+def camps(row: Row, vote: Vote) -> dict[str, int]:
+    """How many annotators objected and how many did not, in this order, by the label that their camp stands for.
+
+    Raises:
+        RowError: as `voices`.
+    """
+    said = voices(row, vote)
+    unsafe = sum(any(part != vote.safe for part in parts_of(value)) for _, value in said)
+    return {vote.positive: unsafe, vote.negative: len(said) - unsafe}
+
+
+def agreed(row: Row, column: str) -> float | None:
+    """The share of annotators who gave the label, None where the source does not say.
+
+    Raises:
+        RowError: ``wrong_type``: no number from 0 to 1.
+    """
+    value = value_of(row, column)
+    if value is None:
+        return None
+    share = float(exact(value, frozenset({float, int}), column))
+    if not 0 <= share <= 1:
+        raise RowError("wrong_type", f"{column} is {share:g}, which is no share (0 to 1)")
+    return share
 
 
 def voices(row: Row, vote: Vote) -> list[tuple[str, str]]:

@@ -9,6 +9,29 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+class SeenKeys:
+    """64-bit keys that have come before, in 8 bytes each (up to 24 while runs are merged)."""
+
+    def __init__(self) -> None:
+        self._runs: list[pl.Series] = []
+        """Sorted keys, each run more than twice as long as the next: a key is merged at most log2(blocks) times."""
+
+    def seen(self, keys: pl.Series) -> pl.Series:
+        """For each of a block's keys whether an earlier block had it; the block's keys then count as seen."""
+        import polars as pl
+
+        seen = pl.repeat(False, len(keys), eager=True)
+        for run in self._runs:
+            at = run.search_sorted(keys).clip(upper_bound=len(run) - 1)
+            seen = seen | (run.gather(at) == keys)
+        new = keys.sort()
+        while self._runs and len(self._runs[-1]) <= 2 * len(new):
+            new = pl.concat([self._runs.pop(), new]).sort()
+        if len(new):
+            self._runs.append(new)
+        return seen
+
+
 class Occurrences:
     """Counts content ids over a whole source: 0 for the first row of a text, 1 for the next, and so on.
 
@@ -18,8 +41,7 @@ class Occurrences:
     """
 
     def __init__(self) -> None:
-        self._runs: list[pl.Series] = []
-        """Sorted keys, each run more than twice as long as the next: a row is merged at most log2(blocks) times."""
+        self._keys = SeenKeys()
         self._next: dict[str, int] = {}
 
     def number(self, ids: Sequence[str]) -> list[int]:
@@ -28,11 +50,7 @@ class Occurrences:
 
         if not ids:
             return []
-        keys = pl.Series("key", [int(i[:16], 16) for i in ids], dtype=pl.UInt64)
-        seen = pl.repeat(False, len(ids), eager=True)
-        for run in self._runs:
-            at = run.search_sorted(keys).clip(upper_bound=len(run) - 1)
-            seen = seen | (run.gather(at) == keys)
+        seen = self._keys.seen(pl.Series("key", [int(i[:16], 16) for i in ids], dtype=pl.UInt64))
         out = []
         here: set[str] = set()
         for name, before in zip(ids, seen.to_list(), strict=True):
@@ -43,13 +61,4 @@ class Occurrences:
             if n:
                 self._next[name] = n + 1
             out.append(n)
-        self._add(keys)
         return out
-
-    def _add(self, keys: pl.Series) -> None:
-        import polars as pl
-
-        new = keys.sort()
-        while self._runs and len(self._runs[-1]) <= 2 * len(new):
-            new = pl.concat([self._runs.pop(), new]).sort()
-        self._runs.append(new)

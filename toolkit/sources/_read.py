@@ -170,6 +170,7 @@ class _Maker:
             "prompt": [s.prompt for _, s in seeds],
             "response": [s.response for _, s in seeds],
             "categories": [s.categories for _, s in seeds],
+            "votes": [s.votes for _, s in seeds],
             "source": [self._name] * len(seeds),
             "source_row": [n for n, _ in seeds],
             "licence": [self._licence] * len(seeds),

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from toolkit.training._config import DpoConfig, Scratch, ScratchModel, SftConfig, check_trainer
     from toolkit.training._dpo import train_dpo
+    from toolkit.training._model import load_tokenizer
     from toolkit.training._sft import train_sft
     from toolkit.training._shared import Progress
 
-__all__ = ["DpoConfig", "Progress", "Scratch", "ScratchModel", "SftConfig", "check_trainer", "train_dpo", "train_sft"]
+__all__ = ["DpoConfig", "Progress", "Scratch", "ScratchModel", "SftConfig", "check_trainer", "load_tokenizer", "train_dpo", "train_sft"]
 
 _HOME = {
     "DpoConfig": "_config",
@@ -22,6 +23,7 @@ _HOME = {
     "ScratchModel": "_config",
     "SftConfig": "_config",
     "check_trainer": "_config",
+    "load_tokenizer": "_model",
     "train_dpo": "_dpo",
     "train_sft": "_sft",
 }

@@ -1,170 +1,296 @@
 """Operator `deduplicate`.
 
-What becomes of a row follows from the rows of the same text alone. Except for which of them comes first, their order plays no part.
+What becomes of a row follows from the rows alone: their order plays no part but where `keep: first` names it, and the size of blocks none at all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
+from pydantic import Field, model_validator
 
 from toolkit.guards import Guard
-from toolkit.operators.base import Config, Context, DatasetOperator, Output, StepInput
-from toolkit.records import Column, content_id, load_record
+from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
+from toolkit.operators.clean import _semantic, _texts
+from toolkit.operators.clean._conflicts import Policy
+from toolkit.operators.clean._fates import Finder, alike, same_text
+from toolkit.operators.clean._found import describe, fill, joined_groups, known_labels, leaving
+from toolkit.operators.clean._minhash import Shape, Sketches, recall
+from toolkit.records import Column, load_record
 
-Policy = Literal["reject", "first", "majority", "keep"]
+Method = Literal["exact", "normalised", "near", "semantic"]
+METHODS: tuple[Method, ...] = ("exact", "normalised", "near", "semantic")
+
+
+class NearConfig(Config):
+    """How near-duplicates are found. The defaults find a pair of similarity 0.7 with probability 0.85, 0.8 with 0.997, 0.9 with 1 - 10^-8."""
+
+    threshold: float = Field(0.7, gt=0, le=1)
+    """Least Jaccard similarity of two texts' sets of shingles."""
+    unit: Literal["word", "character"] = "word"
+    """What a shingle is a run of; `character` for languages that put no spaces between words."""
+    size: int = Field(5, ge=1)
+    """Words or characters in a shingle. A shorter text is one shingle."""
+    permutations: int = Field(256, ge=1)
+    """MinHash values of a text."""
+    bands: int = Field(32, ge=1)
+    """Parts that they are cut into; texts are compared if they agree in one whole part. More parts find more and compare more."""
+
+    @model_validator(mode="after")
+    def _even(self) -> NearConfig:
+        if self.permutations % self.bands:
+            raise ValueError(f"{self.permutations} permutations cannot be cut into {self.bands} equal bands")
+        return self
+
+
+class SemanticConfig(Config):
+    """How texts of like meaning are found."""
+
+    model: str
+    """An embedding model for sentence-transformers: a folder, or a name on the hub."""
+    threshold: float = Field(0.9, gt=0, le=1)
+    """Least cosine similarity of two texts' embeddings."""
+    device: str | None = None
+    """Where the model runs: cpu, cuda; by default the best that is there."""
+    batch: int = Field(64, ge=1)
+    """Texts that the model sees at a time."""
 
 
 class DeduplicateConfig(Config):
     """Options of `deduplicate`."""
 
     on: Literal["interaction", "prompt"] = "interaction"
-    """What must be equal: all messages, or the prompt alone. For the prompt alone only labels of tasks that judge it can conflict."""
+    """What is compared: all messages, or the prompt alone. For the prompt alone only labels of tasks that judge it can conflict."""
+    methods: list[Method] = Field(["exact"], min_length=1)
+    """What counts as a duplicate. `exact`: equal text; `normalised`: equal but for case and white space; `near`: MinHash, see `near`; `semantic`:
+    embeddings, see `semantic`. The last two take equal normalised texts along."""
+    near: NearConfig = NearConfig()
+    """Options of the method `near`."""
+    semantic: SemanticConfig | None = None
+    """Options of the method `semantic`."""
+    keep: Literal["first", "longest", "most_labels"] = "first"
+    """Which of several rows stands for the others: the first one, the one with most characters in what is compared, or with most labels. Ties go to
+    the lower id."""
     conflicts: Policy = "reject"
-    """Rows of equal text whose labels for a task differ: `reject` all; keep the `first` and merge those that agree with it; keep what the `majority`
-    of labels says on each task (a tie rejects all); or `keep` every such row. Rows against the first or the majority are rejected."""
+    """Rows of equal text whose labels for a task differ: `reject` all; keep the `first` (see `keep`) and merge those that agree with it; keep what
+    the `majority` of labels says on each task (a tie rejects all); or `keep` every such row, with the tasks in the column `conflict`. Rows against
+    the first or the majority are rejected."""
+    near_conflicts: Policy = "keep"
+    """The same for texts that are near or alike in meaning, each text with one vote. A pair that differs in a word and in its label may be meant to
+    (XSTest is made of them), so by default such a row is kept beside the one that it resembles, with `conflict`; rows that agree are merged. Whatever
+    the policy, a row is merged only into one that it is like itself."""
     fill: bool = False
-    """Give a survivor the labels that it lacks from the rows merged into it, each with its source (human, vote, …)."""
+    """Give a survivor the labels that it lacks from rows of its own text merged into it, each with its source (human, vote, …)."""
+    on_find: Literal["merge", "flag"] = "merge"
+    """`flag` drops nothing and writes what was found: `cluster`, `cluster_size`, `duplicate_of` (id of the row that would stand for it),
+    `similarity` (to that row; null where it would be kept) and `conflict`."""
+    join_groups: bool = False
+    """Give all rows of a cluster one `group` (the lowest of theirs), so that `split` keeps duplicates on one side."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> DeduplicateConfig:
+        if len(set(self.methods)) < len(self.methods):
+            raise ValueError("a method is named twice")
+        if ("semantic" in self.methods) != (self.semantic is not None):
+            raise ValueError("the method `semantic` needs the option `semantic: {model: ...}`, and that option the method")
+        if self.fill and self.on_find == "flag":
+            raise ValueError("fill: with on_find: flag nothing is merged, so there is nothing to fill from")
+        return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether more than equality of the text as it stands is asked for."""
+        return self.methods != ["exact"]
 
 
 class Deduplicate(DatasetOperator):
-    """Merge rows of exactly equal text into the first of them, and find those whose labels conflict.
+    """Merge rows of equal text, or also of nearly equal text or meaning, into one of them, and find those whose labels conflict.
 
-    Two labels conflict when both are there and differ; a missing one conflicts with nothing. The survivor is named on every merged row. Rows of
-    conflicting clusters are listed in the artefact `conflicts` (parquet: cluster, id, labels, fate, survivor). Memory: about 500 bytes per row,
-    for ids and labels.
+    Two labels conflict when both are there and differ; a missing one conflicts with nothing, and a label column that the rows do not have is no
+    label. Every merged row names its survivor, and is alike to that row itself (`near`: Jaccard similarity of sets of shingles at least the
+    threshold, compared exactly up to 256 shingles; the share of such pairs that is found is in the manifest as `near_recall`). A cluster is
+    everything that a chain of such pairs links: its ends may be unlike each other, and it may have several survivors. An interaction with a
+    response is never near one without.
+
+    Artefacts, as parquet (cluster, id, method, similarity, fate, survivor, conflict, labels): `clusters`, all rows of clusters of two and more, and
+    `conflicts`, those of them whose labels conflict with the like.
+
+    Memory: about 150 bytes a row for ids, labels and hashes; `near` 4 bytes a band and a shingle (up to 256) more, 0.5 KB at 100 words and 1.2 KB
+    at most; `semantic` 4 bytes a dimension. It is linear in rows, and so is the time but for `semantic`, which compares every text with every other.
     """
 
     name = "deduplicate"
+    version = 2
     shape = "merge"
     config_class = DeduplicateConfig
-    example = {"conflicts": "majority"}
+    example = {"methods": ["normalised", "near"], "conflicts": "majority"}
     uses = frozenset({"guard"})
-    makes = ("conflicts",)
+    makes = ("clusters", "conflicts")
+    passes = 2
     config: DeduplicateConfig
+    _given: frozenset[str] | None = None
+    """Columns of the rows, once they are known (`columns`); labels and groups that are not there are done without."""
 
     def reads(self, guard: Guard) -> list[str]:
-        return ["id", "content_id", "prompt", *(f"label_{t}{s}" for t in guard.task_names for s in ("", "_source"))]
+        c = self.config
+        labels = [n for label in self._labels(guard) for n in (label, f"{label}_source")] if c.fill else []
+        return ["id", *_texts.columns(c.on, whole=c.whole), *labels]
+
+    def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
+        rows = inputs.get("rows", {})
+        self._given = frozenset(rows)
+        out = super().columns(inputs, guard)
+        return {**out, **{n: c for n, c in rows.items() if n == "group" or n.startswith("label_")}}  # what is filled in keeps its type
 
     def writes(self, guard: Guard) -> list[Column]:
-        changed = _labels(guard.task_names) if self.config.fill else []
-        return [c for c in load_record("seed", guard.task_names).columns if c.name in changed]
+        c = self.config
+        out = []
+        if c.on_find == "flag":
+            out += [Column("cluster", "string"), Column("cluster_size", "int64")]
+            out += [Column("duplicate_of", "string", nullable=True), Column("similarity", "float64", nullable=True)]
+        if c.on_find == "flag" or self._holds(guard):
+            out.append(Column("conflict", {"list": "string"}, nullable=True))
+        labels = self._labels(guard) if c.fill else []
+        changed = {n for label in labels for n in (label, f"{label}_source")} | ({"group"} if c.join_groups else set())
+        return out + [k for k in load_record("seed", guard.task_names).columns if k.name in changed]
+
+    def needs(self, ctx: Context) -> list[str]:
+        return _semantic.needs() if self.config.semantic else []
+
+    def files(self, ctx: Context) -> dict[str, str]:
+        return {"embedding model": _semantic.model_digest(self.config.semantic.model, ctx.beside)} if self.config.semantic else {}
+
+    def identity(self) -> dict[str, Any]:
+        out = super().identity()
+        if self.config.semantic:  # the model counts by its content, and where it runs not at all
+            out["semantic"] = {"threshold": self.config.semantic.threshold}
+        return out
 
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
-        tasks = [t.name for t in ctx.guard.tasks if self.config.on == "interaction" or t.applies == "always"]
-        table = self._table(inputs["rows"], tasks)
-        fates = decide(table, [f"label_{t}" for t in tasks], self.config.conflicts)
-        self._report(fates, out)
-        columns = ["fate", "survivor"]
-        if self.config.fill:
-            fates = _filled(fates, tasks)
-            columns += [f"_{n}" for n in _labels(tasks)]
-        at = 0
-        for block in inputs["rows"].blocks():
-            rows = block.hstack(fates[at : at + block.height].select(columns))
+        source, c = inputs["rows"], self.config
+        labels = self._labels(ctx.guard)
+        table, finders = self._read(source, ctx)
+        fates = same_text(table, labels, c.conflicts, (METHODS.index("exact"), METHODS.index("normalised")))
+        filled = known_labels(table, fates, labels) if c.fill else None
+        if finders:
+            alike(fates, table, labels, c.near_conflicts, finders)
+        found = describe(table, fates, METHODS, labels)
+        del table, finders, fates
+        self._report(found.drop("place", "group", strict=False), out)
+        if filled is not None:
+            found = found.drop(labels).join(filled, on="place", how="left", maintain_order="left")
+        self._write(source, found.sort("place"), out, ctx)
+
+    def _labels(self, guard: Guard) -> list[str]:
+        """Label columns that the rows have, of the tasks that judge what is compared."""
+        tasks = [t.name for t in guard.tasks if self.config.on == "interaction" or t.applies == "always"]
+        return [f"label_{t}" for t in tasks if self._given is None or f"label_{t}" in self._given]
+
+    @property
+    def _groups(self) -> bool:
+        """Whether the rows come with groups that are to be joined."""
+        return self.config.join_groups and (self._given is None or "group" in self._given)
+
+    def _read(self, source: StepInput, ctx: Context) -> tuple[pl.DataFrame, list[tuple[int, Finder]]]:
+        """First pass: a line for each row in the order of preference, and the texts as the finders hold them."""
+        c = self.config
+        labels = self._labels(ctx.guard)
+        own = ["id", *labels, *([f"{n}_source" for n in labels] if c.fill else []), *(["group"] if self._groups else [])]
+        finders = self._finders(ctx)
+        parts, done = [pl.DataFrame(schema={**dict.fromkeys(own, pl.String), **_FOUND})], 0
+        for block in source.blocks(list(dict.fromkeys([*own, *_texts.columns(c.on, whole=c.whole)]))):
+            said = _texts.text(block, c.on, whole=c.whole)
+            plain = _texts.fold(said) if c.whole else said
+            size = said.str.len_chars().fill_null(0).alias("size")
+            parts.append(block.select(own).with_columns(*_texts.keys(plain, "key"), *_texts.keys(said, "raw"), said.is_null().alias("blank"), size))
+            for _, finder in finders:
+                finder.add(plain.fill_null(""), said.fill_null(""), _texts.apart(block, c.on))
+            done += block.height
+            ctx.progress(done, source.rows, "rows read")
+        return self._ranked(pl.concat(parts), labels), finders
+
+    def _finders(self, ctx: Context) -> list[tuple[int, Finder]]:
+        """The methods that look for more than equal text, by their numbers."""
+        near, semantic = self.config.near, self.config.semantic
+        found: dict[Method, Finder] = {}
+        if "near" in self.config.methods:
+            found["near"] = Sketches(Shape(near.unit, near.size, near.permutations, near.bands), near.threshold)
+        if semantic is not None:
+            found["semantic"] = _semantic.Embeddings(semantic.model, ctx.beside, semantic.threshold, semantic.device, semantic.batch)
+        return [(METHODS.index(name), finder) for name, finder in found.items()]
+
+    def _ranked(self, table: pl.DataFrame, labels: Sequence[str]) -> pl.DataFrame:
+        """The rows in the order of preference, with `place` (their number among all) and, for equal texts, the lowest rank as `text` and `raw`."""
+        table = table.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("place"))
+        if self.config.keep == "longest":
+            table = table.sort("size", "id", "place", descending=[True, False, False])
+        elif self.config.keep == "most_labels":
+            known = pl.sum_horizontal(pl.lit(0), *(pl.col(c).is_not_null().cast(pl.Int32) for c in labels if not c.endswith("_source")))
+            table = table.with_columns(known.alias("size")).sort("size", "id", "place", descending=[True, False, False])
+        table = table.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("rank"))
+        for name, keys in (("text", ("key1", "key2")), ("raw", ("raw1", "raw2"))):
+            lowest = pl.col("rank").min().over(keys) if name == "text" or self.config.whole else pl.col("text")
+            table = table.with_columns(pl.when("blank").then("rank").otherwise(lowest).alias(name))
+        return table.drop("key1", "key2", "raw1", "raw2", "size", "rank")
+
+    def _report(self, found: pl.DataFrame, out: Output) -> None:
+        """The artefacts and the figures."""
+        near, torn = self.config.near, found.filter(pl.col("conflict").is_not_null())
+        for name, rows in (("clusters", found), ("conflicts", torn)):
+            rows.drop("cluster_size").write_parquet(out.folder(name) / f"{name}.parquet", compression="zstd")
+        out.stat("clusters", found["cluster"].n_unique())
+        out.stat("clustered_rows", found.height)
+        out.stat("conflicting_clusters", torn["cluster"].n_unique())
+        out.stat("conflicting_rows", torn.height)
+        out.stat("merged_by_method", dict(sorted(found.filter(pl.col("fate") == "merge")["method"].value_counts().iter_rows())))
+        if "near" in self.config.methods:
+            steps = [s / 20 for s in range(10, 20) if s / 20 >= near.threshold]
+            out.stat("near_recall", {f"{s:.2f}": round(recall(s, near.permutations, near.bands), 4) for s in steps})
+
+    def _write(self, source: StepInput, found: pl.DataFrame, out: Output, ctx: Context) -> None:
+        """Second pass: every row is kept, with what is written on it, or leaves."""
+        places, at = found["place"].to_numpy(), 0
+        groups = joined_groups(found) if self._groups else None
+        written = {c.name for c in self.writes(ctx.guard)}
+        for block in source.blocks():
+            low, high = places.searchsorted([at, at + block.height])
+            mine = found[low:high].with_columns(pl.col("place") - at)
             at += block.height
-            kept = rows.filter(pl.col("fate") == "keep")
-            if self.config.fill:
-                kept = kept.with_columns(pl.col(f"_{n}").alias(n) for n in _labels(tasks))
-            out.keep(kept.select(block.columns))
-            gone = rows.filter(pl.col("fate") != "keep").with_columns(merged=pl.col("fate") == "merge")
-            marks = gone.select(
-                outcome=pl.when("merged").then(pl.lit("merged")).otherwise(pl.lit("rejected")),
-                reason=pl.when("merged").then(pl.lit("merged")).otherwise(pl.lit("conflicting_labels")),
-                detail=pl.when(~pl.col("merged")).then(pl.lit("rows of the same text have other labels: see the step's conflicts/")),
-                survivor=pl.when("merged").then("survivor"),
-            )
-            out.leave(gone.select(block.columns), *marks)
-            ctx.progress(at, inputs["rows"].rows, "rows")
+            gone = mine.filter(pl.col("fate") != "keep") if self.config.on_find == "merge" else mine.clear()
+            rows = self._marked(block, mine, groups, written) if written else block
+            stays = pl.repeat(True, block.height, eager=True).scatter(gone["place"], False) if gone.height else None
+            out.keep(rows if stays is None else rows.filter(stays))
+            if gone.height:
+                out.leave(block[gone["place"]], *leaving(gone))
+            ctx.progress(at, source.rows, "rows")
 
-    def _table(self, source: StepInput, tasks: Sequence[str]) -> pl.DataFrame:
-        """Id, cluster and labels of every row."""
-        labels = _labels(tasks) if self.config.fill else [f"label_{t}" for t in tasks]
-        key = "content_id" if self.config.on == "interaction" else "prompt"
-        parts = [pl.DataFrame(schema={"id": pl.String, "cluster": pl.String, **dict.fromkeys(labels, pl.String)})]
-        for block in source.blocks(["id", key, *labels]):
-            cluster = block[key] if key == "content_id" else pl.Series([content_id([], p, None) for p in block[key]], dtype=pl.String)
-            parts.append(block.with_columns(cluster.alias("cluster")).select("id", "cluster", *labels))
-        return pl.concat(parts)
+    def _marked(self, block: pl.DataFrame, mine: pl.DataFrame, groups: pl.DataFrame | None, written: set[str]) -> pl.DataFrame:
+        """A block with the columns that it gets."""
+        c = self.config
+        seen = pl.select(pl.int_range(block.height, dtype=pl.Int64).alias("place")).join(mine, on="place", how="left", maintain_order="left")
+        ids, new = block["id"].alias("cluster"), []
+        if c.on_find == "flag":
+            gone = pl.col("fate") != "keep"
+            new += [pl.coalesce("cluster", ids), pl.col("cluster_size").fill_null(1), pl.col("conflict")]
+            new += [pl.when(gone).then("survivor").alias("duplicate_of"), pl.when(gone).then("similarity").alias("similarity")]
+        elif "conflict" in written:
+            new.append(pl.col("conflict"))
+        if c.join_groups and groups is None:
+            new.append(pl.coalesce("cluster", ids).alias("group"))
+        rows = block.with_columns(seen.select(new))
+        if groups is not None:
+            rows = rows.with_columns(rows["group"].replace(groups["group"], groups["joined"]))
+        if c.fill:
+            rows = rows.with_columns(fill(rows, seen, [n for n in seen.columns if n.startswith("label_") and f"{n}_source" in seen.columns]))
+        return rows
 
-    def _report(self, fates: pl.DataFrame, out: Output) -> None:
-        found = fates.filter("conflict").sort("first", "at")
-        shown = ["cluster", "id", *(c for c in fates.columns if c.startswith("label_") and not c.endswith("_source")), "fate", "survivor"]
-        found.select(shown).write_parquet(out.folder("conflicts") / "conflicts.parquet", compression="zstd")
-        out.stat("conflicting_clusters", found["cluster"].n_unique())
-        out.stat("conflicting_rows", found.height)
-
-
-def decide(rows: pl.DataFrame, labels: Sequence[str], policy: Policy) -> pl.DataFrame:
-    """What becomes of each row.
-
-    Args:
-        rows: `id`, `cluster` and the columns `labels`, in order.
-        labels: columns whose values conflict when they differ.
-        policy: see `DeduplicateConfig`.
-
-    Returns:
-        The rows, in order, with `at` (place), `first` (place of the cluster's first row), `conflict`, `fate` (keep, merge, reject) and
-        `survivor` (id; null where the row is rejected).
-    """
-    rows = rows.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("at"))
-    rows = rows.with_columns(pl.col("at").min().over("cluster").alias("first"))
-    differs = [pl.col(c).drop_nulls().n_unique().over("cluster") > 1 for c in labels]
-    rows = rows.with_columns((pl.any_horizontal(differs) if differs else pl.lit(False)).alias("conflict"))
-    rows = _in_play(rows, labels, policy)
-    place = pl.when("_play").then("at").min().over("cluster")
-    rows = rows.with_columns(pl.col("id").filter("_play").first().over("cluster").alias("survivor"), place.alias("_place"))
-    fate = (
-        pl.when(pl.col("conflict") & pl.lit(policy == "keep"))
-        .then(pl.lit("keep"))
-        .when(~pl.col("_play"))
-        .then(pl.lit("reject"))
-        .when(pl.col("at") == pl.col("_place"))
-        .then(pl.lit("keep"))
-        .otherwise(pl.lit("merge"))
-    )
-    rows = rows.with_columns(fate.alias("fate"))
-    own = pl.when(pl.col("fate") == "keep").then("id").when(pl.col("fate") == "merge").then("survivor")
-    return rows.with_columns(own.alias("survivor")).drop("_play", "_place")
+    def _holds(self, guard: Guard) -> bool:
+        """Whether rows whose labels conflict may be kept."""
+        c = self.config
+        keeps = c.conflicts == "keep" or (c.near_conflicts == "keep" and not {"near", "semantic"}.isdisjoint(c.methods))
+        return keeps and bool(self._labels(guard))
 
 
-def _in_play(rows: pl.DataFrame, labels: Sequence[str], policy: Policy) -> pl.DataFrame:
-    """The rows with `_play`: whether a row may survive or be merged. The others are rejected."""
-    if policy == "keep" or not labels:
-        return rows.with_columns(pl.lit(True).alias("_play"))
-    if policy == "reject":
-        return rows.with_columns((~pl.col("conflict")).alias("_play"))
-    if policy == "first":
-        wanted = {c: pl.col(c).first().over("cluster") for c in labels}
-        agrees = pl.all_horizontal(_agree(pl.col(c), w) for c, w in wanted.items())
-        return rows.with_columns((~pl.col("conflict") | agrees).alias("_play"))
-    # majority: on each task the label that most of the cluster's labels say, if only one is said that often
-    votes = {c: pl.when(pl.col(c).is_not_null()).then(pl.len().over("cluster", c)).alias(f"_votes_{c}") for c in labels}
-    rows = rows.with_columns(votes.values())
-    top = {c: pl.when(pl.col(f"_votes_{c}") == pl.col(f"_votes_{c}").max().over("cluster")).then(pl.col(c)).alias(f"_top_{c}") for c in labels}
-    rows = rows.with_columns(top.values())
-    clear = pl.all_horizontal(pl.col(f"_top_{c}").drop_nulls().n_unique().over("cluster") <= 1 for c in labels)
-    agrees = pl.all_horizontal(_agree(pl.col(c), pl.col(f"_top_{c}").drop_nulls().first().over("cluster")) for c in labels)
-    return rows.with_columns((~pl.col("conflict") | (clear & agrees)).alias("_play")).drop(f"_{k}_{c}" for c in labels for k in ("votes", "top"))
-
-
-def _agree(label: pl.Expr, wanted: pl.Expr) -> pl.Expr:
-    return label.is_null() | wanted.is_null() | (label == wanted)
-
-
-def _labels(tasks: Sequence[str]) -> list[str]:
-    return [f"label_{t}{s}" for t in tasks for s in ("", "_source")]
-
-
-def _filled(fates: pl.DataFrame, tasks: Sequence[str]) -> pl.DataFrame:
-    """The table with ``_label_<task>`` and its source: the row's own, or the first that a row of the same survivor has."""
-    new = []
-    for t in tasks:
-        label, source = pl.col(f"label_{t}"), pl.col(f"label_{t}_source")
-        known = label.is_not_null()
-        for name, own in ((f"_label_{t}", label), (f"_label_{t}_source", source)):
-            found = own.filter(known).first().over("survivor")
-            new.append(pl.when(known | pl.col("survivor").is_null()).then(own).otherwise(pl.coalesce(found, own)).alias(name))
-    return fates.with_columns(new)
+_FOUND: dict[str, type[pl.DataType]] = {**dict.fromkeys(["key1", "key2", "raw1", "raw2"], pl.UInt64), "blank": pl.Boolean, "size": pl.UInt32}

@@ -9,7 +9,7 @@ import polars as pl
 
 from toolkit.guards import Guard, render_input
 from toolkit.operators.base import Columns, Config, Context, RowOperator
-from toolkit.operators.export._messages import MESSAGES, assistant, user
+from toolkit.operators.export._messages import MESSAGES, assistant, carried, user
 from toolkit.records import Column, to_polars
 
 
@@ -23,10 +23,12 @@ class RenderDpoConfig(Config):
 class RenderDpo(RowOperator):
     """Preference pairs as a DPO trainer reads them: `prompt`, `chosen`, `rejected` in TRL's preference format, and `weight`.
 
-    TRL itself drops the weight without a word; guardkit's `train_dpo` uses it.
+    The guards that wrote them are kept, and labels and categories where the rows have them. TRL itself drops the weight without a word;
+    guardkit's `train_dpo` uses it.
     """
 
     name = "render_dpo"
+    version = 2
     config_class = RenderDpoConfig
     config: RenderDpoConfig
 
@@ -37,7 +39,9 @@ class RenderDpo(RowOperator):
         have = super().columns(inputs, guard)
         kind = MESSAGES if self.config.format == "messages" else "string"
         new = [Column(n, kind) for n in ("prompt", "chosen", "rejected")]
-        return {c.name: c for c in [have["id"], *new, *(have[n] for n in ("weight", "task", "source", "licence", "split"))]}
+        kept = [*(have[n] for n in ("weight", "task", "source", "licence", "split")), *carried(have, guard)]
+        kept += [have[n] for n in ("chosen_model", "rejected_model") if n in have]
+        return {c.name: c for c in [have["id"], *new, *kept]}
 
     def apply(self, rows: pl.LazyFrame, ctx: Context) -> pl.LazyFrame:
         guard = ctx.guard

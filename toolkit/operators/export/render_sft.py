@@ -7,10 +7,15 @@ from typing import Any, Literal
 
 import polars as pl
 
-from toolkit.guards import Guard, render_input
+from toolkit.guards import Guard, render_input, sections
 from toolkit.operators.base import Columns, Config, Context, RowOperator
-from toolkit.operators.export._messages import MESSAGES, assistant, user
+from toolkit.operators.export._messages import MESSAGES, assistant, carried, user
 from toolkit.records import Column, to_polars
+
+COUNTS = (
+    Column("steps", "int64", doc="reasoning steps over all tasks"),
+    Column("step_chars", "int64", doc="their characters (Unicode code points), headings left out"),
+)
 
 
 class RenderSftConfig(Config):
@@ -22,10 +27,12 @@ class RenderSftConfig(Config):
 
 class RenderSft(RowOperator):
     """Rows as a supervised trainer reads them: `prompt` (instruction and interaction) and `completion` (reasoning and answers), in TRL's
-    prompt-completion format. The same input is rendered for sampling, so training and inference cannot differ.
+    prompt-completion format. The same input is rendered for sampling, so training and inference cannot differ. Labels with their origin,
+    categories and language are kept, and the reasoning's steps and their characters counted, for the tables of the data card.
     """
 
     name = "render_sft"
+    version = 2
     config_class = RenderSftConfig
     config: RenderSftConfig
 
@@ -36,16 +43,20 @@ class RenderSft(RowOperator):
         have = super().columns(inputs, guard)
         kind = MESSAGES if self.config.format == "messages" else "string"
         new = [Column("prompt", kind), Column("completion", kind)]
-        return {c.name: c for c in [have["id"], *new, *(have[n] for n in ("source", "licence", "split", "teacher"))]}
+        kept = [*(have[n] for n in ("source", "licence", "split", "teacher")), *carried(have, guard)]
+        return {c.name: c for c in [have["id"], *new, *kept, *COUNTS]}
 
     def apply(self, rows: pl.LazyFrame, ctx: Context) -> pl.LazyFrame:
         guard = ctx.guard
         chat = self.config.format == "messages"
-        types = to_polars((Column("prompt", MESSAGES if chat else "string"), Column("completion", MESSAGES if chat else "string")))
+        kind = MESSAGES if chat else "string"
+        types = to_polars((Column("prompt", kind), Column("completion", kind), *COUNTS))
 
         def render(row: dict[str, Any]) -> dict[str, Any]:
             asked, said = render_input(guard, row), row["reasoning"]
-            return {"prompt": user(asked), "completion": assistant(said)} if chat else {"prompt": asked, "completion": said}
+            steps = [step for part in sections(guard, said) for step in part.steps]
+            counts = {"steps": len(steps), "step_chars": sum(map(len, steps))}
+            return {"prompt": user(asked), "completion": assistant(said), **counts} if chat else {"prompt": asked, "completion": said, **counts}
 
         done = pl.struct("context", "prompt", "response", "reasoning").map_elements(render, return_dtype=pl.Struct(types))
         return rows.with_columns(done.alias("_done")).with_columns(pl.col("_done").struct.field(n).alias(n) for n in types).drop("_done")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +14,7 @@ from toolkit.common.files import sha256_file
 from toolkit.guards import Guard
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.records import load_record
-from toolkit.sources import Block, Source, VoteMethod, load_source, read_source, source_files
+from toolkit.sources import Block, Source, VoteMethod, hub_needs, load_source, read_source, source_files
 
 _PLACE = pl.format("{}, row {}: {}", "source", pl.col("source_row") + 1, "detail").alias("detail")
 """Where a row that cannot be a seed stood in its source, from 1, and what was found there."""
@@ -66,6 +64,7 @@ class Load(DatasetOperator):
     """
 
     name = "load"
+    version = 2
     shape = "source"
     inputs = ()
     config_class = LoadConfig
@@ -85,13 +84,7 @@ class Load(DatasetOperator):
             except Missing as e:
                 out.append(f"{e.message}, --source {source.name}=FILE or FOLDER: {e.hint}")
                 continue
-            if find_spec("datasets") is None:
-                out.append(f"source {source.name!r}: the package 'datasets' is missing: pip install 'guardkit[hub]'")
-            if source.gated and not (os.environ.get("HF_TOKEN") or _token_file()):
-                out.append(
-                    f"source {source.name!r} is gated: accept its terms at https://huggingface.co/datasets/{source.hub.id if source.hub else '?'}, "
-                    f"make a token at https://huggingface.co/settings/tokens and set HF_TOKEN, or give local files (--source {source.name}=FILE)"
-                )
+            out += hub_needs(source)
         return out
 
     def sources(self, ctx: Context) -> list[Source]:
@@ -185,8 +178,3 @@ class Load(DatasetOperator):
                 yield Block(rows, block.rejects.filter(pl.col("source_row") < rows["source_row"][-1]))
             if len(taken) == parts and all(n >= c.limit for n in taken.values()):
                 return
-
-
-def _token_file() -> bool:
-    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-    return (home / "token").is_file()

@@ -28,7 +28,7 @@ class LoadPredictionsConfig(Config):
     """For each guard the file of what it wrote: JSON Lines of {prompt, label, predict}, `prompt` being the guard's whole input."""
     task: str
     """The task that `label` is for; the rows' other labels are absent."""
-    label_source: Literal["human", "vote", "consensus", "written", "inferred"] = "human"
+    label_source: Literal["human", "vote", "consensus", "reviewed", "written", "inferred"] = "human"
     """Who gave the labels."""
 
 
@@ -42,6 +42,7 @@ class LoadPredictions(DatasetOperator):
     """
 
     name = "load_predictions"
+    version = 2
     shape = "source"
     inputs = ()
     config_class = LoadPredictionsConfig
@@ -146,6 +147,7 @@ class LoadPredictions(DatasetOperator):
             "prompt": prompt,
             "response": response,
             "categories": [],
+            "votes": [],
             "source": "predictions",
             "source_row": number,
             "licence": "unknown",

@@ -80,7 +80,7 @@ class Mine(DatasetOperator):
             out.keep(rows.filter(pl.col("status") == "hard").drop("status"))
             rest = rows.filter(pl.col("status") != "hard")
             out.set_aside(rest.drop("status"), rest["status"])
-        out.merge_count(verdicts.rows - table.height)
+        out.merge_count((verdicts.rows or 0) - table.height)
 
 
 def count_verdicts(rows: pl.DataFrame, every: Sequence[str], tasks: Sequence[str]) -> pl.DataFrame:

@@ -80,7 +80,7 @@ class Pair(DatasetOperator):
         for p, w in zip(pairs, weights, strict=True):
             p["weight"] = w
         if not pairs and not self.config.empty:
-            raise _nothing(inputs["rows"].rows, ctx.step)
+            raise _nothing(inputs["rows"].rows or 0, ctx.step)
         types = to_polars(load_record("preference").columns)
         out.keep(pl.DataFrame(pairs, schema=types, orient="row"))
         paired = pl.Series([p["parent"] for p in pairs], dtype=pl.String).implode()

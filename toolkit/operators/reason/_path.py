@@ -17,10 +17,13 @@ from typing import Any, Literal
 from toolkit.generation import Completion
 from toolkit.guards import Guard, MalformedJson, from_json, is_json, parse
 from toolkit.operators.reason._forms import is_probe
+from toolkit.operators.reason._limits import Limits
 from toolkit.operators.reason.validate import Rule, all_faults
 
 Labels = Literal["given", "blind", "blind_then_given"]
 Fault = tuple[str, str]
+_ASKED = Limits(conclusion="required")
+"""The teacher's prompt asks for conclusions."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,8 @@ class Policy:
                 return Turn(ask, completion, None, (fault,))
         read = {"reasoning": text, "reasoning_finish": completion.finish}
         # No label of the row comes near what is judged of a blind answer.
-        found = all_faults(guard, read, [r for r in self.rules if r != "labels"]) if ask.blind else all_faults(guard, {**row, **read}, self.rules)
+        rules = [r for r in self.rules if r != "labels"] if ask.blind else self.rules
+        found = all_faults(guard, read if ask.blind else {**row, **read}, rules, _ASKED)
         return Turn(ask, completion, text, tuple(found))
 
 

@@ -19,7 +19,7 @@ from toolkit.operators.base import DETAIL, REASON, Config, Context, GenerationOp
 from toolkit.operators.reason._feedback import sentences
 from toolkit.operators.reason._forms import PROBE, Forms, is_probe
 from toolkit.operators.reason._path import Ask, Labels, Policy, Turn, blind_verdicts, label_faults
-from toolkit.operators.reason.validate import RULES, Rule
+from toolkit.operators.reason.validate import RULES, STANDARD, Rule
 from toolkit.records import Column, load_record
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class SynthesiseConfig(Config):
     attempts: int = Field(1, ge=1, le=10)
     """Answers to ask of each teacher, at most: one that fails `rules` is shown to it again with the reasons. What still fails is rejected here, with
     every attempt in `trail`; with one attempt and no fallback for `invalid` answers are taken as they are, for a `validate` step to judge."""
-    rules: list[Rule] = Field(list(RULES), min_length=1)
+    rules: list[Rule] = Field(list(STANDARD), min_length=1)
     """Rules of `validate` by which an answer is judged. `labels` never has a teacher asked again that was not shown the labels."""
     labels: Labels = "given"
     """Whether the teacher is shown the row's labels: given (paper, section 3.2); blind: it judges by itself, and its reasoning is kept; or

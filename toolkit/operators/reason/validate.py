@@ -1,214 +1,165 @@
-"""Operator `validate`."""
+"""Operator `validate`. The table of its rules and reason codes: `toolkit.operators.reason._rules`."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
-from typing import Any, Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from toolkit.guards import Guard, Parsed, Section, parse, sections
-from toolkit.operators.base import Config, Context, RowOperator, mark
+from toolkit.common.yamlfile import FaultAt
+from toolkit.guards import Guard
+from toolkit.operators._tokens import tokenizer_files, tokenizer_needs
+from toolkit.operators.base import Columns, Context, RowOperator, mark
+from toolkit.operators.reason._judge import Judge, Measure
+from toolkit.operators.reason._limits import BASIC, RULES, STANDARD, Limits, Measured, Rule
+from toolkit.operators.reason._measures import Budget, Languages, language_needs
+from toolkit.operators.reason._rules import all_faults, check_reasoning
 from toolkit.records import Column, load_record
 
-Rule = Literal["truncated", "answers", "labels", "structure", "steps", "conclusions", "scaffold", "control"]
+__all__ = ["BASIC", "RULES", "STANDARD", "Rule", "Validate", "ValidateConfig", "all_faults", "check_reasoning"]
 
-RULES: tuple[Rule, ...] = get_args(Rule)
-"""All rules, in the order in which they are applied."""
-
-SCAFFOLD = re.compile(
-    r"\b(?:ground[- ]truth|gold labels?|(?:given|provided|supplied) labels?|(?:given|supplied) answers?|reviewers'? answers?"
-    r"|(?:correct|right|expected) (?:answer|label)s? (?:is|are|was|were) (?:given|provided|supplied))\b",
-    re.IGNORECASE,
-)
-"""Phrases that tell of the teacher's prompt: released models write "The ground truth is", which their training data leaked (spec A.4)."""
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-_SCAFFOLD_WORDS = ("truth", "label", "given answer", "supplied answer", "reviewer", "answer is", "answers are", "answer was", "answers were")
-"""One of these stands in whatever `SCAFFOLD` finds."""
+_READS: Mapping[str, tuple[str, ...]] = {
+    "truncated": ("reasoning_finish",),
+    "copied": ("prompt", "response"),
+    "budget": ("context", "prompt", "response"),
+}
+_FAULTS = Column("faults", {"list": "string"}), Column("fault_details", {"list": "string"})
 
 
-class ValidateConfig(Config):
+class ValidateConfig(Limits):
     """Options of `validate`."""
 
-    rules: list[Rule] = Field(list(RULES), min_length=1)
-    """Rules to apply, in their own order: truncated (the teacher ran out of tokens), answers (one well-formed answers block at the end), labels
-    (equal to the row's where it has them, and one where it is to be inferred), structure (one section a task, in order), steps (numbered from 1, as
-    many as the guard allows, none empty, none twice), conclusions (each agrees with its answer), scaffold (no phrase that tells of labels given),
-    control (no control character but newline, tab and carriage return: a terminal would obey an escape)."""
+    profile: Literal["basic", "standard", "strict"] = "standard"
+    """Which rules to apply where `rules` does not say. basic: truncated, answers, labels, structure, steps, control. standard: refusal, conclusions,
+    scaffold, ending and loops too. strict: all; `budget` where there is a `tokenizer`, `language` where there are `languages`."""
+    rules: list[Rule | Measured] | None = Field(None, min_length=1)
+    """Rules to apply, in their own order, in place of a profile: truncated, refusal (the teacher declines), answers (one well-formed answers block at
+    the end), labels (equal to the row's where it has them, and one where it is to be inferred), structure (one section a task, in order), steps
+    (numbered from 1, as many as the guard allows, none empty, none twice), conclusions (what a task concludes is its answer), scaffold (no phrase
+    that tells of labels given), control (no control character but newline, tab and carriage return), ending (not cut off), loops (nothing again and
+    again), lengths, similar (no near-equal steps in a task), copied (no long run of the exchange), words (no verdict in another task's labels, no
+    forbidden word), leakage (no label before the evidence), budget (tokens), language."""
+    faults: Literal["reject", "flag"] = "reject"
+    """reject: the first fault of a row rejects it. flag: no row is rejected; the codes of its faults, one a rule, go into `faults` and what was found
+    into `fault_details`, for a `select` step to go by (`none_of: {faults: [scaffold]}`)."""
+    tokenizer: str | None = None
+    """Rule `budget`: folder or hub name of the model that is to be trained, whose tokenizer counts."""
+    max_tokens: int = Field(2048, ge=1)
+    """Rule `budget`: most tokens of input and reasoning together, as `render_sft` writes them (the paper's cutoff: 2,048)."""
+    format: Literal["messages", "text"] = "messages"
+    """Rule `budget`: as in `render_sft`: through the model's chat template, or as plain text."""
+    chat_template: str | None = None
+    """Rule `budget`: as in `train_sft`, where the tokenizer has none of its own."""
+    languages: list[str] = []
+    """Rule `language`: what the reasoning may be written in, as ISO 639-1 codes: [en]. Extra `language`."""
+    min_language_chars: int = Field(100, ge=1)
+    """Rule `language`: a shorter reasoning is not judged."""
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The rules that are applied, in their order."""
+        if self.rules is not None:
+            return tuple(r for r in (*RULES, "budget", "language") if r in self.rules)
+        more = ("budget",) * (self.tokenizer is not None) + ("language",) * bool(self.languages)
+        return {"basic": BASIC, "standard": STANDARD, "strict": (*RULES, *more)}[self.profile]
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> ValidateConfig:
+        if self.rules is not None and "profile" in self.model_fields_set:
+            raise FaultAt("rules are named, and a profile too: one of them", "profile")
+        for rule, option, given in (("budget", "tokenizer", self.tokenizer), ("language", "languages", self.languages)):
+            if rule in self.chosen and not given:
+                raise FaultAt(f"the rule {rule} needs the option {option}", "rules")
+            if given and rule not in self.chosen:
+                raise FaultAt(f"{option} is for the rule {rule}, which is not applied: name it under rules, or take the profile strict", option)
+        if self.min_step_chars > self.max_step_chars or self.min_chars > self.max_chars:
+            raise FaultAt("a least length above the most", "min_step_chars" if self.min_step_chars > self.max_step_chars else "min_chars")
+        return self
 
 
 class Validate(RowOperator):
-    """Check each reasoning against its guard and its row's labels; the first rule that fails rejects the row, with what was found.
+    """Check each reasoning against its guard and its row's labels. The first rule that fails rejects the row, with what was found; or all that fail
+    are stored (`faults: flag`).
 
     Where a label was `to_infer`, the teacher's answer becomes the row's label with source `inferred`; it is never taken for a human one.
-    Counts the reasoning steps.
+    Counts the reasoning steps. Labels and subjects are the guard's own; the words around them are looked for in English.
     """
 
     name = "validate"
+    version = 2
     config_class = ValidateConfig
     example = {"rules": ["truncated", "answers", "labels"]}
     config: ValidateConfig
 
+    @property
+    def stored(self) -> bool:
+        return self.config.faults == "flag"
+
     def reads(self, guard: Guard) -> list[str]:
-        return ["reasoning", "reasoning_finish", *(f"label_{t}{s}" for t in guard.task_names for s in ("", "_source"))]
+        more = [c for rule, columns in _READS.items() if rule in self.config.chosen for c in columns]
+        return list(dict.fromkeys(["reasoning", *more, *(_labels(guard) if "labels" in self.config.chosen else [])]))
 
     def writes(self, guard: Guard) -> list[Column]:
-        changed = {"steps", *(f"label_{t}{s}" for t in guard.task_names for s in ("", "_source"))}
-        return [c for c in load_record("reasoned", guard.task_names).columns if c.name in changed]
+        changed = {"steps", *(_labels(guard) if "labels" in self.config.chosen else [])}
+        flags = _FAULTS if self.config.faults == "flag" else ()
+        return [*(c for c in load_record("reasoned", guard.task_names).columns if c.name in changed), *flags]
+
+    def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
+        out = super().columns(inputs, guard)
+        unknown = [t for t in self.config.forbidden if t != "*" and t not in guard.task_names]
+        if unknown:
+            raise _unknown_task(unknown[0], guard)
+        return out
+
+    def needs(self, ctx: Context) -> list[str]:
+        out = tokenizer_needs() if "budget" in self.config.chosen else []
+        return out + (language_needs() if "language" in self.config.chosen else [])
+
+    def files(self, ctx: Context) -> dict[str, str]:
+        return tokenizer_files(self.config.tokenizer, ctx.beside) if self.config.tokenizer else {}
+
+    def identity(self) -> dict[str, Any]:
+        config = self.config.model_dump(mode="json", exclude={"profile", "tokenizer"})
+        return config | {"rules": list(self.config.chosen)}
 
     def apply(self, rows: pl.LazyFrame, ctx: Context) -> pl.LazyFrame:
-        guard = ctx.guard
-        labels = [f"label_{t}{s}" for t in guard.task_names for s in ("", "_source")]
-        found = pl.Struct({"reason": pl.String, "detail": pl.String, "steps": pl.Int64, **{f"label_{t}": pl.String for t in guard.task_names}})
-        checked = pl.struct("reasoning", "reasoning_finish", *labels).map_elements(
-            lambda row: check_reasoning(guard, row, self.config.rules), return_dtype=found
-        )
-        rows = rows.with_columns(checked.alias("_checked"))
+        guard, c = ctx.guard, self.config
+        have = rows.collect_schema().names()
+        read = [n for n in ("reasoning", "reasoning_finish", "context", "prompt", "response", *_labels(guard)) if n in have]
+        judge = Judge(guard, c.chosen, c, every=c.faults == "flag", measures=self._measures(ctx))
+        rows = rows.with_columns(pl.struct(read).map_batches(judge, return_dtype=judge.dtype, is_elementwise=True).alias("_checked"))
         part = pl.col("_checked").struct
         rows = rows.with_columns(part.field("steps").alias("steps"))
         for task in guard.task_names:
             given, source = f"label_{task}", f"label_{task}_source"
-            infer = (pl.col(source) == "to_infer") & part.field(given).is_not_null()
-            rows = rows.with_columns(
-                pl.when(infer).then(part.field(given)).otherwise(pl.col(given)).alias(given),
-                pl.when(infer).then(pl.lit("inferred")).otherwise(pl.col(source)).alias(source),
-            )
-        return mark(rows, part.field("reason").is_not_null(), part.field("reason"), part.field("detail")).drop("_checked")
+            if given in have and source in have:
+                infer = (pl.col(source) == "to_infer") & part.field(given).is_not_null()
+                rows = rows.with_columns(
+                    pl.when(infer).then(part.field(given)).otherwise(pl.col(given)).alias(given),
+                    pl.when(infer).then(pl.lit("inferred")).otherwise(pl.col(source)).alias(source),
+                )
+        if c.faults == "flag":
+            return rows.with_columns(part.field("reasons").alias("faults"), part.field("details").alias("fault_details")).drop("_checked")
+        reason = part.field("reasons").list.first()
+        return mark(rows, reason.is_not_null(), reason, part.field("details").list.first()).drop("_checked")
+
+    def _measures(self, ctx: Context) -> list[Measure]:
+        c = self.config
+        out: list[Measure] = []
+        if "budget" in c.chosen and c.tokenizer:
+            out.append(Budget(ctx.guard, c.tokenizer, ctx.beside, c.max_tokens, c.chat_template, chat=c.format == "messages"))
+        if "language" in c.chosen:
+            out.append(Languages(ctx.guard, c.languages, c.min_language_chars))
+        return out
 
 
-def check_reasoning(guard: Guard, row: Mapping[str, Any], rules: Sequence[Rule]) -> dict[str, Any]:
-    """The first fault of a reasoning, its steps, and the labels that it states.
-
-    Args:
-        guard: the definition.
-        row: `reasoning`, `reasoning_finish`, and each ``label_<task>`` with its source.
-        rules: see `ValidateConfig`.
-
-    Returns:
-        `reason` and `detail` (None when sound), `steps`, and ``label_<task>`` as read.
-    """
-    text = row["reasoning"] or ""
-    parsed = _parsed(guard, text, rules)
-    parts = sections(guard, text)
-    fault = next((f for _, f in _faults(guard, row, parsed, parts, rules)), None)
-    return {
-        "reason": fault[0] if fault else None,
-        "detail": fault[1] if fault else None,
-        "steps": sum(len(p.steps) for p in parts),
-        **{f"label_{t}": parsed.labels[t] for t in guard.task_names},
-    }
+def _labels(guard: Guard) -> list[str]:
+    return [f"label_{t}{s}" for t in guard.task_names for s in ("", "_source")]
 
 
-def all_faults(guard: Guard, row: Mapping[str, Any], rules: Sequence[Rule]) -> list[tuple[str, str]]:
-    """The first fault by each rule, as (reason, detail); empty for a sound reasoning. What only follows from an answers block that could not be
-    read is left out. Arguments as for `check_reasoning`; without the rule `labels` no label of the row is looked at, and it need have none.
-    """
-    if not rules:
-        return []
-    text = row["reasoning"] or ""
-    parsed = _parsed(guard, text, rules)
-    found = list(_faults(guard, row, parsed, sections(guard, text), rules))
-    unread = any(rule == "answers" for rule, _ in found)
-    return [fault for rule, fault in found if not (unread and rule == "labels")]
+def _unknown_task(name: str, guard: Guard) -> Exception:
+    from toolkit.common.errors import InputError, did_you_mean
 
-
-def _parsed(guard: Guard, text: str, rules: Sequence[Rule]) -> Parsed:
-    return parse(guard, text, "strict" if "answers" in rules else "lenient")
-
-
-def _faults(
-    guard: Guard, row: Mapping[str, Any], parsed: Parsed, parts: list[Section], rules: Sequence[Rule]
-) -> Iterator[tuple[Rule, tuple[str, str]]]:
-    """The fault that each rule finds, in the rules' own order."""
-    checks: dict[Rule, Callable[[], Fault]] = {
-        "truncated": lambda: _truncated(row["reasoning_finish"]),
-        "answers": lambda: _answers(guard, parsed),
-        "labels": lambda: _labels(guard, row, parsed),
-        "structure": lambda: _structure(guard, parts),
-        "steps": lambda: _steps(guard, parts),
-        "conclusions": lambda: _conclusions(guard, parts, parsed),
-        "scaffold": lambda: _scaffold(row["reasoning"] or ""),
-        "control": lambda: _control(row["reasoning"] or ""),
-    }
-    for rule in RULES:
-        if rule in rules and (fault := checks[rule]()):
-            yield rule, fault
-
-
-Fault = tuple[str, str] | None
-
-
-def _truncated(finish: str | None) -> Fault:
-    return ("truncated", "the teacher stopped at its token limit") if finish == "length" else None
-
-
-def _answers(guard: Guard, parsed: Parsed) -> Fault:
-    if parsed.problems:
-        return parsed.problems[0], ", ".join(parsed.problems)
-    return None
-
-
-def _labels(guard: Guard, row: Mapping[str, Any], parsed: Parsed) -> Fault:
-    for task in guard.tasks:
-        want, said = row[f"label_{task.name}"], parsed.labels[task.name]
-        free = row[f"label_{task.name}_source"] == "to_infer"
-        if free and said is None:
-            return "label_not_inferred", f"{task.name}: the teacher was to give a label and gave none"
-        if said != want and not free:
-            return "label_changed", f"{task.name}: the row says {want}, the reasoning {said}"
-    return None
-
-
-def _structure(guard: Guard, parts: list[Section]) -> Fault:
-    numbers = [p.task for p in parts]
-    if numbers != list(range(1, len(guard.tasks) + 1)):
-        return "structure", f"task sections {numbers}, expected 1 to {len(guard.tasks)}"
-    return None
-
-
-def _steps(guard: Guard, parts: list[Section]) -> Fault:
-    for p in parts:
-        if p.numbers != list(range(1, len(p.numbers) + 1)):
-            return "steps_misnumbered", f"task {p.task}: steps {p.numbers}"
-        if not guard.steps.min <= len(p.steps) <= guard.steps.max:
-            return "step_count", f"task {p.task}: {len(p.steps)} steps, allowed {guard.steps.min} to {guard.steps.max}"
-        if any(not s for s in p.steps):
-            return "step_empty", f"task {p.task}: a step without text"
-        if len({s.casefold() for s in p.steps}) < len(p.steps):
-            return "step_repeated", f"task {p.task}: the same step twice"
-    return None
-
-
-def _conclusions(guard: Guard, parts: list[Section], parsed: Parsed) -> Fault:
-    for p in parts if guard.output.conclusion_heading else []:
-        if not 1 <= p.task <= len(guard.tasks):  # what `structure` rejects
-            continue
-        task = guard.tasks[p.task - 1]
-        if not p.conclusion:
-            return "conclusion_missing", f"task {p.task}"
-        said = {w for w, pattern in _label_patterns(tuple(task.labels)) if pattern.search(p.conclusion)}
-        want = parsed.labels[task.name]
-        if want is not None and said and want not in said:
-            return "conclusion_contradicts", f"task {p.task}: concludes {', '.join(sorted(said))}, answers {want}"
-    return None
-
-
-@lru_cache(maxsize=256)
-def _label_patterns(labels: tuple[str, ...]) -> list[tuple[str, re.Pattern[str]]]:
-    return [(w, re.compile(rf"(?<!\w){re.escape(w)}(?!\w)", re.IGNORECASE)) for w in labels]
-
-
-def _scaffold(text: str) -> Fault:
-    folded = text.lower()
-    if not any(word in folded for word in _SCAFFOLD_WORDS):  # five times as quick as the search, and nearly always enough
-        return None
-    found = SCAFFOLD.search(text)
-    return ("scaffold", f"the words {found[0]!r}") if found else None
-
-
-def _control(text: str) -> Fault:
-    found = CONTROL.search(text)
-    return ("control_character", f"{found[0]!r} at character {found.start()}") if found else None
+    return InputError(f"validate.forbidden: the guard {guard.name!r} has no task {name!r}", hint=did_you_mean(name, guard.task_names))

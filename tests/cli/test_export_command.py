@@ -1,0 +1,114 @@
+"""``guardkit export``: what it writes, what it sends, how it ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from commands import CHECKOUT, Said, guardkit
+
+from toolkit.cli._export import FormatName
+from toolkit.shards.exporters import FORMATS
+
+sys.path.insert(0, str(CHECKOUT / "tests" / "shards"))
+
+from exports import dpo, lines, sft
+from hub import NEW, TOKEN, running
+
+Cli = Callable[..., Said]
+
+
+def test_export_says_what_it_wrote(cli: Cli, tmp_path: Path) -> None:
+    sft(tmp_path / "run" / "sft-shards" / "shards")
+    said = cli("export", "run/sft-shards", "--format", "openai", "--split", "train")
+    assert said.code == 0
+    for words in ("Exported for openai", "train.jsonl", "No place for: id, source, licence, teacher", "Everything lies in: sft-shards-openai"):
+        assert words in said.out
+    assert len(lines(tmp_path / "sft-shards-openai" / "train.jsonl")) == 20
+    found = cli("export", "run/sft-shards/shards", "--format", "trl", "--output", "out", "--json").json
+    assert (found["output"], found["push"], found["export"]["rows"], found["export"]["to"]) == ("out", None, 25, "trl")
+    assert (tmp_path / "out" / "export.json").is_file()
+
+
+def test_verify_says_which_of_the_two_a_folder_is(cli: Cli, tmp_path: Path) -> None:
+    sft(tmp_path / "step" / "shards")
+    assert cli("export", "step", "--format", "openai", "--output", "out").code == 0
+    for folder in ("step", "step/shards"):
+        assert cli("verify", folder).out == "step/shards: shards, 4 file(s), 25 rows, all as the manifest says\n"
+    assert cli("verify", "out").out == "out: an export for openai, 3 file(s), 25 rows, all as the manifest says\n"
+    found = cli("verify", "out", "--json").json
+    assert (found["folder"], found["kind"], found["to"], found["rows"]) == ("out", "export", "openai", 25)
+    assert set(found["files"]) == {"README.md", "test.jsonl", "train.jsonl"}
+    (tmp_path / "out" / "train.jsonl").write_text("{}\n")
+    said = cli("verify", "out", "--json")
+    assert (said.code, len(said.json["faults"])) == (2, 1) and "out/train.jsonl: its bytes are not those of the record" in said.err
+    (tmp_path / "out" / "export.json").unlink()
+    said = cli("verify", "out")
+    assert said.code == 2 and "no manifest.json (shards) and no export.json (an export)" in said.err
+
+
+def test_every_format_can_be_named() -> None:
+    assert set(get_args(FormatName)) == set(FORMATS)
+
+
+def test_weights_wait_for_a_decision(cli: Cli, tmp_path: Path) -> None:
+    dpo(tmp_path / "pairs")
+    said = cli("export", "pairs", "--format", "llamafactory")
+    assert (said.code, "--weights repeat" in said.err) == (2, True)
+    found = cli("export", "pairs", "--format", "llamafactory", "--weights", "repeat", "--copies", "10", "--json").json
+    assert found["export"]["weights"]["copies_of_weight_1"] == 10
+    assert cli("export", "pairs", "--format", "llamafactory", "--weights", "drop").code == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ([], "neither a format nor a repository"),
+        (["--split", "train", "--push", "a/b"], "--split needs a format"),
+        (["--format", "trl", "--dry-run"], "--dry-run needs a repository"),
+        (["--format", "trl", "--copies", "3"], "--copies goes with --weights repeat"),
+        (["--format", "csv"], "is not one of"),
+        (["--format", "trl", "--split", "nope"], "no split called 'nope'"),
+        (["--format", "trl", "--output", "shards/data"], "may not lie in each other"),
+    ],
+)
+def test_arguments_that_make_no_sense(cli: Cli, tmp_path: Path, args: list[str], said: str) -> None:
+    sft(tmp_path / "shards")
+    found = cli("export", "shards", *args)
+    assert (found.code, said in found.err) == (2, True), found.err
+    assert [p.name for p in tmp_path.iterdir()] == ["shards"]
+
+
+def test_a_dry_run_sends_nothing_and_needs_no_token(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    sft(tmp_path / "shards")
+    said = cli("export", "shards", "--push", "eggs/fresh", "--dry-run")
+    assert said.code == 0
+    for words in ("Would be sent to eggs/fresh", "README.md", "manifest.json", "data/train-00000-of-00003.parquet"):
+        assert words in said.out
+    found = cli("export", "shards", "--format", "ms-swift", "--push", "eggs/fresh", "--dry-run", "--json").json
+    assert [f["path"] for f in found["push"]["would_send"]] == ["README.md", "export.json", "test.jsonl", "train.jsonl"]
+    said = cli("export", "shards", "--push", "eggs/fresh")
+    assert (said.code, "HF_TOKEN" in said.err) == (4, True)
+
+
+def test_a_push_from_another_process(tmp_path: Path) -> None:
+    """Through the environment alone: HF_ENDPOINT and HF_TOKEN. The token is in nothing that is said or written."""
+    pytest.importorskip("huggingface_hub")
+    folder = sft(tmp_path / "shards")
+    with running() as hub:
+        here = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path / "home")}
+        said = guardkit("export", folder, "--format", "verl", "--output", "out", "--push", "eggs/fresh", "--json", cwd=tmp_path, **here)
+        assert said.code == 0, said.err
+        assert said.json["push"]["url"] == f"{hub.url}/datasets/eggs/fresh"
+        assert {"rl/train.parquet", "sft/test.parquet", "export.json", "README.md", *NEW} <= set(hub.files("eggs/fresh"))
+        said = guardkit("export", "out", "--push", "eggs/fresh", cwd=tmp_path, **here)
+        assert (said.code, "0 file(s) sent" in said.out, said.out.splitlines()[-1]) == (0, True, f"{hub.url}/datasets/eggs/fresh")
+        hub.fault = lambda method, path: 403 if "/api/" in path else None
+        said = guardkit("export", "out", "--push", "eggs/fresh", cwd=tmp_path, **here)
+        assert (said.code, "does not let this token do that" in said.err, "Traceback" in said.err) == (4, True, False)
+    written = [p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()]
+    assert not any(TOKEN.encode() in data for data in written) and TOKEN not in said.out + said.err

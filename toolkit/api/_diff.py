@@ -1,0 +1,218 @@
+"""Comparing two runs, or two folders of shards; and looking at the rows that a run did not keep."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolkit.common.errors import InputError, did_you_mean
+from toolkit.common.files import new_file
+from toolkit.pipeline import Side, common_step, compare
+from toolkit.pipeline import diff_rows as rows_of
+
+if TYPE_CHECKING:
+    import polars as pl
+
+SHORT = 160
+"""Characters of a value that are shown."""
+FORMATS = (".jsonl", ".csv", ".parquet")
+
+
+def diff(run_a: str | Path, run_b: str | Path, *, step: str | None = None, shown: int = 10, output: str | Path | None = None) -> dict[str, Any]:
+    """Compare two runs (or two folders of shards): rows added, gone and changed from the first to the second, and why.
+
+    Args:
+        run_a, run_b: folders.
+        step: whose rows are compared; default: the last step with rows that both have.
+        shown: rows of each kind to show with their values.
+        output: file for all rows that differ (.jsonl, .csv or .parquet): `change` (gone, added, changed), `id`, `nth` (which row of that id),
+            `step`, `outcome`, `reason`, `detail`, `survivor`, `parent`, `columns`, `since`.
+
+    Returns:
+        ``equal`` (same rows and columns), ``a`` and ``b`` (folder, rows), ``step``, ``same``, ``columns`` that only one side has, ``steps`` (for each
+        its state, what differs in it, and its counts on both sides), and for ``gone``, ``added`` and ``changed`` the number of ``rows`` and some
+        that are ``shown``: gone and added with ``why`` (rows by step, outcome and reason), changed with the ``columns`` and the first step
+        (``since``) at which they differ.
+
+    Raises:
+        InputError: a folder is neither a run nor shards, a run beside shards, no step to compare, an output of another kind.
+    """
+    if output is not None and Path(output).suffix not in FORMATS:
+        raise InputError(f"the output must end in {', '.join(FORMATS)}", where=str(output))
+    a, b = Side(run_a), Side(run_b)
+    if (a.manifest is None) != (b.manifest is None):
+        raise InputError("a run cannot be compared with shards", hint="give two runs, or two folders of shards (<run>/<step>/shards)")
+    at = common_step(a, b, step)
+    found = compare(a, b, at)
+    gone, added = rows_of.why_missing(b, a, at, found.gone), rows_of.why_missing(a, b, at, found.added)
+    changed = rows_of.changed_columns(a, b, at, found.changed)
+    changed = rows_of.first_step(a, b, at, changed)
+    if output is not None:
+        _write(Path(output), {"gone": gone, "added": added, "changed": changed})
+    left, right = a.columns(at), b.columns(at)
+    names = [n for n in changed["columns"].to_list() if n is not None]
+    return {
+        "equal": left == right and not (gone.height or added.height or changed.height),
+        "a": {"folder": str(run_a), "rows": found.same + gone.height + changed.height},
+        "b": {"folder": str(run_b), "rows": found.same + added.height + changed.height},
+        "step": at,
+        "same": found.same,
+        "columns": {"a": [c for c in left if c not in right], "b": [c for c in right if c not in left]},
+        "steps": list(_steps(a, b)),
+        "gone": _missing(gone, shown),
+        "added": _missing(added, shown),
+        "changed": {
+            "rows": changed.height,
+            "columns": dict(sorted(Counter(c for n in names for c in n.split(", ")).items())),
+            "since": dict(sorted(Counter(changed["since"].to_list()).items())),
+            "shown": _values(a, b, at, changed.head(shown)),
+        },
+    }
+
+
+def _missing(rows: pl.DataFrame, shown: int) -> dict[str, Any]:
+    by = ["step", "outcome", "reason"]
+    why = rows.group_by(by).len("rows").sort("rows", *by, descending=[True, False, False, False], nulls_last=True)
+    return {"rows": rows.height, "why": why.to_dicts(), "shown": rows.head(shown).to_dicts()}
+
+
+def _values(a: Side, b: Side, step: str, rows: pl.DataFrame) -> list[dict[str, Any]]:
+    """The changed rows with the old and the new value of each column that differs."""
+    old, new = (rows_of.rows_by_id(side, step, rows["id"]) for side in (a, b))
+    out = []
+    for row in rows.iter_rows(named=True):
+        key = (row["id"], row["nth"])
+        names = [c for c in old[key] if c in (row["columns"] or "").split(", ")]
+        out.append({"id": row["id"], "since": row["since"], "values": {c: _pair(old[key][c], new[key][c]) for c in names}})
+    return out
+
+
+def _pair(old: Any, new: Any) -> list[str]:
+    """Two values as short texts that begin a little before they differ."""
+    texts = [v if isinstance(v, str) else json.dumps(v, ensure_ascii=False, default=str) for v in (old, new)]
+    differ = next((i for i, (x, y) in enumerate(zip(*texts, strict=False)) if x != y), min(map(len, texts)))
+    start = max(0, differ - 40) if max(map(len, texts)) > SHORT else 0
+    return [("…" if start else "") + t[start : start + SHORT] + ("…" if len(t) > start + SHORT else "") for t in texts]
+
+
+def _write(path: Path, found: Mapping[str, pl.DataFrame]) -> None:
+    import polars as pl
+
+    order = ["change", "id", "nth", "step", "outcome", "reason", "detail", "survivor", "parent", "columns", "since"]
+    rows = pl.concat([f.with_columns(pl.lit(kind).alias("change")) for kind, f in found.items()], how="diagonal_relaxed")
+    rows = rows.select(*(pl.col(c) if c in rows.columns else pl.lit(None, pl.String).alias(c) for c in order))
+    with new_file(path) as new:
+        if path.suffix == ".jsonl":
+            rows.write_ndjson(new)
+        elif path.suffix == ".csv":
+            rows.write_csv(new)
+        else:
+            rows.write_parquet(new, compression="zstd")
+
+
+# What shaped the steps -------------------------------------------------------------------------------------------------
+
+
+def _steps(a: Side, b: Side) -> Iterator[dict[str, Any]]:
+    """Each step of either side: its state, what differs, its counts."""
+    state: dict[str, str] = {}
+    for step in [*a.order, *(s for s in b.order if s not in set(a.order))]:
+        found = list(_differences(a, b, step)) if step in a.order and step in b.order else []
+        if step not in b.order or step not in a.order:
+            state[step] = "only in a" if step in a.order else "only in b"
+        elif found:
+            state[step] = "changed"
+        elif any(state.get(s) != "same" for s in a.inputs[step]):
+            state[step] = "follows"
+        else:
+            state[step] = "same" if _made_the_same(a, b, step) else "made anew"
+        yield {"step": step, "state": state[step], "differs": found, "a": a.counts.get(step), "b": b.counts.get(step)}
+
+
+def _made_the_same(a: Side, b: Side, step: str) -> bool:
+    made = [side.folders[step].manifest["files"] if step in side.folders else None for side in (a, b)]
+    return None in made or made[0] == made[1]
+
+
+def _differences(a: Side, b: Side, step: str) -> Iterator[dict[str, Any]]:
+    """What shaped a step otherwise: inputs, operator, version, options, guard, seed, files."""
+    pair: list[dict[str, Any] | None] = [side.manifest or side.identity.get(step) for side in (a, b)]
+    if a.inputs[step] != b.inputs[step]:
+        yield {"what": "from", "a": a.inputs[step], "b": b.inputs[step]}
+    if pair[0] is None or pair[1] is None:  # not built, or made before manifests said what shaped a step
+        return
+    made = ("files", "counts", "rows", "columns") if a.manifest is not None else ()  # what is in shards, not what shaped them
+    left, right = (dict(_flat({k: v for k, v in p.items() if k not in made})) for p in pair if p is not None)
+    for what in [*left, *(k for k in right if k not in left)]:
+        if left.get(what) != right.get(what):
+            yield {"what": what, "a": left.get(what), "b": right.get(what)}
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, inner in value.items():
+        name = f"{prefix}.{key}" if prefix else str(key)
+        if isinstance(inner, Mapping) and inner:
+            yield from _flat(inner, name)
+        else:
+            yield name, inner
+
+
+# Rows that were not kept -----------------------------------------------------------------------------------------------
+
+
+def rejects(run: str | Path, step: str | None = None, *, reason: str | None = None, ids: list[str] | None = None, limit: int = 10) -> dict[str, Any]:
+    """The rows that a run's steps did not keep: rejected, merged or set aside.
+
+    Args:
+        run: the run's folder.
+        step: only rows that left this step.
+        reason: only rows that left for this reason.
+        ids: only these rows.
+        limit: rows to show whole.
+
+    Returns:
+        ``rows`` (number), ``counts`` (rows by step, outcome and reason, in the order of the recipe) and ``shown``: ``step``, ``id``, ``outcome``,
+        ``reason``, ``detail``, ``survivor`` and ``row``, the row as it came into the step.
+
+    Raises:
+        InputError: not a run, or no step of that name.
+    """
+    import polars as pl
+
+    side = Side(run)
+    if side.manifest is not None:
+        raise InputError("shards hold only rows that were kept", where=str(run), hint="give the folder of the run that made them")
+    if step is not None and step not in side.counts:
+        raise InputError(f"no finished step called {step!r}", where=str(run), hint=did_you_mean(step, side.counts))
+    wanted = pl.lit(True)
+    for column, values in (("step", [step] if step else None), ("reason", [reason] if reason else None), ("id", ids)):
+        if values is not None:
+            wanted = wanted & pl.col(column).is_in(values)
+    homes = [s for s in side.order if s in side.folders]
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for block in (b for home in homes for b in side.rejects(home)):
+        counts.update({(s, o, r): n for s, o, r, n in block.filter(wanted).group_by("step", "outcome", "reason").len().iter_rows()})
+    shown: list[dict[str, Any]] = []
+    for block in (b for home in homes for b in side.rejects(home, whole=True)):
+        if len(shown) >= min(limit, counts.total()):
+            break
+        shown += [_whole(row) for row in block.filter(wanted).head(limit - len(shown)).iter_rows(named=True)]
+    place = {s: i for i, s in enumerate(side.order)}
+    lines = sorted(counts.items(), key=lambda item: (place.get(item[0][0], len(place)), item[0][1], item[0][2]))
+    return {
+        "run": str(run),
+        "rows": counts.total(),
+        "counts": [{"step": s, "outcome": o, "reason": r, "rows": n} for (s, o, r), n in lines],
+        "shown": shown,
+    }
+
+
+def _whole(line: dict[str, Any]) -> dict[str, Any]:
+    """A line of the rejects with its row as data; text that never became a row stays text."""
+    try:
+        return {**line, "row": json.loads(line["row"]) if line["row"] is not None else None}
+    except ValueError:
+        return line

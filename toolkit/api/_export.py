@@ -1,0 +1,92 @@
+"""Shards in another trainer's format, and on the hub."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from toolkit.common.errors import InputError
+from toolkit.pipeline import Progress
+from toolkit.shards.exporters import COPIES, Weights, shard_folder
+from toolkit.shards.exporters import export as export_shards
+
+
+def export(
+    folder: str | Path,
+    to: str | None = None,
+    *,
+    output: str | Path | None = None,
+    split: str | None = None,
+    weights: Weights | None = None,
+    copies: int | None = None,
+    guard: str | None = None,
+    repo: str | None = None,
+    public: bool = False,
+    revision: str = "main",
+    message: str | None = None,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write shards in another trainer's format, push them to the hub, or both.
+
+    Args:
+        folder: of shards, a step's folder that holds one, or, to be pushed as it is, an earlier export.
+        to: ``trl``, ``llamafactory``, ``verl``, ``ms-swift``, ``openai`` or ``guardreasoner``; None with `repo` pushes the folder as it is.
+        output: the new folder; default ``<name>-<format>`` in the working folder. An earlier export there is replaced, anything else is not.
+        split: the one split to export; all by default.
+        weights: pairs' weights where the format has no place for them: ``repeat`` or ``drop``.
+        copies: with ``repeat``, copies of a pair of weight 1; default 5.
+        guard: the guard that the shards were rendered for, by name or file; default: the one that their manifest names.
+        repo: ORG/NAME of a dataset repository on the hub; the token is HF_TOKEN of the environment.
+        public: whether a repository that is made now is public, or that an existing one is known to be.
+        revision: branch of the repository.
+        message: of the commit.
+        dry_run: push nothing; say what would be sent.
+        progress: where progress is shown; default nowhere.
+
+    Returns:
+        ``output`` and ``export`` (its record; both None without `to`), and ``push``: None without `repo`, ``{"repo", "would_send": [{"path",
+        "bytes", "sha256"}]}`` with `dry_run`, else what `toolkit.shards.push` returns.
+
+    Raises:
+        InputError: neither a format nor a repository, options that belong to the other one, and all that `toolkit.shards.exporters.export` and
+            `toolkit.shards.push` raise, with `Missing` and `Stopped`.
+    """
+    folder = Path(folder)
+    _sensible(to, repo, {"output": output, "split": split, "weights": weights, "copies": copies, "guard": guard}, dry_run)
+    record, target = None, None
+    if to is not None:
+        target = Path(output) if output is not None else Path(f"{_name(folder)}-{to}")
+        with progress or Progress.silent() as shown:
+            shown.start(f"export to {to}")
+            options: dict[str, Any] = {"split": split, "weights": weights, "copies": COPIES if copies is None else copies, "guard": guard}
+            record = export_shards(folder, to, target, **options, progress=lambda done, rows: shown.update(done, rows, "rows"))
+    sent = _pushed(target or folder, repo, public, revision, message, dry_run) if repo is not None else None
+    return {"output": str(target) if target else None, "export": record, "push": sent}
+
+
+def _sensible(to: str | None, repo: str | None, options: dict[str, Any], dry_run: bool) -> None:
+    if to is None and repo is None:
+        raise InputError("neither a format nor a repository", hint="--format trl writes the shards in another format, --push ORG/NAME sends them")
+    if to is None and (given := [name for name, value in options.items() if value is not None]):
+        raise InputError(f"--{given[0]} needs a format", hint="--format trl, say")
+    if repo is None and dry_run:
+        raise InputError("--dry-run needs a repository", hint="--push ORG/NAME")
+    if options["copies"] is not None and options["weights"] != "repeat":
+        raise InputError("--copies goes with --weights repeat")
+
+
+def _name(folder: Path) -> str:
+    """A name for what lies in a folder of shards: that of the step, where the folder is called ``shards``."""
+    shards = shard_folder(folder).resolve()
+    return shards.parent.name if shards.name == "shards" else shards.name
+
+
+def _pushed(folder: Path, repo: str, public: bool, revision: str, message: str | None, dry_run: bool) -> dict[str, Any]:
+    from toolkit.shards import push, to_send
+
+    if dry_run:
+        return {"repo": repo, "would_send": [{"path": p.path, "bytes": p.size, "sha256": p.sha256} for p in to_send(folder)]}
+    named = {} if message is None else {"message": message}
+    return push(folder, repo, token=os.environ.get("HF_TOKEN"), public=public, revision=revision, **named)

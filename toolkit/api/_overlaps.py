@@ -1,0 +1,322 @@
+"""Overlaps among benchmarks, sources and other rows: what two sets share, and what a set holds twice.
+
+Two rows have the same *input* when their earlier messages, prompt and response are equal, letter by letter; rows of the same input whose labels for
+a task differ are in conflict (a missing label differs from nothing). Texts share an n-gram as in the operator `decontaminate`.
+
+Memory: the texts of all sets, and about 50 bytes for each of their words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from toolkit.common.errors import InputError, Missing
+from toolkit.common.files import new_file
+from toolkit.pipeline import StepFolder
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Places = Sequence[str | Path]
+"""Files or folders."""
+INPUT = ("context", "prompt", "response")
+LINES = {
+    "kind": "duplicate, conflict (within a set); input, prompt, ngram (with another)",
+    "set": "name of the row's set",
+    "row": "its id",
+    "other": "name of the set that it shares this with",
+    "other_row": "id of the first row there, for an n-gram of the one with the longest run",
+    "run": "for an n-gram the words of the longest run, else null",
+}
+"""Columns of the lines."""
+
+
+@dataclass(frozen=True)
+class _Set:
+    name: str
+    kind: Literal["benchmark", "source", "rows"]
+    frame: pl.DataFrame
+    unread: int
+
+
+def overlaps(
+    *,
+    benchmarks: Literal["all"] | Sequence[str] | Mapping[str, Places | None] | None = None,
+    files: Places = (),
+    sources: Mapping[str, Places | None] | None = None,
+    rows: Mapping[str, str | Path] | None = None,
+    ngram: int = 13,
+    output: str | Path | None = None,
+) -> dict[str, Any]:
+    """What some sets of rows share, pair by pair, and what each holds twice.
+
+    Args:
+        benchmarks: names, ``all``, or by name their files (None: of `files`, else of the hub); None: those that `files` holds.
+        files: folders and files that hold benchmarks under their usual names.
+        sources: sources by name with their files (None: bundled files or the hub).
+        rows: by a name of your own, the folder of a step, or a file or folder of parquet or JSON Lines with the columns prompt, perhaps response,
+            context, id, label_<task>.
+        ngram: words of a run that two texts share.
+        output: parquet or CSV file for the rows themselves, with the columns of `LINES`.
+
+    Returns:
+        ``sets``: for each its name, kind, rows, unread (rows that could not be read), inputs and prompts (different ones), duplicates (rows whose
+        input came before), conflicts (inputs whose rows have different labels). ``pairs``: for each two sets a and b the different inputs and
+        prompts that both have, and ngram_a, ngram_b: rows of each with an n-gram of the other. ``without``: benchmarks that `files` lacks,
+        ``ngram``, ``output``.
+
+    Raises:
+        InputError: no row in any set, a set or file that is not there, or no column prompt in it.
+        Missing: a benchmark or source can be read neither from files nor from the hub.
+    """
+    if output is not None and Path(output).suffix not in (".parquet", ".csv"):
+        raise InputError("the file for the rows ends in .parquet or .csv", where=str(output))
+    sets, without = _read(benchmarks, files, sources or {}, rows or {})
+    if not sum(s.frame.height for s in sets):
+        raise InputError("nothing to compare: no row in any set", hint="name benchmarks (with their files), sources or rows")
+    whole = _numbered(sets)
+    shared = _shared_ngrams(sets, whole, ngram)
+    figures = {
+        "ngram": ngram,
+        "sets": _within(sets, whole),
+        "pairs": _pairs(sets, whole, shared),
+        "without": without,
+        "output": None if output is None else str(output),
+    }
+    if output is not None:
+        _write(_lines(sets, whole, shared), Path(output))
+    return figures
+
+
+def _read(
+    benchmarks: Literal["all"] | Sequence[str] | Mapping[str, Places | None] | None,
+    files: Places,
+    sources: Mapping[str, Places | None],
+    rows: Mapping[str, str | Path],
+) -> tuple[list[_Set], list[str]]:
+    from toolkit.evaluation import benchmark_names, choose_benchmarks, read_benchmark
+
+    names = benchmark_names() if benchmarks == "all" else None if benchmarks is None else list(benchmarks)
+    given = {n: f for n, f in benchmarks.items() if f is not None} if isinstance(benchmarks, Mapping) else {}
+    chosen = choose_benchmarks(names, files, given)
+    if chosen.missing:
+        raise Missing("\n  ".join(chosen.missing))
+    sets = []
+    for found in chosen.found:
+        read = read_benchmark(found)
+        sets.append(_Set(found.benchmark.name, "benchmark", read.rows, sum(read.unread.values())))
+    sets += [_source(name, given) for name, given in sources.items()]
+    sets += [_rows(name, Path(place)) for name, place in rows.items()]
+    for s in sets:
+        if [t.name for t in sets].count(s.name) > 1:
+            raise InputError(f"two sets are called {s.name!r}", hint="name rows as NAME=PLACE")
+    return sets, chosen.without
+
+
+def _source(name: str, files: Places | None) -> _Set:
+    import polars as pl
+
+    from toolkit.guards import load_guard
+    from toolkit.sources import load_source, read_source
+    from toolkit.taxonomy import load_taxonomy
+
+    parts, unread = [], 0
+    for block in read_source(load_source(name), guard=load_guard("guardreasoner"), taxonomy=load_taxonomy(), files=files):
+        parts.append(_plain(block.rows))
+        unread += block.rejects.filter(pl.col("outcome") == "rejected").height
+    return _Set(name, "source", pl.concat(parts), unread)
+
+
+def _rows(name: str, place: Path) -> _Set:
+    import polars as pl
+
+    if not place.exists():
+        raise InputError("no such file or folder", where=str(place))
+    parts: list[pl.DataFrame] = []
+    unread = 0
+    before = 0
+    for part, faults in _step(place) if (place / "rows" / "rows.parquet").is_file() else _files(place):
+        parts.append(_plain(part, str(place), before))
+        before += part.height + faults
+        unread += faults + part.height - parts[-1].height
+    if not parts:
+        raise InputError("no row that can be read", where=str(place))
+    return _Set(name, "rows", pl.concat(parts, how="diagonal"), unread)
+
+
+def _step(place: Path) -> Iterator[tuple[pl.DataFrame, int]]:
+    yield from ((block, 0) for block in StepFolder.open(place).blocks())
+
+
+def _files(place: Path) -> Iterator[tuple[pl.DataFrame, int]]:
+    import polars as pl
+
+    from toolkit.sources import expand_files, format_of, read_blocks
+
+    for path in sorted(place.rglob("*.parquet")) or expand_files([place]) if place.is_dir() else [place]:
+        kind = format_of(path)
+        if kind == "parquet":
+            yield pl.read_parquet(path, memory_map=False), 0
+            continue
+        for block in read_blocks(path, kind, [], 8192):
+            good = [_texts(r) for r in block if isinstance(r, dict) and all(isinstance(r.get(n), str | None) for n in ("prompt", "response"))]
+            if any("prompt" in r for r in good):
+                yield pl.DataFrame(good, infer_schema_length=None), len(block) - len(good)
+            else:
+                raise InputError("no column 'prompt' that holds text", where=str(path))
+
+
+def _texts(row: dict[str, Any]) -> dict[str, Any]:
+    """What of a row is compared, as text; only the messages stay what they are."""
+    wanted = {n: v for n, v in row.items() if n in ("id", *INPUT) or n.startswith("label_")}
+    return {n: v if v is None or n == "context" else str(v) for n, v in wanted.items()}
+
+
+def _plain(frame: pl.DataFrame, where: str = "", before: int = 0) -> pl.DataFrame:
+    """Rows with id, context (as JSON), prompt, response and labels, all text.
+
+    Raises:
+        InputError: there is no column `prompt`, or one that should be text is not.
+    """
+    import polars as pl
+
+    if "prompt" not in frame.columns:
+        raise InputError("no column 'prompt'", where=where or None)
+    for name in ("prompt", "response"):
+        if name in frame.columns and frame.schema[name] not in (pl.String, pl.Null):
+            raise InputError(f"the column {name!r} holds no text", where=where or None, hint="compare rows as they are before they are rendered")
+    if "id" not in frame.columns:
+        frame = frame.with_columns(id=pl.int_range(pl.len()) + 1 + before)
+    labels = [c for c in frame.columns if c.startswith("label_") and not c.endswith("_source")]
+    context = (
+        pl.when(pl.col("context").list.len() > 0).then(pl.struct("context").struct.json_encode())
+        if isinstance(frame.schema.get("context"), pl.List)
+        else pl.lit(None, pl.String)
+    )
+    response = pl.col("response").cast(pl.String) if "response" in frame.columns else pl.lit(None, pl.String)
+    return frame.filter(pl.col("prompt").is_not_null()).select(
+        pl.col("id").cast(pl.String),
+        context.alias("context"),
+        pl.col("prompt").cast(pl.String),
+        response.alias("response"),
+        pl.col(labels).cast(pl.String),
+    )
+
+
+def _numbered(sets: Sequence[_Set]) -> pl.DataFrame:
+    """All rows: set (number), n (number of the row), id, texts, labels, and `input` and `same_prompt`: number of the first row with the same."""
+    import polars as pl
+
+    frames = [s.frame.with_columns(pl.lit(i, pl.Int64).alias("set")) for i, s in enumerate(sets)]
+    whole = pl.concat([pl.DataFrame(schema=dict.fromkeys(("id", *INPUT), pl.String)), *frames], how="diagonal")
+    whole = whole.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("n"))
+    return whole.with_columns(pl.col("n").min().over(INPUT).alias("input"), pl.col("n").min().over("prompt").alias("same_prompt"))
+
+
+def _conflicts(whole: pl.DataFrame) -> pl.Series:
+    """For each row whether rows of its set and input have different labels for a task."""
+    import polars as pl
+
+    labels = [c for c in whole.columns if c == "label" or c.startswith("label_")]
+    differ = [pl.col(c).drop_nulls().n_unique().over("set", "input") > 1 for c in labels]
+    return whole.select((pl.any_horizontal(differ) if differ else pl.col("n") < 0).alias("conflict")).to_series()
+
+
+def _within(sets: Sequence[_Set], whole: pl.DataFrame) -> list[dict[str, Any]]:
+    import polars as pl
+
+    found = whole.with_columns(_conflicts(whole)).group_by("set").agg(
+        pl.len().alias("rows"),
+        pl.col("input").n_unique().alias("inputs"),
+        pl.col("same_prompt").n_unique().alias("prompts"),
+        pl.col("input").filter("conflict").n_unique().alias("conflicts"),
+    )  # fmt: skip
+    by = {line["set"]: line for line in found.iter_rows(named=True)}
+    none = dict.fromkeys(("rows", "inputs", "prompts", "conflicts"), 0)
+    out = []
+    for i, s in enumerate(sets):
+        n = by.get(i, none)
+        figures = {"inputs": n["inputs"], "duplicates": n["rows"] - n["inputs"], "prompts": n["prompts"], "conflicts": n["conflicts"]}
+        out.append({"name": s.name, "kind": s.kind, "rows": n["rows"], "unread": s.unread, **figures})
+    return out
+
+
+def _shared_ngrams(sets: Sequence[_Set], whole: pl.DataFrame, ngram: int) -> pl.DataFrame:
+    """For each row and each other set that it shares an n-gram with: n, set, other_set, other_n, run."""
+    import polars as pl
+
+    from toolkit.operators.clean.ngrams import NgramIndex
+
+    texts = pl.concat(
+        whole.filter(pl.col("set") == i, pl.col(c).is_not_null()).select("set", "n", text=c) for i in range(len(sets)) for c in ("prompt", "response")
+    )
+    index = NgramIndex(texts["text"], texts["set"].to_numpy(), n=ngram)
+    lines = index.find(texts["text"], most=1, threads=pl.thread_pool_size()).lines
+    here, there = texts[lines["text"]], texts[lines["other"]]
+    pairs = lines.select(here["n"], here["set"], there["set"].alias("other_set"), there["n"].alias("other_n"), "run")
+    pairs = pairs.filter(pl.col("set") != pl.col("other_set"))
+    return pairs.sort("n", "other_set", "run", "other_n", descending=[False, False, True, False]).unique(
+        ["n", "other_set"], keep="first", maintain_order=True
+    )
+
+
+def _pairs(sets: Sequence[_Set], whole: pl.DataFrame, shared: pl.DataFrame) -> list[dict[str, Any]]:
+    import polars as pl
+
+    counts: dict[tuple[str, int, int], int] = {}
+    for what in ("input", "same_prompt"):
+        each = whole.select("set", what).unique()
+        both = each.join(each, on=what).filter(pl.col("set") < pl.col("set_right")).group_by("set", "set_right").len()
+        counts |= {(what, a, b): n for a, b, n in both.iter_rows()}
+    counts |= {("ngram", a, b): n for a, b, n in shared.group_by("set", "other_set").len().iter_rows()}
+    return [
+        {
+            "a": sets[a].name,
+            "b": sets[b].name,
+            "inputs": counts.get(("input", a, b), 0),
+            "prompts": counts.get(("same_prompt", a, b), 0),
+            "ngram_a": counts.get(("ngram", a, b), 0),
+            "ngram_b": counts.get(("ngram", b, a), 0),
+        }
+        for a in range(len(sets))
+        for b in range(a + 1, len(sets))
+    ]
+
+
+def _lines(sets: Sequence[_Set], whole: pl.DataFrame, shared: pl.DataFrame) -> pl.DataFrame:
+    """All rows that share something, with the columns of `LINES`; from both sides."""
+    import polars as pl
+
+    none = pl.lit(None, pl.Int64).alias("run")
+    parts = []
+    rows = whole.with_columns(_conflicts(whole), pl.col("n").min().over("set", "input").alias("first"))
+    for kind, which in (("duplicate", pl.col("n") != pl.col("first")), ("conflict", pl.col("conflict"))):
+        found = rows.filter(which)
+        parts.append(found.select(pl.lit(kind).alias("kind"), "set", "n", other_set="set", other_n="first").with_columns(none))
+    for kind, what in (("input", "input"), ("prompt", "same_prompt")):
+        first = whole.group_by(what, "set").agg(pl.col("n").min()).rename({"set": "other_set", "n": "other_n"})
+        both = whole.select("set", "n", what).join(first, on=what).filter(pl.col("set") != pl.col("other_set"))
+        parts.append(both.select(pl.lit(kind).alias("kind"), "set", "n", "other_set", "other_n").with_columns(none))
+    parts.append(shared.select(pl.lit("ngram").alias("kind"), "set", "n", "other_set", "other_n", "run"))
+    lines = pl.concat(parts).with_columns(pl.col("kind").cast(pl.Enum(["duplicate", "conflict", "input", "prompt", "ngram"])))
+    lines = lines.sort("kind", "set", "other_set", "n")
+    names, ids = pl.Series([s.name for s in sets], dtype=pl.String), whole["id"]
+    return lines.select(
+        pl.col("kind").cast(pl.String),
+        names[lines["set"]].alias("set"),
+        ids[lines["n"]].alias("row"),
+        names[lines["other_set"]].alias("other"),
+        ids[lines["other_n"]].alias("other_row"),
+        "run",
+    )
+
+
+def _write(lines: pl.DataFrame, path: Path) -> None:
+    with new_file(path) as new:
+        if path.suffix == ".csv":
+            lines.write_csv(new)
+        else:
+            lines.write_parquet(new, compression="zstd")

@@ -1,0 +1,37 @@
+"""Whether a folder of data is what its own manifest says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from toolkit.common.errors import InputError
+from toolkit.shards import verify as verify_shards
+from toolkit.shards.exporters import RECORD, shard_folder, verify_export
+
+MANIFEST = "manifest.json"
+
+
+def verify(folder: str | Path) -> dict[str, Any]:
+    """Check shards, or an export of some, against the manifest in their folder: every file there, nothing else, sizes and sha256.
+
+    Args:
+        folder: of shards, a step's folder that holds one, or an export's.
+
+    Returns:
+        ``folder``; ``kind``: ``shards`` or ``export``; ``to``: the export's format, None for shards; ``rows`` (of an export: of its
+        shards); ``files``: by path what the manifest says of each.
+
+    Raises:
+        InputError: the folder is neither, or its manifest cannot be read; InputErrors: all that is wrong with its files.
+    """
+    where = shard_folder(Path(folder))
+    exported = (where / RECORD).is_file()
+    if not exported and not (where / MANIFEST).is_file():
+        message = f"no {MANIFEST} (shards) and no {RECORD} (an export): neither of the two, or one that was never finished"
+        raise InputError(message, where=str(where), hint="name the folder that holds that file")
+    if exported and not (where / MANIFEST).is_file():
+        record = verify_export(where)
+        return {"folder": str(where), "kind": "export", "to": record["to"], "rows": record["rows"], "files": record["files"]}
+    manifest = verify_shards(where)
+    return {"folder": str(where), "kind": "shards", "to": None, "rows": manifest["rows"], "files": manifest["files"]}

@@ -1,0 +1,258 @@
+"""Parquet files of fixed row groups, encoded on a background thread while the caller goes on.
+
+`ParquetFile` takes frames of any size and writes row groups of exactly `group` rows (the last one may be smaller), in the order in which the
+rows came. Equal rows under an equal schema give equal bytes, whatever the frames were cut into and however many threads there are: each row
+group is encoded from one contiguous table, by one thread, and nothing but the rows, the schema and the settings goes into the file. The
+sha256 is taken of the bytes as they are written, so nobody has to read the file again.
+
+Encoding (zstd) releases Python's lock, so on a second core it costs the caller nothing. At most `AHEAD` jobs wait for the thread, beside the
+rows that do not fill a row group yet; those are copied out of their frame, so that a few rows do not keep a whole block in memory.
+
+Failure semantics: what goes wrong on the thread (a full disk, a null where none may be) is raised in the caller, by the next `write` or at the
+latest by `close`, as the exception that it was; nothing is written after it. The thread ends when the writer is closed, stopped or
+forgotten. A file is whole when `close` has returned; durability (fsync) is the business of whoever owns the folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+AHEAD = 3
+"""Jobs that may wait for the thread: a row group to encode, or rows to copy out of the frame that they came in."""
+BUFFER = 4 << 20
+"""Bytes collected before Python is asked to write them: each such call needs Python's lock."""
+
+
+class Worker:
+    """One background thread that does jobs one after the other, in the order in which they were given.
+
+    Args:
+        ahead: jobs that may wait; one more and `do` waits itself.
+    """
+
+    def __init__(self, ahead: int = AHEAD) -> None:
+        self._pool = ThreadPoolExecutor(1, "parquet")
+        self._ahead = ahead
+        self._waiting: deque[Future[None]] = deque()
+        self._error: BaseException | None = None
+
+    def do(self, job: Callable[[], None]) -> None:
+        """Hand over a job. What an earlier one raised is raised here, and then again each time."""
+        while len(self._waiting) > self._ahead:
+            self._waiting.popleft().result()
+        self._raise()
+        self._waiting.append(self._pool.submit(self._run, job))
+
+    def wait(self) -> None:
+        """Wait until every job is done; raises what one of them raised."""
+        while self._waiting:
+            self._waiting.popleft().result()
+        self._raise()
+
+    def stop(self) -> None:
+        """Drop what waits, let the thread finish what it is at, and end it. Raises nothing."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._waiting.clear()
+
+    def _run(self, job: Callable[[], None]) -> None:
+        if self._error is None:
+            try:
+                job()
+            except BaseException as e:  # noqa: BLE001  whatever it was, it is raised in the caller's thread
+                self._error = e
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file that is whole: its rows, its size in bytes, its sha256 in hex."""
+
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class ParquetFile:
+    """Writes one parquet file; see the module's docstring.
+
+    Args:
+        path: of the file; its folder is made, and a file that is there is replaced.
+        schema: of the file. Frames are cast to it; a null in a column that is not nullable is refused.
+        group: rows in a row group.
+        level: of zstd.
+        index: write the page index (offsets and statistics of each page), with which a reader skips pages inside a row group.
+        worker: the thread that encodes; default: one of its own, which `close` ends. Files that share one are written one row group at a time.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, *, group: int, level: int = 1, index: bool = False, worker: Worker | None = None) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.schema = schema
+        self.rows = 0
+        self._group = group
+        self._waiting: list[_Part] = []
+        self._n_waiting = 0
+        self._worker = worker or Worker()
+        self._own = worker is None
+        self._out = _Hashing(path)
+        self._stream = _buffered(self._out)
+        self._writer: pq.ParquetWriter | None = None
+        self._settings = {"compression": "zstd", "compression_level": level, "write_page_index": index}
+
+    def write(self, rows: pl.DataFrame) -> None:
+        """Add rows; columns are taken by name.
+
+        Raises:
+            what an earlier row group met with.
+        """
+        rows = rows.select(self.schema.names)
+        self.rows += rows.height
+        at = 0
+        while rows.height - at >= (missing := self._group - self._n_waiting):
+            self._submit([*self._waiting, _Part(rows[at : at + missing], self.schema)])
+            at += missing
+        if at < rows.height:
+            self._waiting.append(part := _Part(rows[at:], self.schema))
+            self._n_waiting += rows.height - at
+            self._worker.do(part.copy_out)
+
+    def close(self) -> Written:
+        """Write what waits and the footer, and wait for them; a file without rows is whole, too.
+
+        Raises:
+            what any row group met with.
+        """
+        if self._waiting:
+            self._submit(self._waiting)
+        self._worker.do(self._end)
+        self._worker.wait()
+        if self._own:
+            self._worker.stop()
+        return Written(self.rows, self._out.size, self._out.sha256.hexdigest())
+
+    def stop(self) -> None:
+        """Give up after a failure. The file is not whole; removing it is the caller's business. A shared worker is stopped before. Raises nothing."""
+        if self._own:
+            self._worker.stop()
+        with suppress(Exception):  # the footer of a file that is thrown away; the disk may be full
+            self._end()
+        self._out.close()
+
+    def _submit(self, parts: list[_Part]) -> None:
+        self._waiting, self._n_waiting = [], 0
+        self._worker.do(lambda: self._encode(parts))
+
+    def _encode(self, parts: list[_Part]) -> None:
+        """On the thread: one row group of one contiguous table."""
+        import pyarrow as pa
+
+        table = pa.concat_tables([part.table() for part in parts]).combine_chunks()
+        self._opened(table).write_table(table, row_group_size=self._group)
+
+    def _opened(self, first: pa.Table) -> pq.ParquetWriter:
+        """The writer, opened with the first row group: a text column that hardly repeats itself in it gets no dictionary, which only costs time."""
+        import pyarrow.parquet as pq
+
+        if self._writer is None:
+            plain = {c for c in self.schema.names if _hardly_repeats(first.column(c))}
+            dictionary = [path for f in self.schema if f.name not in plain for path in _leaves(f)]
+            self._writer = pq.ParquetWriter(self._stream, self.schema, use_dictionary=dictionary or False, **self._settings)
+        return self._writer
+
+    def _end(self) -> None:
+        self._opened(self.schema.empty_table()).close()
+        self._stream.close()
+
+
+class _Part:
+    """Rows of one frame, on their way into a row group."""
+
+    def __init__(self, rows: pl.DataFrame, schema: pa.Schema) -> None:
+        self._rows: pl.DataFrame | None = rows
+        self._schema = schema
+        self._copy: pa.Table | None = None
+
+    def copy_out(self) -> None:
+        """Hold the rows in memory of their own and let go of the frame: the cast from polars' views to plain text copies it."""
+        self._copy, self._rows = self.table(), None
+
+    def table(self) -> pa.Table:
+        """The rows under the file's schema (ArrowInvalid or ValueError: they do not fit it)."""
+        if self._copy is not None:
+            return self._copy
+        assert self._rows is not None  # noqa: S101  one of the two is always there
+        return self._rows.to_arrow().cast(self._schema)
+
+
+class _Hashing:
+    """A file that is written from front to back, with the sha256 of its bytes; as much of a file object as Arrow asks for."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb", buffering=0)
+        self.sha256 = hashlib.sha256()
+        self.size = 0
+
+    @property
+    def closed(self) -> bool:
+        return self._file.closed
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        done = 0
+        while done < len(view):  # a raw file may take less than it is given
+            done += self._file.write(view[done:]) or 0
+        self.sha256.update(view)
+        self.size += len(view)
+        return len(view)
+
+    def tell(self) -> int:
+        return self.size
+
+    def flush(self) -> None:
+        """Nothing is held back here."""
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _buffered(out: _Hashing) -> Any:
+    import pyarrow as pa
+
+    return pa.BufferedOutputStream(pa.PythonFile(out, mode="w"), BUFFER)
+
+
+def _hardly_repeats(column: pa.ChunkedArray) -> bool:
+    """Whether more than half of a text column's values are there once only."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_large_string(column.type) or not len(column):
+        return False
+    return bool(2 * pc.count_distinct(column.slice(0, 1024), mode="all").as_py() > min(len(column), 1024))
+
+
+def _leaves(field: pa.Field, above: str = "") -> list[str]:
+    """Paths of a column's leaves as parquet names them (parquet-format, "Nested types")."""
+    import pyarrow as pa
+
+    path, kind = above + field.name, field.type
+    if pa.types.is_struct(kind):
+        return [leaf for child in kind for leaf in _leaves(child, path + ".")]
+    if pa.types.is_large_list(kind):
+        return _leaves(kind.value_field, path + ".list.")
+    return [path]

@@ -1,0 +1,94 @@
+"""Counting tokens with the tokenizer of the model that is to be trained: shared by `measure` (columns) and `validate` (a budget).
+
+A tokenizer is named by a folder (as given, or beside the recipe) or by the model's name on the hub. A folder counts in a fingerprint by the hash
+of its tokenizer, weights aside (`tokenizer_files`); a hub model by its name. Loading is lazy: once a process for each name, at the first count.
+What cannot be loaded is an `InputError` (folder) or `Missing` (hub, or without the extra ``train``); a text is never cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+from toolkit.common.errors import InputError, require
+from toolkit.common.models import tokenizer_hash
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def tokenizer_folder(name: str, beside: Path) -> Path | None:
+    """The local folder of a tokenizer, as named or beside the recipe; None for a name on the hub.
+
+    Raises:
+        InputError: no such folder, and no name that the hub could have (owner/name).
+    """
+    for folder in (Path(name).expanduser(), beside / name):
+        if folder.is_dir():
+            return folder
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise InputError("no such model folder, nor a hub model (owner/name)", where=name)
+    return None
+
+
+def tokenizer_files(name: str, beside: Path) -> dict[str, str]:
+    """For `Operator.files`: ``{"tokenizer": digest}``, or the model's name on the hub (InputError: no such folder, or one without a tokenizer)."""
+    folder = tokenizer_folder(name, beside)
+    return {"tokenizer": name if folder is None else tokenizer_hash(folder)}
+
+
+def tokenizer_needs() -> list[str]:
+    """For `Operator.needs`: what this machine lacks to count tokens."""
+    from importlib.util import find_spec
+
+    return [] if find_spec("transformers") else ["the package 'transformers' is missing: pip install 'guardkit[train]'"]
+
+
+class TokenCounter:
+    """Counts tokens with one model's tokenizer.
+
+    Args:
+        name: folder, or name on the hub.
+        beside: folder of the recipe.
+        chat_template: as for `train_sft`: None takes the tokenizer's own, or what guardkit would give it.
+    """
+
+    def __init__(self, name: str, beside: Path, chat_template: str | None = None) -> None:
+        self._name = str(tokenizer_folder(name, beside) or name)
+        self._template = chat_template
+
+    def texts(self, texts: Sequence[str | None]) -> list[int | None]:
+        """Tokens of each text alone, without special tokens; None for None."""
+        said = [t for t in texts if t is not None]
+        counts = iter(self._lengths(said))
+        return [None if t is None else next(counts) for t in texts]
+
+    def examples(self, rows: Sequence[tuple[str, str]], *, chat: bool = True) -> list[int]:
+        """Tokens of each (prompt, completion) as supervised training reads it.
+
+        Args:
+            rows: rendered prompt and completion.
+            chat: as one user and one assistant message through the chat template; else as plain text and the end token, which TRL adds where the
+                text does not end with it (trl.trainer.sft_trainer, 1.16).
+        """
+        tokenizer = _load(self._name, self._template)
+        if not chat:
+            end = str(tokenizer.eos_token)
+            return self._lengths([p + c + ("" if c.endswith(end) else end) for p, c in rows], special=True)
+        talks = [[{"role": "user", "content": p}, {"role": "assistant", "content": c}] for p, c in rows]
+        return self._lengths([str(tokenizer.apply_chat_template(t, tokenize=False)) for t in talks])
+
+    def _lengths(self, texts: list[str], *, special: bool = False) -> list[int]:
+        tokenizer = _load(self._name, self._template)
+        return [len(ids) for ids in tokenizer(texts, add_special_tokens=special)["input_ids"]] if texts else []
+
+
+@lru_cache(maxsize=8)
+def _load(name: str, chat_template: str | None) -> PreTrainedTokenizerBase:
+    require("transformers", "train", "counting tokens")
+    from toolkit.training import load_tokenizer
+
+    return load_tokenizer(name, chat_template, SimpleNamespace(model_init_kwargs=None, trust_remote_code=False))

@@ -1,0 +1,140 @@
+"""Semantic duplicates: cosine similarity of embeddings by any model that sentence-transformers loads, every text against every other.
+
+Memory: 4 bytes a dimension and text (384 dimensions: 1.5 KB; 127,544 texts 0.2 GB), and 32 MB for a block of similarities. Time grows with the
+square of the texts: n x n x dimensions / 2 multiplications, in float32 (127,544 texts of 384 dimensions: 3 x 10^12). Pairs that may reach the
+threshold are computed again in float64 and rounded to `DIGITS`, so that block sizes and a processor's way of adding leave them alone. The model sees
+the texts as they are, not normalised, `ENCODE` at a time whatever the size of the blocks that come; a model whose result for a text hangs on those
+beside it (by padding, in its last digits) is steadied by the rounding but for a pair that lies right on the threshold.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolkit.common.errors import InputError, Missing, require
+from toolkit.common.models import calm_threads, model_hash
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+    from sentence_transformers import SentenceTransformer
+
+    Floats = np.ndarray[Any, Any]
+
+DIGITS = 4
+"""Decimals of a similarity."""
+ENCODE = 1024
+"""Texts that are handed to the model together."""
+LEFT, RIGHT = 1024, 8192
+"""Texts of a block of similarities."""
+
+
+def model_folder(name: str, beside: Path) -> Path | None:
+    """The local folder of an embedding model, as named or beside the recipe; None for a name on the hub.
+
+    Raises:
+        InputError: no such folder, and no name that the hub could have.
+    """
+    for folder in (Path(name).expanduser(), beside / name):
+        if any((folder / f).is_file() for f in ("modules.json", "config.json")):
+            return folder
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise InputError("no such embedding model: neither modules.json nor config.json in the folder", where=name)
+    return None
+
+
+def model_digest(name: str, beside: Path) -> str:
+    """What an embedding model counts by in a fingerprint: its folder's content hash, or its name on the hub."""
+    folder = model_folder(name, beside)
+    return name if folder is None else model_hash(folder)
+
+
+def needs() -> list[str]:
+    """What this machine lacks to embed texts."""
+    return [] if find_spec("sentence_transformers") else ["the package 'sentence_transformers' is missing: pip install 'guardkit[semantic]'"]
+
+
+class Embeddings:
+    """Embeddings of texts, in the order in which they were added.
+
+    Raises:
+        Missing: no sentence-transformers, or the model cannot be loaded.
+    """
+
+    def __init__(self, name: str, beside: Path, threshold: float, device: str | None = None, batch: int = 64) -> None:
+        self._model = _load(str(model_folder(name, beside) or name), device)
+        self.threshold, self._batch = threshold, batch
+        self._apart: list[Floats] = []
+        self._waiting: list[str] = []
+        self._parts: list[Floats] = []
+        self._whole: Floats | None = None
+
+    def add(self, normalised: pl.Series, plain: pl.Series, apart: pl.Series) -> None:
+        """Add texts, as they are. Texts with different numbers in `apart` are never alike."""
+        self._waiting += plain.to_list()
+        self._apart.append(apart.to_numpy())
+        while len(self._waiting) >= ENCODE:
+            self._encode(ENCODE)
+
+    def pairs(self, order: Floats) -> tuple[Floats, Floats]:
+        """All pairs of the texts `order` whose similarity reaches the threshold, as positions in it, the lower one first."""
+        import numpy as np
+
+        vectors = self._vectors()[order]
+        low: list[Floats] = [np.zeros(0, np.int64)]
+        high: list[Floats] = [np.zeros(0, np.int64)]
+        for i in range(0, len(vectors), LEFT):
+            for j in range(i, len(vectors), RIGHT):
+                close = vectors[i : i + LEFT] @ vectors[j : j + RIGHT].T >= self.threshold - 10**-DIGITS
+                a, b = np.nonzero(close)
+                a, b = a + i, b + j
+                low.append(a[a < b])
+                high.append(b[a < b])
+        one, other = np.concatenate(low), np.concatenate(high)
+        reached = self.similarity(order[one], order[other]) >= self.threshold
+        return one[reached], other[reached]
+
+    def similarity(self, one: Floats, other: Floats) -> Floats:
+        """Cosine similarity of each pair of texts, by their numbers."""
+        import numpy as np
+
+        vectors = self._vectors()
+        out = np.zeros(len(one))
+        for at in range(0, len(one), RIGHT):
+            a, b = (vectors[ends[at : at + RIGHT]].astype(np.float64) for ends in (one, other))
+            out[at : at + RIGHT] = (a * b).sum(axis=1)
+        apart = np.concatenate(self._apart) if self._apart else np.zeros(0, np.uint64)
+        return np.where(apart[one] == apart[other], np.round(out, DIGITS), 0.0)
+
+    def _vectors(self) -> Floats:
+        import numpy as np
+
+        if self._waiting:
+            self._encode(len(self._waiting))
+        if self._whole is None:
+            self._whole = np.concatenate(self._parts) if self._parts else np.zeros((0, 1), np.float32)
+            self._parts = []
+        return self._whole
+
+    def _encode(self, n: int) -> None:
+        import numpy as np
+
+        made = self._model.encode(self._waiting[:n], batch_size=self._batch, show_progress_bar=False, convert_to_numpy=True)
+        vectors = np.asarray(made, np.float32)
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        # a text of which the model sees nothing (all zeros) is like none
+        self._parts.append(np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0))
+        self._waiting = self._waiting[n:]
+
+
+def _load(name: str, device: str | None) -> SentenceTransformer:
+    require("sentence_transformers", "semantic", "finding semantic duplicates")
+    calm_threads()
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        return SentenceTransformer(name, device=device)
+    except (OSError, ValueError) as e:  # the hub's errors are OSErrors
+        raise Missing(f"the embedding model {name!r} cannot be loaded: {str(e).splitlines()[0][:200]}") from None

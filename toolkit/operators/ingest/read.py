@@ -1,0 +1,192 @@
+"""Operator `read`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+from pydantic import Field, model_validator
+
+from toolkit.common.errors import InputError, did_you_mean
+from toolkit.common.files import content_digest
+from toolkit.guards import Guard
+from toolkit.operators.base import Columns, Config, Context, SourceOperator
+from toolkit.operators.ingest._complete import check_record, complete
+from toolkit.operators.ingest._ids import Ids
+from toolkit.records import Column, load_record
+from toolkit.sources import Frame, count_rows, expand_files, file_columns, format_of, read_frames
+
+Value = str | int | float | bool | None
+
+
+class ReadColumn(Config):
+    """One column of the rows."""
+
+    name: str
+    """Column of the files."""
+    type: Literal["string", "int64", "float64", "bool", "messages"] = "string"
+    """What it holds there. `messages`: a list of {role, content}."""
+    nullable: bool = True
+    """Whether a value may be missing; a row without one that may not is rejected."""
+    none: list[str] = []
+    """Words that stand for a missing value, as the released GuardReasoner files write `None`."""
+
+    @model_validator(mode="after")
+    def _words_are_text(self) -> ReadColumn:
+        if self.none and self.type != "string":
+            raise ValueError("`none` is for columns of text")
+        return self
+
+
+class ReadConfig(Config):
+    """Options of `read`."""
+
+    files: list[str] = Field(min_length=1)
+    """Files, folders or patterns: parquet, JSON Lines, a JSON array or CSV, also gzipped; a relative path starts in the recipe's folder or in the
+    working folder."""
+    format: Literal["auto", "parquet", "jsonl", "json", "csv"] = "auto"
+    """Format of the files; `auto`: by suffix."""
+    columns: dict[str, str | ReadColumn] = Field(min_length=1)
+    """For each column of the rows the column of the files: its name (text that may be missing), or {name, type, nullable, none}. A row of JSON may
+    lack it; that all lack it is an error."""
+    constants: dict[str, Value] = {}
+    """Columns that have one value in all rows: {source: mine, licence: MIT}."""
+    record: Literal["none", "seed", "reasoned"] = "none"
+    """Add what is missing of that record, so that every operator can follow: content ids and groups are computed, `context` and `categories` are
+    empty, a label that is not there is `absent` (`not_applicable` where its task needs a response and there is none), `source` is the step's id,
+    `licence` and `teacher` are `unknown`. Who gave the labels must be said: a column or constant `label_<task>_source`."""
+
+    @model_validator(mode="after")
+    def _once(self) -> ReadConfig:
+        if twice := sorted(set(self.columns) & set(self.constants)):
+            raise ValueError(f"{twice[0]!r} stands under columns and under constants")
+        if bad := [n for n in (*self.columns, *self.constants) if not n or n.startswith("_")]:
+            raise ValueError(f"no column of the rows may be called {bad[0]!r}: names that begin with _ are guardkit's own")
+        if big := [n for n, v in self.constants.items() if isinstance(v, int) and not -(2**63) <= v < 2**63]:
+            raise ValueError(f"{big[0]!r} does not fit into 64 bits")
+        return self
+
+    @property
+    def given(self) -> dict[str, ReadColumn]:
+        """Columns whole."""
+        return {n: ReadColumn(name=c) if isinstance(c, str) else c for n, c in self.columns.items()}
+
+
+MESSAGES: Any = {"list": {"struct": {"role": "string", "content": "string"}}}
+
+
+class Read(SourceOperator):
+    """Read rows that are rows already (reasoning that another tool made, say) from files as they are, with their columns renamed.
+
+    Values are taken as they stand; nothing is converted but `id`, which becomes text. Without an `id` column a row's id is the digest of its
+    values. A row that cannot be read (a torn line, a value of another type, half a surrogate pair, a missing value) is rejected with its
+    reason; a second row of one id as `id_repeated`. Parquet and JSON Lines are read whole blocks at a time. Memory: one block, and 8 bytes a
+    row for ids. Where one step alone reads it, it has no folder of its own: its rows stream into that step.
+    """
+
+    name = "read"
+    config_class = ReadConfig
+    example = {"files": ["rows.jsonl"], "columns": {"id": "id", "prompt": "prompt"}}
+    uses = frozenset({"guard"})
+    config: ReadConfig
+
+    def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
+        out = {"id": Column("id", "string")}
+        for name, c in self.config.given.items():
+            out[name] = Column(name, "string" if name == "id" else _kind(c), nullable=c.nullable and name != "id")
+        for name, value in self.config.constants.items():
+            out[name] = Column(name, _type(value), nullable=value is None)
+        if self.config.record == "none":
+            return out
+        record = {c.name: c for c in load_record(self.config.record, guard.task_names).columns}
+        check_record(self.config.record, record, out, guard)
+        return {**record, **{n: c for n, c in out.items() if n not in record}}
+
+    def _paths(self, ctx: Context) -> list[Path]:
+        return expand_files(self.config.files, ctx.beside)
+
+    def expected_rows(self, ctx: Context) -> int | None:
+        """Rows in the files, counted without reading them as such; None where that cannot be done."""
+        counts = [count_rows(p, format_of(p, self.config.format)) for p in self._paths(ctx)]
+        return None if None in counts else sum(c or 0 for c in counts)
+
+    def files(self, ctx: Context) -> dict[str, str]:
+        paths = self._paths(ctx)
+        for path in paths:
+            format_of(path, self.config.format)
+        return {f"{i:05d}/{p.name}": content_digest(p) for i, p in enumerate(paths)}
+
+    def identity(self) -> dict[str, Any]:
+        return self.config.model_dump(mode="json", exclude={"files"})  # what is in them counts, not where they are
+
+    def stream(self, ctx: Context) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+        want = self.columns({}, ctx.guard)
+        fields: dict[str, Column] = {}
+        for name, c in self.config.given.items():
+            before = fields.get(c.name)
+            fields[c.name] = Column(c.name, _kind(c), nullable=want[name].nullable and (before is None or before.nullable))
+        seen: set[str] = set()
+        ids, place, rows = Ids(), 0, 0
+        for path in self._paths(ctx):
+            for frame in read_frames(path, format_of(path, self.config.format), tuple(fields.values())):
+                rows += frame.rows.height
+                seen |= frame.seen
+                yield self._block(frame, path, ids, place, want, ctx)
+                place += frame.rows.height + len(frame.faults)
+        if rows and (absent := [c for c in fields if c not in seen]):  # a name that is mistaken would be a column of nothing
+            paths = self._paths(ctx)
+            hint = did_you_mean(absent[0], file_columns(paths[0], format_of(paths[0], self.config.format)) or ())
+            raise InputError(f"no row has the column {absent[0]!r}", where=", ".join(map(str, paths))[:300], hint=hint)
+
+    def _block(self, frame: Frame, path: Path, ids: Ids, place: int, want: Columns, ctx: Context) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The rows of one block, and its rejects in the order of the file."""
+        rows = frame.rows.select(_column(name, c) for name, c in self.config.given.items())
+        rows = rows.with_columns(pl.lit(v).alias(n) for n, v in self.config.constants.items())
+        rows = ids.named(rows) if "id" not in rows.columns else rows
+        rows = rows.with_columns(frame.numbers.alias("_number"))
+        if self.config.record != "none":
+            rows = complete(rows, want, ctx, place)
+        missing = pl.coalesce(
+            *(pl.when(pl.col(n).is_null()).then(pl.lit(n)) for n, c in want.items() if not c.nullable),
+            *(pl.when(_torn(n)).then(pl.lit(f"a role or a content in {n}")) for n, c in self.config.given.items() if c.type == "messages"),
+        )
+        rows = rows.with_columns(missing.alias("_missing"), ids.repeated(rows["id"]).alias("_again"))
+        whole = rows["_missing"].null_count() == rows.height and not rows["_again"].any()
+        sound = rows if whole else rows.filter(pl.col("_missing").is_null() & ~pl.col("_again"))
+        if not whole:
+            gone = rows.filter(pl.col("_missing").is_not_null() | pl.col("_again")).select(
+                "_number",
+                raw=pl.struct(pl.exclude("_number", "_missing", "_again")).struct.json_encode(),
+                reason=pl.when(pl.col("_missing").is_not_null()).then(pl.lit("missing_value")).otherwise(pl.lit("id_repeated")),
+                detail=pl.coalesce(pl.col("_missing") + " is missing", pl.lit("an earlier row has the id ") + pl.col("id")),
+            )
+        else:
+            gone = pl.DataFrame(schema={"_number": pl.Int64, "raw": pl.String, "reason": pl.String, "detail": pl.String})
+        faulty = pl.DataFrame([(n, f.text, f.reason, f.detail) for n, f in frame.faults], schema=gone.schema, orient="row")
+        where = pl.format("{}, row {}: {}", pl.lit(path.name), "_number", "detail")
+        gone = pl.concat([gone, faulty]).sort("_number").select("raw", "reason", detail=where, outcome=pl.lit("rejected"))
+        return sound.select(list(want)), gone
+
+
+def _torn(name: str) -> pl.Expr:
+    """Whether a message of a row lacks its role or its content."""
+    message = pl.element().struct
+    return pl.col(name).list.eval(message.field("role").is_null() | message.field("content").is_null()).list.any()
+
+
+def _kind(column: ReadColumn) -> Any:
+    return MESSAGES if column.type == "messages" else column.type
+
+
+def _column(name: str, c: ReadColumn) -> pl.Expr:
+    column = pl.col(c.name)
+    if c.none:
+        column = pl.when(~column.is_in(c.none)).then(column)
+    return (column.cast(pl.String) if name == "id" else column).alias(name)
+
+
+def _type(value: Value) -> str:
+    kinds: dict[type, str] = {bool: "bool", int: "int64", float: "float64"}
+    return kinds.get(type(value), "string")

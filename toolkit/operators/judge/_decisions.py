@@ -1,0 +1,117 @@
+"""Reviewers' decisions about labels, as a file says them.
+
+A line is about one row (`id`) and one `task`. `decision` is ``keep`` (the label is right), ``flip`` (it is the other of two), a label of the task,
+``drop`` (the row is to go) or ``unsure`` (looked at, left as it is); empty where nobody has decided yet. `reviewer`, `note` and `when` go into the
+row's trail. `label` is the label that the decision was made about: where the row has another one by now, the decision is stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.common.errors import GuardkitError, InputError, InputErrors, did_you_mean
+from toolkit.guards import Guard
+from toolkit.operators.judge._sheet import read_sheet
+
+WORDS = ("keep", "flip", "drop", "unsure")
+SHOWN = 20
+"""Faults that one error lists, at most."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One decision; `where` is its file and line. `checked`: whether the file says which label it is about, which is then `label`."""
+
+    id: str
+    task: str
+    decision: str
+    reviewer: str | None
+    note: str | None
+    when: str | None
+    label: str | None
+    checked: bool
+    where: str
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """A file's decisions, by id and task, and how many lines were left empty."""
+
+    by_row: dict[str, dict[str, Decision]]
+    undecided: int
+
+    @property
+    def every(self) -> list[Decision]:
+        """All of them, in the order of the file."""
+        return [d for by in self.by_row.values() for d in by.values()]
+
+
+def read_decisions(path: Path, guard: Guard) -> Decisions:
+    """The decisions in a CSV or parquet file.
+
+    Raises:
+        InputError: the file cannot be read, or has not the columns; InputErrors: lines at fault (a task or decision that is unknown, no id, a row
+            and task decided twice), each with its place.
+    """
+    columns, lines = read_sheet(path)
+    if missing := [c for c in ("id", "task", "decision") if c not in columns]:
+        raise InputError(f"no column {missing[0]!r}", where=str(path), hint=f"it has: {', '.join(columns)}")
+    found: dict[str, dict[str, Decision]] = {}
+    faults: list[GuardkitError] = []
+    undecided = 0
+    for where, cells in lines:
+        try:
+            decision = _decision(where, cells, guard)
+        except InputError as e:
+            faults.append(e)
+            continue
+        if decision is None:
+            undecided += 1
+            continue
+        before = found.setdefault(decision.id, {}).setdefault(decision.task, decision)
+        if before is not decision:
+            kind = "decided twice" if before.decision == decision.decision else f"decided as {decision.decision!r} and as {before.decision!r}"
+            faults.append(InputError(f"row {decision.id!r}, task {decision.task!r}: {kind}", where=where, hint=f"the other: {before.where}"))
+    raise_all(faults)
+    return Decisions(found, undecided)
+
+
+def _decision(where: str, cells: dict[str, str | None], guard: Guard) -> Decision | None:
+    """The decision of a line; None where it is empty."""
+
+    def word(name: str) -> str:
+        return (cells.get(name) or "").strip()
+
+    said = word("decision")
+    if not said:
+        return None
+    if not word("id"):
+        raise InputError("a decision without an id", where=where)
+    task = word("task")
+    if task not in guard.task_names:
+        raise InputError(f"the guard {guard.name!r} has no task {task!r}", where=where, hint=did_you_mean(task, guard.task_names))
+    labels = guard.task(task).labels
+    known = {w.casefold(): w for w in (*labels, *WORDS)}
+    if said.casefold() not in known:
+        raise InputError(f"unknown decision {said[:60]!r}", where=where, hint=did_you_mean(said, known.values()))
+    said = known[said.casefold()]
+    if said == "flip" and len(labels) != 2:
+        raise InputError(f"flip, but the task {task!r} has {len(labels)} labels", where=where, hint=f"say which: {', '.join(labels)}")
+    about = word("label") or None
+    if about is not None and about not in labels:
+        raise InputError(f"{about[:60]!r} is no label of the task {task!r}", where=where, hint=did_you_mean(about, labels))
+    more = (word("reviewer") or None, cells.get("note"), word("when") or None)
+    return Decision(word("id"), task, said, *more, about, "label" in cells, where)
+
+
+def raise_all(faults: Iterable[GuardkitError]) -> None:
+    """Raise the faults, if there are any; of many the first."""
+    found = list(faults)
+    if len(found) == 1:
+        raise found[0]
+    if len(found) > SHOWN:
+        found = [*found[:SHOWN], InputError(f"and {len(found) - SHOWN} more faults of the kind")]
+    if found:
+        raise InputErrors(found)

@@ -1,0 +1,123 @@
+"""Tables that people read and fill in with a spreadsheet: CSV that executes nothing, and that reads back as it was.
+
+A spreadsheet takes a cell that begins with ``=``, ``+``, ``-`` or ``@`` for a formula (OWASP, "CSV Injection"), and an id of digits for a number, of
+which it keeps fifteen, or for a date (``12-3``). Such a text, and one that begins with an apostrophe, a tab or a line break, gets an apostrophe in
+front; an empty text is an apostrophe alone, so that a cell without anything is null. Reading takes one apostrophe off: what was written comes back
+exactly.
+
+Files are UTF-8 with a byte order mark, without which Excel takes them for another encoding. What is read may have commas, semicolons or tabs
+between its cells, as spreadsheets write them. Empty cells at the end of a line may be left out, as Excel does where a column is empty for sixteen
+lines, or be more than the header has.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolkit.common.errors import InputError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_FORMULA = re.compile(r"[\s\0]*[=+\-@＝＋－＠|%]|['\t\r\n\0]|[0-9.,:/ \-]+([eE][+-]?[0-9]+)?\s*\Z")
+"""Beginnings of formulas, also in the wide forms and after blanks; and whole texts that would become numbers or dates."""
+
+
+def escape(text: str | None) -> str:
+    """A text as a cell."""
+    if text is None:
+        return ""
+    return f"'{text}" if not text or _FORMULA.match(text) else text
+
+
+def unescape(cell: str) -> str | None:
+    """The text that `escape` made a cell of."""
+    if not cell:
+        return None
+    return cell[1:] if cell.startswith("'") else cell
+
+
+def write_sheet(table: pl.DataFrame, path: Path) -> None:
+    """Write a table as CSV. Texts are escaped; numbers and truth values stand as they are."""
+    import polars as pl
+
+    texts = {n for n, t in table.schema.items() if t == pl.String}
+    with path.open("w", encoding="utf-8-sig", newline="") as f:
+        out = csv.writer(f, quoting=csv.QUOTE_ALL, lineterminator="\n")
+        out.writerow(table.columns)
+        for row in table.iter_rows():
+            out.writerow(escape(v) if n in texts else "" if v is None else str(v) for n, v in zip(table.columns, row, strict=True))
+
+
+def read_sheet(path: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, str | None]]]]:
+    """The columns of a table (CSV or parquet) that people filled in, and its rows as texts, each with its place.
+
+    Raises:
+        InputError: the file is not there, has another suffix, is empty, or is not UTF-8; while rows are read: one with more cells than the header
+            that are not empty.
+    """
+    if not path.is_file():
+        raise InputError("no such file", where=str(path))
+    if path.suffix.lower() == ".parquet":
+        return _parquet(path)
+    if path.suffix.lower() not in (".csv", ".tsv", ".txt"):
+        raise InputError(f"a file of kind {path.suffix or 'unknown'!r}", where=str(path), hint="give .csv or .parquet")
+    # A process-wide setting of the csv module; its default refuses a cell of more than 128 KiB.
+    csv.field_size_limit(sys.maxsize)
+    lines = _lines(path)
+    try:
+        _, header = next(lines)
+    except StopIteration:
+        raise InputError("the file is empty: not even a header", where=str(path)) from None
+    columns = [c.strip() for c in header]
+    if twice := sorted({c for c in columns if c and columns.count(c) > 1}):
+        raise InputError(f"two columns are called {twice[0]!r}", where=f"{path}:1")
+
+    def rows() -> Iterator[tuple[str, dict[str, str | None]]]:
+        for line, cells in lines:
+            if not any(map(str.strip, cells)):
+                continue
+            if any(cells[len(columns) :]):
+                raise InputError(f"{len(cells)} cells, the header has {len(columns)}", where=f"{path}:{line}")
+            yield f"{path}:{line}", dict(zip_longest(columns, map(unescape, cells[: len(columns)])))
+
+    return columns, rows()
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Rows of a CSV file, each with the number of the line that it begins on."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as f:
+            first = f.readline()
+            f.seek(0)
+            reader = csv.reader(f, delimiter=max(",;\t", key=first.count), strict=True)
+            line = 1
+            for cells in reader:
+                yield line, cells
+                line = reader.line_num + 1
+    except UnicodeDecodeError as e:
+        raise InputError(f"not UTF-8 (byte {e.start})", where=str(path), hint="save it as CSV UTF-8") from None
+    except csv.Error as e:
+        raise InputError(f"not CSV: {e}", where=f"{path}:{line}") from None
+
+
+def _parquet(path: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, str | None]]]]:
+    import polars as pl
+
+    try:
+        with path.open("rb") as f:
+            table = pl.read_parquet(f)
+    except pl.exceptions.PolarsError as e:
+        raise InputError(f"not parquet: {str(e)[:200]}", where=str(path)) from None
+
+    def text(value: Any) -> str | None:
+        return value if value is None or isinstance(value, str) else str(value)
+
+    found = ((f"{path}, row {n}", {k: text(v) for k, v in row.items()}) for n, row in enumerate(table.iter_rows(named=True), 1))
+    return table.columns, found

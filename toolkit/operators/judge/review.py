@@ -1,0 +1,178 @@
+"""Operator `review`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from toolkit.common.errors import GuardkitError, InputError
+from toolkit.common.files import sha256_file
+from toolkit.guards import Guard
+from toolkit.operators.base import Config, Context, DatasetOperator, Output, StepInput
+from toolkit.operators.judge._decisions import Decision, Decisions, raise_all, read_decisions
+from toolkit.operators.judge._trail import COLUMN, TRAIL, entry, extended
+from toolkit.records import Column, load_record
+
+SOURCE = "reviewed"
+"""Source of a label that a reviewer set or confirmed (``label_sources`` of schemas/records/seed.yaml)."""
+
+
+class ReviewConfig(Config):
+    """Options of `review`."""
+
+    decisions: str
+    """CSV or parquet with the columns id, task, decision (keep, flip, a label of the task, drop, unsure; empty for none yet), and perhaps label (that
+    the decision is about), reviewer, note and when: the list that `noise` made, filled in. A relative path starts in the working folder or in the
+    recipe's."""
+    unknown: Literal["error", "skip"] = "error"
+    """What becomes of a decision about a row that is not there: stop, or leave it out and count it."""
+
+
+class Review(DatasetOperator):
+    """Apply reviewers' decisions to labels: the way back in for the list that `noise` made.
+
+    A label changes only where a decision says so. A label that was set or confirmed has the source `reviewed`, and what it was before, who decided
+    and why stands in `label_trail`. A dropped row is rejected as `reviewed_out`, whatever else was decided about it. Rows that no decision is about
+    stay as they are. An unknown row, task or label, a row decided twice, and a decision about another label than the row has now stop the run, each
+    with file and line. The artefact `changes` (parquet: id, task, label, source, new_label, new_source, decision, reviewer, why) has a line for each
+    label that was set or confirmed.
+    """
+
+    name = "review"
+    shape = "one_to_one"
+    config_class = ReviewConfig
+    example = {"decisions": "review.csv"}
+    uses = frozenset({"guard"})
+    makes = ("changes",)
+    passes = 1
+    config: ReviewConfig
+
+    def reads(self, guard: Guard) -> list[str]:
+        return ["id", *(f"label_{t}{s}" for t in guard.task_names for s in ("", "_source"))]
+
+    def writes(self, guard: Guard) -> list[Column]:
+        labels = set(self.reads(guard)) - {"id"}
+        return [*(c for c in load_record("seed", guard.task_names).columns if c.name in labels), COLUMN]
+
+    def identity(self) -> dict[str, Any]:
+        return {"unknown": self.config.unknown}  # what is in the file counts, not where it lies
+
+    def _path(self, ctx: Context) -> Path:
+        path = Path(self.config.decisions)
+        for at in (path, ctx.beside / path):
+            if at.is_file():
+                return at
+        raise InputError("no such file", where=str(path))
+
+    def files(self, ctx: Context) -> dict[str, str]:
+        path = self._path(ctx)
+        read_decisions(path, ctx.guard)  # raises what is wrong with the file before a row is read
+        return {"decisions": sha256_file(path)}
+
+    def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
+        decisions = read_decisions(self._path(ctx), ctx.guard)
+        ids = pl.Series(list(decisions.by_row), dtype=pl.String)
+        seen: set[str] = set()
+        faults: list[GuardkitError] = []
+        changes: list[dict[str, Any]] = []
+        done = 0
+        for block in inputs["rows"].blocks():
+            mine = block.filter(pl.col("id").is_in(ids.implode()))
+            seen.update(mine["id"])
+            gone = {i: d for i in mine["id"] if (d := _drop(decisions.by_row[i]))}
+            new = [self._decided(row, decisions.by_row[row["id"]], changes, faults, ctx) for row in mine.iter_rows(named=True)]
+            dropped = pl.col("id").is_in(pl.Series(list(gone), dtype=pl.String).implode())
+            rejects = block.filter(dropped)
+            out.keep(_replaced(block.filter(~dropped), [n for n in new if n is not None and n["id"] not in gone], ctx.guard))
+            out.reject(rejects, "reviewed_out", pl.Series([_why(gone[i]) for i in rejects["id"]], dtype=pl.String))
+            done += block.height
+            ctx.progress(done, inputs["rows"].rows, "rows")
+        self._finish(decisions, seen, faults, changes, out)
+
+    def _decided(
+        self, row: dict[str, Any], by_task: Mapping[str, Decision], changes: list[dict[str, Any]], faults: list[GuardkitError], ctx: Context
+    ) -> dict[str, Any] | None:
+        """The row's new labels, sources and trail; None, with a fault, where a decision cannot be applied."""
+        new = {**{n: row[n] for n in self.reads(ctx.guard)}, TRAIL: None}
+        entries = []
+        try:
+            for task, d in by_task.items():
+                label, source = row[f"label_{task}"], row[f"label_{task}_source"]
+                _not_stale(d, label, source)
+                after = (label, source) if d.decision in ("unsure", "drop") else (_label(d, label, source, ctx.guard), SOURCE)
+                new |= {f"label_{task}": after[0], f"label_{task}_source": after[1]}
+                by = f"{ctx.step} (review)"
+                entries.append(entry(task, (label, source), after, by, d.decision, reviewer=d.reviewer, why=d.note, when=d.when))
+            new[TRAIL] = extended(row.get(TRAIL), entries)
+        except InputError as e:
+            faults.append(e)
+            return None
+        if not _drop(by_task):
+            changes += [{"id": row["id"], **e} for e in entries if e["decision"] != "unsure"]
+        return new
+
+    def _finish(self, decisions: Decisions, seen: set[str], faults: list[GuardkitError], changes: list[dict[str, Any]], out: Output) -> None:
+        strange = [d for d in decisions.every if d.id not in seen]
+        if self.config.unknown == "error":
+            hint = "unknown: skip leaves decisions about rows that are not there out"
+            faults += [InputError(f"no row has the id {d.id!r}", where=d.where, hint=hint if n == 0 else None) for n, d in enumerate(strange)]
+        raise_all(faults)
+        columns = ("id", "task", "label", "source", "new_label", "new_source", "decision", "reviewer", "why")
+        table = pl.DataFrame(changes, schema=dict.fromkeys(columns, pl.String), orient="row")
+        table.write_parquet(out.folder("changes") / "changes.parquet", compression="zstd")
+        applied = Counter(d.decision if d.decision in ("keep", "drop", "unsure") else "set" for d in decisions.every if d.id in seen)
+        out.stat("decisions", dict(sorted(applied.items())))
+        out.stat("labels_changed", table.filter(pl.col("label").ne_missing(pl.col("new_label"))).height)
+        out.stat("undecided", decisions.undecided)
+        out.stat("about_other_rows", len(strange))
+
+
+def _drop(by_task: Mapping[str, Decision]) -> Decision | None:
+    return next((d for d in by_task.values() if d.decision == "drop"), None)
+
+
+def _why(d: Decision) -> str:
+    return ": ".join(part for part in (f"{d.task}, by {d.reviewer or 'a reviewer'}", d.note) if part)
+
+
+def _not_stale(d: Decision, label: str | None, source: str) -> None:
+    """Raise InputError for a decision that was made about another label than the row has."""
+    if d.checked and d.label != label:
+        about = repr(d.label) if d.label is not None else "no label"
+        shown = repr(label) if label is not None else f"none ({source})"
+        message = f"row {d.id!r}, task {d.task!r}: the decision is about {about}, and the label is {shown} by now"
+        raise InputError(message, where=d.where, hint="decide again, or take the line out")
+
+
+def _label(d: Decision, label: str | None, source: str, guard: Guard) -> str:
+    """The label that a decision gives.
+
+    Raises:
+        InputError: the task does not apply to the row, or there is no label to keep or flip.
+    """
+    if source == "not_applicable":
+        raise InputError(f"row {d.id!r}: the task {d.task!r} does not apply to it", where=d.where)
+    if d.decision not in ("keep", "flip"):
+        return d.decision
+    if label is None:
+        raise InputError(
+            f"row {d.id!r}, task {d.task!r}: {d.decision}, but it has no label ({source})", where=d.where, hint="say which label it should have"
+        )
+    return label if d.decision == "keep" else next(w for w in guard.task(d.task).labels if w != label)
+
+
+def _replaced(block: pl.DataFrame, new: list[dict[str, Any]], guard: Guard) -> pl.DataFrame:
+    """The block with the labels, sources and trails of some of its rows replaced; the column of the trails is added where it is not there."""
+    if TRAIL not in block.columns:
+        block = block.with_columns(pl.lit(None, pl.String).alias(TRAIL))
+    if not new:
+        return block
+    names = [TRAIL, *(f"label_{t}{s}" for t in guard.task_names for s in ("", "_source"))]
+    table = pl.DataFrame(new, schema=dict.fromkeys(["id", *names], pl.String), orient="row")
+    table = table.unique("id", keep="first").rename({n: f"_new_{n}" for n in names}).with_columns(pl.lit(True).alias("_hit"))
+    joined = block.join(table, on="id", how="left", maintain_order="left")
+    return joined.with_columns(pl.when("_hit").then(pl.col(f"_new_{n}")).otherwise(pl.col(n)).alias(n) for n in names).select(block.columns)

@@ -1,0 +1,162 @@
+"""What the operators that ask a model about a reasoning share: prompts as data (``schemas/judges``), closed answers in JSON, and asking once more in
+text where an endpoint takes no schema.
+
+Contract: an answer is JSON of the given keys or none; text around it but a Markdown fence makes it none. Where a backend's ``structured`` is not
+``off`` the request has the schema; with ``try`` a row that hears ``no_schema`` is asked in text, and so are the rows after it. The two questions have
+different journal keys, so that a run that is resumed finds whichever was answered; at worst it asks for a schema again, which costs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from toolkit.common.errors import InputError
+from toolkit.common.files import digest
+from toolkit.common.resources import find
+from toolkit.common.yamlfile import load_yaml
+from toolkit.generation import BackendConfig, TemplateConfig, build_request
+from toolkit.guards import template, variables
+from toolkit.operators import _backends
+from toolkit.operators.base import Context, GenerationOperator, StepInput
+
+if TYPE_CHECKING:
+    from toolkit.generation import Backend, Completion, Request
+
+
+class JudgePrompt(BaseModel):
+    """``schemas/judges/<name>.yaml``: what a judge is asked. Both parts are sandboxed Jinja; their variables are the operator's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1)
+    version: int
+    description: str = ""
+    system: str
+    user: str
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of what shapes a request."""
+        return digest([self.system, self.user])
+
+    def messages(self, values: Mapping[str, Any]) -> list[dict[str, str]]:
+        """The messages with their variables filled in."""
+        return [{"role": role, "content": template(source).render(values)} for role, source in (("system", self.system), ("user", self.user))]
+
+
+def load_judge(name: str, beside: Path | None, known: Sequence[str], needed: Sequence[str]) -> JudgePrompt:
+    """Load a judge's prompt by name or path.
+
+    Args:
+        name: a name in ``schemas/judges``, or a path that ends in ``.yaml``.
+        beside: folder that a relative path is also looked up from.
+        known: variables that its templates may use.
+        needed: those that its `user` part must.
+
+    Raises:
+        InputError: no such prompt, or a template that is none or uses other variables; InputErrors: faults in its file, each with its line.
+    """
+    path = find("judges", name, beside)
+    prompt = load_yaml(path).model(JudgePrompt)
+    for part in ("system", "user"):
+        try:
+            used = variables(getattr(prompt, part))
+        except ValueError as e:
+            raise InputError(f"{part}: {e}", where=str(path)) from None
+        if other := sorted(used - set(known)):
+            raise InputError(f"{part} has the unknown variable {other[0]!r}", where=str(path), hint=f"variables: {', '.join(known)}")
+        if part == "user" and (unused := [n for n in needed if n not in used]):
+            raise InputError(f"user does not use {{{{ {unused[0]} }}}}: what it holds would be lost", where=str(path))
+    return prompt
+
+
+def a_model(value: BackendConfig) -> BackendConfig:
+    """Refuse the template teacher, for a pydantic validator (ValueError)."""
+    if isinstance(value, TemplateConfig):
+        raise ValueError("the template teacher answers no questions: this asks a model")
+    return value
+
+
+def closed_schema(name: str, properties: Mapping[str, Any]) -> str:
+    """The ``response_format`` of an object with exactly these properties, in their order (strict mode: all required, no bounds on numbers)."""
+    schema = {"type": "object", "properties": dict(properties), "required": list(properties), "additionalProperties": False}
+    whole = {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema}}
+    return json.dumps(whole, ensure_ascii=True, separators=(",", ":"))
+
+
+_FENCE = re.compile(r"\s*```(?:json)?\s*\n(.*?)\s*```\s*", re.DOTALL)
+
+
+def read_object(text: str | None, keys: Sequence[str]) -> dict[str, Any] | None:
+    """The JSON object with exactly `keys`, each once, that an answer is; None for anything else, also where a text in it is no Unicode: an escape may
+    stand for half of a surrogate pair."""
+    if text is None:
+        return None
+    try:
+        data = json.loads(fenced[1] if (fenced := _FENCE.fullmatch(text)) else text, object_pairs_hook=_each_once)
+        json.dumps(data, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict) and set(data) == set(keys) else None
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) != len(out := dict(pairs)):
+        raise ValueError("a key stands twice: which of the two is meant?")
+    return out
+
+
+class AskingOperator(GenerationOperator):
+    """Asks one model one closed question about each row."""
+
+    @property
+    @abstractmethod
+    def backend(self) -> BackendConfig:
+        """The model that is asked."""
+
+    @abstractmethod
+    def question(self, row: Mapping[str, Any], ctx: Context, *, structured: bool) -> list[dict[str, str]]:
+        """The messages that ask about a row."""
+
+    @abstractmethod
+    def schema(self, ctx: Context) -> str:
+        """The ``response_format`` of an answer."""
+
+    def needs(self, ctx: Context) -> list[str]:
+        return _backends.needs(self.backend)
+
+    def files(self, ctx: Context) -> dict[str, str]:
+        return _backends.model_files(self.backend, ctx.beside)
+
+    def open(self, ctx: Context, inputs: Mapping[str, StepInput]) -> list[tuple[str, Callable[[], Backend]]]:
+        self._in_text = False
+        self._ctx = ctx
+
+        def opened() -> Backend:
+            self._opened = _backends.opened(self.backend, ctx)
+            return self._opened
+
+        return [("model", opened)]
+
+    def requests(self, row: Mapping[str, Any], name: str, backend: Backend, ctx: Context) -> list[Request]:
+        return [self._request(row, backend, ctx, structured=_backends.structured(self.backend) != "off" and not self._in_text)]
+
+    def again(
+        self, row: Mapping[str, Any], name: str, request: Request, completion: Completion, trail: Sequence[Completion], ctx: Context
+    ) -> Request | None:
+        if completion.error != "no_schema" or not request.schema or _backends.structured(self.backend) != "try":
+            return None
+        self._in_text = True
+        return self._request(row, self._opened, ctx, structured=False)
+
+    def _request(self, row: Mapping[str, Any], backend: Backend, ctx: Context, *, structured: bool) -> Request:
+        schema = self.schema(ctx) if structured else ""
+        return build_request(backend, self.backend, self.question(row, ctx, structured=structured), schema=schema, row=row["id"])

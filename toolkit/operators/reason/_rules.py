@@ -1,0 +1,113 @@
+"""The rules of `validate`: what each one finds, its reason codes, its thresholds (`Limits`).
+
+=========== ==================================================== ==============================================================================
+rule        reason codes                                         finds
+=========== ==================================================== ==============================================================================
+truncated   truncated                                            the teacher stopped at its token limit
+refusal     teacher_refused                                      the teacher declines, in its own voice, where reasoning should stand: at the
+                                                                 beginning of the text or of a step; one that is quoted or reported is fine
+answers     empty, no_answers_block, answers_repeated,           not one well-formed answers block at the end (`toolkit.guards.parse`)
+            text_after_answers, reasoning_unmarked,
+            answer_line_malformed
+labels      label_changed, label_not_inferred                    an answer that is not the row's label, `None` where there is one, a label where
+                                                                 the row has none, none where the teacher was to give one
+structure   structure, text_before_tasks                         not one section for each task, in order; text before the first
+steps       steps_misnumbered, step_count, step_empty,           steps not numbered from 1, more or fewer than the guard allows, without text, or
+            step_repeated                                        the same twice in a task but for case
+conclusions conclusion_missing, conclusion_contradicts           none where `conclusion: required`; a verdict (`_verdicts`) of the conclusion, or
+                                                                 without one of the task's last step, that is not the answer
+scaffold    scaffold                                             words that tell of the teacher's prompt: "the ground truth", "the given label"
+control     control_character                                    a control character but newline, tab and carriage return
+ending      cut_off                                              the text ends in the middle of a sentence or of the answers block
+loops       run_of_characters, ngram_repeated, sections_endless  the same few characters `run` times in a row; the same `ngram` words
+                                                                 `ngram_times` times; headings of more than twice as many tasks as there are
+lengths     step_short, step_long, reasoning_short,              outside `min_step_chars` … `max_step_chars`, `min_chars` … `max_chars`
+            reasoning_long
+similar     step_similar                                         two steps of a task with the same words but for `similarity`
+copied      prompt_copied                                        `copied_words` words in a row, or `copied_share` of all in runs of 20 or more, that
+                                                                 stand in the prompt or the response
+words       verdict_foreign, word_forbidden                      a task concluded in another task's label and in none of its own ("the request is
+                                                                 a refusal"); a word of `forbidden`
+leakage     label_first, label_told                              a task whose first step opens with the bare verdict, before any evidence; a
+                                                                 verdict that rests on "the answer" or "the label" ("since the answer is harmful")
+budget      too_many_tokens                                      more than `max_tokens` tokens of `tokenizer`, input and reasoning together
+language    wrong_language                                       the reasoning is in none of `languages`
+=========== ==================================================== ==============================================================================
+
+Each rule is a pure function of a `Reading` and the `Limits`, and says what it finds first. None raises, whatever the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from toolkit.guards import Guard
+from toolkit.operators.reason import _form, _text, _voice
+from toolkit.operators.reason._limits import RULES, Limits, Rule
+from toolkit.operators.reason._reading import Fault, Reading
+
+LIMITS = Limits()
+
+CHECKS: Mapping[Rule, Callable[[Reading, Limits], Fault]] = {
+    "truncated": _form.truncated,
+    "refusal": _voice.refusal,
+    "answers": _form.answers,
+    "labels": _form.labels,
+    "structure": _form.structure,
+    "steps": _form.steps,
+    "conclusions": _voice.conclusions,
+    "scaffold": _voice.scaffold,
+    "control": _form.control,
+    "ending": _form.ending,
+    "loops": _text.loops,
+    "lengths": _form.lengths,
+    "similar": _text.similar,
+    "copied": _text.copied,
+    "words": _voice.words,
+    "leakage": _voice.leakage,
+}
+
+
+def faults_of(reading: Reading, rules: Sequence[str], limits: Limits) -> Iterator[tuple[Rule, tuple[str, str]]]:
+    """The first fault that each rule finds, in the rules' own order."""
+    for rule in RULES:
+        if rule in rules and (fault := CHECKS[rule](reading, limits)):
+            yield rule, fault
+
+
+def check_reasoning(guard: Guard, row: Mapping[str, Any], rules: Sequence[str], limits: Limits = LIMITS) -> dict[str, Any]:
+    """The first fault of a reasoning, its steps, and the labels that it states.
+
+    Args:
+        guard: the definition.
+        row: `reasoning`, and what the rules read: `reasoning_finish`, each ``label_<task>`` with its source, `prompt` and `response`.
+        rules: names of rules; those of `Measured` are not judged here.
+        limits: their thresholds.
+
+    Returns:
+        `reason` and `detail` (None when sound), `steps`, and ``label_<task>`` as read.
+    """
+    reading = Reading(guard, row, strict="answers" in rules)
+    fault = next((f for _, f in faults_of(reading, rules, limits)), None)
+    return {
+        "reason": fault[0] if fault else None,
+        "detail": fault[1] if fault else None,
+        "steps": sum(len(p.steps) for p in reading.parts),
+        **{f"label_{t}": reading.parsed.labels[t] for t in guard.task_names},
+    }
+
+
+def all_faults(guard: Guard, row: Mapping[str, Any], rules: Sequence[str], limits: Limits = LIMITS) -> list[tuple[str, str]]:
+    """The first fault by each rule, as (reason, detail); empty for a sound reasoning. What only follows from an answers block that could not be
+    read is left out. Arguments as for `check_reasoning`; without the rule `labels` no label of the row is looked at, and it need have none.
+    """
+    if not rules:
+        return []
+    return told(list(faults_of(Reading(guard, row, strict="answers" in rules), rules, limits)))
+
+
+def told(found: Sequence[tuple[Rule, tuple[str, str]]]) -> list[tuple[str, str]]:
+    """Faults without those that only follow from an answers block that could not be read."""
+    unread = any(rule == "answers" for rule, _ in found)
+    return [fault for rule, fault in found if not (unread and rule in ("labels", "conclusions") and fault[0] != "conclusion_missing")]

@@ -1,0 +1,158 @@
+"""Rules on repeated and copied text: see the table in `toolkit.operators.reason._rules`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from operator import itemgetter
+
+from toolkit.guards import Guard
+from toolkit.operators.reason._limits import Limits
+from toolkit.operators.reason._reading import Fault, Reading
+
+_RUN = re.compile(r"(\S{1,8}?)\1{3,}")
+_SHOWN = 60
+_PIECE = 20
+"""Words of the shortest run that counts as copied."""
+_SHORT = 6
+"""Words below which two steps are near-equal only when they are equal."""
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")
+
+
+def loops(r: Reading, limits: Limits) -> Fault:
+    """The same again and again."""
+    for word in dict.fromkeys(w for w in r.words if len(w) >= limits.run):
+        for found in _RUN.finditer(word):
+            if len(found[0]) >= limits.run:
+                return "run_of_characters", f"{found[1]!r} {len(found[0]) // len(found[1])} times in a row"
+    if fault := ngrams(r, limits):
+        return fault
+    most = max((p.task for p in r.parts), default=0)
+    if most > endless(r.guard):
+        return "sections_endless", f"a section for task {most} of {len(r.guard.tasks)}"
+    return None
+
+
+def endless(guard: Guard) -> int:
+    """The number of the last task's section that is not yet one without end."""
+    return 2 * len(guard.tasks)
+
+
+def ngrams(r: Reading, limits: Limits) -> Fault:
+    """The same words again and again: the part of `loops` that takes the words."""
+    words = r.words
+    if _may_repeat(words, limits):
+        counts = Counter(zip(*(words[i:] for i in range(limits.ngram)), strict=False))
+        gram, count = max(counts.items(), key=itemgetter(1), default=((), 0))
+        if count >= limits.ngram_times:
+            return "ngram_repeated", f"{_shown(' '.join(gram))} {count} times"
+    return None
+
+
+def _may_repeat(words: list[str], limits: Limits) -> bool:
+    """Whether an n-gram may stand `ngram_times` times; much cheaper than to count, and nearly always enough.
+
+    Cut into pieces of half its length from the first word on, an n-gram holds a whole piece, at one of as many distances from its beginning as
+    a piece has words. Where it stands more often than that, two of its pieces are equal, with equal words around them.
+    """
+    n, half = limits.ngram, limits.ngram // 2
+    if limits.ngram_times <= half:
+        return True
+    pieces = list(zip(*(words[i::half] for i in range(half)), strict=False))
+    last = dict(zip(pieces, range(len(pieces)), strict=True))
+    if len(last) == len(pieces):
+        return False
+    twice = {piece for i, piece in enumerate(pieces) if last[piece] != i}
+    at: dict[tuple[str, ...], list[int]] = {piece: [] for piece in twice}
+    for i, piece in enumerate(pieces):
+        if piece in twice:
+            at[piece].append(i * half)
+    return any(len(places) > _MANY or any(_one_gram(words, p, q, n, half) for q in places for p in places if p < q) for places in at.values())
+
+
+_MANY = 6
+"""Equal pieces from which on counting is cheaper than comparing."""
+
+
+def _one_gram(words: list[str], p: int, q: int, n: int, half: int) -> bool:
+    """Whether the pieces at two places are in the same n-gram, at the same place of it."""
+    shared, size = half, len(words)
+    while shared < n and q + shared < size and words[p + shared] == words[q + shared]:
+        shared += 1
+    back = 1
+    while shared < n and back <= p and words[p - back] == words[q - back]:
+        back, shared = back + 1, shared + 1
+    return shared >= n
+
+
+def similar(r: Reading, limits: Limits) -> Fault:
+    """Near-equal steps of a task."""
+    share = limits.similarity
+    for p in r.parts:
+        if len(p.steps) < 2:
+            continue
+        sizes = [len(s) for s in p.steps]
+        pairs = [(i, j) for j in range(len(sizes)) for i in range(j) if _near(sizes[i], sizes[j], share)]
+        if not pairs:
+            continue
+        texts = [s.lower().replace(".", "").replace(",", "").strip() for s in p.steps]
+        for i, j in pairs:
+            if _may_be_alike(texts[i], texts[j], share) and _alike(texts[i].split(), texts[j].split(), share):
+                return "step_similar", f"task {p.task}: steps {i + 1} and {j + 1}"
+    return None
+
+
+def _may_be_alike(a: str, b: str, share: float) -> bool:
+    """Whether few enough of the first words of b are missing in a: much cheaper than to compare all, and nearly always enough."""
+    n, m = a.count(" ") + 1, b.count(" ") + 1
+    if min(n, m) < _SHORT or "  " in a or "  " in b or not (a.isprintable() and b.isprintable()):  # where spaces do not tell how many words there are
+        return True
+    most = m - share * (n + m) / 2
+    missing = 0
+    for word in b.split(None, 2 * int(most) + 8)[:-1]:
+        if word not in a:
+            missing += 1
+            if missing > most:
+                return False
+    return True
+
+
+def _near(a: int, b: int, share: float) -> bool:
+    return min(a, b) * (2 - share) >= share * max(a, b)
+
+
+def _alike(a: list[str], b: list[str], share: float) -> bool:
+    return a == b or (min(len(a), len(b)) >= _SHORT and 2 * (Counter(a) & Counter(b)).total() >= share * (len(a) + len(b)))
+
+
+def copied(r: Reading, limits: Limits) -> Fault:
+    """Long runs of the exchange in place of reasoning."""
+    words = r.words
+    if not r.exchange or not _touches(words, r.exchange):
+        return None
+    given = r.exchange.split()
+    grams = set(zip(*(given[i:] for i in range(_PIECE)), strict=False))
+    longest, covered, run, end = 0, 0, 0, 0
+    for i, gram in enumerate(zip(*(words[i:] for i in range(_PIECE)), strict=False)):
+        run = run + 1 if gram in grams else 0
+        if run:
+            longest = max(longest, run + _PIECE - 1)
+            covered += i + _PIECE - max(end, i)
+            end = i + _PIECE
+    if longest >= limits.copied_words:
+        return "prompt_copied", f"{longest} words in a row stand in the exchange"
+    if covered and covered >= limits.copied_share * len(words):
+        return "prompt_copied", f"{covered} of {len(words)} words stand in the exchange in runs of {_PIECE} or more"
+    return None
+
+
+def _touches(words: list[str], given: str) -> bool:
+    """Whether half a piece, counted from the first word on, stands in a text: so it is wherever a piece does."""
+    half = _PIECE // 2
+    for i in range(0, len(words) - half + 1, half):  # noqa: SIM110  a third quicker than any()
+        if " ".join(words[i : i + half]) in given:
+            return True
+    return False

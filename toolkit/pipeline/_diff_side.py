@@ -1,0 +1,148 @@
+"""One side of a comparison: the folder of a run or of shards, read as it lies there. Nothing is loaded but what is asked for, a block at a time.
+
+A step's rows lie in its own folder, or, for a step whose rows went straight into shards, in those. What left a step lies in the rejects of the folder
+of its group. A folder that is neither a run nor shards is an `InputError`, and so is a step that has no rows with ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from toolkit.common.errors import InputError, did_you_mean
+from toolkit.operators import operator_class
+from toolkit.pipeline._recipe import Recipe, load_recipe
+from toolkit.pipeline._store import StepFolder, read_blocks, step_folders
+from toolkit.shards import read_manifest
+
+SHARDS = "shards"
+"""Name of the only step of a folder of shards."""
+
+
+class Side:
+    """A run, or a folder of shards.
+
+    Attributes:
+        order: ids of the steps, as in the recipe.
+        inputs: steps that each step reads.
+        folders: finished steps that have a folder.
+        counts: of each step, as in the manifests (also of those without a folder).
+        identity: what shaped each step, inputs aside: operator, version, config, guard, seed, files (empty for a run made before manifests said it).
+        manifest: of shards; None for a run.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.folders: dict[str, StepFolder] = {}
+        self.counts: dict[str, dict[str, Any]] = {}
+        self.identity: dict[str, dict[str, Any]] = {}
+        self.manifest: dict[str, Any] | None = None
+        self.order: list[str] = [SHARDS]
+        self.inputs: dict[str, list[str]] = {SHARDS: []}
+        if (self.folder / "run.json").is_file():
+            self._open_run(load_recipe(self.folder / "recipe.yaml"))
+        elif (self.folder / "manifest.json").is_file():
+            self.manifest = read_manifest(self.folder)
+        else:
+            raise InputError("neither the folder of a run nor one of shards", where=str(folder), hint="see `guardkit runs list`")
+
+    def _open_run(self, recipe: Recipe) -> None:
+        self.order = [s.id for s in recipe.steps]
+        self.inputs = _inputs(recipe)
+        for done in step_folders(self.folder):
+            if done.step not in self.order:  # left there by an earlier recipe
+                continue
+            self.folders[done.step] = done
+            self.identity |= done.manifest.get("identity", {})
+            self.counts |= {c["step"]: c for c in done.manifest["counts"]}
+
+    def files(self, step: str) -> list[Path]:
+        """The parquet files that hold a step's kept rows; none where it has no rows of its own."""
+        if self.manifest is not None:
+            return [self.folder / name for name in self.manifest["files"]]
+        done = self.folders.get(step)
+        if done is None:
+            return []
+        rows = done.path / "rows" / "rows.parquet"
+        return [rows] if rows.is_file() else sorted((done.path / SHARDS / "data").glob("*.parquet"))
+
+    def columns(self, step: str) -> list[str]:
+        """Columns of a step's rows; empty where it has none."""
+        import pyarrow.parquet as pq
+
+        files = self.files(step)
+        return list(pq.read_schema(files[0]).names) if files else []
+
+    def blocks(self, step: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """A step's kept rows."""
+        for file in self.files(step):
+            yield from read_blocks(file, columns)
+
+    def rejects(self, step: str, *, whole: bool = False) -> Iterator[pl.DataFrame]:
+        """Lines of what left the steps that have this folder; `whole`: with the rows themselves.
+
+        Steps that ran as one may have a folder each by now, where another step has come to read the first: its own has its lines, once.
+        """
+        path = self.folders[step].path / "rejects.parquet"
+        other = [s for s in self.folders if s != step]
+        if path.is_file():
+            for lines in read_blocks(path, ["step", "id", "outcome", "reason", "detail", "survivor", *(["row"] if whole else [])]):
+                yield lines.filter(~pl.col("step").is_in(other))
+
+    def upstream(self, step: str) -> list[str]:
+        """The step and all that it hangs on, in the order of the recipe."""
+        found, todo = set[str](), [step]
+        while todo:
+            at = todo.pop()
+            if at not in found:
+                found.add(at)
+                todo += self.inputs.get(at, [])
+        return [s for s in self.order if s in found]
+
+    def homes(self, step: str) -> list[str]:
+        """The folders that hold what became of the rows of the step and of those that it hangs on, in the order of the recipe."""
+        wanted = set(self.upstream(step))
+        return [s for s in self.order if s in self.folders and wanted & {c["step"] for c in self.folders[s].manifest["counts"]}]
+
+    def comparable(self) -> list[str]:
+        """Steps whose rows have ids and lie there, in the order of the recipe."""
+        return [s for s in self.order if "id" in self.columns(s)]
+
+
+def _inputs(recipe: Recipe) -> dict[str, list[str]]:
+    out: dict[str, list[str]] = {}
+    before: str | None = None
+    for step in recipe.steps:
+        if isinstance(step.inputs, dict):
+            out[step.id] = list(dict.fromkeys(step.inputs.values()))
+        elif step.inputs is not None:
+            out[step.id] = [step.inputs]
+        else:
+            out[step.id] = [before] if before is not None and _reads(step.use) else []
+        before = step.id
+    return out
+
+
+def _reads(use: str) -> bool:
+    try:
+        return bool(operator_class(use).inputs)
+    except InputError:  # another package's, which is not installed here: nearly all read rows
+        return True
+
+
+def common_step(a: Side, b: Side, step: str | None) -> str:
+    """The step to compare: as named, else the last in the order of `a` whose rows lie on both sides and have ids.
+
+    Raises:
+        InputError: there is none, or the one named is none of them.
+    """
+    both = [s for s in a.comparable() if s in set(b.comparable())]
+    if step is not None and step not in both:
+        hint = did_you_mean(step, both) if both else None
+        raise InputError(f"no rows with ids lie in the step {step!r} of both (rows of steps that ran as one lie in the last of them)", hint=hint)
+    if not both:
+        raise InputError("no step has rows with ids on both sides", where=f"{a.folder}, {b.folder}")
+    return step or both[-1]

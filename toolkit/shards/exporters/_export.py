@@ -1,0 +1,320 @@
+"""Export: a verified shard folder in, a folder in another trainer's format out.
+
+The shards are checked against their manifest first. Their rows are read in blocks of a fixed size and turned by polars expressions, so memory
+does not grow with them (a block and a row group for each open file). The folder appears at once, with ``export.json`` (its own manifest) and
+``README.md`` (the hub's metadata and the card of the shards), or not at all. Equal shards give equal bytes. Every row is in every data
+set of the export: it is counted, and a difference is an error. Nothing is dropped without a word: what a format has no place for stands
+in the record, and pairs with weights are refused until it is said whether to repeat or to drop.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolkit._version import __version__
+from toolkit.common.errors import InputError, Stopped, did_you_mean
+from toolkit.common.files import new_folder, sha256_file
+from toolkit.shards._manifest import MANIFEST, verify
+from toolkit.shards.exporters._files import Sink
+from toolkit.shards.exporters._guardreasoner import GuardReasoner, guard_of
+from toolkit.shards.exporters._llamafactory import LlamaFactory
+from toolkit.shards.exporters._ms_swift import MsSwift
+from toolkit.shards.exporters._openai import OpenAi
+from toolkit.shards.exporters._page import card_of, page
+from toolkit.shards.exporters._record import FORMAT, RECORD, files_below, read_export, verify_export
+from toolkit.shards.exporters._shapes import SIDES, TEXT, Form, Format, Kind, ShardSet, checked
+from toolkit.shards.exporters._trl import Trl
+from toolkit.shards.exporters._verl import Verl
+from toolkit.shards.exporters._weights import COPIES, Repeater, Weights, check_weights
+
+if TYPE_CHECKING:
+    import polars as pl
+
+BLOCK = 1024
+"""Rows read at a time."""
+FORMATS: dict[str, type[Format]] = {f.name: f for f in (Trl, LlamaFactory, Verl, MsSwift, OpenAi, GuardReasoner)}
+"""The formats by name."""
+MOST = 10_000
+"""Copies of one pair, at most: who asks for more has mistaken what a weight is."""
+COUNTED = ("source", "licence", "teacher")
+"""Columns whose values the record counts."""
+_ABOUT = ("title", "guard", "guard_fingerprint", "guard_input", "recipe", "models", "made_from")
+
+
+def export(
+    folder: Path,
+    to: str,
+    output: Path,
+    *,
+    split: str | None = None,
+    weights: Weights | None = None,
+    copies: int = COPIES,
+    guard: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Write the rows of a shard folder in another trainer's format.
+
+    Args:
+        folder: of shards; a step's folder that holds one will do.
+        to: a name of `FORMATS`.
+        output: the new folder; an earlier export there is replaced, anything else is not.
+        split: the one split to export; all by default.
+        weights: what to do with pairs' weights: ``repeat`` (see `copies`) or ``drop``. Default: keep them where the format has a place, and
+            refuse where it has none and a weight is not 1.
+        copies: with ``repeat``, copies of a pair of weight 1.
+        guard: name or file of the guard, for a format that must know it; by default the manifest's.
+        progress: called with rows done and rows in all.
+
+    Returns:
+        The export's record; see `read_export`.
+
+    Raises:
+        InputError: no such format, split or guard, a format that has no place for these rows, weights that nobody has decided on, a folder
+            that is in the way; InputErrors: shards that are not what their manifest says; Stopped: the disk is full.
+    """
+    if to not in FORMATS:
+        raise InputError(f"no format called {to!r}", hint=did_you_mean(to, FORMATS))
+    folder = shard_folder(folder)
+    manifest = verify(folder)
+    shards = _shard_set(folder, manifest, split, weights)
+    form = GuardReasoner(shards, guard_of(shards, guard)) if to == GuardReasoner.name else FORMATS[to](shards)
+    repeater = _repeater(shards, form, weights, copies)
+    with _room(output), _alone(output, folder), new_folder(output) as new:
+        record = _record(form, repeater, weights, *_write(new, form, repeater, progress))
+        for path, text in {**form.beside(), "README.md": page(record, card_of(folder, manifest))}.items():
+            (new / path).write_text(text, encoding="utf-8")
+            record["files"][path] = {"bytes": len(text.encode()), "sha256": sha256_file(new / path)}
+        (new / RECORD).write_text(json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    return verify_export(output)
+
+
+def _record(
+    form: Format, repeater: Repeater | None, weights: Weights | None, files: dict[str, dict[str, Any]], counts: dict[str, Counter[str]]
+) -> dict[str, Any]:
+    """What ``export.json`` says; the page and what else lies beside the data comes to `files` later."""
+    shards, manifest = form.shards, form.shards.manifest
+    return {
+        "format": FORMAT,
+        "made_by": "guardkit",
+        "version": __version__,
+        "to": form.name,
+        "doc": form.doc,
+        "of": {"manifest_sha256": sha256_file(shards.folder / MANIFEST), **{k: manifest[k] for k in _ABOUT if k in manifest}},
+        "licence": manifest.get("licence"),
+        "rows": sum(counts["split"].values()),
+        "weights": {"how": weights or ("kept" if "weight" in shards.columns else "none"), **(repeater.said() if repeater else {})},
+        "left_out": _left_out(shards, form, manifest, weights),
+        "notes": [*form.notes(), *_gone_note(form), *_template_note(counts["teacher"])],
+        "counts": {name: dict(sorted(count.items())) for name, count in counts.items() if count},
+        "files": files,
+    }
+
+
+@contextmanager
+def _room(output: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as e:
+        if e.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise Stopped("the disk is full; nothing was written", where=str(output), hint="make room, or give another folder with --output") from e
+        raise InputError(f"the folder cannot be written: {e.strerror or e}", where=str(output)) from e
+
+
+def shard_folder(folder: Path) -> Path:
+    """The folder itself, or ``shards`` in it where that is one: a step's folder is as good as its shards.
+
+    Raises:
+        InputError: a run's folder, of which no one step is meant.
+    """
+    if (folder / "shards" / MANIFEST).is_file():
+        return folder / "shards"
+    steps = sorted(path.parent.parent.name for path in folder.glob(f"*/shards/{MANIFEST}"))
+    if steps:
+        hint = f"name the one that is meant: {', '.join(str(folder / name) for name in steps)}"
+        raise InputError("no shards, but steps that made some lie in it", where=str(folder), hint=hint)
+    return folder
+
+
+def _free(output: Path, folder: Path) -> None:
+    """Refuse an output that would take something else's place."""
+    if output.is_symlink():
+        raise InputError("a link", where=str(output), hint="give the folder itself with --output")
+    mine, theirs = output.resolve(), folder.resolve()
+    if mine == theirs or mine in theirs.parents or theirs in mine.parents:
+        raise InputError("the output and the shards may not lie in each other", where=str(output), hint="give another folder with --output")
+    if output.is_dir() and any(output.iterdir()):
+        try:
+            known = {RECORD, *read_export(output)["files"]}
+        except InputError:
+            raise InputError(
+                "there is something else in this folder than an earlier export", where=str(output), hint="give another folder with --output"
+            ) from None
+        if other := sorted(files_below(output) - known):
+            message = f"beside an earlier export there is something else in this folder: {', '.join(other[:3])}{' …' if len(other) > 3 else ''}"
+            raise InputError(message, where=str(output), hint="move it elsewhere, or give another folder with --output")
+
+
+@contextmanager
+def _alone(output: Path, folder: Path) -> Iterator[None]:
+    """Hold the output against other exports, which would clear up each other's files; the kernel lets go of it when the process ends.
+
+    Raises:
+        InputError: the folder is no place for an export, or another one is being written there.
+    """
+    _free(output, folder)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    lock = output.with_name(f".{output.name}.lock")
+    fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = lock.exists() and os.path.samestat(os.fstat(fd), lock.stat())  # else another one has just ended and taken its file away
+        except BlockingIOError:
+            mine = False
+        if not mine:
+            raise InputError("another export is being written there", where=str(output), hint="wait until it ends, or give another --output")
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+    finally:
+        os.close(fd)
+
+
+def _shard_set(folder: Path, manifest: dict[str, Any], split: str | None, weights: Weights | None) -> ShardSet:
+    names = [c["name"] for c in manifest["columns"]]
+    kind: Kind | None = next((k for k, sides in SIDES.items() if {"prompt", *sides} <= set(names)), None)
+    if kind is None:
+        wants = " or ".join(", ".join(("prompt", *sides)) for sides in SIDES.values())
+        raise InputError(f"the shards have neither of the columns {wants}", where=str(folder), hint="render the rows: render_sft, render_dpo")
+    types = {c["name"]: c["type"] for c in manifest["columns"]}
+    texts = {n for n in ("prompt", *SIDES[kind]) if types[n] in TEXT}
+    chats = {n for n in ("prompt", *SIDES[kind]) if "role" in types[n] and "content" in types[n]}
+    if {"prompt", *SIDES[kind]} not in (texts, chats):
+        raise InputError("prompt and answers must all be chat messages, or all plain text", where=str(folder))
+    sizes: Counter[str] = Counter()
+    for about in manifest["files"].values():
+        sizes[about["split"]] += about["rows"]
+    if split is not None and split not in sizes:
+        raise InputError(f"the shards have no split called {split!r}", where=str(folder), hint=did_you_mean(split, sizes))
+    form: Form = "text" if texts else "messages"
+    kept = tuple(n for n in names if not (n == "weight" and weights))
+    return ShardSet(folder, manifest, kind, form, kept, {split: sizes[split]} if split else dict(sorted(sizes.items())))
+
+
+def _files(shards: ShardSet, split: str) -> list[Path]:
+    return [shards.folder / name for name, about in sorted(shards.manifest["files"].items()) if about["split"] == split]
+
+
+def _repeater(shards: ShardSet, form: Format, weights: Weights | None, copies: int) -> Repeater | None:
+    if "weight" not in {c["name"] for c in shards.manifest["columns"]}:
+        if weights:
+            raise InputError("these shards have no weights", where=str(shards.folder), hint="leave --weights out")
+        return None
+    if copies < 1:
+        raise InputError(f"copies must be at least 1, not {copies}", where="--copies")
+    least, greatest = check_weights([f for split in shards.splits for f in _files(shards, split)], shards.folder)
+    if weights is None and not form.weighs and (least, greatest) != (1.0, 1.0):
+        raise InputError(
+            f"the pairs have weights from {least:g} to {greatest:g}, and the format {form.name!r} has no place for them",
+            where=str(shards.folder),
+            hint=f"--weights repeat says them by repetition ({copies} copies of a pair of weight 1), --weights drop leaves them out",
+        )
+    if weights == "repeat" and greatest * copies > MOST:
+        raise InputError(
+            f"a pair of weight {greatest:g} would be written more than {MOST:,} times",
+            where=str(shards.folder),
+            hint="fewer --copies, or smaller weights",
+        )
+    return Repeater(copies) if weights == "repeat" else None
+
+
+def _left_out(shards: ShardSet, form: Format, manifest: dict[str, Any], weights: Weights | None) -> list[str]:
+    said = {*form.carried(), *(["weight"] if weights == "repeat" else [])}
+    return [c["name"] for c in manifest["columns"] if c["name"] not in said]
+
+
+def _gone_note(form: Format) -> list[str]:
+    gone = [split for split in form.shards.splits if not form.written[split]]
+    return [f"Every pair of {' and '.join(gone)} has the weight 0: nothing of it was written."] if gone else []
+
+
+def _template_note(teachers: Counter[str]) -> list[str]:
+    n = teachers["template"]
+    text = f"The reasoning of {n:,} rows is the template teacher's: it is for trying the tool, not for training a guard that is to be used."
+    return [text] if n else []
+
+
+def _blocks(shards: ShardSet, split: str) -> Iterator[pl.DataFrame]:
+    """The rows of a split, `BLOCK` at a time."""
+    import polars as pl
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for file in _files(shards, split):
+        with pq.ParquetFile(file) as parquet:
+            for batch in parquet.iter_batches(batch_size=BLOCK):
+                frame = pl.from_arrow(pa.Table.from_batches([batch]))
+                assert isinstance(frame, pl.DataFrame)  # noqa: S101  a table is one
+                yield frame
+
+
+def _write(
+    new: Path, form: Format, repeater: Repeater | None, progress: Callable[[int, int], None] | None
+) -> tuple[dict[str, dict[str, Any]], dict[str, Counter[str]]]:
+    """Every block through the format into its files; the files, and what was counted."""
+    shards, total = form.shards, sum(form.shards.splits.values())
+    counts: dict[str, Counter[str]] = {name: Counter() for name in (*COUNTED, "split")}
+    with ExitStack() as stack:
+        sinks: dict[str, tuple[Sink, str, str]] = {}
+        for split in shards.splits:
+            start = 0
+            for block in _blocks(shards, split):
+                rows = checked(block, shards)
+                _count(counts, rows, split)
+                if repeater:
+                    rows = repeater.repeated(rows)
+                for made in form.convert(rows.select(shards.columns), split, start) if rows.height else []:
+                    if made.path not in sinks:
+                        sink = stack.enter_context(closing(Sink(new / made.path)))
+                        sinks[made.path] = (sink, made.config, made.split)
+                    sinks[made.path][0].write(made.rows)
+                start += rows.height
+                form.written[split] += rows.height
+                if progress:
+                    progress(sum(counts["split"].values()), total)
+        files = {}
+        for path, (sink, config, split) in sorted(sinks.items()):
+            size, sha = sink.finish()
+            files[path] = {"rows": sink.rows, "bytes": size, "sha256": sha, "config": config, "split": split}
+    _conserved(form, files, repeater.rows if repeater else total)
+    return files, counts
+
+
+def _count(counts: dict[str, Counter[str]], rows: pl.DataFrame, split: str) -> None:
+    counts["split"][split] += rows.height
+    for name in COUNTED:
+        if name in rows.columns:
+            counts[name].update(dict(rows[name].fill_null("unknown").value_counts().iter_rows()))
+
+
+def _conserved(form: Format, files: dict[str, dict[str, Any]], expected: int) -> None:
+    """Every data set of the export holds every row.
+
+    Raises:
+        InputError: no row is left; AssertionError: rows went lost, which is a bug.
+    """
+    if not expected:
+        raise InputError("no rows are left to write", where=str(form.shards.folder), hint="every pair has the weight 0")
+    for config in form.configs():
+        written = sum(about["rows"] for about in files.values() if about["config"] == config)
+        if written != expected:
+            raise AssertionError(f"{written} rows written to {config} of {form.name}, {expected} expected")

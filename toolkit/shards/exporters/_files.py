@@ -1,0 +1,72 @@
+"""Output files, written in blocks; equal rows give equal bytes, in whatever blocks they come."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from toolkit.common.files import sha256_file
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow.parquet as pq
+
+ROW_GROUP = 1024
+"""Rows in a row group of a parquet file."""
+# Letters that JSON lets stand and that some readers take for the end of a line (str.splitlines, for one).
+_BREAKS = {"\u2028".encode(): b"\\u2028", "\u2029".encode(): b"\\u2029", "\u0085".encode(): b"\\u0085"}
+
+
+class Sink:
+    """One output file, ``.jsonl`` or ``.parquet`` (zstd).
+
+    Args:
+        path: of the file; its folder is made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._lines: BinaryIO | None = path.open("wb") if path.suffix == ".jsonl" else None
+        self._parquet: pq.ParquetWriter | None = None
+        self._held: list[pl.DataFrame] = []
+        self.rows = 0
+
+    def write(self, rows: pl.DataFrame) -> None:
+        """Add rows."""
+        self.rows += rows.height
+        if self._lines is not None:
+            text = io.BytesIO()
+            rows.write_ndjson(text)
+            line = text.getvalue()
+            for letter, escape in _BREAKS.items():
+                line = line.replace(letter, escape)
+            self._lines.write(line)
+        else:
+            self._held.append(rows)
+            self._flush(ROW_GROUP)
+
+    def _flush(self, least: int) -> None:
+        import polars as pl
+        import pyarrow.parquet as pq
+
+        while (n := sum(h.height for h in self._held)) >= least and n:
+            frame = self._held[0] if len(self._held) == 1 else pl.concat(self._held)
+            table = frame[:ROW_GROUP].to_arrow().combine_chunks()
+            if self._parquet is None:
+                self._parquet = pq.ParquetWriter(self._path, table.schema, compression="zstd")
+            self._parquet.write_table(table, row_group_size=ROW_GROUP)
+            self._held = [frame[ROW_GROUP:]]
+
+    def finish(self) -> tuple[int, str]:
+        """Close the file; its bytes and sha256."""
+        self._flush(1)
+        self.close()
+        return self._path.stat().st_size, sha256_file(self._path)
+
+    def close(self) -> None:
+        """Close the file, whole or not."""
+        for one in (self._lines, self._parquet):
+            if one is not None:
+                one.close()

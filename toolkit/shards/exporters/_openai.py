@@ -1,0 +1,40 @@
+"""OpenAI fine-tuning: JSON Lines of chat examples, or of preference examples for its DPO (OpenAI docs, "Supervised fine-tuning" and "Direct
+preference optimization"). A line holds these keys and no other, so nothing else of a row has a place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from toolkit.shards.exporters._shapes import Format, Made, conversation, said
+
+if TYPE_CHECKING:
+    import polars as pl
+
+LEAST = 10
+"""Examples that OpenAI asks for at least in a training file (OpenAI docs, "Supervised fine-tuning")."""
+
+
+class OpenAi(Format):
+    """``<split>.jsonl`` for each split."""
+
+    name = "openai"
+    doc = "https://developers.openai.com/api/docs/guides/direct-preference-optimization"
+
+    def convert(self, rows: pl.DataFrame, split: str, start: int) -> list[Made]:
+        import polars as pl
+
+        form = self.shards.form
+        if self.shards.kind == "sft":
+            made = rows.select(conversation(form, "completion").alias("messages"))
+        else:
+            made = rows.select(
+                pl.struct(messages=said("prompt", form, "user")).alias("input"),
+                said("chosen", form, "assistant").alias("preferred_output"),
+                said("rejected", form, "assistant").alias("non_preferred_output"),
+            )
+        return [Made("default", split, f"{split}.jsonl", made)]
+
+    def notes(self) -> list[str]:
+        few = [f"{split} has {n}" for split in self.shards.splits if 0 < (n := self.written[split]) < LEAST]
+        return [*super().notes(), *([f"OpenAI asks for at least {LEAST} examples in a file: {', '.join(few)}."] if few else [])]

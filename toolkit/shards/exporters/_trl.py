@@ -1,0 +1,32 @@
+"""TRL: prompt-completion and preference data, conversational or standard (TRL docs, "Dataset formats and types").
+
+The shards are in this format as they are, so every column goes along; what is new is one parquet file a split, without guardkit's manifest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from toolkit.shards.exporters._shapes import Format, Made
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class Trl(Format):
+    """``data/<split>-00000-of-00001.parquet`` with the shards' own columns."""
+
+    name = "trl"
+    doc = "https://huggingface.co/docs/trl/dataset_formats"
+    weighs = True
+
+    def convert(self, rows: pl.DataFrame, split: str, start: int) -> list[Made]:
+        return [Made("default", split, f"data/{split}-00000-of-00001.parquet", rows)]
+
+    def carried(self) -> list[str]:
+        return list(self.shards.columns)
+
+    def notes(self) -> list[str]:
+        if "weight" in self.shards.columns:
+            return ["TRL's own DPOTrainer leaves the column weight unread; guardkit's train dpo uses it, and --weights repeat says it by repetition."]
+        return []

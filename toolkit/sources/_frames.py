@@ -1,0 +1,281 @@
+"""Rows of files as frames of declared columns, a block at a time: what `read_blocks` gives as Python objects, for rows that need no conversion.
+
+A block of JSON Lines is parsed whole by Arrow, whose types are strict; one that it refuses (a torn line, a value of another type, a lone
+surrogate, a key twice) is read again line by line, so that a bad line costs its row alone and says what it is. Memory: `BLOCK_BYTES` of
+text and what it parses to; parquet also holds the compressed columns of one row group. Nothing is mapped.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from toolkit.common.errors import InputError, did_you_mean
+from toolkit.records import Column, to_arrow
+from toolkit.sources._faults import Fault, has_surrogate, shown
+from toolkit.sources._formats import arrow_rows, read_blocks
+from toolkit.sources._json_lines import LINE_BYTES, jsonl_rows, opened
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+
+BLOCK_BYTES = 16 << 20
+BLOCK_ROWS = 8192
+_EXACT: dict[str, tuple[type, ...]] = {"string": (str,), "int64": (int,), "float64": (int, float), "bool": (bool,)}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Some rows of a file: `rows` in the declared columns, `numbers` their places in the file from 1, and the `faults` with theirs; `seen`: those
+    columns that one of its rows has, be it as null.
+    """
+
+    rows: pl.DataFrame
+    numbers: pl.Series
+    faults: list[tuple[int, Fault]]
+    seen: frozenset[str]
+
+
+def read_frames(path: Path, kind: str, columns: tuple[Column, ...]) -> Iterator[Frame]:
+    """Rows of a file.
+
+    Args:
+        path: the file.
+        kind: as `format_of` says.
+        columns: of the file, with their types; all others are left out. A missing key is null; null in a column that may not be is ``missing_key``.
+
+    Raises:
+        InputError: a parquet file lacks a column or holds another type in it, or the file cannot be read.
+    """
+    reader = _Reader(path, columns)
+    if kind == "parquet":
+        yield from reader.parquet()
+    elif kind == "jsonl":
+        with opened(path) as f:
+            yield from reader.lines(f)
+    else:
+        for block in read_blocks(path, kind, [c.name for c in columns], BLOCK_ROWS):
+            yield reader.slow(block, text=kind == "csv")
+
+
+def count_rows(path: Path, kind: str) -> int | None:
+    """Rows of a file as its footer or its line ends tell (blank lines count); None where only reading it would tell."""
+    import pyarrow.parquet as pq
+
+    if kind == "parquet":
+        with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
+            return int(file.metadata.num_rows)
+    if kind != "jsonl" or path.suffix == ".gz":
+        return None
+    with opened(path) as f:
+        return sum(block.count(b"\n") + (not block.endswith(b"\n")) for block in _whole_lines(f))
+
+
+class _Reader:
+    def __init__(self, path: Path, columns: tuple[Column, ...]) -> None:
+        self._path = path
+        self._columns = columns
+        self._schema = to_arrow(tuple(Column(c.name, c.type, nullable=True) for c in columns))
+        self._json = _small_lists(self._schema)
+        self._next = 1
+        self._lines = 0
+
+    def lines(self, f: IO[bytes]) -> Iterator[Frame]:
+        """JSON Lines."""
+        for block in _whole_lines(f):
+            yield self._fast(block) or self.slow([row for row, _ in jsonl_rows(io.BytesIO(block), self._schema.names, self._lines)])
+            self._lines += block.count(b"\n")
+
+    def _fast(self, block: bytes) -> Frame | None:
+        """The block in one go; None where any row of it needs a closer look."""
+        import pyarrow as pa
+        import pyarrow.json as pj
+
+        try:
+            pa.array([block], pa.large_binary()).cast(pa.large_string())  # ArrowInvalid unless it is UTF-8, which the parser does not look at
+            table = pj.read_json(
+                pa.BufferReader(block),
+                # A line may not be longer than a block of Arrow's; two of them keep two cores busy.
+                read_options=pj.ReadOptions(block_size=max(1 << 20, min(len(block) // 2, 1 << 30))),
+                parse_options=pj.ParseOptions(explicit_schema=self._json, unexpected_field_behavior="ignore"),
+            )
+            table = table.select(self._schema.names).cast(self._schema)
+        except pa.ArrowInvalid:
+            return None
+        if table.num_rows != block.count(b"\n") + (not block.endswith(b"\n")):  # blank lines, or two objects on one
+            return None
+        return self._sound(table, block)
+
+    def _sound(self, table: pa.Table, text: bytes | None = None) -> Frame | None:
+        """The rows of a table, read from `text`; None where one lacks a value that it must have."""
+        import polars as pl
+
+        rows = pl.DataFrame(pl.from_arrow(table))
+        nulls = {c.name: rows[c.name].null_count() for c in self._columns}
+        if any(nulls[c.name] for c in self._columns if not c.nullable):
+            return None
+        seen = [n for n, missing in nulls.items() if text is None or missing < rows.height or any(k in text for k in _keys(n))]
+        return Frame(rows, self._numbers(rows.height), [], frozenset(seen))
+
+    def _numbers(self, n: int) -> pl.Series:
+        import polars as pl
+
+        first, self._next = self._next, self._next + n
+        return pl.int_range(first, self._next, eager=True, dtype=pl.Int64).alias("number")
+
+    def slow(self, block: list[dict[str, Any] | Fault], *, text: bool = False) -> Frame:
+        """Row by row. `text`: every value is text (CSV), and a number is what it reads as."""
+        import polars as pl
+        import pyarrow as pa
+
+        values: dict[str, list[Any]] = {c.name: [] for c in self._columns}
+        numbers, faults = [], []
+        seen: set[str] = set()
+        for number, row in enumerate(block, self._next):
+            seen.update(() if isinstance(row, Fault) else row)
+            fault = row if isinstance(row, Fault) else self._fault(row, number, text)
+            if fault is None:
+                numbers.append(number)
+                for c in self._columns:
+                    values[c.name].append(row.get(c.name))  # type: ignore[union-attr]
+            else:
+                faults.append((number, fault))
+        self._next += len(block)
+        table = pa.table([pa.array(values[f.name], f.type) for f in self._schema], schema=self._schema)
+        return Frame(pl.DataFrame(pl.from_arrow(table)), pl.Series("number", numbers, dtype=pl.Int64), faults, frozenset(seen & values.keys()))
+
+    def _fault(self, row: dict[str, Any], number: int, text: bool) -> Fault | None:
+        for c in self._columns:
+            value = row.get(c.name)
+            if text and isinstance(value, str) and c.type != "string":
+                row[c.name] = value = _number(value, c.type)
+            if value is None:
+                if not c.nullable:
+                    return Fault("missing_key", f"row {number}: {c.name} is not there", shown(row))
+            elif not _fits(value, c.type):
+                return Fault("wrong_type", f"row {number}: {c.name} is not {_said(c.type)} but {type(value).__name__}", shown(row))
+            elif has_surrogate(value):
+                return Fault("surrogate", f"row {number}: {c.name} holds half of a surrogate pair", shown(row))
+        return None
+
+    def parquet(self) -> Iterator[Frame]:
+        """Parquet, `BLOCK_ROWS` at a time."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            file = pq.ParquetFile(self._path, memory_map=False, pre_buffer=False)
+        except (pa.ArrowInvalid, OSError) as e:
+            raise InputError(f"cannot be read as parquet: {e}", where=str(self._path)) from None
+        with file:
+            self._check(file.schema_arrow)
+            batches = file.iter_batches(BLOCK_ROWS, columns=self._schema.names, use_threads=False)
+            while True:
+                try:
+                    batch = next(batches, None)
+                    if batch is None:
+                        return
+                    table = pa.Table.from_batches([batch]).select(self._schema.names).cast(self._schema)
+                except (pa.ArrowInvalid, OSError) as e:
+                    raise InputError(f"damaged after row {self._next - 1}: {e}", where=str(self._path)) from None
+                yield (self._sound(table) if _is_utf8(table) else None) or self.slow(arrow_rows(table, self._next))
+
+    def _check(self, there: pa.Schema) -> None:
+        for column in self._columns:
+            if column.name not in there.names:
+                raise InputError(f"no column {column.name!r}", where=str(self._path), hint=did_you_mean(column.name, there.names))
+            found = there.field(column.name).type
+            if not _castable(found, column.type):
+                raise InputError(f"the column {column.name!r} holds {found}, not {_said(column.type)}", where=str(self._path))
+
+
+def _whole_lines(f: IO[bytes]) -> Iterator[bytes]:
+    """The file in pieces of about `BLOCK_BYTES` that end with a line; without a byte order mark. A longer line is a piece of its own."""
+    held: list[bytes] = []
+    first = True
+    while piece := f.read(BLOCK_BYTES):
+        if first:
+            piece, first = piece.removeprefix(b"\xef\xbb\xbf"), False
+        cut = piece.rfind(b"\n") + 1
+        if not cut and sum(map(len, held)) < 2 * LINE_BYTES:
+            held.append(piece)
+            continue
+        yield b"".join([*held, piece[:cut]])
+        held = [piece[cut:]] if piece[cut:] else []
+    if held:
+        yield b"".join(held)
+
+
+def _keys(name: str) -> set[bytes]:
+    """A key as JSON writes it."""
+    return {json.dumps(name, ensure_ascii=ascii_only).encode() for ascii_only in (True, False)}
+
+
+def _is_utf8(table: pa.Table) -> bool:
+    """Whether all text is: parquet readers take it on trust."""
+    import pyarrow as pa
+
+    try:
+        table.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _small_lists(schema: pa.Schema) -> pa.Schema:
+    """The schema with lists as Arrow's JSON parser makes them: it knows no large ones."""
+    import pyarrow as pa
+
+    return pa.schema([pa.field(f.name, pa.list_(f.type.value_type) if pa.types.is_large_list(f.type) else f.type) for f in schema])
+
+
+def _castable(found: pa.DataType, kind: Any) -> bool:
+    """Whether every value of an Arrow type is one of a declared type; a struct has all its fields."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(found):
+        found = found.value_type
+    if pa.types.is_null(found):
+        return True
+    if isinstance(kind, dict) and "list" in kind:
+        return (pa.types.is_list(found) or pa.types.is_large_list(found)) and _castable(found.value_type, kind["list"])
+    if isinstance(kind, dict):
+        fields = {f.name: f.type for f in found} if pa.types.is_struct(found) else {}
+        return all(n in fields and _castable(fields[n], t) for n, t in kind["struct"].items())
+    tests = {
+        "string": lambda t: pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_string_view(t),
+        "int64": lambda t: pa.types.is_integer(t) and t != pa.uint64(),
+        "float64": lambda t: pa.types.is_floating(t) or pa.types.is_integer(t),
+        "bool": pa.types.is_boolean,
+    }
+    return bool(tests[kind](found))
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if isinstance(kind, str):
+        exact = isinstance(value, _EXACT[kind]) and (kind == "bool" or not isinstance(value, bool))
+        return exact and (kind != "int64" or -(2**63) <= value < 2**63)
+    if "list" in kind:
+        return isinstance(value, list) and all(v is None or _fits(v, kind["list"]) for v in value)
+    struct: Mapping[str, Any] = kind["struct"]
+    return isinstance(value, dict) and all(value.get(n) is None or _fits(value[n], t) for n, t in struct.items())
+
+
+def _number(text: str, kind: Any) -> Any:
+    """What a CSV field reads as; the text itself where it is no such value."""
+    try:
+        if kind == "bool":
+            return {"true": True, "false": False}.get(text.lower(), text)
+        return {"int64": int, "float64": float}[kind](text) if isinstance(kind, str) else text
+    except ValueError:
+        return text
+
+
+def _said(kind: Any) -> str:
+    words = {"string": "text", "int64": "a whole number", "float64": "a number", "bool": "true or false"}
+    return words[kind] if isinstance(kind, str) else f"of the type {kind}"
