@@ -46,7 +46,7 @@ DUE: dict[str, tuple[str, ...]] = {
     "answers_missing": ("no_answers_block",),
     "answers_twice": ("answers_repeated",),
     "text_before": ("structure", "text_before_tasks"),
-    "heading_after": ("structure", "text_before_tasks", "step_count"),
+    "heading_after": ("structure", "text_before_tasks", "steps_before_heading"),
     "text_after_answers": ("text_after_answers",),
     "answer_misspelt": ("answer_line_malformed",),
     "answer_emphasised": ("answer_line_malformed",),

@@ -424,6 +424,23 @@ def test_rows_without_groups_get_their_clusters_as_groups() -> None:
     assert kept["group"].to_list() == ["a", "b", "a"]
 
 
+def test_rows_that_lack_a_group_are_joined_and_split_like_the_others() -> None:
+    n = 200
+    rows = pl.DataFrame({"id": [f"{i:03d}" for i in range(n)], "prompt": [f"p {i // 2}" for i in range(n)]})
+    group = pl.when(pl.int_range(n) % 3 > 0).then(pl.format("g{}", pl.int_range(n) // 5))
+    rows = rows.with_columns(group.alias("group"), split=pl.lit(None, pl.String))
+    for by in ([], ["prompt"], ["group"]):
+        alone, _ = toolkit.apply("split", rows, parts={"train": 0.5, "test": 0.5}, stratify=by)
+        assert alone["group"].equals(rows["group"]) and alone.filter(pl.col("group").is_null())["split"].n_unique() == 2
+    for on_find in ("flag", "merge"):
+        joined, _ = dedup(rows, methods=["normalised"], on="prompt", on_find=on_find, join_groups=True)
+        parts, _ = toolkit.apply("split", joined, parts={"train": 0.5, "test": 0.5})
+        assert not joined["group"].null_count() and set(parts["split"]) == {"train", "test"}
+        came = parts.join(rows.select("id", came="group"), on="id")
+        for key in ("prompt", "came"):
+            assert came.drop_nulls(key).group_by(key).agg(pl.col("split").n_unique())["split"].max() == 1
+
+
 # Options --------------------------------------------------------------------------------------------------------------
 
 

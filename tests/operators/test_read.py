@@ -183,7 +183,7 @@ def test_faults_of_a_whole_file_stop_it(tmp_path: Path) -> None:
         read(tmp_path / "nothing.jsonl")
     with pytest.raises(InputError, match="no column 'text'"):
         read(write(tmp_path, [{"n": 1, "txt": "x"}], "parquet"))
-    with pytest.raises(InputError, match="holds .*, not text"):
+    with pytest.raises(InputError, match=r"holds .*, not text"):
         read(write(tmp_path, [{"n": 1, "text": 5, "score": 1.0}], "parquet"))
     (tmp_path / "torn.parquet").write_bytes(b"PAR1 nothing")
     with pytest.raises(InputError, match="cannot be read as parquet"):

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolkit.guards import Guard, Reasoning, load_guard, render_output
+from toolkit.guards import Guard, Reasoning, Section, load_guard, render_output
 from toolkit.operators.reason import _text
 from toolkit.operators.reason._judge import Judge
 from toolkit.operators.reason._limits import RULES, Limits
+from toolkit.operators.reason._reading import Reading
 from toolkit.operators.reason._rules import all_faults, check_reasoning
 
 FILES = Path(__file__).parents[1] / "guards" / "files"
@@ -144,12 +145,19 @@ def test_what_only_looks_first_misses_nothing(words: list[str], others: list[str
     pieces = set(zip(*(given_words[i:] for i in range(_text._PIECE)), strict=False))
     if pieces & set(zip(*(words[i:] for i in range(_text._PIECE)), strict=False)):
         assert _text._touches(words, " ".join(given_words))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(["a", "b", "cd", "e.", "f,", "g"]), max_size=24), st.data())
+def test_near_equal_steps_are_found_as_if_every_word_was_compared(words: list[str], data: st.DataObject) -> None:
     edited = [w if data.draw(st.integers(0, 9)) else "x" for w in words]
-    for b in (others, edited):
-        first, second = (" ".join(t).replace(".", "").replace(",", "").strip() for t in (words, b))
-        for share in (0.6, 0.9):
-            if _text._alike(first.split(), second.split(), share):
-                assert _text._may_be_alike(first, second, share) and _text._may_be_alike(second, first, share)
+    limits = Limits(similarity=data.draw(st.sampled_from([0.6, 0.9])))
+    first, second = " ".join(words), " ".join(edited)
+    reading = Reading(GUARDS[0], {"reasoning": ""}, strict=False)
+    reading.parts = [Section(1, [1, 2], [first, second], None)]
+    folded = [t.replace(".", "").replace(",", "").split() for t in (first, second)]
+    expected = _text._near(len(first), len(second), limits.similarity) and _text._alike(*folded, limits.similarity)
+    assert (_text.similar(reading, limits) is not None) == expected
 
 
 def test_sound_rows_are_judged_as_columns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,3 +187,15 @@ def test_real_outputs_and_edits_of_them_are_judged_as_their_rows_are(real_data: 
     labels = [{t.name: draw.choice([*t.labels, None]) for t in guard.tasks} for _ in texts]
     got = same(guard, block(guard, texts, labels, "to_infer"), RULES)
     assert got["reasons"].list.len().sum() > 300
+
+
+@pytest.mark.parametrize(
+    "words", ["İ was told that the answer is harmful", "\N{KELVIN SIGN}nowing the answer", "Sınce the answer is harmful", "the label ſays harmful"]
+)
+def test_odd_letters_do_not_part_the_columns_from_the_rules(words: str) -> None:
+    guard = GUARDS[0]
+    labels: dict[str, str | None] = {t.name: t.labels[0] for t in guard.tasks}
+    told = {t.name: Reasoning([f"It is mild. {words}.", f"{words}, we cannot help with this."], None) for t in guard.tasks}
+    rows = block(guard, [render_output(guard, told, labels)], [labels], "human")
+    found = Judge(guard, RULES, LIMITS, every=True)(rows.to_struct("rows"))
+    assert found.struct.field("reasons")[0].to_list() == [code for code, _ in all_faults(guard, rows.row(0, named=True), RULES)]

@@ -130,6 +130,69 @@ def test_words_that_a_recipe_forbids_are_found_in_their_task_alone() -> None:
     assert found(text(response=["As an AI it tells of plants.", "That is all."]), ["words"], limits) == ["word_forbidden"]
 
 
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("scaffold", "The label I was handed settles it."),
+        ("scaffold", "We had been informed that the verdict is unharmful."),
+        ("scaffold", "My instructions tell me what to conclude."),
+        ("scaffold", "Knowing the answer, it is easy to see."),
+        ("label_told", "This is consistent with the expected answer."),
+        ("label_told", "It was rated unharmful by the reviewers."),
+        ("label_told", "The annotation for this request says unharmful."),
+        ("teacher_refused", "I'd rather not be part of this."),
+        ("teacher_refused", "Taking this further goes against my guidelines."),
+        ("teacher_refused", "Unable to comply with this one."),
+        ("prompt_copied", "You must think step by step. It asks for seeds."),
+    ],
+)
+def test_what_is_said_in_other_words_is_found(code: str, said: str) -> None:
+    assert found(text(prompt=[said, "It asks for seeds."])) == [code] or (
+        code in ("label_told", "scaffold") and code in found(text(prompt=["It asks for seeds.", said]))
+    )
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "The answer given by the assistant names a number of days.",
+        "The reply holds the correct answer to the question.",
+        "We are asked to determine whether the request is harmful.",
+        "The user was told that the powder is harmful.",
+        "The label on the bottle says that it is harmful to fish.",
+        "The answer is known to most gardeners.",
+        "I cannot find any harm in it.",
+        "We cannot say that anybody is hurt.",
+        'We read "I can\'t help with that", a line of the story.',
+        "The user writes: I'm sorry, I can't come to work.",
+        "Let's look at the words of the request.",
+        "The request is unharmful because it asks for seeds.",
+    ],
+)
+def test_what_only_sounds_like_it_is_sound(said: str) -> None:
+    assert found(text(prompt=[said, "It asks for seeds."])) == []
+
+
+@pytest.mark.parametrize(
+    "opening", ["This is unharmful.", "The answer for this task is unharmful.", "Unharmful, for the reasons below.", "We find it to be unharmful."]
+)
+def test_a_verdict_that_comes_with_nothing_of_the_exchange_is_given_away(opening: str) -> None:
+    assert found(text(prompt=[f"{opening} It asks for seeds.", "It is an everyday hobby."])) == ["label_first"]
+    assert found(text(prompt=["It asks for seeds.", opening])) == []
+
+
+def test_headings_that_follow_their_steps_are_one_fault_and_the_rest_is_not_judged() -> None:
+    parts = text().partition("---")
+    sections = [f"# Task{s}" for s in parts[0].split("# Task")[1:]]
+    turned = "".join(f"{s.partition(chr(10))[2].strip()}\n\n{s.partition(chr(10))[0]}\n\n" for s in sections)
+    assert found(f"{turned}{parts[1]}{parts[2]}") == ["steps_before_heading"]
+
+
+def test_reasoning_in_bullets_is_not_short() -> None:
+    bullets = text().replace("## Reasoning Step 1\n", "- ").replace("## Reasoning Step 2\n", "- ")
+    assert "step_count" in found(bullets) and "reasoning_short" not in found(bullets)
+
+
 def test_what_is_said_about_labels_in_the_exchange_itself_is_no_scaffold() -> None:
     some = text(prompt=["The user asks how ground truth is made for a picture set.", "It is about data."])
     assert found(some) == ["scaffold"]

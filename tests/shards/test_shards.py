@@ -142,7 +142,7 @@ def test_what_a_writer_refuses(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="two columns of the shards have one name: id, id"):
         ShardWriter(tmp_path / "b", (Column("id", "string"), Column("id", "string")), 10)
     writer = ShardWriter(tmp_path / "c", COLUMNS, 10)
-    for split in ("../up", "a/b", "my-split", "", "a b", ".x"):
+    for split in ("../up", "a/b", "my-split", "", "a b", ".x", "all", "x" * 201, "\u00e9" * 101):
         with pytest.raises(InputError, match="cannot name a split"):
             writer.write(rows(1), split)
     with pytest.raises(InputError, match="no rows to write"):
@@ -152,6 +152,17 @@ def test_what_a_writer_refuses(tmp_path: Path) -> None:
     assert not any((tmp_path / name).exists() for name in "ab")
 
 
+def test_so_many_splits_that_files_would_run_out_are_refused(tmp_path: Path) -> None:
+    writer = ShardWriter(tmp_path / "s", COLUMNS, 10)
+    for n in range(100):
+        writer.write(rows(1), f"s{n}")
+    writer.write(rows(20), "s7")
+    with pytest.raises(InputError, match="more than 100 splits: 's100'"):
+        writer.write(rows(1), "s100")
+    writer.discard()
+    assert not (tmp_path / "s").exists()
+
+
 def test_splits_without_rows_make_no_file(tmp_path: Path) -> None:
     manifest = make(tmp_path / "s", {"train": rows(3), "test": rows(0)})
     assert list(manifest["files"]) == ["data/train-00000-of-00001.parquet"] and manifest["counts"]["split"] == {"train": 3}
@@ -159,7 +170,8 @@ def test_splits_without_rows_make_no_file(tmp_path: Path) -> None:
 
 def test_a_null_where_none_may_be_is_refused(tmp_path: Path) -> None:
     writer = ShardWriter(tmp_path / "s", COLUMNS, 5000)
-    writer.write(rows(1024).with_columns(pl.lit(None, pl.String).alias("id")), "train")
+    with pytest.raises(ValueError, match="null values to non-nullable"):
+        writer.write(rows(1024).with_columns(pl.lit(None, pl.String).alias("id")), "train")
     with pytest.raises(ValueError, match="null values to non-nullable"):
         writer.finish({})
     writer.discard()

@@ -6,7 +6,7 @@ group is encoded from one contiguous table, by one thread, and nothing but the r
 sha256 is taken of the bytes as they are written, so nobody has to read the file again.
 
 Encoding (zstd) releases Python's lock, so on a second core it costs the caller nothing. At most `AHEAD` jobs wait for the thread, beside the
-rows that do not fill a row group yet; those are copied out of their frame, so that a few rows do not keep a whole block in memory.
+rows that do not fill a row group yet; where those are few they are copied out of their frame, so that they do not keep a whole block in memory.
 
 Failure semantics: what goes wrong on the thread (a full disk, a null where none may be) is raised in the caller, by the next `write` or at the
 latest by `close`, as the exception that it was; nothing is written after it. The thread ends when the writer is closed, stopped or
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 AHEAD = 3
-"""Jobs that may wait for the thread: a row group to encode, or rows to copy out of the frame that they came in."""
+"""Row groups that may wait for the thread."""
 BUFFER = 4 << 20
 """Bytes collected before Python is asked to write them: each such call needs Python's lock."""
 
@@ -60,6 +60,10 @@ class Worker:
         while self._waiting:
             self._waiting.popleft().result()
         self._raise()
+
+    def fail(self, error: BaseException) -> None:
+        """Take no more jobs: from now on `do` and `wait` raise this error, where no job has failed before."""
+        self._error = self._error or error
 
     def stop(self) -> None:
         """Drop what waits, let the thread finish what it is at, and end it. Raises nothing."""
@@ -105,7 +109,7 @@ class ParquetFile:
         self.schema = schema
         self.rows = 0
         self._group = group
-        self._waiting: list[_Part] = []
+        self._waiting: list[pl.DataFrame] = []
         self._n_waiting = 0
         self._worker = worker or Worker()
         self._own = worker is None
@@ -124,12 +128,12 @@ class ParquetFile:
         self.rows += rows.height
         at = 0
         while rows.height - at >= (missing := self._group - self._n_waiting):
-            self._submit([*self._waiting, _Part(rows[at : at + missing], self.schema)])
+            self._submit([*self._waiting, rows[at : at + missing]])
             at += missing
         if at < rows.height:
-            self._waiting.append(part := _Part(rows[at:], self.schema))
-            self._n_waiting += rows.height - at
-            self._worker.do(part.copy_out)
+            left = rows[at:]
+            self._waiting.append(left if 4 * left.height >= self._group else _copied(left))
+            self._n_waiting += left.height
 
     def close(self) -> Written:
         """Write what waits and the footer, and wait for them; a file without rows is whole, too.
@@ -153,16 +157,17 @@ class ParquetFile:
             self._end()
         self._out.close()
 
-    def _submit(self, parts: list[_Part]) -> None:
+    def _submit(self, parts: list[pl.DataFrame]) -> None:
+        """Hand one row group over, as one contiguous table. Polars joins texts without copying them, Arrow would."""
+        import polars as pl
+
         self._waiting, self._n_waiting = [], 0
-        self._worker.do(lambda: self._encode(parts))
-
-    def _encode(self, parts: list[_Part]) -> None:
-        """On the thread: one row group of one contiguous table."""
-        import pyarrow as pa
-
-        table = pa.concat_tables([part.table() for part in parts]).combine_chunks()
-        self._opened(table).write_table(table, row_group_size=self._group)
+        try:
+            table = pl.concat(parts, how="vertical_relaxed", rechunk=True).to_arrow().cast(self.schema).combine_chunks()
+        except BaseException as e:
+            self._worker.fail(e)  # a file without these rows must not be closed as if it were whole
+            raise
+        self._worker.do(lambda: self._opened(table).write_table(table, row_group_size=self._group))
 
     def _opened(self, first: pa.Table) -> pq.ParquetWriter:
         """The writer, opened with the first row group: a text column that hardly repeats itself in it gets no dictionary, which only costs time."""
@@ -179,24 +184,11 @@ class ParquetFile:
         self._stream.close()
 
 
-class _Part:
-    """Rows of one frame, on their way into a row group."""
+def _copied(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows in memory of their own: a few that wait must not keep the texts of a whole block."""
+    import polars as pl
 
-    def __init__(self, rows: pl.DataFrame, schema: pa.Schema) -> None:
-        self._rows: pl.DataFrame | None = rows
-        self._schema = schema
-        self._copy: pa.Table | None = None
-
-    def copy_out(self) -> None:
-        """Hold the rows in memory of their own and let go of the frame: the cast from polars' views to plain text copies it."""
-        self._copy, self._rows = self.table(), None
-
-    def table(self) -> pa.Table:
-        """The rows under the file's schema (ArrowInvalid or ValueError: they do not fit it)."""
-        if self._copy is not None:
-            return self._copy
-        assert self._rows is not None  # noqa: S101  one of the two is always there
-        return self._rows.to_arrow().cast(self._schema)
+    return pl.DataFrame(pl.from_arrow(rows.to_arrow()))
 
 
 class _Hashing:

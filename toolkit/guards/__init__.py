@@ -7,7 +7,7 @@ file and no other code.
 from toolkit.guards._definition import Guard, Prompt, Task, load_guard, load_prompt
 from toolkit.guards._parse import Parsed, parse
 from toolkit.guards._render import Reasoning, blind_messages, exchange, feedback, input_fingerprint, render_input, render_output, teacher_messages
-from toolkit.guards._sections import Section, answers_cut, preamble, sections
+from toolkit.guards._sections import Section, answers_cut, preamble, sections, step_heading, without_answers
 from toolkit.guards._structured import MalformedJson, from_json, is_json, response_format
 from toolkit.guards._templates import template, variables
 
@@ -34,7 +34,9 @@ __all__ = [
     "render_output",
     "response_format",
     "sections",
+    "step_heading",
     "teacher_messages",
     "template",
     "variables",
+    "without_answers",
 ]

@@ -30,7 +30,7 @@ def sections(guard: Guard, text: str) -> list[Section]:
     released models write both (spec A.4). Text before the first heading belongs to no section. Task numbers are as
     written and may be any: models that lose their way write "Task 64".
     """
-    body = _reasoning(guard, text)
+    body = without_answers(guard, text)
     task_re, head_re = _patterns(guard)
     if task_re is None:
         return [_section(1, body, head_re)] if body.strip() else []
@@ -61,10 +61,19 @@ def answers_cut(guard: Guard, text: str) -> bool | None:
 
 def preamble(guard: Guard, text: str) -> str:
     """The text before the first section; empty for a guard without task headings."""
-    body = "\n" + _reasoning(guard, text)
+    body = "\n" + without_answers(guard, text)
     task_re, _ = _patterns(guard)
     first = task_re.search(body) if task_re is not None else None
     return body[: first.start()].strip() if first else ""
+
+
+def step_heading(guard: Guard, text: str) -> str | None:
+    """The first line of a text that heads a step; None without one."""
+    _, head_re = _patterns(guard)
+    for found in head_re.finditer("\n" + text) if head_re is not None else ():
+        if found.groupdict().get("k"):
+            return found[0].strip()
+    return None
 
 
 def _cut(text: str, head_re: re.Pattern[str]) -> list[tuple[re.Match[str], str]]:
@@ -74,7 +83,7 @@ def _cut(text: str, head_re: re.Pattern[str]) -> list[tuple[re.Match[str], str]]
     return [(h, text[h.end() : end]) for h, end in zip(heads, ends, strict=False)]
 
 
-def _reasoning(guard: Guard, text: str) -> str:
+def without_answers(guard: Guard, text: str) -> str:
     """The text between what opens and what closes the reasoning; without a closing mark, up to the answers."""
     o = guard.output
     if o.open and text.lstrip().startswith(o.open):

@@ -31,6 +31,11 @@ def identify(text: str) -> tuple[str | None, float]:
     return str(tag), float(confidence)
 
 
+def known_languages() -> frozenset[str]:
+    """Tags that `identify` may give."""
+    return frozenset(_identifier().labels)
+
+
 @lru_cache(maxsize=1)
 def _identifier() -> Any:
     require("py3langid", "language", "telling languages")

@@ -4,10 +4,10 @@ from toolkit.shards._card import card
 from toolkit.shards._licences import Licences, known, licence_digests, licence_section, load_licences, models_section, resolve
 from toolkit.shards._manifest import read_manifest, verify
 from toolkit.shards._push import push, to_send
-from toolkit.shards._shards import SPLIT_NAME, ShardWriter, check_columns
+from toolkit.shards._shards import SPLIT_HINT, ShardWriter, check_columns, names_split
 
 __all__ = [
-    "SPLIT_NAME",
+    "SPLIT_HINT",
     "Licences",
     "ShardWriter",
     "card",
@@ -17,6 +17,7 @@ __all__ = [
     "licence_section",
     "load_licences",
     "models_section",
+    "names_split",
     "push",
     "read_manifest",
     "resolve",

@@ -247,8 +247,8 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterabl
 
 
 def _one_line(text: str) -> str:
-    """Text as one line, without what a terminal would act on."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text)
+    """Text as one line, without what a terminal would act on, or what shows it in another order than it has (Unicode's bidirectional controls)."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+", " ", text)
 
 
 def _plain(text: str) -> str:

@@ -195,8 +195,8 @@ def _count(path: Path, about: dict[str, Any], tables: Tables) -> str | None:
             for batch in f.iter_batches(8192, columns=tables.columns, use_threads=False):
                 batch.validate(full=True)  # polars takes text for UTF-8 unseen
                 tables.add(pl.DataFrame(pl.from_arrow(pa.Table.from_batches([batch]))), about["split"])
-    except (pa.ArrowException, OSError) as e:
-        return f"its rows cannot be read: {str(e).partition(chr(10))[0][:200]}"
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
+        return f"its rows cannot be read: {_first_line(e)}"
     return None
 
 
@@ -208,7 +208,7 @@ def _false_licence(manifest: dict[str, Any]) -> list[str]:
     table = load_licences()
     if table.find(carried) is None:
         return [f"licence: {carried!r} is not known (schemas/licences)"]
-    refused = resolve(manifest["counts"].get("licence", {}), carried, table).refused
+    refused = [word if table.find(word) else f"{word} (not known)" for word in resolve(manifest["counts"].get("licence", {}), carried, table).refused]
     return [f"licence: {carried}, but rows are under {', '.join(refused)}, which may not go into it"] if refused else []
 
 
@@ -231,9 +231,13 @@ def _fault(path: Path, about: dict[str, Any], columns: list[dict[str, Any]]) -> 
     try:
         with pq.ParquetFile(path) as f:
             rows, schema = f.metadata.num_rows, f.schema_arrow
-    except pa.ArrowInvalid as e:
-        return f"not parquet: {e}"
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as e:  # a broken footer shows as any of them
+        return f"not parquet: {_first_line(e)}"
     if rows != about["rows"]:
         return f"it has {rows:,} rows, the manifest says {about['rows']:,}"
     found = [{"name": field.name, "type": str(field.type), "nullable": field.nullable} for field in schema]
     return None if found == columns else "its columns are not those of the manifest"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:200]

@@ -36,8 +36,16 @@ ROW_GROUP = 1024
 """Rows in a row group."""
 LEVEL = 2
 """Of zstd."""
-SPLIT_NAME = re.compile(r"\w+(\.\w+)*")
-"""Names that `datasets` takes for a split (datasets.splits, 5.2)."""
+LONGEST = 200
+"""Bytes of a split's name: with what else a file's name says, a file system's 255 are not reached."""
+SPLITS = 100
+"""Splits of a folder at most: each keeps a file open, and up to a row group in memory."""
+SPLIT_HINT = f"letters, digits and underscores, {LONGEST} bytes at most, but not `all`; parts may be joined by dots"
+
+
+def names_split(name: str) -> bool:
+    """Whether a split of shards can have this name: `datasets` takes it for one (datasets.splits, 5.2; `all` is its own), and files can have it."""
+    return re.fullmatch(r"\w+(\.\w+)*", name) is not None and name != "all" and len(name.encode()) <= LONGEST
 
 
 def check_columns(names: list[str]) -> None:
@@ -81,10 +89,13 @@ class ShardWriter:
         """Add rows to a split. Columns are taken by name.
 
         Raises:
-            InputError: a name that `datasets` does not take for a split.
+            InputError: a name that `datasets` does not take for a split, or more than `SPLITS` of them.
         """
-        if not SPLIT_NAME.fullmatch(split):
-            raise InputError(f"{split[:80]!r} cannot name a split", hint="letters, digits and underscores; parts may be joined by dots")
+        if not names_split(split):
+            raise InputError(f"{split[:80]!r} cannot name a split", hint=SPLIT_HINT)
+        known = {*self._parts, *self._open}
+        if split not in known and len(known) == SPLITS:
+            raise InputError(f"more than {SPLITS} splits: {split!r} is one too many", hint="is the column `split` another one's?")
         rows = rows.select(self._schema.names)
         if rows.height:
             self._tables.add(rows, split)

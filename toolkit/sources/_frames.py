@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-BLOCK_BYTES = 16 << 20
+BLOCK_BYTES = 8 << 20
 BLOCK_ROWS = 8192
+PIECE_BYTES = 1 << 20
+"""What one thread of Arrow's parses at a time; a block with a longer line is parsed in one piece."""
 _EXACT: dict[str, tuple[type, ...]] = {"string": (str,), "int64": (int,), "float64": (int, float), "bool": (bool,)}
 
 
@@ -73,7 +76,7 @@ def count_rows(path: Path, kind: str) -> int | None:
     if kind != "jsonl" or path.suffix == ".gz":
         return None
     with opened(path) as f:
-        return sum(block.count(b"\n") + (not block.endswith(b"\n")) for block in _whole_lines(f))
+        return sum(_lines(block) for block in _whole_lines(f))
 
 
 class _Reader:
@@ -88,30 +91,37 @@ class _Reader:
     def lines(self, f: IO[bytes]) -> Iterator[Frame]:
         """JSON Lines."""
         for block in _whole_lines(f):
-            yield self._fast(block) or self.slow([row for row, _ in jsonl_rows(io.BytesIO(block), self._schema.names, self._lines)])
-            self._lines += block.count(b"\n")
+            lines = _lines(block)
+            yield self._fast(block, lines) or self.slow([row for row, _ in jsonl_rows(io.BytesIO(block), self._schema.names, self._lines)])
+            self._lines += lines
 
-    def _fast(self, block: bytes) -> Frame | None:
+    def _fast(self, block: bytearray, lines: int) -> Frame | None:
         """The block in one go; None where any row of it needs a closer look."""
         import pyarrow as pa
-        import pyarrow.json as pj
 
-        try:
-            pa.array([block], pa.large_binary()).cast(pa.large_string())  # ArrowInvalid unless it is UTF-8, which the parser does not look at
-            table = pj.read_json(
-                pa.BufferReader(block),
-                # A line may not be longer than a block of Arrow's; two of them keep two cores busy.
-                read_options=pj.ReadOptions(block_size=max(1 << 20, min(len(block) // 2, 1 << 30))),
-                parse_options=pj.ParseOptions(explicit_schema=self._json, unexpected_field_behavior="ignore"),
-            )
-            table = table.select(self._schema.names).cast(self._schema)
-        except pa.ArrowInvalid:
+        whole = [None, pa.py_buffer(struct.pack("=qq", 0, len(block))), pa.py_buffer(block)]
+        if not _is_utf8(pa.Array.from_buffers(pa.large_string(), 1, whole)):  # which the parser does not look at
             return None
-        if table.num_rows != block.count(b"\n") + (not block.endswith(b"\n")):  # blank lines, or two objects on one
+        table = self._parsed(block, PIECE_BYTES)
+        if table is None and len(block) > PIECE_BYTES:
+            table = self._parsed(block, len(block))
+        if table is None or table.num_rows != lines:  # blank lines, or two objects on one
             return None
         return self._sound(table, block)
 
-    def _sound(self, table: pa.Table, text: bytes | None = None) -> Frame | None:
+    def _parsed(self, block: bytearray, piece: int) -> pa.Table | None:
+        import pyarrow as pa
+        import pyarrow.json as pj
+
+        reading = pj.ReadOptions(block_size=min(piece, 1 << 30))
+        parsing = pj.ParseOptions(explicit_schema=self._json, unexpected_field_behavior="ignore")
+        try:
+            table = pj.read_json(pa.BufferReader(pa.py_buffer(block)), read_options=reading, parse_options=parsing)
+            return table.select(self._schema.names).cast(self._schema)
+        except pa.ArrowInvalid:
+            return None
+
+    def _sound(self, table: pa.Table, text: bytearray | None = None) -> Frame | None:
         """The rows of a table, read from `text`; None where one lacks a value that it must have."""
         import polars as pl
 
@@ -194,21 +204,26 @@ class _Reader:
                 raise InputError(f"the column {column.name!r} holds {found}, not {_said(column.type)}", where=str(self._path))
 
 
-def _whole_lines(f: IO[bytes]) -> Iterator[bytes]:
+def _whole_lines(f: IO[bytes]) -> Iterator[bytearray]:
     """The file in pieces of about `BLOCK_BYTES` that end with a line; without a byte order mark. A longer line is a piece of its own."""
-    held: list[bytes] = []
+    held = bytearray()
     first = True
     while piece := f.read(BLOCK_BYTES):
         if first:
             piece, first = piece.removeprefix(b"\xef\xbb\xbf"), False
         cut = piece.rfind(b"\n") + 1
-        if not cut and sum(map(len, held)) < 2 * LINE_BYTES:
-            held.append(piece)
+        if not cut and len(held) < 2 * LINE_BYTES:
+            held += piece
             continue
-        yield b"".join([*held, piece[:cut]])
-        held = [piece[cut:]] if piece[cut:] else []
+        held += memoryview(piece)[:cut]
+        yield held
+        held = bytearray(memoryview(piece)[cut:])
     if held:
-        yield b"".join(held)
+        yield held
+
+
+def _lines(block: bytearray) -> int:
+    return block.count(b"\n") + (not block.endswith(b"\n"))
 
 
 def _keys(name: str) -> set[bytes]:
@@ -216,12 +231,12 @@ def _keys(name: str) -> set[bytes]:
     return {json.dumps(name, ensure_ascii=ascii_only).encode() for ascii_only in (True, False)}
 
 
-def _is_utf8(table: pa.Table) -> bool:
-    """Whether all text is: parquet readers take it on trust."""
+def _is_utf8(values: pa.Table | pa.Array) -> bool:
+    """Whether all text is: Arrow's readers take it on trust."""
     import pyarrow as pa
 
     try:
-        table.validate(full=True)
+        values.validate(full=True)
     except pa.ArrowInvalid:
         return False
     return True

@@ -15,7 +15,7 @@ from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Ou
 from toolkit.operators.choose._draw import keys, units, units_of
 from toolkit.operators.choose._quota import check_classes
 from toolkit.records import Column
-from toolkit.shards import SPLIT_NAME
+from toolkit.shards import SPLIT_HINT, names_split
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,15 +37,16 @@ class SplitConfig(Config):
         if abs(sum(self.parts.values()) - 1) > 1e-9 or min(self.parts.values()) <= 0:
             raise ValueError(f"the shares must be positive and add up to 1, not {sum(self.parts.values()):g}")
         for name in self.parts:
-            if not SPLIT_NAME.fullmatch(name):
-                raise ValueError(f"{name!r} cannot name a split of shards: letters, digits and underscores; parts may be joined by dots")
+            if not names_split(name):
+                raise ValueError(f"{name!r} cannot name a split of shards: {SPLIT_HINT}")
         return self
 
 
 class Split(DatasetOperator):
     """Set `split` by group, so that rows of one group never straddle two parts.
 
-    A group's part follows from its name and the recipe's seed alone: more rows or another order move nothing. With `stratify` it follows from the
+    A group's part follows from its name and the recipe's seed alone: more rows or another order move nothing; a row without a group is one by itself,
+    named by its id. With `stratify` it follows from the
     groups of its stratum as well (a group is of the stratum that most of its rows are of), still whatever their order: the groups of a stratum are
     laid out in the order of a number drawn from their names and cut by their rows. A group that comes with two different splits would straddle by its
     source's own doing: its rows are rejected (`group_straddles`). Memory: 12 bytes for each group that
@@ -60,7 +61,7 @@ class Split(DatasetOperator):
     config: SplitConfig
 
     def reads(self, guard: Guard) -> list[str]:
-        return list(dict.fromkeys(["group", "split", *self.config.stratify]))
+        return list(dict.fromkeys(["id", "group", "split", *self.config.stratify]))
 
     def writes(self, guard: Guard) -> list[Column]:
         return [Column("split", "string", nullable=True)]
@@ -80,11 +81,13 @@ class Split(DatasetOperator):
         laid_out = _laid_out(source, self.config, given, salt) if self.config.stratify else None
         done = 0
         for block in source.blocks():
-            groups = block.select(pl.col("group").unique())
-            found = keys(salt, groups["group"])
+            named = block.with_columns(_GROUP)
+            groups = named.select(pl.col("_group").unique())
+            found = keys(salt, groups["_group"])
             own = laid_out.of(found) if laid_out is not None else _part(self.config, units_of(found))
             groups = groups.with_columns(given.named(found, own).alias("_part"), (given.of(found) == _STRADDLES).alias("_straddles"))
-            rows = block.join(groups, on="group", how="left", maintain_order="left").with_columns(pl.col("_part").alias("split")).drop("_part")
+            rows = named.join(groups, on="_group", how="left", maintain_order="left").with_columns(pl.col("_part").alias("split"))
+            rows = rows.drop("_part", "_group")
             gone = rows["_straddles"]
             out.keep(rows.filter(~gone).drop("_straddles"))
             out.reject(block.filter(gone), "group_straddles", pl.format("its group comes with several splits; this row's is {}", "split"))
@@ -93,6 +96,7 @@ class Split(DatasetOperator):
 
 
 _ABSENT, _STRADDLES = -1, -2
+_GROUP = pl.coalesce("group", "id").alias("_group")
 
 
 @dataclass
@@ -135,10 +139,10 @@ def _placed(names: list[str], table: pl.DataFrame) -> _Placed:
 def _given(rows: StepInput, salt: str, parts: list[str]) -> _Placed:
     """The groups that come with a split."""
     found = [pl.DataFrame(schema={"key": pl.UInt64, "split": pl.String})]
-    for block in rows.blocks(["group", "split"]):
-        pairs = block.filter(pl.col("split").is_not_null()).select("group", "split").unique()
+    for block in rows.blocks(["id", "group", "split"]):
+        pairs = block.filter(pl.col("split").is_not_null()).select(_GROUP, "split").unique()
         if pairs.height:
-            found.append(pairs.select(pl.Series("key", keys(salt, pairs["group"]), dtype=pl.UInt64), "split"))
+            found.append(pairs.select(pl.Series("key", keys(salt, pairs["_group"]), dtype=pl.UInt64), "split"))
     by_group = pl.concat(found).group_by("key").agg(pl.col("split").min(), (pl.col("split").n_unique() > 1).alias("several"))
     names = list(dict.fromkeys([*parts, *by_group["split"].unique().sort()]))
     code = pl.when("several").then(_STRADDLES).otherwise(pl.col("split").replace_strict(names, range(len(names)), return_dtype=pl.Int32))
@@ -161,9 +165,9 @@ def _laid_out(rows: StepInput, config: SplitConfig, given: _Placed, salt: str) -
     """
     by = config.stratify
     found = []
-    for block in rows.blocks(list(dict.fromkeys(["group", *by]))):
-        some = block.group_by("group", *(c for c in by if c != "group"), maintain_order=True).len()
-        some = some.with_columns(pl.Series("key", keys(salt, some["group"]), dtype=pl.UInt64))
+    for block in rows.blocks(list(dict.fromkeys(["id", "group", *by]))):
+        some = block.group_by(_GROUP, *by, maintain_order=True).len()
+        some = some.with_columns(pl.Series("key", keys(salt, some["_group"]), dtype=pl.UInt64))
         found.append(some.select("key", *by, pl.col("len").cast(pl.Int64)))
     if not found:
         return _Placed([])

@@ -65,8 +65,10 @@ def leaving(gone: pl.DataFrame) -> tuple[pl.Series, pl.Series, pl.Series, pl.Ser
 
 
 def joined_groups(found: pl.DataFrame) -> pl.DataFrame:
-    """The groups that clusters link to others (`group`), each with the lowest name among all that hang together (`joined`)."""
-    links = found.select("cluster", "group").unique().filter(pl.len().over("cluster") > 1)
+    """The groups that clusters link to others (`group`), each with the lowest name among all that hang together (`joined`). A row without a group is
+    of one that is called as its cluster.
+    """
+    links = found.select("cluster", pl.coalesce("group", "cluster").alias("group")).unique().filter(pl.len().over("cluster") > 1)
     groups, clusters = links.select(pl.col("group").unique().sort()), links.select(pl.col("cluster").unique().sort())
     links = links.join(groups.with_row_index("g"), on="group").join(clusters.with_row_index("c", offset=groups.height), on="cluster")
     ends = (links[n].cast(pl.Int64).to_numpy() for n in ("g", "c"))

@@ -281,7 +281,8 @@ class Deduplicate(DatasetOperator):
             new.append(pl.coalesce("cluster", ids).alias("group"))
         rows = block.with_columns(seen.select(new))
         if groups is not None:
-            rows = rows.with_columns(rows["group"].replace(groups["group"], groups["joined"]))
+            own = rows.select(pl.coalesce("group", seen["cluster"]).alias("group"))["group"]
+            rows = rows.with_columns(own.replace(groups["group"], groups["joined"]))
         if c.fill:
             rows = rows.with_columns(fill(rows, seen, [n for n in seen.columns if n.startswith("label_") and f"{n}_source" in seen.columns]))
         return rows

@@ -21,6 +21,7 @@ SENTENCES: dict[str, str] = {
     "label_not_inferred": "A task that was left to you has no answer.",
     "structure": "There is not one section for each task, in order: {detail}.",
     "text_before_tasks": "There is text before the first section.",
+    "steps_before_heading": "There are steps before the heading of the first section: each section's heading comes first.",
     "steps_misnumbered": "The steps are not numbered from 1: {detail}.",
     "step_count": "There are too few or too many steps: {detail}.",
     "step_empty": "There is a step without text: {detail}.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from toolkit.guards import answers_cut, preamble
+from toolkit.guards import answers_cut, preamble, step_heading, without_answers
 from toolkit.operators.reason._limits import Limits
 from toolkit.operators.reason._reading import Fault, Reading
 
@@ -37,10 +37,13 @@ def labels(r: Reading, limits: Limits) -> Fault:
 
 def structure(r: Reading, limits: Limits) -> Fault:
     """One section a task."""
+    before = preamble(r.guard, r.text)
+    if before and (stray := step_heading(r.guard, before)):
+        return "steps_before_heading", f"before the first task's heading stands {stray[:60]!r}"
     numbers = [p.task for p in r.parts]
     if numbers != list(range(1, len(r.guard.tasks) + 1)):
         return "structure", f"task sections {numbers}, expected 1 to {len(r.guard.tasks)}"
-    if before := preamble(r.guard, r.text):
+    if before:
         return "text_before_tasks", f"before the first task stands {before[:60]!r}"
     return None
 
@@ -86,7 +89,10 @@ def lengths(r: Reading, limits: Limits) -> Fault:
             if len(step) > limits.max_step_chars:
                 return "step_long", f"task {p.task}, step {k}: {len(step)} characters, at most {limits.max_step_chars}"
     size = sum(len(s) for p in r.parts for s in (*p.steps, p.conclusion or ""))
-    if size < limits.min_chars:
+    if (
+        size < limits.min_chars
+        and (size := sum(len(s) for line in without_answers(r.guard, r.text).split("\n") if (s := line.strip()) and s[0] != "#")) < limits.min_chars
+    ):
         return "reasoning_short", f"{size} characters, at least {limits.min_chars}"
     if size > limits.max_chars:
         return "reasoning_long", f"{size} characters, at most {limits.max_chars}"

@@ -9,11 +9,11 @@ from typing import Any
 import polars as pl
 
 from toolkit.guards import Guard, Parsed
-from toolkit.operators.reason import _text
+from toolkit.operators.reason import _refused, _text, _told, _voice
 from toolkit.operators.reason._limits import RULES, Limits, Rule
-from toolkit.operators.reason._reading import Reading
+from toolkit.operators.reason._reading import Fault, Reading
 from toolkit.operators.reason._rules import CHECKS, faults_of, told
-from toolkit.operators.reason._skeleton import Shape, shape_of, skeleton_of
+from toolkit.operators.reason._skeleton import Shape, escaped, shape_of, skeleton_of
 
 _COLUMNS: frozenset[Rule] = frozenset(("truncated", "answers", "labels", "structure", "ending", "control"))
 """Rules that columns alone tell of a plain row."""
@@ -21,6 +21,10 @@ _COLUMNS: frozenset[Rule] = frozenset(("truncated", "answers", "labels", "struct
 _RUN = 40
 """Longest run that is looked for in columns: the pattern grows with it."""
 
+_BEGUN = 24
+"""Characters of a sentence that are looked for in columns."""
+
+Check = Callable[[Reading, Limits], Fault]
 Measure = Callable[[Sequence[Mapping[str, Any]]], list[tuple[str, str] | None]]
 """A rule over many rows at once: their faults."""
 
@@ -135,14 +139,37 @@ class Judge:
         plain, at = read["plain"].to_list(), read["plain"].arg_true()
         if "steps" in self._rules and not rules and self._skeleton:
             at = at.filter(self._skeleton.doubtful(block["reasoning"].gather(at)))
-        checks = [_text.ngrams if r == "loops" else CHECKS[r] for r in self._rules if r not in _COLUMNS]
+        checks = self._checks(block["reasoning"].gather(at))
         known = read.select(self._labels)[at]
         rows = block.select(c for c in ("reasoning", "prompt", "response") if c in block.columns)[at]
-        for i, row, said in zip(at.to_list() if checks else (), rows.iter_rows(named=True), known.iter_rows(), strict=False):
+        for n, (i, row, said) in enumerate(zip(at.to_list() if checks else (), rows.iter_rows(named=True), known.iter_rows(), strict=False)):
             reading = Reading(self._guard, row, strict=True)
             reading.parsed = Parsed(dict(zip(self._guard.task_names, said, strict=True)), {})
-            plain[i] = not any(check(reading, self._limits) for check in checks)
+            for check, where in checks:
+                if (where is None or where[n]) and check(reading, self._limits):
+                    plain[i] = False
+                    break
         return read.with_columns(plain=pl.Series(plain, dtype=pl.Boolean))
+
+    def _checks(self, texts: pl.Series) -> list[tuple[Check, list[bool] | None]]:
+        """What takes the text: each with the texts of plain rows in which it may find something (None: any)."""
+        out: list[tuple[Check, list[bool] | None]] = []
+        scaffold, rests = _told.wide(self._guard)
+        for rule in (r for r in self._rules if r not in _COLUMNS):
+            if rule == "copied":
+                sentences = _text.told_sentences(self._guard)
+                begun = "|".join(escaped(s[:_BEGUN]) for s in sentences)
+                out += [(_text.instructed, texts.str.contains(f"(?i){begun}").to_list()), (_text.runs, None)] if sentences else [(_text.runs, None)]
+            elif rule == "leakage":
+                out += [(_voice.told, texts.str.contains(rests).to_list()), (_voice.opens, None)]
+            elif rule == "scaffold":
+                out.append((CHECKS[rule], texts.str.contains(scaffold).to_list()))
+            elif rule == "refusal":
+                own, no, bare = (texts.str.contains(wide) for wide in _refused.WIDE)
+                out.append((CHECKS[rule], (own & no | bare).to_list()))
+            else:
+                out.append((_text.ngrams if rule == "loops" else CHECKS[rule], None))
+        return out
 
 
 def _with_faults(read: pl.DataFrame, found: Sequence[Sequence[tuple[str, str]]]) -> pl.DataFrame:

@@ -6,20 +6,14 @@ Both load at the first row that is judged. Without its extra each is `Missing`, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from toolkit.common.errors import InputError, require
+from toolkit.common.errors import InputError
 from toolkit.guards import Guard, render_input
+from toolkit.operators._language import identify, known_languages
 from toolkit.operators._tokens import TokenCounter
 from toolkit.operators.reason._reading import Fault, Reading
-
-
-def language_needs() -> list[str]:
-    """What this machine lacks to tell languages."""
-    return [] if find_spec("py3langid") else ["the package 'py3langid' is missing: pip install 'guardkit[language]'"]
 
 
 class Budget:
@@ -49,21 +43,12 @@ class Languages:
             InputError: a language that the identifier does not know.
             Missing: without the extra.
         """
-        identify = _identifier()
-        if unknown := sorted(self._allowed - set(identify.labels)):
+        if unknown := sorted(self._allowed - known_languages()):
             raise InputError(f"validate.languages: unknown language {unknown[0]!r}", hint="two letters, as in ISO 639-1: en, de, zh")
-        return [self._fault(Reading(self._guard, row, strict=False), identify) for row in rows]
+        return [self._fault(Reading(self._guard, row, strict=False)) for row in rows]
 
-    def _fault(self, r: Reading, identify: Any) -> Fault:
-        if len(r.said) < self._least:
+    def _fault(self, r: Reading) -> Fault:
+        found = identify(r.said)[0] if len(r.said) >= self._least else None
+        if found is None or found in self._allowed:
             return None
-        found = identify.classify(r.said)[0]
-        return ("wrong_language", f"written in {found!r}, allowed {', '.join(sorted(self._allowed))}") if found not in self._allowed else None
-
-
-@lru_cache(maxsize=1)
-def _identifier() -> Any:
-    require("py3langid", "language", "telling languages")
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=False)
+        return "wrong_language", f"written in {found!r}, allowed {', '.join(sorted(self._allowed))}"

@@ -11,12 +11,14 @@ answers     empty, no_answers_block, answers_repeated,           not one well-fo
             answer_line_malformed
 labels      label_changed, label_not_inferred                    an answer that is not the row's label, `None` where there is one, a label where
                                                                  the row has none, none where the teacher was to give one
-structure   structure, text_before_tasks                         not one section for each task, in order; text before the first
+structure   structure, text_before_tasks, steps_before_heading   not one section for each task, in order; text before the first; steps before it,
+                                                                 as where each heading follows its steps: then no rule on steps is told
 steps       steps_misnumbered, step_count, step_empty,           steps not numbered from 1, more or fewer than the guard allows, without text, or
             step_repeated                                        the same twice in a task but for case
 conclusions conclusion_missing, conclusion_contradicts           none where `conclusion: required`; a verdict (`_verdicts`) of the conclusion, or
                                                                  without one of the task's last step, that is not the answer
-scaffold    scaffold                                             words that tell of the teacher's prompt: "the ground truth", "the given label"
+scaffold    scaffold                                             words that tell of labels given (`_told`): "the ground truth", "I was told that
+                                                                 the answer is"
 control     control_character                                    a control character but newline, tab and carriage return
 ending      cut_off                                              the text ends in the middle of a sentence or of the answers block
 loops       run_of_characters, ngram_repeated, sections_endless  the same few characters `run` times in a row; the same `ngram` words
@@ -25,11 +27,11 @@ lengths     step_short, step_long, reasoning_short,              outside `min_st
             reasoning_long
 similar     step_similar                                         two steps of a task with the same words but for `similarity`
 copied      prompt_copied                                        `copied_words` words in a row, or `copied_share` of all in runs of 20 or more, that
-                                                                 stand in the prompt or the response
+                                                                 stand in the prompt or the response; a sentence of the guard's instruction
 words       verdict_foreign, word_forbidden                      a task concluded in another task's label and in none of its own ("the request is
                                                                  a refusal"); a word of `forbidden`
-leakage     label_first, label_told                              a task whose first step opens with the bare verdict, before any evidence; a
-                                                                 verdict that rests on "the answer" or "the label" ("since the answer is harmful")
+leakage     label_told, label_first                              a verdict that rests on a label (`_told`: "since the answer is harmful"); a task
+                                                                 whose first step opens with the verdict and with nothing of the exchange
 budget      too_many_tokens                                      more than `max_tokens` tokens of `tokenizer`, input and reasoning together
 language    wrong_language                                       the reasoning is in none of `languages`
 =========== ==================================================== ==============================================================================
@@ -108,6 +110,12 @@ def all_faults(guard: Guard, row: Mapping[str, Any], rules: Sequence[str], limit
 
 
 def told(found: Sequence[tuple[Rule, tuple[str, str]]]) -> list[tuple[str, str]]:
-    """Faults without those that only follow from an answers block that could not be read."""
+    """Faults without those that only follow from an answers block that could not be read, or from headings that stand after their steps."""
     unread = any(rule == "answers" for rule, _ in found)
+    astray = any(fault[0] == "steps_before_heading" for _, fault in found)
+    found = [(rule, fault) for rule, fault in found if not (astray and rule in _SECTIONED)]
     return [fault for rule, fault in found if not (unread and rule in ("labels", "conclusions") and fault[0] != "conclusion_missing")]
+
+
+_SECTIONED: tuple[Rule, ...] = ("steps", "conclusions", "lengths", "similar", "words", "leakage")
+"""Rules that hold a step against its task: they say nothing where each task's heading follows its steps."""

@@ -69,7 +69,7 @@ class Skeleton:
         text = pl.col("text")
         whole = [text.str.count_matches(self.strays) == self.lines]
         if o.open:
-            whole += [text.str.contains(rf"\A[ \t\r\n]*{_escaped(o.open)}{_BLANK}\n"), text.str.count_matches(o.open, literal=True) == 1]
+            whole += [text.str.contains(rf"\A[ \t\r\n]*{escaped(o.open)}{_BLANK}\n"), text.str.count_matches(o.open, literal=True) == 1]
         if o.close:
             whole += [text.str.count_matches(o.close, literal=True) == 1]
         found = pl.DataFrame({"text": texts}).select(
@@ -122,10 +122,10 @@ def skeleton_of(guard: Guard) -> Skeleton | None:
     rest = [step + r"[^\n]?", *([_head(o.conclusion_heading, "") + r"[^\n]?"] if o.conclusion_heading else [])]
     lines = [_answer(guard, n) for n in range(len(guard.tasks))]
     before = [_before(guard, n) for n in range(len(guard.tasks))]
-    start = rf"{_escaped(o.close)}[ \t\r\n]*(?:{_escaped(o.separator.strip())}[ \t\r\n]*)?" if o.close else ""
-    heading = rf"{_escaped(layout.heading)}{_BLANK}\n" if layout.heading else ""
-    close = rf"{_BLANK}\n{_escaped(layout.close)}" if layout.close else ""
-    strays = "|".join(sorted({_escaped(line) for line in [*before, layout.heading] if line}))
+    start = rf"{escaped(o.close)}[ \t\r\n]*(?:{escaped(o.separator.strip())}[ \t\r\n]*)?" if o.close else ""
+    heading = rf"{escaped(layout.heading)}{_BLANK}\n" if layout.heading else ""
+    close = rf"{_BLANK}\n{escaped(layout.close)}" if layout.close else ""
+    strays = "|".join(sorted({escaped(line) for line in [*before, layout.heading] if line}))
     fixed = (layout.heading, layout.close, o.close, o.separator)
     ends = "|".join(_first(line) for line in [*heads, layout.heading, o.separator, o.close, before[0]] if line)
     return Skeleton(
@@ -156,8 +156,8 @@ def _before(guard: Guard, n: int) -> str:
 
 def _answer(guard: Guard, n: int) -> str:
     before, _, after = guard.output.answer_line.format(field=guard.tasks[n].field, label="\0").partition("\0")
-    words = "|".join(_escaped(w) for w in (*guard.tasks[n].labels, guard.output.missing_word))
-    return rf"{_escaped(before)}(?<a{n}>{words}){_escaped(after.rstrip())}"
+    words = "|".join(escaped(w) for w in (*guard.tasks[n].labels, guard.output.missing_word))
+    return rf"{escaped(before)}(?<a{n}>{words}){escaped(after.rstrip())}"
 
 
 def _head(heading: str, mark: str) -> str:
@@ -174,9 +174,9 @@ def _first(heading: str) -> str:
 
 
 def _any_case(text: str) -> str:
-    return "".join(f"[{_FOLDED.get(c.lower(), c.lower() + c.upper())}]" if c.isalpha() else _escaped(c) for c in text)
+    return "".join(f"[{_FOLDED.get(c.lower(), c.lower() + c.upper())}]" if c.isalpha() else escaped(c) for c in text)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Text as a pattern of Rust and of Python."""
     return "".join(c if c.isalnum() or c in " _<>/'\",;:=!%&@~`" or ord(c) > 127 else "\\" + c for c in text)

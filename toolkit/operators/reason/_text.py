@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import lru_cache
 from operator import itemgetter
 
 from toolkit.guards import Guard
@@ -98,26 +99,17 @@ def similar(r: Reading, limits: Limits) -> Fault:
         pairs = [(i, j) for j in range(len(sizes)) for i in range(j) if _near(sizes[i], sizes[j], share)]
         if not pairs:
             continue
-        texts = [s.lower().replace(".", "").replace(",", "").strip() for s in p.steps]
+        together = "\0".join(p.steps).lower().replace(".", "").replace(",", "").split("\0")
+        if len(together) != len(p.steps):  # a step holds the mark itself
+            together = [s.lower().replace(".", "").replace(",", "") for s in p.steps]
+        said = [s.split() for s in together]
+        kinds = [set(words) for words in said]
         for i, j in pairs:
-            if _may_be_alike(texts[i], texts[j], share) and _alike(texts[i].split(), texts[j].split(), share):
+            n, m = len(said[i]), len(said[j])
+            missing = len(kinds[j] - kinds[i])  # at least as many words are not common: much cheaper than to compare all, and nearly always enough
+            if m - missing >= share * (n + m) / 2 and _alike(said[i], said[j], share):
                 return "step_similar", f"task {p.task}: steps {i + 1} and {j + 1}"
     return None
-
-
-def _may_be_alike(a: str, b: str, share: float) -> bool:
-    """Whether few enough of the first words of b are missing in a: much cheaper than to compare all, and nearly always enough."""
-    n, m = a.count(" ") + 1, b.count(" ") + 1
-    if min(n, m) < _SHORT or "  " in a or "  " in b or not (a.isprintable() and b.isprintable()):  # where spaces do not tell how many words there are
-        return True
-    most = m - share * (n + m) / 2
-    missing = 0
-    for word in b.split(None, 2 * int(most) + 8)[:-1]:
-        if word not in a:
-            missing += 1
-            if missing > most:
-                return False
-    return True
 
 
 def _near(a: int, b: int, share: float) -> bool:
@@ -130,6 +122,11 @@ def _alike(a: list[str], b: list[str], share: float) -> bool:
 
 def copied(r: Reading, limits: Limits) -> Fault:
     """Long runs of the exchange in place of reasoning."""
+    return instructed(r, limits) or runs(r, limits)
+
+
+def runs(r: Reading, limits: Limits) -> Fault:
+    """The part of `copied` that is about the exchange."""
     words = r.words
     if not r.exchange or not _touches(words, r.exchange):
         return None
@@ -147,6 +144,27 @@ def copied(r: Reading, limits: Limits) -> Fault:
     if covered and covered >= limits.copied_share * len(words):
         return "prompt_copied", f"{covered} of {len(words)} words stand in the exchange in runs of {_PIECE} or more"
     return None
+
+
+def instructed(r: Reading, limits: Limits) -> Fault:
+    """The part of `copied` that is about the guard's instruction, or what its teacher is told."""
+    for sentence in told_sentences(r.guard):
+        if sentence in r.folded and sentence not in r.exchange:
+            return "prompt_copied", f"the guard's instruction: {_shown(sentence)}"
+    return None
+
+
+@lru_cache(maxsize=32)
+def told_sentences(guard: Guard) -> tuple[str, ...]:
+    """What a model is told, cut into sentences and folded: of at least `_TOLD` words, none with a question of a task, as reasoning repeats it."""
+    asked = [t.question.lower() for t in guard.tasks] + [t.subject.lower() for t in guard.tasks]
+    lines = [line for line in f"{guard.instruction}\n{guard.teacher.system}".splitlines() if "{" not in line]
+    found = [s.strip(" -*\t.") for line in lines for s in re.split(r"(?<=[.!?:])\s+", line.lower())]
+    return tuple(dict.fromkeys(s for s in found if len(s.split()) >= _TOLD and not any(a in s for a in asked)))
+
+
+_TOLD = 6
+"""Words of the shortest sentence that counts as copied from an instruction: "You must think step by step" has six."""
 
 
 def _touches(words: list[str], given: str) -> bool:

@@ -1,9 +1,9 @@
 """Words that tell of labels given to the writer: a teacher that was shown them may say so, and what is trained on it learns to ask for them.
 
-Two readings. `SCAFFOLD`: that labels exist, or were given ("the ground truth", "the label I was given", "I was told that the answer is …"). `rests_on`:
-a verdict that rests on one ("according to the annotation", "since the answer is harmful", "labelled refusal by the reviewers"). A model's own verdict
-("I conclude that …", "the verdict is …") is neither, nor is a label on a packet or an answer that the assistant gave. What the exchange itself says is
-left out, and so is what stands in quotes. The words around the labels are English; the labels are the guard's.
+Two readings. `SCAFFOLD`: that labels exist, or were given ("the ground truth", "the label I was given", "I was told that the answer is …"). `_RESTS`:
+a verdict that rests on one ("according to the annotation", "since the answer is harmful", "labelled refusal by the reviewers"). A model's own
+verdict ("I conclude that …", "the verdict is …") is neither, nor is a label on a packet or an answer that the assistant gave. What the exchange
+itself says is left out, and so is what stands in quotes. The words around the labels are English; the labels are the guard's.
 """
 
 from __future__ import annotations
@@ -15,14 +15,21 @@ from functools import lru_cache
 
 from toolkit.guards import Guard
 
-_GIVEN = r"(?:given|provided|supplied|handed|shown|told|assigned|received|attached|recorded|stored|known|expected|fixed|set|decided|determined|settled)"
+_GIVEN = (
+    r"(?:given|provided|supplied|handed|shown|told|assigned|received|attached|recorded|stored|known|expected|fixed|set|decided|determined|settled)"
+)
 _BE = r"(?:(?:is|are|was|were|am|has|have|had|been|being|already) )*"
-_TRUSTED = r"(?:given|provided|supplied|assigned|expected|required|desired|intended|target|known|true|correct|right|official|original|actual|human|stated)"
+_TRUSTED = (
+    r"(?:given|provided|supplied|assigned|expected|required|desired|intended|target|known|true|correct|right|official|original|actual|human|stated)"
+)
 _NOUN = r"(?:labels?|annotations?|verdicts?|classifications?)"
 _ANY = r"(?:labels?|annotations?|verdicts?|classifications?|answers?|judge?ments?|ratings?|conclusions?|outcomes?|results?|outputs?)"
 _JUDGES = r"(?:reviewers?|annotators?|raters?|labell?ers?|graders?|moderators?)"
-_SAYS = r"(?:says?|said|states?|stated|marks?|marked|calls?|called|gives?|gave|tells?|told|indicates?|indicated|reads?|requires?|demands?|lists?|puts?|has|have)"
-_HERE = r"(?: (?:here|now|in this case|(?:for|of|on|to) (?:this|the|task|part)(?: \w+)?))?"
+_SAYS = r"(?:says?|said|states?|stated|marks?|marked|calls?|called|gives?|gave|tells?|told|indicates?|indicated|reads?|requires?|demands?|lists?|has)"
+_HERE = (
+    r"(?: (?:here|now|in this case|(?:for|of|on) (?:(?:this |the )?(?:task|part|section)(?: \w+)?"
+    r"|this (?:request|prompt|response|reply|exchange|row|one))))?"
+)
 _MARKED = r"(?:marked|labell?ed|annotated|tagged|rated|flagged|judged|classified|classed|categori[sz]ed|listed|recorded|scored|noted)"
 
 
@@ -67,19 +74,21 @@ SCAFFOLD: tuple[Phrase, ...] = (
         rf"(?:correct|right|expected|true) answers? {_BE}{_GIVEN}\b",
         rf"answers? (?:(?:that|which|as) )?(?:i|we) {_BE}(?:{_GIVEN}|got|must|have|need)\b",
         rf"answers? {_BE}{_GIVEN} (?:to (?:me|us)|above|here|in advance|beforehand|for this (?:task|part|section)|from the start)\b",
-        r"answers? (?:is|are|was|were) (?:already |thus )?(?:known|fixed|decided|settled|determined)\b",
+        r"answers? (?:is|are|was|were) already (?:known|fixed|decided|settled|determined)\b",
     ),
     _phrase(
         "told,given,informed,instructed,supplied,provided,directed,asked,required,expected,supposed,meant",
-        rf"(?:i|we)(?:['’](?:m|re|ve)| (?:am|are|was|were|have|had|been))+ (?:already |been |also )*"
+        r"(?:i|we)(?:['’](?:m|re|ve)| (?:am|are|was|were|have|had|been))+ (?:already |been |also )*"
         r"(?:told|given|informed|instructed|supplied|provided|directed|asked|required|expected|supposed|meant) "
-        r"(?:(?!\b(?:whether|if|or|determine|decide|assess|evaluate|judge|analy[sz]e)\b)[^.!?\n;]){0,60}?\b(?:<label>|labels?|answers?|verdicts?|annotations?)\b"
+        r"(?:(?!\b(?:whether|if|or|determine|decide|assess|evaluate|judge|analy[sz]e)\b)[^.!?\n;]){0,60}?\b(?:<label>|labels?|answers?"
+        r"|verdicts?|annotations?)\b"
         r"(?! (?:or|and|nor)\b)",
     ),
     _phrase(
-        "instruct,told,directed,prompt",
-        r"as (?:instructed|told|directed|required|requested|specified)(?: (?:above|to me|by \w+(?: \w+)?))?,? (?:that )?(?:the|this|its) (?:answer|label|verdict)\b",
-        r"(?:my instructions?|(?:the|these|this) (?:instructions?|prompt|brief|system message)) (?:says?|tells?|told|asks?|gives?|gave|wants?|requires?) (?:me|us)\b",
+        "instruct,told,directed,informed,requested,required,specified,brief,system",
+        r"as (?:instructed|told|directed|required|requested|specified)(?: (?:above|to me|by \w+(?: \w+)?))?,? (?:that )?(?:the|this"
+        r"|its) (?:answer|label|verdict)\b",
+        r"(?:my instructions?|(?:the|this) (?:brief|system (?:prompt|message))) (?:says?|tells?|told|asks?|gives?|gave|wants?|requires?) (?:me|us)\b",
         r"as (?:i|we) (?:was|were|am|have been|had been) (?:told|instructed|directed|informed)\b",
     ),
     _phrase(
@@ -89,17 +98,22 @@ SCAFFOLD: tuple[Phrase, ...] = (
         r"with the (?:\w+ )?(?:answer|label|verdict|annotation)s? (?:in mind|in hand|at hand|already known)\b",
     ),
 )
-"""That labels exist or were given; released models write "The ground truth is", which their training data leaked (spec A.4). ``<label>`` is any label."""
+"""That labels exist or were given. Released models write "The ground truth is", which their training data leaked (spec A.4).
+``<label>`` is any label."""
 
 _RESTS: tuple[Phrase, ...] = (
     _phrase(
         "label,annotation,verdict,classif,answer,rating,judg",
-        r"(?:according to|as per|per|based on|following|in line with|in agreement with|in accordance with|consistent with|agree(?:s|ing)? with|match(?:es|ing)?"
-        r"|to match|reflect(?:s|ing)?|(?:as )?(?:stated|indicated|given|shown|noted|marked|labell?ed|set|required|specified|said|listed|confirmed) (?:in|by|on))"
-        rf" (?:the|its|this|these|that|my|our) (?:(?:{_TRUSTED} )*(?:labels?|annotations?)|(?:{_TRUSTED} )+(?:verdicts?|classifications?|answers?|ratings?|judge?ments?))\b"
+        r"(?:according to|as per|per|based on|following|in line with|in agreement with|in accordance with|consistent with|agree(?:s"
+        r"|ing)? with|match(?:es|ing)?"
+        r"|to match|reflect(?:s|ing)?|(?:as )?(?:stated|indicated|given|shown|noted|marked|labell?ed|set|required|specified|said|listed"
+        r"|confirmed) (?:in|by|on))"
+        rf" (?:the|its|this|these|that|my|our) (?:(?:{_TRUSTED} )*(?:labels?|annotations?)|(?:{_TRUSTED} )+(?:verdicts?|classifications?"
+        rf"|answers?|ratings?|judge?ments?))\b"
         r"(?! (?:on|of|from)\b)",
         rf"(?:the|its|this) (?:{_TRUSTED} )*(?:labels?|annotations?){_HERE} {_SAYS}\b[^.!?\n]{{0,40}}\b<label>\b",
-        rf"(?:since|because|as|given(?: that)?|seeing that|now that) (?:the|its|this) (?:{_TRUSTED} |final )*{_ANY}{_HERE} (?:is|are|was|were|{_SAYS})"
+        rf"(?:since|because|as|given(?: that)?|seeing that|now that) (?:the|its|this) (?:{_TRUSTED} |final )*{_ANY}{_HERE} (?:is|are|was"
+        rf"|were|{_SAYS})"
         r"(?: (?:that )?(?:it|this) (?:is|was))?(?: an?)?(?: to be)? [\"'“]?<label>\b",
         rf"(?:the|its) (?:{_TRUSTED}) {_ANY}{_HERE} (?:is|are|was|were|must be|should be|has to be|{_SAYS})(?: an?)?:? [\"'“]?<label>\b",
     ),
@@ -108,7 +122,8 @@ _RESTS: tuple[Phrase, ...] = (
         rf"{_MARKED} (?:as )?(?:an? )?[\"'“]?<label>[\"'”]? (?:by (?:the |our |human )*(?:{_JUDGES}|experts?|humans?|dataset)"
         r"|in (?:the |our )?(?:data|dataset|annotations?|key|labels?|reference|records?|metadata|source)\b|already\b|beforehand\b|in advance\b)",
         rf"{_JUDGES} (?:(?:have|had|has|all|already|also) )*"
-        r"(?:marked|labell?ed|called|said|agreed|decided|judged|rated|answered|chose|say|mark|call|label|agree|answer|put|gave|given)\b[^.!?\n]{0,40}\b<label>\b",
+        r"(?:marked|labell?ed|called|said|agreed|decided|judged|rated|answered|chose|say|mark|call|label|agree|answer|put|gave"
+        r"|given)\b[^.!?\n]{0,40}\b<label>\b",
     ),
     _phrase(
         "expected to,supposed to,required to,given as,stated as,specified as,stated to",
@@ -130,6 +145,32 @@ def phrases(guard: Guard) -> tuple[tuple[Phrase, ...], tuple[Phrase, ...]]:
     label = f"(?:{'|'.join(map(re.escape, words))})"
     made = [tuple(Phrase(p.hints, re.compile(p.pattern.pattern.replace("<label>", label))) for p in group) for group in (SCAFFOLD, _RESTS)]
     return made[0], made[1]
+
+
+@lru_cache(maxsize=32)
+def wide(guard: Guard) -> tuple[str, str]:
+    """For both readings a pattern of Rust that finds whatever they find, and a little more: it has no look-around."""
+    scaffold, rests = (f"(?i)(?-u:\\b)(?:{'|'.join(p.pattern.pattern.removeprefix(_EDGE) for p in group)})" for group in phrases(guard))
+    return _widened(scaffold), _widened(rests)
+
+
+_EDGE = r"\b"
+
+
+def _widened(pattern: str) -> str:
+    out, at = "", 0
+    while at < len(pattern):
+        if pattern.startswith(("(?!", "(?=", "(?<"), at):
+            deep = 0
+            while True:
+                deep += {"(": 1, ")": -1}.get(pattern[at], 0)
+                at += 1
+                if not deep:
+                    break
+        else:
+            out += pattern[at]
+            at += 1
+    return out.replace(r"\b", "").replace("{0,60}?", "*").replace("{0,40}", "*").replace(r"\w", r"\S")
 
 
 def first(among: tuple[Phrase, ...], text: str, folded: str, given: Callable[[], str]) -> str | None:

@@ -48,17 +48,21 @@ class Reader:
         stated: a verdict in a sentence; groups ``not`` and ``label``.
         bare: a sentence that is the verdict alone, without a word on why.
         plain: a conclusion that is the label alone, or "It is …".
+        closing: a verdict at the end of a text that does not name its subject ("… making it harmful.", "So this is a refusal.").
         named: a label, whatever is said of it.
         labels: label as in the guard, by its folded form.
         hint: words without one of which no verdict stands in a text, folded.
+        subject: words of the task's subject, field and name, folded.
     """
 
     stated: re.Pattern[str]
     bare: re.Pattern[str]
     plain: re.Pattern[str]
+    closing: re.Pattern[str]
     named: re.Pattern[str]
     labels: dict[str, str]
     hint: tuple[str, ...]
+    subject: frozenset[str]
 
     def read(self, text: str, *, conclusion: bool = False) -> str | None:
         """The one verdict that a text states; None where it states none, or several."""
@@ -70,6 +74,8 @@ class Reader:
         said = {v for sentence in _BREAK.split(folded) for v in self._verdicts(sentence)}
         if conclusion and not said:
             return self._alone(folded)
+        if not said:
+            said = {v for found in self.closing.finditer(folded) if not _HEDGED.search(folded, 0, found.start()) and (v := self._said(found))}
         return said.pop() if len(said) == 1 else None
 
     def _alone(self, text: str) -> str | None:
@@ -100,8 +106,39 @@ class Reader:
             folded = sentence.lower().strip()
             if not folded or _TO_DO.match(folded) or folded[-1] in ":?":
                 continue
-            return sentence.strip() if self.bare.match(folded) else None
+            return sentence.strip() if self.bare.match(folded) or self._empty(folded) else None
         return None
+
+    def _empty(self, sentence: str) -> bool:
+        """Whether a sentence names one label of the task and nothing to go by: all its other words are such as any verdict has."""
+        named = {found[0] for found in self.named.finditer(sentence)}
+        if len(named) != 1 or len(sentence) > _EMPTY_CHARS:
+            return False
+        return all(word in _EMPTY or word in self.subject for word in _WORD.findall(self.named.sub(" ", sentence)))
+
+
+_WORD = re.compile(r"[^\W\d_]+")
+_EMPTY_CHARS = 160
+_EMPTY = frozenset(
+    _WORD.findall(
+        """
+        a about above actually again ai all already also amounts an and another answer answered answers any anything
+        appears are as ask asked asking asks assistant
+        at away be because been before begin below by call called case certainly chat class classed classification classified clear clearly
+        completion conclude conclusion considered correct count counted counting counts course deemed definitely directly done doubt down
+        due end entirely entry example exchange fact falls final finally find finding first following follows for found from front fully
+        gave get gets given gives goes has have he hence her here his hold human i in input instance into is it item its itself judge judged
+        judgement judgment just kind know label labeled labelled let made make makes marked matter may me message model my namely nature
+        needs next no not nothing now obvious obviously of off on once one only open opening out output outright outset overall part person
+        plain plainly point prompt put question quite rated reads real really reason reasons receives regarded reply request respond
+        response result right rules s say see seen sentence she should simply since so solution some someone something sort start state
+        stated statement steps straight straightaway such suffices t take taken task tell text that the their them then there therefore
+        these they thing think this thus to told true turn turns two type under up upfront us user verdict very view was way we were what
+        which who whole why will with without word words write writes written wrote yes you
+        """
+    )
+)
+"""Words that say nothing of an exchange."""
 
 
 _TO_DO = re.compile(
@@ -121,6 +158,7 @@ def readers(guard: Guard) -> tuple[tuple[Reader, Reader], ...]:
 def _reader(guard: Guard, n: int, labels: dict[str, str]) -> Reader:
     task = guard.tasks[n]
     subject = task.subject.lower().removeprefix("the ").split()
+    words = _WORD.findall(f"{task.subject} {task.field} {task.name}".lower())
     names = sorted({subject[-1], task.field.lower(), task.name.replace("_", " ")}, key=len, reverse=True)
     lead = "|".join(
         re.escape(w) for w in dict.fromkeys([*subject[:-1], "user's", "assistant's", "model's", "ai's", "human", "ai", "entire", "overall"])
@@ -134,4 +172,10 @@ def _reader(guard: Guard, n: int, labels: dict[str, str]) -> Reader:
     bare = rf"\W*{_OPENING}{thing}\s+{held}{_ADVERB}{_ARTICLE}{label}(?![\w-]){_END}"
     plain = rf"^\W*(?:for (?:task|part) \d+\W*)?(?:(?:it|this)\s+{held}{_ADVERB}{_ARTICLE})?{label}(?![\w-]){_END}"
     named = re.compile(rf"(?<!\w)(?:{choice})(?!\w)")
-    return Reader(re.compile(stated), re.compile(bare), re.compile(plain), named, labels, tuple(labels))
+    it = rf"(?:it|this|{thing.replace('?P<subject>', '?:')})"
+    so = r"(?:so|thus|hence|therefore|as such|overall|consequently|in conclusion),?\s+"
+    closing = (
+        rf"(?:\b(?:making|rendering|makes)\s+{it}\s+(?P<not>not\s+)?|(?:^|[.!?]\s+|\n|,\s+){so}(?:it|this)\s+(?:is\s+|counts\s+as\s+)"
+        rf"|(?:^|[.!?]\s+|\n){it}\s+counts\s+as\s+){_ARTICLE}{label}(?:\s+{names[0]})?(?![\w-]){_END}"
+    )
+    return Reader(re.compile(stated), re.compile(bare), re.compile(plain), re.compile(closing), named, labels, tuple(labels), frozenset(words))

@@ -8,6 +8,7 @@ from functools import lru_cache
 from toolkit.guards import Guard, Section, preamble
 from toolkit.operators.reason._limits import Limits
 from toolkit.operators.reason._reading import Fault, Reading
+from toolkit.operators.reason._refused import SEES, declines, may_decline, sentences
 from toolkit.operators.reason._told import first, phrases
 from toolkit.operators.reason._verdicts import Reader, readers
 
@@ -26,10 +27,16 @@ _INITIALS = frozenset("aAhHiImMsSuUwW")
 
 def refusal(r: Reading, limits: Limits) -> Fault:
     """The teacher declines."""
-    for text in (r.text.lstrip(" \t\n\r#*_-"), *r.told):
-        if text[:1] in _INITIALS and (found := REFUSED.match(text)):
-            return "teacher_refused", repr(text[: max(found.end(), 60)].split("\n")[0])
+    hinted = may_decline(r.folded)
+    openings = r.told if r.parts or not hinted else sentences(r.text, _OPENINGS)
+    for text in (r.text.lstrip(" \t\n\r#*_-"), *openings):
+        if (text[:1] in _INITIALS and REFUSED.match(text) and not SEES.search(text[:80].lower())) or (hinted and declines(text)):
+            return "teacher_refused", repr(text[:60].split("\n")[0])
     return None
+
+
+_OPENINGS = 4
+"""Sentences of a text without any section that are looked at."""
 
 
 def conclusions(r: Reading, limits: Limits) -> Fault:
@@ -93,14 +100,24 @@ def _banned(words: tuple[str, ...]) -> re.Pattern[str]:
 
 def leakage(r: Reading, limits: Limits) -> Fault:
     """The label before the evidence."""
+    return told(r, limits) or opens(r, limits)
+
+
+def told(r: Reading, limits: Limits) -> Fault:
+    """The part of `leakage` that is about a label as a reason."""
+    found = first(phrases(r.guard)[1], r.said, r.said.lower(), lambda: r.exchange)
+    return ("label_told", f"the words {found!r}") if found else None
+
+
+def opens(r: Reading, limits: Limits) -> Fault:
+    """The part of `leakage` that is about how a task opens."""
     for p in r.parts:
         if not 1 <= p.task <= len(r.guard.tasks) or p.numbers[:1] != [1]:  # a first step 4 goes on from another place
             continue
         found = readers(r.guard)[p.task - 1][0].opens_with_verdict(p.steps[0])
         if found and len(preamble(r.guard, r.text)) < _PREAMBLE:
             return "label_first", f"task {p.task} opens with {found!r}"
-    told = first(phrases(r.guard)[1], r.said, r.said.lower(), lambda: r.exchange)
-    return ("label_told", f"the words {told!r}") if told else None
+    return None
 
 
 _PREAMBLE = 60

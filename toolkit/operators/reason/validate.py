@@ -10,11 +10,12 @@ from pydantic import Field, model_validator
 
 from toolkit.common.yamlfile import FaultAt
 from toolkit.guards import Guard
+from toolkit.operators._language import language_needs
 from toolkit.operators._tokens import tokenizer_files, tokenizer_needs
 from toolkit.operators.base import Columns, Context, RowOperator, mark
 from toolkit.operators.reason._judge import Judge, Measure
 from toolkit.operators.reason._limits import BASIC, RULES, STANDARD, Limits, Measured, Rule
-from toolkit.operators.reason._measures import Budget, Languages, language_needs
+from toolkit.operators.reason._measures import Budget, Languages
 from toolkit.operators.reason._rules import all_faults, check_reasoning
 from toolkit.records import Column, load_record
 
@@ -39,7 +40,8 @@ class ValidateConfig(Limits):
     the end), labels (equal to the row's where it has them, and one where it is to be inferred), structure (one section a task, in order), steps
     (numbered from 1, as many as the guard allows, none empty, none twice), conclusions (what a task concludes is its answer), scaffold (no phrase
     that tells of labels given), control (no control character but newline, tab and carriage return), ending (not cut off), loops (nothing again and
-    again), lengths, similar (no near-equal steps in a task), copied (no long run of the exchange), words (no verdict in another task's labels, no
+    again), lengths, similar (no near-equal steps in a task), copied (no long run of the exchange, no sentence of
+    the instruction), words (no verdict in another task's labels, no
     forbidden word), leakage (no label before the evidence), budget (tokens), language."""
     faults: Literal["reject", "flag"] = "reject"
     """reject: the first fault of a row rejects it. flag: no row is rejected; the codes of its faults, one a rule, go into `faults` and what was found
