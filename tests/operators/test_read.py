@@ -93,6 +93,25 @@ def test_what_goes_in_comes_out(tmp_path_factory: pytest.TempPathFactory, rows: 
     assert kept.rows() == [(str(i), t, s) for i, (t, s) in enumerate(rows)]
 
 
+ODD = [5, -0.0, 1e5, True, None, [], ["a"], {"a": 1}, "5", "1e5", "true", "[1]", "{}", "NaN", "", " 7", "a\0b", "plain", "\ud83d"]
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(ODD), st.sampled_from([*ODD, 3, -3, 2**63 - 1, 2**63])), min_size=1, max_size=6))
+def test_a_value_is_taken_for_text_or_number_only_if_it_is_one(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[Any, Any]]) -> None:
+    """Whatever stands beside it in its block."""
+    path = tmp_path_factory.mktemp("read") / "rows.jsonl"
+    path.write_text(
+        "".join(json.dumps({"id": f"r{i}", "t": t, "n": n}) + "\n" for i, (t, n) in enumerate(rows)) + '{"id": "last", "t": "x", "n": 1}\n'
+    )
+    kept, gone = read(path, columns={"id": "id", "t": "t", "n": {"name": "n", "type": "int64"}})
+    whole = [(type(n) is int and n < 2**63) or n is None for _, n in rows]
+    text = [t is None or (isinstance(t, str) and t != "\ud83d") for t, _ in rows]
+    sound = [a and b for a, b in zip(whole, text, strict=True)]
+    assert kept.rows() == [*((f"r{i}", t, n) for i, (t, n) in enumerate(rows) if sound[i]), ("last", "x", 1)]
+    assert gone.height == sound.count(False)
+
+
 def test_words_for_nothing_constants_and_ids_of_rows_without(tmp_path: Path) -> None:
     path = write(tmp_path, [{"a": "None"}, {"a": "x"}, {"a": "None"}], "jsonl")
     kept, _ = read(path, columns={"response": {"name": "a", "none": ["None"]}}, constants={"split": "test", "steps": 3})

@@ -1,8 +1,9 @@
 """Rows of files as frames of declared columns, a block at a time: what `read_blocks` gives as Python objects, for rows that need no conversion.
 
-A block of JSON Lines is parsed whole by Arrow, whose types are strict; one that it refuses (a torn line, a value of another type, a lone
-surrogate, a key twice) is read again line by line, so that a bad line costs its row alone and says what it is. Memory: `BLOCK_BYTES` of
-text and what it parses to; parquet also holds the compressed columns of one row group. Nothing is mapped.
+A block of JSON Lines is parsed whole: by polars, which is the quickest, where nothing in it can be a value that polars turns into text; else by
+Arrow, whose types are strict. A block that Arrow refuses (a torn line, a value of another type, a lone surrogate) is read again line by line,
+so that a bad line costs its row alone and says what it is. Of a key that stands twice in a line, which value counts is not defined (RFC 8259,
+section 4). Memory: `BLOCK_BYTES` of text and what it parses to; parquet also holds the compressed columns of one row group. Nothing is mapped.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError, did_you_mean
-from toolkit.records import Column, to_arrow
+from toolkit.records import Column, to_arrow, to_polars
 from toolkit.sources._faults import Fault, has_surrogate, shown
 from toolkit.sources._formats import arrow_rows, read_blocks
 from toolkit.sources._json_lines import LINE_BYTES, jsonl_rows, opened
@@ -29,6 +30,8 @@ BLOCK_BYTES = 8 << 20
 BLOCK_ROWS = 8192
 PIECE_BYTES = 1 << 20
 """What one thread of Arrow's parses at a time; a block with a longer line is parsed in one piece."""
+_DOUBTFUL = r"\A(?:(?:true|false|-?(?:inf|[0-9][0-9.eE+\-]*)|NaN)\z|[\[{])"
+"""Texts that may have been no text: what polars makes of a bool, a number, a list or an object. Of half a surrogate pair it makes a NUL."""
 _EXACT: dict[str, tuple[type, ...]] = {"string": (str,), "int64": (int,), "float64": (int, float), "bool": (bool,)}
 
 
@@ -102,12 +105,28 @@ class _Reader:
         whole = [None, pa.py_buffer(struct.pack("=qq", 0, len(block))), pa.py_buffer(block)]
         if not _is_utf8(pa.Array.from_buffers(pa.large_string(), 1, whole)):  # which the parser does not look at
             return None
+        if (rows := self._quick(block)) is not None and rows.height == lines:
+            return self._whole(rows, block)
         table = self._parsed(block, PIECE_BYTES)
         if table is None and len(block) > PIECE_BYTES:
             table = self._parsed(block, len(block))
         if table is None or table.num_rows != lines:  # blank lines, or two objects on one
             return None
         return self._sound(table, block)
+
+    def _quick(self, block: bytearray) -> pl.DataFrame | None:
+        """The rows by polars, None where it is not certain that each value is what the line says."""
+        import polars as pl
+
+        if any(c.type not in ("string", "int64") for c in self._columns):
+            return None
+        try:
+            rows = pl.read_ndjson(bytes(block), schema=to_polars(self._columns))
+        except pl.exceptions.PolarsError:
+            return None
+        texts = [pl.col(c.name).str for c in self._columns if c.type == "string"]
+        doubts = [t.contains(_DOUBTFUL).any() | t.contains("\0", literal=True).any() for t in texts]
+        return None if doubts and rows.select(pl.any_horizontal(doubts)).item() else rows
 
     def _parsed(self, block: bytearray, piece: int) -> pa.Table | None:
         import pyarrow as pa
@@ -125,7 +144,10 @@ class _Reader:
         """The rows of a table, read from `text`; None where one lacks a value that it must have."""
         import polars as pl
 
-        rows = pl.DataFrame(pl.from_arrow(table))
+        return self._whole(pl.DataFrame(pl.from_arrow(table)), text)
+
+    def _whole(self, rows: pl.DataFrame, text: bytearray | None) -> Frame | None:
+        """As `_sound`."""
         nulls = {c.name: rows[c.name].null_count() for c in self._columns}
         if any(nulls[c.name] for c in self._columns if not c.nullable):
             return None
@@ -206,18 +228,22 @@ class _Reader:
 
 def _whole_lines(f: IO[bytes]) -> Iterator[bytearray]:
     """The file in pieces of about `BLOCK_BYTES` that end with a line; without a byte order mark. A longer line is a piece of its own."""
-    held = bytearray()
-    first = True
-    while piece := f.read(BLOCK_BYTES):
-        if first:
-            piece, first = piece.removeprefix(b"\xef\xbb\xbf"), False
-        cut = piece.rfind(b"\n") + 1
-        if not cut and len(held) < 2 * LINE_BYTES:
-            held += piece
-            continue
-        held += memoryview(piece)[:cut]
-        yield held
-        held = bytearray(memoryview(piece)[cut:])
+    held = bytearray(f.read(3).removeprefix(b"\xef\xbb\xbf"))
+    while True:
+        start = len(held)
+        held += bytes(BLOCK_BYTES)
+        with memoryview(held) as room:
+            n = f.readinto(room[start:])  # type: ignore[attr-defined]
+        del held[start + n :]
+        if not n:
+            break
+        cut = held.rfind(b"\n", start) + 1
+        if cut or len(held) >= 2 * LINE_BYTES:
+            rest = held[cut:] if cut else bytearray()
+            if cut:
+                del held[cut:]
+            yield held
+            held = rest
     if held:
         yield held
 

@@ -58,22 +58,26 @@ class Judge:
     def __call__(self, rows: pl.Series) -> pl.Series:
         """What is found of each row, given as a struct of the columns that the rules read: see `dtype`; at most one fault where not `every`."""
         block = rows.struct.unnest()
-        found: list[list[tuple[str, str]]] = [[] for _ in range(block.height)]
         plain = self._plain(block)
-        steps, labels = plain["steps"].to_list(), {name: plain[name].to_list() for name in self._labels}
-        at = plain["plain"].not_().arg_true().to_list()
-        for i, row in zip(at, block[at].iter_rows(named=True), strict=True):
+        at = plain["plain"].not_().arg_true()
+        found: dict[int, list[tuple[str, str]]] = {}
+        steps: list[int] = []
+        said: dict[str, list[str | None]] = {name: [] for name in self._labels}
+        for i, row in zip(at.to_list(), block[at].iter_rows(named=True), strict=True):
             reading = Reading(self._guard, row, strict="answers" in self._rules)
-            found[i] = self._faults(reading)
-            steps[i] = sum(len(p.steps) for p in reading.parts)
+            if faults := self._faults(reading):
+                found[i] = faults
+            steps.append(sum(len(p.steps) for p in reading.parts))
             for task, name in zip(self._guard.task_names, self._labels, strict=True):
-                labels[name][i] = reading.parsed.labels[task]
+                said[name].append(reading.parsed.labels[task])
         for measure in self._measures:
-            left = [i for i, faults in enumerate(found) if self._every or not faults]
+            left = [i for i in range(block.height) if self._every or i not in found]
             for i, fault in zip(left, measure(block[left].to_dicts()), strict=True):
-                found[i] += [fault] if fault else []
-        read = pl.DataFrame({"steps": pl.Series(steps, dtype=pl.Int64), **{n: pl.Series(v, dtype=pl.String) for n, v in labels.items()}})
-        return _with_faults(read, found).to_struct(rows.name)
+                if fault:
+                    found.setdefault(i, []).append(fault)
+        read = {"steps": plain["steps"].scatter(at, pl.Series(steps, dtype=pl.Int64))}
+        read |= {name: plain[name].scatter(at, pl.Series(v, dtype=pl.String)) for name, v in said.items()}
+        return _with_faults(pl.DataFrame(read), found).to_struct(rows.name)
 
     def _faults(self, reading: Reading) -> list[tuple[str, str]]:
         found = faults_of(reading, self._rules, self._limits)
@@ -140,9 +144,11 @@ class Judge:
         if "steps" in self._rules and not rules and self._skeleton:
             at = at.filter(self._skeleton.doubtful(block["reasoning"].gather(at)))
         checks = self._checks(block["reasoning"].gather(at))
+        if not checks:
+            return read
         known = read.select(self._labels)[at]
         rows = block.select(c for c in ("reasoning", "prompt", "response") if c in block.columns)[at]
-        for n, (i, row, said) in enumerate(zip(at.to_list() if checks else (), rows.iter_rows(named=True), known.iter_rows(), strict=False)):
+        for n, (i, row, said) in enumerate(zip(at.to_list(), rows.iter_rows(named=True), known.iter_rows(), strict=True)):
             reading = Reading(self._guard, row, strict=True)
             reading.parsed = Parsed(dict(zip(self._guard.task_names, said, strict=True)), {})
             for check, where in checks:
@@ -172,9 +178,9 @@ class Judge:
         return out
 
 
-def _with_faults(read: pl.DataFrame, found: Sequence[Sequence[tuple[str, str]]]) -> pl.DataFrame:
+def _with_faults(read: pl.DataFrame, found: Mapping[int, Sequence[tuple[str, str]]]) -> pl.DataFrame:
     """`read` with the lists `reasons` and `details`, made for the rows that have a fault alone: a list for each row would take most of the time."""
-    faulty = [i for i, faults in enumerate(found) if faults]
+    faulty = sorted(found)
     lists = {n: pl.Series([[f[k] for f in found[i]] for i in faulty], dtype=pl.List(pl.String)) for k, n in enumerate(("reasons", "details"))}
     told = pl.DataFrame({"i": pl.Series(faulty, dtype=pl.UInt32), **lists})
     joined = read.with_row_index("i").join(told, on="i", how="left", maintain_order="left").drop("i")
