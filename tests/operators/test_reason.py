@@ -178,7 +178,8 @@ def test_no_text_makes_a_rule_raise() -> None:
         row = {"reasoning": text, "reasoning_finish": None} | dict.fromkeys([f"label_{t}" for t in TASKS])
         row |= dict.fromkeys([f"label_{t}_source" for t in TASKS], "absent")
         for rule in RULES:
-            check_reasoning(GUARD, row, [rule])
+            found = check_reasoning(GUARD, row, [rule])
+            assert (found["reason"] is None) == (found["detail"] is None) and found["steps"] >= 0
 
 
 def test_synthesise_needs_a_backend_that_is_there(tmp_path: Path) -> None:
