@@ -43,13 +43,15 @@ FAILURES: dict[str, str] = {
     "content_filter": "the endpoint's content filter cut or blocked the answer",
     "empty": "an answer without text",
     "malformed": "an answer that is not JSON of the expected shape",
+    "too_large": "an answer larger than one of this request can be",
     "unanswered": "the backend ended without an answer to this request",
 }
 """Classes of failure, in `Completion.error` and in the journal."""
 
-FINAL: frozenset[str] = frozenset({"refused", "content_filter", "empty", "no_schema"})
-"""Failures that are an answer: the model's own, paid for like any other, or (``no_schema``, free of charge) the endpoint's to what it never takes.
-They are kept in the journal and served from it, so that nobody asks twice. All others are asked again by the next run."""
+FINAL: frozenset[str] = frozenset({"refused", "content_filter", "empty", "no_schema", "too_large"})
+"""Failures that are an answer: the model's own, paid for like any other (``too_large`` too: asked again it would be so), or (``no_schema``, free
+of charge) the endpoint's to what it never takes. They are kept in the journal and served from it, so that nobody asks twice. All others are asked
+again by the next run."""
 
 Messages = tuple[tuple[str, str], ...]
 

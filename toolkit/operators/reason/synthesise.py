@@ -31,6 +31,7 @@ Outcome = Literal[
     "empty",
     "invalid",
     "malformed",
+    "too_large",
     "no_schema",
     "forbidden",
     "bad_request",
