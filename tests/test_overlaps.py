@@ -13,6 +13,7 @@ import yaml
 
 import toolkit
 from toolkit.api import overlaps
+from toolkit.common.csvfile import read_sheet
 from toolkit.common.errors import InputError, Missing
 
 sys.path.insert(0, str(Path(__file__).parent / "cli"))
@@ -87,7 +88,7 @@ def test_files_of_ones_own(tmp_path: Path) -> None:
     assert sets["a"] == {"name": "a", "kind": "rows", "rows": 5, "unread": 2, "inputs": 3, "duplicates": 2, "prompts": 2, "conflicts": 1}
     assert (sets["b"]["inputs"], sets["b"]["prompts"]) == (4, 3), "earlier messages are part of the input"
     assert found["pairs"] == [{"a": "a", "b": "b", "inputs": 1, "prompts": 1, "ngram_a": 2, "ngram_b": 1}]
-    lines = [tuple(r) for r in pl.read_csv(tmp_path / "o.csv", infer_schema=False).rows()]
+    lines = [tuple(r.values()) for _, r in read_sheet(tmp_path / "o.csv")[1]]
     assert lines == [
         ("duplicate", "a", "a2", "a", "a1", None),
         ("duplicate", "a", "a5", "a", "a4", None),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -15,65 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import toolkit
+from toolkit.common.csvfile import read_sheet
 from toolkit.common.errors import InputError
 from toolkit.guards import load_guard
 from toolkit.operators.judge._decisions import read_decisions
-from toolkit.operators.judge._sheet import escape, read_sheet, unescape, write_sheet
-
-TEXT = st.none() | st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(
-    ["", "'", "''", "=1+1", " =1+1", "+1", "-2", "@a", "\t=x", "\r\n", "a,b", 'say "so"', "line\nbreak", "1e9", "0012", "123456789012345678901234", "12-3", "1/2", "＝1", "'=1", "x\0y"]
-)  # fmt: skip
-
-
-# The sheet --------------------------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=300, deadline=None)
-@given(TEXT)
-def test_a_cell_reads_back_as_it_was_and_is_no_formula(text: str | None) -> None:
-    cell = escape(text)
-    assert unescape(cell) == text
-    assert cell.lstrip()[:1] not in set("=+-@＝＋－＠")
-    assert (cell == "") == (text is None)
-    assert cell[:1] == "'" or not re.fullmatch(r"[\d .,:/-]+", cell, re.ASCII), "no number, and no date"
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(TEXT, TEXT, st.integers(-5, 5)), max_size=6))
-def test_a_table_reads_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str | None, str | None, int]]) -> None:
-    path = tmp_path_factory.mktemp("sheet") / "t.csv"
-    table = pl.DataFrame(rows, schema={"a": pl.String, "b": pl.String, "n": pl.Int64}, orient="row")
-    write_sheet(table, path)
-    columns, found = read_sheet(path)
-    assert columns == ["a", "b", "n"]
-    assert [(r["a"], r["b"], int(r["n"] or "x")) for _, r in found] == table.rows()
-    table.write_parquet(path.with_suffix(".parquet"))
-    assert [(r["a"], r["b"]) for _, r in read_sheet(path.with_suffix(".parquet"))[1]] == table.select("a", "b").rows()
-
-
-def test_what_spreadsheets_make_of_it_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "d.csv"
-    path.write_bytes('\ufeffid;task;decision;note\r\na;prompt;Keep;"two\r\nlines, one cell"\r\n;;;\r\nb;prompt;flip;\r\n'.encode())
-    columns, rows = read_sheet(path)
-    assert columns == ["id", "task", "decision", "note"]
-    assert [(where.rsplit(":", 1)[1], r["id"], r["note"]) for where, r in rows] == [("2", "a", "two\r\nlines, one cell"), ("5", "b", None)]
-    path = path.rename(tmp_path / "D.CSV")
-    path.write_text("id,task,decision,reviewer,note\na,prompt,keep\nb,prompt\nc,prompt,drop,me,why,,\n  \n")  # empty cells at the end go, or come
-    assert [(r["id"], r["decision"], r["note"]) for _, r in read_sheet(path)[1]] == [("a", "keep", None), ("b", None, None), ("c", "drop", "why")]
-    path = path.rename(tmp_path / "d.csv")
-    for bad, message in (
-        (b"", "empty"),
-        (b"id,id\n", "two columns are called 'id'"),
-        (b"id,task\na,b,c\n", r"d.csv:2: 3 cells, the header has 2"),
-        (b"id\n\xff\n", "not UTF-8"),
-    ):
-        path.write_bytes(bad)
-        with pytest.raises(InputError, match=message):
-            list(read_sheet(path)[1])
-    path.rename(tmp_path / "d.xlsx")
-    with pytest.raises(InputError, match=r"give .csv or .parquet"):
-        read_sheet(tmp_path / "d.xlsx")
-
 
 # Decisions --------------------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit.common.csvfile import write_sheet
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.files import new_file
 from toolkit.pipeline import Side, common_step, compare
@@ -108,7 +109,7 @@ def _write(path: Path, found: Mapping[str, pl.DataFrame]) -> None:
         if path.suffix == ".jsonl":
             rows.write_ndjson(new)
         elif path.suffix == ".csv":
-            rows.write_csv(new)
+            write_sheet(rows, new)
         else:
             rows.write_parquet(new, compression="zstd")
 

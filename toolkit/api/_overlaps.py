@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from toolkit.common.csvfile import write_sheet
 from toolkit.common.errors import InputError, Missing
 from toolkit.common.files import new_file
 from toolkit.pipeline import StepFolder
@@ -317,6 +318,6 @@ def _lines(sets: Sequence[_Set], whole: pl.DataFrame, shared: pl.DataFrame) -> p
 def _write(lines: pl.DataFrame, path: Path) -> None:
     with new_file(path) as new:
         if path.suffix == ".csv":
-            lines.write_csv(new)
+            write_sheet(lines, new)
         else:
             lines.write_parquet(new, compression="zstd")

@@ -11,6 +11,8 @@ import time
 from types import TracebackType
 from typing import Any, TextIO
 
+from toolkit.common.text import one_line
+
 EVERY = 30.0
 """Seconds between two lines about the same step where there is no terminal."""
 
@@ -67,7 +69,7 @@ class Progress:
 
     def start(self, name: str) -> None:
         """A step begins."""
-        self._name = _plain(name)
+        self._name = one_line(name)
         self._began = self._shown = time.monotonic()
         if self._bar is not None:
             if self._task is not None:
@@ -83,7 +85,7 @@ class Progress:
             return
         self._shown = now
         seconds = now - self._began
-        rate = f"{_rate(done, seconds)} {_plain(words)}"
+        rate = f"{_rate(done, seconds)} {one_line(words)}"
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total, rate=rate)
         elif not self._live:
@@ -96,7 +98,7 @@ class Progress:
     def finish(self, words: str) -> None:
         """The step is done."""
         if not self._quiet:
-            self._line(f"{self._name}: {_plain(words)}")
+            self._line(f"{self._name}: {one_line(words)}")
 
     def _line(self, text: str) -> None:
         if self._bar is not None:
@@ -113,8 +115,3 @@ def _rate(done: int, seconds: float) -> str:
 
 def _time(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-
-
-def _plain(text: str) -> str:
-    """Text for a terminal or a log: one line, control characters shown and not obeyed."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
-from toolkit.common.text import plain
+from toolkit.common.text import one_line, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,16 +31,16 @@ def print_summary(summary: dict[str, Any], stream: TextIO | None = None) -> None
     if summary["sampled"] is not None:
         console.print(f"Rows given to guards (held-out ones included): {summary['sampled']:,}")
     console.print(f"Time of the steps: {_time(summary['seconds'])}")
-    console.print(f"Everything lies in: {plain(summary['output'])}", soft_wrap=True)
+    console.print(f"Everything lies in: {one_line(summary['output'])}", soft_wrap=True)
     for note in summary["notes"]:
-        console.print(f"Note: {note}", soft_wrap=True)
+        console.print(f"Note: {plain(note)}", soft_wrap=True)
 
 
 def _table(title: str, left: list[str], right: list[str], wide: str | None = None) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=plain(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in left:
         table.add_column(name, no_wrap=True)
     for name in right:

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.common.csvfile import read_sheet
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, did_you_mean
 from toolkit.guards import Guard
-from toolkit.operators.judge._sheet import read_sheet
 
 WORDS = ("keep", "flip", "drop", "unsure")
 SHOWN = 20

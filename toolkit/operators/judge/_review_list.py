@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from toolkit.common.csvfile import write_sheet
 from toolkit.operators.base import StepInput
-from toolkit.operators.judge._sheet import write_sheet
 
 if TYPE_CHECKING:
     from toolkit.operators.judge._votes import Ballots, Rows

@@ -3,7 +3,7 @@
 A spreadsheet takes a cell that begins with ``=``, ``+``, ``-`` or ``@`` for a formula (OWASP, "CSV Injection"), and an id of digits for a number, of
 which it keeps fifteen, or for a date (``12-3``). Such a text, and one that begins with an apostrophe, a tab or a line break, gets an apostrophe in
 front; an empty text is an apostrophe alone, so that a cell without anything is null. Reading takes one apostrophe off: what was written comes back
-exactly.
+exactly. Whatever writes CSV in guardkit writes it here.
 
 Files are UTF-8 with a byte order mark, without which Excel takes them for another encoding. What is read may have commas, semicolons or tabs
 between its cells, as spreadsheets write them. Empty cells at the end of a line may be left out, as Excel does where a column is empty for sixteen
@@ -25,34 +25,28 @@ from toolkit.common.errors import InputError
 if TYPE_CHECKING:
     import polars as pl
 
-_FORMULA = re.compile(r"[\s\0]*[=+\-@＝＋－＠|%]|['\t\r\n\0]|[0-9.,:/ \-]+([eE][+-]?[0-9]+)?\s*\Z")
-"""Beginnings of formulas, also in the wide forms and after blanks; and whole texts that would become numbers or dates."""
-
-
-def escape(text: str | None) -> str:
-    """A text as a cell."""
-    if text is None:
-        return ""
-    return f"'{text}" if not text or _FORMULA.match(text) else text
-
-
-def unescape(cell: str) -> str | None:
-    """The text that `escape` made a cell of."""
-    if not cell:
-        return None
-    return cell[1:] if cell.startswith("'") else cell
+_BLANK = r"[\s\p{Cc}\p{Cf}]"
+_RISKY = rf"^(?:{_BLANK}*(?:[=+\-@＝＋－＠|%]|$)|'|{_BLANK}|[0-9.,:/ \-]+(?:[eE][+-]?[0-9]+)?\s*$)"
+"""Beginnings of formulas, also in the wide forms and after blanks and what is not seen; texts that begin with such blanks or are nothing else; and
+whole texts that would become numbers or dates."""
 
 
 def write_sheet(table: pl.DataFrame, path: Path) -> None:
-    """Write a table as CSV. Texts are escaped; numbers and truth values stand as they are."""
+    """Write a table as CSV, a line for each row. Texts and names of columns are escaped; numbers and truth values stand as they are."""
     import polars as pl
 
-    texts = {n for n, t in table.schema.items() if t == pl.String}
-    with path.open("w", encoding="utf-8-sig", newline="") as f:
-        out = csv.writer(f, quoting=csv.QUOTE_ALL, lineterminator="\n")
-        out.writerow(table.columns)
-        for row in table.iter_rows():
-            out.writerow(escape(v) if n in texts else "" if v is None else str(v) for n, v in zip(table.columns, row, strict=True))
+    risky = dict(zip(table.columns, pl.Series(table.columns, dtype=pl.String).str.contains(_RISKY), strict=True))
+    texts = [n for n, t in table.schema.items() if not (t.is_numeric() or t == pl.Boolean)]
+    cells = [pl.col(n).cast(pl.String) for n in texts]
+    safe = table.with_columns(pl.when(c.str.contains(_RISKY)).then(pl.lit("'") + c).otherwise(c).alias(n) for n, c in zip(texts, cells, strict=True))
+    safe.rename({n: f"'{n}" for n in table.columns if risky[n]}).write_csv(path, include_bom=True, quote_style="always")
+
+
+def unescape(cell: str) -> str | None:
+    """The text that a cell stands for; None for an empty one."""
+    if not cell:
+        return None
+    return cell[1:] if cell.startswith("'") else cell
 
 
 def read_sheet(path: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, str | None]]]]:
@@ -75,7 +69,7 @@ def read_sheet(path: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, str
         _, header = next(lines)
     except StopIteration:
         raise InputError("the file is empty: not even a header", where=str(path)) from None
-    columns = [c.strip() for c in header]
+    columns = [unescape(c.strip()) or "" for c in header]
     if twice := sorted({c for c in columns if c and columns.count(c) > 1}):
         raise InputError(f"two columns are called {twice[0]!r}", where=f"{path}:1")
 
@@ -96,7 +90,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
         with path.open(encoding="utf-8-sig", newline="") as f:
             first = f.readline()
             f.seek(0)
-            reader = csv.reader(f, delimiter=max(",;\t", key=first.count), strict=True)
+            reader = csv.reader(f, delimiter=max(",;\t", key=re.sub('"[^"]*"', "", first).count), strict=True)
             line = 1
             for cells in reader:
                 yield line, cells
