@@ -8,14 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import GuardkitError, InputError, InputErrors
-from toolkit.common.text import plain
+from toolkit.common.text import json_text, one_line, plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-
-class ReaderGone(Exception):  # noqa: N818 (no error: whoever read our output has seen enough)
-    """The other end of stdout is closed."""
 
 
 documents = 0
@@ -24,28 +20,22 @@ documents = 0
 
 def lines(*texts: str) -> None:
     """Lines on stdout."""
-    try:
-        for text in texts:
-            sys.stdout.write(plain(text) + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise ReaderGone from None
+    for text in texts:
+        sys.stdout.write(plain(text) + "\n")
+    sys.stdout.flush()
 
 
 def document(value: Any) -> None:
     """One JSON document on stdout."""
     global documents
     documents += 1
-    text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
+    text = json_text(value)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:  # the terminal's encoding lacks a letter: JSON's own escapes say the same
-        text = json.dumps(value, indent=1, default=str)
-    try:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise ReaderGone from None
+        text = json.dumps(json.loads(text), indent=1)
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def faults(error: GuardkitError) -> list[dict[str, Any]]:
@@ -86,7 +76,7 @@ def table(
     from rich import box
     from rich.table import Table
 
-    t = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    t = Table(title=plain(title) or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in left:
         t.add_column(name, no_wrap=True)
     for name in right:
@@ -94,29 +84,23 @@ def table(
     if last is not None:
         t.add_column(last, overflow="fold")
     for i, row in enumerate(rows):
-        t.add_row(*map(plain, row), *([plain(texts[i])] if last is not None else []))
+        t.add_row(*map(one_line, row), *([plain(texts[i])] if last is not None else []))
     _show(t)
 
 
 def _show(what: RenderableType) -> None:
     from rich.console import Console
 
-    try:
-        Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160, highlight=False, markup=False).print(what)
-        sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):  # rich ends the process where nobody reads
-        raise ReaderGone from None
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160, highlight=False, markup=False, emoji=False).print(what)
+    sys.stdout.flush()
 
 
 def summary(figures: dict[str, Any]) -> None:
     """A run's tables."""
     from toolkit.report import print_summary
 
-    try:
-        print_summary(figures)
-        sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):  # likewise
-        raise ReaderGone from None
+    print_summary(figures)
+    sys.stdout.flush()
 
 
 def mapping(value: Mapping[str, Any]) -> None:

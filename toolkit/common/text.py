@@ -1,6 +1,6 @@
 """Text that came from data, for people: nothing in it is obeyed, and nothing in it stays unseen.
 
-`HIDDEN` holds what a terminal obeys or does not show: control characters (C0, DEL, C1), what sets text in another direction or order, zero-width
+*Hidden* is what a terminal obeys or does not show: control characters (C0, DEL, C1), what sets text in another direction or order, zero-width
 and other format characters, fillers and variation selectors, line and paragraph separators, surrogates without a partner, private and
 unassigned code points. All that prints text of data goes through one of the functions here.
 """

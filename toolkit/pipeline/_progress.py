@@ -56,7 +56,7 @@ class Progress:
                 TextColumn("{task.fields[rate]}", markup=False),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
-                console=Console(file=self._stream),
+                console=Console(file=self._stream, emoji=False),
                 transient=True,
             )
             self._bar.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
-from toolkit.common.text import one_line, plain
+from toolkit.common.text import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,7 +17,7 @@ def print_summary(summary: dict[str, Any], stream: TextIO | None = None) -> None
     from rich.console import Console
 
     stream = stream or sys.stdout
-    console = Console(file=stream, width=None if stream.isatty() else 160, highlight=False, markup=False)
+    console = Console(file=stream, width=None if stream.isatty() else 160, highlight=False, markup=False, emoji=False)
     console.print(_steps(summary))
     if any(g["asked"] or g["from_journal"] for g in summary["generations"]):
         console.print(_generations(summary["generations"]))
@@ -27,20 +27,28 @@ def print_summary(summary: dict[str, Any], stream: TextIO | None = None) -> None
         console.print(_scores(step, rows))
     if summary["reasoning_steps"] is not None:
         steps, rows = summary["reasoning_steps"], summary["reasoned_rows"]
-        console.print(f"Reasoning steps: {steps:,} in {rows:,} rows" + (f", {steps / rows:.2f} a row" if rows else ""))
+        _say(console, f"Reasoning steps: {steps:,} in {rows:,} rows" + (f", {steps / rows:.2f} a row" if rows else ""))
     if summary["sampled"] is not None:
-        console.print(f"Rows given to guards (held-out ones included): {summary['sampled']:,}")
-    console.print(f"Time of the steps: {_time(summary['seconds'])}")
-    console.print(f"Everything lies in: {one_line(summary['output'])}", soft_wrap=True)
+        _say(console, f"Rows given to guards (held-out ones included): {summary['sampled']:,}")
+    _say(console, f"Time of the steps: {_time(summary['seconds'])}")
+    _say(console, f"Everything lies in: {summary['output']}")
     for note in summary["notes"]:
-        console.print(f"Note: {plain(note)}", soft_wrap=True)
+        _say(console, f"Note: {note}")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(one_line(text), soft_wrap=True)
+
+
+def _add(table: Table, *cells: str) -> None:
+    table.add_row(*map(one_line, cells))
 
 
 def _table(title: str, left: list[str], right: list[str], wide: str | None = None) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(title=plain(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=one_line(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in left:
         table.add_column(name, no_wrap=True)
     for name in right:
@@ -55,13 +63,13 @@ def _steps(summary: dict[str, Any]) -> Table:
     table = _table(f"Run of {summary['recipe']}: rows at each step", ["step", "operator"], numbers, "why")
     for s in summary["steps"]:
         if s["state"] != "built":
-            table.add_row(s["step"], s["use"], *[""] * len(numbers), "not built")
+            _add(table, s["step"], s["use"], *[""] * len(numbers), "not built")
             continue
         aside, rejected = sum(s["set_aside"].values()), sum(s["rejected"].values())
         why = [f"{k} {n:,}" for kind in ("rejected", "set_aside") for k, n in s[kind].items()]
         kept = f"{s['kept']:,}" + (f" (x {s['factor']:g})" if "factor" in s else "")
         cells = [_n(s["in"]), kept, _n(rejected), _n(s["merged"]), _n(aside), _time(s["seconds"])]
-        table.add_row(s["step"], s["use"], *cells, plain(", ".join(why)))
+        _add(table, s["step"], s["use"], *cells, ", ".join(why))
     return table
 
 
@@ -70,30 +78,30 @@ def _generations(found: list[dict[str, Any]]) -> Table:
     table = _table("Generations, when each step was last built", ["step", "model"], numbers)
     for g in found:
         counts = [_n(g[n] or 0) for n in ("asked", "from_journal", "followed", "failed", "prompt_tokens", "completion_tokens")]
-        table.add_row(g["step"], plain(g["model"]), *counts, f"{g['cost']:,.4f}" if g["cost"] else "")
+        _add(table, g["step"], g["model"], *counts, f"{g['cost']:,.4f}" if g["cost"] else "")
     return table
 
 
 def _teachers(console: Console, summary: dict[str, Any]) -> None:
     for step, stats in summary["teachers"].items():
         if set(who := stats.get("teachers", {})) - {"template"}:
-            console.print(f"Answered by ({step}): " + plain(", ".join(f"{name} {n:,}" for name, n in who.items())))
+            _say(console, f"Answered by ({step}): " + ", ".join(f"{name} {n:,}" for name, n in who.items()))
         if blind := stats.get("blind"):
             shares = (f"{task} {100 * b['agreed'] / b['compared']:.1f} % of {b['compared']:,}" for task, b in blind.items() if b["compared"])
-            console.print(f"Blind verdicts that agree with the label ({step}): " + ", ".join(shares))
+            _say(console, f"Blind verdicts that agree with the label ({step}): " + ", ".join(shares))
 
 
 def _mining(console: Console, summary: dict[str, Any]) -> None:
     for step, stats in summary["hard"].items():
         table = _table(f"Hard samples ({step})", ["rows"], ["hard", "always right", "always wrong", "undecided", "no label", "with unread"])
         names = ("hard", "always_right", "always_wrong", "undecided", "no_label", "with_unread")
-        table.add_row(f"{stats.get('rows', 0):,}", *(f"{stats.get(n, 0):,}" for n in names))
+        _add(table, f"{stats.get('rows', 0):,}", *(f"{stats.get(n, 0):,}" for n in names))
         console.print(table)
         by_task = ", ".join(f"{t} {n:,}" for t, n in stats.get("hard_by_task", {}).items())
-        console.print(f"Hard by task: {by_task}")
+        _say(console, f"Hard by task: {by_task}")
     for step, by_task in summary["pairs"].items():
         tasks = ", ".join(f"{t} {n:,}" for t, n in by_task.items())
-        console.print(f"Preference pairs ({step}): {sum(by_task.values()):,} ({tasks})")
+        _say(console, f"Preference pairs ({step}): {sum(by_task.values()):,} ({tasks})")
 
 
 def _scores(step: str, rows: list[dict[str, Any]]) -> Table:
@@ -102,9 +110,10 @@ def _scores(step: str, rows: list[dict[str, Any]]) -> Table:
     for r in rows:
         if last not in (None, r["task"]):
             table.add_section()
-        table.add_row(
+        _add(
+            table,
             r["task"] if r["task"] != last else "",
-            plain(r["guard"]),
+            r["guard"],
             f"{r['n']:,}",
             f"{r['unread']:,}",
             _interval(r, "accuracy"),
