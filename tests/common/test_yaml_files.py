@@ -109,7 +109,7 @@ def test_a_part_of_a_file_keeps_its_lines() -> None:
         ("a: b: c\n", "home.yaml:1: not valid YAML"),
         ("\tb: 1\n", "home.yaml:1: not valid YAML"),
         ("a: 1\n---\nb: 2\n", "not valid YAML: but found another document"),
-        ("a: !!python/object:os.system x\n", "home.yaml:1: not valid YAML: could not determine a constructor"),
+        ("a: !!python/object:os.system x\n", "home.yaml:1: not valid YAML: the tag 'tag:yaml.org,2002:python/object:os.system' is not read"),
         ("a: \x00\n", "not valid YAML"),
         ("? [a, b]\n: c\n", "home.yaml:1: a key must be a plain word"),
         ("a: &x [*x]\n", "an alias that holds itself"),
@@ -138,19 +138,6 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 def test_what_yaml_says_is_what_is_read(value: object) -> None:
     """What is dumped is read back, words that YAML 1.1 or 1.2 would take for something else included."""
     assert parse_yaml(dump_yaml(value), "x.yaml").data == value
-
-
-def test_words_and_numbers_are_those_of_yaml_1_2():
-    text = "on: yes\nno: off\nrate: 5e-6\nhalf: .5\nflag: true\ncount: 3\nnothing: null\n"
-    assert parse_yaml(text, "words.yaml").data == {
-        "on": "yes",
-        "no": "off",
-        "rate": 5e-6,
-        "half": 0.5,
-        "flag": True,
-        "count": 3,
-        "nothing": None,
-    }
 
 
 def test_a_password_in_a_url_is_not_shown():

@@ -19,8 +19,8 @@ OWN = """
 provider: House
 hosts: [llm.house.example:8000, api.openai.com]
 models:
-  house-7b: {input: 0.1, output: 0.2, source: https://house.example/prices, date: 2026-01-02}
-  gpt-4o: {input: 1, output: 2, batch_input: 0.4, batch_output: 0.9, source: https://house.example/contract, date: 2026-01-02}
+  house-7b: {input: 0.1, output: 0.2, source: https://house.example/prices, date: "2026-01-02"}
+  gpt-4o: {input: 1, output: 2, batch_input: 0.4, batch_output: 0.9, source: https://house.example/contract, date: "2026-01-02"}
 """
 
 

@@ -66,7 +66,7 @@ def test_a_fault_is_named_with_file_line_and_key(tmp_path: Path, old: str, new: 
 
 
 def test_all_faults_are_found_at_once(tmp_path: Path) -> None:
-    text = GOOD.replace("positive: refusal", "positive: no").replace("version: 1", "version: one").replace("  separator:", "  sep:")
+    text = GOOD.replace("positive: refusal", "positive: none").replace("version: 1", "version: one").replace("  separator:", "  sep:")
     file = tmp_path / "g.yaml"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(InputErrors) as e:

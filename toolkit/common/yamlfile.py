@@ -1,16 +1,21 @@
-"""YAML with line numbers, and pydantic models read from it with errors that say ``file:line:key``."""
+"""YAML with line numbers, and pydantic models read from it with errors that say ``file:line:key``.
+
+What a word means stands in `_scalars`. A file is data and nothing else: no tags, no merges. Bounds, so that a few lines cannot fill the memory:
+`FILE_BYTES` of text, `NODES` keys and values once aliases are written out, `DEPTH` levels. Every fault is an `InputError` with its place.
+"""
 
 from __future__ import annotations
 
 import re
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
+from toolkit.common._scalars import Refused, Scalar, is_plain_text, plain_key, plain_value
 from toolkit.common.errors import InputError, InputErrors, did_you_mean
 
 if TYPE_CHECKING:
@@ -18,6 +23,9 @@ if TYPE_CHECKING:
 
 Key = tuple[str | int, ...]
 M = TypeVar("M", bound="BaseModel")
+FILE_BYTES = 8 << 20
+NODES = 100_000
+DEPTH = 64
 
 
 @dataclass
@@ -86,7 +94,7 @@ def explain(error: ValidationError, cls: type[BaseModel], file: YamlFile, data: 
         else:
             message = fault["msg"].removeprefix("Value error, ")
             message += "" if isinstance(value, dict | list) or "\n" in str(value) else f" (got {_shown(value)})"
-            if kind == "string_type" and isinstance(value, bool | int | float | date):
+            if kind == "string_type" and isinstance(value, bool | int | float):
                 hint = "put it in quotes: YAML reads it as something else than text"
         found = InputError(message, where=file.where(key), hint=hint)
         out[str(found)] = found  # the branches of a union may find the same
@@ -135,57 +143,84 @@ def _classes(hint: Any) -> list[type]:
     return [c for part in typing.get_args(hint) for c in _classes(part)]
 
 
-def read_text(path: Path) -> str:
-    """A UTF-8 text file.
+def read_text(path: Path, most: int | None = None) -> str:
+    """A UTF-8 text file, of `most` bytes at most.
 
     Raises:
-        InputError: it is missing, a folder, unreadable or not UTF-8.
+        InputError: it is missing, a folder, unreadable, too large or not UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            raw = file.read() if most is None else file.read(most + 1)
+        if most is not None and len(raw) > most:
+            raise InputError(f"more than {most:,} bytes: no such file is that long", where=str(path))
+        return raw.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
         raise InputError("no such file", where=str(path)) from None
-    except (IsADirectoryError, PermissionError) as e:
-        raise InputError(e.strerror or "unreadable", where=str(path)) from None
-    except UnicodeDecodeError as e:
-        raise InputError(f"not UTF-8 (byte {e.start})", where=str(path), hint="save the file as UTF-8") from None
+    except (OSError, ValueError) as e:
+        if isinstance(e, UnicodeDecodeError):
+            raise InputError(f"not UTF-8 (byte {e.start})", where=str(path), hint="save the file as UTF-8") from None
+        raise InputError(getattr(e, "strerror", None) or "unreadable", where=str(path)) from None
 
 
 def load_yaml(path: Path) -> YamlFile:
     """Read a YAML file.
 
     Raises:
-        InputError: missing, not UTF-8, not YAML, a key given twice or no plain value, or an alias that holds itself.
+        InputError: missing, not UTF-8, not YAML, beyond a bound, a key given twice or no plain word, a word with two readings, or a tag.
     """
-    return parse_yaml(read_text(path), str(path))
+    return parse_yaml(read_text(path, FILE_BYTES), str(path))
 
 
 def parse_yaml(text: str, name: str) -> YamlFile:
     """Parse YAML text; `name` stands for the file in messages. Raises as `load_yaml` does."""
+    loader = None
     try:
-        node = yaml.compose(text, Loader=_Loader)
+        loader = _Loader(text)
+        loader.file = name
+        node = loader.get_single_node()
         reader = _Reader(name)
         data = reader.build(node, ()) if node is not None else None
-    except yaml.YAMLError as e:
-        mark = getattr(e, "problem_mark", None)
+    except (yaml.YAMLError, ValueError, OverflowError) as e:  # the last two: an escape that is no character
+        mark = getattr(e, "problem_mark", None) or (loader.get_mark() if loader is not None else None)
         line = mark.line + 1 if mark else 1
         raise InputError(f"not valid YAML: {getattr(e, 'problem', None) or e}", where=f"{name}:{line}") from None
-    except RecursionError:
-        raise InputError("not valid YAML: nested too deeply, or an alias that holds itself", where=name) from None
+    finally:
+        if loader is not None:
+            loader.dispose()
     return YamlFile(name, data, reader.lines)
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with the words and numbers of YAML 1.2's core schema: `on` and `yes` are text, `5e-6` is a number."""
+    """PyYAML's composer, which builds nothing, within the bounds; values are made by `_Reader`."""
+
+    file = ""
+    yaml_implicit_resolvers: dict[str, Any] = {}
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = self._nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """One node, with what is below it."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        line = event.start_mark.line + 1
+        if (tag := getattr(event, "tag", None)) is not None:
+            hint = "put a text in quotes; any other value needs no tag"
+            raise InputError(f"not valid YAML: the tag {tag[:80]!r} is not read", where=f"{self.file}:{line}", hint=hint)
+        self._nodes += 1
+        self._depth += 1
+        _bounded(self._nodes, self._depth, f"{self.file}:{line}")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
-_FLOAT = re.compile(r"^[-+]?(?:(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.(?:inf|Inf|INF))$|^\.(?:nan|NaN|NAN)$")
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+def _bounded(nodes: int, depth: int, where: str) -> None:
+    if depth > DEPTH:
+        raise InputError(f"not valid YAML: nested too deeply (more than {DEPTH} levels), or an alias that holds itself", where=where)
+    if nodes > NODES:
+        raise InputError(f"more than {NODES:,} keys and values, aliases written out", where=where)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -195,16 +230,15 @@ class _Dumper(yaml.SafeDumper):
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     # PyYAML writes these line breaks of Unicode as they are, and reads a plain newline; in double quotes it escapes them.
     risky = not {"\x85", "\u2028", "\u2029", "\ufeff"}.isdisjoint(text)
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if risky else None)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if risky else None if is_plain_text(text) else "'")
 
 
-_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
 _Dumper.add_representer(str, _text)
 
 
-def dump_yaml(value: Any) -> str:
-    """YAML text that `parse_yaml` reads as `value` again."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+def dump_yaml(value: Any, **form: Any) -> str:
+    """YAML text that `parse_yaml` reads as `value` again; `form`: of ``yaml.dump``."""
+    return str(yaml.dump(value, Dumper=_Dumper, **{"sort_keys": False, "allow_unicode": True, "width": 120, **form}))
 
 
 class _Reader:
@@ -213,28 +247,46 @@ class _Reader:
     def __init__(self, name: str) -> None:
         self.lines: dict[Key, int] = {}
         self._name = name
-        self._loader = _Loader("")
+        self._nodes = 0
 
-    def build(self, node: yaml.Node, at: Key) -> Any:
+    def build(self, node: yaml.Node, at: Any) -> Any:
         """The value of a node."""
-        self.lines.setdefault(at, node.start_mark.line + 1)
+        line = node.start_mark.line + 1
+        self.lines.setdefault(at, line)
+        self._nodes += 1
+        _bounded(self._nodes, len(at), self._where(line, at))
         if isinstance(node, yaml.SequenceNode):
             return [self.build(v, (*at, i)) for i, v in enumerate(node.value)]
         if not isinstance(node, yaml.MappingNode):
-            return self._scalar(node)
+            return self._scalar(node, at, plain_value)
         out: dict[Any, Any] = {}
         for k, v in node.value:
             line = k.start_mark.line + 1
             if not isinstance(k, yaml.ScalarNode):
                 raise InputError("a key must be a plain word", where=f"{self._name}:{line}")
-            key = self._scalar(k)
+            key = self._scalar(k, at, plain_key)
             place = (*at, key)
             self.lines.setdefault(place, line)
             if key in out:
-                where = f"{self._name}:{line}:{'.'.join(str(part) for part in place)}"
-                raise InputError(f"the key {key!r} is given twice", where=where, hint=f"first given in line {self.lines[place]}")
+                raise InputError(f"the key {key!r} is given twice", where=self._where(line, place), hint=f"first given in line {self.lines[place]}")
             out[key] = self.build(v, place)
         return out
 
-    def _scalar(self, node: yaml.Node) -> Any:
-        return self._loader.construct_object(node, deep=True)
+    def _scalar(self, node: Any, at: Key, read: Callable[[str], Scalar]) -> Scalar:
+        text: str = node.value
+        where = self._where(node.start_mark.line + 1, at)
+        if node.style is None:
+            try:
+                return read(text)
+            except Refused as e:
+                raise InputError(str(e), where=where, hint=e.hint) from None
+        try:  # two halves of a pair are one character, as in JSON
+            return text.encode("utf-16", "surrogatepass").decode("utf-16") if _HALF.search(text) else text
+        except UnicodeDecodeError:
+            raise InputError("a text may hold no half of a surrogate pair", where=where) from None
+
+    def _where(self, line: int, at: Key) -> str:
+        return f"{self._name}:{line}" + (f":{'.'.join(map(str, at))}" if at else "")
+
+
+_HALF = re.compile("[\ud800-\udfff]")

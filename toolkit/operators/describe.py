@@ -98,7 +98,7 @@ def _type_words(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
 
 def as_step(found: Mapping[str, Any]) -> str:
     """An operator's example as a step of a recipe, in one line of YAML."""
-    import yaml
+    from toolkit.common.yamlfile import dump_yaml
 
     step: dict[str, Any] = {"id": str(found["name"]).replace("_", "-"), "use": found["name"]}
     named = [n for n in found["inputs"][1:] if n != "*"] or list(found["takes"])
@@ -106,4 +106,4 @@ def as_step(found: Mapping[str, Any]) -> str:
         step["from"] = {n: "STEP" for n in found["inputs"] if n != "*"}
     if found["example"]:
         step["with"] = found["example"]
-    return str(yaml.safe_dump(step, default_flow_style=True, sort_keys=False, width=10_000)).strip()
+    return dump_yaml(step, default_flow_style=True, width=10_000).strip()
