@@ -156,4 +156,5 @@ def test_evaluate_reads_only_what_it_can(tmp_path: Path) -> None:
         toolkit.apply("evaluate", {"rows": verdicts(), "seeds": seeds({})})
     with pytest.raises(InputError, match="'label_prompt' of its input 'asked'"):
         toolkit.apply("evaluate", {"rows": verdicts(), "asked": seeds({}).drop("label_prompt")})
-    assert scores(verdicts(), tmp_path) == {}
+    with pytest.raises(InputError, match="no verdict to score"):
+        scores(verdicts(), tmp_path)

@@ -89,13 +89,6 @@ def test_votes_are_counted_as_they_are() -> None:
     assert got["noise"] == max(got[f"noise_{t}"] for t in TASKS)
 
 
-def test_a_row_that_was_drawn_twice_is_judged_twice() -> None:
-    rows, said, _ = world(10, 1)
-    once = noise(rows, said, tasks=["prompt"])
-    twice = noise(pl.concat([rows, rows]), said, tasks=["prompt"])
-    assert twice["n_votes_prompt"].to_list() == [*once["n_votes_prompt"], *once["n_votes_prompt"]]
-
-
 def test_always_wrong_takes_every_readable_vote() -> None:
     row = seed(0, label_prompt="harmful")
     said = [verdict(row, "a", 0, prompt="unharmful"), verdict(row, "b", 0), verdict(row, "c", 0, prompt="unharmful")]
@@ -156,7 +149,7 @@ def test_what_cannot_be_judged_is_said_before_anything_runs() -> None:
         toolkit.apply("noise", {"rows": rows, "verdicts": rows})
     with pytest.raises(InputError, match="did you mean 'prompt'"):
         toolkit.apply("noise", {"rows": rows, "verdicts": said}, tasks=["promt"])
-    with pytest.raises(InputError, match=r"none of the 30 verdicts of 'verdicts' is about one of the rows"):
+    with pytest.raises(InputError, match=r"none of the 30 verdicts of 'verdicts' is about one of the 1 rows"):
         toolkit.apply("noise", {"rows": seeds({"prompt": "of another set"}), "verdicts": said})
     with pytest.raises(InputError, match="compares text"):
         toolkit.apply("noise", {"rows": rows, "verdicts": said}, in_sample={"a": {"source_row": ["1"]}})

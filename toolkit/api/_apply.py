@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError
 from toolkit.common.yamlfile import YamlFile
-from toolkit.guards import load_guard
+from toolkit.guards import Guard, load_guard
 from toolkit.operators import Columns, Context, DatasetOperator, Operator, RowOperator, operator_class
+from toolkit.operators._words import check_words
 from toolkit.operators.base import DETAIL, OUTCOME, REASON
 from toolkit.records import Column
 from toolkit.taxonomy import load_taxonomy
@@ -50,7 +51,7 @@ def apply(
 
     Raises:
         InputError: no such operator or one that needs a recipe (it asks a model, or takes what another step made), a column or option that does
-            not fit, or what the operator itself raises.
+            not fit, rows that share an id or have a label that the guard does not know, or what the operator itself raises.
     """
     cls = operator_class(operator)
     if cls.takes or not issubclass(cls, RowOperator | DatasetOperator):
@@ -58,6 +59,8 @@ def apply(
     op = cls(YamlFile(f"options of {operator}", options).model(cls.config_class))
     inputs = _inputs(op, rows)
     ctx = Context(load_guard(guard), load_taxonomy(taxonomy), seed, operator, Path())
+    for name, frame in inputs.items():
+        _check(frame, f"{operator}, input {name!r}", ctx.guard)
     columns = op.columns({name: _columns(frame) for name, frame in inputs.items()}, ctx.guard)
     if isinstance(op, RowOperator):
         return _row(op, inputs[op.inputs[0]], columns, ctx)
@@ -75,6 +78,14 @@ def _inputs(op: Operator, rows: pl.DataFrame | Mapping[str, pl.DataFrame] | None
     if missing or extra:
         raise InputError(f"{op.name} takes {', '.join(wanted) or 'no rows'}, and was given {', '.join(given) or 'none'}")
     return given
+
+
+def _check(frame: pl.DataFrame, where: str, guard: Guard) -> None:
+    """Rows of a caller's, as a step would hand them on: each with an id of its own, labels of the guard's words."""
+    if "id" in frame.columns and (twice := frame["id"].is_duplicated() & frame["id"].is_not_null()).any():
+        ids = frame["id"].filter(twice)
+        raise InputError(f"{ids.len():,} rows share an id with another, {ids[0]!r} say: an id names one row", where=where)
+    check_words(frame, guard, where)
 
 
 def _columns(frame: pl.DataFrame) -> Columns:

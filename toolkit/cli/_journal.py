@@ -151,7 +151,7 @@ def purge(
     folder: FolderOpt = None,
     row: RowOpt = None,
     key: KeyOpt = None,
-    rows: Annotated[Path | None, typer.Option("--rows", help="A file with the id of a row on each line.")] = None,
+    rows: Annotated[Path | None, typer.Option("--rows", help="A file with the id of a row on each line, as it stands.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask; without it and without a terminal, say what would go and delete nothing.")] = False,
     json: JsonOpt = False,
 ) -> None:
@@ -235,6 +235,7 @@ def _lines_of(path: Path | None) -> list[str]:
     if path is None:
         return []
     try:
-        return [line for text in path.read_text(encoding="utf-8").splitlines() if (line := text.strip())]
+        with path.open(encoding="utf-8", newline="") as f:  # an id is taken as it stands: only what ends a line goes
+            return [line for text in f.read().split("\n") if (line := text.removesuffix("\r"))]
     except (OSError, UnicodeDecodeError) as e:
         raise InputError(f"cannot be read ({type(e).__name__})", where=str(path)) from None

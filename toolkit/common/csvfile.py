@@ -2,7 +2,7 @@
 
 A spreadsheet takes a cell that begins with ``=``, ``+``, ``-`` or ``@`` for a formula (OWASP, "CSV Injection"), and an id of digits for a number, of
 which it keeps fifteen, or for a date (``12-3``). Such a text, and one that begins with an apostrophe, a tab or a line break, gets an apostrophe in
-front; an empty text is an apostrophe alone, so that a cell without anything is null. Reading takes one apostrophe off: what was written comes back
+front; an empty text is an apostrophe alone, so that a cell without anything is null. Reading takes that apostrophe off: what was written comes back
 exactly. Whatever writes CSV in guardkit writes it here.
 
 Files are UTF-8 with a byte order mark, without which Excel takes them for another encoding. What is read may have commas, semicolons or tabs
@@ -43,10 +43,12 @@ def write_sheet(table: pl.DataFrame, path: Path) -> None:
 
 
 def unescape(cell: str) -> str | None:
-    """The text that a cell stands for; None for an empty one."""
+    """The text that a cell stands for; None for an empty one. An apostrophe that `write_sheet` would not have put there is the text's own."""
+    import polars as pl
+
     if not cell:
         return None
-    return cell[1:] if cell.startswith("'") else cell
+    return cell[1:] if cell.startswith("'") and pl.Series([cell[1:]]).str.contains(_RISKY)[0] else cell
 
 
 def read_sheet(path: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, str | None]]]]:

@@ -64,6 +64,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     from difflib import get_close_matches
 
     names = sorted(known)
+    if same := [n for n in names if n.casefold() == word.strip().casefold()]:
+        return f"did you mean {same[0]!r}?"
     near = get_close_matches(word, names, n=1, cutoff=0.6)
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
 

@@ -4,7 +4,7 @@ Rendering, parsing, validation, mining and evaluation are all derived from the d
 file and no other code.
 """
 
-from toolkit.guards._definition import Guard, Prompt, Task, load_guard, load_prompt
+from toolkit.guards._definition import Guard, Prompt, Task, load_guard, load_prompt, unknown_label
 from toolkit.guards._parse import Parsed, parse
 from toolkit.guards._render import Reasoning, blind_messages, exchange, feedback, input_fingerprint, render_input, render_output, teacher_messages
 from toolkit.guards._sections import Section, answers_cut, preamble, sections, step_heading, without_answers
@@ -37,6 +37,7 @@ __all__ = [
     "step_heading",
     "teacher_messages",
     "template",
+    "unknown_label",
     "variables",
     "without_answers",
 ]

@@ -310,6 +310,11 @@ class Guard(_Model):
         return digest(self.model_dump(exclude={"description"}))
 
 
+def unknown_label(word: str, labels: Collection[str]) -> str:
+    """What is wrong with a word that should be a label of a task."""
+    return f"label not of the task: {word[:60]!r} ({did_you_mean(word[:60], labels)})"
+
+
 def load_guard(name: str, beside: Path | None = None) -> Guard:
     """Load a guard by name or path.
 

@@ -1,12 +1,17 @@
-"""What became of a step's rows, and the law that none may vanish (architecture, invariant 1; shapes in `toolkit.operators.base`)."""
+"""What became of a step's rows, and the laws that none may vanish (architecture, invariant 1; shapes in `toolkit.operators.base`) and that no two of
+them have one id."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toolkit.operators.base import Shape
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class ConservationError(RuntimeError):
@@ -63,3 +68,38 @@ class Counts:
             **({"factor": self.factor} if self.shape == "expand" else {}),
             **({"parents": self.parents} if self.shape == "pick" else {}),
         }
+
+
+class Ids:
+    """The ids of a step's kept rows. Memory: 8 bytes a row, twice that while they are checked.
+
+    Only a hash of each is held; where two are equal the ids themselves are looked at.
+    """
+
+    def __init__(self) -> None:
+        self._hashes: list[pl.Series] = []
+
+    def add(self, ids: pl.Series) -> None:
+        """The ids of a block."""
+        self._hashes.append(ids.hash())
+
+    def check(self, counts: Counts, again: Callable[[], Iterable[pl.Series]]) -> None:
+        """Raise `ConservationError` where two rows have one id.
+
+        Args:
+            counts: of the step.
+            again: reads the ids once more.
+        """
+        import polars as pl
+
+        if not self._hashes:
+            return
+        hashes = pl.concat(self._hashes).sort()
+        twice = hashes[1:].filter(hashes[1:] == hashes[:-1]).unique()
+        if not twice.len():
+            return
+        ids = pl.concat([block.filter(block.hash().is_in(twice.implode())) for block in again()])
+        same = ids.filter(ids.is_duplicated()).drop_nulls()
+        if same.len():
+            said = f"{same.len()} of its rows share an id with another, {same[0]!r} say"
+            raise ConservationError(f"step {counts.step!r} ({counts.use}): {said}: an id names one row")

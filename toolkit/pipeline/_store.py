@@ -24,7 +24,7 @@ from toolkit.common.files import digest, tree_digests, write_atomic
 from toolkit.common.parquet import ParquetFile, Worker
 from toolkit.operators import Columns
 from toolkit.operators.base import DETAIL, OUTCOME, REASON
-from toolkit.pipeline._counts import ConservationError, Counts
+from toolkit.pipeline._counts import ConservationError, Counts, Ids
 from toolkit.records import Column, load_record, to_arrow, to_polars
 
 if TYPE_CHECKING:
@@ -103,7 +103,8 @@ class StepFolder:
         """Folder of an artefact (InputError if the step made none of that name)."""
         path = self.path / name
         if not path.is_dir():
-            raise InputError(f"the step {self.step!r} made no {name!r}", where=str(self.path))
+            hint = None if self.manifest["counts"][-1]["in"] else "no row came to it"
+            raise InputError(f"the step {self.step!r} made no {name!r}", where=str(self.path), hint=hint)
         return path
 
     def digest(self) -> str:
@@ -170,6 +171,7 @@ class StepWriter:
         self._columns = columns
         self._later: dict[str, ParquetFile] = {}
         self._parents: set[str] = set()
+        self._ids = Ids()
         self._stats: dict[str, Any] = {}
         self.notes: dict[str, Any] = {}
         self.asked = self.failed = self.retry = 0
@@ -185,7 +187,10 @@ class StepWriter:
             self._parents.update(rows["parent"])
             self._last.parents = len(self._parents)
         if self._kept is not None and rows.height:
-            self._kept.write(conform(rows, self._columns))
+            rows = conform(rows, self._columns)
+            self._kept.write(rows)
+            if "id" in self._columns:
+                self._ids.add(rows["id"])
 
     def leave(self, rows: pl.DataFrame, outcome: Mark, reason: Mark, detail: Mark = None, survivor: Mark = None) -> None:
         if rows.height:
@@ -273,7 +278,7 @@ class StepWriter:
                 file.stop()
 
     def close(self, header: dict[str, Any]) -> None:
-        """Check the counts, close the files and write the manifest."""
+        """Check counts and ids, close the files and write the manifest."""
         for _, later in sorted(self._later.items()):
             later.close()
             for lines in read_blocks(later.path):
@@ -283,6 +288,9 @@ class StepWriter:
         self._worker.stop()
         for c in self._counts:
             c.check()
+        if self._kept is not None:
+            kept = self._kept.path
+            self._ids.check(self._last, lambda: (block["id"] for block in read_blocks(kept, ["id"])))
         files = tree_digests(self._folder, files)
         manifest = {
             "format": FORMAT,

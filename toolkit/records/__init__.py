@@ -3,7 +3,7 @@
 A record's columns may depend on the guard: those under ``per_task`` stand once for each of the guard's tasks.
 """
 
-from toolkit.records._ids import content_id, pair_id, row_id
+from toolkit.records._ids import child_id, content_id, pair_id, row_id
 from toolkit.records._schemas import Column, RecordSchema, load_record, to_arrow, to_polars
 
-__all__ = ["Column", "RecordSchema", "content_id", "load_record", "pair_id", "row_id", "to_arrow", "to_polars"]
+__all__ = ["Column", "RecordSchema", "child_id", "content_id", "load_record", "pair_id", "row_id", "to_arrow", "to_polars"]

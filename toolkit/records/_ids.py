@@ -1,6 +1,7 @@
-"""Content ids: the same on every machine and in every run, whatever the row's place in its file.
+"""Ids of rows: the same on every machine and in every run, whatever the row's place in its file.
 
-An id is the first 24 hex digits (96 bits) of a sha256: at 10 million rows the chance of any collision is below 1e-15.
+A content id is the first 24 hex digits (96 bits) of a sha256: at 10 million rows the chance of any collision is below 1e-15. The id of a row that a
+step makes out of another begins with that row's id, whatever characters it has, and no two rows of a step get the same.
 """
 
 from __future__ import annotations
@@ -35,6 +36,13 @@ def content_id(context: Sequence[tuple[str, str]], prompt: str, response: str | 
 def row_id(source: str, content: str, occurrence: int) -> str:
     """Id of a row: `occurrence` counts rows of the same source with the same content, from 0."""
     return _hash("row/1", source, content, str(occurrence))
+
+
+def child_id(parent: str, *parts: str | int) -> str:
+    """Id of a row that a step makes out of another: the parent's, then each part behind a colon. For as many parts, other parents or parts always
+    give another id: a colon within a part is written ``%3A``, and ``%`` is ``%25``, so that the last colons are those between the parts.
+    """
+    return ":".join([parent, *(str(part).replace("%", "%25").replace(":", "%3A") for part in parts)])
 
 
 def pair_id(parent: str, task: str, chosen: str, rejected: str) -> str:

@@ -6,8 +6,10 @@ import ast
 import json
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
+from toolkit.common.errors import did_you_mean
 from toolkit.sources._definition import Categories, Vote, VoteMethod
 from toolkit.sources._faults import RowError
 
@@ -102,7 +104,7 @@ def column_label(row: Row, column: str, labels: Mapping[Any, str], kinds: frozen
     try:
         return labels[value]
     except KeyError:
-        raise RowError("unknown_label", f"{column}: {str(value)[:80]!r} is not in the map ({_some(labels)})") from None
+        raise RowError("unknown_label", f"{column}: {str(value)[:80]!r} is not in the map ({_near(str(value)[:80], tuple(labels))})") from None
 
 
 def vote_label(row: Row, vote: Vote, known: Mapping[str, str | None], method: VoteMethod) -> str | None:
@@ -121,7 +123,7 @@ def vote_label(row: Row, vote: Vote, known: Mapping[str, str | None], method: Vo
     for column, value in said:
         for part in parts_of(value):
             if part not in known:
-                raise RowError("unknown_label", f"{column}: {part[:80]!r} is not in the map ({_some(known)})")
+                raise RowError("unknown_label", f"{column}: {part[:80]!r} is not in the map ({_near(part[:80], tuple(known))})")
     if not said:
         return None
     if method == "reference":
@@ -211,6 +213,6 @@ def _of_struct(flags: dict[str, Any], column: str) -> list[str]:
     return [name for name, flag in flags.items() if flag]
 
 
-def _some(values: Mapping[Any, Any]) -> str:
-    names = [str(v) for v in values]
-    return ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
+@lru_cache(maxsize=4096)
+def _near(word: str, known: tuple[Any, ...]) -> str:
+    return did_you_mean(word, map(str, known))[:200]

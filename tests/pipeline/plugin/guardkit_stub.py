@@ -246,6 +246,12 @@ class UnevenMerge(_Uneven):
         out.keep(rows[n:])
 
 
+def _children(rows: pl.DataFrame) -> pl.DataFrame:
+    """Each row as a child of the row that it is, with an id of its own."""
+    nth = pl.int_range(pl.len()).over("id")
+    return rows.with_columns(pl.col("id").alias("parent"), pl.format("{}:{}", "id", nth).alias("id"))
+
+
 class _Children(_Uneven):
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
         return {**super().columns(inputs, guard), "parent": Column("parent", "string")}
@@ -260,7 +266,7 @@ class UnevenExpand(_Children):
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
         for rows in inputs["rows"].blocks():
             twice = pl.concat([rows, rows[self.config.lose :], rows[: self.config.double]])
-            out.keep(twice.with_columns(pl.col("id").alias("parent")))
+            out.keep(_children(twice))
 
 
 class UnevenPick(_Children):
@@ -268,9 +274,7 @@ class UnevenPick(_Children):
 
     def rest(self, rows: pl.DataFrame, n: int, out: Output) -> None:
         out.set_aside(rows[:n], "childless")
-        children = rows[n:].with_columns(pl.col("id").alias("parent"))
-        out.keep(children)
-        out.keep(children[:2])  # two of them have a second child
+        out.keep(_children(pl.concat([rows[n:], rows[n : n + 2]])))  # two of them have a second child
 
 
 class UnevenSink(_Uneven):

@@ -4,14 +4,17 @@ Two passes: the first reads ids and the columns of the classes, the second all c
 Every row gets a key from its id, the seed and the step; the rows of a class are taken in the order of their keys. So the same rows come out
 whatever their order and the size of the blocks, a larger number adds rows and drops none, and what other classes hold moves nothing.
 
-A row that is drawn more than once comes as copies, one after the other: the first keeps the row's id, the others are ``<id>:<step>:<2, 3, …>``,
-and all name the row in `parent`. A row that is not drawn is set aside, with a reason.
+A row that is drawn more than once comes as copies, one after the other: the first keeps the row's id, the others are ``<id>:<step>:<2, 3, …>``
+(a number whose id a row has already, from an earlier run of the step, is passed over), and all name the row in `parent`. A row that is not drawn is
+set aside, with a reason.
 """
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from itertools import count, islice
 from typing import Any, ClassVar, Literal
 
 import polars as pl
@@ -20,7 +23,7 @@ from toolkit.common.errors import InputError
 from toolkit.guards import Guard
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, Shape, StepInput
 from toolkit.operators.choose._draw import keys
-from toolkit.records import Column
+from toolkit.records import Column, child_id
 
 Way = Literal["never", "even", "random"]
 CLASSES = ("string", "bool", "int64")
@@ -41,8 +44,10 @@ class Quota(DatasetOperator):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
+        self._taken: set[str] = set()
         if self.copies():
             self.shape = "pick"  # type: ignore[misc]  # a row may come several times, so each names its parent
+            self.version = 2  # type: ignore[misc]  # of the ids of copies
 
     @abstractmethod
     def by(self) -> list[str]:
@@ -75,6 +80,9 @@ class Quota(DatasetOperator):
         out = super().columns(inputs, guard)
         for name in self.by():
             check_classes(self.name, have[name])
+        if self.copies() and {"parent", "guard_model"} <= set(have):
+            said = "`parent` says which row each generation is about, and with replacement it would say what it is a copy of"
+            raise InputError(f"{self.name}: {said}", hint="draw the rows before they are sampled")
         return out
 
     def factor(self, inputs: Sequence[str]) -> float | None:
@@ -100,10 +108,13 @@ class Quota(DatasetOperator):
         salt = str(ctx.rng_seed(self.name, ctx.step))
         by = self.by()
         parts = [pl.DataFrame(schema={"_class": pl.UInt32, "_n": pl.UInt32})]
-        found = [
-            block.select(by).with_columns(pl.Series("_key", keys(salt, block["id"]), dtype=pl.UInt64))
-            for block in source.blocks(self.reads(ctx.guard))
-        ]
+        found = []
+        self._taken = set()
+        like_a_copy = re.escape(child_id("", ctx.step, "")) + r"\d+$"
+        for block in source.blocks(self.reads(ctx.guard)):
+            found.append(block.select(by).with_columns(pl.Series("_key", keys(salt, block["id"]), dtype=pl.UInt64)))
+            if self.copies():
+                self._taken.update(block["id"].filter(block["id"].str.contains(like_a_copy)))
         if not found:
             self.wanted([], ctx)  # raises where rows are wanted
             return parts[0], pl.DataFrame()
@@ -148,10 +159,20 @@ class Quota(DatasetOperator):
         return pl.concat(parts)
 
     def _copied(self, block: pl.DataFrame, n: pl.Series, step: str) -> pl.DataFrame:
-        rows = block.with_columns(n.alias("_copies"), pl.col("id").alias("parent"))
-        rows = rows.with_columns(pl.int_ranges(1, pl.col("_copies") + 1, dtype=pl.Int64).alias("_copy")).filter(n > 0).explode("_copy")
-        copy = pl.format("{}:{}:{}", pl.col("id"), pl.lit(step), pl.col("_copy"))
-        return rows.with_columns(pl.when(pl.col("_copy") == 1).then("id").otherwise(copy).alias("id")).drop("_copy", "_copies")
+        rows = block.with_columns(self._numbers(block["id"], n, step).alias("_copy"), pl.col("id").alias("parent"))
+        rows = rows.filter(n > 0).explode("_copy")
+        copy = pl.format("{}{}{}", pl.col("id"), pl.lit(child_id("", step, "")), pl.col("_copy"))
+        return rows.with_columns(pl.when(pl.col("_copy") == 1).then("id").otherwise(copy).alias("id")).drop("_copy")
+
+    def _numbers(self, ids: pl.Series, n: pl.Series, step: str) -> pl.Series:
+        """For each row the numbers of its copies: 1, which keeps its id, and then those whose id no row has."""
+        if not self._taken:
+            return pl.int_ranges(1, n.cast(pl.Int64) + 1, dtype=pl.Int64, eager=True)
+
+        def free(parent: str, copies: int) -> list[int]:
+            return list(islice((k for k in count(1) if k == 1 or child_id(parent, step, k) not in self._taken), copies))
+
+        return pl.Series([free(i, k) for i, k in zip(ids, n, strict=True)], dtype=pl.List(pl.Int64))
 
     def _report(self, classes: pl.DataFrame, out: Output) -> None:
         if not classes.height:

@@ -10,6 +10,7 @@ from pydantic import model_validator
 
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.guards import Guard
+from toolkit.operators._losses import with_losses
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 
 
@@ -84,5 +85,5 @@ class LeaveOut(DatasetOperator):
             for value in left:
                 if value not in seen[name]:
                     what = f"no row comes from the source {value!r}" if name == "source" else f"no row has {value!r} in {name!r}"
-                    hint = did_you_mean(value, seen[name]) if seen[name] else "there are no rows"
+                    hint = did_you_mean(value, seen[name]) if seen[name] else with_losses("there are no rows", ctx)
                     raise InputError(f"leave_out: {what}", where=f"step {ctx.step}", hint=hint)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from toolkit.common.errors import InputError, did_you_mean
+from toolkit.operators._losses import with_losses
 from toolkit.operators.base import Config, Context
 from toolkit.operators.choose._draw import apportion
 from toolkit.operators.choose._quota import Quota, Way, class_name, too_few
@@ -67,7 +68,7 @@ class Mix(Quota):
         have = {class_name(values[0]): n for values, n in sizes}
         for part in c.parts:
             if part not in have:
-                hint = did_you_mean(part, [v for v in have if v is not None]) if have else "there are no rows"
+                hint = did_you_mean(part, [v for v in have if v is not None]) if have else with_losses("there are no rows", ctx)
                 raise InputError(f"mix: no row has {c.by} {part!r}", where=f"step {ctx.step}", hint=hint)
         weights = {p: Fraction(str(w)) for p, w in c.parts.items()}
         whole = sum(weights.values())

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from toolkit.common.errors import InputError
 from toolkit.guards import Guard
+from toolkit.operators._words import closed, said
 from toolkit.operators.base import Columns, Config, Context, RowOperator, Shape, mark
 from toolkit.operators.choose._draw import units
 
@@ -71,6 +72,7 @@ class Select(RowOperator):
         for option, wanted in (("where", c.where), ("where_not", c.where_not)):
             for name, value in wanted.items():
                 _comparable(option, name, value, have[name].type)
+                _known(option, name, value, guard)
         for option, lists in (("any_of", c.any_of), ("none_of", c.none_of)):
             for name in lists:
                 if have[name].type != {"list": "string"}:
@@ -122,6 +124,13 @@ def _comparable(option: str, name: str, value: Values, kind: Any) -> None:
     elif kind != "string":
         hint = "bool: true or false; numbers: at_least, at_most; lists: any_of, none_of, empty, not_empty"
         raise InputError(f"select.{option} compares text, and the column {name!r} holds {kind}", hint=hint)
+
+
+def _known(option: str, name: str, value: Values, guard: Guard) -> None:
+    """Refuse a word that no row can have."""
+    words = [] if isinstance(value, bool) or value in ("null", "not_null") else [value] if isinstance(value, str) else value
+    if name in closed(guard) and (bad := [w for w in words if w not in closed(guard)[name][1]]):
+        raise InputError(f"select.{option}: {said(name, bad[0], guard)}")
 
 
 def _has(name: str, wanted: Values) -> pl.Expr:

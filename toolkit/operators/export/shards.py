@@ -11,6 +11,8 @@ from pydantic import Field
 
 from toolkit.common.errors import InputError
 from toolkit.guards import Guard, input_fingerprint
+from toolkit.operators._losses import with_losses
+from toolkit.operators._words import check_words
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.records import Column
 from toolkit.shards import (
@@ -80,6 +82,7 @@ class Shards(DatasetOperator):
         done = 0
         try:
             for block in inputs["rows"].blocks():
+                check_words(block, ctx.guard, f"step {ctx.step}")
                 if block.height and not refused.look(block):
                     writer = writer or ShardWriter(out.folder("shards"), self._columns, self.config.rows_per_shard)
                     _write(writer, block)
@@ -96,8 +99,8 @@ class Shards(DatasetOperator):
 
     def _nothing(self, ctx: Context) -> int:
         if not self.config.empty:
-            hint = "the rejects of the steps before say why; empty: true goes on without shards"
-            raise InputError("no rows to write", where=f"step {ctx.step}", hint=hint)
+            hint = "`guardkit rejects RUN` shows rows that the steps before did not keep; empty: true goes on without shards"
+            raise InputError(with_losses("no rows to write", ctx), where=f"step {ctx.step}", hint=hint)
         return 0
 
     def _about(self, counts: Mapping[str, Mapping[str, int]], table: Licences, ctx: Context) -> dict[str, Any]:

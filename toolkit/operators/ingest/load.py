@@ -97,6 +97,10 @@ class Load(DatasetOperator):
                 errors.append(e)
         if errors:
             raise errors[0] if len(errors) == 1 else InputErrors(errors)
+        names = [s.name for s in found]
+        for given, name in zip(self.config.names, names, strict=True):
+            if names.count(name) > 1:  # rows of equal text would have one id
+                raise InputError(f"two of the sources are called {name!r}, {given!r} being one", hint="give one of their files another `name`")
         return found
 
     def source_names(self, ctx: Context) -> list[str]:

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.files import sha256_file
-from toolkit.guards import Guard, parse
+from toolkit.guards import Guard, parse, unknown_label
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.records import content_id, load_record, row_id, to_polars
 from toolkit.sources import Fault, read_blocks, split_released_input
@@ -128,7 +128,7 @@ class LoadPredictions(DatasetOperator):
         # The label is a plain word, or an answers block.
         label = raw["label"].strip() if raw["label"].strip() in task.labels else parse(guard, raw["label"]).labels[task.name]
         if label is None:
-            return Fault("unknown_label", f"{raw['label'][:60]!r} is none of {', '.join(task.labels)}", shown)
+            return Fault("unknown_label", unknown_label(raw["label"], task.labels), shown)
         content = content_id([], prompt, response)
         nth = seen[content] = seen.get(content, -1) + 1
         parent = row_id("predictions", content, nth)

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.files import content_digest
 from toolkit.guards import Guard
+from toolkit.operators._words import closed, may_be_closed, said, strange
 from toolkit.operators.base import Columns, Config, Context, SourceOperator
 from toolkit.operators.ingest._complete import check_record, complete
 from toolkit.operators.ingest._ids import Ids
@@ -64,6 +65,8 @@ class ReadConfig(Config):
             raise ValueError(f"{twice[0]!r} stands under columns and under constants")
         if bad := [n for n in (*self.columns, *self.constants) if not n or n.startswith("_")]:
             raise ValueError(f"no column of the rows may be called {bad[0]!r}: names that begin with _ are guardkit's own")
+        if "id" in self.constants:
+            raise ValueError("the id is another one in each row: it is no constant")
         if big := [n for n, v in self.constants.items() if isinstance(v, int) and not -(2**63) <= v < 2**63]:
             raise ValueError(f"{big[0]!r} does not fit into 64 bits")
         return self
@@ -82,8 +85,9 @@ class Read(SourceOperator):
 
     Values are taken as they stand; nothing is converted but `id`, which becomes text. Without an `id` column a row's id is the digest of its
     values. A row that cannot be read (a torn line, a value of another type, half a surrogate pair, a missing value) is rejected with its
-    reason; a second row of one id as `id_repeated`. Parquet and JSON Lines are read whole blocks at a time. Memory: one block, and 8 bytes a
-    row for ids. Where one step alone reads it, it has no folder of its own: its rows stream into that step.
+    reason; a second row of one id as `id_repeated`; a row with a label or verdict that is none of its task's as `unknown_label`, and one with a
+    source of a label that schemas/records/seed.yaml does not know as `unknown_label_source`. Parquet and JSON Lines are read whole blocks at a time.
+    Memory: one block, and 8 bytes a row for ids. Where one step alone reads it, it has no folder of its own: its rows stream into that step.
     """
 
     name = "read"
@@ -92,12 +96,19 @@ class Read(SourceOperator):
     uses = frozenset({"guard"})
     config: ReadConfig
 
+    def __init__(self, config: ReadConfig) -> None:
+        super().__init__(config)
+        if any(may_be_closed(n) for n in config.columns):
+            self.version = 2  # type: ignore[misc]  # of what becomes of labels
+
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
         out = {"id": Column("id", "string")}
         for name, c in self.config.given.items():
             out[name] = Column(name, "string" if name == "id" else _kind(c), nullable=c.nullable and name != "id")
         for name, value in self.config.constants.items():
             out[name] = Column(name, _type(value), nullable=value is None)
+            if name in closed(guard) and value is not None and str(value) not in closed(guard)[name][1]:
+                raise InputError(f"read.constants: {said(name, str(value), guard)}")
         if self.config.record == "none":
             return out
         record = {c.name: c for c in load_record(self.config.record, guard.task_names).columns}
@@ -153,17 +164,18 @@ class Read(SourceOperator):
             *(pl.when(_torn(n)).then(pl.lit(f"a role or a content in {n}")) for n, c in self.config.given.items() if c.type == "messages"),
         )
         rows = rows.with_columns(missing.alias("_missing"), ids.repeated(rows["id"]).alias("_again"))
-        whole = rows["_missing"].null_count() == rows.height and not rows["_again"].any()
-        sound = rows if whole else rows.filter(pl.col("_missing").is_null() & ~pl.col("_again"))
-        if not whole:
-            gone = rows.filter(pl.col("_missing").is_not_null() | pl.col("_again")).select(
-                "_number",
-                raw=pl.struct(pl.exclude("_number", "_missing", "_again")).struct.json_encode(),
-                reason=pl.when(pl.col("_missing").is_not_null()).then(pl.lit("missing_value")).otherwise(pl.lit("id_repeated")),
-                detail=pl.coalesce(pl.col("_missing") + " is missing", pl.lit("an earlier row has the id ") + pl.col("id")),
-            )
-        else:
-            gone = pl.DataFrame(schema={"_number": pl.Int64, "raw": pl.String, "reason": pl.String, "detail": pl.String})
+        words = strange(rows, ctx.guard)
+        sound, gone = rows, pl.DataFrame(schema=dict.fromkeys(("_number", "raw", "reason", "detail"), pl.String) | {"_number": pl.Int64})
+        if words is not None or rows["_missing"].null_count() < rows.height or rows["_again"].any():
+            missing, again = pl.col("_missing"), pl.when("_again")
+            reasons: list[pl.Expr | pl.Series] = [pl.when(missing.is_not_null()).then(pl.lit("missing_value")), again.then(pl.lit("id_repeated"))]
+            details: list[pl.Expr | pl.Series] = [missing + " is missing", again.then(pl.lit("an earlier row has the id ") + pl.col("id"))]
+            if words is not None:
+                reasons, details = [*reasons, words[0]], [*details, words[1]]
+            marked = rows.with_columns(pl.coalesce(reasons).alias("_reason"), pl.coalesce(details).alias("_detail"))
+            sound = marked.filter(pl.col("_reason").is_null())
+            raw = pl.struct(pl.exclude("_number", "_missing", "_again", "_reason", "_detail")).struct.json_encode()
+            gone = marked.filter(pl.col("_reason").is_not_null()).select("_number", raw=raw, reason="_reason", detail="_detail")
         faulty = pl.DataFrame([(n, f.text, f.reason, f.detail) for n, f in frame.faults], schema=gone.schema, orient="row")
         where = pl.format("{}, row {}: {}", pl.lit(path.name), "_number", "detail")
         gone = pl.concat([gone, faulty]).sort("_number").select("raw", "reason", detail=where, outcome=pl.lit("rejected"))

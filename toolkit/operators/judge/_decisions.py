@@ -1,8 +1,8 @@
 """Reviewers' decisions about labels, as a file says them.
 
-A line is about one row (`id`) and one `task`. `decision` is ``keep`` (the label is right), ``flip`` (it is the other of two), a label of the task,
-``drop`` (the row is to go) or ``unsure`` (looked at, left as it is); empty where nobody has decided yet. `reviewer`, `note` and `when` go into the
-row's trail. `label` is the label that the decision was made about: where the row has another one by now, the decision is stale.
+A line is about one row (`id`, as it stands) and one `task`. `decision` is ``keep`` (the label is right), ``flip`` (it is the other of two), a label
+of the task, ``drop`` (the row is to go) or ``unsure`` (looked at, left as it is); empty where nobody has decided yet. `reviewer`, `note` and `when`
+go into the row's trail. `label` is the label that the decision was made about: where the row has another one by now, the decision is stale.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ def _decision(where: str, cells: dict[str, str | None], guard: Guard) -> Decisio
     said = word("decision")
     if not said:
         return None
-    if not word("id"):
+    row = cells.get("id")
+    if row is None:
         raise InputError("a decision without an id", where=where)
     task = word("task")
     if task not in guard.task_names:
@@ -103,7 +104,7 @@ def _decision(where: str, cells: dict[str, str | None], guard: Guard) -> Decisio
     if about is not None and about not in labels:
         raise InputError(f"{about[:60]!r} is no label of the task {task!r}", where=where, hint=did_you_mean(about, labels))
     more = (word("reviewer") or None, cells.get("note"), word("when") or None)
-    return Decision(word("id"), task, said, *more, about, "label" in cells, where)
+    return Decision(row, task, said, *more, about, "label" in cells, where)
 
 
 def raise_all(faults: Iterable[GuardkitError]) -> None:

@@ -15,6 +15,7 @@ import polars as pl
 
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.guards import Guard
+from toolkit.operators._words import check_words
 from toolkit.operators.base import Columns, Context, StepInput
 from toolkit.records import load_record
 
@@ -54,6 +55,26 @@ def check_inputs(name: str, inputs: Mapping[str, Columns], tasks: Sequence[str] 
         raise InputError(f"{name} has no votes to go by", hint=hint)
 
 
+def none_match(verdicts: int, step: str, rows: int) -> InputError:
+    """The error for verdicts of a step that are about none of the rows."""
+    message = f"none of the {verdicts:,} verdicts of {step!r} is about one of the {rows:,} rows: no id matches"
+    return InputError(message, hint="the column `parent` of a verdict must be the `id` of a row, as it stands")
+
+
+def check_draws(generations: pl.DataFrame, step: str) -> None:
+    """Refuse (InputError) generations of which two are the same draw of one guard for one row: they would count twice."""
+    draw = pl.struct("parent", "guard_model", "draw")
+    if generations.select(draw.is_duplicated().any()).item():
+        twice = generations.filter(draw.is_duplicated())
+        row = twice.row(0, named=True)
+        which = f"draw {row['draw']} of {row['guard_model']!r} for {row['parent']!r}"
+        raise InputError(
+            f"{twice.height:,} generations are the same draw of a guard for one row: {which}",
+            where=f"step {step}",
+            hint="each must have a `draw` of its own, and each row an `id` of its own",
+        )
+
+
 class Rows:
     """The rows that are judged, in order, once each.
 
@@ -65,6 +86,7 @@ class Rows:
 
     def __init__(self, source: StepInput, guard: Guard, more: Sequence[str] = ()) -> None:
         self._source = source
+        self.guard = guard
         columns = next((b.columns for b in source.blocks()), [])
         self.columns = columns
         self.of_verdicts = are_verdicts(columns, guard)
@@ -73,6 +95,7 @@ class Rows:
         wanted = ["parent" if self.of_verdicts else "id", *dict.fromkeys(c for c in (*labels, *more) if c in columns)]
         parts, self.read = [], 0
         for block in source.blocks(wanted) if columns else ():
+            check_words(block, guard, f"rows of {source.step!r}")
             part = block.with_columns(pl.int_range(self.read, self.read + block.height, dtype=pl.Int64).alias("_from"))
             parts.append(part.unique("parent", keep="first", maintain_order=True) if self.of_verdicts else part)
             self.read += block.height
@@ -90,7 +113,7 @@ class Rows:
         return self.table.height
 
     def codes(self, task: str, labels: Sequence[str]) -> NDArray[np.int64]:
-        """The rows' labels as numbers, -1 for none and for a word that is no label of the task."""
+        """The rows' labels as numbers, -1 for none."""
         return codes(self.table[f"label_{task}"], labels)
 
     def blocks(self) -> Iterator[pl.DataFrame]:
@@ -143,6 +166,7 @@ class Ballots:
         waiting: list[pl.DataFrame] = []
         n = total = matched = 0
         for block in source.blocks(wanted):
+            check_words(block, self._rows.guard, f"rows of {source.step!r}")
             waiting.append(block)
             n += block.height
             if n >= CHUNK:
@@ -153,21 +177,19 @@ class Ballots:
             total += n
         self.strangers += total - matched
         if total and not matched and self._rows.height:
-            raise InputError(
-                f"none of the {total:,} verdicts of {source.step!r} is about one of the rows", hint="their `parent` must be a row's `id`"
-            )
+            raise none_match(total, source.step, self._rows.height)
 
     def _count(self, block: pl.DataFrame) -> int:
         """Count a frame of verdicts; how many of them are about the rows."""
         import numpy as np
 
         ids = self._rows.table.select("id").with_row_index("_at")
-        block = block.with_row_index("_n").join(ids, left_on="parent", right_on="id", how="inner")
+        block = block.join(ids, left_on="parent", right_on="id", how="inner")
         for (voter,), part in block.group_by(["guard_model"], maintain_order=True):
             at = part["_at"].to_numpy()
             for task, labels in self.labels.items():
                 np.add.at(self._box(task, str(voter)), (at, codes(part[f"verdict_{task}"], labels)), 1)  # -1 is the last column
-        return block["_n"].n_unique()  # rows may share an id, where a step has drawn them more than once
+        return block.height
 
     def blind(self) -> None:
         """Count what a blind teacher said, where the rows have it and it could be read."""

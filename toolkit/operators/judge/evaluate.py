@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -14,7 +14,10 @@ from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.files import write_atomic
 from toolkit.evaluation import baselines, score
 from toolkit.guards import Guard
+from toolkit.operators._losses import with_losses
+from toolkit.operators._words import check_words
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
+from toolkit.operators.judge._votes import check_draws, none_match
 
 
 class EvaluateConfig(Config):
@@ -28,11 +31,13 @@ class Evaluate(DatasetOperator):
     """Score the verdicts of each guard on each task: accuracy and F1 with 95 % intervals, beside the majority class and always-positive.
 
     An output that could not be read, or failed, counts once, as wrong; so that a row which every guard failed on counts too, name the rows that
-    were asked about: `from: {rows: VERDICTS, asked: ROWS}`. Writes the artefact `scores` (scores.json). Only the first draw of a guard counts.
-    Memory: about 200 bytes per generation, for ids and verdicts.
+    were asked about: `from: {rows: VERDICTS, asked: ROWS}`. That no verdict of a guard is about one of them is an error; how many ids match stands in
+    the figures (`matched`). So is that there is no verdict or no label at all, and a label or verdict that is none of its task's. Writes the artefact
+    `scores` (scores.json). Only the first draw of a guard counts. Memory: about 200 bytes per generation, for ids and verdicts.
     """
 
     name = "evaluate"
+    version = 2
     shape = "sink"
     inputs = ("rows", "*")
     config_class = EvaluateConfig
@@ -58,6 +63,8 @@ class Evaluate(DatasetOperator):
         columns = self.reads(ctx.guard)
         types = dict.fromkeys(columns, pl.String) | {"draw": pl.Int64}
         rows = pl.concat([pl.DataFrame(schema=types), *inputs["rows"].blocks(columns)])
+        check_words(rows, ctx.guard, f"rows of {inputs['rows'].step!r}")
+        check_draws(rows, ctx.step)
         first, further = rows.filter(pl.col("draw") == 0), rows.filter(pl.col("draw") > 0)
         out.use(first.height)
         out.set_aside(further.select(pl.col("parent").alias("id")), "further_draw")
@@ -65,8 +72,12 @@ class Evaluate(DatasetOperator):
         if "asked" in inputs:
             known = {"id": pl.String, **dict.fromkeys(labels, pl.String)}
             asked = pl.concat([pl.DataFrame(schema=known), *inputs["asked"].blocks(list(known))]).rename({"id": "parent"})
+            check_words(asked, ctx.guard, f"rows of {inputs['asked'].step!r}")
         else:
             asked = first.unique("parent", keep="first", maintain_order=True).select("parent", *labels)
+        _something(asked, first, further.height, labels, ctx)
+        if "asked" in inputs:
+            out.stat("matched", _matched(asked, first, inputs))
         table = self._scores(asked, first, ctx)
         write_atomic(out.folder("scores") / "scores.json", json.dumps(table, indent=1, ensure_ascii=False) + "\n")
         out.stat("scores", table)
@@ -87,3 +98,31 @@ class Evaluate(DatasetOperator):
                 table.append({"task": task.name, "guard": self.config.names.get(name, name), **score(pairs, task.positive).as_dict()})
             table += [{"task": task.name, "guard": title, **s.as_dict()} for title, s in constant.items()]
         return table
+
+
+def _something(asked: pl.DataFrame, first: pl.DataFrame, further: int, labels: Sequence[str], ctx: Context) -> None:
+    """Raise InputError where there is nothing to score: no verdict, no row that was asked about, or no label."""
+    missing = None
+    if not first.height:
+        missing = "no verdict to score" + (f" ({further:,} are of further draws: only draw 0 counts)" if further else "")
+    elif not asked.height:
+        missing = "no row to score"
+    elif asked.select(pl.all_horizontal(pl.col(c).is_null().all() for c in labels)).item():
+        missing = f"none of the {asked.height:,} rows has a label"
+    if missing:
+        raise InputError(with_losses(missing, ctx), where=f"step {ctx.step}")
+
+
+def _matched(asked: pl.DataFrame, rows: pl.DataFrame, inputs: Mapping[str, StepInput]) -> dict[str, dict[str, int]]:
+    """For each guard how many of its verdicts are about the rows that were asked about, how many about others, and of how many rows it has none.
+
+    Raises:
+        InputError: a guard of which no verdict is about one of them.
+    """
+    found = rows.select("guard_model", pl.col("parent").is_in(asked["parent"].implode()).alias("mine"))
+    out = {}
+    for guard, of, mine in found.group_by("guard_model", maintain_order=True).agg(pl.len(), pl.col("mine").sum()).iter_rows():
+        if not mine:
+            raise none_match(of, f"{inputs['rows'].step}, guard {guard}", asked.height)
+        out[guard] = {"asked": asked.height, "verdicts": mine, "without": asked.height - mine, "of_other_rows": of - mine}
+    return out

@@ -9,7 +9,9 @@ from pydantic import Field
 
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.guards import Guard
+from toolkit.operators._words import check_words
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
+from toolkit.operators.judge._votes import check_draws
 from toolkit.records import load_record
 
 
@@ -59,7 +61,11 @@ class Mine(DatasetOperator):
         verdicts = inputs["rows"]
         needed = ["parent", "guard_model", "draw", *(f"{kind}_{t}" for t in every for kind in ("label", "verdict"))]
         types = dict.fromkeys(needed, pl.String) | {"draw": pl.Int64}
-        table = count_verdicts(pl.concat([pl.DataFrame(schema=types), *verdicts.blocks(needed)]), every, tasks)
+        rows = pl.concat([pl.DataFrame(schema=types), *verdicts.blocks(needed)])
+        check_words(rows, ctx.guard, f"rows of {verdicts.step!r}")
+        check_draws(rows, ctx.step)
+        table = count_verdicts(rows, every, tasks)
+        del rows
         self._write(verdicts, table, every, out)
         for status in STATUSES:
             out.stat(status, table.filter(pl.col("status") == status).height)

@@ -11,7 +11,10 @@ from pydantic import Field
 
 from toolkit.common.errors import InputError
 from toolkit.guards import Guard
+from toolkit.operators._losses import with_losses
+from toolkit.operators._words import check_words
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
+from toolkit.operators.judge._votes import none_match
 from toolkit.records import load_record, pair_id, to_polars
 
 
@@ -80,7 +83,7 @@ class Pair(DatasetOperator):
         for p, w in zip(pairs, weights, strict=True):
             p["weight"] = w
         if not pairs and not self.config.empty:
-            raise _nothing(inputs["rows"].rows or 0, ctx.step)
+            raise _nothing(inputs["rows"].rows or 0, ctx)
         types = to_polars(load_record("preference").columns)
         out.keep(pl.DataFrame(pairs, schema=types, orient="row"))
         paired = pl.Series([p["parent"] for p in pairs], dtype=pl.String).implode()
@@ -91,11 +94,14 @@ class Pair(DatasetOperator):
     def _choose(self, verdicts: StepInput, hard: dict[tuple[str, str], tuple[_Best, _Best]], ctx: Context) -> None:
         parents = pl.Series(list({p for p, _ in hard}), dtype=pl.String).implode()
         tasks = ctx.guard.task_names
-        done = 0
+        done = mine = 0
         for block in verdicts.blocks(self._verdict_columns(ctx.guard)):
+            check_words(block, ctx.guard, f"step {ctx.step}")
             done += block.height
             ctx.progress(done, verdicts.rows, "verdicts")
-            for row in block.filter(pl.col("parent").is_in(parents)).iter_rows(named=True):
+            about = block.filter(pl.col("parent").is_in(parents))
+            mine += about.height
+            for row in about.iter_rows(named=True):
                 right = {t: row[f"verdict_{t}"] == row[f"label_{t}"] for t in tasks if row[f"label_{t}"] is not None}
                 for t, ok in right.items():
                     if (row["parent"], t) not in hard or row[f"verdict_{t}"] is None:
@@ -105,6 +111,8 @@ class Pair(DatasetOperator):
                     best = hard[row["parent"], t][0 if ok else 1]
                     if (score := self._score(row, t, ctx)) > best.score:
                         best.score, best.row = score, row
+        if hard and done and not mine:
+            raise none_match(done, verdicts.step, len({p for p, _ in hard}))
 
     def _score(self, row: Mapping[str, Any], task: str, ctx: Context) -> float:
         if self.config.pick == "random":
@@ -140,12 +148,13 @@ class Pair(DatasetOperator):
         return pairs
 
 
-def _nothing(hard: int, step: str) -> InputError:
+def _nothing(hard: int, ctx: Context) -> InputError:
+    where = f"step {ctx.step}"
     if hard:
         message = f"none of the {hard:,} hard samples has a right and a wrong output that fit the policy: nothing to train DPO on"
-        return InputError(message, where=f"step {step}", hint="chosen_right_on: task asks less of an output; empty: true goes on without pairs")
-    hint = "the step before tells how the rows came out; more draws, a higher temperature or longer trained guards find more; empty: true goes on"
-    return InputError("no hard samples: nothing to train DPO on", where=f"step {step}", hint=hint)
+        return InputError(message, where=where, hint="chosen_right_on: task asks less of an output; empty: true goes on without pairs")
+    hint = "more draws, a higher temperature or longer trained guards find more; empty: true goes on without pairs"
+    return InputError(with_losses("no hard samples: nothing to train DPO on", ctx), where=where, hint=hint)
 
 
 def pair_weights(raw: list[int], gamma: float) -> list[float]:

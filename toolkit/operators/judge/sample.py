@@ -14,7 +14,7 @@ from toolkit.generation import BackendConfig, OpenAIBatchConfig, OpenAIConfig, T
 from toolkit.guards import Guard, render_input
 from toolkit.operators import _backends
 from toolkit.operators.base import DETAIL, REASON, Columns, Config, Context, GenerationOperator, Shape, StepInput
-from toolkit.records import Column, load_record
+from toolkit.records import Column, child_id, load_record
 
 if TYPE_CHECKING:
     from toolkit.generation import Backend, Completion, Request
@@ -152,7 +152,7 @@ class Sample(GenerationOperator):
     def answer(self, row: Mapping[str, Any], name: str, draw: int, request: Request, completion: Completion) -> dict[str, Any]:
         return {
             **row,
-            "id": f"{row['id']}:{name}:{draw}",
+            "id": child_id(row["id"], name, draw),
             "parent": row["id"],
             "guard_model": name,
             "model_id": request.model_id,

@@ -11,6 +11,7 @@ from toolkit.common.errors import InputError
 from toolkit.generation import BackendConfig, TemplateConfig, build_request
 from toolkit.guards import Guard, template, variables
 from toolkit.operators import _backends
+from toolkit.operators._words import closed
 from toolkit.operators.base import DETAIL, REASON, Columns, Config, Context, GenerationOperator, StepInput
 from toolkit.records import Column
 
@@ -77,6 +78,9 @@ class Generate(GenerationOperator):
         for column in self.writes(guard):
             if column.name in inputs[self.inputs[0]]:
                 raise InputError(f"generate would write over the column {column.name!r}", hint="name another: column: …")
+        if self.config.column in closed(guard):
+            message = f"the column {self.config.column!r} holds words that the guard knows, and generate writes what a model says"
+            raise InputError(message, hint="name another: column: …")
         return out
 
     def needs(self, ctx: Context) -> list[str]:

@@ -14,7 +14,7 @@ from toolkit.guards import Guard, MalformedJson, from_json, is_json, load_prompt
 from toolkit.operators import _backends
 from toolkit.operators.base import DETAIL, REASON, Columns, Config, Context, Unasked
 from toolkit.operators.reason._asking import AskingOperator, a_model
-from toolkit.records import Column, load_record
+from toolkit.records import Column, child_id, load_record
 
 if TYPE_CHECKING:
     from toolkit.generation import Completion, Request
@@ -118,7 +118,7 @@ class SwapLabels(AskingOperator):
         if completion.error is None or outcome == "refused":
             self._counts[task][outcome] += 1
         return {
-            "id": f"{row['id']}:swapped",
+            "id": child_id(row["id"], "swapped"),
             "parent": row["id"],
             "task": task,
             "right": right,
