@@ -71,7 +71,7 @@ def test_never_past_the_cap_whatever_the_order(dice: random.Random, cap: float, 
                 done = Completion(request.key, None, error="budget", lost=lost + 1)
             else:
                 done = end(request, dice, lost)
-            cost = meter.settle(request, done)
+            cost = meter.settle(request, done).dollars
             assert cost is not None and cost >= 0
             told += cost
         assert meter.spent <= cap and meter.spent + meter.reserved <= cap + 1e-12
@@ -145,7 +145,7 @@ def test_what_is_booked_for_which_outcome() -> None:
     ):
         meter = Meter({AT: PRICE}, 10.0)
         assert meter.reserve(request) and meter.reserved == pytest.approx(worst(request))
-        assert meter.settle(request, completion) == pytest.approx(dollars) == meter.spent
+        assert meter.settle(request, completion).dollars == pytest.approx(dollars) == meter.spent
         assert meter.reserved == 0
 
 
@@ -155,7 +155,7 @@ def test_a_lost_attempt_stays_booked_and_is_not_booked_twice() -> None:
     assert meter.reserve(request) and meter.lost(request)
     assert meter.spent == pytest.approx(worst(request)) == meter.reserved
     assert not meter.lost(request)  # the second is booked as well; a third has no room
-    assert meter.settle(request, Completion(request.key, None, error="budget", lost=2)) == pytest.approx(2 * worst(request))
+    assert meter.settle(request, Completion(request.key, None, error="budget", lost=2)).dollars == pytest.approx(2 * worst(request))
     assert meter.spent == pytest.approx(2 * worst(request)) and meter.reserved == 0
 
 
@@ -175,7 +175,7 @@ def test_no_price_no_run_with_a_cap() -> None:
         Meter(cap=5.0).reserve(ask(0))
     free = Meter()
     free.register(Opened("http://localhost:8000/v1", "house-model"), config)  # type: ignore[arg-type]
-    assert free.reserve(ask(0)) and free.settle(ask(0), answer(ask(0))) is None and free.spent == 0
+    assert free.reserve(ask(0)) and free.settle(ask(0), answer(ask(0))).dollars is None and free.spent == 0
 
 
 def test_a_stated_price_counts_and_what_runs_here_is_free() -> None:
@@ -183,6 +183,6 @@ def test_a_stated_price_counts_and_what_runs_here_is_free() -> None:
     config = OpenAIConfig(backend="openai", model=AT[1], base_url=AT[0], price=PRICE)
     meter.register(Opened(*AT), config)  # type: ignore[arg-type]
     meter.register(Opened("template", "t"), TemplateConfig(backend="template"))  # type: ignore[arg-type]
-    assert meter.reserve(ask(0)) and meter.settle(ask(0), answer(ask(0))) == pytest.approx(0.000325)
+    assert meter.reserve(ask(0)) and meter.settle(ask(0), answer(ask(0))).dollars == pytest.approx(0.000325)
     here = Request("t", "template", (("user", "x"),), temperature=0.0, top_p=1.0, max_tokens=10**9)
-    assert meter.reserve(here) and meter.settle(here, Completion(here.key, "Fine.")) == 0.0
+    assert meter.reserve(here) and meter.settle(here, Completion(here.key, "Fine.")) == (0.0, 0.0)

@@ -53,7 +53,8 @@ def generate(
     Returns:
         ``output``, ``rows``, ``answered``, ``failed``, ``errors`` (failures by class), ``asked`` (calls answered or failed in this run),
         ``from_journal``, ``shared`` (prompts asked twice in the file), ``prompt_tokens``, ``completion_tokens``, ``cost`` (dollars of this run;
-        None where the price is not known), ``seconds``, ``too_many`` (None where no more failed than allowed).
+        None where the price is not known), ``estimated`` (dollars of these that are worst cases, as the endpoint's count of tokens is missing or
+        not to be believed), ``seconds``, ``too_many`` (None where no more failed than allowed).
 
     Raises:
         InputErrors: faults of the prompts or of the backend's options, all of them. Nothing has been asked then.
@@ -126,6 +127,7 @@ def _ask(prompts: Path, output: Path, config: BackendConfig, schema: str, folder
         "prompt_tokens": stats.prompt_tokens,
         "completion_tokens": stats.completion_tokens,
         "cost": None if price is None else meter.spent,
+        "estimated": meter.estimated,
         "seconds": round(stats.seconds, 3),
         "too_many": None,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import sys
 from contextlib import suppress
 from typing import Any, NoReturn
@@ -19,6 +20,10 @@ def main() -> NoReturn:
 
     open_streams()
     from toolkit.common.errors import GuardkitError
+    from toolkit.common.secrets import LogFilter
+
+    if logging.lastResort is not None:  # what prints the warnings of libraries, and ours
+        logging.lastResort.addFilter(LogFilter())
 
     try:
         code = _run()
@@ -80,9 +85,11 @@ def _bug() -> int:
     import traceback
 
     from toolkit._version import __version__
+    from toolkit.common.secrets import shown
 
-    _document("Bug", 70, _fault(traceback.format_exc().strip().rpartition("\n")[2]))
-    sys.stderr.write(plain(traceback.format_exc()))
+    lines = shown(traceback.format_exc())
+    _document("Bug", 70, _fault(lines.strip().rpartition("\n")[2]))
+    sys.stderr.write(plain(lines))
     sys.stderr.write(
         f"guardkit: this is a bug in guardkit {__version__}. Please report it with the lines above and the command that you ran "
         "(check that the lines hold nothing private).\n"

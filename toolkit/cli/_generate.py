@@ -82,6 +82,8 @@ def _shown(found: dict[str, Any]) -> None:
     names = ("rows", "answered", "failed", "asked", "from_journal", "prompt_tokens", "completion_tokens")
     cost = "?" if found["cost"] is None else f"{found['cost']:,.4f}"
     _say.table("Generated", [], [*(n.replace("_", " ") for n in names), "dollars"], [[*(f"{found[n]:,}" for n in names), cost]])
+    if found["estimated"]:
+        _say.lines(f"Dollars that are estimated, as the endpoint's count of tokens is missing or not to be believed: {found['estimated']:,.4f}")
     _say.lines(*(f"failed, {name}: {n:,}" for name, n in found["errors"].items()), f"Output: {found['output']}")
 
 

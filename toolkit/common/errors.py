@@ -1,6 +1,7 @@
 """The errors that a user sees, and the exit code of each.
 
-Every error names what was wrong, where (``file:line:key`` when there is one) and what to do. The CLI prints
+Every error names what was wrong, where (``file:line:key`` when there is one) and what to do, without the secrets in use and without what a
+URL holds of them (`toolkit.common.secrets.shown`). The CLI prints
 ``str(error)`` and exits with ``error.exit_code``; a Python user catches `GuardkitError`. Anything else that escapes is a
 bug of ours (exit code 70).
 """
@@ -8,6 +9,8 @@ bug of ours (exit code 70).
 from __future__ import annotations
 
 from collections.abc import Iterable
+
+from toolkit.common.secrets import shown
 
 
 class GuardkitError(Exception):
@@ -22,9 +25,9 @@ class GuardkitError(Exception):
     exit_code = 2
 
     def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
-        self.message = message
-        self.where = where
-        self.hint = hint
+        self.message = message = shown(message)
+        self.where = where = where and shown(where)
+        self.hint = hint = hint and shown(hint)
         text = f"{where}: {message}" if where else message
         super().__init__(f"{text}\n  {hint}" if hint else text)
 

@@ -110,7 +110,12 @@ def model_hash(path: str | Path, base: Path | None = None) -> str:
     Raises:
         InputError: no such folder, or no configuration or no weights in it.
     """
-    folder = Path(path)
+    return _hash(Path(path), None if base is None else Path(base), ())
+
+
+def _hash(folder: Path, base: Path | None, above: tuple[Path, ...]) -> str:
+    """`above`: the adapters that stand on this folder."""
+    path = folder
     if not folder.is_dir():
         raise InputError("no such model folder", where=str(path))
     if not is_model_folder(str(folder)) and not (folder / "modules.json").is_file():  # the latter: a sentence-transformers model of other parts
@@ -119,7 +124,7 @@ def model_hash(path: str | Path, base: Path | None = None) -> str:
     if not any(p.match(w) for p in files for w in _WEIGHTS):
         raise InputError("a model folder without weights", where=str(path), hint="expected *.safetensors (or *.bin)")
     parts = {p.relative_to(folder).as_posix(): _file_digest(p) for p in files}
-    return digest([_VERSION, parts, model_hash(base) if base is not None else _base(folder)])
+    return digest([_VERSION, parts, _hash(base, None, above) if base is not None else _base(folder, above)])
 
 
 def tokenizer_hash(path: str | Path) -> str:
@@ -153,7 +158,7 @@ def _file_digest(path: Path) -> str:
     try:
         value = json.loads(path.read_bytes())
         return digest({k: v for k, v in value.items() if k not in _IGNORED_KEYS} if isinstance(value, dict) else value)
-    except ValueError:  # not JSON after all (or NaN in it): its bytes then
+    except (ValueError, RecursionError):  # not JSON after all (or NaN in it, or too deep): its bytes then
         return sha256_file(path)
 
 
@@ -166,13 +171,31 @@ def _large_digest(path: Path, size: int, mtime_ns: int, inode: int) -> str:
     return sha256_file(path)
 
 
-def _base(folder: Path) -> str | None:
-    """What an adapter stands on; None for a whole model."""
+def _base(folder: Path, above: tuple[Path, ...]) -> str | None:
+    """What an adapter stands on; None for a whole model.
+
+    Raises:
+        InputError: at last on itself, or on more than `_DEEPEST` others.
+    """
     config = _json_object(folder / "adapter_config.json")
     if config is None:
         return None
     name = str(config.get("base_model_name_or_path"))
-    return model_hash(name) if is_model_folder(name) else f"{name}@{config.get('revision')}"
+    if not is_model_folder(name):
+        return f"{name}@{config.get('revision')}"
+    above = (*above, folder.resolve())
+    if Path(name).resolve() in above:
+        names = " on ".join(p.name for p in (*above, Path(name).resolve()))
+        raise InputError(f"an adapter that stands on itself: {names}", where=str(folder), hint=_NAME_IT)
+    if len(above) > _DEEPEST:
+        raise InputError(f"an adapter on an adapter, more than {_DEEPEST} deep", where=str(folder), hint=_NAME_IT)
+    return _hash(Path(name), None, above)
+
+
+_DEEPEST = 8
+"""Adapters that stand on one another, at most."""
+
+_NAME_IT = "base_model_name_or_path of adapter_config.json is to name the model that the adapter was trained on"
 
 
 def _json_object(file: Path) -> dict[str, Any] | None:
@@ -181,7 +204,9 @@ def _json_object(file: Path) -> dict[str, Any] | None:
         value = json.loads(file.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except ValueError as e:
+    except OSError as e:
+        raise InputError(e.strerror or "unreadable", where=str(file)) from None
+    except (ValueError, RecursionError) as e:
         raise InputError(f"not valid JSON: {e}", where=str(file)) from None
     if not isinstance(value, dict):
         raise InputError("not a JSON object", where=str(file))

@@ -24,6 +24,13 @@ def hidden(letter: str) -> bool:
     return not letter.isprintable() or _MARKS.match(letter) is not None
 
 
+def whole(text: str) -> str:
+    """Text that every file and database can hold: U+FFFD for each lone surrogate and each NUL."""
+    if not text.isascii():
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text.replace("\0", "\ufffd")
+
+
 def plain(text: str) -> str:
     """Text for a terminal or a log: what is hidden is shown as an escape; newline and tab stay."""
     if _SEEN.match(text):

@@ -17,6 +17,7 @@ import yaml
 
 from toolkit.common._scalars import Refused, Scalar, is_plain_text, plain_key, plain_value
 from toolkit.common.errors import InputError, InputErrors, did_you_mean
+from toolkit.common.secrets import shown
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -102,8 +103,8 @@ def explain(error: ValidationError, cls: type[BaseModel], file: YamlFile, data: 
 
 
 def _shown(value: Any) -> str:
-    """A value for a message; a password in a URL is never shown (invariant 8)."""
-    return "nothing" if value is None else re.sub(r"://[^/@\s]+@", "://***@", repr(value))[:80]
+    """A value for a message, without secrets (invariant 8) before it is cut."""
+    return "nothing" if value is None else shown(repr(value))[:80]
 
 
 def _place(data: Any, loc: Key, *, keep_last: bool) -> Key:

@@ -2,15 +2,16 @@
 
 Contract: one `Meter` for all backends of a run; safe from many threads. Before a request is sent, the worst that one attempt can cost is
 reserved; when its answer is there, what it did cost is booked and the rest released. So `spent` plus `reserved` never passes the cap as long
-as no answer costs more than its bound: `tokens_at_most` for the prompt, the request's own ``max_tokens`` for the output. Amounts are whole
-multiples of 1e-12 dollars, so sums are exact.
+as no answer costs more than its bound (`toolkit.generation._usage`). Amounts are whole multiples of 1e-12 dollars, so sums are exact.
 
 What is booked for a request, all its attempts together:
-- an answer, or a failure that is the model's own (``FINAL``): its tokens as the endpoint counted them; where it did not count, the worst
-  case, without output where nothing was written (a filtered prompt);
+- an answer, or a failure that is the model's own (``FINAL``): its tokens as the endpoint counted them; where it did not count, or its count is
+  not to be believed beside the text (`believed`), the worst case, without output where nothing was written (a filtered prompt);
 - each attempt that was sent and whose usage nobody knows (`Completion.lost`): the worst case, since the endpoint may charge for it;
 - any other failure, and ``no_schema``: nothing beyond its lost attempts. A request of which no answer came at all (``unanswered``) may have been
   sent: the worst case.
+
+What is booked at the worst case is an estimate; `Meter.estimated` says how much of `spent` that is.
 
 The cap holds for one run of the program: what earlier runs spent is in the journal, and its answers cost nothing now.
 
@@ -24,11 +25,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from toolkit.common.errors import InputError
 from toolkit.generation._prices import FoundPrice, no_price, price_of, unknown
 from toolkit.generation._request import Completion, Request
+from toolkit.generation._usage import believed, tokens_at_most, written_at_most
 
 if TYPE_CHECKING:
     from toolkit.generation._backend import AnyConfig, Backend
@@ -37,26 +39,18 @@ if TYPE_CHECKING:
 _UNIT = 10**12
 """Units in a dollar."""
 
-_PER_MESSAGE, _PER_REQUEST = 16, 128
-"""Tokens that a chat template puts around each message (OpenAI's count: 3 and the role's one) and around all of them (a system message of
-its own: gpt-oss and Llama 3 put about 70 and 40 there), at most."""
-
-
-def tokens_at_most(request: Request) -> int:
-    """An upper bound of the tokens that a prompt is charged for.
-
-    A byte-level tokeniser never makes more tokens than there are bytes in UTF-8; the response schema and the further keys of the body may be
-    part of the prompt and count likewise.
-    """
-    texts = [*(t for m in request.messages for t in m), request.schema, request.extra]
-    size = sum(len(t.encode("utf-8", "surrogatepass")) for t in texts)
-    return size + _PER_MESSAGE * len(request.messages) + _PER_REQUEST
-
 
 def dollars(amount: float | None) -> str:
     """An amount for people: cents where there are dollars, else four digits that count."""
     amount = amount or 0.0
     return f"${amount:,.2f}" if amount >= 1 or not amount else f"${amount:.4g}"
+
+
+class Charge(NamedTuple):
+    """Dollars of all attempts of a request, lost ones included (None where no price is known), and how much of that is an estimate."""
+
+    dollars: float | None
+    estimated: float
 
 
 @dataclass
@@ -87,7 +81,7 @@ class Meter:
         self._prices: dict[tuple[str, str], tuple[int, int]] = {at: _units(p) for at, p in (prices or {}).items()}
         self._lock = threading.Lock()
         self._held: dict[str, _Held] = {}
-        self._spent = self._reserved = 0
+        self._spent = self._estimated = self._reserved = 0
 
     def register(self, backend: Backend, config: AnyConfig) -> FoundPrice | None:
         """Learn what a backend that has been opened charges; None where nobody states it.
@@ -107,6 +101,11 @@ class Meter:
     def spent(self) -> float:
         """Dollars booked so far."""
         return self._spent / _UNIT
+
+    @property
+    def estimated(self) -> float:
+        """Dollars of these that are worst cases, since nobody counted, or nobody is believed to have."""
+        return self._estimated / _UNIT
 
     @property
     def reserved(self) -> float:
@@ -142,28 +141,27 @@ class Meter:
             held.lost += 1
             held.booked += worst
             self._spent += worst
+            self._estimated += worst
             if not self._fits(worst):
                 return False
             held.reserved = worst
             self._reserved += worst
             return True
 
-    def settle(self, request: Request, completion: Completion) -> float | None:
-        """Release what was set aside for a request and book what its last attempt did cost.
-
-        Returns:
-            Dollars of all its attempts, lost ones included; None where no price is known.
-        """
+    def settle(self, request: Request, completion: Completion) -> Charge:
+        """Release what was set aside for a request and book what its last attempt did cost."""
         with self._lock:
             held = self._held.pop(request.key, None) or _Held()
             self._reserved -= held.reserved
             if (price := self._prices.get((request.endpoint, request.model_id))) is None:
-                return None
-            cost = _cost(request, completion, price)
+                return Charge(None, 0.0)
+            cost, guess = _cost(request, completion, price)
             if completion.lost > held.lost:
-                cost += (completion.lost - held.lost) * _bound(request, price)
+                worst = (completion.lost - held.lost) * _bound(request, price)
+                cost, guess = cost + worst, guess + worst
             self._spent += cost
-            return (held.booked + cost) / _UNIT
+            self._estimated += guess
+            return Charge((held.booked + cost) / _UNIT, (held.booked + guess) / _UNIT)
 
     def _fits(self, worst: int) -> bool:
         return self._cap is None or self._spent + self._reserved + worst <= self._cap
@@ -187,11 +185,19 @@ def _bound(request: Request, price: tuple[int, int]) -> int:
     return tokens_at_most(request) * price[0] + request.max_tokens * price[1]
 
 
-def _cost(request: Request, completion: Completion, price: tuple[int, int]) -> int:
-    """What the attempt that ended the request costs, lost ones aside."""
-    read, written = completion.prompt_tokens, completion.completion_tokens
+def _cost(request: Request, completion: Completion, price: tuple[int, int]) -> tuple[int, int]:
+    """What the attempt that ended the request costs, lost ones aside, and how much of that is an estimate."""
     answered = completion.final and completion.error != "no_schema"  # that one is refused before any model reads it
-    if not (answered or completion.error == "unanswered" or read is not None):
-        return 0
-    most = 0 if completion.error == "content_filter" and completion.finish is None else request.max_tokens
-    return (tokens_at_most(request) if read is None else read) * price[0] + (most if written is None else written) * price[1]
+    if not any(price) or not (answered or completion.error == "unanswered" or completion.prompt_tokens is not None):
+        return 0, 0
+    read, written = believed(request, completion)
+    cost = guess = 0
+    if read is None:
+        guess += tokens_at_most(request) * price[0]
+    else:
+        cost += read * price[0]
+    if written is not None:
+        cost += written * price[1]
+    elif completion.error != "content_filter" or completion.finish is not None:  # else the prompt was filtered
+        guess += written_at_most(request, completion) * price[1]
+    return cost + guess, guess

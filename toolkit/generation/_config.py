@@ -8,7 +8,7 @@ connection or reads a secret.
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -152,6 +152,17 @@ class Price(_Model):
     """Dollars for a million tokens written, those of hidden reasoning included."""
 
 
+def _url(value: str) -> SplitResult:
+    """The parts of a URL; ValueError where it is none."""
+    try:
+        parts = urlsplit(value)
+        if not value.isprintable() or " " in value or parts.port == 0:
+            raise ValueError("a character that no URL has")
+    except ValueError as e:
+        raise ValueError(f"not a URL ({e})") from None
+    return parts
+
+
 class _Endpoint(Sampling):
     model: str
     """The model's name at the endpoint."""
@@ -181,12 +192,19 @@ class _Endpoint(Sampling):
     @field_validator("base_url")
     @classmethod
     def _plain_url(cls, value: str) -> str:
-        parts = urlsplit(value)
+        parts = _url(value)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("base_url must begin with http:// or https://")
+            raise ValueError("base_url must begin with http:// or https:// and name a host")
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError("base_url may hold no user, password, query or fragment: name the key's variable in api_key_env")
         return value.rstrip("/")
+
+    @field_validator("endpoint")
+    @classmethod
+    def _plain_name(cls, value: str | None) -> str | None:
+        if value is not None and "://" in value and ((parts := _url(value)).username or parts.password or parts.query or parts.fragment):
+            raise ValueError("endpoint is written into the journal and may hold no user, password, query or fragment of a URL")
+        return value
 
     @field_validator("extra")
     @classmethod

@@ -44,7 +44,7 @@ BLOCK = 256
 """Requests that are looked up in the journal together."""
 
 HELD = 4096
-"""Completions that wait in memory behind a slow row (about 12 MB at 3 kB each); further ones wait in a file."""
+"""Completions that wait in memory behind a slow row (about 12 MB at 3 kB each; a longer one counts as several); further ones wait in a file."""
 
 WINDOW = 65536
 """Requests that may be ahead of the slowest one."""
@@ -141,7 +141,7 @@ class Completions(Iterator[Completion]):
         self._exhausted = False
         self._broke = False
         self._slots: deque[_Slot] = deque()
-        self._held = 0  # completions in memory
+        self._held = 0  # completions in memory, by `_weight`
         self._spill: Spill | None = None
         self._asked: dict[str, _Asked] = {}
         self._flying: dict[str, Request] = {}  # with the backend
@@ -324,7 +324,7 @@ class Completions(Iterator[Completion]):
             slot.spilled = self._spill.put(whole)
         else:
             slot.completion = whole
-            self._held += 1
+            self._held += _weight(whole)
         if self._on_done:
             self._on_done(whole)
 
@@ -333,7 +333,9 @@ class Completions(Iterator[Completion]):
         if request is None:
             raise RuntimeError(f"the backend answered a request that it was not asked: {completion.key}")
         if self._meter is not None:
-            completion = replace(completion, cost=self._meter.settle(request, completion))
+            charge = self._meter.settle(request, completion)
+            completion = replace(completion, cost=charge.dollars)
+            self.stats.estimated += charge.estimated
             self._broke = self._broke or completion.error == "budget"
         asked = self._asked[request.key]
         asked.completion = completion
@@ -371,7 +373,7 @@ class Completions(Iterator[Completion]):
             slot = self._slots.popleft()
             if slot.completion is not None:
                 completion = slot.completion
-                self._held -= 1
+                self._held -= _weight(completion)
             else:
                 assert self._spill is not None  # noqa: S101  a slot was spilled into it
                 completion = self._spill.get(slot.spilled)
@@ -389,3 +391,8 @@ class Completions(Iterator[Completion]):
             f"the budget of {dollars(meter.cap)} is used up: {dollars(meter.spent)} spent, and the next request could cost more than what is left",
             hint="run again with a higher --budget: every answer is kept, and nothing is paid for twice",
         )
+
+
+def _weight(completion: Completion) -> int:
+    """How many completions of 4,096 letters one takes the memory of."""
+    return 1 + (len(completion.text or "") + len(completion.reasoning or "")) // 4096

@@ -16,6 +16,8 @@ from functools import cached_property
 from typing import Any
 
 from toolkit.common.files import canonical_json, digest
+from toolkit.common.secrets import shown
+from toolkit.common.text import whole
 
 KEY_VERSION = 1
 """Part of every key; raised when the meaning of a field changes."""
@@ -201,5 +203,5 @@ class Completion:
 
 
 def failed(request: Request, error: str, detail: str, seconds: float | None = None) -> Completion:
-    """A failure of `request`; `detail` is cut to 500 characters."""
-    return Completion(request.key, None, error=error, detail=detail[:500], seconds=seconds)
+    """A failure of `request`; `detail` is freed of secrets and of what no file can hold, then cut to 500 characters."""
+    return Completion(request.key, None, error=error, detail=whole(shown(detail))[:500], seconds=seconds)

@@ -22,6 +22,7 @@ class Stats:
         prompt_tokens: tokens read for answers asked in this run, where known.
         completion_tokens: tokens written, likewise.
         cost: dollars of the answers asked in this run, where prices are known.
+        estimated: dollars of `cost` that are worst cases, where the endpoint's count of tokens is missing or not to be believed.
         seconds: wall time since the first request was pulled.
     """
 
@@ -36,4 +37,5 @@ class Stats:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float = 0.0
+    estimated: float = 0.0
     seconds: float = 0.0

@@ -6,12 +6,12 @@ last part. What a generation step's answers took (tokens, dollars) is in its `st
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.files import digest
+from toolkit.common.secrets import bare_urls
 from toolkit.pipeline._counts import Counts
 
 if TYPE_CHECKING:
@@ -70,11 +70,11 @@ def _line(planned: PlannedStep, counts: Mapping[str, Any], manifest: Mapping[str
 
 
 def shareable(value: Any) -> Any:
-    """A value without what only this machine's owner should know: of an absolute path its last part, no user or password in a URL."""
+    """A value without what only this machine's owner should know: of an absolute path its last part, no user, password or query in a URL."""
     if isinstance(value, Mapping):
         return {str(k): shareable(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [shareable(v) for v in value]
     if isinstance(value, str):
-        return PurePath(value).name if value.startswith(("/", "~")) else re.sub(r"://[^/@\s]+@", "://***@", value)
+        return PurePath(value).name if value.startswith(("/", "~")) else bare_urls(value)
     return value

@@ -94,7 +94,7 @@ def _gather(out: dict[str, Any], use: str, at: StepFolder) -> None:
         out["reasoning_steps"] = sum(int(b["steps"].fill_null(0).sum()) for b in at.blocks(["steps"]))
 
 
-_FIGURES = ("asked", "from_journal", "shared", "followed", "failed", "prompt_tokens", "completion_tokens", "cost", "errors")
+_FIGURES = ("asked", "from_journal", "shared", "followed", "failed", "prompt_tokens", "completion_tokens", "cost", "estimated", "errors")
 
 
 def _generations(step: str, notes: Any) -> Iterator[dict[str, Any]]:

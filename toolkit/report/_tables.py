@@ -78,7 +78,8 @@ def _generations(found: list[dict[str, Any]]) -> Table:
     table = _table("Generations, when each step was last built", ["step", "model"], numbers)
     for g in found:
         counts = [_n(g[n] or 0) for n in ("asked", "from_journal", "followed", "failed", "prompt_tokens", "completion_tokens")]
-        _add(table, g["step"], g["model"], *counts, f"{g['cost']:,.4f}" if g["cost"] else "")
+        guess = f" ({g['estimated']:,.4f} estimated)" if g["estimated"] else ""
+        _add(table, g["step"], g["model"], *counts, f"{g['cost']:,.4f}{guess}" if g["cost"] else "")
     return table
 
 

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import GuardkitError, InputError, Missing, Stopped, require
 from toolkit.common.files import sha256_file
+from toolkit.common.http import HUB, careful_hub
+from toolkit.common.secrets import bare_urls, fit_for_a_header, shown
 from toolkit.shards._licences import ADD, load_licences, resolve
 from toolkit.shards._manifest import MANIFEST, verify
 from toolkit.shards.exporters import RECORD, card_of, shard_folder, verify_export
@@ -130,7 +132,7 @@ def push(
         raise InputError("a commit needs a message", where=repo, hint="--message WORDS")
     require("huggingface_hub", "hub", "a push")
     token = (token or "").strip()
-    if not re.fullmatch(r"[!-~]+", token):
+    if not fit_for_a_header(token):
         what = (
             "the token holds what no token holds: a space, a line break, or a letter that is not ASCII"
             if token
@@ -139,8 +141,8 @@ def push(
         raise Missing(what, hint=f"make one at {TOKENS} and set it as HF_TOKEN")
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
-    api = HfApi(endpoint=endpoint, token=token, library_name="guardkit")
-    with _hub_errors(repo, token):
+    with _hub_errors(repo), careful_hub(token):
+        api = HfApi(endpoint=endpoint, token=token, library_name="guardkit")
         head = _repository(api, repo, public, revision)
         there = _listing(api, repo, head)
         gone = _leftovers(api, repo, head, there, {p.path for p in pieces})
@@ -152,7 +154,7 @@ def push(
             done = api.create_commit(repo, [*adds, *deletes], commit_message=message, repo_type="dataset", revision=revision, parent_commit=head)
             commit = done.oid
         _arrived(_listing(api, repo, commit), pieces, gone, repo)
-    url = f"{api.endpoint}/datasets/{repo}" + ("" if revision == "main" else f"/tree/{revision}")
+    url = bare_urls(f"{api.endpoint}/datasets/{repo}") + ("" if revision == "main" else f"/tree/{revision}")
     about = {"repo": repo, "revision": revision, "private": not public, "url": url, "commit": commit}
     return {**about, "sent": [p.path for p in fresh], "deleted": gone, "unchanged": len(pieces) - len(fresh)}
 
@@ -198,7 +200,7 @@ def _leftovers(api: HfApi, repo: str, head: str, there: dict[str, Any], new: set
         InputError: the repository holds data that no earlier push brought.
     """
     brought: set[str] = set()
-    for name in {MANIFEST, RECORD} & set(there):
+    for name in sorted(n for n in {MANIFEST, RECORD} & set(there) if there[n].size <= HUB):  # a larger one is another program's
         with TemporaryDirectory() as cache:
             text = Path(api.hf_hub_download(repo, name, revision=head, repo_type="dataset", cache_dir=cache)).read_bytes()
         try:
@@ -229,24 +231,23 @@ def _arrived(there: dict[str, Any], pieces: list[Piece], gone: list[str], repo: 
 
 
 @contextmanager
-def _hub_errors(repo: str, token: str) -> Iterator[None]:
+def _hub_errors(repo: str) -> Iterator[None]:
     """What the hub or the way to it refuses, as an error that says what to do."""
-    import httpx2
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HFValidationError, OfflineModeIsEnabled
 
     try:
         yield
     except GuardkitError:
         raise
     except HFValidationError as e:
-        raise InputError(_short(e, token), where=repo, hint="ORG/NAME: letters, digits, - _ . and no more than 96 of them") from None
+        raise InputError(_short(e), where=repo, hint="ORG/NAME: letters, digits, - _ . and no more than 96 of them") from None
     except OfflineModeIsEnabled:
         raise Missing("huggingface_hub is told to stay offline", where=repo, hint="unset HF_HUB_OFFLINE") from None
-    except (HfHubHTTPError, httpx2.HTTPError, RuntimeError, ValueError, OSError) as e:  # RuntimeError wraps what failed in a thread that uploads
-        raise _told(e, repo, token) from None
+    except Exception as e:  # noqa: BLE001  of the hub, the way to it, a thread, or what an answer of another form makes of huggingface_hub
+        raise _told(e, repo) from None
 
 
-def _told(error: BaseException, repo: str, token: str) -> GuardkitError:
+def _told(error: BaseException, repo: str) -> GuardkitError:
     """The innermost answer of the hub, or failure to reach it, in our words."""
     import httpx2
 
@@ -254,7 +255,7 @@ def _told(error: BaseException, repo: str, token: str) -> GuardkitError:
     while (inner := chain[-1].__cause__) is not None and inner not in chain:
         chain.append(inner)
     status = next((r.status_code for e in chain if (r := getattr(e, "response", None)) is not None), None)
-    said = _short(error, token)
+    said = _short(error)
     if status is None:
         if any(isinstance(e, httpx2.TransportError | OSError) for e in chain):
             return Missing(f"the hub cannot be reached ({said})", where=repo, hint=f"check the network, then {_AGAIN}")
@@ -275,6 +276,5 @@ def _told(error: BaseException, repo: str, token: str) -> GuardkitError:
     return InputError(f"the hub refuses the push ({said})", where=repo, hint=large if status == 413 else None)
 
 
-def _short(error: BaseException, token: str) -> str:
-    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return text.replace(token, "<token>")[:300]
+def _short(error: BaseException) -> str:
+    return shown(f"{type(error).__name__}: {' '.join(str(error).split())}")[:300]

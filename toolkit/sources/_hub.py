@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, Missing, Stopped, require
+from toolkit.common.http import careful_hub
+from toolkit.common.secrets import shown
 from toolkit.sources._convert import Converter
 from toolkit.sources._definition import Hub, Source, missing_columns
 from toolkit.sources._faults import RowError
@@ -92,7 +94,8 @@ def check_hub(source: Source, token: str | None = None, *, guard: Guard, taxonom
     converter = Converter(source, guard, taxonomy)
     data = _load(source, token, streaming=True)
     try:
-        first = list(islice(data, rows))
+        with careful_hub(token):
+            first = list(islice(data, rows))
     except Exception as e:  # as in _load: streaming reads the files only now
         raise _failed(source, e) from e
     missing = [c for c in converter.required if first and c not in first[0]]
@@ -120,7 +123,8 @@ def _load(source: Source, token: str | None, *, streaming: bool) -> Any:
 
     hub = _hub(source)
     try:
-        return load_dataset(hub.id, hub.config, split=hub.split, revision=hub.revision, token=token, streaming=streaming)
+        with careful_hub(token):
+            return load_dataset(hub.id, hub.config, split=hub.split, revision=hub.revision, token=token, streaming=streaming)
     except ValueError as e:
         raise InputError(f"the hub set has another form than the source says: {e}", where=hub.id) from e
     except Exception as e:  # errors of httpx, fsspec, pyarrow, huggingface_hub and datasets' own come through: all mean that no data came
@@ -134,10 +138,10 @@ def _failed(source: Source, error: Exception) -> GuardkitError:
             return Stopped(f"the disk is full: {source.name!r} could not be fetched", hint="make room (HF_HOME says where the cache lies)")
         cause = cause.__cause__
     hub = _hub(source)
-    what = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    what = f"{type(error).__name__}: {shown(' '.join(str(error).split()))[:300]}"
     files = "or give local files of the same columns" + (f" ({', '.join(source.files)})" if source.files else "")
     page = source.url or f"https://huggingface.co/datasets/{hub.id}"
-    if source.gated:
+    if source.gated and not isinstance(error, TypeError | AttributeError | LookupError):
         hint = (
             f"the set is gated: sign in and accept its terms at {page}, make a token with read access at "
             f"https://huggingface.co/settings/tokens and set it as HF_TOKEN; {files}"

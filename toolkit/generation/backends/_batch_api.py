@@ -4,28 +4,33 @@ Contract: each call is repeated while what went wrong may pass (429, 5xx, 408, 4
 ``Retry-After`` or a growing wait with jitter, ``patience`` seconds in all. A call that makes a batch is never repeated blindly: where it is
 not known whether it took effect, the endpoint's batches are looked through first.
 
+Nothing that the endpoint says is taken as it comes: `_client` bounds and cleans it, `Standing` holds what has the type that it should have.
+
 Failure semantics: what no repetition mends is raised: 401 and 403 (`Missing`), an endpoint that cannot be reached at all (`Missing`), other
-4xx (`InputError`), no quota, or an outage longer than ``patience`` (`Stopped`). The key is cut out of every message.
+4xx (`InputError`), no quota, or an outage longer than ``patience`` (`Stopped`).
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from toolkit.common.errors import InputError, Missing, Stopped
 from toolkit.common.files import fsync_path
-from toolkit.generation._answers import AttemptError, status_failure
+from toolkit.common.secrets import fit_for_a_header, protect_proxies, redact_body
+from toolkit.generation._answers import AttemptError, largest, status_failure
 from toolkit.generation._config import OpenAIBatchConfig
+from toolkit.generation.backends._batch_lines import stub
 from toolkit.generation.backends._batch_store import Parcel, on_disk
-from toolkit.generation.backends._http import backoff, innermost
-
-if TYPE_CHECKING:
-    from openai.types import Batch, BatchError
+from toolkit.generation.backends._client import bounded_client, lines
+from toolkit.generation.backends._http import backoff, innermost, protect_headers, usable
 
 T = TypeVar("T")
 
@@ -41,8 +46,13 @@ _WHOLE = frozenset({"model_not_found", "model_mismatch", "mismatched_model", "ur
 _FIRST_TRIES = 2
 """Further attempts, at the least, before an endpoint that never answered counts as one that cannot be reached."""
 
-_PAGE = 100
-"""Batches in one page of their list (OpenAI's most)."""
+_PAGE, _LISTED = 100, 20_000
+"""Batches in one page of their list (OpenAI's most), and of the list that are looked through."""
+
+_FAULTS = 100_000
+"""Faults of a batch that are looked at."""
+
+_log = logging.getLogger(__name__)
 
 
 class Provider:
@@ -58,10 +68,13 @@ class Provider:
         import openai
 
         self._config = config
-        self._key = key
         self._pause = pause
         self._reached = False
-        self._client = openai.OpenAI(api_key=key, base_url=config.base_url, max_retries=0, timeout=config.timeout)
+        protect_proxies()
+        with usable(config.base_url):
+            client = bounded_client(config.timeout)
+            self._client = openai.OpenAI(api_key=key, base_url=config.base_url, max_retries=0, timeout=config.timeout, http_client=client)
+        protect_headers({k: v for k, v in {**self._client.default_headers, **self._client.auth_headers}.items() if isinstance(v, str)})
 
     def close(self) -> None:
         """Close the connections."""
@@ -112,10 +125,10 @@ class Provider:
                 return None
             self._pause(min(left, 5.0))
 
-    def batch(self, parcel: Parcel) -> Batch | None:
+    def batch(self, parcel: Parcel) -> Standing | None:
         """The batch as it stands; None where the endpoint does not know it."""
 
-        def act() -> Batch | None:
+        def act() -> Standing | None:
             try:
                 with _named():
                     batch = self._client.batches.retrieve(parcel.state.batch)
@@ -123,20 +136,28 @@ class Provider:
                 if e.status == 404:
                     return None
                 raise
-            _text(batch, "status")
-            return batch
+            return standing(batch)
 
         return self._call("a batch", act)
 
-    def download(self, file_id: str, path: Path) -> bool:
-        """Write a file of the endpoint to `path`, whole and durable; False where the endpoint does not have it."""
+    def download(self, file_id: str, path: Path, rows: int) -> bool:
+        """Write a file of results of the endpoint to `path`, whole and durable; False where the endpoint does not have it.
+
+        A line that is larger than an answer can be is written as one that says so (`_batch_lines.stub`). A file that goes on for longer than `rows`
+        such answers is taken to end there.
+        """
         part = path.with_name(f".{path.name}.new")
+        most = largest(self._config.max_tokens, self._config.extra)
 
         def act() -> bool:
             try:
                 with _named(), self._client.files.with_streaming_response.content(file_id) as response, part.open("wb") as f:
-                    for chunk in response.iter_bytes(1 << 20):
-                        f.write(chunk)
+                    left = (rows + 1) * most
+                    for line, whole in lines(response.iter_bytes(1 << 16), most):
+                        f.write(redact_body(line) if whole else stub(line, most))
+                        if (left := left - len(line)) < 0:
+                            _log.warning("%s: the endpoint's file %s goes on without end; the rest is left", path.parent, file_id)
+                            break
             except AttemptError as e:
                 if e.status == 404:
                     return False
@@ -153,11 +174,14 @@ class Provider:
 
     def _find(self, parcel: Parcel) -> str | None:
         name = parcel.folder.name
-        for batch in self._client.batches.list(limit=_PAGE):
-            metadata = getattr(batch, "metadata", None) or {}
-            ours = getattr(batch, "input_file_id", None) == parcel.state.file or metadata.get("guardkit") == name
-            if ours and batch.id not in parcel.state.spent:
-                return _text(batch, "id")
+        try:
+            for batch in islice(self._client.batches.list(limit=_PAGE), _LISTED):
+                metadata = getattr(batch, "metadata", None)
+                named = isinstance(metadata, dict) and metadata.get("guardkit") == name
+                if (named or getattr(batch, "input_file_id", None) == parcel.state.file) and batch.id not in parcel.state.spent:
+                    return _text(batch, "id")
+        except (TypeError, AttributeError, KeyError) as e:  # the package takes any list for one of batches
+            raise AttemptError("malformed", f"a list of batches that is none ({type(e).__name__}: {e})", again=True) from None
         return None
 
     def _call(self, what: str, act: Callable[[], T]) -> T:
@@ -173,21 +197,19 @@ class Provider:
             self._reached = self._reached or fault.kind != "connection"
             self._raise_if_hopeless(what, fault)
             if not self._reached and tries >= max(self._config.retries, _FIRST_TRIES):
-                raise Missing(
-                    f"cannot reach {self._config.base_url}: {self.clean(fault.detail)}", hint="start the server, or check base_url and the network"
-                )
+                raise Missing(f"cannot reach {self._config.base_url}: {fault.detail}", hint="start the server, or check base_url and the network")
             wait = backoff(tries) if fault.wait is None else fault.wait
             waited += wait
             tries += 1
             if waited > self._config.patience:
                 raise Stopped(
-                    f"{self._config.base_url} has not given {what} for {self._config.patience:g} s: {self.clean(fault.detail)}",
+                    f"{self._config.base_url} has not given {what} for {self._config.patience:g} s: {fault.detail}",
                     hint="batches that were sent go on at the endpoint; run again to pick them up",
                 )
             self._pause(wait)
 
     def _raise_if_hopeless(self, what: str, fault: AttemptError) -> None:
-        detail, env = self.clean(fault.detail), self._config.api_key_env
+        detail, env = fault.detail, self._config.api_key_env
         if fault.code in NO_MONEY:
             raise no_money(self._config.endpoint_name)
         if fault.again:
@@ -199,9 +221,68 @@ class Provider:
         hint = "check base_url (it usually ends in /v1), and that this endpoint has a Batch API" if fault.status == 404 else None
         raise InputError(f"{self._config.base_url} refused {what}: {detail}", hint=hint)
 
-    def clean(self, text: str) -> str:
-        """`text` without the key."""
-        return text.replace(self._key, "***") if len(self._key) > 3 else text
+
+@dataclass(frozen=True)
+class Fault:
+    """What an endpoint finds wrong with a batch: code, words, and the line of its file (0: all of it)."""
+
+    code: str
+    message: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A batch as it stands, as far as the endpoint says so in the types that it should.
+
+    Args:
+        status: the endpoint's word.
+        served: requests that are answered.
+        done: requests that are answered or have failed.
+        output, errors: ids of its two files; empty for none.
+        created, ended: Unix times; 0 for none.
+        faults: what is wrong with it.
+    """
+
+    status: str
+    served: int
+    done: int
+    output: str
+    errors: str
+    created: int
+    ended: int
+    faults: tuple[Fault, ...]
+
+
+def standing(batch: Any) -> Standing:
+    """A batch of the openai package, whose types are not checked.
+
+    Raises:
+        AttemptError: it has no status.
+    """
+    counts, errors = getattr(batch, "request_counts", None), getattr(getattr(batch, "errors", None), "data", None)
+    served, failed = _count(counts, "completed"), _count(counts, "failed")
+    ended = next((n for name in ("completed_at", "expired_at", "cancelled_at") if (n := _count(batch, name))), 0)
+    output, lacking = (value if _is_name(value := getattr(batch, name, None)) else "" for name in ("output_file_id", "error_file_id"))
+    faults = tuple(
+        Fault(_words(e, "code"), _words(e, "message"), _count(e, "line")) for e in islice(errors if isinstance(errors, list) else [], _FAULTS)
+    )
+    return Standing(_text(batch, "status"), served, served + failed, output, lacking, _count(batch, "created_at"), ended, faults)
+
+
+def _count(of: Any, name: str) -> int:
+    value = getattr(of, name, None)
+    return value if isinstance(value, int) and 0 <= value < 2**53 else 0
+
+
+def _words(of: Any, name: str) -> str:
+    value = getattr(of, name, None)
+    return value[:500] if isinstance(value, str) else str(value)[:500]
+
+
+def _is_name(value: Any) -> TypeGuard[str]:
+    """Whether something may be the id of a file or batch, or a status."""
+    return isinstance(value, str) and len(value) <= 256 and fit_for_a_header(value)
 
 
 def no_money(endpoint: str) -> Stopped:
@@ -209,7 +290,7 @@ def no_money(endpoint: str) -> Stopped:
     return Stopped(f"{endpoint}: the account has no quota left", hint="add credit and run again: every answer is kept")
 
 
-def bad_rows(parcel: Parcel, errors: Iterable[BatchError]) -> dict[str, BatchError]:
+def bad_rows(parcel: Parcel, errors: Iterable[Fault]) -> dict[str, Fault]:
     """The requests that made a batch invalid, by key, as far as the endpoint names their lines."""
     if len(parcel.keys) != parcel.state.rows:  # some were purged since: the lines are no longer those that were sent
         return {}
@@ -227,6 +308,8 @@ def _named() -> Iterator[None]:
     except openai.APIStatusError as e:
         raise status_failure(e.status_code, e.response.headers, e.body, e.message) from None
     except openai.APIConnectionError as e:
+        if isinstance(e.__cause__, AttemptError):  # of `_client`
+            raise e.__cause__ from None
         raise AttemptError("connection", innermost(e), again=True) from None
     except (httpx2.HTTPError, httpx2.StreamError) as e:  # a body that broke off while it was streamed
         raise AttemptError("connection", innermost(e), again=True) from None
@@ -245,6 +328,6 @@ def _text(answer: Any, name: str) -> str:
         AttemptError: it is not there.
     """
     value = getattr(answer, name, None)
-    if not isinstance(value, str) or not value:
+    if not _is_name(value):
         raise AttemptError("malformed", f"an answer without {name}: {str(answer)[:80]!r}", again=True)
     return value

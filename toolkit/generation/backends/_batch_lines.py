@@ -6,10 +6,14 @@ Formats: OpenAI, Batch API guide ("Prepare your batch file", "Retrieve the resul
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
-from toolkit.generation._answers import AttemptError, read_answer, status_failure
+from toolkit.generation._answers import AttemptError, read_answer, status_failure, too_large
 from toolkit.generation._request import Completion, Request
+
+_BEGINNING = 64 << 10
+"""Bytes of a line that is too long in which its request's name is looked for."""
 
 
 def line_of(request: Request) -> bytes:
@@ -26,12 +30,20 @@ def line_of(request: Request) -> bytes:
     return data + b"\n"
 
 
+def stub(line: bytes, most: int) -> bytes:
+    """What is kept of a line of a result file that has more than `most` bytes: whose it is, as far as its beginning says so, and that."""
+    found = re.search(rb'"custom_id"\s*:\s*"([0-9a-f]{64})"', line[:_BEGINNING])
+    return json.dumps({"custom_id": found[1].decode(), "too_large": most}).encode() + b"\n" if found else b""
+
+
 def outcome(key: str, record: dict[str, Any], seconds: float | None) -> Completion:
     """The completion in a line of a result file.
 
     Raises:
         AttemptError: it holds a failure; ``again`` tells whether asking again may mend it.
     """
+    if isinstance(most := record.get("too_large"), int):  # of `stub`
+        return Completion(key, None, error="too_large", detail=str(too_large(most)), seconds=seconds)
     response, error = record.get("response"), record.get("error")
     if isinstance(response, dict) and isinstance(status := response.get("status_code"), int):
         body = response.get("body")

@@ -7,16 +7,16 @@ import math
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from toolkit.common.errors import GuardkitError, InputError, Stopped
 from toolkit.generation._answers import AttemptError
 from toolkit.generation._config import OpenAIBatchConfig
 from toolkit.generation._request import Completion, Request, failed
-from toolkit.generation.backends._batch_api import NO_MONEY, TOO_MANY_TOKENS, Provider, bad_rows, no_money
+from toolkit.generation.backends._batch_api import NO_MONEY, TOO_MANY_TOKENS, Fault, Provider, bad_rows, no_money
 from toolkit.generation.backends._batch_lines import line_of, outcome
 from toolkit.generation.backends._batch_store import ERRORS, OUTPUT, Draft, Parcel, adopt, answered, hand_over
 
@@ -238,29 +238,22 @@ class Session:
                     hint="use the key that it was sent with; or move the folder away to give up its answers and pay for them again",
                 )
             return
-        counts = batch.request_counts
-        parcel.done = ((counts.completed or 0) + (counts.failed or 0)) if counts is not None else 0
+        parcel.done = batch.done
         if batch.status == "failed":
-            self._invalid(parcel, (batch.errors.data if batch.errors is not None else None) or [])
+            self._invalid(parcel, batch.faults)
         elif batch.status in ("completed", "expired", "cancelled"):
-            late = counts is not None and counts.completed and not batch.output_file_id and batch.status == "completed"
-            ended = batch.completed_at or batch.expired_at or batch.cancelled_at
-            if late and ended and time.time() - ended < self._config.patience:
+            late = batch.served and not batch.output and batch.status == "completed"
+            if late and batch.ended and time.time() - batch.ended < self._config.patience:
                 return  # the name of its output file has been seen to come late
-            parcel.record(
-                "ended",
-                status=batch.status,
-                output=batch.output_file_id or "",
-                errors=batch.error_file_id or "",
-                seconds=float(ended - batch.created_at) if ended and batch.created_at else None,
-            )
+            seconds = float(batch.ended - batch.created) if batch.ended and batch.created else None
+            parcel.record("ended", status=batch.status, output=batch.output, errors=batch.errors, seconds=seconds)
             self._held_until = 0.0
         elif batch.status in ("in_progress", "finalizing"):
             self._hold, self._held_since = self._config.poll, 0.0
 
     def _fetch(self, parcel: Parcel) -> None:
         for file_id, name in ((parcel.state.output, OUTPUT), (parcel.state.errors, ERRORS)):
-            if file_id and not self._provider.download(file_id, parcel.folder / name):
+            if file_id and not self._provider.download(file_id, parcel.folder / name, parcel.state.rows):
                 _log.warning("%s: the endpoint no longer has the file %s (%s) of batch %s", parcel.folder, file_id, name, parcel.state.batch)
         parcel.record("downloaded")
 
@@ -300,11 +293,11 @@ class Session:
         self._tries[key] += 1
         if not fault.again or self._tries[key] > self._config.retries:
             self._lost[key] += fault.lost and fault.kind != "unanswered"  # which is counted as such
-            return failed(request, fault.kind, self._provider.clean(fault.detail), parcel.state.seconds)
+            return failed(request, fault.kind, fault.detail, parcel.state.seconds)
         if fault.lost:
             self._lost[key] += 1
             if self._meter is not None and not self._meter.lost(request):
-                return failed(request, "budget", self._provider.clean(fault.detail), parcel.state.seconds)
+                return failed(request, "budget", fault.detail, parcel.state.seconds)
         self._move(key)
         return None
 
@@ -326,7 +319,7 @@ class Session:
 
     # -- batches that do no work
 
-    def _invalid(self, parcel: Parcel, errors: list[Any]) -> None:
+    def _invalid(self, parcel: Parcel, errors: Sequence[Fault]) -> None:
         """A batch failed before any work was done on it."""
         codes = {e.code for e in errors}
         if TOO_MANY_TOKENS in codes:
@@ -341,14 +334,14 @@ class Session:
             said = "; ".join(f"{e.code}: {e.message}" + (f" (line {e.line})" if e.line else "") for e in errors[:3]) or "no reason given"
             self._drop(parcel)
             raise InputError(
-                f"{self._config.endpoint_name} found a batch of {len(parcel.keys):,} requests invalid: {self._provider.clean(said)}",
+                f"{self._config.endpoint_name} found a batch of {len(parcel.keys):,} requests invalid: {said}",
                 hint="nothing of it was paid for; mend what it names (model, max_tokens_name, extra, …) and run again",
             )
         for key in asked:
             if (e := bad.get(key)) is None:
                 self._move(key)
             else:
-                self._known.append(failed(self._wanted[key], "bad_request", self._provider.clean(f"{e.code}: {e.message}")))
+                self._known.append(failed(self._wanted[key], "bad_request", f"{e.code}: {e.message}"))
         self._drop(parcel)
 
     def _refused(self, parcel: Parcel) -> None:

@@ -30,7 +30,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from toolkit.common.errors import InputError, Stopped
 from toolkit.common.files import canonical_json, fsync_path, fsync_tree, sha256_file, write_atomic
-from toolkit.generation._answers import AttemptError
+from toolkit.generation._answers import AttemptError, parsed
 from toolkit.generation._journal import Journal
 from toolkit.generation._lock import Lock
 from toolkit.generation._request import Completion, Request, as_messages
@@ -355,8 +355,8 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 def _read_line(line: bytes) -> tuple[str, dict[str, Any]]:
     """Key and record; an empty key where it is not what it should be."""
     try:
-        record = json.loads(line)
-    except ValueError:
+        record = parsed(line)
+    except (ValueError, RecursionError):
         return "", {}
     key = record.get("custom_id") if isinstance(record, dict) else None
     return (key, record) if isinstance(key, str) else ("", {})

@@ -6,9 +6,12 @@ a limit here would silently cap it. Proxies and certificates are those of the en
 for the package; compressed answers are unpacked, cookies ignored. Of redirects only a 307 or 308 within the endpoint's own origin is followed, three
 times at most, so that neither key nor prompt goes anywhere else; any other one is the answer.
 
-Failure semantics: `Wire.post` gives status, headers and body of whatever answer there was, or raises `AttemptError`: ``timeout``, or ``connection``
-(``lost`` tells whether the request may have been sent), or ``malformed`` where the body cannot be
-read. Too few open files for the concurrency, or a proxy that aiohttp cannot use, is an error when the wire is opened.
+Memory: a body is read, and unpacked, piece by piece, so many bytes at most; no more of it than that is ever held. Headers are bounded by aiohttp (128
+lines of 8 KiB). Secrets: what is sent in headers, and the proxy's login, is cut out of a body before anybody sees it (`toolkit.common.secrets`).
+
+Failure semantics: `Wire.post` gives status, headers and body of whatever answer there was (of an error's body the beginning), or raises
+`AttemptError`: ``timeout``, or ``connection`` (``lost`` tells whether the request may have been sent), ``too_large``, or ``malformed`` where the body
+cannot be read. Too few open files for the concurrency, an address, proxy or certificate file that cannot be used is an error when the wire is made.
 """
 
 from __future__ import annotations
@@ -19,12 +22,15 @@ import gc
 import random
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from toolkit.common.errors import InputError
-from toolkit.generation._answers import AttemptError
+from toolkit.common.http import ERROR
+from toolkit.common.secrets import protect, protect_proxies, redact_body
+from toolkit.generation._answers import AttemptError, too_large
 
 if TYPE_CHECKING:
     import aiohttp
@@ -116,7 +122,8 @@ class Wire:
     """Sends requests to one endpoint; made on any thread, then opened, used and closed on the loop's.
 
     Raises:
-        InputError: the proxy is of a kind that cannot be used, or fewer files may be open than `config.concurrency` needs.
+        InputError: the address or the proxy cannot be used, the certificates cannot be read, or fewer files may be open than `config.concurrency`
+            needs.
     """
 
     def __init__(self, config: OpenAIConfig, key: str) -> None:
@@ -125,16 +132,19 @@ class Wire:
 
         _allow_files(config.concurrency + _FILES)
         unused = httpx2.AsyncClient(transport=httpx2.AsyncBaseTransport(), trust_env=False)  # sends nothing: what is wanted is what it would send
-        client = openai.AsyncOpenAI(api_key=key, base_url=config.base_url, http_client=unused)
+        with usable(config.base_url):
+            client = openai.AsyncOpenAI(api_key=key, base_url=config.base_url, http_client=unused)
         self.url = str(client.base_url).rstrip("/") + "/chat/completions"
         self._headers = {k: v for k, v in {**client.default_headers, **client.auth_headers}.items() if isinstance(v, str)}
+        protect_headers(self._headers)
         self._headers["Content-Type"] = "application/json"
         self._timeout = config.timeout
-        self._proxy, login = _proxy(self.url)
+        self._proxy, login = proxy(self.url)
         self._proxy_headers: dict[str, str] = {}
         if login is not None:  # a tunnel's own request carries it; without a tunnel, every request
             (self._headers if self.url.startswith("http://") else self._proxy_headers)["Proxy-Authorization"] = login
-        self._ssl = httpx2.create_ssl_context() if "https" in (urlsplit(self.url).scheme, urlsplit(self._proxy or "").scheme) else None
+        with usable(config.base_url):
+            self._ssl = httpx2.create_ssl_context() if "https" in (urlsplit(self.url).scheme, urlsplit(self._proxy or "").scheme) else None
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
@@ -165,20 +175,24 @@ class Wire:
             await self._session.close()
             self._session = None
 
-    async def post(self, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
+    async def post(self, body: bytes, most: int) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers and body of the answer.
+
+        Args:
+            body: what is sent.
+            most: bytes that the body of an answer (2xx) may have.
 
         Raises:
             AttemptError: there is none.
         """
         url, hops = self.url, 0
         while True:
-            status, headers, answer = await self._post(url, body)
-            if status not in (307, 308) or hops == _HOPS or (there := _same_origin(url, headers.get("Location"))) is None:
+            status, headers, answer = await self._post(url, body, most)
+            if status not in (307, 308) or hops == _HOPS or (there := same_origin(url, headers.get("Location"))) is None:
                 return status, headers, answer
             url, hops = there, hops + 1
 
-    async def _post(self, url: str, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
+    async def _post(self, url: str, body: bytes, most: int) -> tuple[int, Mapping[str, str], bytes]:
         import aiohttp
 
         assert self._session is not None  # noqa: S101  the backend opens it first
@@ -187,7 +201,7 @@ class Wire:
                 url, data=body, headers=self._headers, proxy=self._proxy, proxy_headers=self._proxy_headers, allow_redirects=False
             )
             async with sending as answer:
-                return answer.status, answer.headers, await _body(answer)
+                return answer.status, answer.headers, redact_body(await _body(answer, most))
         except aiohttp.ConnectionTimeoutError as e:
             raise AttemptError("connection", f"no connection within {min(_CONNECT, self._timeout):g} s: {e}", again=True) from None
         except TimeoutError:
@@ -202,23 +216,37 @@ class _NotSentError(Exception):
     """The connection broke before anything of the request was sent."""
 
 
-async def _body(answer: aiohttp.ClientResponse) -> bytes:
-    """The body of an answer.
+async def _body(answer: aiohttp.ClientResponse, most: int) -> bytes:
+    """The body of an answer, of at most so many bytes; of an error's the first `ERROR`.
 
     Raises:
-        AttemptError: ``malformed``: it cannot be read, and not because the connection broke.
+        AttemptError: ``too_large``; or ``malformed``: it cannot be read, and not because the connection broke.
     """
     import aiohttp
 
+    good = 200 <= answer.status < 300
+    most = most if good else ERROR
+    parts: list[bytes] = []
+    left = most
     try:
-        return await answer.read()
+        while left >= 0 and (part := await answer.content.readany()):
+            parts.append(part)
+            left -= len(part)
+        if left >= 0:
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+        answer.close()  # and with it the connection, on which the rest would come
+        if good:
+            raise too_large(most, answer.status)
+        return b"".join(parts)[:most]
+    except AttemptError:
+        raise
     except (aiohttp.ClientError, OSError):
         raise
     except Exception as e:  # noqa: BLE001  whatever a server's bytes do to whoever unpacks them is that answer's failure, not the run's
         raise AttemptError("malformed", f"{type(e).__name__} while reading the answer: {e}", again=True, status=answer.status, lost=True) from None
 
 
-def _same_origin(url: str, location: str | None) -> str | None:
+def same_origin(url: str, location: str | None) -> str | None:
     """Where a redirect leads, if that is of the same scheme, host and port and names no user; else None."""
     from yarl import URL
 
@@ -228,6 +256,32 @@ def _same_origin(url: str, location: str | None) -> str | None:
         return str(there) if location and there.user is None and there.password is None and there.origin() == here.origin() else None
     except (ValueError, TypeError):
         return None
+
+
+def protect_headers(headers: Mapping[str, str]) -> None:
+    """The values of the headers that are not the same for everybody are secrets."""
+    for name, value in headers.items():
+        if not name.lower().startswith(("accept", "content-", "user-agent", "x-stainless-")):
+            protect(value.rpartition(" ")[2])  # of an authorisation the part after its scheme
+            protect(value)
+
+
+@contextmanager
+def usable(url: str) -> Iterator[None]:
+    """What makes of an address, or of the environment's proxies and certificates, something that can be used.
+
+    Raises:
+        InputError: it cannot.
+    """
+    import httpx2
+
+    try:
+        yield
+    except (ValueError, TypeError, ImportError, OSError, httpx2.InvalidURL) as e:  # OSError: a file of certificates that is not there, or holds none
+        raise InputError(
+            f"{url} cannot be asked ({type(e).__name__}: {e})",
+            hint="check base_url, and HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR of the environment",
+        ) from None
 
 
 def innermost(error: BaseException) -> str:
@@ -248,7 +302,7 @@ def _said(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         loop.default_exception_handler(context)
 
 
-def _proxy(url: str) -> tuple[str | None, str | None]:
+def proxy(url: str) -> tuple[str | None, str | None]:
     """The environment's proxy for `url` without its password, and the login that it gets (value of ``Proxy-Authorization``).
 
     Raises:
@@ -256,18 +310,25 @@ def _proxy(url: str) -> tuple[str | None, str | None]:
     """
     from urllib.request import getproxies, proxy_bypass
 
+    protect_proxies()
     parts = urlsplit(url)
     proxies = getproxies()
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if not proxy or proxy_bypass(parts.netloc) or parts.hostname in ("localhost", "127.0.0.1", "::1"):  # a server of this machine needs none
+    found = proxies.get(parts.scheme) or proxies.get("all")
+    if not found or proxy_bypass(parts.netloc) or parts.hostname in ("localhost", "127.0.0.1", "::1"):  # a server of this machine needs none
         return None, None
-    if "://" not in proxy:
-        proxy = f"http://{proxy}"
-    where = urlsplit(proxy)
-    if where.scheme not in ("http", "https") or not where.hostname:
+    if "://" not in found:
+        found = f"http://{found}"
+    hint = f"set {parts.scheme.upper()}_PROXY to an http:// proxy, or NO_PROXY={parts.hostname}"
+    try:
+        where = urlsplit(found)
+        if not where.hostname or where.port == 0 or not found.isprintable() or " " in found:
+            raise ValueError("no host")
+    except ValueError:
+        raise InputError(f"the proxy of the environment for {parts.scheme}:// addresses is no URL", hint=hint) from None
+    if where.scheme not in ("http", "https"):
         raise InputError(
             f"the proxy of the environment for {parts.scheme}:// addresses is a {where.scheme} proxy; only http and https proxies can be used",
-            hint=f"set {parts.scheme.upper()}_PROXY to an http:// proxy, or NO_PROXY={parts.hostname}",
+            hint=hint,
         )
     login = None
     if where.username:

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING
 import orjson
 
 from toolkit.common.errors import GuardkitError, InputError, Missing, Stopped
-from toolkit.generation._answers import GATEWAY, AttemptError, error_in, read_answer, status_failure
+from toolkit.generation._answers import GATEWAY, AttemptError, error_in, largest, read_answer, status_failure
 from toolkit.generation._config import OpenAIConfig
 from toolkit.generation._limits import ANSWERED, DROPPED, FAILED, REFUSED, REJECTED, Limits, Sent
 from toolkit.generation._request import Completion, Request, failed
+from toolkit.generation._usage import believed
 from toolkit.generation.backends._gate import Gate, Item
 from toolkit.generation.backends._http import Wire, backoff
 
@@ -81,7 +82,7 @@ class Done:
 class Lane:
     """The backend's requests on the loop's thread; all but `done`, `waiting` and the constructor belong to that thread."""
 
-    def __init__(self, config: OpenAIConfig, model_id: str, endpoint: str, wire: Wire, key: str) -> None:
+    def __init__(self, config: OpenAIConfig, model_id: str, endpoint: str, wire: Wire) -> None:
         self.ready: deque[Item] = deque()
         self.flying = 0
         self.most = config.concurrency
@@ -89,7 +90,7 @@ class Lane:
         self.meter: Meter | None = None
         self.waiting = 0  # items that wait to be sent again, or are held
         self.done = Done()
-        self._config, self._model, self._endpoint, self._wire, self._key = config, model_id, endpoint, wire, key
+        self._config, self._model, self._endpoint, self._wire = config, model_id, endpoint, wire
         self._gate: Gate | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
@@ -146,7 +147,7 @@ class Lane:
         """The endpoint has been out for longer than `patience`."""
         self.done.put(
             Stopped(
-                f"{self._endpoint} has answered nothing for {seconds:.0f} s: {self._clean(self._last_fault)}",
+                f"{self._endpoint} has answered nothing for {seconds:.0f} s: {self._last_fault}",
                 hint="run again when it is back: every answer is kept",
             )
         )
@@ -205,7 +206,7 @@ class Lane:
         Raises:
             AttemptError: there is none.
         """
-        status, headers, body = await self._wire.post(item.body)
+        status, headers, body = await self._wire.post(item.body, largest(item.request.max_tokens, item.request.extra))
         self._reached = True
         try:
             return self._read(item, sent, status, headers, body)
@@ -225,13 +226,14 @@ class Lane:
             fault = status_failure(status, headers, value, message)
             if fault.kind == "content_filter":  # the model's last word on this prompt, so it comes with its body
                 self._answered = True
-                whole = failed(item.request, fault.kind, self._clean(fault.detail), now - begun)
-                return replace(whole, raw=self._clean_bytes(body), lost=item.lost)
+                whole = failed(item.request, fault.kind, fault.detail, now - begun)
+                return replace(whole, raw=body, lost=item.lost)
             raise fault
         self._answered = True
         answer = read_answer(item.request.key, body, now - begun)
-        limits.heard(headers, (answer.prompt_tokens or 0) + (answer.completion_tokens or 0), now)
-        limits.used(sent, answer.prompt_tokens, answer.completion_tokens)
+        read, written = believed(item.request, answer)
+        limits.heard(headers, (read or 0) + (written or 0), now)
+        limits.used(sent, read, written)
         return replace(answer, lost=item.lost) if item.lost else answer
 
     def _after(self, item: Item, sent: Sent, fault: AttemptError) -> None:
@@ -301,26 +303,24 @@ class Lane:
 
     def _fail(self, item: Item, fault: AttemptError) -> None:
         seconds = time.monotonic() - item.begun if item.begun is not None else None
-        self.done.put(replace(failed(item.request, fault.kind, self._clean(fault.detail), seconds), lost=item.lost))
+        self.done.put(replace(failed(item.request, fault.kind, fault.detail, seconds), lost=item.lost))
 
     def _raise_if_hopeless(self, fault: AttemptError) -> None:
         if fault.status == 401:
             raise Missing(
-                f"{self._endpoint} refused the key in ${self._config.api_key_env}: {self._clean(fault.detail)}",
+                f"{self._endpoint} refused the key in ${self._config.api_key_env}: {fault.detail}",
                 hint=f"set {self._config.api_key_env} to a valid key",
             )
         if fault.status == 404 and not self._answered:  # later on it is this request's own trouble
             raise InputError(
-                f"{self._config.base_url} has no such address or no model {self._model!r}: {self._clean(fault.detail)}",
+                f"{self._config.base_url} has no such address or no model {self._model!r}: {fault.detail}",
                 hint="check base_url (it usually ends in /v1) and model",
             )
         if fault.code == "insufficient_quota":  # OpenAI's error code for an account without credit; waiting does not help
             raise Stopped(f"{self._endpoint}: the account has no quota left", hint="add credit and run again: every answer is kept")
 
     def _unreachable(self, fault: AttemptError) -> Missing:
-        return Missing(
-            f"cannot reach {self._config.base_url}: {self._clean(fault.detail)}", hint="start the server, or check base_url and the network"
-        )
+        return Missing(f"cannot reach {self._config.base_url}: {fault.detail}", hint="start the server, or check base_url and the network")
 
     def _limits(self) -> Limits:
         assert self._gate is not None  # noqa: S101  `open` comes first
@@ -340,16 +340,10 @@ class Lane:
             self.done.put(self._bug(e))
 
     def _bug(self, e: Exception) -> GuardkitError:
-        error = GuardkitError(self._clean(f"unexpected {type(e).__name__} while asking {self._endpoint}: {e}"))
+        error = GuardkitError(f"unexpected {type(e).__name__} while asking {self._endpoint}: {e}")
         error.exit_code = 70
         error.__cause__ = e
         return error
-
-    def _clean(self, text: str) -> str:
-        return text.replace(self._key, "***") if len(self._key) > 3 else text
-
-    def _clean_bytes(self, body: bytes) -> bytes:
-        return body.replace(self._key.encode(), b"***") if len(self._key) > 3 else body
 
 
 def _outcome(fault: AttemptError) -> str:

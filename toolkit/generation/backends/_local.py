@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError, Missing
+from toolkit.common.http import careful_hub
 from toolkit.common.models import adapter_config, chat_template, is_model_folder, model_hash, trained_for
+from toolkit.common.secrets import shown
 
 if TYPE_CHECKING:
     from toolkit.generation._config import TransformersConfig, VllmConfig
@@ -36,16 +38,19 @@ def model_folder(name: str, *beside: Path | None) -> Path:
 
 def _download(name: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
     try:
-        return Path(snapshot_download(name, ignore_patterns=_NOT_LOADED))
+        with careful_hub():
+            return Path(snapshot_download(name, ignore_patterns=_NOT_LOADED))
     except GatedRepoError:
         raise Missing(f"the model {name} is gated", hint=f"ask for access at https://huggingface.co/{name} and set HF_TOKEN") from None
-    except RepositoryNotFoundError:
+    except (RepositoryNotFoundError, HFValidationError):
         raise InputError("no such model folder, nor a hub model", where=name) from None
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as e:
-        raise Missing(f"the model {name} could not be downloaded: {type(e).__name__}", hint="check the network, or give a folder") from e
+    except Exception as e:  # of httpx2, huggingface_hub, the disk, or what an answer of another form makes of them: no model came
+        said = shown(" ".join(str(e).split()))[:300]
+        hint = "check the network, HF_ENDPOINT and the proxies of the environment, or give a folder"
+        raise Missing(f"the model {name} could not be downloaded ({type(e).__name__}: {said})", hint=hint) from e
 
 
 class LocalModel:

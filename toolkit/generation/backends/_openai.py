@@ -16,7 +16,8 @@ are not used:
 What no request can survive is raised: 401 and a missing key (`Missing`), an endpoint to which nothing could ever be sent
 (`Missing`), 404 (`InputError`: wrong address or model), an account without quota (`Stopped`).
 
-Secrets: the key is read from the environment when the backend is opened and goes into the headers alone; it is cut out of every detail.
+Secrets: the key is read from the environment when the backend is opened and goes into the headers alone; it is cut out of whatever comes back
+(`toolkit.common.secrets`).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from toolkit.common.errors import GuardkitError, Missing, require
+from toolkit.common.secrets import fit_for_a_header, protect
 from toolkit.generation._config import OpenAIBatchConfig, OpenAIConfig
 from toolkit.generation._request import Completion, Request
 from toolkit.generation.backends._http import CLOSING, LoopThread, Wire
@@ -48,7 +50,7 @@ class OpenAIBackend:
 
     Raises:
         Missing: the openai package is not installed, or the key is not set and the address is not local.
-        InputError: the environment's proxy cannot be used, or too few files may be open for the concurrency.
+        InputError: the address or the environment's proxy cannot be used, or too few files may be open for the concurrency.
     """
 
     journalled = True
@@ -122,7 +124,7 @@ class OpenAIBackend:
         if self._thread is None or self._lane is None:
             wire = Wire(self._config, self._key)
             thread = LoopThread.acquire()
-            lane = Lane(self._config, self.model_id, self.endpoint, wire, self._key)
+            lane = Lane(self._config, self.model_id, self.endpoint, wire)
             try:
                 asyncio.run_coroutine_threadsafe(lane.open(), thread.loop).result(CLOSING)
             except BaseException:  # whatever it was, the thread must not stay without a user
@@ -134,6 +136,12 @@ class OpenAIBackend:
 
 def _api_key(config: OpenAIConfig | OpenAIBatchConfig) -> str:
     if key := os.environ.get(config.api_key_env, "").strip():
+        if not fit_for_a_header(key):
+            raise Missing(
+                f"{config.api_key_env} holds what no key holds: a space, a line break, or a letter that is not ASCII",
+                hint=f"export {config.api_key_env}=… with the key alone",
+            )
+        protect(key)
         return key
     if _is_local(config.base_url):
         return "-"

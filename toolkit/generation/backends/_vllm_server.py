@@ -29,6 +29,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from toolkit.common.errors import GuardkitError, InputError, Stopped, require
 from toolkit.common.models import adapter_config
+from toolkit.common.secrets import protect
 from toolkit.generation._config import OpenAIConfig, VllmServerConfig
 from toolkit.generation._request import Completion, Request
 from toolkit.generation.backends import _vllm_engine, _watch
@@ -105,6 +106,7 @@ class VllmServerBackend(LocalModel):
         if self._server is None or self._client is None:
             _vllm_engine.free_idle()
             key = secrets.token_urlsafe(32)
+            protect(key)
             self._server = _Server(self._command, key, str(self.folder))
             self._server.wait(self._config.start_timeout)
             os.environ[_KEY] = key
