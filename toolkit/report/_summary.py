@@ -28,7 +28,8 @@ def summarise(folder: Path) -> dict[str, Any]:
 
     Returns:
         ``recipe``, ``output``, ``steps`` (counts, seconds, folder of each), ``reasoning_steps`` in ``reasoned_rows``, ``hard``, ``pairs``,
-        ``sampled``, ``scores``, ``generations`` (for each step and model that was asked when the step was last built: calls, answers from the
+        ``sampled``, ``scores``, ``matched`` (for each step that evaluates, by guard, how many of the rows that were asked about it has a verdict
+        for), ``generations`` (for each step and model that was asked when the step was last built: calls, answers from the
         journal, tokens, dollars), ``teachers`` (for each step that synthesises: rows by who answered and by number of questions, and by task how
         often a blind verdict agreed with the label), ``seconds``, ``notes``.
 
@@ -57,6 +58,7 @@ def summarise(folder: Path) -> dict[str, Any]:
         "pairs": {},
         "sampled": None,
         "scores": {},
+        "matched": {},
         "generations": [],
         "teachers": {},
         "seconds": round(sum(seconds.values()), 1),
@@ -85,6 +87,7 @@ def _gather(out: dict[str, Any], use: str, at: StepFolder) -> None:
         out["pairs"][at.step] = stats["pairs_by_task"]
     elif use == "evaluate":
         out["scores"][at.step] = stats["scores"]
+        out["matched"][at.step] = stats.get("matched", {})
     elif use == "synthesise":
         out["teachers"][at.step] = {n: stats[n] for n in ("teachers", "questions", "blind") if n in stats}
     elif use == "sample":

@@ -25,6 +25,10 @@ def print_summary(summary: dict[str, Any], stream: TextIO | None = None) -> None
     _mining(console, summary)
     for step, rows in summary["scores"].items():
         console.print(_scores(step, rows))
+        for guard, n in summary["matched"].get(step, {}).items():
+            if n["without"] or n["of_other_rows"]:
+                told = f"verdicts for {n['verdicts']:,} of the {n['asked']:,} rows, and {n['of_other_rows']:,} for other rows, which do not count"
+                _say(console, one_line(f"{guard} has {told}"))
     if summary["reasoning_steps"] is not None:
         steps, rows = summary["reasoning_steps"], summary["reasoned_rows"]
         _say(console, f"Reasoning steps: {steps:,} in {rows:,} rows" + (f", {steps / rows:.2f} a row" if rows else ""))

@@ -69,7 +69,9 @@ def read_shards(folder: Path, messages: Sequence[str], others: Sequence[str], ca
 
     files = sorted((folder / "data").glob(f"{split}-*.parquet"))
     if not files:
-        raise InputError(f"no data/{split}-*.parquet here", where=str(folder), hint="give the folder that the shards step wrote")
+        others = sorted({f.name.rsplit("-", 3)[0] for f in (folder / "data").glob("*-*-of-*.parquet")})
+        hint = f"all of its rows are in the splits {', '.join(others)}" if others else "give the folder that the shards step wrote"
+        raise InputError(f"no data/{split}-*.parquet here", where=str(folder), hint=hint)
     _check_parquet(files, messages, others)
     try:
         data: Dataset = load_dataset("parquet", data_files={split: [str(f) for f in files]}, split=split, cache_dir=str(cache))

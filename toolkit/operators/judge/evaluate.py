@@ -110,7 +110,9 @@ def _something(asked: pl.DataFrame, first: pl.DataFrame, further: int, labels: S
     elif asked.select(pl.all_horizontal(pl.col(c).is_null().all() for c in labels)).item():
         missing = f"none of the {asked.height:,} rows has a label"
     if missing:
-        raise InputError(with_losses(missing, ctx), where=f"step {ctx.step}")
+        raise InputError(
+            with_losses(missing, ctx), where=f"step {ctx.step}", hint="`guardkit rejects RUN` shows rows that the steps before did not keep"
+        )
 
 
 def _matched(asked: pl.DataFrame, rows: pl.DataFrame, inputs: Mapping[str, StepInput]) -> dict[str, dict[str, int]]:
