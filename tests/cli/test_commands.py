@@ -95,7 +95,7 @@ def test_every_verb_prints_one_document_and_progress_goes_elsewhere(cli: Cli, tm
     assert again.json["built"] == ["s"] and again.json["reused"] == ["seeds", "r", "t"]
     assert "up to date" in again.err
     assert cli("run", file, "--force", "--json").json["built"] == ["seeds", "r", "t", "s"]
-    assert cli("check", file, "--json").json == {"recipe": "small", "steps": 4, "needs": [], "faults": []}
+    assert cli("check", file, "--json").json == {"recipe": "small", "steps": 4, "needs": [], "sends": [], "fetches": [], "allowed": [], "faults": []}
     assert [s["state"] for s in cli("plan", file, "--json").json["steps"]] == ["reuse"] * 4
     assert cli("explain", file, "--json").json["steps"][0]["with"]["limit"]["value"] == 2
     assert cli("verify", "outputs/small/s/shards", "--json").json["rows"] == 8
@@ -196,19 +196,20 @@ def test_check_lists_all_faults_with_their_lines(cli: Cli, tmp_path: Path) -> No
 
 
 def test_what_a_machine_lacks_is_no_fault_of_the_recipe(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("A_KEY_THAT_IS_NOT_SET", raising=False)
-    teacher = {"backend": "openai", "model": "m", "api_key_env": "A_KEY_THAT_IS_NOT_SET"}
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    teacher = {"backend": "openai", "model": "m"}
     file = recipe(tmp_path, SEEDS, {"id": "r", "use": "synthesise", "with": {"backend": teacher}})
     said = cli("check", file)
-    assert said.code == 0 and "needs: step 'r'" in said.out and "A_KEY_THAT_IS_NOT_SET" in said.out
+    assert said.code == 0 and "needs: step 'r'" in said.out and "OPENAI_API_KEY" in said.out
+    assert "sends: r to https://api.openai.com/v1 (m), with the key in $OPENAI_API_KEY: context, prompt, response" in said.out
     assert cli("check", file, "--json").json["needs"] == [said.out.split("needs: ")[1].strip()]
     assert cli("check", file, "--ready").code == 4
     ready = cli("check", file, "--ready", "--json")
     assert ready.code == 4 and len(ready.json["needs"]) == 1, "one document, not two"
     ran = cli("run", file)
-    assert ran.code == 4 and "A_KEY_THAT_IS_NOT_SET" in ran.err
+    assert ran.code == 4 and "OPENAI_API_KEY" in ran.err
     assert not (tmp_path / "outputs").exists(), "nothing is begun that cannot be finished"
-    monkeypatch.setenv("A_KEY_THAT_IS_NOT_SET", "sk-secret")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     ready = cli("check", file, "--ready")
     assert ready.code == 0 and "sk-secret" not in ready.out + ready.err
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from toolkit.api._prompts import check_prompts, read_prompts
 from toolkit.common.errors import InputError, InputErrors, TooManyFailures
 from toolkit.common.files import new_file
+from toolkit.common.reach import refused
 from toolkit.common.resources import workspace
 from toolkit.pipeline import Progress, stopping
 
@@ -33,6 +34,7 @@ def generate(
     failures: float = 0.0,
     progress: Progress | None = None,
     raise_failures: bool = True,
+    allow: Collection[str] = (),
 ) -> dict[str, Any]:
     """Ask a model every prompt of a file.
 
@@ -49,6 +51,7 @@ def generate(
         failures: share of prompts that may fail without an error.
         progress: where progress is shown; default nowhere.
         raise_failures: raise `TooManyFailures`, or leave its words in ``too_many``.
+        allow: what the backend may do beyond the prompts, by name (``trust_remote_code``, ``api_key_env=MY_KEY``): see `toolkit.common.reach`.
 
     Returns:
         ``output``, ``rows``, ``answered``, ``failed``, ``errors`` (failures by class), ``asked`` (calls answered or failed in this run),
@@ -64,6 +67,8 @@ def generate(
     """
     prompts, output = Path(prompts), Path(output)
     config = read_config(backend)
+    if left := refused(config, allow, lambda key: ".".join(map(str, key))):
+        raise InputErrors(left)
     schema = _response_format(Path(response_format)) if response_format is not None else ""
     if not 0 <= failures <= 1:
         raise InputError(f"failures is a share from 0 to 1, not {failures}")

@@ -6,7 +6,7 @@ that the run does not pay for them again. What cannot be known before the run is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -44,11 +44,12 @@ def plan(
     sample: int = 200,
     probe: int = 0,
     budget: float | None = None,
+    allow: Collection[str] = (),
 ) -> dict[str, Any]:
     """What a run would do and what it would cost.
 
     Args:
-        recipe, overrides, sources, output: as for `run`.
+        recipe, overrides, sources, output, allow: as for `run`.
         sample: rows of each step that asks a model to look at, at most.
         probe: rows of each step to ask for real, for what answers take; they go into the journal.
         budget: dollars that the run will have: every price must then be known, and the probe spends no more.
@@ -65,7 +66,7 @@ def plan(
         Stopped: the probe used the budget up.
         Missing: the probe lacks a key, a service or an extra.
     """
-    checked = planned(recipe, overrides, sources)
+    checked = planned(recipe, overrides, sources, allow)
     folder = run_folder(checked, output)
     done = finished(checked, folder)
     lines = _lines(checked, done)

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from toolkit.api._run import AnyRecipe, Paths, planned
-from toolkit.pipeline import PlannedStep
+from toolkit.pipeline import PlannedStep, reach
 
 
-def check(recipe: AnyRecipe, *, overrides: Sequence[str] = (), sources: Paths | None = None) -> dict[str, Any]:
+def check(recipe: AnyRecipe, *, overrides: Sequence[str] = (), sources: Paths | None = None, allow: Collection[str] = ()) -> dict[str, Any]:
     """Check a recipe without running it.
 
     Returns:
-        ``recipe``, ``steps`` (how many), ``needs`` (what this machine lacks to run it, in words).
+        ``recipe``, ``steps`` (how many), ``needs`` (what this machine lacks to run it, in words), and what it reaches (`toolkit.pipeline.reach`):
+        ``sends``, ``fetches``, ``allowed``.
 
     Raises:
         InputErrors: all faults, each by file, line and key.
     """
-    plan = planned(recipe, overrides, sources)
-    return {"recipe": plan.recipe.spec.recipe, "steps": len(plan.steps), "needs": plan.needs()}
+    plan = planned(recipe, overrides, sources, allow)
+    return {"recipe": plan.recipe.spec.recipe, "steps": len(plan.steps), "needs": plan.needs(), **reach(plan)}
 
 
-def explain(recipe: AnyRecipe, *, overrides: Sequence[str] = (), sources: Paths | None = None) -> dict[str, Any]:
+def explain(recipe: AnyRecipe, *, overrides: Sequence[str] = (), sources: Paths | None = None, allow: Collection[str] = ()) -> dict[str, Any]:
     """The resolved recipe, every value with its origin: file and line, ``--set …``, or a default.
 
     Returns:
@@ -32,7 +33,7 @@ def explain(recipe: AnyRecipe, *, overrides: Sequence[str] = (), sources: Paths 
     Raises:
         InputErrors: as `check`.
     """
-    checked = planned(recipe, overrides, sources)
+    checked = planned(recipe, overrides, sources, allow)
     spec, file = checked.recipe.spec, checked.recipe.file
     given = file.data if isinstance(file.data, dict) else {}
     texts: Mapping[Any, str] = getattr(file, "overridden", {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ def run(
     budget: float | None = None,
     progress: Progress | None = None,
     raise_failures: bool = True,
+    allow: Collection[str] = (),
 ) -> Result:
     """Run a recipe; every step that is up to date is reused.
 
@@ -61,11 +62,12 @@ def run(
         budget: dollars that the run may spend (`Stopped` at the cap, all progress kept); None for no cap.
         progress: where progress is shown; default nowhere.
         raise_failures: raise `TooManyFailures`, or return it in the result.
+        allow: what the recipe may do beyond the rows, by name (``trust_remote_code``, ``api_key_env=MY_KEY``): see `toolkit.common.reach`.
 
     Raises:
         InputError, Missing, Stopped, TooManyFailures: see `toolkit.common.errors`.
     """
-    plan = planned(recipe, overrides, sources)
+    plan = planned(recipe, overrides, sources, allow)
     folder = run_folder(plan, output)
     done = run_plan(plan, output=folder, block_rows=block_rows, progress=progress, force=force, budget=budget)
     summary = {**summarise(folder), "built": done.built, "reused": done.reused}
@@ -76,7 +78,7 @@ def run(
     return Result(folder, summary, done.built, done.reused, done.failed)
 
 
-def planned(recipe: AnyRecipe, overrides: Sequence[str], sources: Paths | None) -> Plan:
+def planned(recipe: AnyRecipe, overrides: Sequence[str], sources: Paths | None, allow: Collection[str] = ()) -> Plan:
     """The checked recipe.
 
     Raises:
@@ -88,7 +90,7 @@ def planned(recipe: AnyRecipe, overrides: Sequence[str], sources: Paths | None) 
         loaded = recipe
     else:
         loaded = load_recipe(recipe, overrides)
-    return make_plan(loaded, {name: [Path(p) for p in files] for name, files in (sources or {}).items()})
+    return make_plan(loaded, {name: [Path(p) for p in files] for name, files in (sources or {}).items()}, allow)
 
 
 def run_folder(plan: Plan, output: str | Path | None) -> Path:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
-from toolkit.common.errors import InputError
+from toolkit.common.errors import InputError, InputErrors
 from toolkit.common.models import calm_threads
+from toolkit.common.reach import refused
 from toolkit.common.yamlfile import load_yaml
 from toolkit.pipeline import Progress, stopping
 
 
-def train_file(method: Literal["sft", "dpo"], path: str | Path, progress: Progress | None = None) -> dict[str, Any]:
+def train_file(method: Literal["sft", "dpo"], path: str | Path, progress: Progress | None = None, *, allow: Collection[str] = ()) -> dict[str, Any]:
     """Train from a YAML file.
 
     Args:
         method: sft or dpo.
         path: YAML with `shards` and `output` (folders), `model`, and the other options of the operator train_sft or train_dpo, and `seed`.
         progress: where progress is shown; default nowhere.
+        allow: what the file may do beyond the shards, by name (``trust_remote_code``, ``api_key_env=MY_KEY``): see `toolkit.common.reach`.
 
     Returns:
         Metrics of the training, and ``output``.
@@ -36,6 +39,8 @@ def train_file(method: Literal["sft", "dpo"], path: str | Path, progress: Progre
     form = create_model("TrainFile", __base__=base, shards=(Path, Field()), output=(Path, Field()))
     file = load_yaml(Path(path))
     given = file.model(form)
+    if left := refused(given, allow, file.where):
+        raise InputErrors(left)
     config = base(**{n: getattr(given, n) for n in base.model_fields})
     shards, out = Path(getattr(given, "shards")), Path(getattr(given, "output"))  # noqa: B009 (fields made above)
     _check_output(out, shards, file.where(("output",)))

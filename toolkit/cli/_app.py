@@ -8,12 +8,13 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from toolkit.cli import _plan, _say
+from toolkit.cli import _plan, _reach, _say
 from toolkit.cli._diff import diff
 from toolkit.cli._export import export
 from toolkit.cli._generate import generate
 from toolkit.cli._journal import journal
 from toolkit.cli._overlaps import overlaps
+from toolkit.cli._reach import AllowOpt
 from toolkit.cli._rejects import rejects
 from toolkit.cli._runs import runs
 from toolkit.cli._train import train
@@ -65,12 +66,12 @@ def top(version: Annotated[bool, typer.Option("--version", help="Print the versi
 
 
 @app.command(rich_help_panel=BUILD)
-def quickstart(output: OutputOpt = None, set_: SetOpt = None, budget: BudgetOpt = None, json: JsonOpt = False) -> None:
+def quickstart(output: OutputOpt = None, set_: SetOpt = None, budget: BudgetOpt = None, allow: AllowOpt = None, json: JsonOpt = False) -> None:
     """The whole loop on the bundled seeds: no key, no GPU.
 
     Example: guardkit quickstart
     """
-    _run("quickstart", set_, None, output, False, budget, json)
+    _run("quickstart", set_, None, output, False, budget, allow, json)
 
 
 @app.command(rich_help_panel=BUILD)
@@ -81,13 +82,14 @@ def run(
     output: OutputOpt = None,
     force: Annotated[bool, typer.Option("--force", help="Rebuild every step; answers in the journal are still not paid for again.")] = False,
     budget: BudgetOpt = None,
+    allow: AllowOpt = None,
     json: JsonOpt = False,
 ) -> None:
     """Run a recipe; what is finished and unchanged is reused.
 
     Example: guardkit run quickstart --set samples.k=2
     """
-    _run(recipe, set_, source, output, force, budget, json)
+    _run(recipe, set_, source, output, force, budget, allow, json)
 
 
 def _run(
@@ -97,6 +99,7 @@ def _run(
     output: Path | None,
     force: bool,
     budget: float | None,
+    allow: list[str] | None,
     json: bool,
 ) -> None:
     from toolkit.api import run as run_recipe
@@ -112,6 +115,7 @@ def _run(
         budget=budget,
         progress=Progress(),
         raise_failures=False,
+        allow=allow or (),
     )
     if json:
         _say.document(result.summary)
@@ -127,9 +131,10 @@ def check(
     set_: SetOpt = None,
     source: SourceOpt = None,
     ready: Annotated[bool, typer.Option("--ready", help="Exit with 4 when this machine lacks something.")] = False,
+    allow: AllowOpt = None,
     json: JsonOpt = False,
 ) -> None:
-    """Check a recipe: all faults at once, and what this machine lacks.
+    """Check a recipe: all faults at once, what this machine lacks, and what the recipe sends where.
 
     Example: guardkit check guardreasoner/8b
     """
@@ -137,15 +142,15 @@ def check(
     from toolkit.common.errors import InputError, Missing
 
     try:
-        found = check_recipe(recipe, overrides=set_ or (), sources=_say.pairs(source))
+        found = check_recipe(recipe, overrides=set_ or (), sources=_say.pairs(source), allow=allow or ())
     except InputError as e:
         if json:
-            _say.document({"recipe": recipe, "steps": None, "faults": _say.faults(e), "needs": []})
+            _say.document({"recipe": recipe, "steps": None, "faults": _say.faults(e), "needs": [], "sends": [], "fetches": [], "allowed": []})
         raise
     if json:
         _say.document({**found, "faults": []})
     else:
-        _say.lines(f"{found['recipe']}: {found['steps']} steps, no faults", *(f"  needs: {need}" for need in found["needs"]))
+        _say.lines(f"{found['recipe']}: {found['steps']} steps, no faults", *_reach.lines(found), *(f"  needs: {need}" for need in found["needs"]))
     if ready and found["needs"]:
         raise Missing("not ready to run: see `needs`")
 
@@ -161,6 +166,7 @@ def plan(
     budget: Annotated[
         float | None, typer.Option("--budget", metavar="DOLLARS", min=0, help="What the run may spend: every price must be known.")
     ] = None,
+    allow: AllowOpt = None,
     json: JsonOpt = False,
 ) -> None:
     """What a run would do and cost: steps, rows, calls, tokens, dollars, time.
@@ -170,7 +176,7 @@ def plan(
     from toolkit.api import plan as plan_recipe
 
     paths = _say.pairs(source)
-    found = plan_recipe(recipe, overrides=set_ or (), sources=paths, output=output, sample=sample, probe=probe, budget=budget)
+    found = plan_recipe(recipe, overrides=set_ or (), sources=paths, output=output, sample=sample, probe=probe, budget=budget, allow=allow or ())
     if json:
         _say.document(found)
     else:
@@ -178,14 +184,14 @@ def plan(
 
 
 @app.command(rich_help_panel=BUILD)
-def explain(recipe: RecipeArg, set_: SetOpt = None, source: SourceOpt = None, json: JsonOpt = False) -> None:
+def explain(recipe: RecipeArg, set_: SetOpt = None, source: SourceOpt = None, allow: AllowOpt = None, json: JsonOpt = False) -> None:
     """The resolved recipe, each value with where it comes from.
 
     Example: guardkit explain quickstart
     """
     from toolkit.api import explain as explain_recipe
 
-    found = explain_recipe(recipe, overrides=set_ or (), sources=_say.pairs(source))
+    found = explain_recipe(recipe, overrides=set_ or (), sources=_say.pairs(source), allow=allow or ())
     if json:
         _say.document(found)
         return

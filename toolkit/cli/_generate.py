@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from toolkit.cli import _say
+from toolkit.cli._reach import AllowOpt
 
 
 def generate(
@@ -42,6 +43,7 @@ def generate(
     ] = None,
     failures: Annotated[float, typer.Option("--failures", min=0, max=1, help="Share of prompts that may fail without an error.")] = 0.0,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other option of the backend. Repeatable.")] = None,
+    allow: AllowOpt = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout; progress goes to stderr.")] = False,
 ) -> None:
     """Prompts in, completions out, through the journal; run again it finishes what is missing.
@@ -67,9 +69,9 @@ def generate(
         "slow_start": slow_start,
     }
     config = {k: v for k, v in named.items() if v is not None} | _price(price) | _set(set_)
-    found = generate_file(
-        input, output, config, work=work, response_format=response_format, budget=budget, failures=failures, progress=Progress(), raise_failures=False
-    )
+    said = [*(allow or ()), *([f"api_key_env={api_key_env}"] if api_key_env else [])]  # the option by that name says it
+    options: Any = {"work": work, "response_format": response_format, "budget": budget, "failures": failures, "allow": said}
+    found = generate_file(input, output, config, **options, progress=Progress(), raise_failures=False)
     if json:
         _say.document(found)
     else:

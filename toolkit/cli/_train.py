@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from toolkit.cli import _say
+from toolkit.cli._reach import AllowOpt
 
 train = typer.Typer(no_args_is_help=True, help="Train on shards, outside a recipe.\n\nExample: guardkit train sft my-sft.yaml")
 
@@ -17,32 +18,34 @@ JsonOpt = Annotated[bool, typer.Option("--json", help="One JSON document on stdo
 @train.command("sft")
 def train_sft(
     config: Annotated[Path, typer.Argument(help="YAML: shards, output, and the options of the operator train_sft.", show_default=False)],
+    allow: AllowOpt = None,
     json: JsonOpt = False,
 ) -> None:
     """Supervised fine-tuning on shards.
 
     Example: guardkit train sft my-sft.yaml
     """
-    _train("sft", config, json)
+    _train("sft", config, allow, json)
 
 
 @train.command("dpo")
 def train_dpo(
     config: Annotated[Path, typer.Argument(help="YAML: shards, model, output, and the options of the operator train_dpo.", show_default=False)],
+    allow: AllowOpt = None,
     json: JsonOpt = False,
 ) -> None:
     """Weighted DPO on shards.
 
     Example: guardkit train dpo my-dpo.yaml
     """
-    _train("dpo", config, json)
+    _train("dpo", config, allow, json)
 
 
-def _train(method: Literal["sft", "dpo"], config: Path, json: bool) -> None:
+def _train(method: Literal["sft", "dpo"], config: Path, allow: list[str] | None, json: bool) -> None:
     from toolkit.api import train_file
     from toolkit.pipeline import Progress
 
-    metrics = train_file(method, config, Progress())
+    metrics = train_file(method, config, Progress(), allow=allow or ())
     if json:
         _say.document(metrics)
     else:

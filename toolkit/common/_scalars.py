@@ -1,8 +1,9 @@
 """What an unquoted word of a YAML file means: YAML 1.2's core schema, and only where YAML 1.1 reads the same.
 
 Tools of both versions are in use, and a recipe is read by people: `010` is eight for one and ten for the other, `1:30` ninety or text, `no` false or
-text. Such a word is refused as a value, with what to write instead. Two things are taken as everyone means them: a number with an exponent
-(``5e-6``) is a number, and a key is a name, so that ``on:`` and ``n:`` are text. Dates are text and stand in quotes.
+text. Such a word is refused as a value, with what to write instead. Three things are taken as everyone means them: a number with an exponent
+(``5e-6``) is a number; a key is a name, so that ``on:`` is text; and ``y`` and ``n``, which YAML 1.1 calls truth values and its loaders read as text,
+are text. Dates are text and stand in quotes.
 
 Failure semantics: `Refused` says what is wrong with the word and what to write; the caller knows where it stands.
 """
@@ -19,7 +20,7 @@ _WORDS: dict[str, Scalar] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
-_TRUTH = re.compile(r"y|Y|yes|Yes|YES|n|N|no|No|NO|on|On|ON|off|Off|OFF")
+_TRUTH = re.compile(r"yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF")
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _HEX = re.compile(r"0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")

@@ -10,6 +10,7 @@ import re
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -174,7 +175,11 @@ def load_yaml(path: Path) -> YamlFile:
 
 
 def parse_yaml(text: str, name: str) -> YamlFile:
-    """Parse YAML text; `name` stands for the file in messages. Raises as `load_yaml` does."""
+    """Parse YAML text; `name` stands for the file in messages. Raises as `load_yaml` does. Nobody changes what it gives: a short text is parsed once."""
+    return _parsed_once(text, name) if len(text) <= _KEPT_LENGTH else _parsed(text, name)
+
+
+def _parsed(text: str, name: str) -> YamlFile:
     loader = None
     try:
         loader = _Loader(text)
@@ -190,6 +195,10 @@ def parse_yaml(text: str, name: str) -> YamlFile:
         if loader is not None:
             loader.dispose()
     return YamlFile(name, data, reader.lines)
+
+
+_KEPT_LENGTH = 1 << 16
+_parsed_once = lru_cache(maxsize=64)(_parsed)
 
 
 class _Loader(yaml.SafeLoader):

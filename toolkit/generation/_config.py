@@ -7,12 +7,15 @@ connection or reads a secret.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from toolkit.common.files import canonical_json
+from toolkit.common.reach import Asked, HubName, NeedsLeave
 
 NOT_IN_KEY: dict[str, str] = {
     "backend": "the endpoint's name says it",
@@ -70,9 +73,9 @@ class Sampling(_Model):
 
 
 class _Local(Sampling):
-    model: str
+    model: Annotated[str, HubName()]
     """Folder of the model, or its name on the Hugging Face hub (downloaded once)."""
-    adapter: str | None = None
+    adapter: Annotated[str | None, HubName("adapter")] = None
     """Folder or hub name of a LoRA adapter on top of `model`. A `model` that is itself an adapter needs none: it names its base."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Type of the weights; auto takes the one that they are saved in."""
@@ -116,6 +119,8 @@ class VllmConfig(_Local):
     def _capacity_only(cls, value: dict[str, Any]) -> dict[str, Any]:
         if bad := sorted(set(value) - VLLM_CAPACITY):
             raise ValueError(f"engine takes only what does not change answers, not {bad}; it knows {sorted(VLLM_CAPACITY)}")
+        if value.get("distributed_executor_backend", "mp") not in _EXECUTORS:  # vLLM imports any other name as Python
+            raise ValueError(f"distributed_executor_backend is one of {', '.join(_EXECUTORS)}")
         return value
 
     def shaping(self) -> dict[str, Any]:
@@ -141,6 +146,7 @@ VLLM_CAPACITY = frozenset(
     }
 )
 """Arguments of vLLM 0.32's ``EngineArgs`` that `VllmConfig.engine` may hold."""
+_EXECUTORS = ("mp", "uni", "ray", "external_launcher")
 
 
 class Price(_Model):
@@ -163,6 +169,35 @@ def _url(value: str) -> SplitResult:
     return parts
 
 
+OWN_KEYS = {
+    "OPENAI_API_KEY": "api.openai.com",
+    "MISTRAL_API_KEY": "api.mistral.ai",
+    "DEEPSEEK_API_KEY": "api.deepseek.com",
+    "GROQ_API_KEY": "api.groq.com",
+    "TOGETHER_API_KEY": "api.together.xyz",
+    "FIREWORKS_API_KEY": "api.fireworks.ai",
+    "OPENROUTER_API_KEY": "openrouter.ai",
+}
+"""Variables that are known to hold the key of a host, and so go there without leave."""
+
+
+def is_here(url: str) -> bool:
+    """Whether an address is this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _key_leaves(name: str, config: Any) -> Iterator[Asked]:
+    """A variable goes without leave to the host that it is the key of; and, if by its name it is an endpoint's key, to this machine."""
+    url = config.base_url
+    own = OWN_KEYS.get(name) == urlsplit(url).hostname and url.startswith("https://")
+    if not own and not (is_here(url) and name.endswith("_API_KEY")):
+        yield Asked(f"api_key_env={name}", f"it sends the environment variable {name} to {url}")
+
+
 class _Endpoint(Sampling):
     model: str
     """The model's name at the endpoint."""
@@ -172,8 +207,9 @@ class _Endpoint(Sampling):
     """A name for the endpoint in journal keys, so that it may move to another address; default: its base URL."""
     revision: str = ""
     """Version of the model, where its name at the endpoint does not say: part of the key, not sent."""
-    api_key_env: str = "OPENAI_API_KEY"
-    """Environment variable that holds the key. A local address needs none."""
+    api_key_env: Annotated[str, NeedsLeave(_key_leaves)] = "OPENAI_API_KEY"
+    """Environment variable that holds the key. A local address needs none. To send it elsewhere than to the host whose key it is known to be needs
+    leave: `--allow api_key_env=NAME`."""
     timeout: float = Field(default=180.0, gt=0)
     """Seconds for one attempt, from sending to the last byte."""
     retries: int = Field(default=5, ge=0)

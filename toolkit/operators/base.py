@@ -221,6 +221,10 @@ class Operator(ABC):
         """
         return {}
 
+    def fetches(self, ctx: Context) -> list[tuple[str, str]]:
+        """What it would fetch from the hub that no option of its config names: what it is, and its name."""
+        return []
+
     def source_names(self, ctx: Context) -> list[str]:
         """Sources that it reads, for which a user may name files."""
         return []
@@ -280,6 +284,10 @@ class GenerationOperator(Operator):
         its ``(endpoint, model_id)``.
         """
         return []
+
+    def sends(self, guard: Guard) -> list[str]:
+        """Columns whose texts may go into a request."""
+        return [c for c in self.reads(guard) if c != "id"]
 
     @abstractmethod
     def requests(self, row: Mapping[str, Any], name: str, backend: Backend, ctx: Context) -> list[Request]:

@@ -9,6 +9,7 @@ from toolkit.pipeline._folder import clean
 from toolkit.pipeline._models import Unbuilt, check_prices, config_of, declared
 from toolkit.pipeline._plan import Plan, PlannedStep, make_plan
 from toolkit.pipeline._progress import Progress
+from toolkit.pipeline._reach import reach
 from toolkit.pipeline._recipe import Recipe, RecipeSpec, build_recipe, load_recipe, resolved_yaml
 from toolkit.pipeline._run import Run, run_plan
 from toolkit.pipeline._sampled import NotSampled, Sampler, spread
@@ -40,6 +41,7 @@ __all__ = [
     "finished",
     "load_recipe",
     "make_plan",
+    "reach",
     "resolved_yaml",
     "run_plan",
     "spread",

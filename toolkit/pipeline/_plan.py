@@ -9,13 +9,14 @@ A plan is of one moment: the files that its steps read are digested when it is m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, did_you_mean
+from toolkit.common.reach import refused
 from toolkit.guards import Guard, load_guard
 from toolkit.operators import Columns, Context, DatasetOperator, Operator, RowOperator, SourceOperator, operator_class
 from toolkit.pipeline._lineage import upstream
@@ -108,12 +109,13 @@ def _joins(group: Sequence[PlannedStep], step: PlannedStep) -> bool:
     return streams and once and (len(group) == 1 or isinstance(last.operator, RowOperator))
 
 
-def make_plan(recipe: Recipe, source_paths: Mapping[str, Sequence[Path]] | None = None) -> Plan:
+def make_plan(recipe: Recipe, source_paths: Mapping[str, Sequence[Path]] | None = None, allow: Collection[str] = ()) -> Plan:
     """Check a recipe against its guard, taxonomy and operators.
 
     Args:
         recipe: as read.
         source_paths: input files for sources, given by the user; those of the recipe's own `sources` stand behind them.
+        allow: what the user gives leave for (`toolkit.common.reach`); an option that needs more is a fault.
 
     Raises:
         InputErrors: all faults, each by file, line and key.
@@ -122,7 +124,7 @@ def make_plan(recipe: Recipe, source_paths: Mapping[str, Sequence[Path]] | None 
     where = recipe.file.where
     guard = faults.collect(lambda: load_guard(recipe.spec.guard, recipe.folder), where(("guard",)))
     taxonomy = faults.collect(lambda: load_taxonomy(recipe.spec.taxonomy, recipe.folder), where(("taxonomy",)))
-    drafts = _drafts(recipe, faults)
+    drafts = _drafts(recipe, faults, allow)
     if guard is None or taxonomy is None:
         raise InputErrors(faults.found)
     own = {name: [_beside(recipe.folder, p) for p in paths] for name, paths in recipe.spec.sources.items()}
@@ -179,27 +181,29 @@ class _Faults:
         return None
 
 
-def _drafts(recipe: Recipe, faults: _Faults) -> dict[str, tuple[Operator, dict[str, str]]]:
+def _drafts(recipe: Recipe, faults: _Faults, allow: Collection[str]) -> dict[str, tuple[Operator, dict[str, str]]]:
     """For each step without a fault so far its operator and inputs: what needs neither guard nor columns."""
     out: dict[str, tuple[Operator, dict[str, str]]] = {}
     earlier: list[str] = []
     for spec in recipe.steps:
         if not spec.faulty:
-            draft = _draft(spec, earlier, faults)
+            draft = _draft(spec, earlier, faults, allow)
             if draft is not None:
                 out[spec.id] = draft
         earlier.append(spec.id)
     return out
 
 
-def _draft(spec: Step, earlier: Sequence[str], faults: _Faults) -> tuple[Operator, dict[str, str]] | None:
+def _draft(spec: Step, earlier: Sequence[str], faults: _Faults, allow: Collection[str]) -> tuple[Operator, dict[str, str]] | None:
     cls = faults.collect(lambda: operator_class(spec.use), spec.where("use"))
     if cls is None:
         return None
     place = (*spec.key, "with") if spec.options else spec.key
     config = faults.collect(lambda: spec.file.model(cls.config_class, spec.options, place), spec.where())
     inputs = _inputs(cls, spec, earlier, faults)
-    return None if config is None or inputs is None else (cls(config), inputs)
+    left = [] if config is None else refused(config, allow, lambda key: spec.file.where((*spec.key, "with", *key)))
+    faults.found += left
+    return None if config is None or inputs is None or left else (cls(config), inputs)
 
 
 def _inputs(cls: type[Operator], spec: Step, earlier: Sequence[str], faults: _Faults) -> dict[str, str] | None:

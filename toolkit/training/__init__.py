@@ -8,13 +8,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from toolkit.training._config import DpoConfig, Scratch, ScratchModel, SftConfig, check_trainer
+    from toolkit.training._config import DpoConfig, Scratch, ScratchModel, SftConfig, check_trainer, trainer_leave
     from toolkit.training._dpo import train_dpo
     from toolkit.training._model import load_tokenizer
     from toolkit.training._sft import train_sft
     from toolkit.training._shared import Progress
 
-__all__ = ["DpoConfig", "Progress", "Scratch", "ScratchModel", "SftConfig", "check_trainer", "load_tokenizer", "train_dpo", "train_sft"]
+__all__ = [
+    "DpoConfig",
+    "Progress",
+    "Scratch",
+    "ScratchModel",
+    "SftConfig",
+    "check_trainer",
+    "load_tokenizer",
+    "train_dpo",
+    "train_sft",
+    "trainer_leave",
+]
 
 _HOME = {
     "DpoConfig": "_config",
@@ -26,6 +37,7 @@ _HOME = {
     "load_tokenizer": "_model",
     "train_dpo": "_dpo",
     "train_sft": "_sft",
+    "trainer_leave": "_config",
 }
 
 

@@ -7,12 +7,15 @@ classes when a training starts, or by `check_trainer` (which loads TRL, a second
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, did_you_mean, require
+from toolkit.common.reach import Asked, HubName, NeedsLeave
+from toolkit.training._plain import ATTENTION, PLAIN, PLAIN_MODEL
 
 if TYPE_CHECKING:
     from trl.trainer.dpo_config import DPOConfig
@@ -118,9 +121,43 @@ class ScratchModel(_Model):
     scratch: Scratch
 
 
+def _trainer_leaves(trainer: Mapping[str, Any], config: Any) -> Iterator[Asked]:
+    """What under ``trainer`` is not known to be plain data; fields that TRL does not have are refused elsewhere."""
+    odd = [k for k, v in trainer.items() if k not in PLAIN and k not in _OWN and k != "model_init_kwargs" and v not in (None, False)]
+    if odd and find_spec("trl") is not None:
+        from trl.trainer.dpo_config import DPOConfig
+        from trl.trainer.sft_config import SFTConfig
+
+        odd = [k for k in odd if k in _known(SFTConfig) or k in _known(DPOConfig)]
+    yield from (_asked(k, (k,)) for k in odd)
+    options = trainer.get("model_init_kwargs")
+    if not isinstance(options, Mapping):
+        yield from [] if options is None else [_asked("model_init_kwargs", ("model_init_kwargs",))]
+        return
+    for key, value in options.items():
+        place = ("model_init_kwargs", key)
+        if key == "attn_implementation" and value not in ATTENTION:
+            yield Asked(f"attn_implementation={value}", f"{value!r} names a kernel that would be fetched and run", place)
+        elif key not in PLAIN_MODEL and value not in (None, False):
+            yield _asked(key, place)
+
+
+def _asked(key: str, place: tuple[str, ...]) -> Asked:
+    why = {
+        "trust_remote_code": "it runs the Python that lies in the model's folder or repository",
+        "model_init_kwargs": "as one text its keys cannot be looked at; write them as keys",
+    }
+    return Asked(key, why.get(key, f"{key!r} is not known to be plain data: it may run code, or read, send or write elsewhere"), place)
+
+
+def trainer_leave() -> NeedsLeave:
+    """The mark of an option that holds fields of TRL's trainer configuration."""
+    return NeedsLeave(_trainer_leaves)
+
+
 class _Config(_Model):
     seed: int = Field(0, ge=0, lt=2**32)
-    trainer: dict[str, Any] = {}
+    trainer: Annotated[dict[str, Any], NeedsLeave(_trainer_leaves)] = {}
     """Fields of TRL's trainer configuration, over guardkit's defaults."""
     chat_template: str | None = None
     """``llama3``, ``plain`` or Jinja text; default: the tokenizer's own, or, where it has none, ``llama3`` if it has Llama 3's header
@@ -132,7 +169,7 @@ class _Config(_Model):
 class SftConfig(_Config):
     """Supervised fine-tuning on completions only. Defaults: spec B for a model by name, measured ones for one from scratch."""
 
-    model: str | ScratchModel
+    model: Annotated[str | ScratchModel, HubName()]
     """Hub name, local folder, or ``{scratch: {...}}``."""
 
     @model_validator(mode="after")
@@ -150,7 +187,7 @@ class SftConfig(_Config):
 class DpoConfig(_Config):
     """DPO with a weight for each pair, against the start model as reference. Defaults: spec D."""
 
-    model: str
+    model: Annotated[str, HubName()]
     """Hub name or local folder of the model to start from, which is also the reference."""
 
 
@@ -193,9 +230,7 @@ def check_trainer(config: SftConfig | DpoConfig) -> None:
 
 
 def _faults(trainer: Mapping[str, Any], cls: type) -> list[GuardkitError]:
-    from dataclasses import fields
-
-    known = {f.name for f in fields(cls) if f.init}
+    known = _known(cls)
     out: list[GuardkitError] = []
     for key in trainer:
         if key in _OWN:
@@ -203,3 +238,9 @@ def _faults(trainer: Mapping[str, Any], cls: type) -> list[GuardkitError]:
         elif key not in known:
             out.append(InputError(f"unknown key {key!r}", where=f"trainer.{key}", hint=did_you_mean(key, known - _OWN.keys())))
     return out
+
+
+def _known(cls: type) -> set[str]:
+    from dataclasses import fields
+
+    return {f.name for f in fields(cls) if f.init}

@@ -131,8 +131,8 @@ class TransformersBackend(LocalModel):
             device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             with _no_bars():
-                self._tokenizer = AutoTokenizer.from_pretrained(self.tokenizer_folder)
-                model: Any = AutoModelForCausalLM.from_pretrained(self.folder, dtype=self._config.dtype)
+                self._tokenizer = AutoTokenizer.from_pretrained(self.tokenizer_folder, trust_remote_code=False)
+                model: Any = AutoModelForCausalLM.from_pretrained(self.folder, dtype=self._config.dtype, trust_remote_code=False)
             if self.adapter is not None:
                 merge_adapter(model, self.adapter)
             model.to(device).eval()

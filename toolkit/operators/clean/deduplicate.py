@@ -6,11 +6,12 @@ What becomes of a row follows from the rows alone: their order plays no part but
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import polars as pl
 from pydantic import Field, model_validator
 
+from toolkit.common.reach import HubName
 from toolkit.guards import Guard
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.clean import _semantic, _texts
@@ -48,7 +49,7 @@ class NearConfig(Config):
 class SemanticConfig(Config):
     """How texts of like meaning are found."""
 
-    model: str
+    model: Annotated[str, HubName("embedding model")]
     """An embedding model for sentence-transformers: a folder, or a name on the hub."""
     threshold: float = Field(0.9, gt=0, le=1)
     """Least cosine similarity of two texts' embeddings."""

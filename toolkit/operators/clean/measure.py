@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import polars as pl
 from pydantic import Field, model_validator
 
 from toolkit.common.errors import InputError
+from toolkit.common.reach import HubName
 from toolkit.guards import Guard, render_input, sections
 from toolkit.operators._language import identify, language_needs
 from toolkit.operators._tokens import TokenCounter, tokenizer_files, tokenizer_needs
@@ -39,7 +40,7 @@ class MeasureConfig(Config):
     """Text columns that are measured: `prompt`, `response`, `reasoning`, … A missing text has no measures (null)."""
     ngram: int = Field(4, ge=1)
     """Words of an n-gram, in lower case and without punctuation. A text of fewer words has none: nothing is repeated or copied then."""
-    model: str | None = None
+    model: Annotated[str | None, HubName("tokenizer")] = None
     """Folder (relative to the recipe) or hub name of the model whose tokenizer counts."""
     chat_template: str | None = None
     """For `example_tokens`, as in `train_sft`; default: the tokenizer's own."""

@@ -103,6 +103,9 @@ class Load(DatasetOperator):
                 raise InputError(f"two of the sources are called {name!r}, {given!r} being one", hint="give one of their files another `name`")
         return found
 
+    def fetches(self, ctx: Context) -> list[tuple[str, str]]:
+        return [("dataset", s.hub.id) for s in self.sources(ctx) if s.hub is not None and self._given(s.name, ctx) is None and s.bundled is None]
+
     def source_names(self, ctx: Context) -> list[str]:
         return [s.name for s in self.sources(ctx)]
 

@@ -115,6 +115,9 @@ class Sample(GenerationOperator):
     def reads(self, guard: Guard) -> list[str]:
         return load_record("seed", guard.task_names).names
 
+    def sends(self, guard: Guard) -> list[str]:
+        return ["context", "prompt", "response"]
+
     def writes(self, guard: Guard) -> list[Column]:
         seed = self.reads(guard)
         return [c for c in load_record("generation", guard.task_names).columns if c.name not in seed]

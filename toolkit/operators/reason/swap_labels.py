@@ -56,6 +56,9 @@ class SwapLabels(AskingOperator):
     def reads(self, guard: Guard) -> list[str]:
         return load_record("seed", guard.task_names).names
 
+    def sends(self, guard: Guard) -> list[str]:
+        return ["context", "prompt", "response", "categories", *(f"label_{t}" for t in guard.task_names)]
+
     def writes(self, guard: Guard) -> list[Column]:
         return [
             Column("id", "string", doc="of the seed, with :swapped after it"),

@@ -104,6 +104,9 @@ class Synthesise(GenerationOperator):
     def reads(self, guard: Guard) -> list[str]:
         return load_record("seed", guard.task_names).names
 
+    def sends(self, guard: Guard) -> list[str]:
+        return ["context", "prompt", "response", "categories", *(f"label_{t}" for t in guard.task_names)]
+
     def writes(self, guard: Guard) -> list[Column]:
         seed = self.reads(guard)
         return [c for c in load_record("reasoned", guard.task_names).columns if c.name not in seed]

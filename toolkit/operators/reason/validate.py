@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import polars as pl
 from pydantic import Field, model_validator
 
+from toolkit.common.reach import HubName
 from toolkit.common.yamlfile import FaultAt
 from toolkit.guards import Guard
 from toolkit.operators._language import language_needs
@@ -46,7 +47,7 @@ class ValidateConfig(Limits):
     faults: Literal["reject", "flag"] = "reject"
     """reject: the first fault of a row rejects it. flag: no row is rejected; the codes of its faults, one a rule, go into `faults` and what was found
     into `fault_details`, for a `select` step to go by (`none_of: {faults: [scaffold]}`)."""
-    tokenizer: str | None = None
+    tokenizer: Annotated[str | None, HubName("tokenizer")] = None
     """Rule `budget`: folder or hub name of the model that is to be trained, whose tokenizer counts."""
     max_tokens: int = Field(2048, ge=1)
     """Rule `budget`: most tokens of input and reasoning together, as `render_sft` writes them (the paper's cutoff: 2,048)."""

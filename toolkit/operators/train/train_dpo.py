@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -11,13 +11,13 @@ from toolkit.guards import Guard
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.train._train import check_options, loss_words, report_training, training_config, training_needs
 from toolkit.shards import verify
-from toolkit.training import DpoConfig, train_dpo
+from toolkit.training import DpoConfig, train_dpo, trainer_leave
 
 
 class TrainDpoConfig(Config):
     """Options of `train_dpo`."""
 
-    trainer: dict[str, Any] = Field(default_factory=dict)
+    trainer: Annotated[dict[str, Any], trainer_leave()] = Field(default_factory=dict)
     """Options of TRL's DPOConfig, passed through (defaults: beta 0.01, 2.0 x the SFT term on chosen)."""
     chat_template: str | None = None
     """Chat template for a model that has none: llama3, plain, or Jinja."""

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from toolkit.common.reach import HubName
 from toolkit.guards import Guard
 from toolkit.operators._backends import local_model, model_digest
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.train._train import check_options, loss_words, report_training, training_config, training_needs
 from toolkit.shards import verify
-from toolkit.training import ScratchModel, SftConfig, train_sft
+from toolkit.training import ScratchModel, SftConfig, train_sft, trainer_leave
 
 
 class TrainSftConfig(Config):
     """Options of `train_sft`."""
 
-    model: str | ScratchModel
+    model: Annotated[str | ScratchModel, HubName()]
     """A model's name on the hub, a local folder, or `{scratch: {…}}` for a small one from nothing (to try the tool)."""
-    trainer: dict[str, Any] = Field(default_factory=dict)
+    trainer: Annotated[dict[str, Any], trainer_leave()] = Field(default_factory=dict)
     """Options of TRL's SFTConfig, passed through."""
     chat_template: str | None = None
     """Chat template for a model that has none: llama3, plain, or Jinja."""

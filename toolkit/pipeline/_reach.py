@@ -1,0 +1,40 @@
+"""What a recipe sends where, what it fetches, and what it was given leave for: for whoever runs a recipe that another wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from toolkit.common.reach import asked, hub_names, inner
+from toolkit.operators import GenerationOperator
+from toolkit.pipeline._plan import Plan, PlannedStep
+
+
+def reach(plan: Plan) -> dict[str, list[dict[str, Any]]]:
+    """What a plan reaches.
+
+    Returns:
+        ``sends``: for each endpoint of a step ``step, url, model, key`` (the environment variable that goes there) and ``columns`` (those whose
+        texts may go into a request). ``fetches``: ``step, what, name`` of what the hub would be asked for. ``allowed``: ``step, name, why`` of each
+        thing that needed leave.
+    """
+    out: dict[str, list[dict[str, Any]]] = {"sends": [], "fetches": [], "allowed": []}
+    for step in plan.steps.values():
+        op = step.operator
+        columns = op.sends(plan.guard) if isinstance(op, GenerationOperator) else op.reads(plan.guard)
+        for config in inner(op.config):
+            if (url := getattr(config, "base_url", None)) is not None:
+                named = {"model": getattr(config, "model", None), "key": getattr(config, "api_key_env", None)}
+                out["sends"].append({"step": step.id, "url": url, **named, "columns": columns})
+        out["fetches"] += [{"step": step.id, "what": what, "name": name} for what, name in _fetched(plan, step)]
+        out["allowed"] += [{"step": step.id, "name": a.name, "why": a.why} for a in asked(op.config)]
+    return out
+
+
+def _fetched(plan: Plan, step: PlannedStep) -> Iterator[tuple[str, str]]:
+    """What is not here and would come from the hub."""
+    for _, what, name in hub_names(step.operator.config):
+        if not any(folder.is_dir() for folder in (Path(name).expanduser(), plan.recipe.folder / name)):
+            yield what, name
+    yield from step.operator.fetches(plan.context(step.id))
