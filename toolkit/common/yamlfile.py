@@ -175,7 +175,10 @@ def load_yaml(path: Path) -> YamlFile:
 
 
 def parse_yaml(text: str, name: str) -> YamlFile:
-    """Parse YAML text; `name` stands for the file in messages. Raises as `load_yaml` does. Nobody changes what it gives: a short text is parsed once."""
+    """Parse YAML text; `name` stands for the file in messages. Raises as `load_yaml` does.
+
+    A short text is parsed once: nobody changes what this gives.
+    """
     return _parsed_once(text, name) if len(text) <= _KEPT_LENGTH else _parsed(text, name)
 
 

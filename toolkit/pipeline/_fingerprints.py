@@ -30,17 +30,24 @@ class Fingerprints:
 
     def of(self, step: str) -> str | None:
         """Fingerprint of a step, or None while an input that it hangs on is not built."""
-        if step not in self._known:
-            planned = self._plan.steps[step]
-            inputs = {name: self._identity(source) for name, source in planned.inputs.items()}
+        unknown: set[str] = set()
+        waiting = [step]
+        while waiting:  # no recursion: a chain of steps may be long
+            one = self._plan.steps[waiting[-1]]
+            if before := [s for s in one.inputs.values() if s not in self._known and s not in unknown]:
+                waiting += before
+                continue
+            waiting.pop()
+            inputs = {name: self._identity(source) for name, source in one.inputs.items()}
             if None in inputs.values():
-                return None
-            self._known[step] = digest({**planned.identity, "inputs": inputs})
-        return self._known[step]
+                unknown.add(one.id)
+            elif one.id not in self._known:
+                self._known[one.id] = digest({**one.identity, "inputs": inputs})
+        return self._known.get(step)
 
     def _identity(self, step: str) -> str | None:
         """What a later step counts this one by."""
-        own = self.of(step)
+        own = self._known.get(step)
         if own is None or self._plan.steps[step].operator.deterministic:
             return own
         made = self._made(step)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.common.reach import asked, hub_names, inner
+from toolkit.common.secrets import bare_urls
 from toolkit.operators import GenerationOperator
 from toolkit.pipeline._plan import Plan, PlannedStep
 
@@ -26,7 +27,7 @@ def reach(plan: Plan) -> dict[str, list[dict[str, Any]]]:
         for config in inner(op.config):
             if (url := getattr(config, "base_url", None)) is not None:
                 named = {"model": getattr(config, "model", None), "key": getattr(config, "api_key_env", None)}
-                out["sends"].append({"step": step.id, "url": url, **named, "columns": columns})
+                out["sends"].append({"step": step.id, "url": bare_urls(url), **named, "columns": columns})
         out["fetches"] += [{"step": step.id, "what": what, "name": name} for what, name in _fetched(plan, step)]
         out["allowed"] += [{"step": step.id, "name": a.name, "why": a.why} for a in asked(op.config)]
     return out
