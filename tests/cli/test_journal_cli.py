@@ -26,6 +26,7 @@ from journals import ask, chat, version_1
 
 Cli = Callable[..., Said]
 FOLDER = Path("outputs/journal")
+NOTED = "journal.note is kept beside it from now on: it shows if records are ever lost"
 
 
 @pytest.fixture
@@ -106,8 +107,8 @@ def test_compact_and_migrate(cli: Cli, tmp_path: Path) -> None:
     said = cli("journal", "show", "--folder", "old")
     assert (said.code, "guardkit journal migrate" in said.err) == (2, True)
     said = cli("journal", "migrate", "--folder", "old")
-    assert (said.code, said.out) == (0, "old: from version 1 to 2; every answer is kept\n")
-    assert cli("journal", "migrate", "--folder", "old", "--json").json == {"folder": "old", "found": 2, "version": 2}
+    assert (said.code, said.out) == (0, f"old: from version 1 to 2; every answer is kept\n{NOTED}\n")
+    assert cli("journal", "migrate", "--folder", "old", "--json").json == {"folder": "old", "found": 2, "version": 2, "noted": False}
     found = cli("journal", "compact", "--folder", "old", "--json").json
     assert (found["packed"], found["after"] < found["before"]) == (50, True)
     assert "0 records compressed" in cli("journal", "compact", "--folder", "old").out

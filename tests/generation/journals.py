@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -61,6 +64,22 @@ def chat(request: Request, text: str, **message: object) -> tuple[Request, Compl
 
 def write(folder: Path, first: int, size: int, text: str = "answer") -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", WRITER, str(folder), str(first), str(size), text], stdout=subprocess.PIPE, text=True)
+
+
+def kill_at(thing: object, name: str, call: int, before: bool) -> None:
+    """Have this process killed at the call number `call` of a function, before it or after it."""
+    real, calls = getattr(thing, name), itertools.count()
+
+    def killing(*args: object, **more: object) -> object:
+        now = next(calls) == call
+        if now and before:
+            os.kill(os.getpid(), signal.SIGKILL)
+        out = real(*args, **more)
+        if now:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return out
+
+    setattr(thing, name, killing)
 
 
 def version_1(folder: Path, texts: list[str]) -> list[tuple[Request, Completion]]:

@@ -14,7 +14,9 @@ from toolkit.api._journal import (
     journal_migrate,
     journal_purge,
     journal_records,
+    journal_repair,
     journal_show,
+    journal_unread,
     journal_verify,
 )
 from toolkit.api._look import check_sources, clean_run, describe_source, list_runs, read_run, recipe_schema, sources_table
@@ -43,7 +45,9 @@ __all__ = [
     "journal_migrate",
     "journal_purge",
     "journal_records",
+    "journal_repair",
     "journal_show",
+    "journal_unread",
     "journal_verify",
     "list_runs",
     "mine",

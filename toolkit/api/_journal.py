@@ -1,13 +1,14 @@
 """The journal of a workspace: look at it, check it, take its records along, keep it small, take rows out of it.
 
 Every function takes the journal's folder; None is the workspace's own, ``outputs/journal``. Looking, verifying and exporting work while a run
-writes to it. All raise `InputError` where there is no journal, or a damaged one.
+writes to it, and need
+no room on the disk. All raise `InputError` where there is no journal, or a damaged one; `journal_repair` makes a sound one of it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -20,12 +21,15 @@ from toolkit.common.files import canonical_json, new_file
 from toolkit.common.resources import workspace
 from toolkit.generation import (
     Record,
+    Repaired,
     compact_journal,
     find_records,
     journal_figures,
     migrate_journal,
     purge_journal,
     read_records,
+    repair_journal,
+    unread,
     verify_journal,
 )
 from toolkit.pipeline import stopping
@@ -67,8 +71,9 @@ def journal_show(folder: str | Path | None = None) -> dict[str, Any]:
     """A journal at a glance.
 
     Returns:
-        ``folder, version, bytes, answers, failures, shared, unfinished, cost, first, last`` and ``groups``: by model, endpoint and outcome
-        with records, tokens, cost (dollars), unpriced, packed, first and last (ISO 8601, UTC).
+        ``folder, version, bytes, answers, failures, shared, unfinished, cost, first, last``, ``unreadable`` (keys of records whose columns make no
+        sense and that are not counted; `journal_verify` checks more) and ``groups``: by model, endpoint and outcome with records, tokens, cost
+        (dollars), unpriced, packed, first and last (ISO 8601, UTC).
     """
     where = _folder(folder)
     found = journal_figures(where)
@@ -84,6 +89,7 @@ def journal_show(folder: str | Path | None = None) -> dict[str, Any]:
         "cost": sum(g.cost for g in found.groups),
         "first": _time(min(g.first for g in found.groups)) if found.groups else None,
         "last": _time(max(g.last for g in found.groups)) if found.groups else None,
+        "unreadable": found.unreadable,
         "groups": groups,
     }
 
@@ -96,6 +102,7 @@ def journal_records(
     model: str | None = None,
     failures: bool = False,
     raw: bool = False,
+    unreadable: dict[str, str] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Records, streamed, with the columns of `EXPORT_COLUMNS`; ``raw`` only where asked for, as bytes.
 
@@ -106,8 +113,12 @@ def journal_records(
         model: only of this model: its model_id, or the name that the endpoint gave.
         failures: also failures that are not served; they come last.
         raw: with the body as it came.
+        unreadable: takes key and fault of records that cannot be read, which are left out.
+
+    Raises:
+        InputError: see the module; without `unreadable`, at the end, also where records could not be read.
     """
-    for record, shared in read_records(_folder(folder), rows=rows, keys=keys, model=model, failures=failures):
+    for record, shared in read_records(_folder(folder), rows=rows, keys=keys, model=model, failures=failures, unreadable=unreadable):
         yield _line(record, shared, raw)
 
 
@@ -128,27 +139,33 @@ def journal_export(
 
     Raises:
         InputError: another ending than .jsonl or .parquet, a folder that is not there; a link, no regular file, or one of the journal's own is to
-            be replaced; another process is writing this file.
+            be replaced; another process is writing this file. Also where records cannot be read: the file is then written without them.
         Stopped: the disk is full, or an interrupt; no file.
     """
     file = Path(file)
     write = {".jsonl": _write_jsonl, ".parquet": _write_parquet}.get(file.suffix)
     if write is None:
         raise InputError("a file for an export ends in .jsonl or .parquet", where=str(file))
-    records = journal_records(folder, rows=rows, keys=keys, model=model, failures=failures, raw=raw)
-    with stopping(), _appearing(file, _folder(folder)) as f:
-        return write(f, records, raw)
+    where, unreadable = _folder(folder), dict[str, str]()
+    records = journal_records(where, rows=rows, keys=keys, model=model, failures=failures, raw=raw, unreadable=unreadable)
+    with stopping(), _appearing(file, where) as f:
+        n = write(f, records, raw)
+    if unreadable:
+        raise unread(where, list(unreadable), done=f"{file} is written without them ({n:,} records)")
+    return n
 
 
 def journal_verify(folder: str | Path | None = None) -> dict[str, Any]:
-    """``folder, ok, answers, packed, failures, shared, damaged`` (keys), ``problems`` (in words), ``unfinished``; reads everything."""
+    """``folder, ok, answers, packed, failures, shared, damaged`` (keys), ``problems`` (in words), ``noted`` (whether a note of what was recorded is
+    there), ``unfinished``; reads everything."""
     where = _folder(folder)
     found = verify_journal(where)
     return {"folder": str(where), "ok": not found.problems, **asdict(found)}
 
 
 def journal_compact(folder: str | Path | None = None, on_done: Callable[[int, int], None] | None = None) -> dict[str, Any]:
-    """Compress and rewrite; no answer changes: ``folder, packed, before, after`` (bytes). `on_done` is told how far it is.
+    """Compress and rewrite; no answer changes: ``folder, packed, before, after`` (bytes), ``unreadable`` (keys of records that cannot be read and
+    stay as they are). `on_done` is told how far it is.
 
     Raises:
         InputError: a run works on it.
@@ -160,7 +177,7 @@ def journal_compact(folder: str | Path | None = None, on_done: Callable[[int, in
 
 
 def journal_migrate(folder: str | Path | None = None) -> dict[str, Any]:
-    """Bring it up to this guardkit's version, in one step, as any run does: ``folder, found, version``.
+    """Bring it up to this guardkit's version, in one step, as any run does: ``folder, found, version``, ``noted`` (whether it got its note now).
 
     Raises:
         InputError: a run works on it.
@@ -168,8 +185,35 @@ def journal_migrate(folder: str | Path | None = None) -> dict[str, Any]:
     """
     where = _folder(folder)
     with stopping():
-        found, version = migrate_journal(where)
-    return {"folder": str(where), "found": found, "version": version}
+        found, version, noted = migrate_journal(where)
+    return {"folder": str(where), "found": found, "version": version, "noted": noted}
+
+
+def journal_repair(folder: str | Path | None = None, agree: Callable[[dict[str, Any]], bool] | None = None) -> dict[str, Any]:
+    """Make a sound journal of a damaged one, with every record that can be read; the damaged files are kept beside it.
+
+    Args:
+        folder: of the journal.
+        agree: is shown what is found before anything is changed, and says whether to go on; None goes on.
+
+    Returns:
+        ``folder, problems`` (why; empty for a sound journal, which is not touched), ``answers, failures, shared`` (what can be read),
+        ``lost_answers, lost_failures, lost_shared`` (what was recorded and is not there any more, as far as it is known), ``unreadable`` (keys of
+        records that are there and cannot be read), ``recorded`` and ``last`` (when the last record was recorded, and the last one that can be
+        read), ``copy`` (the folder with the damaged files; None where nothing was changed).
+
+    Raises:
+        InputError: there is no journal, a run works on it, or no guardkit wrote it.
+        Stopped: too little room on the disk, or an interrupt; everything is kept.
+    """
+    where = _folder(folder)
+
+    def shown(found: Repaired) -> dict[str, Any]:
+        times = {"recorded": found.recorded, "last": found.last}
+        return {"folder": str(where), **asdict(found), **{name: None if at is None else _time(at) for name, at in times.items()}}
+
+    with stopping():
+        return shown(repair_journal(where, None if agree is None else lambda found: agree(shown(found))))
 
 
 def journal_purge(folder: str | Path | None = None, *, rows: Iterable[str] = (), keys: Iterable[str] = (), dry_run: bool = False) -> dict[str, Any]:
@@ -183,7 +227,8 @@ def journal_purge(folder: str | Path | None = None, *, rows: Iterable[str] = (),
 
     Returns:
         ``folder, keys, answers, failures, also`` (other rows that shared these records and lose them too), ``batches`` (folders with their
-        state: what lies at the endpoint is not ours to delete), ``unknown``, ``rewritten``, and ``runs``: the folders of steps in the workspace
+        state: what lies at the endpoint is not ours to delete), ``unknown``, ``rewritten``, ``copies`` (of damaged files, which repairs kept and
+        which may hold them still), and ``runs``: the folders of steps in the workspace
         that still hold these rows or what came from these records.
 
     Raises:
@@ -195,6 +240,11 @@ def journal_purge(folder: str | Path | None = None, *, rows: Iterable[str] = (),
     with stopping():
         found = find_records(where, rows, keys) if dry_run else purge_journal(where, rows, keys)
         return {"folder": str(where), **asdict(found), "runs": runs_holding(where.parent, {*rows, *found.also}, set(found.keys))}
+
+
+def journal_unread(folder: str | Path | None, keys: Sequence[str]) -> InputError:
+    """The error that tells of records that could not be read, for whoever has shown the others."""
+    return unread(_folder(folder), keys)
 
 
 def runs_holding(root: Path, rows: set[str], keys: set[str]) -> list[str]:

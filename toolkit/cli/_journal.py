@@ -24,7 +24,8 @@ ModelOpt = Annotated[str | None, typer.Option("--model", help="Only of this mode
 FailuresOpt = Annotated[bool, typer.Option("--failures", help="Also failures that the next run asks again.")]
 
 _SHOWN = ("row", "shared_by", "model_id", "endpoint", "draw", "attempt", "created", "served", "model", "finish", "error", "detail")
-_MEND = "restore it from a backup, or delete the records named (`guardkit journal purge --key KEY`): they are then asked for again"
+_MEND = "restore it from a backup, or keep what can be read of it (`guardkit journal repair`): the rest is asked for again"
+_NO_NOTE = "no journal.note beside it, which shows if records are ever lost: the next run, or `guardkit journal migrate`, makes one"
 _SHOWN_COUNTS = ("prompt_tokens", "completion_tokens", "seconds", "cost", "lost")
 
 
@@ -32,16 +33,21 @@ _SHOWN_COUNTS = ("prompt_tokens", "completion_tokens", "seconds", "cost", "lost"
 def show(folder: FolderOpt = None, row: RowOpt = None, key: KeyOpt = None, json: JsonOpt = False) -> None:
     """What the journal holds, by model and outcome; or the records of a row or key.
 
+    Exit code 2 where records cannot be read; the others are shown.
+
     Example: guardkit journal show --row 3f6c0b1a
     """
     from toolkit import api
 
     if row or key:
-        _records(list(api.journal_records(folder, rows=row or (), keys=key or (), failures=True)), json)
+        faults: dict[str, str] = {}
+        _records(list(api.journal_records(folder, rows=row or (), keys=key or (), failures=True, unreadable=faults)), json)
+        _unread(folder, list(faults))
         return
     found = api.journal_show(folder)
     if json:
         _say.document(found)
+        _unread(folder, found["unreadable"])
         return
     rows = [
         [
@@ -60,11 +66,12 @@ def show(folder: FolderOpt = None, row: RowOpt = None, key: KeyOpt = None, json:
         *([f"from {found['first']} to {found['last']}"] if found["groups"] else []),
     )
     _unfinished(found)
+    _unread(folder, found["unreadable"])
 
 
 @journal.command("verify")
 def verify(folder: FolderOpt = None, json: JsonOpt = False) -> None:
-    """Read everything and check it; exit code 2 where something is damaged.
+    """Read everything and check it, and whether all that was recorded is there; exit code 2 where something is damaged.
 
     Example: guardkit journal verify
     """
@@ -79,6 +86,7 @@ def verify(folder: FolderOpt = None, json: JsonOpt = False) -> None:
             f"{found['answers']:,} answers ({found['packed']:,} compressed), {found['failures']:,} failures, "
             f"{found['shared']:,} rows that share an answer",
             *found["problems"],
+            *([] if found["noted"] else [_NO_NOTE]),
         )
         _unfinished(found)
     if not found["ok"]:
@@ -100,6 +108,8 @@ def export(
 ) -> None:
     """Write records to JSON Lines or parquet; its columns: `toolkit.api.EXPORT_COLUMNS`.
 
+    Exit code 2 where records cannot be read; the file is then written without them.
+
     Example: guardkit journal export answers.parquet --model gpt-4o
     """
     from toolkit import api
@@ -115,6 +125,8 @@ def export(
 def compact(folder: FolderOpt = None, json: JsonOpt = False) -> None:
     """Compress the bodies and rewrite the file; no answer changes. May be killed and run again.
 
+    Exit code 2 where records cannot be read; they stay as they are.
+
     Example: guardkit journal compact
     """
     from toolkit import api
@@ -127,6 +139,7 @@ def compact(folder: FolderOpt = None, json: JsonOpt = False) -> None:
         _say.document(found)
     else:
         _say.lines(f"{found['packed']:,} records compressed: {found['before'] / 1e6:,.1f} MB before, {found['after'] / 1e6:,.1f} MB now")
+    _unread(folder, found["unreadable"])
 
 
 @journal.command("migrate")
@@ -144,6 +157,40 @@ def migrate(folder: FolderOpt = None, json: JsonOpt = False) -> None:
         _say.lines(f"{found['folder']}: version {found['version']}, as it should be")
     else:
         _say.lines(f"{found['folder']}: from version {found['found']} to {found['version']}; every answer is kept")
+    if found["noted"] and not json:
+        _say.lines("journal.note is kept beside it from now on: it shows if records are ever lost")
+
+
+@journal.command("repair")
+def repair(
+    folder: FolderOpt = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; without it and without a terminal, say what is lost and change nothing.")] = False,
+    json: JsonOpt = False,
+) -> None:
+    """Make a sound journal of a damaged one, with every record that can be read; the damaged files are kept beside it.
+
+    A sound journal is left as it is. May be killed and run again.
+
+    Example: guardkit journal repair
+    """
+    from toolkit import api
+    from toolkit.common.errors import InputError
+
+    def agree(found: dict[str, Any]) -> bool:
+        if not json:
+            _repaired(found)
+        return yes or (not json and sys.stdin.isatty() and typer.confirm("Make a new journal of what can be read?"))
+
+    found = api.journal_repair(folder, agree)
+    done = found["copy"] is not None
+    if json:
+        _say.document({**found, "repaired": done})
+    elif done:
+        _say.lines(f"{found['folder']} is sound; the damaged files are in {found['copy']}")
+    elif not found["problems"]:
+        _say.lines(f"{found['folder']} is sound: there is nothing to repair")
+    if found["problems"] and not done:
+        raise InputError("nothing was changed", hint="say --yes to repair")
 
 
 @journal.command("purge")
@@ -187,6 +234,28 @@ def purge(
         raise InputError(f"nothing was purged: the journal holds no record of {_some(found['unknown'])}", where=found["folder"], hint=hint)
 
 
+def _repaired(found: dict[str, Any]) -> None:
+    kinds = {"lost_answers": "answers", "lost_failures": "failures", "lost_shared": "rows that share an answer"}
+    lost = [f"{found[name]:,} {what}" for name, what in kinds.items() if found[name]]
+    out = [
+        *found["problems"][:20],
+        f"can be read: {found['answers']:,} answers, {found['failures']:,} failures, {found['shared']:,} rows that share an answer",
+        f"lost: {', '.join(lost) or 'nothing that is known of'}",
+    ]
+    if found["unreadable"]:
+        out.append(f"there, but not to be read, and asked for again by a run that needs them: {_some(found['unreadable'])}")
+    if found["recorded"]:
+        out.append(f"last recorded {found['recorded']}; the last that can be read is of {found['last'] or 'no time'}")
+    _say.lines(*out)
+
+
+def _unread(folder: Path | None, keys: list[str]) -> None:
+    if keys:
+        from toolkit.api import journal_unread
+
+        raise journal_unread(folder, keys)
+
+
 def _purged(found: dict[str, Any], done: bool) -> None:
     would = "" if done else "would be "
     out = [f"{found['answers']:,} answers and {found['failures']:,} failures {would}deleted from {found['folder']}"]
@@ -196,6 +265,8 @@ def _purged(found: dict[str, Any], done: bool) -> None:
         out.append(f"not in the journal: {_some(found['unknown'])}")
     for batch, state in found["batches"].items():
         out.append(f"{would}taken out of {batch} ({state}); what lies at the endpoint is not guardkit's to delete")
+    for copy in found["copies"]:
+        out.append(f"may still hold them, kept by a repair; delete it when you need it no more: {copy}")
     for run in found["runs"]:
         out.append(f"still holds these rows, or what came from them: {run}")
     if done:

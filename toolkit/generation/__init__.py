@@ -35,8 +35,10 @@ from toolkit.generation._journal_care import (
     purge_journal,
     verify_journal,
 )
+from toolkit.generation._journal_errors import unread
 from toolkit.generation._journal_look import Figures, Group, journal_figures, read_records
 from toolkit.generation._journal_records import Known, Record
+from toolkit.generation._journal_repair import Repaired, repair_journal
 from toolkit.generation._prices import price_of, unpriced
 from toolkit.generation._request import ADDED, EXCLUDED, FAILURES, FINAL, Completion, Request, as_messages
 from toolkit.generation._stats import Stats
@@ -63,6 +65,7 @@ __all__ = [
     "Price",
     "Purged",
     "Record",
+    "Repaired",
     "Request",
     "Sampling",
     "Stats",
@@ -84,6 +87,8 @@ __all__ = [
     "price_of",
     "purge_journal",
     "read_records",
+    "repair_journal",
     "unpriced",
+    "unread",
     "verify_journal",
 ]

@@ -1,7 +1,7 @@
 """Group commit: completions handed in one by one are written to the journal together, by a thread of its own.
 
-Contract: a completion comes out of `Committer.durable` only once it is on disk, at most `LINGER` seconds and one transaction after it was
-handed in. Meanwhile the backend goes on. The thread wakes once a group, not once a completion.
+Contract: a completion comes out of `Committer.durable`, as the journal takes it (`storable`), only once it is on disk, at most `LINGER` seconds and
+one transaction after it was handed in. Meanwhile the backend goes on. The thread wakes once a group, not once a completion.
 
 Failure semantics: a group that cannot be written is written one by one, so that a record that the journal cannot take loses no other. The first
 error is raised in the caller by the next call, once. One of the journal itself (`GuardkitError`: a full disk, damage) ends the thread; after
@@ -16,6 +16,7 @@ from collections.abc import Iterable
 
 from toolkit.common.errors import GuardkitError, Stopped
 from toolkit.generation._journal import Journal, Pair
+from toolkit.generation._journal_records import storable
 from toolkit.generation._request import Completion, Request
 
 Done = tuple[Request, Completion]
@@ -44,7 +45,7 @@ class Committer:
     def add(self, request: Request, completion: Completion) -> None:
         """Hand in one completion."""
         with self._changed:
-            self._todo.append((request, completion))
+            self._todo.append((request, storable(completion)))
             if len(self._todo) in (1, GROUP):
                 self._changed.notify_all()
 

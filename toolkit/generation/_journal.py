@@ -2,9 +2,13 @@
 
 Contract:
 - `Journal.put` returns only after the records are on disk (SQLite in WAL mode, ``synchronous=FULL``: one fsync a transaction), so
-  that a kill -9 or a power cut later loses none of them. A transaction that a crash cuts short leaves no trace.
+  that a kill -9 or a power cut later loses none of them. A transaction that a crash cuts short leaves no trace. What was put is noted outside the
+  database (`_journal_note`), so that it shows when a damaged file has lost it.
 - An answer is kept as it came, never changed, and leaves only by a purge; the first one for a key stays. Each carries a checksum
   that every read checks.
+- A record that cannot be read costs itself alone: every reader goes on without it and names it in `Journal.unreadable`. A run asks for it again,
+  and the new answer takes its place.
+- What is too large for the file (`storable`) is recorded as that: its request counts as failed, and is not asked again.
 - Failures that are the model's own answer (`FINAL`) are answers. All others stand in a table of their own, for diagnosis;
   `Journal.get` never serves them.
 - A record names the row that it was asked for; further rows that share it are noted too (`Journal.share`), so that a purge of any of
@@ -13,14 +17,15 @@ Contract:
   beside a writer.
 
 Failure semantics: a full disk or a failed write is `Stopped` (exit code 3): what was acknowledged is safe, the batch at hand is
-not written. A damaged, foreign or newer file is an `InputError`; nothing is repaired in silence.
+not written. A damaged, foreign or newer file is an `InputError`; nothing is repaired in silence (`repair_journal`).
 
-Layout: ``<folder>/journal.sqlite`` (and SQLite's ``-wal`` and ``-shm`` beside it) and ``<folder>/journal.lock``; the tables in
+Layout: ``<folder>/journal.sqlite`` (and SQLite's ``-wal`` and ``-shm`` beside it), ``journal.note`` and ``journal.lock``; the tables in
 `_journal_tables`, the columns in `_journal_records`, keeping house in `_journal_care`.
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 import time
@@ -43,14 +48,18 @@ from toolkit.generation._journal_records import (
     asker_sum,
     failure_record,
     failure_row,
+    key_name,
     known,
     marks,
     parts,
     read_shapes,
     row_name,
+    storable,
 )
-from toolkit.generation._journal_tables import shape_id, transaction
+from toolkit.generation._journal_tables import shape_id
 from toolkit.generation._request import EXCLUDED, Completion, Request
+
+_log = logging.getLogger(__name__)
 
 Pair = tuple[str, str]
 """Key and row."""
@@ -61,7 +70,11 @@ _LOOKUP = 500
 _READ = 256
 """Records read at a time, so that a reader holds neither much memory nor the log for long."""
 
+_NAMED = 20
+"""Unreadable records that are named in the log."""
+
 _PUT_ANSWERS = f"INSERT INTO answers ({ANSWER_COLUMNS}) VALUES ({marks(19)}) ON CONFLICT (key) DO NOTHING"  # noqa: S608  our own names
+_GET = f"SELECT {ANSWER_COLUMNS} FROM answers WHERE key IN"  # noqa: S608  likewise
 _PUT_FAILURES = f"INSERT INTO failures ({FAILURE_COLUMNS}) VALUES ({marks(13)})"  # noqa: S608  likewise
 _SHARE = """INSERT INTO askers (key, row, checksum) SELECT ?1, ?2, ?3 WHERE NOT EXISTS (SELECT 1 FROM answers WHERE key = ?1 AND row = ?2)
 ON CONFLICT DO NOTHING"""
@@ -79,6 +92,7 @@ class Journal:
 
     Attributes:
         path: the file.
+        unreadable: key and fault of the records that could not be read so far.
 
     Raises:
         InputError: another writer has it, the file is damaged, not a journal, of a newer guardkit, or may not be written.
@@ -87,6 +101,7 @@ class Journal:
 
     def __init__(self, folder: Path, *, readonly: bool = False) -> None:
         self.path = folder / "journal.sqlite"
+        self.unreadable: dict[str, str] = {}
         self._writing, self._reading = threading.Lock(), threading.Lock()  # a look-up does not wait for a commit's fsync
         self._shapes: dict[tuple[Any, ...], int] = {}
         self._reader: sqlite3.Connection | None = None
@@ -129,11 +144,12 @@ class Journal:
         with self._reading, self._file.named():
             db = self._read()
             for part in parts(wanted, _LOOKUP):
-                for row in db.execute(f"SELECT {ANSWER_COLUMNS} FROM answers WHERE key IN ({marks(len(part))})", part):  # noqa: S608  question marks
+                for row in db.execute(f"{_GET} ({marks(len(part))})", part):
                     try:
                         one = known(row)
                     except Unreadable as e:
-                        raise self._file.damaged(str(e), row[0]) from None
+                        self._unreadable(row[0], e)
+                        continue
                     found[one.completion.key] = one
         return found
 
@@ -145,14 +161,14 @@ class Journal:
             shared: as for `share`, in the same transaction.
 
         Raises:
-            Stopped: no space left, or the write failed; nothing of this batch is recorded.
+            Stopped: no space left, or the write failed; what of this batch is recorded, if any, was not acknowledged.
             InputError: the file is damaged.
         """
-        done, pairs = list(done), _pairs(shared)
+        done, pairs = [(request, storable(c)) for request, c in done], _pairs(shared)
         now = time.time()
         with self._writing, self._file.named():
             shapes: dict[tuple[Any, ...], int] = {}
-            with transaction(self._file.db) as db:
+            with self._file.writing() as (db, tally):
                 answers, failures = [], []
                 for request, c in done:
                     shape = self._shape(db, request, shapes)
@@ -160,12 +176,13 @@ class Journal:
                         answers.append(answer_row(request, c, shape, now))
                     else:
                         failures.append(failure_row(request, c, shape, now))
-                if answers and db.executemany(_PUT_ANSWERS, answers).rowcount < len(answers):  # some were there: their rows share the first
-                    pairs += _pairs((r.key, r.row) for r, _ in done)
+                if answers and (new := db.executemany(_PUT_ANSWERS, answers).rowcount) < len(answers):  # some were there: their rows share the first
+                    pairs += _pairs((r.key, r.row) for r, _ in done) + _replace_unreadable(db, answers)
                 if failures:
                     db.executemany(_PUT_FAILURES, failures)
+                tally.answers, tally.failures = new if answers else 0, len(failures)
                 if pairs:
-                    db.executemany(_SHARE, pairs)
+                    tally.shared = db.executemany(_SHARE, pairs).rowcount
             self._shapes |= shapes
 
     def share(self, pairs: Iterable[Pair]) -> None:
@@ -175,8 +192,8 @@ class Journal:
             Stopped, InputError: as `put`.
         """
         if wanted := _pairs(pairs):
-            with self._writing, self._file.named(), transaction(self._file.db) as db:
-                db.executemany(_SHARE, wanted)
+            with self._writing, self._file.named(), self._file.writing() as (db, tally):
+                tally.shared = db.executemany(_SHARE, wanted).rowcount
 
     def counts(self) -> dict[str, int]:
         """Records by kind: ``completions`` (what `get` serves), ``failures`` (what it does not)."""
@@ -208,7 +225,7 @@ class Journal:
                 try:
                     yield make(row[:-1], shapes)
                 except Unreadable as e:
-                    raise self._file.damaged(str(e), row[0]) from None
+                    self._unreadable(row[0], e)
 
     def asking(self, keys: Iterable[str]) -> dict[str, list[str]]:
         """The further rows that share each of these records; keys without one are left out."""
@@ -218,8 +235,9 @@ class Journal:
                 query = f"SELECT key, row, checksum FROM askers WHERE key IN ({marks(len(part))}) ORDER BY key, row"  # noqa: S608  question marks
                 for key, row, check in self._read().execute(query, part):
                     if asker_sum(key, row) != check:
-                        raise self._file.damaged("a row that shares it does not match its checksum", key)
-                    out.setdefault(key.hex(), []).append(row)
+                        self._unreadable(key, "a row that shares it does not match its checksum")
+                    else:
+                        out.setdefault(key.hex(), []).append(row)
         return out
 
     def _rows(self, select: str, keys: list[bytes] | None, shapes: dict[int, str]) -> Iterator[tuple[Any, ...]]:
@@ -248,10 +266,33 @@ class Journal:
             number = new[what] = shape_id(db, request.shape)
         return number
 
+    def _unreadable(self, key: object, fault: Unreadable | str) -> None:
+        """Take down a record that cannot be read, and say so once."""
+        name = key_name(key)
+        if name not in self.unreadable and len(self.unreadable) < _NAMED:
+            _log.warning("%s: record %s cannot be read: %s", self.path, name, fault)
+        elif name not in self.unreadable and len(self.unreadable) == _NAMED:
+            _log.warning("%s: more records cannot be read; `guardkit journal verify` names all", self.path)
+        self.unreadable[name] = str(fault)
+
     def _read(self) -> sqlite3.Connection:
         if self._reader is None:
             raise ValueError("the journal is closed")
         return self._reader
+
+
+def _replace_unreadable(db: sqlite3.Connection, answers: list[tuple[Any, ...]]) -> list[tuple[bytes, str, int]]:
+    """Put answers in the place of records of their keys that cannot be read; the rows that these stood under, as far as they can be told."""
+    rows = []
+    for part in parts(answers, _LOOKUP):
+        for row in db.execute(f"{_GET} ({marks(len(part))})", [a[0] for a in part]).fetchall():
+            try:
+                known(row)
+            except Unreadable:
+                db.execute("DELETE FROM answers WHERE key = ?", row[:1])
+                db.execute(_PUT_ANSWERS, next(a for a in part if a[0] == row[0]))
+                rows += [(row[0].hex(), name) for name in row[14:15] if isinstance(name, str)]
+    return _pairs(rows)
 
 
 def _pairs(pairs: Iterable[Pair]) -> list[tuple[bytes, str, int]]:

@@ -83,7 +83,7 @@ def _belongs(line: bytes, keys: set[str]) -> bool:
 def _key_of(line: bytes) -> str | None:
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     key = (value.get("custom_id") or value.get("key")) if isinstance(value, dict) else None
     return key if isinstance(key, str) else None
@@ -92,5 +92,5 @@ def _key_of(line: bytes) -> str | None:
 def _state(folder: Path) -> str:
     try:
         return str(json.loads((folder / "state.json").read_bytes())["state"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return "unknown"

@@ -13,11 +13,11 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from toolkit.common.errors import GuardkitError, InputError
 from toolkit.generation._journal_batches import purge_batches, rows_in_batches
 from toolkit.generation._journal_file import JournalFile, ascending
+from toolkit.generation._journal_note import counted, read_state
 from toolkit.generation._journal_records import (
     ANSWER_COLUMNS,
     FAILURE_COLUMNS,
@@ -25,6 +25,7 @@ from toolkit.generation._journal_records import (
     Unreadable,
     asker_sum,
     check_failure,
+    key_name,
     known,
     packed,
     row_name,
@@ -36,8 +37,14 @@ from toolkit.generation._journal_tables import SCHEMA_VERSION, UNFINISHED, trans
 BATCHES = "batches"
 """Folder beside the journal's file where ``openai-batch`` keeps what it has sent."""
 
+COPY = "damaged-"
+"""Beginning of the name of a folder with the damaged files that a repair keeps."""
+
 _TABLES = ("answers", "failures", "askers")
 """Where keys and rows stand."""
+
+_CALLED = ("answers", "failures", "rows that share an answer")
+"""What the tables hold."""
 
 _BATCH = 500
 """Records that are packed in one transaction, or read at a time."""
@@ -57,6 +64,7 @@ class Verified:
         shared: further rows that share records.
         damaged: keys of records that are damaged.
         problems: what is wrong, in words; empty where all is well.
+        noted: whether a note is there that says what was recorded (`_journal_note`); a journal of an earlier guardkit gets one by the next run.
         unfinished: what was cut short and has to be run again: ``compact``, ``purge``, or None.
     """
 
@@ -66,16 +74,18 @@ class Verified:
     shared: int = 0
     damaged: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    noted: bool = False
     unfinished: str | None = None
 
 
 @dataclass(frozen=True)
 class Compacted:
-    """What `compact_journal` did: records packed now, bytes on disk before and after."""
+    """What `compact_journal` did: records packed now, bytes on disk before and after, keys of records that cannot be read and stay as they are."""
 
     packed: int
     before: int
     after: int
+    unreadable: list[str]
 
 
 @dataclass
@@ -90,6 +100,7 @@ class Purged:
         batches: folders of batches that held something of it, with their state.
         unknown: rows and keys asked for that the journal does not know.
         rewritten: whether the file was rewritten.
+        copies: folders with the damaged files that a repair kept, which may hold it still.
     """
 
     keys: list[str]
@@ -99,30 +110,34 @@ class Purged:
     batches: dict[str, str]
     unknown: list[str]
     rewritten: bool = False
+    copies: list[str] = field(default_factory=list)
 
 
-def migrate_journal(folder: Path) -> tuple[int, int]:
-    """Bring a journal up to this guardkit's version, which every opening for writing does too.
+def migrate_journal(folder: Path) -> tuple[int, int, bool]:
+    """Bring a journal up to this guardkit's version, and give it its note, which every opening for writing does too.
 
     Returns:
-        The version that was found and the one that is there now.
+        The version that was found, the one that is there now, and whether it got its note now.
 
     Raises:
         InputError, Stopped: as `JournalFile`; there is no journal.
     """
     JournalFile.there(folder)
     with JournalFile(folder) as file:
-        return file.migrated or SCHEMA_VERSION, SCHEMA_VERSION
+        return file.migrated or SCHEMA_VERSION, SCHEMA_VERSION, file.adopted
 
 
 def verify_journal(folder: Path) -> Verified:
-    """Read every record, check its checksum and form, and have SQLite check its own structure.
+    """Read every record, check its checksum and form, hold the file against its note, and have SQLite check its own structure.
 
     Raises:
         InputError: there is no journal, or the file cannot be opened at all.
     """
     found = Verified()
-    with JournalFile(folder, readonly=True) as file:
+    with JournalFile(folder, readonly=True, judge=False) as file:
+        found.noted = file.note is not None
+        if file.doubt:
+            found.problems.append(file.doubt)
         for check in (_verify_answers, _verify_failures, _verify_askers, _verify_file):
             try:
                 with file.named():
@@ -155,9 +170,8 @@ def _verify_failures(db: sqlite3.Connection, found: Verified) -> None:
 
 
 def _note(found: Verified, key: object, e: Unreadable) -> None:
-    name = key.hex() if isinstance(key, bytes) else repr(key)
-    found.damaged.append(name)
-    found.problems.append(f"record {name}: {e}")
+    found.damaged.append(key_name(key))
+    found.problems.append(f"record {key_name(key)}: {e}")
 
 
 def _verify_askers(db: sqlite3.Connection, found: Verified) -> None:
@@ -175,6 +189,13 @@ def _verify_file(db: sqlite3.Connection, found: Verified) -> None:
             n = db.execute(count, (number,)).fetchone()[0]
             found.problems.append(f"model and endpoint of {n} records do not match their checksum")
     found.problems += [line for (line,) in db.execute("PRAGMA integrity_check") if line != "ok"]
+    db.execute("BEGIN")  # one look at all of it, beside a writer too
+    state, there = read_state(db), counted(db)
+    db.execute("COMMIT")
+    if state is not None:
+        for name, n, m in zip(_CALLED, (state.answers, state.failures, state.shared), there, strict=True):
+            if m < n:
+                found.problems.append(f"{n - m:,} {name} that were recorded are not there any more")
     if strange := db.execute("SELECT count(*) FROM answers WHERE shape NOT IN (SELECT id FROM shapes)").fetchone()[0]:
         found.problems.append(f"{strange} answers whose model and endpoint are not there")
 
@@ -192,38 +213,38 @@ def compact_journal(folder: Path, on_done: Callable[[int, int], None] | None = N
     """
     JournalFile.there(folder)
     with JournalFile(folder) as file, file.named():
-        before, done = file.size(), 0
+        before, done, unreadable = file.size(), 0, list[str]()
         file.need(file.content() + _LOG_ROOM, "compacting the journal")
         total = file.db.execute("SELECT coalesce(max(id), 0) FROM answers").fetchone()[0]
-        for n, last in _pack(file.db):
+        for n, last in _pack(file.db, unreadable):
             done += n
             if on_done:
                 on_done(last, total)
         if done or _unfinished(file.db) or file.spare():
             file.rewrite()
-        return Compacted(done, before, file.size())
+        return Compacted(done, before, file.size(), unreadable)
 
 
-def _pack(db: sqlite3.Connection) -> Iterator[tuple[int, int]]:
-    """Pack what is not packed, by batches: how many of each, and the last id looked at. A damaged record stays as it is."""
+def _pack(db: sqlite3.Connection, unreadable: list[str]) -> Iterator[tuple[int, int]]:
+    """Pack what is not packed, by batches: how many of each, and the last id looked at. A damaged record stays as it is, and is named."""
     last = 0
     query = f"""SELECT {ANSWER_COLUMNS}, id FROM answers
-        WHERE id > ? AND form IN ('chat', 'text', 'body') ORDER BY id LIMIT {_BATCH}"""  # noqa: S608
+        WHERE id > ? AND form NOT IN ('chat{PACKED}', 'text{PACKED}', 'body{PACKED}') ORDER BY id LIMIT {_BATCH}"""  # noqa: S608
     while rows := db.execute(query, (last,)).fetchall():
         last = ascending(rows, last)
-        small = [(*new, row[-1]) for row in rows if (new := _smaller(row[:-1]))]
+        small = []
+        for row in rows:
+            try:
+                new = packed(*whole(row[:-1]))
+            except Unreadable:
+                unreadable.append(key_name(row[0]))
+            else:
+                small += [(*new, row[-1])] if new else []
         if small:
             with transaction(db):
                 _begin(db, "compact")
                 db.executemany("UPDATE answers SET form = ?, raw = ? WHERE id = ?", small)
         yield len(small), last
-
-
-def _smaller(row: tuple[Any, ...]) -> tuple[str, bytes] | None:
-    try:
-        return packed(*whole(row))
-    except Unreadable:
-        return None
 
 
 def find_records(folder: Path, rows: Iterable[str] = (), keys: Iterable[str] = ()) -> Purged:
@@ -255,8 +276,9 @@ def purge_journal(folder: Path, rows: Iterable[str] = (), keys: Iterable[str] = 
             found = _find(file, rows, keys)
             purge_batches(folder / BATCHES, set(found.keys))
             file.db.execute("PRAGMA secure_delete=ON")
-            with transaction(file.db) as db:
-                gone = [db.execute(f"DELETE FROM {t} WHERE key IN (SELECT key FROM temp.gone)").rowcount for t in _TABLES]  # noqa: S608
+            with file.writing() as (db, tally):
+                gone = [-db.execute(f"DELETE FROM {t} WHERE key IN (SELECT key FROM temp.gone)").rowcount for t in _TABLES]  # noqa: S608
+                tally.answers, tally.failures, tally.shared = gone
                 if any(gone):
                     _begin(db, "purge")
             if _unfinished(file.db):
@@ -291,7 +313,8 @@ def _find(file: JournalFile, rows: Iterable[str], keys: Iterable[str]) -> Purged
         for t in ("answers", "failures")
     )
     batches = {str(batch.folder): batch.state for batch in sent if gone & batch.keys.keys()}
-    return Purged(sorted(gone), answers, failures, sorted(also - names - {""}), batches, unknown)
+    copies = sorted(str(p) for p in file.folder.glob(f"{COPY}*") if p.is_dir())
+    return Purged(sorted(gone), answers, failures, sorted(also - names - {""}), batches, unknown, copies=copies)
 
 
 def _key(text: str) -> bytes:

@@ -1,48 +1,55 @@
-"""The journal's file: opened, created, checked, migrated, rewritten; SQLite's and the system's errors as guardkit's.
+"""The journal's file: opened, created, checked, migrated, rewritten.
 
 Contract:
 - One writer holds ``journal.lock``; a reader (`readonly`) takes no lock, changes nothing and sees what was durable when it looked, also while a
   writer works. Only where a purge or a migration was killed does it first open the file as a writer would, to undo what was begun.
 - WAL mode with ``synchronous=FULL``: a COMMIT that has returned is on disk. A torn or damaged end of the log (``-wal``) is cut off by SQLite at
   the last whole transaction.
-- Version 1 becomes version 2 in one transaction when it is opened for writing; a kill -9 on the way leaves version 1.
+- The file is held against its note (`_journal_note`) before SQLite may write to it. One that has lost acknowledged records, or is missing where its
+  note, its log or its lock is there, is refused as it lies, so that nothing of it goes before `repair_journal` has looked at it.
+- Version 1 becomes version 2 in one transaction when it is opened for writing; a kill -9 on the way leaves version 1. A version 2 without a note,
+  of an earlier guardkit, gets one.
 - `JournalFile.rewrite` copies the file to ``.journal.sqlite.new`` and renames it into place: a crash leaves the old file or the new one, whole.
 
-Failure semantics: a full disk or a failed write is `Stopped` (exit code 3); a damaged, foreign or newer file is an `InputError`; nothing is
-repaired in silence.
+Failure semantics: as `_journal_errors` says; nothing is repaired in silence.
 """
 
 from __future__ import annotations
 
-import errno
+import logging
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
 
-from toolkit.common.errors import GuardkitError, InputError, Stopped
+from toolkit.common.errors import InputError, Stopped
 from toolkit.common.files import fsync_path
-from toolkit.generation._journal_tables import APPLICATION_ID, SCHEMA_VERSION, UNFINISHED, corrupt, create, migrate
+from toolkit.generation._journal_connect import PAGE, Connector, log_of, rollback_is_due
+from toolkit.generation._journal_errors import damaged, named
+from toolkit.generation._journal_note import Note, State, counted, new_name, read_state, write_state
+from toolkit.generation._journal_records import Unreadable
+from toolkit.generation._journal_tables import APPLICATION_ID, SCHEMA_VERSION, UNFINISHED, corrupt, create, migrate, transaction
 from toolkit.generation._lock import Lock
 
-_PAGE = 8192
-"""Bytes of a page: at 2 kB a record three fit (2.8 kB of file a record; 4.2 kB at SQLite's 4,096, where one fits)."""
+_log = logging.getLogger(__name__)
 
-_CACHE = 16 << 10
-"""KiB of pages that one connection keeps: the same memory for a small journal as for a large one."""
+REPAIR = ".repair"
+"""Folder with the files that a repair works from, while it is under way."""
 
-_LOG = 32 << 20
-"""Bytes of log after which it is worked into the file: at random keys, larger means that fewer pages of the index are written twice."""
 
-_DAMAGED = frozenset(
-    (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG)
-)
-"""Primary codes of a damaged file: ERROR is what a missing table gives, CONSTRAINT what an index that does not fit; our statements are fixed."""
+@dataclass
+class Tally:
+    """What a transaction adds; below zero for what it takes away."""
+
+    answers: int = 0
+    failures: int = 0
+    shared: int = 0
 
 
 class JournalFile:
@@ -51,10 +58,14 @@ class JournalFile:
     Args:
         folder: made if it is missing, unless `readonly`.
         readonly: no lock, no change.
+        judge: refuse a file that is behind its note; False to look at it all the same (`doubt`), with `readonly` only.
 
     Attributes:
         db: the connection; one thread at a time.
         migrated: the version that this object found and brought up to date; None where it was.
+        adopted: whether this object gave the journal of an earlier guardkit its note.
+        note: what the note said when the file was opened; None where there is none.
+        doubt: how the file falls short of its note; None where it does not.
 
     Raises:
         InputError: another writer has it; the file is damaged, not a journal, of a newer guardkit, or may not be written; `readonly`, and there is
@@ -62,20 +73,19 @@ class JournalFile:
         Stopped: no space to create or migrate it.
     """
 
-    def __init__(self, folder: Path, *, readonly: bool = False) -> None:
+    def __init__(self, folder: Path, *, readonly: bool = False, judge: bool = True) -> None:
         self.folder, self.path, self.readonly = folder, folder / "journal.sqlite", readonly
         self.migrated: int | None = None
+        self.note: State | None = None
+        self.doubt: str | None = None
+        self.adopted = False
+        self._note = Note(folder)
+        self._connector = Connector(self.path, readonly=readonly)
         self._lock: Lock | None = None
         self._db: sqlite3.Connection | None = None
-        if readonly:
-            self.there(folder)
-        with self.named():
-            if not readonly:
-                folder.mkdir(parents=True, exist_ok=True)
-                self._lock = Lock(folder / "journal.lock", "the journal")
         try:
             with self.named():
-                self._db = self._open() if not readonly else self._open_readonly()
+                self._db = self._open_readonly(judge) if readonly else self._open_locked()
         except BaseException:  # whatever it was, the lock must not stay with a journal that is not open
             self.close()
             raise
@@ -91,6 +101,8 @@ class JournalFile:
         if self._db is not None:
             self._db.close()
             self._db = None
+        self._note.close()
+        self._connector.close()
         if self._lock is not None:
             self._lock.release()
 
@@ -103,20 +115,38 @@ class JournalFile:
 
     def connect(self) -> sqlite3.Connection:
         """A further connection, for another thread."""
-        mode = "ro" if self.readonly else "rwc"
-        if self.readonly and not os.access(self.folder, os.W_OK) and not self.path.with_name(f"{self.path.name}-wal").exists():
-            mode = "ro&immutable=1"  # a reader makes files beside the log; where it may not, and there is no log, nobody writes
-        uri = f"file:{quote(str(self.path.absolute()))}?mode={mode}"
-        db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
-        for pragma in (f"page_size={_PAGE}", "synchronous=FULL", f"cache_size=-{_CACHE}", f"wal_autocheckpoint={_LOG // _PAGE}"):
-            db.execute(f"PRAGMA {pragma}")
-        db.text_factory = _text  # damaged text, too, can be read: its record then does not match its checksum
-        return db
+        return self._connector.connect()
+
+    def named(self) -> AbstractContextManager[None]:
+        """SQLite's and the system's errors as guardkit's."""
+        return named(self.path)
+
+    @contextmanager
+    def writing(self) -> Iterator[tuple[sqlite3.Connection, Tally]]:
+        """A transaction of records; the caller adds to the tally. It is durable, and noted, when the block has ended."""
+        with transaction(self.db) as db:
+            yield db, (tally := Tally())
+            before = read_state(db)
+            if before is None:
+                raise corrupt("it does not say what it holds")
+            state = replace(
+                before,
+                commits=before.commits + 1,
+                answers=before.answers + tally.answers,
+                failures=before.failures + tally.failures,
+                shared=before.shared + tally.shared,
+                at=time.time(),
+            )
+            if tally != Tally():
+                write_state(db, state)
+        if tally != Tally():
+            self._note.write(state)
 
     @staticmethod
     def there(folder: Path) -> None:
-        """Raise `InputError` unless the folder holds a journal."""
-        if not (folder / "journal.sqlite").is_file():
+        """Raise `InputError` unless the folder holds a journal, or what is left of one."""
+        names = ("journal.sqlite", "journal.sqlite-wal", "journal.note", "journal.lock", REPAIR)
+        if not any(os.path.lexists(folder / name) for name in names):
             raise InputError("no journal there", where=str(folder), hint="runs make one; name its folder with --folder")
 
     def content(self) -> int:
@@ -131,7 +161,7 @@ class JournalFile:
 
     def size(self) -> int:
         """Bytes on disk, the log included."""
-        return sum(p.stat().st_size for p in self.folder.glob("journal.sqlite*"))
+        return sum(_size(self.path.with_name(self.path.name + end)) for end in ("", "-wal", "-shm", "-journal"))
 
     def alone(self) -> None:
         """Work the log into the file and drop it: no other program may have the file open.
@@ -144,12 +174,8 @@ class JournalFile:
                 raise sqlite3.OperationalError("database is locked")
 
     def need(self, size: int, what: str) -> None:
-        """Raise `Stopped` unless the disk has `size` bytes free."""
-        free = shutil.disk_usage(self.folder).free
-        if free < size:
-            raise Stopped(
-                f"{what} needs {size / 1e6:,.0f} MB free on the disk; there are {free / 1e6:,.0f} MB", where=str(self.folder), hint="make room"
-            )
+        """As `room_for`, in the journal's folder."""
+        room_for(self.folder, size, what)
 
     def rewrite(self) -> None:
         """Copy what is there to a fresh file, swap, and open that: no byte of anything deleted or replaced is left.
@@ -164,7 +190,7 @@ class JournalFile:
             self.need(self.content(), "rewriting the journal")
             self._drop_new()
             try:
-                self.db.execute(f"PRAGMA page_size={_PAGE}")
+                self.db.execute(f"PRAGMA page_size={PAGE}")
                 self.db.execute("VACUUM INTO ?", (str(new.absolute()),))
                 shutil.copymode(self.path, new)
                 fsync_path(new)
@@ -182,48 +208,149 @@ class JournalFile:
     def _new(self) -> Path:
         return self.path.with_name(f".{self.path.name}.new")
 
-    def _open_readonly(self) -> sqlite3.Connection:
-        try:
-            db = self.connect()
-        except sqlite3.OperationalError as e:
-            if getattr(e, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_READONLY:
+    def _open_readonly(self, judge: bool) -> sqlite3.Connection:
+        self.there(self.folder)
+        for last in (False, True):  # a repair may end between the look at the note and that at the file
+            self.note = self._read_note(judge)
+            self._not_missing(locked=True)
+            try:
+                db = self._connector.look()
+            except sqlite3.OperationalError as e:
+                if not rollback_is_due(e):
+                    raise
+                JournalFile(self.folder).close()  # a purge or migration was killed: only a writer can undo what it had begun
+                db = self._connector.look()
+            try:
+                self._check(db)
+                doubt = self._doubt(db)
+                if doubt and judge and last:
+                    raise damaged(self.path, doubt)
+            except BaseException:  # whatever it was, the file is not to stay open
+                db.close()
                 raise
-            JournalFile(self.folder).close()  # a purge or migration was killed: only a writer can undo what it had begun
-            db = self.connect()
-        try:
-            self._check(db)
-        except BaseException:  # whatever it was, the file is not to stay open
+            if not doubt or last:
+                self.doubt = self.doubt or doubt
+                return db
             db.close()
-            raise
-        return db
+        raise AssertionError("not reached")
 
-    def _drop_new(self) -> None:
-        """Remove what a rewrite that was cut short left."""
-        for path in (self._new, self._new.with_name(f"{self._new.name}-journal")):
-            path.unlink(missing_ok=True)
+    def _open_locked(self) -> sqlite3.Connection:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = self.folder / "journal.lock"
+        locked = os.path.lexists(lock)
+        if not locked and not os.path.lexists(self.path) and not os.path.lexists(log_of(self.path)):
+            self._note.begin()  # before the lock: see `_journal_note`
+        self._lock = Lock(lock, "the journal")
+        self.note = self._read_note()
+        self._not_missing(locked)
+        if _size(self.path):
+            try:
+                with closing(self._connector.look()) as db:  # closing one that may write would work a damaged log into the file, and drop it
+                    self._hold(db)
+            except sqlite3.OperationalError as e:
+                if not rollback_is_due(e):  # where one is due, there is no log
+                    raise
+        return self._open()
 
     def _open(self) -> sqlite3.Connection:
-        db = self.connect()
+        db = self._connector.connect()
         try:
             self._drop_new()
+            self._hold(db)
             if fresh := db.execute("PRAGMA schema_version").fetchone()[0] == 0:
-                create(db)
+                create(db, State(new_name()))
             self._check(db)
             db.execute("PRAGMA journal_mode=WAL")  # kept in the file from here on
             if fresh:
                 fsync_path(self.path.parent)
+            self._begin_note(db)
         except BaseException:  # whatever it was, the file is not to stay open
             db.close()
             raise
         return db
 
-    def _check(self, db: sqlite3.Connection) -> None:
+    def _begin_note(self, db: sqlite3.Connection) -> None:
+        """Give the journal of an earlier guardkit its note and state, and bring a note that is behind up to date."""
+        state = read_state(db)
+        if state is None:
+            self._note.begin()
+            answers, failures, shared = counted(db)
+            state = State(new_name(), 1, answers, failures, shared, time.time())
+            with transaction(db):
+                write_state(db, state)
+            self.adopted = True
+            _log.info("%s: %s is kept beside it from now on, which shows if records are ever lost", self.path, self._note.path.name)
+        elif self.note is None and state.commits:
+            _log.warning("%s: %s, which shows if records are lost, was not there; it is made anew", self.path, self._note.path.name)
+        self._note.begin()
+        if state.commits and state != self.note:
+            self._note.write(state)
+
+    def _read_note(self, judge: bool = True) -> State | None:
+        if os.path.lexists(self.folder / REPAIR):
+            raise damaged(self.path, "a repair of it was cut short, or is under way", "end the repair")
+        try:
+            return self._note.read()
+        except Unreadable as e:
+            if judge:
+                raise damaged(self.path, str(e)) from None
+            self.doubt = str(e)
+            return None
+
+    def _not_missing(self, locked: bool) -> None:
+        """Raise `Damage` where there is no database but something says that there was one: SQLite would drop the log, and begin anew.
+
+        Args:
+            locked: whether there was a lock when we came.
+        """
+        if _size(self.path):
+            return
+        left = f"{self.path.name} is {'empty' if self.path.exists() else 'not there'}"
+        if self.note is not None and self.note.commits:
+            raise damaged(self.path, f"{left}; {self.note.answers:,} answers and {self.note.failures:,} failures were recorded")
+        if _size(log_of(self.path)):
+            raise damaged(self.path, f"{left}, but its log is")
+        if self.note is None and locked:
+            raise damaged(self.path, f"{left}, but journal.lock is (delete that, too, if there never was a journal)")
+        if self.readonly:
+            raise InputError("no journal there", where=str(self.folder), hint="a run that was to make one was cut short")
+
+    def _doubt(self, db: sqlite3.Connection) -> str | None:
+        """How a database falls short of what its note promises."""
+        note, state = self.note, read_state(db) if self._version(db) else None
+        if note is None or not note.commits:
+            return None
+        if state is None or state.journal != note.journal:
+            return "it is not the file that its note tells of, or an older copy of it"
+        if state.commits < note.commits:
+            lost = [f"{n:,} {name}" for n, name in ((note.answers - state.answers, "answers"), (note.failures - state.failures, "failures")) if n > 0]
+            return f"what was recorded last is not there any more ({' and '.join(lost) or 'no answers'})"
+        return None
+
+    def _hold(self, db: sqlite3.Connection) -> None:
+        if doubt := self._doubt(db):
+            raise damaged(self.path, doubt)
+
+    def _drop_new(self) -> None:
+        """Remove what a rewrite, or the beginning of a repair, that was cut short left."""
+        shutil.rmtree(self.folder / f"{REPAIR}.new", ignore_errors=True)
+        for path in (self._new, self._new.with_name(f"{self._new.name}-journal")):
+            path.unlink(missing_ok=True)
+
+    def _version(self, db: sqlite3.Connection) -> int:
+        """The version of its tables; 0 where there are none yet."""
+        if db.execute("PRAGMA schema_version").fetchone()[0] == 0 and not self.readonly:
+            return 0
         if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             raise InputError("an SQLite file, but not guardkit's journal", where=str(self.path), hint="move it away")
         found = db.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
         if found is None or not str(found[0]).isdecimal():
-            raise self.damaged("it does not say its version")
-        version = int(found[0])
+            raise damaged(self.path, "it does not say its version")
+        return int(found[0])
+
+    def _check(self, db: sqlite3.Connection) -> None:
+        """Raise `InputError` for a version that is not ours; migrate version 1."""
+        version = self._version(db)
         if version == 1 and self.readonly:
             raise InputError("a journal of version 1, which is read once it is migrated", where=str(self.path), hint="run: guardkit journal migrate")
         if version == 1:
@@ -243,54 +370,19 @@ class JournalFile:
         migrate(db)
         self.migrated = 1
 
-    def damaged(self, what: str, key: bytes | str | None = None) -> InputError:
-        """The error for a file that is not whole, or for one record of it."""
-        again = "move the folder away to begin a new one (its answers are asked for again)"
-        name = key.hex() if isinstance(key, bytes) else key
-        if name:
-            again = f"delete this record, so that it is asked for again: guardkit journal purge --folder {self.folder} --key {name} --yes"
-        of = f"record {name}: " if name else ""
-        return InputError(f"the journal is damaged: {of}{what}", where=str(self.path), hint=f"restore it from a backup, or {again}")
 
-    @contextmanager
-    def named(self) -> Iterator[None]:
-        """SQLite's and the system's errors as guardkit's."""
-        try:
-            yield
-        except sqlite3.Error as e:
-            if (named := self._named_sqlite(e)) is None:
-                raise
-            raise named from e
-        except UnicodeDecodeError as e:  # of a message of SQLite's that holds a damaged name
-            raise self.damaged("its tables cannot be read") from e
-        except OSError as e:
-            if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
-                raise self._stopped(e.strerror or "write failed") from e
-            raise InputError(f"the journal cannot be opened: {e.strerror}", where=str(self.folder)) from e
-
-    def _named_sqlite(self, e: sqlite3.Error) -> GuardkitError | None:
-        """The user's error for SQLite's; None where the fault is in our own statement."""
-        code = getattr(e, "sqlite_errorcode", 0)  # the low byte is the primary code (sqlite.org/rescode.html)
-        if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or str(e) == "database is locked":
-            return InputError("another program has the journal's file open", where=str(self.path), hint="close it and run again")
-        if code in (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ) or code & 0xFF in _DAMAGED:
-            return self.damaged(str(e))
-        if code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-            return self._stopped(str(e))
-        if code & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-            return InputError(f"the journal cannot be written: {e}", where=str(self.path))
-        return None
-
-    def _stopped(self, what: str) -> Stopped:
-        return Stopped(
-            f"the journal could not be written ({what})",
-            where=str(self.path),
-            hint="make room on the disk and run again: every answer recorded so far is kept",
-        )
+def room_for(folder: Path, size: int, what: str) -> None:
+    """Raise `Stopped` unless the disk of `folder` has `size` bytes free."""
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise Stopped(f"{what} needs {size / 1e6:,.0f} MB free on the disk; there are {free / 1e6:,.0f} MB", where=str(folder), hint="make room")
 
 
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape")
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def ascending(rows: list[tuple[Any, ...]], last: int) -> int:

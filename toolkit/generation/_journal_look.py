@@ -1,12 +1,11 @@
 """Looking into a journal without a lock, also while a run writes to it: figures, records with all the rows that they answer.
 
-Failure semantics: as `JournalFile` when it is opened `readonly`.
+Failure semantics: as `JournalFile` when it is opened `readonly`. A record that cannot be read is left out and named.
 """
 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -15,17 +14,19 @@ from typing import Any
 
 from toolkit.generation._journal import Journal
 from toolkit.generation._journal_care import find_records
-from toolkit.generation._journal_file import JournalFile
-from toolkit.generation._journal_records import PACKED, Record, read_shapes
+from toolkit.generation._journal_errors import unread
+from toolkit.generation._journal_file import JournalFile, ascending
+from toolkit.generation._journal_records import PACKED, Record, key_name, read_shapes
 from toolkit.generation._journal_tables import SCHEMA_VERSION, UNFINISHED
+from toolkit.generation._request import FAILURES
 
-_GROUPS = f"""
-SELECT shape, coalesce(error, 'answer') AS outcome, 1 AS served, count(*), sum(prompt_tokens), sum(completion_tokens), sum(cost), sum(cost IS NULL),
-    sum(form LIKE '%{PACKED}'), min(created), max(created) FROM answers GROUP BY 1, 2
-UNION ALL
-SELECT shape, error, 0, count(*), NULL, NULL, sum(cost), sum(cost IS NULL), 0, min(created), max(created) FROM failures GROUP BY 1, 2
-"""  # noqa: S608  our own names
+_COLUMNS = {
+    "answers": "error, shape, created, cost, prompt_tokens, completion_tokens, form, key, id",
+    "failures": "error, shape, created, cost, NULL, NULL, '', key, id",
+}
 
+_READ = 5000
+"""Records read at a time."""
 
 _TIMES = 2.5e11
 """Unix times end here: a little before the year 9999, the last that Python knows."""
@@ -74,6 +75,7 @@ class Figures:
         shared: further rows that share records.
         unfinished: ``compact`` or ``purge`` where one was cut short, else None.
         groups: by endpoint, model and outcome.
+        unreadable: keys of records that do not count for their columns make no sense. `verify_journal` checks more.
     """
 
     version: int
@@ -81,6 +83,7 @@ class Figures:
     shared: int
     unfinished: str | None
     groups: list[Group]
+    unreadable: list[str]
 
 
 def journal_figures(folder: Path) -> Figures:
@@ -94,48 +97,54 @@ def journal_figures(folder: Path) -> Figures:
         shapes: dict[int, dict[str, Any]] = {n: json.loads(shape) for n, shape in read_shapes(db).items()}
         mark = db.execute("SELECT value FROM meta WHERE name = ?", (UNFINISHED,)).fetchone()
         shared: int = db.execute("SELECT count(*) FROM askers").fetchone()[0]
-        try:
-            groups = _groups(db, shapes)
-        except (TypeError, ValueError):  # a column of another type, or a time that is none
-            raise file.damaged("`guardkit journal verify` names the records") from None
-        return Figures(SCHEMA_VERSION, file.size(), shared, str(mark[0]) if mark else None, groups)
+        sums, unreadable = _Sums(shapes), list[str]()
+        for table in _COLUMNS:
+            last = 0
+            while rows := db.execute(f"SELECT {_COLUMNS[table]} FROM {table} WHERE id > ? ORDER BY id LIMIT {_READ}", (last,)).fetchall():  # noqa: S608
+                last = ascending(rows, last)
+                unreadable += [key_name(row[-2]) for row in rows if not sums.add(table == "answers", row)]
+        return Figures(SCHEMA_VERSION, file.size(), shared, str(mark[0]) if mark else None, sums.groups(), unreadable)
 
 
-def _groups(db: sqlite3.Connection, shapes: dict[int, dict[str, Any]]) -> list[Group]:
+class _Sums:
     """Shapes differ by every sampling parameter; what is shown is put together by model, endpoint and outcome."""
-    out: dict[tuple[str, str, int, str], Group] = {}
-    for shape, outcome, served, *values in db.execute(_GROUPS):
-        about = shapes.get(shape, {})
-        n, prompt_tokens, completion_tokens, cost, unpriced, packed, first, last = values
-        if not (isinstance(outcome, str) and 0 <= first <= last < _TIMES):
-            raise ValueError("no outcome, or no time")
-        name = (str(about.get("endpoint", "?")), str(about.get("model_id", "?")), -served, outcome)
-        one = Group(
-            name[1], name[0], outcome, bool(served), n, prompt_tokens or 0, completion_tokens or 0, cost or 0.0, unpriced, packed, first, last
-        )
-        out[name] = _sum(out[name], one) if name in out else one
-    return [out[name] for name in sorted(out)]
 
+    def __init__(self, shapes: dict[int, dict[str, Any]]) -> None:
+        self._names = {n: (str(about.get("endpoint", "?")), str(about.get("model_id", "?"))) for n, about in shapes.items()}
+        self._sums: dict[tuple[Any, ...], list[Any]] = {}
 
-def _sum(a: Group, b: Group) -> Group:
-    return Group(
-        a.model_id,
-        a.endpoint,
-        a.outcome,
-        a.served,
-        a.records + b.records,
-        a.prompt_tokens + b.prompt_tokens,
-        a.completion_tokens + b.completion_tokens,
-        a.cost + b.cost,
-        a.unpriced + b.unpriced,
-        a.packed + b.packed,
-        min(a.first, b.first),
-        max(a.last, b.last),
-    )
+    def add(self, served: bool, row: tuple[Any, ...]) -> bool:
+        """Count a record; False where its columns make no sense."""
+        error, shape, created, cost, read, written, form, _, _ = row
+        if not (isinstance(created, float) and 0 <= created < _TIMES and isinstance(cost, float | None) and isinstance(form, str)):
+            return False
+        if not (error in FAILURES or (served and error is None)) or not (isinstance(read, int | None) and isinstance(written, int | None)):
+            return False
+        name = (*self._names.get(shape, ("?", "?")), not served, "answer" if error is None else error)
+        one = self._sums.setdefault(name, [0, 0, 0, 0.0, 0, 0, created, created])
+        one[0] += 1
+        one[1] += read or 0
+        one[2] += written or 0
+        one[3] += cost or 0.0
+        one[4] += cost is None
+        one[5] += form.endswith(PACKED)
+        one[6] = min(one[6], created)
+        one[7] = max(one[7], created)
+        return True
+
+    def groups(self) -> list[Group]:
+        """All that was added, in order."""
+        return [Group(name[1], name[0], name[3], not name[2], *self._sums[name]) for name in sorted(self._sums)]
 
 
 def read_records(
-    folder: Path, *, rows: Iterable[str] = (), keys: Iterable[str] = (), model: str | None = None, failures: bool = False
+    folder: Path,
+    *,
+    rows: Iterable[str] = (),
+    keys: Iterable[str] = (),
+    model: str | None = None,
+    failures: bool = False,
+    unreadable: dict[str, str] | None = None,
 ) -> Iterator[tuple[Record, list[str]]]:
     """Records with the further rows that share each, streamed; what is served first, then, with `failures`, what is not.
 
@@ -145,9 +154,11 @@ def read_records(
         keys: only these; with `rows` both are given.
         model: only of this model_id, or answered by a model of this name.
         failures: see there.
+        unreadable: takes key and fault of records that cannot be read, which are left out.
 
     Raises:
-        InputError: there is no journal, a row or key that it does not know, or it is damaged.
+        InputError: there is no journal, a row or key that it does not know, or it is damaged; without `unreadable`, at the end, also where records
+            could not be read.
     """
     rows, keys = list(rows), list(keys)
     found = find_records(folder, rows, keys).keys if rows or keys else None
@@ -156,3 +167,7 @@ def read_records(
         while part := list(islice(records, 256)):
             shared = journal.asking(r.completion.key for r in part)
             yield from ((r, shared.get(r.completion.key, [])) for r in part)
+        if unreadable is not None:
+            unreadable |= journal.unreadable
+        elif journal.unreadable:
+            raise unread(folder, list(journal.unreadable))

@@ -37,6 +37,9 @@ _json = json.JSONEncoder(separators=(",", ":")).encode
 CUT = 64 << 10
 """Bytes kept of what came with a failure that is not served."""
 
+LARGEST = 512 << 20
+"""Bytes that a record may hold; SQLite's own limit is 1,000,000,000 (sqlite.org/limits.html)."""
+
 ANSWER_COLUMNS = (
     "key, form, error, detail, finish, model, prompt_tokens, completion_tokens, seconds, cost, lost, shape, draw, attempt, row, created, checksum, "
     "reasoning, raw"
@@ -76,6 +79,24 @@ class Record:
     attempt: int
     created: float
     served: bool
+
+
+def storable(c: Completion) -> Completion:
+    """`c`; or, where it is larger than a record may be (`LARGEST`), the failure ``too_large`` with the head of what came and what it cost."""
+    texts = [t for t in (c.text if c.raw is None else None, c.reasoning, c.detail, c.finish, c.model) if t is not None]
+    size = len(c.raw or b"") + sum(map(len, texts))
+    if size * 4 > LARGEST:  # else its UTF-8 is smaller for sure
+        size = len(c.raw or b"") + sum(len(_bytes(t)) for t in texts)
+    if size <= LARGEST:
+        return c
+    head = c.raw[:CUT] if c.raw is not None else _bytes((c.text or "")[: CUT // 4])
+    detail = f"an answer of {size:,} bytes; the journal keeps {LARGEST:,} at most"
+    return replace(c, text=None, error="too_large", detail=detail, finish=None, model=None, reasoning=None, raw=head or None)
+
+
+def key_name(key: object) -> str:
+    """A record's key as it is shown; a damaged one as it stands there."""
+    return key.hex() if isinstance(key, bytes) else repr(key)
 
 
 def answer_row(request: Request, c: Completion, shape: int, now: float) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from toolkit.common.files import canonical_json
+from toolkit.generation._journal_note import State, write_state
 from toolkit.generation._journal_records import answer_1, failure_1, shape_sum
 
 SCHEMA_VERSION = 2
@@ -104,12 +105,13 @@ def corrupt(what: str) -> sqlite3.DatabaseError:
     return error
 
 
-def create(db: sqlite3.Connection) -> None:
-    """All tables, empty."""
+def create(db: sqlite3.Connection, state: State) -> None:
+    """All tables, empty, and what they hold as `state` says."""
     with transaction(db):
         for statement in (_META, *_TABLES):
             db.execute(statement)
         db.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
+        write_state(db, state)
         db.execute(f"PRAGMA application_id={APPLICATION_ID}")
 
 
