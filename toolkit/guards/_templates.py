@@ -1,14 +1,15 @@
 """Jinja templates of prompts: sandboxed, strict about their variables, and checked when they are read.
 
-An operation that would make a text, list or number of more than `LARGEST` is refused when the template is rendered (Jinja's `SecurityError`); loops
-and long chains of operations are not bounded.
+Memory is bounded, whatever a template does: an operation that repeats, pads or raises to a power is refused where it would make more than
+`LARGEST`, and no text that a template makes, on the way or at its end, is longer than `WHOLE` (Jinja's `SecurityError`, raised before the text is
+made or, where an operation makes it longer by a small factor at most, right after). Time is not: loops run as long as they are written.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sized
-from functools import lru_cache
+from collections.abc import Callable, Collection, Iterable, Mapping, Sized
+from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError, did_you_mean
@@ -19,48 +20,121 @@ if TYPE_CHECKING:
 
 
 LARGEST = 1_000_000
-"""Characters, items or bits that one operation of a template may make; shipped prompts make a few thousand."""
+"""Characters, items or bits that one operation of a template may make by repeating; shipped prompts make a few thousand."""
 
-_PADDING = frozenset({"center", "expandtabs", "ljust", "rjust", "zfill"})
+WHOLE = 16_000_000
+"""Characters of a template's output, and of each text or list in it."""
+
+_PADDING = frozenset({"center", "ljust", "rjust", "zfill"})
 """Methods of a text that make it as long as they are told."""
 
 
 @lru_cache(maxsize=1)
 def _environment() -> ImmutableSandboxedEnvironment:
-    from jinja2 import StrictUndefined
+    from jinja2 import StrictUndefined, nodes
+    from jinja2.compiler import CodeGenerator, Frame
     from jinja2.runtime import Context
     from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Generator(CodeGenerator):
+        """Joins texts (``~``) and collects the output of blocks and macros through the environment."""
+
+        def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802  Jinja's own name
+            self.write("environment.joined((")
+            for part in node.nodes:
+                self.visit(part, frame)
+                self.write(", ")
+            self.write("))")
+
+        def buffer(self, frame: Frame) -> None:
+            frame.buffer = self.temporary_identifier()
+            self.writeline(f"{frame.buffer} = environment.buffer()")
 
     class Sandbox(ImmutableSandboxedEnvironment):
         """Refuses what would fill the memory."""
 
-        intercepted_binops = frozenset({"*", "**", "%"})  # also keeps Jinja from working them out while it compiles
+        intercepted_binops = frozenset({"+", "*", "**", "%"})  # also keeps Jinja from working them out while it compiles
+        code_generator_class = Generator
+        buffer = _Buffer
 
         def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
             _check_size(operator, left, right)
             return super().call_binop(context, operator, left, right)
 
         def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805  Jinja's own names
-            name, text = getattr(__obj, "__name__", ""), getattr(getattr(__obj, "__wrapped__", __obj), "__self__", None)
-            if isinstance(text, str) and name in _PADDING:
-                _check_numbers(*args, *kwargs.values())
-            elif isinstance(text, str) and name in ("format", "format_map"):
-                _check_widths(re.findall(r"\{[^{}:]*:([^}]*)", text), "{")
+            text = getattr(getattr(__obj, "__wrapped__", __obj), "__self__", None)
+            if isinstance(text, str):
+                args = _check_method(getattr(__obj, "__name__", ""), text, args, kwargs)
             return super().call(__context, __obj, *args, **kwargs)
 
-    made = Sandbox(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
-    for name in ("center", "indent"):
-        made.filters[name] = _checked(made.filters[name], lambda value, *args: _check_numbers(*args))
-    made.filters["format"] = _checked(made.filters["format"], lambda value, *args: _check_size("%", str(value), args))
+        @staticmethod
+        def concat(parts: Iterable[str]) -> str:
+            """All output goes through it, that of blocks and macros as well."""
+            return "".join(_counted(parts))
+
+        @staticmethod
+        def joined(parts: tuple[Any, ...]) -> str:
+            _refuse_over(_size(parts), WHOLE)
+            return "".join(map(str, parts))
+
+    made = Sandbox(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, finalize=_printable)
+    del made.globals["lipsum"]
+    made.filters.update({name: _checked(name, filter_) for name, filter_ in made.filters.items()})
     return made
 
 
-def _checked(filter_: Callable[..., Any], check: Callable[..., None]) -> Callable[..., Any]:
-    def checked(value: Any, *args: Any, **kwargs: Any) -> Any:
-        check(value, *args, *kwargs.values())
-        return filter_(value, *args, **kwargs)
+class _Buffer(list[str]):
+    """The output of a block or macro, as far as it has come."""
+
+    size = 0
+
+    def append(self, part: str) -> None:
+        self.size += len(part) + 1
+        _refuse_over(self.size, WHOLE)
+        super().append(part)
+
+    def extend(self, parts: Iterable[str]) -> None:
+        for part in parts:
+            self.append(part)
+
+
+def _checked(name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter that refuses what would make too much; what it passes on to Jinja (its environment or context) stands before the value."""
+    before = int(hasattr(filter_, "jinja_pass_arg"))
+
+    @wraps(filter_)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        value, *rest = args[before:]
+        if not isinstance(value, Sized | int | float) and isinstance(value, Iterable):  # what another filter makes step by step
+            value = _listed(value)
+        _refuse_over(_size([value, *rest, *kwargs.values()]), WHOLE)
+        if (growth := _GROWTH.get(name)) is not None:
+            growth(value, *rest, **kwargs)
+        made = filter_(*args[:before], value, *rest, **kwargs)
+        if isinstance(made, str):
+            _refuse_over(len(made), WHOLE)
+        return made
 
     return checked
+
+
+def _check_method(name: str, text: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Refuse a method of a text that would make too much; its arguments, with what is read once made a list."""
+    if name == "join" and args and not isinstance(args[0], Sized):
+        args = (_listed(args[0]), *args[1:])
+    _refuse_over(_size([text, *args, *kwargs.values()]), WHOLE)
+    if name in _PADDING:
+        _check_numbers(*args, *kwargs.values())
+    elif name == "expandtabs":
+        _check_numbers(*(text.count("\t") * n for n in (*args, *kwargs.values()) if isinstance(n, int)))
+    elif name in ("format", "format_map"):
+        _check_widths(re.findall(r"\{[^{}:]*:([^}]*)", text), "{")
+        _refuse_over(text.count("{") * _size([args, kwargs]), WHOLE)
+    elif name in ("replace", "join"):
+        _GROWTH[name](*((text, *args) if name == "replace" else (args[0] if args else [], text)), **kwargs)
+    elif name == "translate":
+        _refuse_over(WHOLE + 1, WHOLE)
+    return args
 
 
 def _check_size(operator: str, left: Any, right: Any) -> None:
@@ -69,9 +143,12 @@ def _check_size(operator: str, left: Any, right: Any) -> None:
     Raises:
         jinja2.exceptions.SecurityError: it would.
     """
-    if operator == "%":
+    if operator == "+":
+        _refuse_over(_size([left, right]), WHOLE)
+    elif operator == "%":
         if isinstance(left, str):
             _check_widths(re.findall(r"%(?:\([^)]*\))?([-#0 +]*[\d*]*\.?[\d*]*)", left), "*")
+            _refuse_over(left.count("%") * _size([right]), WHOLE)
     elif isinstance(left, int) and isinstance(right, int):
         size = left.bit_length() * max(right, 0) if operator == "**" else left.bit_length() + right.bit_length()
         _refuse_over(size if abs(left) > 1 else 0)
@@ -92,11 +169,97 @@ def _check_widths(specs: Iterable[str], elsewhere: str) -> None:
         _refuse_over(LARGEST + 1 if elsewhere in spec else max((int(n[:9]) for n in re.findall(r"\d+", spec)), default=0))
 
 
-def _refuse_over(size: int) -> None:
+def _grows_replace(value: Any, old: Any, new: Any, count: Any = None) -> None:
+    text, old, new = str(value), str(old), str(new)
+    _refuse_over(len(text) + text.count(old) * max(0, len(new) - len(old)), WHOLE)
+
+
+def _grows_join(value: Any, d: Any = "", attribute: Any = None) -> None:
+    items = value if isinstance(value, Sized) else []
+    _refuse_over(_size(items) + len(items) * len(str(d)), WHOLE)
+
+
+def _grows_indent(value: Any, width: Any = 4, *_: Any, **__: Any) -> None:
+    _check_numbers(width)
+    _refuse_over((str(value).count("\n") + 1) * (width if isinstance(width, int) else len(str(width))), WHOLE)
+
+
+def _grows_wordwrap(value: Any, width: Any = 79, break_long_words: Any = True, wrapstring: Any = None, *_: Any, **__: Any) -> None:
+    _refuse_over(len(str(value)) * (len(str(wrapstring)) if wrapstring is not None else 1), WHOLE)
+
+
+def _grows_json(value: Any, indent: Any = None) -> None:
+    _refuse_over(_size([value]) * max(1, indent if isinstance(indent, int) else 1), WHOLE)
+
+
+def _grows_format(value: Any, *args: Any, **kwargs: Any) -> None:
+    _check_size("%", str(value), args or kwargs)
+
+
+def _grows_by_number(value: Any, *args: Any, **kwargs: Any) -> None:
+    _check_numbers(*args, *kwargs.values())
+
+
+_GROWTH: dict[str, Callable[..., None]] = {
+    "replace": _grows_replace,
+    "join": _grows_join,
+    "indent": _grows_indent,
+    "wordwrap": _grows_wordwrap,
+    "tojson": _grows_json,
+    "format": _grows_format,
+    **dict.fromkeys(("batch", "center", "round", "slice"), _grows_by_number),
+}
+"""Filters whose result may be longer than what they are given by more than a small factor; each refuses what would be too much."""
+
+
+def _size(value: Any) -> int:
+    """Characters and items in a value, those inside counted each time that they stand there; no more than a little over `WHOLE` are looked at."""
+    size, waiting = 0, [value]
+    while waiting and size <= WHOLE:
+        one = waiting.pop()
+        if isinstance(one, str | bytes):
+            size += len(one)
+        elif isinstance(one, Mapping):
+            size += 1
+            waiting += [*one.keys(), *one.values()]
+        elif isinstance(one, list | tuple | set | frozenset):
+            size += 1
+            waiting += one
+        else:
+            size += 1
+    return size
+
+
+def _listed(items: Iterable[Any]) -> list[Any]:
+    """What comes one by one, as a list."""
+    size, out = 0, []
+    for item in items:
+        size += _size(item)
+        _refuse_over(size, WHOLE)
+        out.append(item)
+    return out
+
+
+def _printable(value: Any) -> Any:
+    """A value that is to be printed."""
+    if not isinstance(value, str):
+        _refuse_over(_size(value), WHOLE)
+    return value
+
+
+def _counted(parts: Iterable[str]) -> Iterable[str]:
+    size = 0
+    for part in parts:
+        size += len(part)
+        _refuse_over(size, WHOLE)
+        yield part
+
+
+def _refuse_over(size: int, most: int = LARGEST) -> None:
     from jinja2.exceptions import SecurityError
 
-    if size > LARGEST:
-        raise SecurityError(f"the template makes something too large at once: more than {LARGEST:,} characters, items or bits")
+    if size > most:
+        raise SecurityError(f"the template makes something too large at once: more than {most:,} characters, items or bits")
 
 
 @lru_cache(maxsize=256)
