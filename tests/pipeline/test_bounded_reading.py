@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from toolkit.pipeline._store import read_blocks
+from toolkit.pipeline._finished import read_blocks
 
 MB = 1 << 20
 

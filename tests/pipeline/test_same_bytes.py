@@ -20,7 +20,8 @@ from world import World, environment, seed, steps_of
 from toolkit.common.files import sha256_file
 from toolkit.common.parquet import ParquetFile
 from toolkit.guards import load_guard, render_input
-from toolkit.pipeline._store import ROW_GROUP, read_blocks
+from toolkit.pipeline._finished import read_blocks
+from toolkit.pipeline._store import ROW_GROUP
 from toolkit.records import Column, to_arrow
 
 STEPS: list[dict[str, Any]] = [

@@ -119,7 +119,7 @@ def test_a_file_that_changes_while_it_is_read_is_found(tmp_path: Path) -> None:
 
     with pytest.MonkeyPatch.context() as m:
         m.setattr(_stream.Stream, "blocks", blocks)
-        with pytest.raises(InputError, match="changed while they were read"):
+        with pytest.raises(InputError, match="has changed since the run was planned"):
             w.run()
     assert not (tmp_path / "out" / "unique").exists()
 

@@ -97,7 +97,7 @@ def command(*arguments: str) -> list[str]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(PLUGIN), "PYTHONUTF8": "1", **more}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(PLUGIN), str(PLUGIN.parents[2])]), "PYTHONUTF8": "1", **more}
 
 
 def rows(run: Run, step: str, file: str = "rows/rows.parquet") -> list[dict[str, Any]]:

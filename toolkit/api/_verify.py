@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.common.errors import InputError
+from toolkit.pipeline import is_run, verify_run
 from toolkit.shards import verify as verify_shards
 from toolkit.shards.exporters import RECORD, shard_folder, verify_export
 
@@ -16,15 +17,17 @@ def verify(folder: str | Path) -> dict[str, Any]:
     """Check shards, or an export of some, against the manifest in their folder: every file there, nothing else, sizes and sha256.
 
     Args:
-        folder: of shards, a step's folder that holds one, or an export's.
+        folder: of shards, a step's folder that holds one, an export's, or a run's (each of its steps against its own manifest).
 
     Returns:
-        ``folder``; ``kind``: ``shards`` or ``export``; ``to``: the export's format, None for shards; ``rows`` (of an export: of its
+        ``folder``; ``kind``: ``shards``, ``export`` or ``run``; ``to``: the export's format, None for shards; ``rows`` (of an export: of its
         shards); ``files``: by path what the manifest says of each.
 
     Raises:
         InputError: the folder is neither, or its manifest cannot be read; InputErrors: all that is wrong with its files.
     """
+    if is_run(Path(folder)):
+        return {"folder": str(folder), "to": None, **verify_run(Path(folder))}
     where = shard_folder(Path(folder))
     exported = (where / RECORD).is_file()
     if not exported and not (where / MANIFEST).is_file():

@@ -249,8 +249,10 @@ app.command("export", rich_help_panel=BUILD)(export)
 
 
 @app.command(rich_help_panel=BUILD)
-def verify(folder: Annotated[Path, typer.Argument(help="A folder of shards, or of an export.", show_default=False)], json: JsonOpt = False) -> None:
-    """Check shards, or an export of some, against their manifest.
+def verify(
+    folder: Annotated[Path, typer.Argument(help="A folder of shards, of an export, or of a run.", show_default=False)], json: JsonOpt = False
+) -> None:
+    """Check shards, or an export of some, against their manifest; of a run each step.
 
     Example: guardkit verify outputs/quickstart/sft-shards/shards
     """
@@ -260,7 +262,7 @@ def verify(folder: Annotated[Path, typer.Argument(help="A folder of shards, or o
     if json:
         _say.document(found)
     else:
-        what = "shards" if found["kind"] == "shards" else f"an export for {found['to']}"
+        what = f"an export for {found['to']}" if found["kind"] == "export" else "shards" if found["kind"] == "shards" else "a run"
         _say.lines(f"{found['folder']}: {what}, {len(found['files'])} file(s), {found['rows']:,} rows, all as the manifest says")
 
 

@@ -13,6 +13,7 @@ lines, or be more than the header has.
 from __future__ import annotations
 
 import csv
+import io
 import re
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError
+from toolkit.common.parquet import batches, open_parquet
+from toolkit.common.reading import Files, unreadable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -51,7 +54,7 @@ def unescape(cell: str) -> str | None:
     return cell[1:] if cell.startswith("'") and pl.Series([cell[1:]]).str.contains(_RISKY)[0] else cell
 
 
-def read_sheet(path: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, str | None]]]]:
+def read_sheet(path: Path, held: Files | None = None) -> tuple[list[str], Iterator[tuple[str, dict[str, str | None]]]]:
     """The columns of a table (CSV or parquet) that people filled in, and its rows as texts, each with its place.
 
     Raises:
@@ -61,12 +64,12 @@ def read_sheet(path: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, str
     if not path.is_file():
         raise InputError("no such file", where=str(path))
     if path.suffix.lower() == ".parquet":
-        return _parquet(path)
+        return _parquet(path, held or Files())
     if path.suffix.lower() not in (".csv", ".tsv", ".txt"):
         raise InputError(f"a file of kind {path.suffix or 'unknown'!r}", where=str(path), hint="give .csv or .parquet")
     # A process-wide setting of the csv module; its default refuses a cell of more than 128 KiB.
     csv.field_size_limit(sys.maxsize)
-    lines = _lines(path)
+    lines = _lines(path, held or Files())
     try:
         _, header = next(lines)
     except StopIteration:
@@ -86,10 +89,11 @@ def read_sheet(path: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, str
     return columns, rows()
 
 
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _lines(path: Path, held: Files) -> Iterator[tuple[int, list[str]]]:
     """Rows of a CSV file, each with the number of the line that it begins on."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as f:
+        with path.open("rb") as raw, held.reading(raw.fileno(), path):
+            f = io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
             first = f.readline()
             f.seek(0)
             reader = csv.reader(f, delimiter=max(",;\t", key=re.sub('"[^"]*"', "", first).count), strict=True)
@@ -101,16 +105,16 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise InputError(f"not UTF-8 (byte {e.start})", where=str(path), hint="save it as CSV UTF-8") from None
     except csv.Error as e:
         raise InputError(f"not CSV: {e}", where=f"{path}:{line}") from None
+    except OSError as e:
+        raise unreadable(e, path) from None
 
 
-def _parquet(path: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, str | None]]]]:
+def _parquet(path: Path, held: Files) -> tuple[list[str], Iterator[tuple[str, dict[str, str | None]]]]:
     import polars as pl
+    import pyarrow as pa
 
-    try:
-        with path.open("rb") as f:
-            table = pl.read_parquet(f)
-    except pl.exceptions.PolarsError as e:
-        raise InputError(f"not parquet: {str(e)[:200]}", where=str(path)) from None
+    with open_parquet(path, files=held) as f:
+        table = pl.DataFrame(pl.from_arrow(pa.Table.from_batches(batches(f, path, 8192), f.schema_arrow)))
 
     def text(value: Any) -> str | None:
         return value if value is None or isinstance(value, str) else str(value)

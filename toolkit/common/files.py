@@ -42,29 +42,6 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
-PIECE = 64 << 20
-"""Bytes that `content_digest` takes at a time."""
-
-
-def content_digest(path: Path) -> str:
-    """A digest (hex) of a file's bytes for identity alone, taken by two threads: sha256 over the sha256 of each `PIECE`, and the size."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    size = path.stat().st_size
-
-    def piece(at: int) -> str:
-        with path.open("rb", buffering=0) as f:
-            f.seek(at)
-            found, left = hashlib.sha256(), PIECE
-            while left and (data := f.read(min(left, 1 << 20))):
-                found.update(data)
-                left -= len(data)
-            return found.hexdigest()
-
-    with ThreadPoolExecutor(2) as pool:
-        return digest([size, *pool.map(piece, range(0, size, PIECE))])
-
-
 def tree_digests(folder: Path, known: Mapping[str, str] | None = None) -> dict[str, str]:
     """``{relative path: sha256}`` of every file below `folder`; those that are `known` are not read again."""
     names = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}

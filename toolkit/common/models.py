@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import json
 import os
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from toolkit.common.errors import InputError
-from toolkit.common.files import digest, sha256_file
+from toolkit.common.files import digest
+from toolkit.common.manifests import read_json
+from toolkit.common.reading import sha256_once, unreadable
 
 TRAINED = "guardkit.json"
 """File of a model folder that says what guardkit trained it for; see `trained_for`."""
@@ -77,11 +78,20 @@ def chat_template(folder: Path) -> str | None:
     """
     file = folder / "chat_template.jinja"  # wins over the one in tokenizer_config.json (transformers.tokenization_utils_base)
     if file.is_file():
-        return file.read_text(encoding="utf-8")
+        return _text(file)
     found = (_json_object(folder / "tokenizer_config.json") or {}).get("chat_template")
     if isinstance(found, list):  # several by name; "default" is the one that is taken
         found = next((t.get("template") for t in found if t.get("name") == "default"), None)
     return found if isinstance(found, str) else None
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as e:
+        raise unreadable(e, file) from None
+    except UnicodeDecodeError as e:
+        raise InputError(f"not UTF-8 (byte {e.start})", where=str(file)) from None
 
 
 def trained_for(folder: Path) -> dict[str, Any] | None:
@@ -120,7 +130,7 @@ def _hash(folder: Path, base: Path | None, above: tuple[Path, ...]) -> str:
         raise InputError("no such model folder", where=str(path))
     if not is_model_folder(str(folder)) and not (folder / "modules.json").is_file():  # the latter: a sentence-transformers model of other parts
         raise InputError("not a model folder: neither config.json nor adapter_config.json", where=str(path))
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and _counts(p.relative_to(folder))]
+    files = counted_files(folder)
     if not any(p.match(w) for p in files for w in _WEIGHTS):
         raise InputError("a model folder without weights", where=str(path), hint="expected *.safetensors (or *.bin)")
     parts = {p.relative_to(folder).as_posix(): _file_digest(p) for p in files}
@@ -140,8 +150,31 @@ def tokenizer_hash(path: str | Path) -> str:
         raise InputError("no such model folder", where=str(path))
     if not any((folder / name).is_file() for name in _TOKENIZERS):
         raise InputError("no tokenizer in the folder", where=str(path), hint=f"expected one of {', '.join(_TOKENIZERS)}")
-    files = [p for p in sorted(folder.iterdir()) if p.is_file() and _counts(Path(p.name)) and not any(p.match(w) for w in _WEIGHTS)]
+    files = tokenizer_parts(folder)
     return digest(["tokenizer/1", {p.name: _file_digest(p) for p in files}])
+
+
+def counted_files(folder: Path) -> list[Path]:
+    """The files in a model folder that `model_hash` hangs on."""
+    return [p for p in sorted(folder.rglob("*")) if p.is_file() and _counts(p.relative_to(folder))]
+
+
+def model_parts(folder: Path) -> list[Path]:
+    """The same, with those of an adapter's base where that is a local folder."""
+    files, here = counted_files(folder), folder
+    for _ in range(_DEEPEST):
+        config = _json_object(here / "adapter_config.json")
+        name = str((config or {}).get("base_model_name_or_path"))
+        if config is None or not is_model_folder(name):
+            break
+        here = Path(name)
+        files += counted_files(here)
+    return files
+
+
+def tokenizer_parts(folder: Path) -> list[Path]:
+    """The files in a model folder that `tokenizer_hash` hangs on."""
+    return [p for p in sorted(folder.iterdir()) if p.is_file() and _counts(Path(p.name)) and not any(p.match(w) for w in _WEIGHTS)]
 
 
 def _counts(relative: Path) -> bool:
@@ -153,22 +186,14 @@ def _counts(relative: Path) -> bool:
 
 def _file_digest(path: Path) -> str:
     if path.suffix != ".json":
-        stat = path.stat()
-        return _large_digest(path, stat.st_size, stat.st_mtime_ns, stat.st_ino) if stat.st_size > _LARGE else sha256_file(path)
+        return sha256_once(path, path)
     try:
         value = json.loads(path.read_bytes())
         return digest({k: v for k, v in value.items() if k not in _IGNORED_KEYS} if isinstance(value, dict) else value)
+    except OSError as e:
+        raise unreadable(e, path) from None
     except (ValueError, RecursionError):  # not JSON after all (or NaN in it, or too deep): its bytes then
-        return sha256_file(path)
-
-
-_LARGE = 2**26
-"""Bytes from which on a file is read once a process while its size, time and place stay: no such file is rewritten within a clock tick."""
-
-
-@lru_cache(maxsize=1024)
-def _large_digest(path: Path, size: int, mtime_ns: int, inode: int) -> str:
-    return sha256_file(path)
+        return sha256_once(path, path)
 
 
 def _base(folder: Path, above: tuple[Path, ...]) -> str | None:
@@ -201,13 +226,9 @@ _NAME_IT = "base_model_name_or_path of adapter_config.json is to name the model 
 def _json_object(file: Path) -> dict[str, Any] | None:
     """A JSON object in a file; None where there is no such file."""
     try:
-        value = json.loads(file.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
+        value = read_json(file)
+    except FileNotFoundError:
         return None
-    except OSError as e:
-        raise InputError(e.strerror or "unreadable", where=str(file)) from None
-    except (ValueError, RecursionError) as e:
-        raise InputError(f"not valid JSON: {e}", where=str(file)) from None
     if not isinstance(value, dict):
         raise InputError("not a JSON object", where=str(file))
     return value

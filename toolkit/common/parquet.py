@@ -1,4 +1,4 @@
-"""Parquet files of fixed row groups, encoded on a background thread while the caller goes on.
+"""Parquet files: written in fixed row groups, encoded on a background thread while the caller goes on; and read, held to their digest.
 
 `ParquetFile` takes frames of any size and writes row groups of exactly `group` rows (the last one may be smaller), in the order in which the
 rows came. Equal rows under an equal schema give equal bytes, whatever the frames were cut into and however many threads there are: each row
@@ -11,18 +11,24 @@ rows that do not fill a row group yet; where those are few they are copied out o
 Failure semantics: what goes wrong on the thread (a full disk, a null where none may be) is raised in the caller, by the next `write` or at the
 latest by `close`, as the exception that it was; nothing is written after it. The thread ends when the writer is closed, stopped or
 forgotten. A file is whole when `close` has returned; durability (fsync) is the business of whoever owns the folder.
+
+`open_parquet` opens a file once and digests it through the descriptor that it is decoded through. Nothing is mapped, and nothing read ahead: a
+reader holds the compressed columns of one row group.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from toolkit.common.errors import InputError
+from toolkit.common.reading import Files, regular, sha256_once, unchanged, written
 
 if TYPE_CHECKING:
     import polars as pl
@@ -147,7 +153,9 @@ class ParquetFile:
         self._worker.wait()
         if self._own:
             self._worker.stop()
-        return Written(self.rows, self._out.size, self._out.sha256.hexdigest())
+        sha256 = self._out.sha256.hexdigest()
+        written(self.path, sha256)
+        return Written(self.rows, self._out.size, sha256)
 
     def stop(self) -> None:
         """Give up after a failure. The file is not whole; removing it is the caller's business. A shared worker is stopped before. Raises nothing."""
@@ -248,3 +256,66 @@ def _leaves(field: pa.Field, above: str = "") -> list[str]:
     if pa.types.is_large_list(kind):
         return _leaves(kind.value_field, path + ".list.")
     return [path]
+
+
+# Reading ----------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def open_parquet(path: Path, *, sha256: str | None = None, files: Files | None = None, hint: str | None = None) -> Iterator[pq.ParquetFile]:
+    """A parquet file, to be read a block at a time (`batches`).
+
+    Args:
+        path: of the file.
+        sha256: what a manifest says of its bytes: they are digested before any is handed on, once a process as long as the file is not touched.
+        files: of a step, for an outside file: digested while it is decoded, with the verdict at the end of the block.
+        hint: what to do where the bytes are not those of the manifest, or no parquet.
+
+    Raises:
+        InputError: it cannot be opened, is not what it should be, or no parquet; at the end of the block: it has changed meanwhile.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with ExitStack() as stack:
+        regular(path, path)
+        try:
+            source = stack.enter_context(pa.OSFile(str(path)))
+        except OSError as e:
+            raise InputError(f"cannot be read: {said(e)}", where=str(path)) from None
+        if sha256 is not None and sha256_once(source.fileno(), path) != sha256:
+            raise InputError("its bytes are not those of the manifest (sha256)", where=str(path), hint=hint)
+        stack.enter_context(unchanged(source.fileno(), path) if files is None else files.reading(source.fileno(), path))
+        try:
+            # pre_buffer, pyarrow's default, would hold the whole compressed file until it has been read.
+            file = stack.enter_context(pq.ParquetFile(source, memory_map=False, pre_buffer=False))
+            _ = file.schema_arrow.names  # decoded only now, and perhaps not UTF-8
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
+            raise InputError(f"cannot be read as parquet: {said(e)}", where=str(path), hint=hint) from None
+        yield file
+
+
+def batches(file: pq.ParquetFile, path: Path, size: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The rows of an open file, `size` at a time at most.
+
+    Raises:
+        InputError: it cannot be decoded, or the system does not give its bytes.
+    """
+    import pyarrow as pa
+
+    found = file.iter_batches(size, columns=list(columns) if columns is not None else None, use_threads=False)
+    done = 0
+    while True:
+        try:
+            batch = next(found, None)
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
+            raise InputError(f"damaged after row {done:,}: {said(e)}", where=str(path)) from None
+        if batch is None:
+            return
+        done += batch.num_rows
+        yield batch
+
+
+def said(error: Exception) -> str:
+    """The first line of what a library says."""
+    return str(error).partition("\n")[0][:200]

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from toolkit.common.errors import InputError, InputErrors, Missing
 from toolkit.common.files import digest
+from toolkit.common.reading import Files
 from toolkit.common.resources import find, names
 from toolkit.common.yamlfile import load_yaml
 from toolkit.guards import load_guard
@@ -304,8 +305,8 @@ def benchmark_needs(found: BenchmarkFiles) -> list[str]:
     return [] if found.paths else hub_needs(found.way)
 
 
-def read_benchmark(found: BenchmarkFiles) -> BenchmarkRows:
-    """All rows of a benchmark.
+def read_benchmark(found: BenchmarkFiles, held: Files | None = None) -> BenchmarkRows:
+    """All rows of a benchmark; of files that `held` knows, only what it has digested.
 
     Raises:
         InputError: a file as a whole cannot be read, or lacks a column.
@@ -316,7 +317,7 @@ def read_benchmark(found: BenchmarkFiles) -> BenchmarkRows:
     way = _any_name(found.way) if found.paths else found.way
     rows = [pl.DataFrame(schema=dict.fromkeys(("id", "prompt", "response", "label"), pl.String))]
     unread: dict[str, int] = {}
-    for block in read_source(way, guard=load_guard(GUARD), taxonomy=load_taxonomy(), files=list(found.paths) or None):
+    for block in read_source(way, guard=load_guard(GUARD), taxonomy=load_taxonomy(), files=list(found.paths) or None, held=held):
         rows.append(block.rows.select("id", "prompt", "response", pl.col(f"label_{found.benchmark.task}").alias("label")))
         for reason, n in block.rejects.filter(pl.col("outcome") == "rejected")["reason"].value_counts().iter_rows():
             unread[reason] = unread.get(reason, 0) + n

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from toolkit.common.errors import InputError
-from toolkit.common.models import is_model_folder, model_hash
+from toolkit.common.models import is_model_folder, model_hash, model_parts
 from toolkit.generation import BackendConfig, OpenAIBatchConfig, OpenAIConfig, TemplateConfig, TransformersConfig, VllmConfig, open_backend
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _is_path(name: str) -> bool:
     return name.startswith((".", "/", "~")) or name.count("/") != 1
 
 
-def model_files(config: BackendConfig, beside: Path) -> dict[str, str]:
+def model_files(config: BackendConfig, ctx: Context) -> dict[str, str]:
     """Content hashes of a local model and its adapter, so that a retrained one at the same path is another; a hub name counts by its name.
 
     Raises:
@@ -81,13 +81,13 @@ def model_files(config: BackendConfig, beside: Path) -> dict[str, str]:
     """
     if not isinstance(config, TransformersConfig | VllmConfig):
         return {}
-    return {"model": model_digest(config.model, beside)} | ({"adapter": model_digest(config.adapter, beside)} if config.adapter else {})
+    return {"model": model_digest(config.model, ctx)} | ({"adapter": model_digest(config.adapter, ctx)} if config.adapter else {})
 
 
-def model_digest(name: str, beside: Path) -> str:
+def model_digest(name: str, ctx: Context) -> str:
     """What a model counts by in a fingerprint: its folder's content hash, or its name on the hub (InputError: no such folder)."""
-    folder = local_model(name, beside)
-    return name if folder is None else model_hash(folder)
+    folder = local_model(name, ctx.beside)
+    return name if folder is None else ctx.files.digest(folder, model_hash, model_parts)
 
 
 def shown_model(config: BackendConfig, model_id: str) -> str:

@@ -1,7 +1,8 @@
 """Counting tokens with the tokenizer of the model that is to be trained: shared by `measure` (columns) and `validate` (a budget).
 
 A tokenizer is named by a folder (as given, or beside the recipe) or by the model's name on the hub. A folder counts in a fingerprint by the hash
-of its tokenizer, weights aside (`tokenizer_files`); a hub model by its name. Loading is lazy: once a process for each name, at the first count.
+of its tokenizer, weights aside (`tokenizer_files`); a hub model by its name. Loading is lazy: once a process for each name
+(and content of a folder), at the first count.
 What cannot be loaded is an `InputError` (folder) or `Missing` (hub, or without the extra ``train``); a text is never cut.
 """
 
@@ -14,10 +15,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from toolkit.common.errors import InputError, require
-from toolkit.common.models import tokenizer_hash
+from toolkit.common.models import tokenizer_hash, tokenizer_parts
+from toolkit.common.reading import Identity, identity
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from toolkit.operators.base import Context
 
 
 def tokenizer_folder(name: str, beside: Path) -> Path | None:
@@ -34,10 +38,10 @@ def tokenizer_folder(name: str, beside: Path) -> Path | None:
     return None
 
 
-def tokenizer_files(name: str, beside: Path) -> dict[str, str]:
+def tokenizer_files(name: str, ctx: Context) -> dict[str, str]:
     """For `Operator.files`: ``{"tokenizer": digest}``, or the model's name on the hub (InputError: no such folder, or one without a tokenizer)."""
-    folder = tokenizer_folder(name, beside)
-    return {"tokenizer": name if folder is None else tokenizer_hash(folder)}
+    folder = tokenizer_folder(name, ctx.beside)
+    return {"tokenizer": name if folder is None else ctx.files.digest(folder, tokenizer_hash, tokenizer_parts)}
 
 
 def tokenizer_needs() -> list[str]:
@@ -59,6 +63,7 @@ class TokenCounter:
     def __init__(self, name: str, beside: Path, chat_template: str | None = None) -> None:
         self._name = str(tokenizer_folder(name, beside) or name)
         self._template = chat_template
+        self._loaded: PreTrainedTokenizerBase | None = None
 
     def texts(self, texts: Sequence[str | None]) -> list[int | None]:
         """Tokens of each text alone, without special tokens; None for None."""
@@ -74,20 +79,27 @@ class TokenCounter:
             chat: as one user and one assistant message through the chat template; else as plain text and the end token, which TRL adds where the
                 text does not end with it (trl.trainer.sft_trainer, 1.16).
         """
-        tokenizer = _load(self._name, self._template)
+        tokenizer = self._tokenizer()
         if not chat:
             end = str(tokenizer.eos_token)
             return self._lengths([p + c + ("" if c.endswith(end) else end) for p, c in rows], special=True)
         talks = [[{"role": "user", "content": p}, {"role": "assistant", "content": c}] for p, c in rows]
         return self._lengths([str(tokenizer.apply_chat_template(t, tokenize=False)) for t in talks])
 
+    def _tokenizer(self) -> PreTrainedTokenizerBase:
+        if self._loaded is None:
+            folder = Path(self._name)
+            self._loaded = _load(self._name, self._template, tuple(map(identity, tokenizer_parts(folder))) if folder.is_dir() else ())
+        return self._loaded
+
     def _lengths(self, texts: list[str], *, special: bool = False) -> list[int]:
-        tokenizer = _load(self._name, self._template)
+        tokenizer = self._tokenizer()
         return [len(ids) for ids in tokenizer(texts, add_special_tokens=special)["input_ids"]] if texts else []
 
 
 @lru_cache(maxsize=8)
-def _load(name: str, chat_template: str | None) -> PreTrainedTokenizerBase:
+def _load(name: str, chat_template: str | None, files: tuple[Identity, ...]) -> PreTrainedTokenizerBase:
+    """`files`: of a folder, so that one whose tokenizer has changed is loaded anew."""
     require("transformers", "train", "counting tokens")
     from toolkit.training import load_tokenizer
 

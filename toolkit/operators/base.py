@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from toolkit.common.errors import InputError, did_you_mean
+from toolkit.common.reading import Files
 from toolkit.records import Column
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ class Context:
         work: folder of the workspace's journal, for a backend that keeps there what it has sent.
         lineage: how the rows that it reads were made (`toolkit.pipeline._lineage`), to be asked for when all have been read; an operator that
             asks names ``recipe`` in its `uses`. Empty where there is no recipe.
+        files: the outside files of the step. `Operator.files` takes their digests from it, and what is read later is read through it: a file must be
+            what it was when the run was planned.
     """
 
     guard: Guard
@@ -90,6 +93,7 @@ class Context:
     source_paths: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     work: Path | None = None
     lineage: Callable[[], Mapping[str, Any]] = dict
+    files: Files = field(default_factory=Files)
 
     def rng_seed(self, *parts: str | int) -> int:
         """A 63-bit seed from the recipe's seed and `parts`."""
@@ -214,7 +218,8 @@ class Operator(ABC):
         return []
 
     def files(self, ctx: Context) -> dict[str, str]:
-        """Outside files that shape its result: ``{name: digest}``; part of the fingerprint.
+        """Outside files that shape its result: ``{name: digest}`` (see `Context.files`); part of the fingerprint. Asked again before and after the
+        step is built: the answer must be the same.
 
         Raises:
             InputError: a file is not there.

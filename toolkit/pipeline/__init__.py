@@ -5,6 +5,7 @@ from toolkit.pipeline._counts import ConservationError
 from toolkit.pipeline._diff import compare
 from toolkit.pipeline._diff_side import Side, common_step
 from toolkit.pipeline._fingerprints import Fingerprints, finished, up_to_date
+from toolkit.pipeline._finished import StepFolder, is_run, step_folders, verify_run
 from toolkit.pipeline._folder import clean
 from toolkit.pipeline._models import Unbuilt, check_prices, config_of, declared
 from toolkit.pipeline._plan import Plan, PlannedStep, make_plan
@@ -14,7 +15,6 @@ from toolkit.pipeline._recipe import Recipe, RecipeSpec, build_recipe, load_reci
 from toolkit.pipeline._run import Run, run_plan
 from toolkit.pipeline._sampled import NotSampled, Sampler, spread
 from toolkit.pipeline._stop import stopping
-from toolkit.pipeline._store import StepFolder, step_folders
 
 __all__ = [
     "ConservationError",
@@ -39,6 +39,7 @@ __all__ = [
     "declared",
     "diff_rows",
     "finished",
+    "is_run",
     "load_recipe",
     "make_plan",
     "reach",
@@ -48,4 +49,5 @@ __all__ = [
     "step_folders",
     "stopping",
     "up_to_date",
+    "verify_run",
 ]

@@ -13,13 +13,15 @@ from typing import Any
 import polars as pl
 
 from toolkit.common.errors import InputError, did_you_mean
+from toolkit.common.parquet import open_parquet
 from toolkit.operators import operator_class
+from toolkit.pipeline._finished import REJECTS, ROWS, StepFolder, read_blocks, step_folders
 from toolkit.pipeline._recipe import Recipe, load_recipe
-from toolkit.pipeline._store import StepFolder, read_blocks, step_folders
 from toolkit.shards import read_manifest
 
 SHARDS = "shards"
 """Name of the only step of a folder of shards."""
+AGAIN = "make it anew: delete the step's folder and run the recipe again"
 
 
 class Side:
@@ -42,6 +44,7 @@ class Side:
         self.manifest: dict[str, Any] | None = None
         self.order: list[str] = [SHARDS]
         self.inputs: dict[str, list[str]] = {SHARDS: []}
+        self._columns: dict[str, list[str]] = {}
         if (self.folder / "run.json").is_file():
             self._open_run(load_recipe(self.folder / "recipe.yaml"))
         elif (self.folder / "manifest.json").is_file():
@@ -59,37 +62,40 @@ class Side:
             self.identity |= done.manifest.get("identity", {})
             self.counts |= {c["step"]: c for c in done.manifest["counts"]}
 
-    def files(self, step: str) -> list[Path]:
-        """The parquet files that hold a step's kept rows; none where it has no rows of its own."""
+    def files(self, step: str) -> dict[Path, str]:
+        """The parquet files that hold a step's kept rows, with their sha256 as the manifest says; none where it has no rows of its own."""
         if self.manifest is not None:
-            return [self.folder / name for name in self.manifest["files"]]
+            return {self.folder / name: about["sha256"] for name, about in self.manifest["files"].items()}
         done = self.folders.get(step)
         if done is None:
-            return []
-        rows = done.path / "rows" / "rows.parquet"
-        return [rows] if rows.is_file() else sorted((done.path / SHARDS / "data").glob("*.parquet"))
+            return {}
+        made = done.manifest["files"]
+        names = [ROWS] if ROWS in made else sorted(n for n in made if n.startswith(f"{SHARDS}/data/") and n.endswith(".parquet"))
+        return {done.path / n: made[n] for n in names}
 
     def columns(self, step: str) -> list[str]:
         """Columns of a step's rows; empty where it has none."""
-        import pyarrow.parquet as pq
-
-        files = self.files(step)
-        return list(pq.read_schema(files[0]).names) if files else []
+        if step not in self._columns:
+            self._columns[step] = []
+            for file, sha256 in self.files(step).items():
+                with open_parquet(file, sha256=sha256, hint=AGAIN) as f:
+                    self._columns[step] = list(f.schema_arrow.names)
+                break
+        return self._columns[step]
 
     def blocks(self, step: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
-        """A step's kept rows."""
-        for file in self.files(step):
-            yield from read_blocks(file, columns)
+        """A step's kept rows (InputError: they are not those of the manifest)."""
+        for file, sha256 in self.files(step).items():
+            yield from read_blocks(file, columns, sha256=sha256, hint=AGAIN)
 
     def rejects(self, step: str, *, whole: bool = False) -> Iterator[pl.DataFrame]:
         """Lines of what left the steps that have this folder; `whole`: with the rows themselves.
 
         Steps that ran as one may have a folder each by now, where another step has come to read the first: its own has its lines, once.
         """
-        path = self.folders[step].path / "rejects.parquet"
         other = [s for s in self.folders if s != step]
-        if path.is_file():
-            for lines in read_blocks(path, ["step", "id", "outcome", "reason", "detail", "survivor", *(["row"] if whole else [])]):
+        if REJECTS in self.folders[step].manifest["files"]:
+            for lines in self.folders[step].read(REJECTS, ["step", "id", "outcome", "reason", "detail", "survivor", *(["row"] if whole else [])]):
                 yield lines.filter(~pl.col("step").is_in(other))
 
     def upstream(self, step: str) -> list[str]:

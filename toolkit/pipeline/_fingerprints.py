@@ -2,17 +2,21 @@
 
 A step's fingerprint covers its own identity (`PlannedStep.identity`) and its inputs. An input counts by its fingerprint; one that samples
 or trains counts by what it made as well, so that a retrained guard is another input and one that came out the same is not.
+
+A step is up to date when its manifest has the fingerprint and its files lie there, none of them touched since the manifest was written (or with the
+sha256 that it states all the same): a look at their times, so that a run over finished steps is quick. Before anything is built on a step its
+files are read whole (`reusable`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 
 from toolkit.common.errors import InputError
 from toolkit.common.files import digest
+from toolkit.pipeline._finished import BLOCK, StepFolder
 from toolkit.pipeline._plan import Plan, PlannedStep
-from toolkit.pipeline._store import BLOCK, StepFolder
 
 
 class Fingerprints:
@@ -66,16 +70,51 @@ def up_to_date(final: Path, fingerprint: str | None, block: int = BLOCK) -> Step
     return done if fits else None
 
 
-def finished(plan: Plan, folder: Path) -> dict[str, StepFolder]:
+def damage(final: Path, fingerprint: str | None) -> str | None:
+    """What is wrong with a step that would be up to date but for its files; None where nothing is, or it would not."""
+    try:
+        done = StepFolder.open(final)
+    except InputError:
+        return None
+    if done.manifest["fingerprint"] != fingerprint or done.step != final.name or done.retry:
+        return None
+    faults = done.faults()
+    more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
+    return f"{Path(faults[0].where or '').relative_to(final)}: {faults[0].message}{more}" if faults else None
+
+
+def reusable(plan: Plan, folder: Path) -> tuple[dict[str, StepFolder], set[str]]:
+    """As `finished`, where every step that one to be built reads has been read whole and is what its manifest says.
+
+    Returns:
+        The finished steps, and the ids of those that are left out because they are not what their manifests say.
+    """
+    damaged, sound = set[str](), set[str]()
+    while True:
+        done = finished(plan, folder, damaged)
+        read = {done[source].step: done[source] for s in plan.steps.values() if s.id not in done for source in s.inputs.values() if source in done}
+        unread = [f for step, f in read.items() if step not in sound]
+        if not unread:
+            return done, damaged
+        for one in unread:
+            (damaged if one.faults() else sound).add(one.step)
+
+
+def finished(plan: Plan, folder: Path, damaged: Container[str] = ()) -> dict[str, StepFolder]:
     """For each step that a run in this folder would reuse, the folder that its rows went to: its own, or that of the last of its group.
 
     Changes nothing; `folder` need not exist.
+
+    Args:
+        plan: the checked recipe.
+        folder: of the run.
+        damaged: ids of steps that cannot be reused.
     """
     out: dict[str, StepFolder] = {}
     prints = Fingerprints(plan, out.get)
     for group in plan.groups:
         last = group[-1].id
-        done = up_to_date(folder / last, prints.of(last))
+        done = None if last in damaged else up_to_date(folder / last, prints.of(last))
         if done is not None:
             out |= {step.id: done for step in group}
     return out

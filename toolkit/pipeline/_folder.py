@@ -21,10 +21,11 @@ from typing import IO, Any
 
 from toolkit.common.errors import InputError
 from toolkit.common.files import recover_folder, write_atomic
+from toolkit.common.manifests import read_manifest
+from toolkit.pipeline._finished import step_folders
 from toolkit.pipeline._plan import Plan
 from toolkit.pipeline._recipe import resolved_yaml
 from toolkit.pipeline._stop import is_full
-from toolkit.pipeline._store import step_folders
 
 _LOCK = ".guardkit.lock"
 JOURNAL = "journal"
@@ -92,10 +93,10 @@ def _recipe_of(folder: Path) -> str | None:
         InputError: there is a run.json that is not guardkit's.
     """
     try:
-        return str(json.loads((folder / "run.json").read_bytes())["recipe"])
+        return str(read_manifest(folder / "run.json")["recipe"])
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError):
+    except (InputError, KeyError):
         raise InputError("is no run of guardkit's: its run.json is not what guardkit writes", where=str(folder), hint=_OTHER) from None
 
 

@@ -15,8 +15,8 @@ from toolkit.common.secrets import bare_urls
 from toolkit.pipeline._counts import Counts
 
 if TYPE_CHECKING:
+    from toolkit.pipeline._finished import StepFolder
     from toolkit.pipeline._plan import Plan, PlannedStep
-    from toolkit.pipeline._store import StepFolder
 
 
 def upstream(steps: Mapping[str, PlannedStep], inputs: Mapping[str, str]) -> list[str]:

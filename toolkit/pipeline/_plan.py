@@ -4,7 +4,8 @@ All faults are found at once and before anything runs: unknown keys and operator
 earlier step writes, files that are not there. A step that hangs on a faulty one is checked as far as that allows and reports nothing that
 follows from the other's fault.
 
-A plan is of one moment: the files that its steps read are digested when it is made. Make a new one for another run.
+A plan is of one moment: the files that its steps read are digested when it is made, and a step that finds another one when it is built is an error.
+Make a new one for another run.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from typing import Any, TypeVar
 
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, did_you_mean
 from toolkit.common.reach import refused
+from toolkit.common.reading import Files
 from toolkit.guards import Guard, load_guard
 from toolkit.operators import Columns, Context, DatasetOperator, Operator, RowOperator, SourceOperator, operator_class
 from toolkit.pipeline._lineage import upstream
 from toolkit.pipeline._recipe import Recipe, Step
-from toolkit.records import name_fault
 from toolkit.taxonomy import Taxonomy, load_taxonomy
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ class PlannedStep:
         columns: of the rows that it keeps; empty for a sink.
         identity: all that shapes its result but its inputs: operator and version, config, guard, taxonomy and seed where it uses them,
             the files that it reads.
+        files: the outside files that it reads, as they were when they were digested for `identity`.
         consumers: steps that read it.
     """
 
@@ -45,6 +47,7 @@ class PlannedStep:
     inputs: dict[str, str]
     columns: Columns
     identity: dict[str, Any]
+    files: Files = field(default_factory=Files)
     consumers: list[str] = field(default_factory=list)
 
 
@@ -64,8 +67,9 @@ class Plan:
         progress: Callable[[int, int | None, str], None] = lambda done, total, words: None,
         work: Path | None = None,
         lineage: Callable[[], Mapping[str, Any]] = dict,
+        files: Files | None = None,
     ) -> Context:
-        """The context of a step; `work` is the journal's folder, `lineage` as in `Context`."""
+        """The context of a step; `work` is the journal's folder, `lineage` as in `Context`, `files` those of a step that is not planned yet."""
         return Context(
             guard=self.guard,
             taxonomy=self.taxonomy,
@@ -76,6 +80,7 @@ class Plan:
             source_paths=self.source_paths,
             work=work,
             lineage=lineage,
+            files=files or (self.steps[step].files if step in self.steps else Files()),
         )
 
     @cached_property
@@ -241,16 +246,15 @@ def _complete(plan: Plan, spec: Step, operator: Operator, inputs: dict[str, str]
     _check_made(plan, spec, operator, inputs, faults)
     given = {name: plan.steps[step].columns for name, step in inputs.items()}
     columns = faults.collect(lambda: operator.columns(given, plan.guard), spec.where("from") if spec.inputs is not None else spec.where())
-    identity = faults.collect(lambda: _identity(plan, spec, operator, inputs), spec.where("with"))
-    for fault in filter(None, map(name_fault, columns or ())):
-        faults.add(f"no column may be called so: {fault}", spec.where("with"))
+    files = Files()
+    identity = faults.collect(lambda: _identity(plan, spec, operator, inputs, files), spec.where("with"))
     if columns is None or identity is None or len(faults.found) > before:
         return None
     if operator.shape in ("expand", "pick") and "parent" not in columns:
         hint = "each child names its parent: this is a fault of the operator, not of the recipe"
         faults.add(f"the operator {operator.name!r} makes children but no column 'parent'", spec.where("use"), hint)
         return None
-    return PlannedStep(spec.id, spec, operator, inputs, {} if operator.shape == "sink" else columns, identity)
+    return PlannedStep(spec.id, spec, operator, inputs, {} if operator.shape == "sink" else columns, identity, files)
 
 
 def _check_made(plan: Plan, spec: Step, operator: Operator, inputs: Mapping[str, str], faults: _Faults) -> None:
@@ -267,7 +271,7 @@ def _check_made(plan: Plan, spec: Step, operator: Operator, inputs: Mapping[str,
             faults.add(f"{step!r} ({source.name}) hands on no rows", where, f"read a step before {step!r}")
 
 
-def _identity(plan: Plan, spec: Step, operator: Operator, inputs: Mapping[str, str]) -> dict[str, Any]:
+def _identity(plan: Plan, spec: Step, operator: Operator, inputs: Mapping[str, str], files: Files) -> dict[str, Any]:
     out: dict[str, Any] = {"use": operator.name, "version": operator.version, "config": operator.identity()}
     if "guard" in operator.uses:
         out["guard"] = plan.guard.fingerprint
@@ -278,5 +282,5 @@ def _identity(plan: Plan, spec: Step, operator: Operator, inputs: Mapping[str, s
     if "recipe" in operator.uses:  # what `Context.lineage` says beside what the inputs' fingerprints cover
         recipe = plan.recipe.spec
         out["recipe"] = [recipe.recipe, recipe.version, recipe.seed, plan.taxonomy.name, upstream(plan.steps, inputs)]
-    out["files"] = operator.files(plan.context(spec.id))
+    out["files"] = operator.files(plan.context(spec.id, files=files))
     return out

@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from toolkit.common.errors import Missing, TooManyFailures
+from toolkit.common.errors import InputError, Missing, TooManyFailures
 from toolkit.common.files import new_folder
 from toolkit.common.resources import workspace
 from toolkit.generation import Journal, Meter
 from toolkit.operators import Context, DatasetOperator, GenerationOperator, RowOperator, SourceOperator
 from toolkit.operators.base import StepInput
 from toolkit.pipeline._counts import ConservationError, Counts
-from toolkit.pipeline._fingerprints import Fingerprints, finished, stale, up_to_date
+from toolkit.pipeline._fingerprints import Fingerprints, damage, reusable, stale, up_to_date
+from toolkit.pipeline._finished import BLOCK, StepFolder
 from toolkit.pipeline._folder import JOURNAL, log, owned
 from toolkit.pipeline._generation import GenerationStep, run_generation
 from toolkit.pipeline._lineage import lineage
@@ -32,7 +33,7 @@ from toolkit.pipeline._plan import Plan, PlannedStep
 from toolkit.pipeline._progress import Progress
 from toolkit.pipeline._rows import RowStep, run_rows
 from toolkit.pipeline._stop import stopping
-from toolkit.pipeline._store import BLOCK, StepFolder, StepWriter
+from toolkit.pipeline._store import StepWriter
 from toolkit.pipeline._stream import Stream
 
 
@@ -44,6 +45,7 @@ class Run:
         folder: where it lies.
         steps: for each step that has a folder of its own, that folder.
         built: ids of the steps that were built, `reused` of those that were up to date.
+        damaged: for each step that was built anew because its files were not what its manifest says, what was wrong with them.
         seconds: wall time.
         failures: for each step with failed generations or operator errors, (failed, of how many).
         failed: set when a step has more failures than the recipe allows; the rest is as good as without.
@@ -53,6 +55,7 @@ class Run:
     steps: dict[str, StepFolder] = field(default_factory=dict)
     built: list[str] = field(default_factory=list)
     reused: list[str] = field(default_factory=list)
+    damaged: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     failures: dict[str, tuple[int, int]] = field(default_factory=dict)
     failed: TooManyFailures | None = None
@@ -66,6 +69,7 @@ class _Job:
     progress: Progress
     journal: Callable[[], Journal]
     meter: Meter
+    damaged: Set[str] = frozenset()
 
 
 def run_plan(
@@ -94,7 +98,7 @@ def run_plan(
         Stopped: interrupted, terminated, the budget is used up, or the disk is full; all progress kept.
     """
     folder = output or workspace() / plan.recipe.spec.recipe
-    done = {} if force else finished(plan, folder)
+    done, damaged = ({}, set[str]()) if force else reusable(plan, folder)
     if needs := plan.needs([s for s in plan.steps if s not in done]):
         raise Missing("not ready to run:\n  " + "\n  ".join(needs))
     if budget is not None:
@@ -105,7 +109,7 @@ def run_plan(
     with stopping(), owned(folder, plan):
         progress = progress or Progress.silent()
         with _logged(folder), _journal_once(folder) as journal, progress:
-            _run_groups(_Job(plan, run, block_rows, progress, journal, meter), force)
+            _run_groups(_Job(plan, run, block_rows, progress, journal, meter, damaged), force)
         run.seconds = time.monotonic() - started
         log(folder, "done", seconds=round(run.seconds, 2), built=run.built, reused=run.reused)
     _judge_failures(plan, run)
@@ -113,28 +117,57 @@ def run_plan(
 
 
 def _run_groups(job: _Job, force: bool) -> None:
-    plan, run = job.plan, job.run
+    """Build or reuse each group in turn. One whose files are damaged is found when another that reads it is to be built: the run goes back to it."""
+    plan, run, damaged = job.plan, job.run, set(job.damaged)
     prints = Fingerprints(plan, run.steps.get)
-    for i, group in enumerate(plan.groups, 1):
+    i = 0
+    while i < len(plan.groups):
+        group = plan.groups[i]
         last = group[-1]
         fingerprint = prints.of(last.id)
         assert fingerprint is not None  # noqa: S101  a step's inputs are built before it
-        job.progress.start(f"[{i}/{len(plan.groups)}] {' + '.join(s.id for s in group)}")
-        done = None if force else up_to_date(run.folder / last.id, fingerprint, job.block)
+        done = None if (force and last.id not in run.built) or last.id in damaged else up_to_date(run.folder / last.id, fingerprint, job.block)
+        if done is None and (worse := _damaged_input(job, group)) is not None:
+            damaged.add(worse)
+            prints = Fingerprints(plan, run.steps.get)
+            i = next(n for n, g in enumerate(plan.groups) if g[-1].id == worse)
+            continue
+        job.progress.start(f"[{i + 1}/{len(plan.groups)}] {' + '.join(s.id for s in group)}")
         if done is None:
-            began = time.monotonic()
-            log(run.folder, "started", step=last.id, fingerprint=fingerprint)
-            done, notes = _build(job, group, fingerprint)
-            seconds = time.monotonic() - began
-            log(run.folder, "built", step=last.id, fingerprint=fingerprint, seconds=round(seconds, 3), **notes)
-            run.built += [s.id for s in group]
-            job.progress.finish(f"{_kept(done)} in {seconds:.1f} s")
+            done = _build_told(job, group, fingerprint, force)
+            damaged.discard(last.id)
         else:
-            run.reused += [s.id for s in group]
+            run.reused += [s.id for s in group if s.id not in (*run.built, *run.reused)]
             job.progress.finish(f"{_kept(done)}, up to date")
         for path in stale(group, run.folder, prints):
             shutil.rmtree(path)
         run.steps[last.id] = done
+        i += 1
+
+
+def _damaged_input(job: _Job, group: Sequence[PlannedStep]) -> str | None:
+    """The id of a step that the group reads and that is not what its manifest says."""
+    read = [job.run.steps[source] for step in group for source in step.inputs.values() if source in job.run.steps]
+    return next((folder.step for folder in read if folder.faults()), None)
+
+
+def _build_told(job: _Job, group: Sequence[PlannedStep], fingerprint: str, force: bool) -> StepFolder:
+    """Build a group, and tell of it: to the log, and whoever watches."""
+    run, last = job.run, group[-1]
+    began = time.monotonic()
+    anew = ""
+    if not force and (wrong := damage(run.folder / last.id, fingerprint)) is not None:
+        run.damaged[last.id] = wrong
+        log(run.folder, "damaged", step=last.id, what=wrong)
+        anew = f"; built anew, what lay there was damaged ({wrong})"
+    log(run.folder, "started", step=last.id, fingerprint=fingerprint)
+    done, notes = _build(job, group, fingerprint)
+    seconds = time.monotonic() - began
+    log(run.folder, "built", step=last.id, fingerprint=fingerprint, seconds=round(seconds, 3), **notes)
+    run.reused = [s for s in run.reused if s not in {g.id for g in group}]
+    run.built += [s.id for s in group if s.id not in run.built]
+    job.progress.finish(f"{_kept(done)} in {seconds:.1f} s{anew}")
+    return done
 
 
 def _kept(done: StepFolder) -> str:
@@ -148,16 +181,39 @@ def _build(job: _Job, group: Sequence[PlannedStep], fingerprint: str) -> tuple[S
     counts = [Counts(s.id, s.operator.name, s.operator.shape) for s in group]
     told = partial(lineage, job.plan, last.id, job.run.steps, counts[:-1])
     contexts = [job.plan.context(s.id, job.progress.update, job.run.folder.parent / JOURNAL, told) for s in group]
+    for step in group:
+        _files_as_planned(job.plan, step)
+        step.files.begin()
     with new_folder(final) as new, StepWriter(new, last.columns, counts) as writer:
-        inputs: dict[str, StepInput] = {name: job.run.steps[step] for name, step in last.inputs.items() if step in job.run.steps}
+        made = {name: job.run.steps[step] for name, step in last.inputs.items() if step in job.run.steps}
+        inputs: dict[str, StepInput] = {**made}
         if isinstance(op, GenerationOperator):
             came = job.plan.steps[last.inputs[op.inputs[0]]].columns
             run_generation(GenerationStep(op, contexts[-1], came, last.columns, counts[-1]), inputs, writer, job.journal, job.meter)
         else:
             _run_here(job, group, [*zip(contexts, counts, strict=True)], inputs, writer)
+        for step in group:
+            step.files.end()
+            _files_as_planned(job.plan, step)
+        for folder in made.values():
+            folder.still()
         made_as = {s.id: s.identity for s in group}
         writer.close({"step": last.id, "use": op.name, "version": op.version, "fingerprint": fingerprint, "identity": made_as})
     return StepFolder.open(final, job.block), writer.notes
+
+
+def _files_as_planned(plan: Plan, step: PlannedStep) -> None:
+    """Check that the outside files of a step are those that its fingerprint covers.
+
+    Raises:
+        InputError: one has changed, is new or is gone since the plan was made.
+    """
+    planned: dict[str, str] = step.identity["files"]
+    now = step.operator.files(plan.context(step.id))
+    if now != planned:
+        name = next(n for n in {**planned, **now} if planned.get(n) != now.get(n))
+        what = "has changed" if name in planned and name in now else "is gone" if name in planned else "is new"
+        raise InputError(f"step {step.id!r}: the file {name!r} {what} since the run was planned", hint="run it again")
 
 
 def _run_here(

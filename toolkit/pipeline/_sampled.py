@@ -20,11 +20,11 @@ from toolkit.common.errors import GuardkitError, InputError
 from toolkit.generation import Journal, Meter
 from toolkit.operators import Context, GenerationOperator
 from toolkit.operators.base import StepInput
+from toolkit.pipeline._finished import BLOCK, StepFolder
 from toolkit.pipeline._models import Unbuilt
 from toolkit.pipeline._plan import Plan, PlannedStep
 from toolkit.pipeline._progress import Progress
 from toolkit.pipeline._run import Run, _build, _Job
-from toolkit.pipeline._store import BLOCK, StepFolder
 
 
 class NotSampled(Exception):  # noqa: N818 (named by what happened)
@@ -64,6 +64,11 @@ class SampledRows:
             raise InputError(f"the step {self.step!r} was run on a sample, which makes no {name!r}")
         return self.whole.artefact(name)
 
+    def still(self) -> None:
+        """As `StepFolder.still`."""
+        if self.whole is not None:
+            self.whole.still()
+
     def digest(self) -> str:
         """No identity: a sample counts for nothing."""
         return "sample"
@@ -89,17 +94,11 @@ class Sampler:
         Raises:
             NotSampled: there are none to look at.
         """
-        waiting = [step]
-        while waiting:  # no recursion: a chain of steps may be long
-            planned = self._plan.steps[waiting[-1]]
+        if step not in self._known:
             try:
-                if before := [s for s in self._before(planned) if s not in self._known]:
-                    waiting += before
-                    continue
-                self._known[planned.id] = self._known.get(planned.id) or self._make(planned)
+                self._known[step] = self._make(self._plan.steps[step])
             except NotSampled as e:
-                self._known[planned.id] = e
-            waiting.pop()
+                self._known[step] = e
         found = self._known[step]
         if isinstance(found, NotSampled):
             raise found
@@ -119,14 +118,10 @@ class Sampler:
             out[name] = (self._done.get(source) or Unbuilt(source, self.folder)) if made else self.of(source)
         return out
 
-    def _whole(self, step: str) -> StepFolder | None:
-        done = self._done.get(step)
-        return done if done is not None and done.step == step else None
-
-    def _before(self, planned: PlannedStep) -> list[str]:
-        """The steps whose rows make a step's."""
-        if self._whole(planned.id) is not None:
-            return []
+    def _make(self, planned: PlannedStep) -> SampledRows:
+        done = self._done.get(planned.id)
+        if done is not None and done.step == planned.id:
+            return self._drawn(planned.id, done, done)
         op = planned.operator
         if isinstance(op, GenerationOperator):
             raise NotSampled(f"the rows hang on what the step {planned.id!r} gets from a model")
@@ -136,12 +131,7 @@ class Sampler:
             raise NotSampled(f"the data of the step {planned.id!r} is not on this machine")
         if needs := self._plan.needs([planned.id]):
             raise NotSampled(needs[0])
-        return list(planned.inputs.values())
-
-    def _make(self, planned: PlannedStep) -> SampledRows:
-        if (done := self._whole(planned.id)) is not None:
-            return self._drawn(planned.id, done, done)
-        op, made = planned.operator, {source: self.of(source) for source in planned.inputs.values()}
+        made = {source: self.of(source) for source in planned.inputs.values()}
         try:
             built = self._built(planned, made)
         except GuardkitError as e:

@@ -6,114 +6,34 @@ in row groups of a fixed size, so that the bytes depend neither on the batch siz
     rows/rows.parquet    the kept rows (not for a sink)
     rejects.parquet      every row that was not kept (schemas/records/reject.yaml)
     <artefact>/…         whatever else the step made
-    manifest.json        fingerprint, counts, figures, and every file with its size and sha256
+    manifest.json        fingerprint, counts, figures, and every file with its size and sha256; sealed by a digest of itself
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from toolkit.common.errors import InputError
-from toolkit.common.files import digest, tree_digests, write_atomic
+from toolkit.common.files import write_atomic
+from toolkit.common.manifests import sealed
 from toolkit.common.parquet import ParquetFile, Worker
+from toolkit.common.reading import sha256_once
 from toolkit.operators import Columns
 from toolkit.operators.base import DETAIL, OUTCOME, REASON
 from toolkit.pipeline._counts import ConservationError, Counts, Ids
+from toolkit.pipeline._finished import FORMAT, MANIFEST, REJECTS, ROWS, read_blocks
 from toolkit.records import Column, load_record, to_arrow, to_polars
 
 if TYPE_CHECKING:
     from toolkit.operators.base import Mark
 
-FORMAT = 1
 ROW_GROUP = 8192
-BLOCK = 8192
 MARKS = (OUTCOME, REASON, DETAIL)
 """Columns that carry a row's mark through an operator."""
-
-
-def read_blocks(path: Path, columns: Sequence[str] | None = None, size: int = BLOCK) -> Iterator[pl.DataFrame]:
-    """The rows of a parquet file, `size` at a time, read and not mapped: memory is bounded by the block."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    # pre_buffer, pyarrow's default, would hold the whole compressed file until it has been read.
-    with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as f:
-        for batch in f.iter_batches(size, columns=list(columns) if columns is not None else None, use_threads=False):
-            yield pl.DataFrame(pl.from_arrow(pa.Table.from_batches([batch])))
-
-
-@dataclass(frozen=True)
-class StepFolder:
-    """A finished step on disk."""
-
-    path: Path
-    manifest: dict[str, Any]
-    block: int = BLOCK
-
-    @classmethod
-    def open(cls, path: Path, block: int = BLOCK) -> StepFolder:
-        """Open a finished step's folder.
-
-        Raises:
-            InputError: it has no manifest, or none that this guardkit reads.
-        """
-        file = path / "manifest.json"
-        try:
-            manifest = json.loads(file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            raise InputError("not a finished step: no manifest.json", where=str(path)) from None
-        except ValueError:
-            raise InputError("the manifest is not JSON", where=str(file), hint="delete the folder and run again") from None
-        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-            found = manifest.get("format") if isinstance(manifest, dict) else None
-            raise InputError(f"format {found!r}, this guardkit reads {FORMAT}", where=str(file), hint="delete the folder and run again")
-        return cls(path, manifest, block)
-
-    @property
-    def step(self) -> str:
-        """Id of the step."""
-        return str(self.manifest["step"])
-
-    @property
-    def rows(self) -> int:
-        """Number of kept rows."""
-        return int(self.manifest["rows"])
-
-    @property
-    def failed(self) -> int:
-        """Generations that failed."""
-        return int(self.manifest["failed"])
-
-    @property
-    def retry(self) -> int:
-        """Those of them that the next run asks for again."""
-        return int(self.manifest.get("retry", self.failed))
-
-    def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
-        """Kept rows, a block at a time."""
-        return read_blocks(self.path / "rows" / "rows.parquet", columns, self.block)
-
-    def artefact(self, name: str) -> Path:
-        """Folder of an artefact (InputError if the step made none of that name)."""
-        path = self.path / name
-        if not path.is_dir():
-            hint = None if self.manifest["counts"][-1]["in"] else "no row came to it"
-            raise InputError(f"the step {self.step!r} made no {name!r}", where=str(self.path), hint=hint)
-        return path
-
-    def digest(self) -> str:
-        """Digest over all files that the step made."""
-        return digest(self.manifest["files"])
-
-    def intact(self) -> bool:
-        """Whether every file of the manifest is there with its size; `verify` reads them whole."""
-        return all((self.path / n).is_file() and (self.path / n).stat().st_size == size for n, size in self.manifest["sizes"].items())
 
 
 def conform(rows: pl.DataFrame, columns: Columns) -> pl.DataFrame:
@@ -131,25 +51,6 @@ def conform(rows: pl.DataFrame, columns: Columns) -> pl.DataFrame:
     return out
 
 
-def step_folders(run: Path) -> list[StepFolder]:
-    """The finished steps in a run's folder, by name. A link, or what someone put there (shards, a copy of a step), is none.
-
-    Raises:
-        InputError: a manifest that is not JSON, or of a format that this guardkit does not read.
-    """
-    found = [StepFolder.open(p.parent) for p in sorted(run.glob("*/manifest.json")) if not p.parent.is_symlink() and _of_step(p)]
-    return [f for f in found if f.step == f.path.name]
-
-
-def _of_step(manifest: Path) -> bool:
-    """Whether a manifest is a step's, or cannot be read and may be one."""
-    try:
-        data = json.loads(manifest.read_bytes())
-    except ValueError:
-        return True
-    return isinstance(data, dict) and {"step", "fingerprint", "counts"} <= data.keys()
-
-
 class StepWriter:
     """Writes a step's folder; an `Output` for dataset operators. Parquet is encoded on a thread of its own.
 
@@ -165,9 +66,9 @@ class StepWriter:
         self._last = counts[-1]
         reject = load_record("reject").columns
         self._worker = Worker()
-        self._kept = self._file("rows/rows.parquet", tuple(columns.values())) if columns else None
+        self._kept = self._file(ROWS, tuple(columns.values())) if columns else None
         self._reject_types = to_polars(reject)
-        self._rejects = self._file("rejects.parquet", reject)
+        self._rejects = self._file(REJECTS, reject)
         self._columns = columns
         self._later: dict[str, ParquetFile] = {}
         self._parents: set[str] = set()
@@ -284,14 +185,17 @@ class StepWriter:
             for lines in read_blocks(later.path):
                 self._rejects.write(lines)
             later.path.unlink()
-        files = {f.path.relative_to(self._folder).as_posix(): f.close().sha256 for f in (self._kept, self._rejects) if f is not None}
+        for file in (self._kept, self._rejects):
+            if file is not None:
+                file.close()
         self._worker.stop()
         for c in self._counts:
             c.check()
         if self._kept is not None:
             kept = self._kept.path
             self._ids.check(self._last, lambda: (block["id"] for block in read_blocks(kept, ["id"])))
-        files = tree_digests(self._folder, files)
+        there = {p.relative_to(self._folder).as_posix(): p for p in sorted(self._folder.rglob("*")) if p.is_file()}
+        files = {n: sha256_once(p, p) for n, p in there.items()}  # those that were digested as they were written are not read again
         manifest = {
             "format": FORMAT,
             **header,
@@ -303,6 +207,7 @@ class StepWriter:
             "failed": self.failed,
             "retry": self.retry,
             "files": files,
-            "sizes": {n: (self._folder / n).stat().st_size for n in files},
+            "sizes": {n: p.stat().st_size for n, p in there.items()},
         }
-        write_atomic(self._folder / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+        manifest = sealed(json.loads(json.dumps(manifest)))  # the seal is over what a reader will find
+        write_atomic(self._folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n")

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.common.errors import InputError
-from toolkit.pipeline import Recipe, StepFolder, load_recipe, step_folders
+from toolkit.common.reading import regular, unreadable
+from toolkit.pipeline import Recipe, StepFolder, is_run, load_recipe, step_folders
 
 NOTES = {
     "template": "The reasoning was put together by the embedded template teacher, for trying guardkit; train no guard on it that is to be used.",
@@ -36,7 +37,7 @@ def summarise(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: not the folder of a run, or one whose files cannot be read.
     """
-    if not (folder / "run.json").is_file():
+    if not is_run(folder):
         raise InputError("not the folder of a run", where=str(folder))
     recipe = load_recipe(folder / "recipe.yaml")
     built = _built(folder)
@@ -103,7 +104,7 @@ _FIGURES = ("asked", "from_journal", "shared", "followed", "failed", "prompt_tok
 def _generations(step: str, notes: Any) -> Iterator[dict[str, Any]]:
     """What a generation step's log says of each model that it asked."""
     for name, figures in notes.items() if isinstance(notes, dict) else ():
-        if isinstance(figures, dict):
+        if isinstance(figures, dict) and all(isinstance(figures.get(f), int | float | None) for f in _FIGURES[:-1]):
             yield {"step": step, "model": name, **{f: figures.get(f) for f in _FIGURES}}
 
 
@@ -118,13 +119,24 @@ def _built(folder: Path) -> dict[str, dict[str, Any]]:
     return out
 
 
+_LINE = 16 << 20
+"""Bytes of a line of the log, at most."""
+
+
 def _events(folder: Path) -> Iterator[Any]:
     path = folder / "events.jsonl"
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
-        try:
-            yield json.loads(line)
-        except ValueError:  # a line that a killed run left unfinished
-            continue
+    if not path.exists():
+        return
+    regular(path, path)
+    try:
+        with path.open("rb") as f:
+            while line := f.readline(_LINE):
+                try:
+                    yield json.loads(line)
+                except (ValueError, RecursionError):  # a line that a killed run left unfinished, or that is none of guardkit's
+                    continue
+    except OSError as e:
+        raise unreadable(e, path) from None
 
 
 def _notes(recipe: Recipe) -> Iterator[str]:

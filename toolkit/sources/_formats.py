@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError
+from toolkit.common.parquet import batches, open_parquet
+from toolkit.common.reading import Files
 from toolkit.sources._faults import Fault, has_surrogate, shown, undecodable
 from toolkit.sources._json_array import array_rows
 from toolkit.sources._json_lines import jsonl_rows, opened
@@ -76,8 +78,7 @@ def probe(path: Path, kind: str) -> Probe:
         InputError: it cannot be read as `kind`.
     """
     if kind == "parquet":
-        file = _parquet(path)
-        with file:
+        with open_parquet(path, files=Files()) as file:
             _once_each(file.schema_arrow.names, path)
             return Probe(frozenset(file.schema_arrow.names), file.metadata.num_rows > 0)
     if kind == "csv":
@@ -110,7 +111,7 @@ def _once_each(columns: list[str], path: Path) -> None:
         raise InputError(f"two columns are called {twice[0]!r}", where=str(path), hint="which of them is meant cannot be known: rename one")
 
 
-def read_blocks(path: Path, kind: str, wanted: list[str], block_rows: int) -> Iterator[list[Raw]]:
+def read_blocks(path: Path, kind: str, wanted: list[str], block_rows: int, held: Files | None = None) -> Iterator[list[Raw]]:
     """Rows of a file.
 
     Args:
@@ -118,11 +119,12 @@ def read_blocks(path: Path, kind: str, wanted: list[str], block_rows: int) -> It
         kind: as `format_of` says.
         wanted: columns that are used; of the others a fault does not matter, and parquet does not read them.
         block_rows: most rows a block.
+        held: files of a step: what is read must be what the plan has digested.
     """
     if kind == "parquet":
-        yield from _read_parquet(path, wanted, block_rows)
+        yield from _read_parquet(path, wanted, block_rows, held)
         return
-    with opened(path) as f:
+    with opened(path, held) as f:
         if kind == "json":
             rows = array_rows(f.read(), wanted, path)
             yield from _cut(((r, 0) for r in rows), block_rows)
@@ -181,31 +183,11 @@ def _csv_fault(row: Row, values: list[str], number: int, wanted: list[str]) -> F
     return None
 
 
-def _parquet(path: Path) -> Any:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        # With its default, pre_buffer=True, pyarrow 26 holds the whole file after all.
-        return pq.ParquetFile(path, memory_map=False, pre_buffer=False)
-    except (pa.ArrowInvalid, OSError) as e:
-        raise InputError(f"cannot be read as parquet: {e}", where=str(path)) from None
-
-
-def _read_parquet(path: Path, wanted: list[str], block_rows: int) -> Iterator[list[Raw]]:
-    import pyarrow as pa
-
-    with _parquet(path) as file:
+def _read_parquet(path: Path, wanted: list[str], block_rows: int, held: Files | None) -> Iterator[list[Raw]]:
+    with open_parquet(path, files=held or Files()) as file:
         columns = [c for c in dict.fromkeys(wanted) if c in file.schema_arrow.names]
-        batches = file.iter_batches(batch_size=block_rows, columns=columns, use_threads=False)
         start = 0
-        while True:
-            try:
-                batch = next(batches, None)
-            except (pa.ArrowInvalid, OSError) as e:
-                raise InputError(f"damaged after row {start}: {e}", where=str(path)) from None
-            if batch is None:
-                return
+        for batch in batches(file, path, block_rows, columns):
             yield arrow_rows(batch, start)
             start += batch.num_rows
 

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError, did_you_mean
+from toolkit.common.parquet import batches, open_parquet, said
+from toolkit.common.reading import Files
 from toolkit.records import Column, to_arrow, to_polars
 from toolkit.sources._faults import Fault, has_surrogate, shown
 from toolkit.sources._formats import arrow_rows, read_blocks
@@ -47,34 +49,34 @@ class Frame:
     seen: frozenset[str]
 
 
-def read_frames(path: Path, kind: str, columns: tuple[Column, ...]) -> Iterator[Frame]:
+def read_frames(path: Path, kind: str, columns: tuple[Column, ...], held: Files | None = None) -> Iterator[Frame]:
     """Rows of a file.
 
     Args:
         path: the file.
         kind: as `format_of` says.
         columns: of the file, with their types; all others are left out. A missing key is null; null in a column that may not be is ``missing_key``.
+        held: files of a step: what is read must be what the plan has digested.
 
     Raises:
-        InputError: a parquet file lacks a column or holds another type in it, or the file cannot be read.
+        InputError: a parquet file lacks a column or holds another type in it, or the file cannot be read; at the end, it is another file than was
+            planned, or has changed while it was read.
     """
     reader = _Reader(path, columns)
     if kind == "parquet":
-        yield from reader.parquet()
+        yield from reader.parquet(held)
     elif kind == "jsonl":
-        with opened(path) as f:
+        with opened(path, held) as f:
             yield from reader.lines(f)
     else:
-        for block in read_blocks(path, kind, [c.name for c in columns], BLOCK_ROWS):
+        for block in read_blocks(path, kind, [c.name for c in columns], BLOCK_ROWS, held):
             yield reader.slow(block, text=kind == "csv")
 
 
 def count_rows(path: Path, kind: str) -> int | None:
     """Rows of a file as its footer or its line ends tell (blank lines count); None where only reading it would tell."""
-    import pyarrow.parquet as pq
-
     if kind == "parquet":
-        with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
+        with open_parquet(path) as file:
             return int(file.metadata.num_rows)
     if kind != "jsonl" or path.suffix == ".gz":
         return None
@@ -195,26 +197,17 @@ class _Reader:
                 return Fault("surrogate", f"row {number}: {c.name} holds half of a surrogate pair", shown(row))
         return None
 
-    def parquet(self) -> Iterator[Frame]:
+    def parquet(self, held: Files | None) -> Iterator[Frame]:
         """Parquet, `BLOCK_ROWS` at a time."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        try:
-            file = pq.ParquetFile(self._path, memory_map=False, pre_buffer=False)
-        except (pa.ArrowInvalid, OSError) as e:
-            raise InputError(f"cannot be read as parquet: {e}", where=str(self._path)) from None
-        with file:
+        with open_parquet(self._path, files=held or Files()) as file:
             self._check(file.schema_arrow)
-            batches = file.iter_batches(BLOCK_ROWS, columns=self._schema.names, use_threads=False)
-            while True:
+            for batch in batches(file, self._path, BLOCK_ROWS, self._schema.names):
                 try:
-                    batch = next(batches, None)
-                    if batch is None:
-                        return
                     table = pa.Table.from_batches([batch]).select(self._schema.names).cast(self._schema)
-                except (pa.ArrowInvalid, OSError) as e:
-                    raise InputError(f"damaged after row {self._next - 1}: {e}", where=str(self._path)) from None
+                except pa.ArrowInvalid as e:
+                    raise InputError(f"damaged after row {self._next - 1}: {said(e)}", where=str(self._path)) from None
                 yield (self._sound(table) if _is_utf8(table) else None) or self.slow(arrow_rows(table, self._next))
 
     def _check(self, there: pa.Schema) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from toolkit.common.errors import InputError
+from toolkit.common.reading import Files, regular, unreadable
 from toolkit.sources._faults import Fault, has_surrogate, shown, undecodable
 
 Row = dict[str, Any]
@@ -38,16 +39,16 @@ class JsonLine:
         return shown(self.row) if self.shown is None else self.shown
 
 
-def read_json_lines(path: Path, columns: Sequence[str]) -> Iterator[JsonLine]:
+def read_json_lines(path: Path, columns: Sequence[str], held: Files | None = None) -> Iterator[JsonLine]:
     """Rows of a JSON Lines file that must hold some columns.
 
     A row that is torn, not UTF-8, no object, lacks a column (``missing_key``) or has NUL or half a surrogate pair in one is a `JsonLine`
     with its fault; values of other types than text are the caller's to judge.
 
     Raises:
-        InputError: the file cannot be opened or, at the end, a gzip file is damaged.
+        InputError: the file cannot be opened or, at the end, a gzip file is damaged, or it is not the file that `held` knows.
     """
-    with opened(path) as f:
+    with opened(path, held) as f:
         for row, _ in jsonl_rows(f, columns):
             if isinstance(row, Fault):
                 yield JsonLine({}, row.reason, row.detail, row.text)
@@ -60,19 +61,29 @@ def read_json_lines(path: Path, columns: Sequence[str]) -> Iterator[JsonLine]:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
+def opened(path: Path, held: Files | None = None) -> Iterator[IO[bytes]]:
     """A file, or what a ``.gz`` holds.
 
+    Args:
+        path: of the file.
+        held: files of a step: what is read must be what the plan has digested.
+
     Raises:
-        InputError: it cannot be opened, or the archive is damaged (rows before the damage may already have been read).
+        InputError: it cannot be opened or read, or the archive is damaged (rows before the damage may already have been read); at the end, it is
+            another file than was planned, or has changed while it was read.
     """
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as f:
-            yield f  # type: ignore[misc]
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as e:
-        raise InputError(e.strerror or "unreadable", where=str(path)) from None
+        regular(path, path)
+        with path.open("rb") as raw, (held or Files()).reading(raw.fileno(), path):
+            if path.suffix == ".gz":
+                with gzip.GzipFile(fileobj=raw) as f:
+                    yield f  # type: ignore[misc]
+            else:
+                yield raw
     except (gzip.BadGzipFile, zlib.error, EOFError) as e:
         raise InputError(f"not a whole gzip file: {e}", where=str(path)) from None
+    except OSError as e:
+        raise unreadable(e, path) from None
 
 
 def jsonl_rows(f: IO[bytes], wanted: Sequence[str], before: int = 0) -> Iterator[tuple[Row | Fault, int]]:

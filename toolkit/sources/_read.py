@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError, InputErrors
+from toolkit.common.reading import Files
 from toolkit.guards import Guard
 from toolkit.records import content_id, load_record, row_id, to_arrow
 from toolkit.sources._convert import Converter, Seed
@@ -56,6 +57,7 @@ def read_source(
     token: str | None = None,
     beside: Path | None = None,
     block_rows: int = BLOCK_ROWS,
+    held: Files | None = None,
 ) -> Iterator[Block]:
     """Read a source from the hub, from local files of the same columns, or from the files that ship with guardkit.
 
@@ -69,6 +71,7 @@ def read_source(
         token: access token of the hub; None: the one of the environment.
         beside: folder that relative files are also looked up from.
         block_rows: most rows a block; the result is the same at any number.
+        held: files of a step: what is read must be what the plan has digested.
 
     Raises:
         InputError: what is wrong with the source as a whole; raised here, not at the first block.
@@ -79,7 +82,7 @@ def read_source(
     local = source_files(source, files, parts=parts, beside=beside)
     make = partial(Converter, source, guard, taxonomy, vote=vote)
     if local:
-        return _read_files(source, guard, make, _checked(source, local, make(part=local[0].part)), block_rows)
+        return _read_files(source, guard, make, _checked(source, local, make(part=local[0].part)), block_rows, held)
     from toolkit.sources._hub import hub_blocks
 
     converter = make()
@@ -112,13 +115,15 @@ def _checked(source: Source, files: list[SourceFile], converter: Converter) -> l
     return out
 
 
-def _read_files(source: Source, guard: Guard, make: partial[Converter], files: list[tuple[SourceFile, str]], block_rows: int) -> Iterator[Block]:
+def _read_files(
+    source: Source, guard: Guard, make: partial[Converter], files: list[tuple[SourceFile, str]], block_rows: int, held: Files | None
+) -> Iterator[Block]:
     maker: _Maker | None = None
     for file, kind in files:
         if maker is None or maker.part != file.part:
             maker = _Maker(source, guard, file.part)
         converter = make(part=file.part, csv=kind == "csv")
-        yield from maker.blocks(read_blocks(file.path, kind, converter.wanted, block_rows), converter)
+        yield from maker.blocks(read_blocks(file.path, kind, converter.wanted, block_rows, held), converter)
 
 
 class _Maker:

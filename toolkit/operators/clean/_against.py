@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from toolkit.common.errors import InputError, did_you_mean
+from toolkit.common.reading import Files
 from toolkit.evaluation import BenchmarkFiles, read_benchmark
 from toolkit.operators.clean.ngrams import NgramIndex, exact_key
 from toolkit.sources import expand_files, file_columns, format_of, read_blocks
@@ -30,9 +31,9 @@ class Side:
     field: str = "prompt"
 
 
-def benchmark_side(found: BenchmarkFiles) -> Side:
+def benchmark_side(found: BenchmarkFiles, held: Files | None = None) -> Side:
     """A benchmark's texts (InputError, Missing: it cannot be read)."""
-    read = read_benchmark(found)
+    read = read_benchmark(found, held)
     return Side(found.benchmark.name, read.rows.select(ROWS), read.unread)
 
 
@@ -66,13 +67,13 @@ def text_columns(path: Path, text: str) -> dict[str, str]:
     return {"prompt": prompt, **response, **({"id": "id"} if "id" in there else {})}
 
 
-def text_side(name: str, path: Path, text: str) -> Side:
+def text_side(name: str, path: Path, text: str, held: Files | None = None) -> Side:
     """The texts of a file; a row's id is its `id`, else its number from 1. Raises as `text_columns`."""
     columns = text_columns(path, text)
     rows: list[tuple[str, str | None, str | None]] = []
     unread: dict[str, int] = {}
     number = 0
-    for block in read_blocks(path, format_of(path), list(columns.values()), 8192):
+    for block in read_blocks(path, format_of(path), list(columns.values()), 8192, held):
         for row in block:
             number += 1
             values = [row.get(columns[n]) if n in columns else None for n in ROWS] if isinstance(row, dict) else [None, None, None]

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError, Missing, require
-from toolkit.common.models import calm_threads, model_hash
+from toolkit.common.models import calm_threads, model_hash, model_parts
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
     from sentence_transformers import SentenceTransformer
+
+    from toolkit.operators.base import Context
 
     Floats = np.ndarray[Any, Any]
 
@@ -45,10 +47,10 @@ def model_folder(name: str, beside: Path) -> Path | None:
     return None
 
 
-def model_digest(name: str, beside: Path) -> str:
+def model_digest(name: str, ctx: Context) -> str:
     """What an embedding model counts by in a fingerprint: its folder's content hash, or its name on the hub."""
-    folder = model_folder(name, beside)
-    return name if folder is None else model_hash(folder)
+    folder = model_folder(name, ctx.beside)
+    return name if folder is None else ctx.files.digest(folder, model_hash, model_parts)
 
 
 def needs() -> list[str]:

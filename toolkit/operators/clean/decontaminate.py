@@ -16,7 +16,6 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from toolkit.common.errors import InputError, Missing, did_you_mean
-from toolkit.common.files import sha256_file
 from toolkit.common.parquet import ParquetFile
 from toolkit.evaluation import Chosen, benchmark_names, benchmark_needs, choose_benchmarks
 from toolkit.guards import Guard
@@ -132,10 +131,10 @@ class Decontaminate(DatasetOperator):
         for found in self._chosen(ctx).found:
             name = found.benchmark.name
             out[f"{name}.yaml"] = found.benchmark.fingerprint
-            out |= {f"{name}/{i:05d}/{p.name}": sha256_file(p) for i, p in enumerate(found.paths)}
+            out |= {f"{name}/{i:05d}/{p.name}": ctx.files.digest(p) for i, p in enumerate(found.paths)}
         for name, path in text_files(self.config.against, ctx.beside).items():
             text_columns(path, self.config.text)  # raises what is wrong with it before any row is read
-            out[f"against/{name}"] = sha256_file(path)
+            out[f"against/{name}"] = ctx.files.digest(path)
         return out
 
     def identity(self) -> dict[str, Any]:
@@ -197,8 +196,8 @@ class Decontaminate(DatasetOperator):
         chosen = self._chosen(ctx)
         if chosen.missing:
             raise Missing("\n  ".join(chosen.missing))
-        sides = [benchmark_side(f) for f in chosen.found]
-        sides += [text_side(name, path, self.config.text) for name, path in text_files(self.config.against, ctx.beside).items()]
+        sides = [benchmark_side(f, ctx.files) for f in chosen.found]
+        sides += [text_side(name, path, self.config.text, ctx.files) for name, path in text_files(self.config.against, ctx.beside).items()]
         if not sides:
             raise InputError("nothing to compare with: no benchmark in the files", hint=f"benchmarks: {', '.join(benchmark_names())}")
         for side in sides:

@@ -161,7 +161,7 @@ class Deduplicate(DatasetOperator):
         return _semantic.needs() if self.config.semantic else []
 
     def files(self, ctx: Context) -> dict[str, str]:
-        return {"embedding model": _semantic.model_digest(self.config.semantic.model, ctx.beside)} if self.config.semantic else {}
+        return {"embedding model": _semantic.model_digest(self.config.semantic.model, ctx)} if self.config.semantic else {}
 
     def identity(self) -> dict[str, Any]:
         out = super().identity()

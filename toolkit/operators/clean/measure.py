@@ -117,7 +117,7 @@ class Measure(RowOperator):
         return (tokenizer_needs() if wanted & {"tokens", "example_tokens"} else []) + (language_needs() if "language" in wanted else [])
 
     def files(self, ctx: Context) -> dict[str, str]:
-        return tokenizer_files(self.config.model, ctx.beside) if self.config.model is not None else {}
+        return tokenizer_files(self.config.model, ctx) if self.config.model is not None else {}
 
     def apply(self, rows: pl.LazyFrame, ctx: Context) -> pl.LazyFrame:
         c = self.config

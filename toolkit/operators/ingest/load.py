@@ -10,7 +10,6 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from toolkit.common.errors import InputError, InputErrors, Missing, did_you_mean
-from toolkit.common.files import sha256_file
 from toolkit.guards import Guard
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.records import load_record
@@ -130,7 +129,7 @@ class Load(DatasetOperator):
             if paths:
                 self._open(source, ctx)  # raises what is wrong with them as a whole, before any row is read
             for i, path in enumerate(paths):  # numbered: files of several folders may have one name
-                out[f"{source.name}/{i:05d}/{path.name}"] = sha256_file(path)
+                out[f"{source.name}/{i:05d}/{path.name}"] = ctx.files.digest(path)
         return out
 
     def identity(self) -> dict[str, Any]:
@@ -160,7 +159,7 @@ class Load(DatasetOperator):
 
     def _open(self, source: Source, ctx: Context) -> Iterator[Block]:
         c, files = self.config, self._given(source.name, ctx)
-        return read_source(source, guard=ctx.guard, taxonomy=ctx.taxonomy, files=files, parts=c.parts, vote=c.vote, beside=ctx.beside)
+        return read_source(source, guard=ctx.guard, taxonomy=ctx.taxonomy, files=files, parts=c.parts, vote=c.vote, beside=ctx.beside, held=ctx.files)
 
     def _blocks(self, source: Source, ctx: Context) -> Iterator[Block]:
         """The source's blocks, of each part no more than `limit` rows."""

@@ -12,7 +12,6 @@ import polars as pl
 from pydantic import Field
 
 from toolkit.common.errors import InputError, did_you_mean
-from toolkit.common.files import sha256_file
 from toolkit.guards import Guard, parse, unknown_label
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.records import content_id, load_record, row_id, to_polars
@@ -70,7 +69,7 @@ class LoadPredictions(DatasetOperator):
         for name, path in paths.items():
             if (other := by_place.setdefault(path.resolve(), name)) != name:
                 raise InputError(f"{other!r} and {name!r} are the same file: one guard would count twice", where=str(path))
-        return {name: sha256_file(path) for name, path in paths.items()}
+        return {name: ctx.files.digest(path) for name, path in paths.items()}
 
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
         labels: dict[str, str] = {}
@@ -91,7 +90,7 @@ class LoadPredictions(DatasetOperator):
         parents: set[str] = set()
         faults: Counter[str] = Counter()
         rows = 0
-        for block in read_blocks(path, "jsonl", ["prompt", "label", "predict"], BLOCK):
+        for block in read_blocks(path, "jsonl", ["prompt", "label", "predict"], BLOCK, ctx.files):
             out.count_in(len(block))
             good = []
             for number, raw in enumerate(block, rows):

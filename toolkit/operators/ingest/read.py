@@ -10,13 +10,12 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from toolkit.common.errors import InputError, did_you_mean
-from toolkit.common.files import content_digest
 from toolkit.guards import Guard
 from toolkit.operators._words import closed, may_be_closed, said, strange
 from toolkit.operators.base import Columns, Config, Context, SourceOperator
 from toolkit.operators.ingest._complete import check_record, complete
 from toolkit.operators.ingest._ids import Ids
-from toolkit.records import Column, load_record, name_fault
+from toolkit.records import Column, load_record
 from toolkit.sources import Frame, count_rows, expand_files, file_columns, format_of, read_frames
 
 Value = str | int | float | bool | None
@@ -63,9 +62,8 @@ class ReadConfig(Config):
     def _once(self) -> ReadConfig:
         if twice := sorted(set(self.columns) & set(self.constants)):
             raise ValueError(f"{twice[0]!r} stands under columns and under constants")
-        faults = [name_fault(n) for n in (*self.columns, *self.constants)] + [name_fault(c.name, own=False) for c in self.given.values()]
-        if bad := [f for f in faults if f]:
-            raise ValueError(f"no column may be called so: {bad[0]}")
+        if bad := [n for n in (*self.columns, *self.constants) if not n or n.startswith("_")]:
+            raise ValueError(f"no column of the rows may be called {bad[0]!r}: names that begin with _ are guardkit's own")
         if "id" in self.constants:
             raise ValueError("the id is another one in each row: it is no constant")
         if big := [n for n, v in self.constants.items() if isinstance(v, int) and not -(2**63) <= v < 2**63]:
@@ -128,7 +126,7 @@ class Read(SourceOperator):
         paths = self._paths(ctx)
         for path in paths:
             format_of(path, self.config.format)
-        return {f"{i:05d}/{p.name}": content_digest(p) for i, p in enumerate(paths)}
+        return {f"{i:05d}/{p.name}": ctx.files.digest(p, "pieces") for i, p in enumerate(paths)}
 
     def identity(self) -> dict[str, Any]:
         return self.config.model_dump(mode="json", exclude={"files"})  # what is in them counts, not where they are
@@ -142,7 +140,7 @@ class Read(SourceOperator):
         seen: set[str] = set()
         ids, place, rows = Ids(), 0, 0
         for path in self._paths(ctx):
-            for frame in read_frames(path, format_of(path, self.config.format), tuple(fields.values())):
+            for frame in read_frames(path, format_of(path, self.config.format), tuple(fields.values()), ctx.files):
                 rows += frame.rows.height
                 seen |= frame.seen
                 yield self._block(frame, path, ids, place, want, ctx)
@@ -165,7 +163,7 @@ class Read(SourceOperator):
             *(pl.when(_torn(n)).then(pl.lit(f"a role or a content in {n}")) for n, c in self.config.given.items() if c.type == "messages"),
         )
         rows = rows.with_columns(missing.alias("_missing"), ids.repeated(rows["id"]).alias("_again"))
-        words = strange(rows.select(n for n in self.config.given if n in closed(ctx.guard)), ctx.guard)  # constants are known to be sound
+        words = strange(rows, ctx.guard)
         sound, gone = rows, pl.DataFrame(schema=dict.fromkeys(("_number", "raw", "reason", "detail"), pl.String) | {"_number": pl.Int64})
         if words is not None or rows["_missing"].null_count() < rows.height or rows["_again"].any():
             missing, again = pl.col("_missing"), pl.when("_again")

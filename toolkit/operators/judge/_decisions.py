@@ -13,6 +13,7 @@ from pathlib import Path
 
 from toolkit.common.csvfile import read_sheet
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, did_you_mean
+from toolkit.common.reading import Files
 from toolkit.guards import Guard
 
 WORDS = ("keep", "flip", "drop", "unsure")
@@ -48,14 +49,14 @@ class Decisions:
         return [d for by in self.by_row.values() for d in by.values()]
 
 
-def read_decisions(path: Path, guard: Guard) -> Decisions:
+def read_decisions(path: Path, guard: Guard, held: Files | None = None) -> Decisions:
     """The decisions in a CSV or parquet file.
 
     Raises:
         InputError: the file cannot be read, or has not the columns; InputErrors: lines at fault (a task or decision that is unknown, no id, a row
             and task decided twice), each with its place.
     """
-    columns, lines = read_sheet(path)
+    columns, lines = read_sheet(path, held)
     if missing := [c for c in ("id", "task", "decision") if c not in columns]:
         raise InputError(f"no column {missing[0]!r}", where=str(path), hint=f"it has: {', '.join(columns)}")
     found: dict[str, dict[str, Decision]] = {}

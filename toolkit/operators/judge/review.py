@@ -10,7 +10,6 @@ from typing import Any, Literal
 import polars as pl
 
 from toolkit.common.errors import GuardkitError, InputError
-from toolkit.common.files import sha256_file
 from toolkit.guards import Guard
 from toolkit.operators.base import Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.judge._decisions import Decision, Decisions, raise_all, read_decisions
@@ -70,11 +69,12 @@ class Review(DatasetOperator):
 
     def files(self, ctx: Context) -> dict[str, str]:
         path = self._path(ctx)
-        read_decisions(path, ctx.guard)  # raises what is wrong with the file before a row is read
-        return {"decisions": sha256_file(path)}
+        found = {"decisions": ctx.files.digest(path)}
+        read_decisions(path, ctx.guard, ctx.files)  # raises what is wrong with the file before a row is read
+        return found
 
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
-        decisions = read_decisions(self._path(ctx), ctx.guard)
+        decisions = read_decisions(self._path(ctx), ctx.guard, ctx.files)
         ids = pl.Series(list(decisions.by_row), dtype=pl.String)
         seen: set[str] = set()
         faults: list[GuardkitError] = []

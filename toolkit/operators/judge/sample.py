@@ -134,7 +134,7 @@ class Sample(GenerationOperator):
         return {"k": self.config.k, "backend": trained, "models": {n: _backends.identity(c) for n, c in self.config.models.items()}}
 
     def files(self, ctx: Context) -> dict[str, str]:
-        return {f"{name}.{part}": h for name, c in self.config.models.items() for part, h in _backends.model_files(c, ctx.beside).items()}
+        return {f"{name}.{part}": h for name, c in self.config.models.items() for part, h in _backends.model_files(c, ctx).items()}
 
     def _configs(self, inputs: Mapping[str, StepInput]) -> dict[str, BackendConfig]:
         trained = {n: self.config.for_model(str(Path(i.artefact("model")).resolve())) for n, i in inputs.items() if n != "rows"}

@@ -134,7 +134,7 @@ class AskingOperator(GenerationOperator):
         return _backends.needs(self.backend)
 
     def files(self, ctx: Context) -> dict[str, str]:
-        return _backends.model_files(self.backend, ctx.beside)
+        return _backends.model_files(self.backend, ctx)
 
     def open(self, ctx: Context, inputs: Mapping[str, StepInput]) -> list[tuple[str, Callable[[], Backend]]]:
         self._in_text = False

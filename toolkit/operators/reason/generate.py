@@ -91,7 +91,7 @@ class Generate(GenerationOperator):
         return {"backend": _backends.identity(c.backend), "system": c.system, "user": c.user, "column": c.column}
 
     def files(self, ctx: Context) -> dict[str, str]:
-        return _backends.model_files(self.config.backend, ctx.beside)
+        return _backends.model_files(self.config.backend, ctx)
 
     def open(self, ctx: Context, inputs: Mapping[str, StepInput]) -> list[tuple[str, Callable[[], Backend]]]:
         return [("model", lambda: _backends.opened(self.config.backend, ctx))]

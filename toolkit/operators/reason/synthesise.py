@@ -129,7 +129,7 @@ class Synthesise(GenerationOperator):
         }
 
     def files(self, ctx: Context) -> dict[str, str]:
-        out = {f"{i}.{name}": h for i, config in enumerate(self._configs) for name, h in _backends.model_files(config, ctx.beside).items()}
+        out = {f"{i}.{name}": h for i, config in enumerate(self._configs) for name, h in _backends.model_files(config, ctx).items()}
         guard = self._guard(ctx)
         if self.config.labels != "given" and guard.teacher.blind is None:
             raise InputError(f"labels: {self.config.labels}, but the prompt has no `blind` part", hint="write one: blind: {system: …, user: …}")

@@ -121,7 +121,7 @@ class Validate(RowOperator):
         return out + (language_needs() if "language" in self.config.chosen else [])
 
     def files(self, ctx: Context) -> dict[str, str]:
-        return tokenizer_files(self.config.tokenizer, ctx.beside) if self.config.tokenizer else {}
+        return tokenizer_files(self.config.tokenizer, ctx) if self.config.tokenizer else {}
 
     def identity(self) -> dict[str, Any]:
         config = self.config.model_dump(mode="json", exclude={"profile", "tokenizer"})

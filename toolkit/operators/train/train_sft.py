@@ -55,7 +55,7 @@ class TrainSft(DatasetOperator):
         return training_needs()
 
     def files(self, ctx: Context) -> dict[str, str]:
-        return {"model": model_digest(self.config.model, ctx.beside)} if isinstance(self.config.model, str) else {}
+        return {"model": model_digest(self.config.model, ctx)} if isinstance(self.config.model, str) else {}
 
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
         shards = inputs["shards"].artefact("shards")

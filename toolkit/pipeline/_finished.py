@@ -1,0 +1,282 @@
+"""A finished step on disk, read as its manifest says.
+
+Each file's sha256 is checked before any of it is handed on (once a process, as long as the file is not touched), and the number of its rows. A step
+that fails the check is an `InputError` that names it; a run builds it anew. What lies where: see `toolkit.pipeline._store`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from toolkit.common.errors import GuardkitError, InputError, InputErrors
+from toolkit.common.files import digest
+from toolkit.common.manifests import Below, Sha256, checked, read_manifest
+from toolkit.common.parquet import batches, open_parquet
+from toolkit.common.reading import Identity, identity, sha256_once
+
+FORMAT = 1
+BLOCK = 8192
+MANIFEST = "manifest.json"
+ROWS, REJECTS = "rows/rows.parquet", "rejects.parquet"
+
+
+class _Counted(BaseModel):
+    """What became of one step's rows (`Counts.as_dict`)."""
+
+    model_config = ConfigDict(extra="allow", populate_by_name=True)
+
+    step: str
+    use: str
+    came: int = Field(alias="in", ge=0)
+    kept: int = Field(ge=0)
+    merged: int = Field(ge=0)
+    rejected: dict[str, int]
+    set_aside: dict[str, int]
+
+
+class _Manifest(BaseModel):
+    """What every step's manifest says."""
+
+    model_config = ConfigDict(extra="allow")
+
+    step: str
+    fingerprint: str
+    rows: int = Field(ge=0)
+    columns: list[str]
+    counts: list[_Counted] = Field(min_length=1)
+    stats: dict[str, Any]
+    asked: int = Field(ge=0)
+    failed: int = Field(ge=0)
+    retry: int = Field(0, ge=0)
+    identity: dict[str, dict[str, Any]] = {}
+    files: dict[Below, Sha256]
+    sizes: dict[Below, int]
+
+    @model_validator(mode="after")
+    def _each_has_a_size(self) -> _Manifest:
+        if self.files.keys() != self.sizes.keys():
+            raise ValueError("files and sizes are not of the same files")
+        return self
+
+
+def read_blocks(
+    path: Path, columns: Sequence[str] | None = None, size: int = BLOCK, *, sha256: str | None = None, hint: str | None = None
+) -> Iterator[pl.DataFrame]:
+    """The rows of a parquet file, `size` at a time, read and not mapped: memory is bounded by the block.
+
+    Args:
+        path: of the file.
+        columns: those that are wanted; None: all.
+        size: rows of a block, at most.
+        sha256: what a manifest says of its bytes.
+        hint: what to do where it is not so.
+
+    Raises:
+        InputError: it cannot be read, or its bytes are others.
+    """
+    import pyarrow as pa
+
+    with open_parquet(path, sha256=sha256, hint=hint) as f:
+        for batch in batches(f, path, size, columns):
+            yield pl.DataFrame(pl.from_arrow(pa.Table.from_batches([batch])))
+
+
+@dataclass(frozen=True)
+class StepFolder:
+    """A finished step on disk."""
+
+    path: Path
+    manifest: dict[str, Any]
+    block: int = BLOCK
+    _lent: dict[Path, Identity] = field(default_factory=dict, repr=False, compare=False)
+    """Files of artefacts that were handed out by their names, as they were then."""
+
+    @classmethod
+    def open(cls, path: Path, block: int = BLOCK) -> StepFolder:
+        """Open a finished step's folder.
+
+        Raises:
+            InputError: it has no manifest, or none that this guardkit reads.
+        """
+        file, again = path / MANIFEST, _again(path)
+        try:
+            manifest = read_manifest(file, again=again)
+        except FileNotFoundError:
+            raise InputError("not a finished step: no manifest.json", where=str(path)) from None
+        if manifest.get("format") != FORMAT:
+            raise InputError(f"format {manifest.get('format')!r}, this guardkit reads {FORMAT}", where=str(file), hint=again)
+        checked(manifest, _Manifest, file, again)
+        return cls(path, manifest, block)
+
+    @property
+    def step(self) -> str:
+        """Id of the step."""
+        return str(self.manifest["step"])
+
+    @property
+    def rows(self) -> int:
+        """Number of kept rows."""
+        return int(self.manifest["rows"])
+
+    @property
+    def failed(self) -> int:
+        """Generations that failed."""
+        return int(self.manifest["failed"])
+
+    @property
+    def retry(self) -> int:
+        """Those of them that the next run asks for again."""
+        return int(self.manifest.get("retry", self.failed))
+
+    def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """Kept rows, a block at a time.
+
+        Raises:
+            InputError: they cannot be read, or are not those of the manifest.
+        """
+        found = 0
+        for block in self.read(ROWS, columns):
+            found += block.height
+            yield block
+        if found != self.rows:
+            raise self._damaged(ROWS, f"it has {found:,} rows, the manifest says {self.rows:,}")
+
+    def read(self, name: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """Rows of any parquet file that the step made, a block at a time (InputError: as `blocks`)."""
+        if name not in self.manifest["files"]:
+            raise InputError(f"the step {self.step!r} made no {name!r}", where=str(self.path))
+        try:
+            yield from read_blocks(self.path / name, columns, self.block, sha256=self.manifest["files"][name])
+        except InputError as e:
+            raise self._damaged(name, e.message) from None
+
+    def artefact(self, name: str) -> Path:
+        """Folder of an artefact, every file of it as the manifest says.
+
+        Raises:
+            InputError: the step made none of that name; InputErrors: it is not what the manifest says.
+        """
+        path = self.path / name
+        if not any(n.startswith(f"{name}/") for n in self.manifest["files"]):
+            hint = None if self.manifest["counts"][-1]["in"] else "no row came to it"
+            raise InputError(f"the step {self.step!r} made no {name!r}", where=str(self.path), hint=hint)
+        if faults := self.faults(below=name):
+            raise faults[0] if len(faults) == 1 else InputErrors(faults)
+        self._lent.update({self.path / n: identity(self.path / n) for n in self.manifest["files"] if n.startswith(f"{name}/")})
+        return path
+
+    def still(self) -> None:
+        """Check that nobody has written to the files of artefacts since they were handed out, which libraries open by name.
+
+        Raises:
+            InputError: somebody has.
+        """
+        for path, before in self._lent.items():
+            name = path.relative_to(self.path).as_posix()
+            try:
+                now = identity(path)  # another ctime alone comes of new permissions, or of another link
+                same = now == before or (now[:4] == before[:4] and sha256_once(path, path) == self.manifest["files"][name])
+            except (OSError, InputError):
+                same = False
+            if not same:
+                raise self._damaged(name, "has changed while it was read")
+
+    def digest(self) -> str:
+        """Digest over all files that the step made."""
+        return digest(self.manifest["files"])
+
+    def intact(self) -> bool:
+        """Whether every file of the manifest is there with its size, and was not touched after the manifest was written, or has its sha256.
+
+        That is a look at each file's times: quick, and enough for a step whose rows nobody reads. Who reads them checks them (`blocks`, `faults`).
+        """
+        try:
+            last = identity(self.path / MANIFEST).changed
+            found = {n: identity(self.path / n) for n in self.manifest["files"]}
+            return all(
+                found[n].size == size and (found[n].changed <= last or sha256_once(self.path / n, self.path / n) == self.manifest["files"][n])
+                for n, size in self.manifest["sizes"].items()
+            )
+        except (OSError, InputError):
+            return False
+
+    def faults(self, below: str = "") -> list[GuardkitError]:
+        """What of the step is not as its manifest says: each file by its sha256, and files that it does not name.
+
+        Args:
+            below: only what lies below this folder of the step; empty: all.
+        """
+        named = {n: sha for n, sha in self.manifest["files"].items() if not below or n.startswith(f"{below}/")}
+        out: list[GuardkitError] = []
+        for name, sha256 in named.items():
+            path = self.path / name
+            try:
+                if sha256_once(path, path) != sha256:
+                    out.append(self._damaged(name, "its bytes are not those of the manifest (sha256)"))
+            except InputError as e:
+                out.append(self._damaged(name, e.message))
+        root = self.path / below
+        there = {p.relative_to(self.path).as_posix() for p in root.rglob("*") if p.is_symlink() or not p.is_dir()} - {MANIFEST}
+        return out + [self._damaged(name, "is not in the manifest") for name in sorted(there - named.keys())]
+
+    def _damaged(self, name: str, what: str) -> InputError:
+        return InputError(f"{what} (step {self.step!r})", where=str(self.path / name), hint=_again(self.path))
+
+
+def _again(step: Path) -> str:
+    return f"delete the folder {step} and run its recipe again: what the step made is made anew"
+
+
+def step_folders(run: Path) -> list[StepFolder]:
+    """The finished steps in a run's folder, by name. A link, or what someone put there (shards, a copy of a step), is none.
+
+    Raises:
+        InputError: a manifest that cannot be read, or is of a format that this guardkit does not read.
+    """
+    found = [StepFolder.open(p.parent) for p in sorted(run.glob(f"*/{MANIFEST}")) if not p.parent.is_symlink() and _of_step(p)]
+    return [f for f in found if f.step == f.path.name]
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run's."""
+    return (folder / "run.json").exists()
+
+
+def verify_run(run: Path) -> dict[str, Any]:
+    """Check every finished step of a run against its manifest: each file's sha256, no other files, and its number of rows.
+
+    Returns:
+        ``kind``: ``run``; ``rows``: kept rows of all steps; ``files``: by path below the run ``{bytes, sha256, step}``.
+
+    Raises:
+        InputErrors: all that is wrong, each with its file.
+    """
+    errors: list[GuardkitError] = []
+    rows, files = 0, {}
+    for done in step_folders(run):
+        faults = done.faults()
+        if not faults and ROWS in done.manifest["files"]:
+            with open_parquet(done.path / ROWS, sha256=done.manifest["files"][ROWS]) as f:
+                if f.metadata.num_rows != done.rows:
+                    faults = [done._damaged(ROWS, f"it has {f.metadata.num_rows:,} rows, the manifest says {done.rows:,}")]
+        errors += faults
+        rows += done.rows
+        for name, sha256 in done.manifest["files"].items():
+            files[f"{done.step}/{name}"] = {"bytes": done.manifest["sizes"][name], "sha256": sha256, "step": done.step}
+    if errors:
+        raise InputErrors(errors)
+    return {"kind": "run", "rows": rows, "files": files}
+
+
+def _of_step(manifest: Path) -> bool:
+    """Whether a manifest is a step's, or cannot be read and may be one."""
+    try:
+        return {"step", "fingerprint", "counts"} <= read_manifest(manifest).keys()
+    except (InputError, FileNotFoundError):
+        return True
