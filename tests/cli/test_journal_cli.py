@@ -53,7 +53,7 @@ def test_show_counts_and_shows(cli: Cli, filled: list[tuple[Request, Completion]
     assert [(g["outcome"], g["records"]) for g in found["groups"]] == [("answer", 2), ("refused", 1), ("timeout", 1)]
     said = cli("journal", "show", "--row", "twin", "--key", ask(3).key)
     assert "\x1b" not in said.out
-    assert "mild \\x1b[31m words \\ud800" in said.out
+    assert "mild \\x1b[31m words \ufffd" in said.out
     assert "no \\x1b[2J" in said.out
     (one,) = cli("journal", "show", "--row", "twin", "--json").json
     assert (one["row"], one["shared_by"], one["reasoning"]) == ("row-1", ["twin"], "thought")
@@ -70,7 +70,7 @@ def test_export_writes_every_column(cli: Cli, filled: list[tuple[Request, Comple
     assert cli("journal", "export", "a.parquet", "--model", "m").out == "3 records in a.parquet\n"
     table = pl.read_parquet(tmp_path / "a.parquet")
     assert table.columns == list(api.EXPORT_COLUMNS)[:-1]
-    assert table["text"].to_list() == ["mild \x1b[31m words ?", "local words", None]
+    assert table["text"].to_list() == ["mild \x1b[31m words \ufffd", "local words", None]
     assert table["shared_by"].to_list() == [["twin"], [], []]
     for bad, words in (("a.csv", "ends in .jsonl or .parquet"), ("none/a.jsonl", "no such folder")):
         said = cli("journal", "export", bad)
@@ -245,3 +245,49 @@ def test_no_damage_whatever_ends_in_a_traceback(tmp_path: Path) -> None:
         (folder / "journal.sqlite").write_bytes(torn)
         found += looked(folder, answers)
     assert found > 40  # the rest fell on free space
+
+
+def test_a_record_that_cannot_be_read_is_named_and_the_rest_is_given(cli: Cli, filled: list[tuple[Request, Completion]], tmp_path: Path) -> None:
+    db = sqlite3.connect(tmp_path / FOLDER / "journal.sqlite")
+    db.execute("UPDATE answers SET created = 'soon' WHERE id = 2")
+    db.commit()
+    db.close()
+    words = f"1 records cannot be read: {ask(2).key}"
+    said = cli("journal", "show", "--json")
+    assert (said.code, said.json["unreadable"], said.json["answers"]) == (2, [ask(2).key], 2)
+    said = cli("journal", "show")
+    assert (said.code, "2 answers" in said.out, words in said.err) == (2, True, True)
+    said = cli("journal", "show", "--key", ask(1).key, "--key", ask(2).key)
+    assert (said.code, ask(1).key in said.out, words in said.err) == (2, True, True)
+    said = cli("journal", "export", "a.jsonl", "--failures")
+    assert (said.code, words in said.err, "written without them (3 records)" in said.err) == (2, True, True)
+    assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 3
+    said = cli("journal", "compact", "--json")
+    assert (said.code, said.json["unreadable"]) == (2, [ask(2).key])
+    assert "guardkit journal repair" in cli("journal", "verify").err
+
+
+def test_repair_asks_first_and_keeps_the_damaged_files(cli: Cli, filled: list[tuple[Request, Completion]], tmp_path: Path) -> None:
+    said = cli("journal", "repair")
+    assert (said.code, said.out) == (0, f"{FOLDER} is sound: there is nothing to repair\n")
+    file = tmp_path / FOLDER / "journal.sqlite"
+    whole = file.read_bytes()
+    with Journal(tmp_path / FOLDER) as journal:
+        journal.put([chat(ask(5), "more"), chat(ask(6), "more")])
+    file.write_bytes(whole)  # a backup of the file alone
+    for verb in (["show"], ["export", "a.jsonl"], ["compact"], ["purge", "--row", "row-1", "--yes"]):
+        said = cli("journal", *verb)
+        assert (said.code, "recorded last is not there any more (2 answers)" in said.err, "guardkit journal repair" in said.err) == (2, True, True)
+    assert "2 answers" in cli("journal", "verify").out
+    said = cli("journal", "repair")
+    assert said.code == 2
+    for words in ("can be read: 3 answers, 1 failures, 1 rows", "lost: 2 answers", "last recorded 20", "--yes"):
+        assert words in said.out + said.err
+    assert cli("journal", "repair", "--json").json["repaired"] is False
+    assert file.read_bytes() == whole
+    found = cli("journal", "repair", "--yes", "--json").json
+    assert (found["repaired"], found["answers"], found["lost_answers"], found["unreadable"]) == (True, 3, 2, [])
+    assert (tmp_path / found["copy"] / "journal.sqlite").read_bytes() == whole
+    assert cli("journal", "verify").code == 0
+    said = cli("journal", "purge", "--row", "row-1", "--yes")
+    assert f"kept by a repair; delete it when you need it no more: {found['copy']}" in said.out

@@ -142,10 +142,10 @@ class _Money:
     notes: list[str] = field(default_factory=list)
 
     def read_journal(self, stack: ExitStack) -> None:
-        """Open the workspace's journal, where there is one, for looking only."""
+        """Open the workspace's journal, where there is one or something is left of one, for looking only."""
         from toolkit.generation import Journal
 
-        if (self.work / "journal.sqlite").is_file():
+        if any(self.work.glob("journal.*")):
             try:
                 self.journal = stack.enter_context(Journal(self.work, readonly=True))
             except GuardkitError as e:

@@ -23,7 +23,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -126,20 +126,13 @@ class JournalFile:
         """A transaction of records; the caller adds to the tally. It is durable, and noted, when the block has ended."""
         with transaction(self.db) as db:
             yield db, (tally := Tally())
-            before = read_state(db)
-            if before is None:
-                raise corrupt("it does not say what it holds")
-            state = replace(
-                before,
-                commits=before.commits + 1,
-                answers=before.answers + tally.answers,
-                failures=before.failures + tally.failures,
-                shared=before.shared + tally.shared,
-                at=time.time(),
-            )
-            if tally != Tally():
+            if wrote := bool(tally.answers or tally.failures or tally.shared):
+                if (old := read_state(db)) is None:
+                    raise corrupt("it does not say what it holds")
+                counts = (old.answers + tally.answers, old.failures + tally.failures, old.shared + tally.shared)
+                state = State(old.journal, old.commits + 1, *counts, time.time())
                 write_state(db, state)
-        if tally != Tally():
+        if wrote:
             self._note.write(state)
 
     @staticmethod
@@ -240,7 +233,20 @@ class JournalFile:
         locked = os.path.lexists(lock)
         if not locked and not os.path.lexists(self.path) and not os.path.lexists(log_of(self.path)):
             self._note.begin()  # before the lock: see `_journal_note`
-        self._lock = Lock(lock, "the journal")
+        try:
+            self._lock = Lock(lock, "the journal")
+        except OSError:  # a full disk: whether the file is whole can be told all the same
+            self._refuse(locked)
+            raise
+        self._refuse(locked)
+        return self._open()
+
+    def _refuse(self, locked: bool) -> None:
+        """Raise `Damage` where the file is not whole, without touching it.
+
+        Args:
+            locked: whether there was a lock when we came.
+        """
         self.note = self._read_note()
         self._not_missing(locked)
         if _size(self.path):
@@ -250,7 +256,6 @@ class JournalFile:
             except sqlite3.OperationalError as e:
                 if not rollback_is_due(e):  # where one is due, there is no log
                     raise
-        return self._open()
 
     def _open(self) -> sqlite3.Connection:
         db = self._connector.connect()

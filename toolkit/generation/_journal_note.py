@@ -21,7 +21,7 @@ import sqlite3
 import uuid
 import zlib
 from contextlib import suppress
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.common.files import canonical_json, write_atomic
@@ -56,7 +56,7 @@ class State:
 
     def text(self) -> str:
         """As it stands in ``meta`` and in the note."""
-        return canonical_json(asdict(self))
+        return canonical_json(vars(self))
 
     @staticmethod
     def of(text: str) -> State | None:
@@ -65,8 +65,8 @@ class State:
             found = State(**json.loads(text))
         except (ValueError, TypeError, RecursionError):
             return None
-        kinds = (str, int, int, int, int, int | float)
-        return found if all(isinstance(v, kind) for v, kind in zip(astuple(found), kinds, strict=True)) else None
+        counts = (found.commits, found.answers, found.failures, found.shared)
+        return found if isinstance(found.journal, str) and all(isinstance(n, int) for n in counts) and isinstance(found.at, int | float) else None
 
 
 BLANK = State()

@@ -83,10 +83,14 @@ class Record:
 
 def storable(c: Completion) -> Completion:
     """`c`; or, where it is larger than a record may be (`LARGEST`), the failure ``too_large`` with the head of what came and what it cost."""
-    texts = [t for t in (c.text if c.raw is None else None, c.reasoning, c.detail, c.finish, c.model) if t is not None]
-    size = len(c.raw or b"") + sum(map(len, texts))
-    if size * 4 > LARGEST:  # else its UTF-8 is smaller for sure
-        size = len(c.raw or b"") + sum(len(_bytes(t)) for t in texts)
+    raw, said = c.raw or b"", (c.text if c.raw is None else None, c.reasoning, c.detail, c.finish, c.model)
+    size = len(raw)
+    for text in said:
+        if text:
+            size += len(text)
+    if size * 4 <= LARGEST:  # however many bytes a letter takes
+        return c
+    size = len(raw) + sum(len(_bytes(text)) for text in said if text)
     if size <= LARGEST:
         return c
     head = c.raw[:CUT] if c.raw is not None else _bytes((c.text or "")[: CUT // 4])
