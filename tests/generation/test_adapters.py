@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +165,48 @@ def test_the_tokenizer_of_the_adapter_wins(model: Path, adapter: Path, tmp_path:
         shutil.copy(model / name, adapter / name)
     (adapter / "chat_template.jinja").write_text(backwards)
     assert texts(model, adapter=str(adapter)) == wanted
+
+
+def ring(folder: Path, names: list[str], model: Path) -> list[Path]:
+    """Adapters of which each names the next as its base, the last one the first."""
+    folders = [tiny_adapter(folder / name, model, seed=n) for n, name in enumerate(names)]
+    for at, base in zip(folders, [*folders[1:], folders[0]], strict=True):
+        edit(at, base_model_name_or_path=str(base))
+    return folders
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "b"], ["a", "b", "c"]])
+@pytest.mark.parametrize("whole", [False, True])
+def test_adapters_that_stand_on_themselves_end_in_an_error(model: Path, tmp_path: Path, names: list[str], whole: bool) -> None:
+    """Also in folders that hold a whole model besides (`whole`), and through a link."""
+    folders = ring(tmp_path, names, model)
+    for folder in folders if whole else []:
+        shutil.copy(model / "config.json", folder / "config.json")
+    (tmp_path / "link").symlink_to(folders[0])
+    for folder in (folders[0], tmp_path / "link"):
+        with pytest.raises(InputError, match="stands on itself: a on "):
+            model_hash(folder)
+    with pytest.raises(InputError, match=r"stands on itself|is itself an adapter"):
+        _ = backend(folders[0]).model_id
+
+
+def test_a_tower_of_adapters_ends_in_an_error(model: Path, tmp_path: Path) -> None:
+    folders = [tiny_adapter(tmp_path / f"a{n}", model, seed=n) for n in range(10)]
+    for at, base in pairwise(folders):
+        edit(at, base_model_name_or_path=str(base))
+    with pytest.raises(InputError, match="more than 8 deep"):
+        model_hash(folders[0])
+    assert model_hash(folders[5])
+
+
+@pytest.mark.parametrize("said", ["[" * 100_000, "[]", '"x"', "nan", "\x80"])
+def test_a_configuration_that_is_none(adapter: Path, said: str) -> None:
+    (adapter / "adapter_config.json").write_bytes(said.encode("latin-1"))
+    with pytest.raises(InputError, match="JSON"):
+        model_hash(adapter)
+
+
+@pytest.mark.parametrize("keys", [{"lora_alpha": None}, {"lora_alpha": "8"}, {"lora_alpha": [1]}])
+def test_a_scale_that_is_no_number(model: Path, adapter: Path, keys: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="lora_alpha"):
+        merge_adapter(loaded(model), edit(adapter, **keys))

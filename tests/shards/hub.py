@@ -50,7 +50,7 @@ class Hub:
         repos: by name.
         objects: LFS objects by sha256.
         asked: (method, path) of every request.
-        fault: called with method and path before a request is answered; a status ends it.
+        fault: called with method and path before a request is answered; a status ends it, and so does the body of a 200.
         silent: after the next commit the connection ends without a word.
         ignored: patterns of a .gitignore that the repositories have.
     """
@@ -60,7 +60,7 @@ class Hub:
         self.objects: dict[str, bytes] = {}
         self.asked: list[tuple[str, str]] = []
         self.bodies: list[Any] = []
-        self.fault: Callable[[str, str], int | None] = lambda method, path: None
+        self.fault: Callable[[str, str], int | bytes | None] = lambda method, path: None
         self.ignored = ""
         self.silent = False
         self.url = ""
@@ -102,7 +102,9 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.hub.asked.append((self.command, path))
-        if (status := self.hub.fault(self.command, path)) is not None:
+        if isinstance(status := self.hub.fault(self.command, path), bytes):
+            self._say(200, status)
+        elif status is not None:
             self._say(status, {"error": "as the test wants"}, {"X-Error-Message": "as the test wants"})
         elif self.headers.get("Authorization") != f"Bearer {TOKEN}" and not path.startswith("/lfs/"):
             self._say(401, {"error": "Invalid credentials"}, {"X-Error-Message": "Invalid credentials in Authorization header"})

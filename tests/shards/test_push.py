@@ -189,6 +189,27 @@ def test_every_refusal_says_what_to_do(hub: Hub, send: Send, folder: Path, at: s
     assert not hub.repos or hub.files(REPO) == NEW
 
 
+@pytest.mark.parametrize("at", ["/api/repos/create", "/api/datasets/eggs/fresh-eggs", "/tree/", "/preupload/", "/lfs/objects/batch", "/commit/"])
+@pytest.mark.parametrize(
+    "said", [b"[1, 2]", b"<html>", b'"x"', b"null", b"5", b"[" * 100_000, b"{}", b'{"error": "%s"}' % TOKEN.encode()], ids=range(8)
+)
+def test_a_hub_that_answers_in_another_form(hub: Hub, send: Send, folder: Path, at: str, said: bytes) -> None:
+    """HF_ENDPOINT may name a login page, or another program."""
+    hub.fault = lambda method, path: said if path.endswith(at) or (at.endswith("/") and at in path) else None
+    error: GuardkitError | None = None
+    try:
+        send(folder)
+    except GuardkitError as e:
+        error = e
+    assert error is None or (error.exit_code in (2, 3, 4) and TOKEN not in str(error))
+
+
+def test_an_answer_of_the_hub_is_bounded(hub: Hub, send: Send, folder: Path) -> None:
+    hub.fault = lambda method, path: b" " * (65 << 20) if "/tree/" in path else None
+    with pytest.raises(Stopped, match="more than 64 MiB"):
+        send(folder)
+
+
 def test_a_wrong_token_and_none(hub: Hub, send: Send, folder: Path) -> None:
     with pytest.raises(Missing, match="does not let this token") as e:
         send(folder, token="hf_other_secret")  # noqa: S106

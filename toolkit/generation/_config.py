@@ -158,10 +158,11 @@ class Price(_Model):
     """Dollars for a million tokens written, those of hidden reasoning included."""
 
 
-def _url(value: str) -> SplitResult:
-    """The parts of a URL; ValueError where it is none."""
+def url_parts(value: str) -> SplitResult:
+    """The parts of a URL; ValueError where it is none, or its host can be no name."""
     try:
         parts = urlsplit(value)
+        (parts.hostname or "").encode("idna")
         if not value.isprintable() or " " in value or parts.port == 0:
             raise ValueError("a character that no URL has")
     except ValueError as e:
@@ -228,7 +229,7 @@ class _Endpoint(Sampling):
     @field_validator("base_url")
     @classmethod
     def _plain_url(cls, value: str) -> str:
-        parts = _url(value)
+        parts = url_parts(value)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("base_url must begin with http:// or https:// and name a host")
         if parts.username or parts.password or parts.query or parts.fragment:
@@ -238,7 +239,7 @@ class _Endpoint(Sampling):
     @field_validator("endpoint")
     @classmethod
     def _plain_name(cls, value: str | None) -> str | None:
-        if value is not None and "://" in value and ((parts := _url(value)).username or parts.password or parts.query or parts.fragment):
+        if value is not None and "://" in value and ((parts := url_parts(value)).username or parts.password or parts.query or parts.fragment):
             raise ValueError("endpoint is written into the journal and may hold no user, password, query or fragment of a URL")
         return value
 

@@ -24,13 +24,13 @@ from typing import Any, TypeGuard, TypeVar
 
 from toolkit.common.errors import InputError, Missing, Stopped
 from toolkit.common.files import fsync_path
-from toolkit.common.secrets import fit_for_a_header, protect_proxies, redact_body
+from toolkit.common.secrets import fit_for_a_header, redact_body
 from toolkit.generation._answers import AttemptError, largest, status_failure
 from toolkit.generation._config import OpenAIBatchConfig
 from toolkit.generation.backends._batch_lines import stub
 from toolkit.generation.backends._batch_store import Parcel, on_disk
 from toolkit.generation.backends._client import bounded_client, lines
-from toolkit.generation.backends._http import backoff, innermost, protect_headers, usable
+from toolkit.generation.backends._http import backoff, innermost, protect_headers, proxy_for, usable
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ class Provider:
         self._config = config
         self._pause = pause
         self._reached = False
-        protect_proxies()
+        proxy_for(config.base_url)
         with usable(config.base_url):
             client = bounded_client(config.timeout)
             self._client = openai.OpenAI(api_key=key, base_url=config.base_url, max_retries=0, timeout=config.timeout, http_client=client)

@@ -25,12 +25,13 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from toolkit.common.errors import InputError
 from toolkit.common.http import ERROR
 from toolkit.common.secrets import protect, protect_proxies, redact_body
 from toolkit.generation._answers import AttemptError, too_large
+from toolkit.generation._config import url_parts
 
 if TYPE_CHECKING:
     import aiohttp
@@ -139,7 +140,7 @@ class Wire:
         protect_headers(self._headers)
         self._headers["Content-Type"] = "application/json"
         self._timeout = config.timeout
-        self._proxy, login = proxy(self.url)
+        self._proxy, login = _proxy(self.url)
         self._proxy_headers: dict[str, str] = {}
         if login is not None:  # a tunnel's own request carries it; without a tunnel, every request
             (self._headers if self.url.startswith("http://") else self._proxy_headers)["Proxy-Authorization"] = login
@@ -262,8 +263,7 @@ def protect_headers(headers: Mapping[str, str]) -> None:
     """The values of the headers that are not the same for everybody are secrets."""
     for name, value in headers.items():
         if not name.lower().startswith(("accept", "content-", "user-agent", "x-stainless-")):
-            protect(value.rpartition(" ")[2])  # of an authorisation the part after its scheme
-            protect(value)
+            protect(value.partition(" ")[2] if name.lower().endswith("authorization") else value)  # after the scheme: Bearer, Basic
 
 
 @contextmanager
@@ -302,11 +302,11 @@ def _said(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         loop.default_exception_handler(context)
 
 
-def proxy(url: str) -> tuple[str | None, str | None]:
-    """The environment's proxy for `url` without its password, and the login that it gets (value of ``Proxy-Authorization``).
+def proxy_for(url: str) -> SplitResult | None:
+    """The environment's proxy for `url`; None where there is none, and for this machine, which needs none.
 
     Raises:
-        InputError: aiohttp cannot use it.
+        InputError: it is no URL.
     """
     from urllib.request import getproxies, proxy_bypass
 
@@ -314,26 +314,39 @@ def proxy(url: str) -> tuple[str | None, str | None]:
     parts = urlsplit(url)
     proxies = getproxies()
     found = proxies.get(parts.scheme) or proxies.get("all")
-    if not found or proxy_bypass(parts.netloc) or parts.hostname in ("localhost", "127.0.0.1", "::1"):  # a server of this machine needs none
-        return None, None
-    if "://" not in found:
-        found = f"http://{found}"
-    hint = f"set {parts.scheme.upper()}_PROXY to an http:// proxy, or NO_PROXY={parts.hostname}"
+    if not found or proxy_bypass(parts.netloc) or parts.hostname in ("localhost", "127.0.0.1", "::1"):
+        return None
     try:
-        where = urlsplit(found)
-        if not where.hostname or where.port == 0 or not found.isprintable() or " " in found:
-            raise ValueError("no host")
+        where = url_parts(found if "://" in found else f"http://{found}")
+        if where.hostname:
+            return where
     except ValueError:
-        raise InputError(f"the proxy of the environment for {parts.scheme}:// addresses is no URL", hint=hint) from None
+        pass
+    raise InputError(f"the proxy of the environment for {parts.scheme}:// addresses is no URL", hint=_other_proxy(parts))
+
+
+def _proxy(url: str) -> tuple[str | None, str | None]:
+    """The environment's proxy for `url` without its password, and the login that it gets (value of ``Proxy-Authorization``).
+
+    Raises:
+        InputError: aiohttp cannot use it.
+    """
+    if (where := proxy_for(url)) is None:
+        return None, None
     if where.scheme not in ("http", "https"):
+        parts = urlsplit(url)
         raise InputError(
             f"the proxy of the environment for {parts.scheme}:// addresses is a {where.scheme} proxy; only http and https proxies can be used",
-            hint=hint,
+            hint=_other_proxy(parts),
         )
     login = None
     if where.username:
         login = "Basic " + base64.b64encode(f"{unquote(where.username)}:{unquote(where.password or '')}".encode()).decode()
     return urlunsplit((where.scheme, where.netloc.rpartition("@")[2], where.path, "", "")), login
+
+
+def _other_proxy(parts: SplitResult) -> str:
+    return f"set {parts.scheme.upper()}_PROXY to an http:// proxy, or NO_PROXY={parts.hostname}"
 
 
 def _allow_files(wanted: int) -> None:

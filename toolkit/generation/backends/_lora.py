@@ -48,6 +48,8 @@ def merge_adapter(model: Any, folder: Path) -> None:
     file = folder / "adapter_model.safetensors"
     if not file.is_file():
         raise InputError("no adapter_model.safetensors", where=str(folder))
+    if not isinstance(alpha := config.get("lora_alpha"), int | float):
+        raise InputError(f"lora_alpha is no number: {alpha!r}", where=str(folder / "adapter_config.json"))
     weights = load_file(file)
     stem, a, b = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
     layers = {name.removesuffix(a) for name in weights if name.endswith(a)}
@@ -61,7 +63,7 @@ def merge_adapter(model: Any, folder: Path) -> None:
             if weight is None or weight.shape != (up.shape[0], down.shape[1]):
                 raise InputError(f"an adapter of another base: this one has no layer {layer.removeprefix(stem)} of that size", where=str(folder))
             rank = down.shape[0]
-            scale = config["lora_alpha"] / (math.sqrt(rank) if config.get("use_rslora") else rank)
+            scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
             weight += (scale * up @ down).to(weight.dtype)
 
 
