@@ -10,9 +10,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from frames import seeds
+from frames import rows_of, run_steps, seeds
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from server import Server
 
 import toolkit
 from toolkit.cli._journal import _lines_of
@@ -80,3 +81,27 @@ def test_the_rows_of_a_purge_are_named_as_they_stand(tmp_path: Path) -> None:
     path = tmp_path / "rows.txt"
     path.write_bytes(" a\nb \r\n\nc\u2028d\n \ne".encode())
     assert _lines_of(path) == [" a", "b ", "c\u2028d", " ", "e"]
+
+
+def test_generations_of_any_guards_about_any_rows_have_ids_of_their_own(tmp_path: Path, server: Server) -> None:
+    """Row `x` of guard `b:a` and row `x:b` of guard `a` were one id; guards are asked twice in a row, the second time about generations."""
+    rows = ["x", "x:b", "x:b:a", "x:b:a:0", "x%3Ab", ""]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"id": i, "p": f"q {n}", "l": "harmful"}) + "\n" for n, i in enumerate(rows)))
+    sources = {"label_prompt_source": "human", "licence": "CC0-1.0"}
+    columns = {"id": "id", "prompt": "p", "label_prompt": "l"}
+    guards = {
+        "k": 2,
+        "models": {n: {"backend": "openai", "model": "m", "base_url": server.base_url, "temperature": 1.0} for n in ("a", "b:a", "b%3Aa")},
+    }
+    made = run_steps(
+        tmp_path,
+        [
+            {"id": "rows", "use": "read", "with": {"files": ["rows.jsonl"], "record": "seed", "columns": columns, "constants": sources}},
+            {"id": "once", "use": "sample", "with": guards},
+            {"id": "again", "use": "sample", "with": guards},
+        ],
+    )
+    once, again = rows_of(made["once"]), rows_of(made["again"])
+    assert once["id"].n_unique() == once.height == 36 and set(once["parent"]) == set(rows)
+    assert again["id"].n_unique() == again.height == 216 and set(again["parent"]) == set(once["id"])
+    assert {"x:a:0", "x:a:1"} <= set(once["id"]), "as ever"
