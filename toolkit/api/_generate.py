@@ -175,18 +175,22 @@ def read_config(backend: BackendConfig | Mapping[str, Any]) -> BackendConfig:
 
 def _response_format(path: Path) -> str:
     from toolkit.common.files import canonical_json
-    from toolkit.common.yamlfile import read_text
+    from toolkit.common.jsontext import loads_once
+    from toolkit.common.yamlfile import FILE_BYTES, read_text
 
     def no_number(text: str) -> Any:
         raise ValueError(f"{text} is no number of JSON's")
 
     try:
-        value = json.loads(read_text(path), parse_constant=no_number)
-    except (ValueError, RecursionError) as e:
+        value = loads_once(read_text(path, FILE_BYTES), parse_constant=no_number)
+        text = canonical_json(value)
+    except RecursionError:
+        raise InputError("not JSON: nested too deeply", where=str(path)) from None
+    except ValueError as e:
         raise InputError(f"not JSON: {e}", where=str(path)) from None
     if not isinstance(value, dict) or value.get("type") not in ("json_schema", "json_object", "text"):
         raise InputError('expected {"type": "json_schema", "json_schema": {…}}', where=str(path))
-    return canonical_json(value)
+    return text
 
 
 class _Asking:

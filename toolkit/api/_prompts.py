@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.common.errors import InputError, InputErrors
+from toolkit.common.jsontext import may_repeat, repeated_key
 
 ROLES = ("system", "developer", "user", "assistant")
 _SHOWN = 20
 """Faults that are listed; a file with as many is not read to its end."""
 _BATCH = 1024
+_KEYS = ("id", "system", "user", "messages")
 
 
 @dataclass(frozen=True)
@@ -77,18 +79,23 @@ def _decoded(line: bytes) -> Any:
 
     try:
         value = orjson.loads(line)
-        if not (isinstance(value, dict) and isinstance(value.get("id"), float)):  # a whole number beyond 64 bits would be one, too
+        large = isinstance(value, dict) and isinstance(value.get("id"), float)  # a whole number beyond 64 bits would be one, too
+        if not large and not (isinstance(value, dict | list) and may_repeat(line, value)):
             return value
     except ValueError:
         pass
     try:  # half of a surrogate pair, which orjson refuses; whether it can be sent is the request's own matter
-        return json.loads(line)
+        value = json.loads(line)
+        twice = repeated_key(line, _KEYS)
     except UnicodeDecodeError as e:
         raise ValueError(f"not UTF-8 (byte {e.start} of the line)") from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
     except ValueError as e:
         raise ValueError(f"not JSON: {e}") from None
+    if twice is not None:
+        raise ValueError(f"the key {twice!r} is given twice")
+    return value
 
 
 def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
@@ -97,7 +104,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
 
     try:
         with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
-            columns = [c for c in ("id", "system", "user", "messages") if c in file.schema_arrow.names]
+            columns = [c for c in _KEYS if c in file.schema_arrow.names]
             number = 0
             for batch in file.iter_batches(_BATCH, columns=columns, use_threads=False):
                 for row in batch.to_pylist():

@@ -12,6 +12,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from toolkit.common.jsontext import loads_once
 from toolkit.guards._definition import Guard
 from toolkit.guards._render import Reasoning, render_output
 
@@ -52,11 +53,9 @@ def from_json(guard: Guard, text: str) -> str:
         MalformedJson: it is not JSON, or not of the guard's schema.
     """
     try:
-        data = json.loads(fenced[1] if (fenced := _FENCE.fullmatch(text)) else text)
-    except RecursionError:
-        raise MalformedJson("nested too deeply") from None
+        data = loads_once(fenced[1] if (fenced := _FENCE.fullmatch(text)) else text)
     except ValueError as e:
-        raise MalformedJson(f"not JSON: {e.msg} at character {e.pos}" if isinstance(e, json.JSONDecodeError) else "not JSON") from None
+        raise MalformedJson(f"not JSON: {e.msg} at character {e.pos}" if isinstance(e, json.JSONDecodeError) else str(e)) from None
     names = set(guard.task_names)
     whole = _object(data, "the answer", {"reasoning", "answers"})
     told = _object(whole["reasoning"], "reasoning", names)

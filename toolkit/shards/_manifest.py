@@ -109,11 +109,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: there is none, it is torn or not JSON, or of a format that this guardkit does not read.
     """
-    import json
+    from toolkit.common.jsontext import loads_once
 
     path = folder / MANIFEST
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = loads_once(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise InputError("no manifest.json: not a shard folder, or one that was never finished", where=str(folder)) from None
     except OSError as e:

@@ -2,8 +2,8 @@
 
 A block of JSON Lines is parsed whole: by polars, which is the quickest, where nothing in it can be a value that polars turns into text; else by
 Arrow, whose types are strict. A block that Arrow refuses (a torn line, a value of another type, a lone surrogate) is read again line by line,
-so that a bad line costs its row alone and says what it is. Of a key that stands twice in a line, which value counts is not defined (RFC 8259,
-section 4). Memory: `BLOCK_BYTES` of text and what it parses to; parquet also holds the compressed columns of one row group. Nothing is mapped.
+so that a bad line costs its row alone and says what it is; so does a line in which a declared column stands twice. Memory: `BLOCK_BYTES` of text and
+what it parses to; parquet also holds the compressed columns of one row group. Nothing is mapped.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from toolkit.records import Column, to_arrow, to_polars
 from toolkit.sources._faults import Fault, has_surrogate, shown
 from toolkit.sources._formats import arrow_rows, read_blocks
 from toolkit.sources._json_lines import LINE_BYTES, jsonl_rows, opened
+from toolkit.sources._keys import count_byte, keys_by_line, keys_in, line_repeats
 
 if TYPE_CHECKING:
     import polars as pl
@@ -92,6 +93,7 @@ class _Reader:
         self._json = _small_lists(self._schema)
         self._next = 1
         self._lines = 0
+        self._keys_tell = True
 
     def lines(self, f: IO[bytes]) -> Iterator[Frame]:
         """JSON Lines."""
@@ -120,15 +122,33 @@ class _Reader:
         """The rows by polars, None where it is not certain that each value is what the line says."""
         import polars as pl
 
-        if any(c.type not in ("string", "int64") for c in self._columns):
+        if not self._keys_tell or any(c.type not in ("string", "int64") for c in self._columns):
             return None
         try:
             rows = pl.read_ndjson(bytes(block), schema=to_polars(self._columns))
         except pl.exceptions.PolarsError:
             return None
+        if not self._once_each(rows, block):
+            return None
         texts = [pl.col(c.name).str for c in self._columns if c.type == "string"]
         doubts = [t.contains(_DOUBTFUL).any() | t.contains("\0", literal=True).any() for t in texts]
         return None if doubts and rows.select(pl.any_horizontal(doubts)).item() else rows
+
+    def _once_each(self, rows: pl.DataFrame, block: bytearray) -> bool:
+        """Whether polars, which does not say so, can have seen no declared column twice in a line: there are no more keys than values, or a look at
+        the lines where there are (null, other columns, a text like a key) finds none. Where these are many, Arrow is quicker, and says so.
+        """
+        values = [rows[c.name].is_not_null() for c in self._columns]
+        if keys_in(block) == sum(int(v.sum()) for v in values):
+            return True
+        ends, keys = keys_by_line(block)
+        if len(keys) != rows.height:
+            return False
+        doubtful = (keys != sum(v.cast(int) for v in values)).arg_true()
+        if len(doubtful) > rows.height // 8:
+            self._keys_tell = False
+            return False
+        return not any(line_repeats(bytes(block[ends[n - 1] if n else 0 : ends[n]]), self._schema.names) for n in doubtful.to_list())
 
     def _parsed(self, block: bytearray, piece: int) -> pa.Table | None:
         import pyarrow as pa
@@ -242,7 +262,7 @@ def _whole_lines(f: IO[bytes]) -> Iterator[bytearray]:
 
 
 def _lines(block: bytearray) -> int:
-    return block.count(b"\n") + (not block.endswith(b"\n"))
+    return count_byte(block, 10) + (not block.endswith(b"\n"))
 
 
 def _keys(name: str) -> set[bytes]:

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.common.errors import InputError
+from toolkit.common.jsontext import keys_parsed, may_repeat
 from toolkit.sources._faults import Fault, has_surrogate, shown
+from toolkit.sources._keys import checked, keys_in
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _REST = 10_000
@@ -40,6 +42,9 @@ def array_rows(raw: bytes, wanted: list[str], path: Path) -> Iterator[dict[str, 
         return
     if not isinstance(rows, list):
         raise InputError("not a JSON array of objects", where=str(path))
+    if keys_in(raw) != keys_parsed(rows) and may_repeat(raw, rows):
+        yield from _slowly(raw, wanted)
+        return
     for n, row in enumerate(rows):
         yield row if isinstance(row, dict) else Fault("wrong_type", f"element {n} is not an object", shown(row))
 
@@ -56,11 +61,12 @@ def _slowly(raw: bytes, wanted: list[str]) -> Iterator[dict[str, Any] | Fault]:
     n = 0
     while not text.startswith("]", at):
         try:
+            start = at
             row, at = decoder.raw_decode(text, at)
         except (ValueError, RecursionError) as e:
             yield Fault("bad_json", f"the array cannot be read from element {n} on: {e}", _show(text[at : at + _REST]))
             return
-        yield _checked(row, n, wanted)
+        yield _checked(row, text[start:at], n, wanted)
         n += 1
         at = _skip(text, at)
         if text.startswith(",", at):
@@ -81,7 +87,7 @@ def _show(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _checked(row: Any, n: int, wanted: list[str]) -> dict[str, Any] | Fault:
+def _checked(row: Any, text: str, n: int, wanted: list[str]) -> dict[str, Any] | Fault:
     if not isinstance(row, dict):
         return Fault("wrong_type", f"element {n} is not an object", shown(row))
     for column in wanted:
@@ -90,4 +96,4 @@ def _checked(row: Any, n: int, wanted: list[str]) -> dict[str, Any] | Fault:
             byte = re.search(r"[\udc80-\udcff]", json.dumps(value, ensure_ascii=False, default=repr))
             reason, what = ("not_utf8", "a byte that is not UTF-8") if byte else ("surrogate", "half of a surrogate pair")
             return Fault(reason, f"element {n}: {column} holds {what}", shown(row))
-    return row
+    return checked(row, text, f"element {n}", wanted)

@@ -1,7 +1,8 @@
 """Rows of JSON Lines, one at a time, and files opened whether gzipped or not.
 
 A line is parsed by the fast parser; only one that it refuses is looked at closely, so that a torn line, a Latin-1 byte or a lone
-surrogate costs its row alone and says what it is. Blank lines are no rows. Memory: one line, of `LINE_BYTES` at most.
+surrogate costs its row alone and says what it is; so does a key that stands twice (``repeated_key``). Blank lines are no rows. Memory: `_TOGETHER`
+bytes of lines and their rows, and one line of `LINE_BYTES` at most.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from typing import IO, Any
 from toolkit.common.errors import InputError
 from toolkit.common.reading import Files, regular, unreadable
 from toolkit.sources._faults import Fault, has_surrogate, shown, undecodable
+from toolkit.sources._keys import checked, each_once
 
 Row = dict[str, Any]
 LINE_BYTES = 256 << 20
 """A longer line is one row's fault (``too_long``)."""
+_TOGETHER = 1 << 19
+"""Bytes of lines that are looked through together for keys that stand twice."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +93,21 @@ def opened(path: Path, held: Files | None = None) -> Iterator[IO[bytes]]:
 def jsonl_rows(f: IO[bytes], wanted: Sequence[str], before: int = 0) -> Iterator[tuple[Row | Fault, int]]:
     """Rows with the bytes of their lines.
 
-    `wanted`: columns in which half a surrogate pair is a fault. `before`: lines of the file that came before.
+    `wanted`: columns in which half a surrogate pair is a fault, and which may stand once. `before`: lines of the file that came before.
     """
+    held: list[tuple[Row | Fault, bytes, int]] = []
+    size = 0
+    for parsed in _lines(f, wanted, before):
+        held.append(parsed)
+        size += len(parsed[1])
+        if size >= _TOGETHER:
+            yield from each_once(held, wanted)
+            held, size = [], 0
+    yield from each_once(held, wanted)
+
+
+def _lines(f: IO[bytes], wanted: Sequence[str], before: int) -> Iterator[tuple[Row | Fault, bytes, int]]:
+    """Rows, each with its line and that one's number."""
     import orjson
 
     loads, number, first = orjson.loads, before, not before
@@ -99,18 +116,18 @@ def jsonl_rows(f: IO[bytes], wanted: Sequence[str], before: int = 0) -> Iterator
         if first:
             line, first = line.removeprefix(b"\xef\xbb\xbf"), False
         if len(line) >= LINE_BYTES and not line.endswith(b"\n"):
-            yield _too_long(f, line, number), len(line)
+            yield _too_long(f, line, number), line, number
             continue
         try:
             row = loads(line)
         except orjson.JSONDecodeError:
             if not line.strip():
                 continue
-            yield _slow_line(line, number, wanted), len(line)
+            yield _slow_line(line, number, wanted), line, number
             continue
         if type(row) is not dict:
             row = Fault("wrong_type", f"line {number} is not an object but {_kind(row)}", line.decode().rstrip("\r\n"))
-        yield row, len(line)
+        yield row, line, number
 
 
 def _too_long(f: IO[bytes], line: bytes, number: int) -> Fault:
@@ -134,9 +151,9 @@ def _slow_line(line: bytes, number: int, wanted: Sequence[str]) -> Row | Fault:
         for column in wanted:
             if has_surrogate(row.get(column)):
                 return Fault("surrogate", f"line {number}: {column} holds half of a surrogate pair", text)
+        return checked(row, text, f"line {number}", wanted)
     except (ValueError, RecursionError) as e:
         return Fault("bad_json", f"line {number}: {e}", text)
-    return row
 
 
 def _kind(value: object) -> str:

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from toolkit.common.errors import InputError
 from toolkit.common.files import digest
+from toolkit.common.jsontext import loads_once
 from toolkit.common.resources import find
 from toolkit.common.yamlfile import load_yaml
 from toolkit.generation import BackendConfig, TemplateConfig, build_request
@@ -101,17 +102,11 @@ def read_object(text: str | None, keys: Sequence[str]) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        data = json.loads(fenced[1] if (fenced := _FENCE.fullmatch(text)) else text, object_pairs_hook=_each_once)
+        data = loads_once(fenced[1] if (fenced := _FENCE.fullmatch(text)) else text)
         json.dumps(data, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) and set(data) == set(keys) else None
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(pairs) != len(out := dict(pairs)):
-        raise ValueError("a key stands twice: which of the two is meant?")
-    return out
 
 
 class AskingOperator(GenerationOperator):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from toolkit.common.errors import InputError, InputErrors
 from toolkit.common.files import sha256_file
+from toolkit.common.jsontext import loads_once
 
 FORMAT = 1
 """Format of the record; another one is refused."""
@@ -47,7 +47,7 @@ def read_export(folder: Path) -> dict[str, Any]:
     """
     path = folder / RECORD
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = loads_once(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"no {RECORD}: not an exported folder, or one that was never finished", where=str(folder)) from None
     except OSError as e:
