@@ -52,7 +52,7 @@ def test_the_curated_names_are_all_there() -> None:
 
 def test_run_builds_once_and_gives_figures_and_rows(recipe: Path) -> None:
     result = toolkit.run(recipe)
-    assert result.folder == Path("outputs/small") and result.failed is None
+    assert result.folder == recipe.parent / "outputs" / "small" and result.failed is None
     assert result.built == [s["id"] for s in STEPS] and result.reused == []
     assert json.loads((result.folder / "summary.json").read_text()) == result.summary
     kept = {s["step"]: s["kept"] for s in result.summary["steps"]}
@@ -61,7 +61,7 @@ def test_run_builds_once_and_gives_figures_and_rows(recipe: Path) -> None:
     assert again.built == [] and again.reused == result.built
     assert toolkit.run(recipe, force=True).built == result.built
     other = toolkit.run(recipe, overrides=["shards.title=Other", "seed=5"], output="elsewhere/deep", block_rows=3)
-    assert other.folder == Path("elsewhere/deep") and "# Other" in (other.folder / "shards" / "shards" / "README.md").read_text()
+    assert other.folder == recipe.parent / "elsewhere" / "deep" and "# Other" in (other.folder / "shards" / "shards" / "README.md").read_text()
     steps = toolkit.read_run("outputs/small")
     rows = pl.concat(list(steps["seeds"].blocks()))
     assert rows.height == 20 and set(rows["licence"]) == {"CC0-1.0"}
@@ -132,13 +132,13 @@ def test_plan_says_what_cannot_be_known() -> None:
 def test_explain_gives_every_value_an_origin(recipe: Path) -> None:
     found = toolkit.explain(recipe, overrides=["seed=7", "reasoning.backend.seed=3", "few.share=0.5"])
     assert found["recipe"]["seed"] == {"value": 7, "origin": "--set seed=7"}
-    assert found["recipe"]["recipe"] == {"value": "small", "origin": f"{recipe}:1:recipe"}
+    assert found["recipe"]["recipe"] == {"value": "small", "origin": f"{recipe.name}:1:recipe"}
     assert found["recipe"]["guard"] == {"value": "guardreasoner", "origin": "default"}
     steps = {s["id"]: s for s in found["steps"]}
     backend = steps["reasoning"]["with"]
     assert backend["backend.seed"] == {"value": 3, "origin": "--set reasoning.backend.seed=3"}
-    assert backend["backend.backend"]["origin"].startswith(f"{recipe}:") and backend["backend.steps"]["origin"] == "default of synthesise"
-    assert steps["few"]["with"]["where.label_prompt"]["origin"].startswith(f"{recipe}:")
+    assert backend["backend.backend"]["origin"].startswith(f"{recipe.name}:") and backend["backend.steps"]["origin"] == "default of synthesise"
+    assert steps["few"]["with"]["where.label_prompt"]["origin"].startswith(f"{recipe.name}:")
     assert steps["few"]["with"]["share"]["origin"] == "--set few.share=0.5"
     assert steps["clean"]["with"]["unicode"] == {"value": "NFC", "origin": "default of normalise"}
     assert steps["clean"]["from"] == {"rows": "seeds"} and steps["clean"]["from_origin"] == "default: the step before"

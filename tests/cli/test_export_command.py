@@ -72,7 +72,7 @@ def test_weights_wait_for_a_decision(cli: Cli, tmp_path: Path) -> None:
         (["--format", "trl", "--copies", "3"], "--copies goes with --weights repeat"),
         (["--format", "csv"], "is not one of"),
         (["--format", "trl", "--split", "nope"], "no split called 'nope'"),
-        (["--format", "trl", "--output", "shards/data"], "may not lie in each other"),
+        (["--format", "trl", "--output", "shards/data"], "would take the place of what this command reads: shards"),
     ],
 )
 def test_arguments_that_make_no_sense(cli: Cli, tmp_path: Path, args: list[str], said: str) -> None:

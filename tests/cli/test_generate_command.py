@@ -157,10 +157,10 @@ def test_an_output_that_cannot_be_one_is_refused(cli: Cli, server: Server, tmp_p
     source = prompts(tmp_path / "in.jsonl", 1)
     os.mkfifo(tmp_path / "pipe")
     wrong = {
-        source: "the output is the file of prompts itself",
+        source: "would take the place of what this command reads",
         tmp_path: "a folder, or no regular file",
         tmp_path / "pipe": "a folder, or no regular file",
-        source / "out.jsonl": "cannot be written",
+        source / "out.jsonl": "would take the place of what this command reads",
         tmp_path / ("x" * 300): "cannot be written",
     }
     before = source.read_bytes()

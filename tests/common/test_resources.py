@@ -74,7 +74,7 @@ def test_recipes(here: Path) -> None:
 
 def test_the_workspace(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GUARDKIT_WORKSPACE", raising=False)
-    assert resources.workspace() == Path("outputs")
+    assert resources.workspace() == here / "outputs"
     monkeypatch.setenv("GUARDKIT_WORKSPACE", str(here / "w"))
     assert resources.workspace() == here / "w"
 

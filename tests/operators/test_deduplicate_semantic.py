@@ -112,7 +112,7 @@ def test_the_model_counts_by_its_content(model: Path, tmp_path: Path) -> None:
 
 def test_what_is_missing_is_said(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = seeds({"prompt": "a"})
-    with pytest.raises(InputError, match="no such embedding model"):
+    with pytest.raises(InputError, match="no such model folder"):
         toolkit.apply("deduplicate", rows, **options("./not/there"))
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "config.json").write_text("{}")

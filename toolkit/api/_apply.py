@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError
+from toolkit.common.outputs import check_output
+from toolkit.common.paths import Roots, at_door, here
 from toolkit.common.yamlfile import YamlFile
 from toolkit.guards import Guard, load_guard
 from toolkit.operators import Columns, Context, DatasetOperator, Operator, RowOperator, operator_class
@@ -58,15 +60,19 @@ def apply(
         raise InputError(f"{operator!r} is no operator on rows alone: run it in a recipe", hint="see `guardkit operators`")
     op = cls(YamlFile(f"options of {operator}", options).model(cls.config_class))
     inputs = _inputs(op, rows)
-    ctx = Context(load_guard(guard), load_taxonomy(taxonomy), seed, operator, Path())
+    ctx = Context(load_guard(guard), load_taxonomy(taxonomy), seed, operator, here(), settled=Roots.of(None))
     for name, frame in inputs.items():
         _check(frame, f"{operator}, input {name!r}", ctx.guard)
+    place = None if artefacts is None else at_door(artefacts)
     columns = op.columns({name: _columns(frame) for name, frame in inputs.items()}, ctx.guard)
     if isinstance(op, RowOperator):
         return _row(op, inputs[op.inputs[0]], columns, ctx)
     assert isinstance(op, DatasetOperator)  # noqa: S101 (for the type checker)
     with tempfile.TemporaryDirectory() as temporary:
-        out = _Collect(Path(artefacts) if artefacts is not None else Path(temporary), columns)
+        if place is not None:
+            op.files(ctx)
+            check_output(place, reads=ctx.roots.read)
+        out = _Collect(place or Path(temporary), columns)
         op.run({name: _Rows(name, frame) for name, frame in inputs.items()}, out, ctx)
         return out.frames()
 
@@ -175,7 +181,11 @@ class _Collect:
 
     def folder(self, name: str) -> Path:
         path = self.place / name
-        path.mkdir(parents=True)
+        try:
+            path.mkdir(parents=True)
+        except OSError as e:
+            hint = "give another folder: nothing is replaced"
+            raise InputError(f"the artefact {name!r} cannot be written: {e.strerror}", where=str(path), hint=hint) from None
         return path
 
     def stat(self, name: str, value: Any) -> None:

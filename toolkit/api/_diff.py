@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from toolkit.common.csvfile import write_sheet
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.files import new_file
+from toolkit.common.outputs import check_output
+from toolkit.common.paths import at_door
 from toolkit.pipeline import Side, common_step, compare
 from toolkit.pipeline import diff_rows as rows_of
 
@@ -43,7 +45,10 @@ def diff(run_a: str | Path, run_b: str | Path, *, step: str | None = None, shown
     """
     if output is not None and Path(output).suffix not in FORMATS:
         raise InputError(f"the output must end in {', '.join(FORMATS)}", where=str(output))
-    a, b = Side(run_a), Side(run_b)
+    a, b = Side(at_door(run_a)), Side(at_door(run_b))
+    target = None if output is None else at_door(output)
+    if target is not None:
+        check_output(target, reads=(a.folder, b.folder))
     if (a.manifest is None) != (b.manifest is None):
         raise InputError("a run cannot be compared with shards", hint="give two runs, or two folders of shards (<run>/<step>/shards)")
     at = common_step(a, b, step)
@@ -51,8 +56,8 @@ def diff(run_a: str | Path, run_b: str | Path, *, step: str | None = None, shown
     gone, added = rows_of.why_missing(b, a, at, found.gone), rows_of.why_missing(a, b, at, found.added)
     changed = rows_of.changed_columns(a, b, at, found.changed)
     changed = rows_of.first_step(a, b, at, changed)
-    if output is not None:
-        _write(Path(output), {"gone": gone, "added": added, "changed": changed})
+    if target is not None:
+        _write(target, {"gone": gone, "added": added, "changed": changed})
     left, right = a.columns(at), b.columns(at)
     names = [n for n in changed["columns"].to_list() if n is not None]
     return {
@@ -183,7 +188,7 @@ def rejects(run: str | Path, step: str | None = None, *, reason: str | None = No
     """
     import polars as pl
 
-    side = Side(run)
+    side = Side(at_door(run))
     if side.manifest is not None:
         raise InputError("shards hold only rows that were kept", where=str(run), hint="give the folder of the run that made them")
     if step is not None and step not in side.counts:

@@ -6,7 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from toolkit.common.errors import InputError
+from toolkit.common.errors import InputError, short_path
+from toolkit.common.outputs import check_output
+from toolkit.common.paths import at_door
+from toolkit.common.resources import find
 from toolkit.pipeline import Progress
 from toolkit.shards.exporters import COPIES, Weights, shard_folder
 from toolkit.shards.exporters import export as export_shards
@@ -53,17 +56,22 @@ def export(
         InputError: neither a format nor a repository, options that belong to the other one, and all that `toolkit.shards.exporters.export` and
             `toolkit.shards.push` raise, with `Missing` and `Stopped`.
     """
-    folder = Path(folder)
+    folder = at_door(folder)
     _sensible(to, repo, {"output": output, "split": split, "weights": weights, "copies": copies, "guard": guard}, dry_run)
     record, target = None, None
     if to is not None:
-        target = Path(output) if output is not None else Path(f"{_name(folder)}-{to}")
-        with progress or Progress.silent() as shown:
-            shown.start(f"export to {to}")
+        target = at_door(output if output is not None else f"{_name(folder)}-{to}")
+        check_output(target, reads=_reads(folder, guard), whole=True, own="export")
+        with progress or Progress.silent() as bar:
+            bar.start(f"export to {to}")
             options: dict[str, Any] = {"split": split, "weights": weights, "copies": COPIES if copies is None else copies, "guard": guard}
-            record = export_shards(folder, to, target, **options, progress=lambda done, rows: shown.update(done, rows, "rows"))
+            record = export_shards(folder, to, target, **options, progress=lambda done, rows: bar.update(done, rows, "rows"))
     sent = _pushed(target or folder, repo, public, revision, message, dry_run) if repo is not None else None
-    return {"output": str(target) if target else None, "export": record, "push": sent}
+    return {"output": short_path(target) if target else None, "export": record, "push": sent}
+
+
+def _reads(folder: Path, guard: str | None) -> list[Path]:
+    return [shard_folder(folder), *([find("guards", guard)] if guard is not None else [])]
 
 
 def _sensible(to: str | None, repo: str | None, options: dict[str, Any], dry_run: bool) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from toolkit.api._prompts import check_prompts, read_prompts
-from toolkit.common.errors import InputError, InputErrors, TooManyFailures
+from toolkit.common.errors import InputError, InputErrors, TooManyFailures, short_path
 from toolkit.common.files import new_file
+from toolkit.common.models import model_folder
+from toolkit.common.outputs import check_output
+from toolkit.common.paths import Roots, at_door
 from toolkit.common.reach import refused
 from toolkit.common.resources import workspace
-from toolkit.pipeline import Progress, stopping
+from toolkit.pipeline import JOURNAL, Progress, stopping
 
 if TYPE_CHECKING:
     from toolkit.generation import Backend, BackendConfig, Completion, Completions, Request
@@ -65,18 +68,21 @@ def generate(
         Missing: a key, a service or an extra.
         TooManyFailures: more failed than `failures` allows; the output is written.
     """
-    prompts, output = Path(prompts), Path(output)
+    prompts, output, folder = at_door(prompts), at_door(output), (at_door(work) if work else workspace()) / JOURNAL
     config = read_config(backend)
     if left := refused(config, allow, lambda key: ".".join(map(str, key))):
         raise InputErrors(left)
-    schema = _response_format(Path(response_format)) if response_format is not None else ""
+    form = None if response_format is None else at_door(response_format)
+    schema = "" if form is None else _response_format(form)
     if not 0 <= failures <= 1:
         raise InputError(f"failures is a share from 0 to 1, not {failures}")
-    with suppress(OSError):  # one of them is not there, or cannot be: that is found out below
-        if output.samefile(prompts):
-            raise InputError("the output is the file of prompts itself", where=str(output))
+    roots = Roots.of(None)
+    roots.saw(prompts, *([form] if form is not None else []))
+    _find_model(config, roots)
+    check_output(folder, reads=roots.read, own="journal", hint="name another folder with --work")
+    check_output(output, reads=roots.read, journal=folder)
     with stopping():
-        found = _ask(prompts, output, config, schema, Path(work or workspace()) / "journal", budget, progress or Progress.silent())
+        found = _ask(prompts, output, config, schema, folder, budget, progress or Progress.silent())
     if found["failed"] > failures * found["rows"]:
         kinds = ", ".join(f"{name} {n:,}" for name, n in sorted(found["errors"].items(), key=lambda e: -e[1]))
         found["too_many"] = f"the output is written, but {found['failed']:,} of {found['rows']:,} prompts failed: {kinds}"
@@ -121,7 +127,7 @@ def _ask(prompts: Path, output: Path, config: BackendConfig, schema: str, folder
         stats = results.stats
         progress.finish(f"{total:,} rows in {stats.seconds:.1f} s")
     return {
-        "output": str(output),
+        "output": short_path(output),
         "rows": total,
         "answered": stats.completions - stats.failed,
         "failed": stats.failed,
@@ -171,6 +177,16 @@ def read_config(backend: BackendConfig | Mapping[str, Any]) -> BackendConfig:
         raise InputError("`structured` asks by a guard's schema, which only a recipe has", where="structured", hint="take --response-format FILE")
     out: BackendConfig = config
     return out
+
+
+def _find_model(config: BackendConfig, roots: Roots) -> None:
+    """Note the folders of a local model (InputError: there is none of that name)."""
+    from toolkit.generation import TransformersConfig, VllmConfig
+
+    if isinstance(config, TransformersConfig | VllmConfig):
+        for name in (config.model, config.adapter):
+            if name is not None:
+                model_folder(name, roots)
 
 
 def _response_format(path: Path) -> str:

@@ -16,8 +16,10 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from toolkit.common.errors import InputError
+from toolkit.common.errors import InputError, short_path
 from toolkit.common.files import canonical_json, new_file
+from toolkit.common.outputs import check_output
+from toolkit.common.paths import at_door
 from toolkit.common.resources import workspace
 from toolkit.generation import (
     Record,
@@ -79,7 +81,7 @@ def journal_show(folder: str | Path | None = None) -> dict[str, Any]:
     found = journal_figures(where)
     groups = [asdict(g) | {"first": _time(g.first), "last": _time(g.last)} for g in found.groups]
     return {
-        "folder": str(where),
+        "folder": short_path(where),
         "version": found.version,
         "bytes": found.bytes,
         "answers": sum(g.records for g in found.groups if g.served),
@@ -142,16 +144,17 @@ def journal_export(
             be replaced; another process is writing this file. Also where records cannot be read: the file is then written without them.
         Stopped: the disk is full, or an interrupt; no file.
     """
-    file = Path(file)
+    file, where = at_door(file), _folder(folder)
     write = {".jsonl": _write_jsonl, ".parquet": _write_parquet}.get(file.suffix)
     if write is None:
         raise InputError("a file for an export ends in .jsonl or .parquet", where=str(file))
-    where, unreadable = _folder(folder), dict[str, str]()
+    check_output(file, journal=where, hint="name another file")
+    unreadable: dict[str, str] = {}
     records = journal_records(where, rows=rows, keys=keys, model=model, failures=failures, raw=raw, unreadable=unreadable)
-    with stopping(), _appearing(file, where) as f:
+    with stopping(), _appearing(file) as f:
         n = write(f, records, raw)
     if unreadable:
-        raise unread(where, list(unreadable), done=f"{file} is written without them ({n:,} records)")
+        raise unread(where, list(unreadable), done=f"{short_path(file)} is written without them ({n:,} records)")
     return n
 
 
@@ -160,7 +163,7 @@ def journal_verify(folder: str | Path | None = None) -> dict[str, Any]:
     there), ``unfinished``; reads everything."""
     where = _folder(folder)
     found = verify_journal(where)
-    return {"folder": str(where), "ok": not found.problems, **asdict(found)}
+    return {"folder": short_path(where), "ok": not found.problems, **asdict(found)}
 
 
 def journal_compact(folder: str | Path | None = None, on_done: Callable[[int, int], None] | None = None) -> dict[str, Any]:
@@ -173,7 +176,7 @@ def journal_compact(folder: str | Path | None = None, on_done: Callable[[int, in
     """
     where = _folder(folder)
     with stopping():
-        return {"folder": str(where), **asdict(compact_journal(where, on_done))}
+        return {"folder": short_path(where), **asdict(compact_journal(where, on_done))}
 
 
 def journal_migrate(folder: str | Path | None = None) -> dict[str, Any]:
@@ -186,7 +189,7 @@ def journal_migrate(folder: str | Path | None = None) -> dict[str, Any]:
     where = _folder(folder)
     with stopping():
         found, version, noted = migrate_journal(where)
-    return {"folder": str(where), "found": found, "version": version, "noted": noted}
+    return {"folder": short_path(where), "found": found, "version": version, "noted": noted}
 
 
 def journal_repair(folder: str | Path | None = None, agree: Callable[[dict[str, Any]], bool] | None = None) -> dict[str, Any]:
@@ -210,7 +213,7 @@ def journal_repair(folder: str | Path | None = None, agree: Callable[[dict[str, 
 
     def shown(found: Repaired) -> dict[str, Any]:
         times = {"recorded": found.recorded, "last": found.last}
-        return {"folder": str(where), **asdict(found), **{name: None if at is None else _time(at) for name, at in times.items()}}
+        return {"folder": short_path(where), **asdict(found), **{name: None if at is None else _time(at) for name, at in times.items()}}
 
     with stopping():
         return shown(repair_journal(where, None if agree is None else lambda found: agree(shown(found))))
@@ -239,7 +242,7 @@ def journal_purge(folder: str | Path | None = None, *, rows: Iterable[str] = (),
     rows, keys = list(rows), list(keys)
     with stopping():
         found = find_records(where, rows, keys) if dry_run else purge_journal(where, rows, keys)
-        return {"folder": str(where), **asdict(found), "runs": runs_holding(where.parent, {*rows, *found.also}, set(found.keys))}
+        return {"folder": short_path(where), **asdict(found), "runs": runs_holding(where.parent, {*rows, *found.also}, set(found.keys))}
 
 
 def journal_unread(folder: str | Path | None, keys: Sequence[str]) -> InputError:
@@ -256,18 +259,18 @@ def runs_holding(root: Path, rows: set[str], keys: set[str]) -> list[str]:
 
     def holds(path: Path) -> bool:
         try:
-            columns = pl.scan_parquet(path).collect_schema()
+            columns = pl.scan_parquet(path, glob=False).collect_schema()
             names = [c for c, kind in columns.items() if kind == pl.String and (c in ("id", "parent") or c.endswith("_key"))]
             wanted = [pl.col(c).is_in(sorted(keys if c.endswith("_key") else rows)).any() for c in names]
-            return bool(wanted) and bool(pl.scan_parquet(path).select(pl.any_horizontal(wanted)).collect().item())
+            return bool(wanted) and bool(pl.scan_parquet(path, glob=False).select(pl.any_horizontal(wanted)).collect().item())
         except (pl.exceptions.PolarsError, OSError):
             return True
 
-    return sorted({str(root / Path(*path.relative_to(root).parts[:2])) for path in root.glob("*/*/**/*.parquet") if holds(path)})
+    return sorted({short_path(root / Path(*path.relative_to(root).parts[:2])) for path in root.glob("*/*/**/*.parquet") if holds(path)})
 
 
 def _folder(folder: str | Path | None) -> Path:
-    return workspace() / "journal" if folder is None else Path(folder)
+    return workspace() / "journal" if folder is None else at_door(folder)
 
 
 def _time(seconds: float) -> str:
@@ -305,14 +308,12 @@ def _line(record: Record, shared: list[str], raw: bool) -> dict[str, Any]:
 
 
 @contextmanager
-def _appearing(file: Path, journal: Path) -> Iterator[IO[bytes]]:
-    """A file that gets its name when it is whole; nothing but a regular file, and none of the journal's own, is replaced."""
+def _appearing(file: Path) -> Iterator[IO[bytes]]:
+    """A file that gets its name when it is whole; nothing but a regular file is replaced."""
     if not file.parent.is_dir():
         raise InputError("no such folder", where=str(file.parent))
     if file.is_symlink():
         raise InputError("a link is not replaced by an export", where=str(file), hint="name the file itself")
-    if file.exists() and any(own.samefile(file) for own in journal.glob("journal.*")):
-        raise InputError("this is the journal itself", where=str(file), hint="name another file")
     with new_file(file) as new, new.open("wb") as f:
         yield f
 

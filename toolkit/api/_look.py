@@ -6,7 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from toolkit.common.errors import GuardkitError, InputError
+from toolkit.common.errors import GuardkitError, InputError, short_path
+from toolkit.common.paths import at_door, is_there
 from toolkit.common.resources import workspace
 from toolkit.operators import operator_class, operator_names
 from toolkit.pipeline import RecipeSpec, StepFolder, clean, load_recipe, step_folders
@@ -29,7 +30,7 @@ def list_runs() -> list[dict[str, Any]]:
     """The runs in the workspace: ``folder``, ``recipe``, ``steps`` in the recipe, ``built`` of them; ``problem`` where one cannot be read."""
     out: list[dict[str, Any]] = []
     for path in sorted(workspace().glob("*/run.json")):
-        line: dict[str, Any] = {"folder": str(path.parent), "recipe": None, "steps": 0, "built": 0, "problem": None}
+        line: dict[str, Any] = {"folder": short_path(path.parent), "recipe": None, "steps": 0, "built": 0, "problem": None}
         try:
             summary = summarise(path.parent)
         except GuardkitError as e:
@@ -55,9 +56,10 @@ def clean_run(folder: str | Path) -> list[str]:
 
 
 def _run(folder: str | Path) -> Path:
-    if not (Path(folder) / "run.json").is_file():
+    path = at_door(folder)
+    if not is_there(path / "run.json", Path.is_file):
         raise InputError("not the folder of a run", where=str(folder), hint="see `guardkit runs list`")
-    return Path(folder)
+    return path
 
 
 def sources_table() -> list[dict[str, Any]]:

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from toolkit.api._look import read_run
 from toolkit.api._run import run
-from toolkit.common.errors import InputError
+from toolkit.common.errors import InputError, short_path
+from toolkit.common.paths import at_door, here
 from toolkit.common.resources import find
 from toolkit.common.yamlfile import YamlFile
 from toolkit.pipeline import Progress, StepFolder, build_recipe
@@ -47,9 +48,9 @@ def mine(
         InputError: a file, guard or task that is not there, several files for one guard, a file without a row that can be used, or that shares
             none with the first.
     """
-    files = {name: str(_one(name, given).resolve()) for name, given in predictions.items()}
+    files = {name: str(_one(name, given)) for name, given in predictions.items()}
     if guard.endswith((".yaml", ".yml")):
-        guard = str(find("guards", guard).resolve())
+        guard = str(find("guards", guard))
     steps: list[dict[str, Any]] = [
         {"id": "predictions", "use": "load_predictions", "with": {"files": files, "task": task}},
         {"id": "verdicts", "use": "verdicts"},
@@ -59,7 +60,7 @@ def mine(
         {"id": "preference", "use": "shards", "with": {"title": "Preference pairs mined from predictions", "empty": True}},
     ]
     data = {"recipe": "mine", "guard": guard, "seed": seed, "steps": steps}
-    done = run(build_recipe(YamlFile("guardkit mine", data), Path()), output=output, progress=progress)
+    done = run(build_recipe(YamlFile("guardkit mine", data), here()), output=output, progress=progress)
     return _figures(read_run(done.folder), done.folder)
 
 
@@ -68,7 +69,7 @@ def _one(name: str, given: str | Path | Sequence[str | Path]) -> Path:
     if len(files) != 1:
         hint = "give each guard its own name: --predictions NAME=FILE"
         raise InputError(f"{len(files)} prediction files are called {name!r}", where=", ".join(map(str, files)) or None, hint=hint)
-    return Path(files[0])
+    return at_door(files[0])
 
 
 def _figures(made: Mapping[str, StepFolder], folder: Path) -> dict[str, Any]:
@@ -81,6 +82,6 @@ def _figures(made: Mapping[str, StepFolder], folder: Path) -> dict[str, Any]:
         "missing": loaded["stats"]["missing"],
         "pairs": n_pairs,
         "rejected": loaded["counts"][-1]["rejected"],
-        "output": str(folder),
-        "shards": str(made["preference"].artefact("shards")) if n_pairs else None,
+        "output": short_path(folder),
+        "shards": short_path(made["preference"].artefact("shards")) if n_pairs else None,
     }

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from toolkit.common.csvfile import write_sheet
-from toolkit.common.errors import InputError, Missing
+from toolkit.common.errors import InputError, Missing, short_path
 from toolkit.common.files import new_file
+from toolkit.common.outputs import check_output
+from toolkit.common.paths import Roots, at_door, is_there
 from toolkit.pipeline import StepFolder
 
 if TYPE_CHECKING:
@@ -75,7 +77,10 @@ def overlaps(
     """
     if output is not None and Path(output).suffix not in (".parquet", ".csv"):
         raise InputError("the file for the rows ends in .parquet or .csv", where=str(output))
-    sets, without = _read(benchmarks, files, sources or {}, rows or {})
+    target, roots = None if output is None else at_door(output), Roots.of(None)
+    sets, without = _read(benchmarks, files, sources or {}, rows or {}, roots)
+    if target is not None:
+        check_output(target, reads=roots.read)
     if not sum(s.frame.height for s in sets):
         raise InputError("nothing to compare: no row in any set", hint="name benchmarks (with their files), sources or rows")
     whole = _numbered(sets)
@@ -85,10 +90,10 @@ def overlaps(
         "sets": _within(sets, whole),
         "pairs": _pairs(sets, whole, shared),
         "without": without,
-        "output": None if output is None else str(output),
+        "output": None if target is None else short_path(target),
     }
-    if output is not None:
-        _write(_lines(sets, whole, shared), Path(output))
+    if target is not None:
+        _write(_lines(sets, whole, shared), target)
     return figures
 
 
@@ -97,27 +102,28 @@ def _read(
     files: Places,
     sources: Mapping[str, Places | None],
     rows: Mapping[str, str | Path],
+    roots: Roots,
 ) -> tuple[list[_Set], list[str]]:
     from toolkit.evaluation import benchmark_names, choose_benchmarks, read_benchmark
 
-    names = benchmark_names() if benchmarks == "all" else None if benchmarks is None else list(benchmarks)
+    names = benchmark_names(roots) if benchmarks == "all" else None if benchmarks is None else list(benchmarks)
     given = {n: f for n, f in benchmarks.items() if f is not None} if isinstance(benchmarks, Mapping) else {}
-    chosen = choose_benchmarks(names, files, given)
+    chosen = choose_benchmarks(names, files, given, roots)
     if chosen.missing:
         raise Missing("\n  ".join(chosen.missing))
     sets = []
     for found in chosen.found:
         read = read_benchmark(found)
         sets.append(_Set(found.benchmark.name, "benchmark", read.rows, sum(read.unread.values())))
-    sets += [_source(name, given) for name, given in sources.items()]
-    sets += [_rows(name, Path(place)) for name, place in rows.items()]
+    sets += [_source(name, given, roots) for name, given in sources.items()]
+    sets += [_rows(name, at_door(place), roots) for name, place in rows.items()]
     for s in sets:
         if [t.name for t in sets].count(s.name) > 1:
             raise InputError(f"two sets are called {s.name!r}", hint="name rows as NAME=PLACE")
     return sets, chosen.without
 
 
-def _source(name: str, files: Places | None) -> _Set:
+def _source(name: str, files: Places | None, roots: Roots) -> _Set:
     import polars as pl
 
     from toolkit.guards import load_guard
@@ -125,21 +131,21 @@ def _source(name: str, files: Places | None) -> _Set:
     from toolkit.taxonomy import load_taxonomy
 
     parts, unread = [], 0
-    for block in read_source(load_source(name), guard=load_guard("guardreasoner"), taxonomy=load_taxonomy(), files=files):
+    for block in read_source(load_source(name), guard=load_guard("guardreasoner"), taxonomy=load_taxonomy(), files=files, beside=roots):
         parts.append(_plain(block.rows))
         unread += block.rejects.filter(pl.col("outcome") == "rejected").height
     return _Set(name, "source", pl.concat(parts), unread)
 
 
-def _rows(name: str, place: Path) -> _Set:
+def _rows(name: str, place: Path, roots: Roots) -> _Set:
     import polars as pl
 
-    if not place.exists():
+    if not is_there(place):
         raise InputError("no such file or folder", where=str(place))
     parts: list[pl.DataFrame] = []
     unread = 0
     before = 0
-    for part, faults in _step(place) if (place / "rows" / "rows.parquet").is_file() else _files(place):
+    for part, faults in _step(place) if (place / "rows" / "rows.parquet").is_file() else _files(place, roots):
         parts.append(_plain(part, str(place), before))
         before += part.height + faults
         unread += faults + part.height - parts[-1].height
@@ -152,15 +158,17 @@ def _step(place: Path) -> Iterator[tuple[pl.DataFrame, int]]:
     yield from ((block, 0) for block in StepFolder.open(place).blocks())
 
 
-def _files(place: Path) -> Iterator[tuple[pl.DataFrame, int]]:
+def _files(place: Path, roots: Roots) -> Iterator[tuple[pl.DataFrame, int]]:
     import polars as pl
 
     from toolkit.sources import expand_files, format_of, read_blocks
 
-    for path in sorted(place.rglob("*.parquet")) or expand_files([place]) if place.is_dir() else [place]:
+    paths = sorted(place.rglob("*.parquet")) or expand_files([place]) if place.is_dir() else [place]
+    roots.saw(*paths)
+    for path in paths:
         kind = format_of(path)
         if kind == "parquet":
-            yield pl.read_parquet(path, memory_map=False), 0
+            yield pl.read_parquet(path, memory_map=False, glob=False), 0
             continue
         for block in read_blocks(path, kind, [], 8192):
             good = [_texts(r) for r in block if isinstance(r, dict) and all(isinstance(r.get(n), str | None) for n in ("prompt", "response"))]

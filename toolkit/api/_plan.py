@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.api._estimate import NONE, Estimate, Interval, Looked, described, estimate, look, together
 from toolkit.api._run import AnyRecipe, Paths, planned, run_folder
-from toolkit.common.errors import GuardkitError
+from toolkit.common.errors import GuardkitError, short_path
 from toolkit.operators import GenerationOperator, Operator
 from toolkit.pipeline import NotSampled, Plan, PlannedStep, Sampler, Unbuilt, check_prices, config_of, declared, finished, spread, stopping
 
@@ -88,7 +88,14 @@ def plan(
     notes += [*([SPANS] if any(m.calls and m.dollars != NONE for f in models.values() for m in f) else []), *money.notes]
     if budget is not None and total["dollars"] is not None and total["dollars"]["high"] > budget:
         notes.append(f"the run may cost more than the budget of ${budget:,.2f}: it would stop there (exit code 3) and go on when it is run again")
-    return {"recipe": checked.recipe.spec.recipe, "output": str(folder), "steps": lines, "total": total, "needs": checked.needs(), "notes": notes}
+    return {
+        "recipe": checked.recipe.spec.recipe,
+        "output": short_path(folder),
+        "steps": lines,
+        "total": total,
+        "needs": checked.needs(),
+        "notes": notes,
+    }
 
 
 def _lines(checked: Plan, done: Mapping[str, StepFolder]) -> list[dict[str, Any]]:

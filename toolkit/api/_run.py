@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit.common.errors import InputError, TooManyFailures
+from toolkit.common.errors import InputError, TooManyFailures, short_path
 from toolkit.common.files import write_atomic
+from toolkit.common.outputs import LEFTOVERS, check_output, part_below
+from toolkit.common.paths import at_door
 from toolkit.common.resources import workspace
-from toolkit.pipeline import Plan, Progress, Recipe, load_recipe, make_plan, run_plan, stopping
+from toolkit.pipeline import JOURNAL, TAKEN, Plan, Progress, Recipe, load_recipe, make_plan, run_plan, stopping
 from toolkit.report import summarise
 
 Paths = Mapping[str, Sequence[str | Path]]
@@ -90,9 +92,22 @@ def planned(recipe: AnyRecipe, overrides: Sequence[str], sources: Paths | None, 
         loaded = recipe
     else:
         loaded = load_recipe(recipe, overrides)
-    return make_plan(loaded, {name: [Path(p) for p in files] for name, files in (sources or {}).items()}, allow)
+    return make_plan(loaded, sources, allow)
 
 
 def run_folder(plan: Plan, output: str | Path | None) -> Path:
-    """The folder of a run: as given, else named after the recipe."""
-    return Path(output) if output is not None else workspace() / plan.recipe.spec.recipe
+    """The folder of a run: as given, else named after the recipe.
+
+    Raises:
+        InputError: something that the run reads or guardkit keeps lies there (`toolkit.common.outputs`).
+    """
+    folder = at_door(output) if output is not None else workspace() / plan.recipe.spec.recipe
+    read = plan.recipe.roots.read
+    check_output(folder, reads=read, journal=folder.parent / JOURNAL, own="run")
+    written = {".guardkit.lock", *TAKEN, *plan.steps, *(f".{step}.{end}" for step in plan.steps for end in LEFTOVERS)}
+    for path in read:
+        part = part_below(folder, path)
+        if part in written and not (part == "recipe.yaml" and path == plan.recipe.path):
+            hint = "name the step in `from`, or move the file" if part in plan.steps else "move the file"
+            raise InputError(f"the run would take the place of what it reads: {short_path(path)}", where=str(folder), hint=hint)
+    return folder

@@ -6,8 +6,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
-from toolkit.common.errors import InputError, InputErrors
-from toolkit.common.models import calm_threads
+from toolkit.common.errors import InputError, InputErrors, short_path
+from toolkit.common.models import calm_threads, model_folder
+from toolkit.common.outputs import check_output
+from toolkit.common.paths import Roots, at_door, here
 from toolkit.common.reach import refused
 from toolkit.common.yamlfile import load_yaml
 from toolkit.pipeline import Progress, stopping
@@ -37,13 +39,19 @@ def train_file(method: Literal["sft", "dpo"], path: str | Path, progress: Progre
 
     base: type[SftConfig] | type[DpoConfig] = SftConfig if method == "sft" else DpoConfig
     form = create_model("TrainFile", __base__=base, shards=(Path, Field()), output=(Path, Field()))
-    file = load_yaml(Path(path))
+    config_file = at_door(path)
+    file = load_yaml(config_file)
+    roots = Roots.of(config_file.parent)
     given = file.model(form)
     if left := refused(given, allow, file.where):
         raise InputErrors(left)
     config = base(**{n: getattr(given, n) for n in base.model_fields})
-    shards, out = Path(getattr(given, "shards")), Path(getattr(given, "output"))  # noqa: B009 (fields made above)
+    if isinstance(config.model, str) and (start := model_folder(config.model, roots, short=True)) is not None:
+        config = config.model_copy(update={"model": str(start)})
+    named: Path = getattr(given, "shards")  # noqa: B009 (fields made above)
+    shards, out = roots.first(named) or at_door(named), at_door(getattr(given, "output"))  # noqa: B009
     _check_output(out, shards, file.where(("output",)))
+    check_output(out, reads=[config_file, shards, *roots.read], whole=True, own="model", hint="give another folder as `output`")
     verify(shards)
     calm_threads()  # before torch is first loaded
     check_trainer(config)
@@ -55,16 +63,16 @@ def train_file(method: Literal["sft", "dpo"], path: str | Path, progress: Progre
     with stopping(), progress:
         progress.start(f"train {method}")
         metrics = train_sft(shards, out, config, show) if isinstance(config, SftConfig) else train_dpo(shards, out, config, show)
-        progress.finish(f"model in {out}")
-    return {**metrics, "output": str(out)}
+        progress.finish(f"model in {short_path(out)}")
+    return {**metrics, "output": short_path(out)}
 
 
 def _check_output(out: Path, shards: Path, where: str) -> None:
     """A training replaces its folder whole: nothing but a model may lie there."""
     hint = "a training replaces its folder whole: give a new folder, or that of a model"
-    if not out.name or shards.resolve().is_relative_to(out.resolve()):
-        raise InputError(f"{str(out)!r} cannot be written: it is the working folder, or the shards lie in it", where=where, hint=hint)
+    if out == here() or shards.resolve().is_relative_to(out.resolve()):
+        raise InputError(f"{short_path(out)!r} cannot be written: it is the working folder, or the shards lie in it", where=where, hint=hint)
     if out.exists() and not out.is_dir():
-        raise InputError(f"{str(out)!r} is a file, not a folder", where=where, hint=hint)
+        raise InputError(f"{short_path(out)!r} is a file, not a folder", where=where, hint=hint)
     if out.is_dir() and any(out.iterdir()) and not (out / "config.json").is_file():
-        raise InputError(f"{str(out)!r} is not empty and is no model's folder", where=where, hint=hint)
+        raise InputError(f"{short_path(out)!r} is not empty and is no model's folder", where=where, hint=hint)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from toolkit.common.errors import InputError
+from toolkit.common.errors import InputError, short_path
+from toolkit.common.paths import at_door
 from toolkit.pipeline import is_run, verify_run
 from toolkit.shards import verify as verify_shards
 from toolkit.shards.exporters import RECORD, shard_folder, verify_export
@@ -26,15 +27,16 @@ def verify(folder: str | Path) -> dict[str, Any]:
     Raises:
         InputError: the folder is neither, or its manifest cannot be read; InputErrors: all that is wrong with its files.
     """
-    if is_run(Path(folder)):
-        return {"folder": str(folder), "to": None, **verify_run(Path(folder))}
-    where = shard_folder(Path(folder))
+    place = at_door(folder)
+    if is_run(place):
+        return {"folder": short_path(place), "to": None, **verify_run(place)}
+    where = shard_folder(place)
     exported = (where / RECORD).is_file()
     if not exported and not (where / MANIFEST).is_file():
         message = f"no {MANIFEST} (shards) and no {RECORD} (an export): neither of the two, or one that was never finished"
         raise InputError(message, where=str(where), hint="name the folder that holds that file")
     if exported and not (where / MANIFEST).is_file():
         record = verify_export(where)
-        return {"folder": str(where), "kind": "export", "to": record["to"], "rows": record["rows"], "files": record["files"]}
+        return {"folder": short_path(where), "kind": "export", "to": record["to"], "rows": record["rows"], "files": record["files"]}
     manifest = verify_shards(where)
-    return {"folder": str(where), "kind": "shards", "to": None, "rows": manifest["rows"], "files": manifest["files"]}
+    return {"folder": short_path(where), "kind": "shards", "to": None, "rows": manifest["rows"], "files": manifest["files"]}

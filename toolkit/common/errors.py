@@ -8,9 +8,20 @@ bug of ours (exit code 70).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 from toolkit.common.secrets import shown
+
+
+def short_path(path: object) -> str:
+    """A path (or a place in a file, which begins with one) as people write it: without the working folder, where it lies below that."""
+    text = str(path)
+    try:
+        here = os.getcwd()  # noqa: PTH109  a text, and so is `path`
+    except OSError:  # it has been removed
+        return text
+    return "." if text == here else text.removeprefix(here.rstrip("/") + "/")
 
 
 class GuardkitError(Exception):
@@ -18,7 +29,7 @@ class GuardkitError(Exception):
 
     Args:
         message: what was wrong.
-        where: file, ``file:line`` or ``file:line:key``.
+        where: file, ``file:line`` or ``file:line:key``; of a path below the working folder the part after that.
         hint: what to do about it.
     """
 
@@ -26,7 +37,7 @@ class GuardkitError(Exception):
 
     def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
         self.message = message = shown(message)
-        self.where = where = where and shown(where)
+        self.where = where = where and shown(short_path(where))
         self.hint = hint = hint and shown(hint)
         text = f"{where}: {message}" if where else message
         super().__init__(f"{text}\n  {hint}" if hint else text)

@@ -4,6 +4,10 @@ The hash names a local model in requests and in the journal (architecture.md, in
 same path is another model and a copied folder is the same one. It counts every file but those known not to shape outputs:
 a file that nobody thought of costs at most one repeated question, never a stale answer.
 
+A model is named by a folder or by its id on the hub, and `model_folder` alone says which is meant: a folder of that name that is there comes first;
+what is written as a path (it begins with ``.``, ``/`` or ``~``, or could be no id) is one; ``owner/name`` is an id. Only libraries that know ids
+without an owner (of embedding models, say) are given such.
+
 Nothing here imports torch or transformers.
 """
 
@@ -11,12 +15,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from toolkit.common.errors import InputError
 from toolkit.common.files import digest
 from toolkit.common.manifests import read_json
+from toolkit.common.paths import Beside, Roots
 from toolkit.common.reading import sha256_once, unreadable
 
 TRAINED = "guardkit.json"
@@ -54,6 +61,35 @@ def calm_threads() -> None:
     has set stays.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+_CONFIGS = ("config.json", "adapter_config.json", "modules.json")  # the last: of sentence-transformers
+_HUB_ID = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*/)?[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+def model_folder(name: str, beside: Beside = None, *, short: bool = False) -> Path | None:
+    """The local folder, absolute, that a model's, adapter's or tokenizer's name stands for; None for an id on the hub (see above).
+
+    Of several folders of that name the first with a model in it is taken; whether that is whole is the caller's to check.
+
+    Args:
+        name: as the user wrote it.
+        beside: folder that a relative name is also looked up from.
+        short: whether the library that gets an id knows some without an owner.
+
+    Raises:
+        InputError: no such folder, and no id that the hub could have.
+    """
+    if "://" in name:
+        raise InputError("a URL, not a model folder nor a hub model (owner/name)", where=name, hint="a model on the hub is named by owner/name alone")
+    roots = Roots.of(beside)
+    found = roots.first(name, lambda path: any((path / f).is_file() for f in (*_CONFIGS, *_TOKENIZERS))) or roots.first(name, Path.is_dir)
+    if found is not None:
+        roots.saw(found)
+        return found
+    if _HUB_ID.fullmatch(name) is None or not (short or "/" in name):
+        raise InputError("no such model folder, nor a hub model (owner/name)", where=name)
+    return None
 
 
 def is_model_folder(name: str) -> bool:
@@ -106,7 +142,7 @@ def trained_for(folder: Path) -> dict[str, Any] | None:
     return _json_object(folder / TRAINED)
 
 
-def model_hash(path: str | Path, base: Path | None = None) -> str:
+def model_hash(path: str | Path, base: Path | None = None, beside: Beside = None) -> str:
     """sha256 (hex) of what shapes a local model's outputs: weights, adapter, tokenizer, chat template, configuration.
 
     File names count, the folder's own path and its files' times do not; JSON counts by its values, without the keys that record a
@@ -116,14 +152,15 @@ def model_hash(path: str | Path, base: Path | None = None) -> str:
     Args:
         path: a folder as ``save_pretrained`` writes it.
         base: folder of an adapter's base; default: the one that its configuration names.
+        beside: folder that this name is also looked up from.
 
     Raises:
         InputError: no such folder, or no configuration or no weights in it.
     """
-    return _hash(Path(path), None if base is None else Path(base), ())
+    return _hash(Path(path), None if base is None else Path(base), (), beside)
 
 
-def _hash(folder: Path, base: Path | None, above: tuple[Path, ...]) -> str:
+def _hash(folder: Path, base: Path | None, above: tuple[Path, ...], beside: Beside) -> str:
     """`above`: the adapters that stand on this folder."""
     path = folder
     if not folder.is_dir():
@@ -134,7 +171,7 @@ def _hash(folder: Path, base: Path | None, above: tuple[Path, ...]) -> str:
     if not any(p.match(w) for p in files for w in _WEIGHTS):
         raise InputError("a model folder without weights", where=str(path), hint="expected *.safetensors (or *.bin)")
     parts = {p.relative_to(folder).as_posix(): _file_digest(p) for p in files}
-    return digest([_VERSION, parts, _hash(base, None, above) if base is not None else _base(folder, above)])
+    return digest([_VERSION, parts, _hash(base, None, above, beside) if base is not None else _base(folder, above, beside)])
 
 
 def tokenizer_hash(path: str | Path) -> str:
@@ -159,15 +196,14 @@ def counted_files(folder: Path) -> list[Path]:
     return [p for p in sorted(folder.rglob("*")) if p.is_file() and _counts(p.relative_to(folder))]
 
 
-def model_parts(folder: Path) -> list[Path]:
-    """The same, with those of an adapter's base where that is a local folder."""
+def model_parts(folder: Path, beside: Beside = None) -> list[Path]:
+    """The same, with those of an adapter's base where that is a local folder; `beside` as for `model_hash`."""
     files, here = counted_files(folder), folder
     for _ in range(_DEEPEST):
         config = _json_object(here / "adapter_config.json")
-        name = str((config or {}).get("base_model_name_or_path"))
-        if config is None or not is_model_folder(name):
+        if config is None or (base := _local_base(here, config, beside)) is None:
             break
-        here = Path(name)
+        here = base
         files += counted_files(here)
     return files
 
@@ -196,7 +232,18 @@ def _file_digest(path: Path) -> str:
         return sha256_once(path, path)
 
 
-def _base(folder: Path, above: tuple[Path, ...]) -> str | None:
+def base_roots(folder: Path, beside: Beside = None) -> Roots:
+    """Where the base that an adapter names is looked up: as its own name is, then in its own folder."""
+    roots = Roots.of(beside)
+    return Roots((*roots.folders, folder), roots.read)
+
+
+def _local_base(folder: Path, config: Mapping[str, Any], beside: Beside) -> Path | None:
+    name = str(config.get("base_model_name_or_path") or None)
+    return None if "://" in name else base_roots(folder, beside).first(name, lambda path: is_model_folder(str(path)))
+
+
+def _base(folder: Path, above: tuple[Path, ...], beside: Beside) -> str | None:
     """What an adapter stands on; None for a whole model.
 
     Raises:
@@ -205,16 +252,16 @@ def _base(folder: Path, above: tuple[Path, ...]) -> str | None:
     config = _json_object(folder / "adapter_config.json")
     if config is None:
         return None
-    name = str(config.get("base_model_name_or_path"))
-    if not is_model_folder(name):
-        return f"{name}@{config.get('revision')}"
+    base = _local_base(folder, config, beside)
+    if base is None:
+        return f"{config.get('base_model_name_or_path')}@{config.get('revision')}"
     above = (*above, folder.resolve())
-    if Path(name).resolve() in above:
-        names = " on ".join(p.name for p in (*above, Path(name).resolve()))
+    if base.resolve() in above:
+        names = " on ".join(p.name for p in (*above, base.resolve()))
         raise InputError(f"an adapter that stands on itself: {names}", where=str(folder), hint=_NAME_IT)
     if len(above) > _DEEPEST:
         raise InputError(f"an adapter on an adapter, more than {_DEEPEST} deep", where=str(folder), hint=_NAME_IT)
-    return _hash(Path(name), None, above)
+    return _hash(base, None, above, beside)
 
 
 _DEEPEST = 8

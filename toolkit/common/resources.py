@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from toolkit.common.errors import InputError, did_you_mean
+from toolkit.common.paths import Beside, Roots, at_door, here, is_there
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _ONE = {
@@ -31,13 +32,17 @@ def shipped(kind: str) -> Path:
     return inside if inside.is_dir() else _PACKAGE.parent / kind
 
 
-def names(folder: str) -> list[str]:
+def schema_folders(folder: str, beside: Beside = None) -> list[Path]:
+    """Where the schemas of a kind lie, the user's own (``schemas/<folder>`` in the working folder, then in `beside`) before the shipped one."""
+    return [root / "schemas" / folder for root in (*Roots.of(beside).folders, shipped("schemas").parent)]
+
+
+def names(folder: str, beside: Beside = None) -> list[str]:
     """Names that `find` knows in ``schemas/<folder>``, the user's own included."""
-    roots = [Path("schemas") / folder, shipped("schemas") / folder]
-    return sorted({p.stem for r in roots if r.is_dir() for p in r.glob("*.yaml")})
+    return sorted({p.stem for r in schema_folders(folder, beside) if r.is_dir() for p in r.glob("*.yaml")})
 
 
-def find(folder: str, name: str, beside: Path | None = None) -> Path:
+def find(folder: str, name: str, beside: Beside = None) -> Path:
     """The file of a schema: a path as given, else ``<name>.yaml`` in the user's or the shipped ``schemas/<folder>``.
 
     Args:
@@ -48,17 +53,14 @@ def find(folder: str, name: str, beside: Path | None = None) -> Path:
     Raises:
         InputError: no such file, or nothing of that name; the message then has the nearest one.
     """
+    roots = Roots.of(beside)
     if name.endswith((".yaml", ".yml")):
-        roots = [Path(), *([beside] if beside else [])]
-        for root in roots:
-            if (root / name).is_file():
-                return root / name
-        looked = ", ".join(str(root) for root in roots)
-        raise InputError("no such file", where=name, hint=None if Path(name).is_absolute() else f"looked in: {looked}")
-    for root in (Path("schemas") / folder, shipped("schemas") / folder):
-        if (path := root / f"{name}.yaml").is_file():
+        return roots.file(name)
+    for root in schema_folders(folder, roots):
+        if is_there(path := root / f"{name}.yaml", Path.is_file):
+            roots.saw(path)
             return path
-    raise InputError(f"no {_ONE.get(folder, folder)} called {name!r}", hint=did_you_mean(name, names(folder)))
+    raise InputError(f"no {_ONE.get(folder, folder)} called {name!r}", hint=did_you_mean(name, names(folder, roots)))
 
 
 def find_recipe(name: str) -> Path:
@@ -67,15 +69,16 @@ def find_recipe(name: str) -> Path:
     Raises:
         InputError: nothing there; the message has the nearest name.
     """
-    for root in (Path(), Path("recipes"), shipped("recipes")):
-        for path in (root / name, root / f"{name}.yaml", root / name / "recipe.yaml"):
-            if path.is_file():
+    own = here() / "recipes"
+    for root in (here(), own, shipped("recipes")):
+        for spelling in (name, f"{name}.yaml", f"{name}/recipe.yaml"):
+            if (path := Roots((root,)).first(spelling, Path.is_file)) is not None:
                 return path
-    tops = (Path("recipes"), shipped("recipes"))
+    tops = (own, shipped("recipes"))
     known = {p.relative_to(top).with_suffix("").as_posix().removesuffix("/recipe") for top in tops for p in top.rglob("*.yaml")}
     raise InputError(f"no recipe called {name!r}", hint=did_you_mean(name, known))
 
 
 def workspace() -> Path:
     """The folder that holds all runs and the journal: ``$GUARDKIT_WORKSPACE``, else ``./outputs``."""
-    return Path(os.environ.get("GUARDKIT_WORKSPACE") or "outputs")
+    return at_door(os.environ.get("GUARDKIT_WORKSPACE") or "outputs")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 
 from toolkit.common._scalars import Refused, Scalar, is_plain_text, plain_key, plain_value
-from toolkit.common.errors import InputError, InputErrors, did_you_mean
+from toolkit.common.errors import InputError, InputErrors, did_you_mean, short_path
 from toolkit.common.secrets import shown
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def load_yaml(path: Path) -> YamlFile:
     Raises:
         InputError: missing, not UTF-8, not YAML, beyond a bound, a key given twice or no plain word, a word with two readings, or a tag.
     """
-    return parse_yaml(read_text(path, FILE_BYTES), str(path))
+    return parse_yaml(read_text(path, FILE_BYTES), short_path(path))
 
 
 def parse_yaml(text: str, name: str) -> YamlFile:

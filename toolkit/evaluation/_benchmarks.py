@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from toolkit.common.errors import InputError, InputErrors, Missing
 from toolkit.common.files import digest
+from toolkit.common.paths import Beside, Roots
 from toolkit.common.reading import Files
 from toolkit.common.resources import find, names
 from toolkit.common.yamlfile import load_yaml
@@ -191,7 +192,7 @@ class BenchmarkRows:
     unread: dict[str, int]
 
 
-def load_benchmark(name: str, beside: Path | None = None) -> Benchmark:
+def load_benchmark(name: str, beside: Beside = None) -> Benchmark:
     """Load a benchmark by name or path.
 
     Raises:
@@ -210,12 +211,12 @@ def load_benchmark(name: str, beside: Path | None = None) -> Benchmark:
     return found
 
 
-def benchmark_names() -> list[str]:
+def benchmark_names(beside: Beside = None) -> list[str]:
     """Names of all benchmarks, the user's own included."""
-    return names("benchmarks")
+    return names("benchmarks", beside)
 
 
-def find_benchmark(benchmark: Benchmark, given: Sequence[str | Path] | None, beside: Path | None = None) -> BenchmarkFiles:
+def find_benchmark(benchmark: Benchmark, given: Sequence[str | Path] | None, beside: Beside = None) -> BenchmarkFiles:
     """The files that a user names for one benchmark, or the hub.
 
     Args:
@@ -232,13 +233,14 @@ def find_benchmark(benchmark: Benchmark, given: Sequence[str | Path] | None, bes
         if way.hub is None:
             raise Missing(f"benchmark {benchmark.name!r} needs its file {', '.join(benchmark.file_names)}", hint=way.obtain)
         return BenchmarkFiles(benchmark, way)
-    if any((root / item).is_dir() for item in given for root in (Path(), *([beside] if beside else []))):
-        found = find_among(benchmark, given, beside)
+    roots = Roots.of(beside)
+    if any(roots.first(item, Path.is_dir) for item in given):
+        found = find_among(benchmark, given, roots)
         if found is None:
             hint = f"looked for {', '.join(benchmark.file_names) or 'nothing: its file names are not known'}; name the files one by one"
             raise InputError(f"no file of benchmark {benchmark.name!r}", where=", ".join(map(str, given)), hint=hint)
         return found
-    paths = expand_files(given, beside)
+    paths = expand_files(given, roots)
     there = [columns for p in paths if (columns := file_columns(p)) is not None]
     for way in benchmark.ways:
         if all(_columns(way) <= columns for columns in there):
@@ -247,7 +249,7 @@ def find_benchmark(benchmark: Benchmark, given: Sequence[str | Path] | None, bes
     raise InputError(f"not the columns of benchmark {benchmark.name!r}", where=", ".join(map(str, given)), hint=hint)
 
 
-def find_among(benchmark: Benchmark, places: Sequence[str | Path], beside: Path | None = None) -> BenchmarkFiles | None:
+def find_among(benchmark: Benchmark, places: Sequence[str | Path], beside: Beside = None) -> BenchmarkFiles | None:
     """The files of a benchmark among files and folders that hold several benchmarks', by their names; None where there are none.
 
     Raises:
@@ -265,7 +267,7 @@ def choose_benchmarks(
     names: Sequence[str] | None,
     files: Sequence[str | Path] | Mapping[str, Sequence[str | Path]] | None,
     given: Mapping[str, Sequence[str | Path]] | None = None,
-    beside: Path | None = None,
+    beside: Beside = None,
 ) -> Chosen:
     """Find the benchmarks' files.
 
@@ -282,7 +284,7 @@ def choose_benchmarks(
     own |= {n: list(f) for n, f in (given or {}).items()}
     shared = [] if files is None or isinstance(files, Mapping) else list(files)
     found, missing, without = [], [], []
-    for name in names if names is not None else benchmark_names() if shared else list(own):
+    for name in names if names is not None else benchmark_names(beside) if shared else list(own):
         benchmark = load_benchmark(name, beside)
         if benchmark.name in own or name in own:
             found.append(find_benchmark(benchmark, own.get(benchmark.name) or own[name], beside))

@@ -18,6 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from toolkit.common.paths import Beside
 from toolkit.generation._declared import LOOKING, Declared
 from toolkit.generation._request import Completion, Request, as_messages
 
@@ -94,7 +95,7 @@ def open_backend(
     *,
     guard: Guard | None = None,
     taxonomy: Taxonomy | None = None,
-    beside: Path | None = None,
+    beside: Beside = None,
     work: Path | None = None,
     judges: bool = False,
 ) -> Backend:

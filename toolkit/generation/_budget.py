@@ -28,6 +28,7 @@ from math import ceil, isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
 from toolkit.common.errors import InputError
+from toolkit.common.paths import Roots
 from toolkit.generation._prices import FoundPrice, no_price, price_of, unknown
 from toolkit.generation._request import Completion, Request
 from toolkit.generation._usage import believed, tokens_at_most, written_at_most
@@ -77,6 +78,7 @@ class Meter:
         if cap is not None and not (isfinite(cap) and cap >= 0):
             raise InputError(f"a budget is a number of dollars, 0 or more, not {cap}")
         self.cap = cap
+        self._roots = Roots.of(None)  # the price files are those of the working folder that the run began in
         self._cap = None if cap is None else int(Fraction(str(cap)) * _UNIT)
         self._prices: dict[tuple[str, str], tuple[int, int]] = {at: _units(p) for at, p in (prices or {}).items()}
         self._lock = threading.Lock()
@@ -89,7 +91,7 @@ class Meter:
         Raises:
             InputError: there is a cap and no price, or a price file is faulty.
         """
-        found = price_of(config)
+        found = price_of(config, self._roots)
         if found is not None:
             with self._lock:
                 self._prices[backend.endpoint, backend.model_id] = _units(found.price)

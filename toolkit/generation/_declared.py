@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit.common.paths import Beside, Roots
 from toolkit.generation._config import OpenAIBatchConfig, OpenAIConfig
 from toolkit.generation._request import Completion, Request
 
@@ -45,9 +45,9 @@ class Declared:
     journalled = True
     parallel = 1
 
-    def __init__(self, config: AnyConfig, beside: Path | None) -> None:
+    def __init__(self, config: AnyConfig, beside: Beside) -> None:
         self.config = config
-        self._beside = beside
+        self._roots = Roots.of(beside)
 
     @property
     def endpoint(self) -> str:
@@ -62,10 +62,8 @@ class Declared:
         name: str = getattr(self.config, "model", "")
         if isinstance(self.config, OpenAIConfig | OpenAIBatchConfig) or getattr(self.config, "adapter", None):
             return name
-        for folder in (Path(name), *([self._beside / name] if self._beside else [])):
-            if is_model_folder(str(folder)):
-                return model_hash(folder)
-        return name
+        folder = self._roots.first(name, lambda path: is_model_folder(str(path)))
+        return name if folder is None else model_hash(folder, beside=self._roots)
 
     def teacher_messages(self, guard: Guard, row: Mapping[str, Any]) -> list[dict[str, str]]:
         """The guard's own teacher prompt."""

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from toolkit.common import resources
 from toolkit.common.errors import InputError
+from toolkit.common.paths import Beside
 from toolkit.common.yamlfile import FaultAt, load_yaml
 from toolkit.generation._config import OpenAIBatchConfig, OpenAIConfig, Price
 
@@ -108,8 +109,8 @@ class FoundPrice:
         return words + f", {self.date})" + (f"; {age} days old, look whether it still holds" if age > OLD else "")
 
 
-def price_of(config: AnyConfig) -> FoundPrice | None:
-    """What the model of a backend charges; None where nobody states it.
+def price_of(config: AnyConfig, beside: Beside = None) -> FoundPrice | None:
+    """What the model of a backend charges; None where nobody states it. `beside`: see `toolkit.common.resources.find`.
 
     Raises:
         InputErrors: a price file is faulty.
@@ -121,21 +122,21 @@ def price_of(config: AnyConfig) -> FoundPrice | None:
     if config.extra.get("service_tier", "default") not in ("default", "auto"):
         return None
     host = urlsplit(config.base_url).netloc.lower()
-    for path, table in tables():
+    for path, table in tables(beside):
         if host in table.hosts and (listed := table.models.get(config.model)):
             price = listed.batch if isinstance(config, OpenAIBatchConfig) else Price(input=listed.input, output=listed.output)
             return None if price is None else FoundPrice(price, listed.source, listed.date, path)
     return None
 
 
-def tables() -> Iterator[tuple[Path, PriceFile]]:
+def tables(beside: Beside = None) -> Iterator[tuple[Path, PriceFile]]:
     """Every price file, the user's own first.
 
     Raises:
         InputErrors: one is faulty.
     """
-    for root in (Path("schemas"), resources.shipped("schemas")):
-        for path in sorted((root / "prices").glob("*.yaml")):
+    for root in resources.schema_folders("prices", beside):
+        for path in sorted(root.glob("*.yaml")):
             yield path, read_table(path)
 
 

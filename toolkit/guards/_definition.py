@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from functools import cached_property
-from pathlib import Path
 from string import Formatter
 from typing import Literal
 
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from toolkit.common.errors import did_you_mean
 from toolkit.common.files import digest
+from toolkit.common.paths import Beside
 from toolkit.common.resources import find
 from toolkit.common.yamlfile import FaultAt, load_yaml
 from toolkit.guards._templates import check_template
@@ -315,7 +315,7 @@ def unknown_label(word: str, labels: Collection[str]) -> str:
     return f"label not of the task: {word[:60]!r} ({did_you_mean(word[:60], labels)})"
 
 
-def load_guard(name: str, beside: Path | None = None) -> Guard:
+def load_guard(name: str, beside: Beside = None) -> Guard:
     """Load a guard by name or path.
 
     Raises:
@@ -324,7 +324,7 @@ def load_guard(name: str, beside: Path | None = None) -> Guard:
     return load_yaml(find("guards", name, beside)).model(Guard)
 
 
-def load_prompt(name: str, beside: Path | None = None) -> Prompt:
+def load_prompt(name: str, beside: Beside = None) -> Prompt:
     """Load a teacher's prompt by name or path.
 
     Raises:

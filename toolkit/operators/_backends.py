@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from toolkit.common.errors import InputError
-from toolkit.common.models import is_model_folder, model_hash, model_parts
+from toolkit.common.models import model_folder, model_hash, model_parts
+from toolkit.common.paths import Beside, Roots
 from toolkit.generation import BackendConfig, OpenAIBatchConfig, OpenAIConfig, TemplateConfig, TransformersConfig, VllmConfig, open_backend
 
 if TYPE_CHECKING:
@@ -52,25 +52,7 @@ def structured(config: BackendConfig) -> str:
 
 def opened(config: BackendConfig, ctx: Context, *, judges: bool = False) -> Backend:
     """The backend of a config; `judges`: whether it is asked as the guard, not as a teacher."""
-    return open_backend(config, guard=ctx.guard, taxonomy=ctx.taxonomy, beside=ctx.beside, work=ctx.work, judges=judges)
-
-
-def local_model(name: str, beside: Path) -> Path | None:
-    """The folder of a local model, as named or beside the recipe; None for a name on the hub.
-
-    Raises:
-        InputError: no such folder, and no name that the hub could have (owner/name).
-    """
-    for folder in (Path(name).expanduser(), beside / name):
-        if is_model_folder(str(folder)):
-            return folder
-    if _is_path(name):
-        raise InputError("no such model folder, nor a hub model (owner/name)", where=name)
-    return None
-
-
-def _is_path(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or name.count("/") != 1
+    return open_backend(config, guard=ctx.guard, taxonomy=ctx.taxonomy, beside=ctx.roots, work=ctx.work, judges=judges)
 
 
 def model_files(config: BackendConfig, ctx: Context) -> dict[str, str]:
@@ -84,20 +66,37 @@ def model_files(config: BackendConfig, ctx: Context) -> dict[str, str]:
     return {"model": model_digest(config.model, ctx)} | ({"adapter": model_digest(config.adapter, ctx)} if config.adapter else {})
 
 
-def model_digest(name: str, ctx: Context) -> str:
-    """What a model counts by in a fingerprint: its folder's content hash, or its name on the hub (InputError: no such folder)."""
-    folder = local_model(name, ctx.beside)
-    return name if folder is None else ctx.files.digest(folder, model_hash, model_parts)
+def model_digest(name: str, ctx: Context, *, short: bool = False) -> str:
+    """What a model counts by in a fingerprint: its folder's content hash, or its name on the hub (InputError: no such folder).
+
+    `short`: as for `toolkit.common.models.model_folder`.
+    """
+    folder = model_folder(name, ctx.roots, short=short)
+    if folder is None:
+        return name
+    return ctx.files.digest(folder, partial(model_hash, beside=ctx.roots), partial(model_parts, beside=ctx.roots))
 
 
-def shown_model(config: BackendConfig, model_id: str) -> str:
-    """A model's name for a data card: its name at the endpoint or on the hub; a local folder's content hash, since a path says nothing elsewhere."""
-    if isinstance(config, TemplateConfig):
-        return "template"
-    if isinstance(config, OpenAIConfig | OpenAIBatchConfig):
-        return config.model
-    adapted = config.adapter is not None
-    return model_id if adapted or _is_path(config.model) or Path(config.model).exists() else config.model
+class ShownModels:
+    """A model's name for a data card: its name at the endpoint or on the hub; a local folder's content hash, since a path says nothing elsewhere.
+
+    Args:
+        beside: where a folder's name is looked up, once for each model.
+    """
+
+    def __init__(self, beside: Beside) -> None:
+        self._roots = Roots.of(beside)
+        self._local: dict[str, bool] = {}
+
+    def __call__(self, config: BackendConfig, model_id: str) -> str:
+        """The name of a config's model, whose requests have this model id."""
+        if isinstance(config, TemplateConfig):
+            return "template"
+        if isinstance(config, OpenAIConfig | OpenAIBatchConfig):
+            return config.model
+        if (local := self._local.get(config.model)) is None:
+            local = self._local[config.model] = model_folder(config.model, self._roots) is not None
+        return model_id if local or config.adapter is not None else config.model
 
 
 def needs(config: BackendConfig) -> list[str]:

@@ -14,8 +14,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from toolkit.common.errors import InputError, require
-from toolkit.common.models import tokenizer_hash, tokenizer_parts
+from toolkit.common.errors import require
+from toolkit.common.models import model_folder, tokenizer_hash, tokenizer_parts
+from toolkit.common.paths import Beside
 from toolkit.common.reading import Identity, identity
 
 if TYPE_CHECKING:
@@ -24,23 +25,9 @@ if TYPE_CHECKING:
     from toolkit.operators.base import Context
 
 
-def tokenizer_folder(name: str, beside: Path) -> Path | None:
-    """The local folder of a tokenizer, as named or beside the recipe; None for a name on the hub.
-
-    Raises:
-        InputError: no such folder, and no name that the hub could have (owner/name).
-    """
-    for folder in (Path(name).expanduser(), beside / name):
-        if folder.is_dir():
-            return folder
-    if name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise InputError("no such model folder, nor a hub model (owner/name)", where=name)
-    return None
-
-
 def tokenizer_files(name: str, ctx: Context) -> dict[str, str]:
     """For `Operator.files`: ``{"tokenizer": digest}``, or the model's name on the hub (InputError: no such folder, or one without a tokenizer)."""
-    folder = tokenizer_folder(name, ctx.beside)
+    folder = model_folder(name, ctx.roots)
     return {"tokenizer": name if folder is None else ctx.files.digest(folder, tokenizer_hash, tokenizer_parts)}
 
 
@@ -60,8 +47,8 @@ class TokenCounter:
         chat_template: as for `train_sft`: None takes the tokenizer's own, or what guardkit would give it.
     """
 
-    def __init__(self, name: str, beside: Path, chat_template: str | None = None) -> None:
-        self._name = str(tokenizer_folder(name, beside) or name)
+    def __init__(self, name: str, beside: Beside, chat_template: str | None = None) -> None:
+        self._name = str(model_folder(name, beside) or name)
         self._template = chat_template
         self._loaded: PreTrainedTokenizerBase | None = None
 

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from toolkit.common.errors import InputError, did_you_mean
+from toolkit.common.paths import Roots
 from toolkit.common.reading import Files
 from toolkit.records import Column
 
@@ -74,7 +75,7 @@ class Context:
         taxonomy: harm categories that the recipe names.
         seed: the recipe's seed; an operator mixes its step's id in through `rng_seed`.
         step: id of the step.
-        beside: folder of the recipe, which relative paths start from.
+        beside: folder of the recipe.
         progress: called with (done, total or None, a few words).
         source_paths: input files of each source that the user gave on the command line.
         work: folder of the workspace's journal, for a backend that keeps there what it has sent.
@@ -82,6 +83,7 @@ class Context:
             asks names ``recipe`` in its `uses`. Empty where there is no recipe.
         files: the outside files of the step. `Operator.files` takes their digests from it, and what is read later is read through it: a file must be
             what it was when the run was planned.
+        settled: the recipe's `roots`; where there is no recipe they are made of the working folder and `beside`.
     """
 
     guard: Guard
@@ -94,6 +96,12 @@ class Context:
     work: Path | None = None
     lineage: Callable[[], Mapping[str, Any]] = dict
     files: Files = field(default_factory=Files)
+    settled: Roots | None = None
+
+    @property
+    def roots(self) -> Roots:
+        """Where a relative path is looked up: the working folder as it was when the recipe was read, then `beside`."""
+        return self.settled or Roots.of(self.beside)
 
     def rng_seed(self, *parts: str | int) -> int:
         """A 63-bit seed from the recipe's seed and `parts`."""

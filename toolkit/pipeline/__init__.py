@@ -6,17 +6,19 @@ from toolkit.pipeline._diff import compare
 from toolkit.pipeline._diff_side import Side, common_step
 from toolkit.pipeline._fingerprints import Fingerprints, finished, up_to_date
 from toolkit.pipeline._finished import StepFolder, is_run, step_folders, verify_run
-from toolkit.pipeline._folder import clean
+from toolkit.pipeline._folder import JOURNAL, clean
 from toolkit.pipeline._models import Unbuilt, check_prices, config_of, declared
 from toolkit.pipeline._plan import Plan, PlannedStep, make_plan
 from toolkit.pipeline._progress import Progress
 from toolkit.pipeline._reach import reach
-from toolkit.pipeline._recipe import Recipe, RecipeSpec, build_recipe, load_recipe, resolved_yaml
+from toolkit.pipeline._recipe import TAKEN, Recipe, RecipeSpec, build_recipe, load_recipe, resolved_yaml
 from toolkit.pipeline._run import Run, run_plan
 from toolkit.pipeline._sampled import NotSampled, Sampler, spread
 from toolkit.pipeline._stop import stopping
 
 __all__ = [
+    "JOURNAL",
+    "TAKEN",
     "ConservationError",
     "Fingerprints",
     "NotSampled",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -81,6 +81,7 @@ class Plan:
             work=work,
             lineage=lineage,
             files=files or (self.steps[step].files if step in self.steps else Files()),
+            settled=self.recipe.roots,
         )
 
     @cached_property
@@ -115,7 +116,7 @@ def _joins(group: Sequence[PlannedStep], step: PlannedStep) -> bool:
     return streams and once and (len(group) == 1 or isinstance(last.operator, RowOperator))
 
 
-def make_plan(recipe: Recipe, source_paths: Mapping[str, Sequence[Path]] | None = None, allow: Collection[str] = ()) -> Plan:
+def make_plan(recipe: Recipe, source_paths: Mapping[str, Sequence[str | Path]] | None = None, allow: Collection[str] = ()) -> Plan:
     """Check a recipe against its guard, taxonomy and operators.
 
     Args:
@@ -128,13 +129,12 @@ def make_plan(recipe: Recipe, source_paths: Mapping[str, Sequence[Path]] | None 
     """
     faults = _Faults(recipe)
     where = recipe.file.where
-    guard = faults.collect(lambda: load_guard(recipe.spec.guard, recipe.folder), where(("guard",)))
-    taxonomy = faults.collect(lambda: load_taxonomy(recipe.spec.taxonomy, recipe.folder), where(("taxonomy",)))
+    guard = faults.collect(lambda: load_guard(recipe.spec.guard, recipe.roots), where(("guard",)))
+    taxonomy = faults.collect(lambda: load_taxonomy(recipe.spec.taxonomy, recipe.roots), where(("taxonomy",)))
     drafts = _drafts(recipe, faults, allow)
     if guard is None or taxonomy is None:
         raise InputErrors(faults.found)
-    own = {name: [_beside(recipe.folder, p) for p in paths] for name, paths in recipe.spec.sources.items()}
-    plan = Plan(recipe, guard, taxonomy, {}, {**own, **(source_paths or {})})
+    plan = Plan(recipe, guard, taxonomy, {}, _source_paths(recipe, source_paths or {}, faults))
     for spec in recipe.steps:
         draft = drafts.get(spec.id)
         if draft is None or any(step not in plan.steps for step in draft[1].values()):
@@ -151,17 +151,24 @@ def make_plan(recipe: Recipe, source_paths: Mapping[str, Sequence[Path]] | None 
     return plan
 
 
-def _check_sources(plan: Plan, given: Mapping[str, Sequence[Path]], faults: _Faults) -> None:
+def _source_paths(recipe: Recipe, given: Mapping[str, Sequence[str | Path]], faults: _Faults) -> dict[str, list[Path]]:
+    """Absolute files of the sources: those given to the command before the recipe's own."""
+    out: dict[str, list[Path]] = {}
+    sources: Mapping[str, Sequence[str | Path]] = {**recipe.spec.sources, **given}
+    for name, paths in sources.items():
+        where = f"--source {name}" if name in given else recipe.file.where(("sources", name))
+        found = [faults.collect(partial(recipe.roots.settled, p), where) for p in paths]
+        out[name] = [p for p in found if p is not None]
+    return out
+
+
+def _check_sources(plan: Plan, given: Mapping[str, Sequence[str | Path]], faults: _Faults) -> None:
     """Files are named only for sources that a step reads."""
     known = {n for s in plan.steps.values() for n in s.operator.source_names(plan.context(s.id))}
     for name in plan.source_paths:
         if name not in known:
             where = f"--source {name}" if name in given else plan.recipe.file.where(("sources", name))
             faults.add("the recipe loads no source of that name", where, did_you_mean(name, known) if known else None)
-
-
-def _beside(folder: Path, name: str) -> Path:
-    return Path(name) if Path(name).exists() else folder / name
 
 
 class _Faults:

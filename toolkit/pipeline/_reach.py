@@ -36,6 +36,6 @@ def reach(plan: Plan) -> dict[str, list[dict[str, Any]]]:
 def _fetched(plan: Plan, step: PlannedStep) -> Iterator[tuple[str, str]]:
     """What is not here and would come from the hub."""
     for _, what, name in hub_names(step.operator.config):
-        if not any(folder.is_dir() for folder in (Path(name).expanduser(), plan.recipe.folder / name)):
+        if plan.recipe.roots.first(name, Path.is_dir) is None:
             yield what, name
     yield from step.operator.fetches(plan.context(step.id))

@@ -21,13 +21,14 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, did_you_mean
+from toolkit.common.paths import Roots
 from toolkit.common.resources import find_recipe
 from toolkit.common.yamlfile import Key, YamlFile, dump_yaml, explain, load_yaml, parse_yaml
 
 _ID = re.compile(r"[a-zA-Z][a-zA-Z0-9_.-]{0,99}")
 """What a step may be called: its folder has that name."""
 
-_TAKEN = {"events.jsonl", "recipe.yaml", "run.json", "summary.json"}
+TAKEN = {"events.jsonl", "recipe.yaml", "run.json", "summary.json"}
 """Files of a run's folder, which no step may be called."""
 
 
@@ -69,8 +70,8 @@ class RecipeSpec(BaseModel):
     """Seed of everything random."""
     failures: float = Field(0.0, ge=0.0, le=1.0)
     """Share of a step's generations (or of its rows, where an operator fails on a row) that may fail; above it the run ends with exit code 1."""
-    beside: str | None = None
-    """Folder that relative paths start from (default: the recipe's own)."""
+    beside: str | list[str] | None = None
+    """Folder, or folders, that relative paths are looked up in after the working folder (default: the recipe's own)."""
     sources: dict[str, list[str]] = Field(default_factory=dict)
     """Local files for sources by name, as `--source` gives them."""
     steps: list[StepSpec] = Field(min_length=1)
@@ -119,7 +120,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe after expansion and overrides, not yet checked against the operators. `folder` is where relative paths start.
+    """A recipe after expansion and overrides, not yet checked against the operators.
+
+    `folder` is its own, or that which it says `beside`; `roots` are where its relative paths are looked up: the working folder as it was when the
+    recipe was read, then `folder`. `path` is its file, None for one that was put together otherwise.
 
     With `faults` it can be explained no further and does not run: `make_plan` raises them.
     """
@@ -128,6 +132,8 @@ class Recipe:
     file: YamlFile
     steps: list[Step]
     folder: Path
+    roots: Roots
+    path: Path | None = None
     faults: list[GuardkitError] = field(default_factory=list)
 
 
@@ -143,7 +149,9 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
             recipe's `faults`.
     """
     path = find_recipe(str(name))
-    return build_recipe(load_yaml(path), path.parent, overrides)
+    recipe = build_recipe(load_yaml(path), path.parent, overrides)
+    recipe.roots.saw(path)
+    return replace(recipe, path=path)
 
 
 def build_recipe(file: YamlFile, folder: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -164,7 +172,10 @@ def build_recipe(file: YamlFile, folder: Path, overrides: Sequence[str] = ()) ->
             faults.append(fault)
         seen.add(step.id)
         steps.append(replace(step, faulty=raw.use == _FAULTY or fault is not None))
-    return Recipe(spec, placed, steps, Path(spec.beside) if spec.beside is not None else folder, faults)
+    own = Roots.of(folder)
+    named = [spec.beside] if isinstance(spec.beside, str) else spec.beside or []
+    starts = [own.first(name, Path.is_dir) or own.folders[-1] / name for name in named] or [own.folders[-1]]
+    return Recipe(spec, placed, steps, starts[-1], Roots(tuple(dict.fromkeys((own.folders[0], *starts)))), faults=faults)
 
 
 _FAULTY = "?"
@@ -210,9 +221,10 @@ def resolved_yaml(recipe: Recipe, sources: Mapping[str, Sequence[Path]] | None =
         sources: files for sources that were given beside the recipe.
     """
     top = {k: v for k, v in recipe.spec.model_dump().items() if k not in ("steps", "sources")}
-    top["beside"] = str(recipe.folder.resolve())
+    places = list(dict.fromkeys(str(folder.resolve()) for folder in recipe.roots.folders))
+    top["beside"] = places if len(places) > 1 else places[0]
     if sources:
-        top["sources"] = {name: [str(p.resolve()) for p in paths] for name, paths in sources.items()}
+        top["sources"] = {name: [str(p) for p in paths] for name, paths in sources.items()}
     steps = [
         {"id": s.id, "use": s.use}
         | ({"from": s.inputs} if s.inputs is not None else {})
@@ -310,7 +322,7 @@ def _fault_of_id(step: Step, seen: Collection[str]) -> InputError | None:
         return InputError(
             f"nothing fills {left[0]} in {step.id!r}", where=where, hint=f"give its values: each: {{{left[0].strip('{}') or 'name'}: [a, b]}}"
         )
-    if not _ID.fullmatch(step.id) or step.id in _TAKEN:
+    if not _ID.fullmatch(step.id) or step.id in TAKEN:
         return InputError(f"a step cannot be called {step.id!r}", where=where, hint="a letter, then letters, digits, _, . and -")
     if step.id in seen:
         return InputError(f"two steps are called {step.id!r}", where=where, hint="give one of them another id")

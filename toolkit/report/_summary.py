@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from toolkit.common.errors import InputError
+from toolkit.common.errors import InputError, short_path
+from toolkit.common.paths import at_door
 from toolkit.common.reading import regular, unreadable
 from toolkit.pipeline import Recipe, StepFolder, is_run, load_recipe, step_folders
 
@@ -37,6 +38,7 @@ def summarise(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: not the folder of a run, or one whose files cannot be read.
     """
+    folder = at_door(folder)
     if not is_run(folder):
         raise InputError("not the folder of a run", where=str(folder))
     recipe = load_recipe(folder / "recipe.yaml")
@@ -51,7 +53,7 @@ def summarise(folder: Path) -> dict[str, Any]:
     steps: list[dict[str, Any]] = []
     out: dict[str, Any] = {
         "recipe": recipe.spec.recipe,
-        "output": str(folder),
+        "output": short_path(folder),
         "steps": steps,
         "reasoning_steps": None,
         "reasoned_rows": None,
@@ -71,7 +73,7 @@ def summarise(folder: Path) -> dict[str, Any]:
             continue
         counts, at = counted[spec.id]
         own = at.step == spec.id
-        line = {**counts, "state": "built", "seconds": seconds.get(spec.id) if own else None, "folder": str(at.path)}
+        line = {**counts, "state": "built", "seconds": seconds.get(spec.id) if own else None, "folder": short_path(at.path)}
         steps.append(line)
         if own:
             _gather(out, spec.use, at)

@@ -21,7 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from toolkit.common.errors import InputError, InputErrors, did_you_mean
 from toolkit.common.files import sha256_file
-from toolkit.common.resources import shipped
+from toolkit.common.paths import Beside
+from toolkit.common.resources import schema_folders
 from toolkit.common.yamlfile import YamlFile, load_yaml
 
 ADD = "describe it in schemas/licences/mine.yaml of your workspace: licences: {NAME: {name, text, source, permits, asks, into}}"
@@ -181,19 +182,19 @@ def _least(allowed: frozenset[str], own: set[str], table: Licences) -> str | Non
     return min(allowed, key=lambda spdx: (-len(table.allowed(spdx) & allowed), spdx not in own, spdx), default=None)
 
 
-def licence_files() -> list[Path]:
-    """The files of the table: guardkit's, then the user's own."""
-    roots = [shipped("schemas") / "licences", Path("schemas") / "licences"]
+def licence_files(beside: Beside = None) -> list[Path]:
+    """The files of the table: guardkit's, then the user's own. `beside`: see `toolkit.common.resources.find`."""
+    roots = reversed(schema_folders("licences", beside))
     found = {p.resolve(): p for root in roots if root.is_dir() for p in sorted(root.glob("*.yaml"))}
     return list(found.values())
 
 
-def licence_digests() -> dict[str, str]:
+def licence_digests(beside: Beside = None) -> dict[str, str]:
     """``{name: sha256}`` of the files of the table; no name says where the machine keeps them."""
-    return {f"licences/{i}.{p.name}": sha256_file(p) for i, p in enumerate(licence_files())}
+    return {f"licences/{i}.{p.name}": sha256_file(p) for i, p in enumerate(licence_files(beside))}
 
 
-def load_licences() -> Licences:
+def load_licences(beside: Beside = None) -> Licences:
     """The table.
 
     Raises:
@@ -203,7 +204,7 @@ def load_licences() -> Licences:
     entries: dict[str, Licence] = {}
     outputs: list[Terms] = []
     came: dict[str, YamlFile] = {}
-    for path in licence_files():
+    for path in licence_files(beside):
         file = load_yaml(path)
         data = file.model(_File)
         for spdx, entry in data.licences.items():

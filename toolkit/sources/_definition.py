@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.files import digest
+from toolkit.common.paths import Beside
 from toolkit.common.resources import find, names
 from toolkit.common.yamlfile import load_yaml
 
@@ -242,7 +242,7 @@ class SourceInfo:
     problem: str | None = None
 
 
-def load_source(name: str, beside: Path | None = None) -> Source:
+def load_source(name: str, beside: Beside = None) -> Source:
     """Load a source by name or path.
 
     Raises:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from toolkit.common.errors import InputError, Missing, did_you_mean
+from toolkit.common.errors import InputError, Missing, did_you_mean, short_path
+from toolkit.common.paths import Beside, Roots
 from toolkit.common.resources import shipped
 from toolkit.sources._definition import Part, Source
 from toolkit.sources._formats import known_suffix
@@ -22,7 +23,7 @@ class SourceFile:
 
 
 def source_files(
-    source: Source, files: Sequence[str | Path] | None = None, *, parts: Sequence[str] | None = None, beside: Path | None = None
+    source: Source, files: Sequence[str | Path] | None = None, *, parts: Sequence[str] | None = None, beside: Beside = None
 ) -> list[SourceFile]:
     """The files that `read_source` will read, in the order in which it reads them.
 
@@ -47,10 +48,12 @@ def source_files(
             if source.hub is not None:
                 return []
             raise Missing(f"source {source.name!r} needs its files", hint=source.obtain or f"of the names {', '.join(source.files)}")
-        files = [_bundled(source.bundled)]
+        files = [_bundled(source.bundled, beside)]
     found: list[SourceFile] = []
+    roots = Roots.of(beside)
     for item in files:
-        found += _expand(source, item, beside)
+        found += _expand(source, item, roots)
+    roots.saw(*(f.path for f in found))
     once = {f.path.resolve(): f for f in reversed(found)}
     wanted = [f for f in reversed(once.values()) if f.part is None or f.part in names]
     if not wanted:
@@ -58,52 +61,46 @@ def source_files(
     return sorted(wanted, key=lambda f: names.index(f.part)) if source.parts else wanted  # type: ignore[arg-type]
 
 
-def _bundled(folder: str) -> Path:
-    own = Path("recipes") / folder
+def _bundled(folder: str, beside: Beside) -> Path:
+    own = Roots.of(beside).folders[0] / "recipes" / folder
     return own if own.is_dir() else shipped("recipes") / folder
 
 
-def expand_files(items: Sequence[str | Path], beside: Path | None = None) -> list[Path]:
+def expand_files(items: Sequence[str | Path], beside: Beside = None) -> list[Path]:
     """The files that some names stand for: files, folders (all files in them whose format is known) or glob patterns; each once, in order.
 
     Raises:
         InputError: no such file, or no file in a folder.
     """
     out: list[Path] = []
+    roots = Roots.of(beside)
     for item in items:
-        found = _resolve(item, beside)
+        found = _resolve(item, roots)
         if isinstance(found, Path):
             folder, found = found, [p for p in sorted(found.rglob("*")) if p.is_file() and known_suffix(p)]
             if not found:
                 raise InputError("no parquet, JSON or CSV file in this folder", where=str(folder))
         out += found
+    roots.saw(*out)
     return list({p.resolve(): p for p in reversed(out)}.values())[::-1]
 
 
-def _expand(source: Source, item: str | Path, beside: Path | None) -> list[SourceFile]:
-    found = _resolve(item, beside)
+def _expand(source: Source, item: str | Path, roots: Roots) -> list[SourceFile]:
+    found = _resolve(item, roots)
     return _from_folder(source, found) if isinstance(found, Path) else [_named(source, p) for p in found]
 
 
-def _resolve(item: str | Path, beside: Path | None) -> Path | list[Path]:
+def _resolve(item: str | Path, roots: Roots) -> Path | list[Path]:
     """A folder, or the files that a name or pattern stands for."""
-    roots = [Path(), *([beside] if beside else [])]
-    for root in roots:
-        path = root / item
-        if path.is_dir():
-            return path
-        if path.is_file():
-            return [path]
-    if any(c in str(item) for c in "*?["):
-        for root in roots:
-            anchor = Path((root / item).anchor)
-            hits = sorted(p for p in anchor.glob((root / item).relative_to(anchor).as_posix()) if p.is_file())
-            if hits:
-                return hits
-        raise InputError(f"no file matches {str(item)!r}")
+    if (path := roots.first(item, lambda p: p.is_dir() or p.is_file())) is not None:
+        return path if path.is_dir() else [path]
+    if (hits := roots.matching(item)) is not None:
+        if hits:
+            return hits
+        raise InputError(f"no file matches {short_path(item)!r}")
     parent = Path(item).parent
-    folder = next((r / parent for r in roots if (r / parent).is_dir()), None)
-    hint = did_you_mean(Path(item).name, (p.name for p in folder.iterdir())) if folder else f"no such folder: {parent}"
+    folder = roots.first(parent, Path.is_dir)
+    hint = did_you_mean(Path(item).name, (p.name for p in folder.iterdir())) if folder else f"no such folder: {short_path(parent)}"
     raise InputError("no such file", where=str(item), hint=hint)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, Missing, Stopped, require
 from toolkit.common.http import careful_hub
+from toolkit.common.paths import here, is_there
 from toolkit.common.secrets import shown
 from toolkit.sources._convert import Converter
 from toolkit.sources._definition import Hub, Source, missing_columns
@@ -122,6 +123,9 @@ def _load(source: Source, token: str | None, *, streaming: bool) -> Any:
     from datasets import load_dataset
 
     hub = _hub(source)
+    if not Path(hub.id).is_absolute() and is_there(here() / hub.id, Path.is_dir):
+        message = "a folder of this name lies in the working folder, and `datasets` would read that instead of the hub"
+        raise InputError(message, where=hub.id, hint=f"start elsewhere, or read the folder: --source {source.name}={hub.id}")
     try:
         with careful_hub(token):
             return load_dataset(hub.id, hub.config, split=hub.split, revision=hub.revision, token=token, streaming=streaming)

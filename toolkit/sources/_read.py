@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError, InputErrors
+from toolkit.common.paths import Beside
 from toolkit.common.reading import Files
 from toolkit.guards import Guard
 from toolkit.records import content_id, load_record, row_id, to_arrow
@@ -55,7 +56,7 @@ def read_source(
     parts: Sequence[str] | None = None,
     vote: VoteMethod | None = None,
     token: str | None = None,
-    beside: Path | None = None,
+    beside: Beside = None,
     block_rows: int = BLOCK_ROWS,
     held: Files | None = None,
 ) -> Iterator[Block]:

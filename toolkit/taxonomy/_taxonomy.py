@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.files import digest
+from toolkit.common.paths import Beside
 from toolkit.common.resources import find
 from toolkit.common.yamlfile import load_yaml
 
@@ -100,7 +100,7 @@ class Taxonomy(_Model):
         return digest(self.model_dump())
 
 
-def load_taxonomy(name: str = "guardkit", beside: Path | None = None) -> Taxonomy:
+def load_taxonomy(name: str = "guardkit", beside: Beside = None) -> Taxonomy:
     """Load a taxonomy by name or path.
 
     Raises:

@@ -12,6 +12,7 @@ from typing import Any
 
 from toolkit.common.errors import InputError
 from toolkit.common.models import calm_threads
+from toolkit.common.paths import at_door
 from toolkit.training._config import DpoConfig, trainer_args
 from toolkit.training._shared import Dropped, Progress, Watch, quiet, read_shards, record, refusals, run, torch_threads, work_folder
 
@@ -37,7 +38,7 @@ def train_dpo(shards: str | Path, out: str | Path, config: DpoConfig, on_progres
         Missing: trl is not installed, or the hub's model cannot be had.
     """
     calm_threads()
-    shards, out = Path(shards), Path(out)
+    shards, out = at_door(shards), at_door(out)
     watch, dropped = Watch(on_progress), Dropped()
     with work_folder(out) as work:
         args = trainer_args(config, str(work / "trainer"))

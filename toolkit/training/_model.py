@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError, Missing
+from toolkit.common.models import model_folder
 from toolkit.training._config import Scratch
 from toolkit.training._shared import refusals
 
@@ -134,16 +134,14 @@ def load_tokenizer(name: str, chat_template: str | None, args: Any) -> PreTraine
     """
     from transformers import AutoTokenizer
 
-    local = Path(name)
-    if local.is_dir() and not (local / "config.json").is_file():
+    local = model_folder(name, short=True)
+    if local is not None and not (local / "config.json").is_file():
         raise InputError("not a model folder: no config.json", where=name)
-    if not local.is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1 or local.exists()):
-        raise InputError("no such model folder", where=name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, **_hub_options(args))
+        tokenizer = AutoTokenizer.from_pretrained(str(local or name), **_hub_options(args))
     except (OSError, ValueError) as e:  # transformers raises these for a missing repository, a gated one, no network, a broken folder
         first = str(e).strip().split("\n")[0]
-        if local.is_dir():
+        if local is not None:
             raise InputError(f"no usable tokenizer: {first}", where=name) from None
         hint = "a gated model needs its licence accepted on the hub and a token in HF_TOKEN; without network give a local folder"
         raise Missing(f"cannot load the model {name!r}: {first}", hint=hint) from None

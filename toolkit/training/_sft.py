@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.common.models import calm_threads
+from toolkit.common.paths import at_door
 from toolkit.training._config import SftConfig, trainer_args
 from toolkit.training._shared import Dropped, Progress, Watch, message_texts, quiet, read_shards, record, refusals, run, torch_threads, work_folder
 
@@ -33,7 +34,7 @@ def train_sft(shards: str | Path, out: str | Path, config: SftConfig, on_progres
         Missing: trl is not installed, or the hub's model cannot be had.
     """
     calm_threads()
-    shards, out = Path(shards), Path(out)
+    shards, out = at_door(shards), at_door(out)
     watch, dropped = Watch(on_progress), Dropped()
     with work_folder(out) as work:
         args = trainer_args(config, str(work / "trainer"))

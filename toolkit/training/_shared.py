@@ -50,22 +50,27 @@ class Dropped:
         return {reason: {"count": len(ids), "ids": ids} for reason, ids in sorted(self.ids.items())}
 
 
+_BATCH = 1000
+"""Rows that are copied at a time."""
+
+
 def read_shards(folder: Path, messages: Sequence[str], others: Sequence[str], cache: Path, split: str = "train") -> Dataset:
-    """The rows of ``data/<split>-*.parquet`` through `datasets`.
+    """The rows of ``data/<split>-*.parquet`` for `datasets`, which is given no name of the user's: it would take one for a pattern or a URL.
 
     Args:
         folder: the shard folder.
         messages: columns that hold lists of {role, content}.
         others: further columns that must be there.
-        cache: folder for what `datasets` writes.
+        cache: folder for the rows as Arrow, and for what `datasets` writes.
         split: which split.
 
     Raises:
-        InputError: no such folder or split, a file that is not parquet, a column missing or of another type, no rows.
+        InputError: no such folder or split, a file that is not parquet, a column missing or of another type, no rows; `cache` is a folder that
+            `datasets` cannot name.
     """
-    import pyarrow
-    from datasets import load_dataset
-    from datasets.exceptions import DatasetGenerationError
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from datasets import Dataset
 
     files = sorted((folder / "data").glob(f"{split}-*.parquet"))
     if not files:
@@ -73,11 +78,19 @@ def read_shards(folder: Path, messages: Sequence[str], others: Sequence[str], ca
         hint = f"all of its rows are in the splits {', '.join(others)}" if others else "give the folder that the shards step wrote"
         raise InputError(f"no data/{split}-*.parquet here", where=str(folder), hint=hint)
     _check_parquet(files, messages, others)
+    if "::" in str(cache):
+        raise InputError("no training in a folder with '::' in its name: `datasets` would write its files elsewhere", where=str(cache.parent.parent))
+    cache.mkdir(parents=True, exist_ok=True)
+    place, schema = cache / f"{split}.arrow", pq.read_schema(files[0])
     try:
-        data: Dataset = load_dataset("parquet", data_files={split: [str(f) for f in files]}, split=split, cache_dir=str(cache))
-    except (DatasetGenerationError, pyarrow.ArrowInvalid) as e:
-        raise InputError(f"the shards cannot be read: {e.__cause__ or e}", where=str(folder)) from None
-    return data
+        with place.open("wb") as out, pa.ipc.new_stream(out, schema) as writer:
+            for file in files:
+                with pq.ParquetFile(file, memory_map=False, pre_buffer=False) as parquet:
+                    for batch in parquet.iter_batches(_BATCH, use_threads=False):
+                        writer.write_table(pa.Table.from_batches([batch]).select(schema.names).cast(schema))
+    except (pa.ArrowException, KeyError, ValueError) as e:
+        raise InputError(f"the shards cannot be read: {e}", where=str(folder)) from None
+    return Dataset.from_file(str(place))
 
 
 def _check_parquet(files: Sequence[Path], messages: Sequence[str], others: Sequence[str]) -> None:

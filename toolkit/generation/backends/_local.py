@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError, Missing
 from toolkit.common.http import careful_hub
-from toolkit.common.models import adapter_config, chat_template, is_model_folder, model_hash, trained_for
+from toolkit.common.models import adapter_config, base_roots, chat_template, is_model_folder, model_folder, model_hash, trained_for
+from toolkit.common.paths import Beside
 from toolkit.common.secrets import shown
 
 if TYPE_CHECKING:
@@ -21,19 +22,14 @@ _NOT_LOADED = ["original/*", "*.gguf", "*.onnx", "*.h5", "*.msgpack", "*.ot", "o
 """Files of hub repositories that transformers and vLLM do not load: weights in other formats."""
 
 
-def model_folder(name: str, *beside: Path | None) -> Path:
-    """The folder of a model: a path as given, one beside the recipe, or a download of a hub model (kept in the hub's cache).
+def folder_of(name: str, beside: Beside) -> Path:
+    """The folder of a model: a local one (`toolkit.common.models.model_folder`), or a download of a hub model (kept in the hub's cache).
 
     Raises:
         InputError: neither a folder with a model nor a model on the hub.
         Missing: the hub cannot be reached, or the model is gated and no token was accepted.
     """
-    for path in (Path(name), *(folder / name for folder in beside if folder)):
-        if path.is_dir():
-            return path
-    if name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise InputError("no such model folder, nor a hub model (owner/name)", where=name)
-    return _download(name)
+    return model_folder(name, beside) or _download(name)
 
 
 def _download(name: str) -> Path:
@@ -62,16 +58,16 @@ class LocalModel:
         guard: the guard that the model is to be asked as; it must have been trained for it (see `check_templates`). None: no guard.
 
     Raises:
-        InputError, Missing: as `model_folder` and `check_templates`; an adapter on top of an adapter.
+        InputError, Missing: as `folder_of` and `check_templates`; an adapter on top of an adapter.
     """
 
     journalled = True
 
-    def __init__(self, config: TransformersConfig | VllmConfig, beside: Path | None, guard: Guard | None) -> None:
-        folder = model_folder(config.model, beside)
+    def __init__(self, config: TransformersConfig | VllmConfig, beside: Beside, guard: Guard | None) -> None:
+        folder = folder_of(config.model, beside)
         if not is_model_folder(str(folder)):
             raise InputError("not a model folder: neither config.json nor adapter_config.json", where=str(folder))
-        self.adapter: Path | None = None if config.adapter is None else model_folder(config.adapter, beside)
+        self.adapter: Path | None = None if config.adapter is None else folder_of(config.adapter, beside)
         if (own := adapter_config(folder)) is not None:
             if self.adapter is not None:
                 raise InputError("`model` is itself an adapter: one adapter on top of another is not provided for", where=str(folder))
@@ -89,12 +85,12 @@ class LocalModel:
         return model_hash(self.folder) if self.adapter is None else model_hash(self.adapter, self.folder)
 
 
-def _base_folder(folder: Path, config: Mapping[str, Any], beside: Path | None) -> Path:
+def _base_folder(folder: Path, config: Mapping[str, Any], beside: Beside) -> Path:
     name = config.get("base_model_name_or_path")
     if not isinstance(name, str) or not name:
         raise InputError("an adapter that does not name its base", where=str(folder), hint="give the base as `model` and this folder as `adapter`")
     try:
-        base = model_folder(name, beside, folder)
+        base = folder_of(name, base_roots(folder, beside))
     except InputError as e:
         hint = "give the base as `model` and this folder as `adapter`"
         raise InputError(f"an adapter whose base is not there: {e.message} ({name})", where=str(folder), hint=hint) from None

@@ -26,11 +26,11 @@ import asyncio
 import ipaddress
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from toolkit.common.errors import GuardkitError, Missing, require
+from toolkit.common.paths import Beside
 from toolkit.common.secrets import fit_for_a_header, protect
 from toolkit.generation._config import OpenAIBatchConfig, OpenAIConfig
 from toolkit.generation._request import Completion, Request
@@ -55,7 +55,7 @@ class OpenAIBackend:
 
     journalled = True
 
-    def __init__(self, config: OpenAIConfig, *, beside: Path | None = None) -> None:
+    def __init__(self, config: OpenAIConfig, *, beside: Beside = None) -> None:
         require("openai", "openai", "the backend openai")
         require("aiohttp", "openai", "the backend openai")
         self.model_id = config.model

@@ -18,11 +18,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import GuardkitError, InputError, require
 from toolkit.common.models import calm_threads
+from toolkit.common.paths import Beside
 from toolkit.generation._config import TransformersConfig
 from toolkit.generation._request import Completion, Request, failed
 from toolkit.generation.backends import _vllm_engine
@@ -68,7 +68,7 @@ class TransformersBackend(LocalModel):
 
     endpoint = "transformers"
 
-    def __init__(self, config: TransformersConfig, *, beside: Path | None = None, guard: Guard | None = None) -> None:
+    def __init__(self, config: TransformersConfig, *, beside: Beside = None, guard: Guard | None = None) -> None:
         for module in ("torch", "transformers"):
             require(module, "train", "the backend transformers")
         super().__init__(config, beside, guard)

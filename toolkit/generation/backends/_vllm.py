@@ -15,12 +15,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import Stopped, require
 from toolkit.common.files import canonical_json
 from toolkit.common.models import adapter_config
+from toolkit.common.paths import Beside
 from toolkit.generation._config import VllmConfig
 from toolkit.generation._request import Completion, Request, failed
 from toolkit.generation.backends import _vllm_engine
@@ -42,7 +42,7 @@ class VllmBackend(LocalModel):
 
     endpoint = "vllm"
 
-    def __init__(self, config: VllmConfig, *, beside: Path | None = None, guard: Guard | None = None) -> None:
+    def __init__(self, config: VllmConfig, *, beside: Beside = None, guard: Guard | None = None) -> None:
         require("vllm", "vllm", "the backend vllm")
         super().__init__(config, beside, guard)
         self._config = config

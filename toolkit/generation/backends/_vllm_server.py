@@ -29,6 +29,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from toolkit.common.errors import GuardkitError, InputError, Stopped, require
 from toolkit.common.models import adapter_config
+from toolkit.common.paths import Beside
 from toolkit.common.secrets import protect
 from toolkit.generation._config import OpenAIConfig, VllmServerConfig
 from toolkit.generation._request import Completion, Request
@@ -62,7 +63,7 @@ class VllmServerBackend(LocalModel):
 
     endpoint = "vllm-server"
 
-    def __init__(self, config: VllmServerConfig, *, beside: Path | None = None, guard: Guard | None = None) -> None:
+    def __init__(self, config: VllmServerConfig, *, beside: Beside = None, guard: Guard | None = None) -> None:
         require("vllm", "vllm", "the backend vllm-server")
         require("openai", "openai", "the backend vllm-server")
         super().__init__(config, beside, guard)

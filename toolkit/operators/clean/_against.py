@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from toolkit.common.errors import InputError, did_you_mean
+from toolkit.common.paths import Beside
 from toolkit.common.reading import Files
 from toolkit.evaluation import BenchmarkFiles, read_benchmark
 from toolkit.operators.clean.ngrams import NgramIndex, exact_key
@@ -37,7 +38,7 @@ def benchmark_side(found: BenchmarkFiles, held: Files | None = None) -> Side:
     return Side(found.benchmark.name, read.rows.select(ROWS), read.unread)
 
 
-def text_files(items: Sequence[str], beside: Path | None) -> dict[str, Path]:
+def text_files(items: Sequence[str], beside: Beside) -> dict[str, Path]:
     """Text files by their names.
 
     Raises:

@@ -10,18 +10,16 @@ beside it (by padding, in its last digits) is steadied by the rounding but for a
 from __future__ import annotations
 
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.common.errors import InputError, Missing, require
-from toolkit.common.models import calm_threads, model_hash, model_parts
+from toolkit.common.errors import Missing, require
+from toolkit.common.models import calm_threads, model_folder
+from toolkit.common.paths import Beside
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
     from sentence_transformers import SentenceTransformer
-
-    from toolkit.operators.base import Context
 
     Floats = np.ndarray[Any, Any]
 
@@ -31,26 +29,6 @@ ENCODE = 1024
 """Texts that are handed to the model together."""
 LEFT, RIGHT = 1024, 8192
 """Texts of a block of similarities."""
-
-
-def model_folder(name: str, beside: Path) -> Path | None:
-    """The local folder of an embedding model, as named or beside the recipe; None for a name on the hub.
-
-    Raises:
-        InputError: no such folder, and no name that the hub could have.
-    """
-    for folder in (Path(name).expanduser(), beside / name):
-        if any((folder / f).is_file() for f in ("modules.json", "config.json")):
-            return folder
-    if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise InputError("no such embedding model: neither modules.json nor config.json in the folder", where=name)
-    return None
-
-
-def model_digest(name: str, ctx: Context) -> str:
-    """What an embedding model counts by in a fingerprint: its folder's content hash, or its name on the hub."""
-    folder = model_folder(name, ctx.beside)
-    return name if folder is None else ctx.files.digest(folder, model_hash, model_parts)
 
 
 def needs() -> list[str]:
@@ -65,8 +43,8 @@ class Embeddings:
         Missing: no sentence-transformers, or the model cannot be loaded.
     """
 
-    def __init__(self, name: str, beside: Path, threshold: float, device: str | None = None, batch: int = 64) -> None:
-        self._model = _load(str(model_folder(name, beside) or name), device)
+    def __init__(self, name: str, beside: Beside, threshold: float, device: str | None = None, batch: int = 64) -> None:
+        self._model = _load(str(model_folder(name, beside, short=True) or name), device)
         self.threshold, self._batch = threshold, batch
         self._apart: list[Floats] = []
         self._waiting: list[str] = []

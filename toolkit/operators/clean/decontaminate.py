@@ -124,7 +124,7 @@ class Decontaminate(DatasetOperator):
         return chosen.missing + [need for found in chosen.found for need in benchmark_needs(found)]
 
     def source_names(self, ctx: Context) -> list[str]:
-        return self._names() or []
+        return self._names(ctx) or []
 
     def files(self, ctx: Context) -> dict[str, str]:
         out = {}
@@ -132,7 +132,7 @@ class Decontaminate(DatasetOperator):
             name = found.benchmark.name
             out[f"{name}.yaml"] = found.benchmark.fingerprint
             out |= {f"{name}/{i:05d}/{p.name}": ctx.files.digest(p) for i, p in enumerate(found.paths)}
-        for name, path in text_files(self.config.against, ctx.beside).items():
+        for name, path in text_files(self.config.against, ctx.roots).items():
             text_columns(path, self.config.text)  # raises what is wrong with it before any row is read
             out[f"against/{name}"] = ctx.files.digest(path)
         return out
@@ -178,14 +178,14 @@ class Decontaminate(DatasetOperator):
     def _fields(self, block: pl.DataFrame) -> Sequence[str]:
         return self.config.fields or [f for f in TEXTS if f in block.columns]
 
-    def _names(self) -> list[str] | None:
+    def _names(self, ctx: Context) -> list[str] | None:
         c = self.config
         if c.benchmarks is not None:
-            return benchmark_names() if c.benchmarks == "all" else list(c.benchmarks)
+            return benchmark_names(ctx.roots) if c.benchmarks == "all" else list(c.benchmarks)
         return list(c.files) if isinstance(c.files, dict) else None if c.files else []
 
     def _chosen(self, ctx: Context) -> Chosen:
-        return choose_benchmarks(self._names(), self.config.files, ctx.source_paths, ctx.beside)
+        return choose_benchmarks(self._names(ctx), self.config.files, ctx.source_paths, ctx.roots)
 
     def _against(self, out: Output, ctx: Context) -> Against:
         """What is compared with, read and indexed.
@@ -197,7 +197,7 @@ class Decontaminate(DatasetOperator):
         if chosen.missing:
             raise Missing("\n  ".join(chosen.missing))
         sides = [benchmark_side(f, ctx.files) for f in chosen.found]
-        sides += [text_side(name, path, self.config.text, ctx.files) for name, path in text_files(self.config.against, ctx.beside).items()]
+        sides += [text_side(name, path, self.config.text, ctx.files) for name, path in text_files(self.config.against, ctx.roots).items()]
         if not sides:
             raise InputError("nothing to compare with: no benchmark in the files", hint=f"benchmarks: {', '.join(benchmark_names())}")
         for side in sides:

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from toolkit.common.reach import HubName
 from toolkit.guards import Guard
+from toolkit.operators import _backends
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.clean import _semantic, _texts
 from toolkit.operators.clean._conflicts import Policy
@@ -161,7 +162,7 @@ class Deduplicate(DatasetOperator):
         return _semantic.needs() if self.config.semantic else []
 
     def files(self, ctx: Context) -> dict[str, str]:
-        return {"embedding model": _semantic.model_digest(self.config.semantic.model, ctx)} if self.config.semantic else {}
+        return {"embedding model": _backends.model_digest(self.config.semantic.model, ctx, short=True)} if self.config.semantic else {}
 
     def identity(self) -> dict[str, Any]:
         out = super().identity()
@@ -219,7 +220,7 @@ class Deduplicate(DatasetOperator):
         if "near" in self.config.methods:
             found["near"] = Sketches(Shape(near.unit, near.size, near.permutations, near.bands), near.threshold)
         if semantic is not None:
-            found["semantic"] = _semantic.Embeddings(semantic.model, ctx.beside, semantic.threshold, semantic.device, semantic.batch)
+            found["semantic"] = _semantic.Embeddings(semantic.model, ctx.roots, semantic.threshold, semantic.device, semantic.batch)
         return [(METHODS.index(name), finder) for name, finder in found.items()]
 
     def _ranked(self, table: pl.DataFrame, labels: Sequence[str]) -> pl.DataFrame:

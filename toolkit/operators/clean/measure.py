@@ -150,7 +150,7 @@ class Measure(RowOperator):
             n = self.config.ngram
             return [column.map_elements(lambda t: repeated(t, n), return_dtype=pl.Float64).alias(f"repeated_{text}")]
         if measure == "tokens":
-            counter = TokenCounter(str(self.config.model), ctx.beside)
+            counter = TokenCounter(str(self.config.model), ctx.roots)
             return [_batched(column, counter.texts).alias(f"tokens_{text}")]
         kinds = pl.Struct({"tag": pl.String, "sure": pl.Float64})
         found = column.map_elements(lambda t: dict(zip(("tag", "sure"), identify(t), strict=True)), return_dtype=kinds).struct
@@ -158,7 +158,7 @@ class Measure(RowOperator):
 
     def _example_tokens(self, ctx: Context) -> pl.Expr:
         c = self.config
-        counter = TokenCounter(str(c.model), ctx.beside, c.chat_template)
+        counter = TokenCounter(str(c.model), ctx.roots, c.chat_template)
 
         def count(rows: Sequence[dict[str, Any]]) -> list[int | None]:
             whole = [(render_input(ctx.guard, r), r["reasoning"]) for r in rows if r["reasoning"] is not None]

@@ -73,10 +73,10 @@ class Shards(DatasetOperator):
         return {}
 
     def files(self, ctx: Context) -> dict[str, str]:
-        return licence_digests()
+        return licence_digests(ctx.roots)
 
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
-        table = load_licences()
+        table = load_licences(ctx.roots)
         refused = _Refused(self.config.licence, table)
         writer: ShardWriter | None = None
         done = 0

@@ -91,7 +91,7 @@ class Load(DatasetOperator):
         found, errors = [], []
         for name in self.config.names:
             try:
-                found.append(load_source(name, ctx.beside))
+                found.append(load_source(name, ctx.roots))
             except InputError as e:
                 errors.append(e)
         if errors:
@@ -110,7 +110,7 @@ class Load(DatasetOperator):
 
     def paths(self, source: Source, ctx: Context) -> list[Path]:
         """Files that the source is read from; empty for the hub."""
-        return [f.path for f in source_files(source, self._given(source.name, ctx), parts=self.config.parts, beside=ctx.beside)]
+        return [f.path for f in source_files(source, self._given(source.name, ctx), parts=self.config.parts, beside=ctx.roots)]
 
     def _given(self, name: str, ctx: Context) -> Sequence[str | Path] | None:
         if name in ctx.source_paths:
@@ -159,7 +159,7 @@ class Load(DatasetOperator):
 
     def _open(self, source: Source, ctx: Context) -> Iterator[Block]:
         c, files = self.config, self._given(source.name, ctx)
-        return read_source(source, guard=ctx.guard, taxonomy=ctx.taxonomy, files=files, parts=c.parts, vote=c.vote, beside=ctx.beside, held=ctx.files)
+        return read_source(source, guard=ctx.guard, taxonomy=ctx.taxonomy, files=files, parts=c.parts, vote=c.vote, beside=ctx.roots, held=ctx.files)
 
     def _blocks(self, source: Source, ctx: Context) -> Iterator[Block]:
         """The source's blocks, of each part no more than `limit` rows."""

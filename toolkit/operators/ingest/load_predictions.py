@@ -54,11 +54,7 @@ class LoadPredictions(DatasetOperator):
         return {c.name: c for c in load_record("generation", guard.task_names).columns}
 
     def _path(self, name: str, ctx: Context) -> Path:
-        path = Path(self.config.files[name])
-        for at in (path, ctx.beside / path):
-            if at.is_file():
-                return at
-        raise InputError("no such file", where=str(path))
+        return ctx.roots.file(self.config.files[name])
 
     def identity(self) -> dict[str, Any]:
         return {"task": self.config.task, "label_source": self.config.label_source, "names": list(self.config.files)}

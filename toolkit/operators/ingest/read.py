@@ -115,7 +115,7 @@ class Read(SourceOperator):
         return {**record, **{n: c for n, c in out.items() if n not in record}}
 
     def _paths(self, ctx: Context) -> list[Path]:
-        return expand_files(self.config.files, ctx.beside)
+        return expand_files(self.config.files, ctx.roots)
 
     def expected_rows(self, ctx: Context) -> int | None:
         """Rows in the files, counted without reading them as such; None where that cannot be done."""

@@ -61,11 +61,7 @@ class Review(DatasetOperator):
         return {"unknown": self.config.unknown}  # what is in the file counts, not where it lies
 
     def _path(self, ctx: Context) -> Path:
-        path = Path(self.config.decisions)
-        for at in (path, ctx.beside / path):
-            if at.is_file():
-                return at
-        raise InputError("no such file", where=str(path))
+        return ctx.roots.file(self.config.decisions)
 
     def files(self, ctx: Context) -> dict[str, str]:
         path = self._path(ctx)

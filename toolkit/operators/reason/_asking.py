@@ -13,7 +13,6 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from toolkit.common.errors import InputError
 from toolkit.common.files import digest
 from toolkit.common.jsontext import loads_once
+from toolkit.common.paths import Beside
 from toolkit.common.resources import find
 from toolkit.common.yamlfile import load_yaml
 from toolkit.generation import BackendConfig, TemplateConfig, build_request
@@ -53,7 +53,7 @@ class JudgePrompt(BaseModel):
         return [{"role": role, "content": template(source).render(values)} for role, source in (("system", self.system), ("user", self.user))]
 
 
-def load_judge(name: str, beside: Path | None, known: Sequence[str], needed: Sequence[str]) -> JudgePrompt:
+def load_judge(name: str, beside: Beside, known: Sequence[str], needed: Sequence[str]) -> JudgePrompt:
     """Load a judge's prompt by name or path.
 
     Args:
@@ -134,6 +134,7 @@ class AskingOperator(GenerationOperator):
     def open(self, ctx: Context, inputs: Mapping[str, StepInput]) -> list[tuple[str, Callable[[], Backend]]]:
         self._in_text = False
         self._ctx = ctx
+        self._shown = _backends.ShownModels(ctx.roots)
 
         def opened() -> Backend:
             self._opened = _backends.opened(self.backend, ctx)

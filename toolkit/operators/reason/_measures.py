@@ -6,10 +6,10 @@ Both load at the first row that is judged. Without its extra each is `Missing`, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from toolkit.common.errors import InputError
+from toolkit.common.paths import Beside
 from toolkit.guards import Guard, render_input
 from toolkit.operators._language import identify, known_languages
 from toolkit.operators._tokens import TokenCounter
@@ -19,7 +19,7 @@ from toolkit.operators.reason._reading import Fault, Reading
 class Budget:
     """Rule `budget`: tokens of what supervised training reads of a row."""
 
-    def __init__(self, guard: Guard, tokenizer: str, beside: Path, most: int, chat_template: str | None, *, chat: bool) -> None:
+    def __init__(self, guard: Guard, tokenizer: str, beside: Beside, most: int, chat_template: str | None, *, chat: bool) -> None:
         self._guard, self._most, self._chat = guard, most, chat
         self._counter = TokenCounter(tokenizer, beside, chat_template)
 

@@ -94,6 +94,7 @@ class Generate(GenerationOperator):
         return _backends.model_files(self.config.backend, ctx)
 
     def open(self, ctx: Context, inputs: Mapping[str, StepInput]) -> list[tuple[str, Callable[[], Backend]]]:
+        self._shown = _backends.ShownModels(ctx.roots)
         return [("model", lambda: _backends.opened(self.config.backend, ctx))]
 
     def requests(self, row: Mapping[str, Any], name: str, backend: Backend, ctx: Context) -> list[Request]:
@@ -106,7 +107,7 @@ class Generate(GenerationOperator):
         return {
             **row,
             column: completion.text or "",
-            f"{column}_model": _backends.shown_model(self.config.backend, request.model_id),
+            f"{column}_model": self._shown(self.config.backend, request.model_id),
             f"{column}_key": completion.key,
             f"{column}_finish": completion.finish,
             REASON: completion.error,

@@ -108,7 +108,7 @@ class Grade(AskingOperator):
         return super().files(ctx) | {"prompt": self._prompt(ctx).fingerprint}
 
     def _prompt(self, ctx: Context) -> JudgePrompt:
-        return load_judge(self.config.prompt, ctx.beside, _VARIABLES, ("exchange", "reasoning"))
+        return load_judge(self.config.prompt, ctx.roots, _VARIABLES, ("exchange", "reasoning"))
 
     def open(self, ctx: Context, inputs: Mapping[str, Any]) -> Any:
         self._counts: dict[str, Counter[str]] = {c: Counter() for c in self.config.criteria}
@@ -142,7 +142,7 @@ class Grade(AskingOperator):
             **row,
             **{f"grade_{c}": g for c, g in grades.items()},
             "grade_why": why if isinstance(why, str) else None,
-            "grade_model": _backends.shown_model(self.config.backend, request.model_id),
+            "grade_model": self._shown(self.config.backend, request.model_id),
             "grade_key": completion.key,
             REASON: reason,
             DETAIL: detail,

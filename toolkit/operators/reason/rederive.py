@@ -79,7 +79,7 @@ class Rederive(AskingOperator):
         return super().files(ctx) | {"prompt": self._prompt(ctx).fingerprint}
 
     def _prompt(self, ctx: Context) -> JudgePrompt:
-        return load_judge(self.config.prompt, ctx.beside, _VARIABLES, ("steps",))
+        return load_judge(self.config.prompt, ctx.roots, _VARIABLES, ("steps",))
 
     def open(self, ctx: Context, inputs: Mapping[str, Any]) -> Any:
         self._counts: dict[str, Counter[str]] = {t: Counter() for t in ctx.guard.task_names}
@@ -95,7 +95,7 @@ class Rederive(AskingOperator):
         return closed_schema("rederived", {t.name: {"type": "string", "enum": [*t.labels, UNCLEAR]} for t in ctx.guard.tasks})
 
     def answer(self, row: Mapping[str, Any], name: str, draw: int, request: Request, completion: Completion) -> dict[str, Any]:
-        guard, model = self._ctx.guard, _backends.shown_model(self.config.backend, request.model_id)
+        guard, model = self._ctx.guard, self._shown(self.config.backend, request.model_id)
         found = read_object(completion.text, guard.task_names)
         said = {t.name: found[t.name] if found and found[t.name] in t.labels else None for t in guard.tasks}
         readable = found is not None and all(said[t] is not None or found[t] == UNCLEAR for t in guard.task_names)

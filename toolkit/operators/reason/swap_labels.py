@@ -83,10 +83,10 @@ class SwapLabels(AskingOperator):
         return {"backend": _backends.identity(self.config.backend), "task": self.config.task}
 
     def files(self, ctx: Context) -> dict[str, str]:
-        return super().files(ctx) | ({"prompt": load_prompt(self.config.prompt, ctx.beside).fingerprint} if self.config.prompt else {})
+        return super().files(ctx) | ({"prompt": load_prompt(self.config.prompt, ctx.roots).fingerprint} if self.config.prompt else {})
 
     def open(self, ctx: Context, inputs: Mapping[str, Any]) -> Any:
-        self._of = ctx.guard.with_teacher(load_prompt(self.config.prompt, ctx.beside)) if self.config.prompt else ctx.guard
+        self._of = ctx.guard.with_teacher(load_prompt(self.config.prompt, ctx.roots)) if self.config.prompt else ctx.guard
         self._counts: dict[str, Counter[str]] = {t: Counter() for t in ctx.guard.task_names}
         return super().open(ctx, inputs)
 
@@ -129,7 +129,7 @@ class SwapLabels(AskingOperator):
             "outcome": outcome,
             "said": said,
             "control_text": text if text is not None else completion.text,
-            "teacher": _backends.shown_model(self.config.backend, request.model_id),
+            "teacher": self._shown(self.config.backend, request.model_id),
             "control_key": completion.key,
             REASON: completion.error,
             DETAIL: completion.detail,

@@ -133,11 +133,12 @@ class Synthesise(GenerationOperator):
         guard = self._guard(ctx)
         if self.config.labels != "given" and guard.teacher.blind is None:
             raise InputError(f"labels: {self.config.labels}, but the prompt has no `blind` part", hint="write one: blind: {system: …, user: …}")
-        return out | ({"prompt": load_prompt(self.config.prompt, ctx.beside).fingerprint} if self.config.prompt else {})
+        return out | ({"prompt": load_prompt(self.config.prompt, ctx.roots).fingerprint} if self.config.prompt else {})
 
     def open(self, ctx: Context, inputs: Mapping[str, StepInput]) -> list[tuple[str, Callable[[], Backend]]]:
         self._of = self._guard(ctx)
         self._path = self._policy()
+        self._name_of = _backends.ShownModels(ctx.roots)
         self._backends: dict[int, Backend] = {}
         self._forms = Forms()
         self._counts = _Counts()
@@ -154,7 +155,7 @@ class Synthesise(GenerationOperator):
         return opened
 
     def _guard(self, ctx: Context) -> Guard:
-        return ctx.guard.with_teacher(load_prompt(self.config.prompt, ctx.beside)) if self.config.prompt else ctx.guard
+        return ctx.guard.with_teacher(load_prompt(self.config.prompt, ctx.roots)) if self.config.prompt else ctx.guard
 
     def _policy(self) -> Policy:
         c = self.config
@@ -206,7 +207,7 @@ class Synthesise(GenerationOperator):
         verdicts = blind_verdicts(self._of, turns)
         gold = {t: row[f"label_{t}"] for t in self._of.task_names}
         suspect = [t for t, said in verdicts.items() if None not in (said, gold[t]) and said != gold[t]]
-        teacher = _backends.shown_model(self._configs[last.ask.teacher], request.model_id)
+        teacher = self._name_of(self._configs[last.ask.teacher], request.model_id)
         if reason is None:
             self._counts.add(turns, teacher, verdicts, gold)
         return {
@@ -243,7 +244,7 @@ class Synthesise(GenerationOperator):
 
     def _shown(self, turn: Turn) -> str:
         asked = turn.completion.asked
-        return _backends.shown_model(self._configs[turn.ask.teacher], asked.model_id if asked else "")
+        return self._name_of(self._configs[turn.ask.teacher], asked.model_id if asked else "")
 
     def stats(self) -> dict[str, Any]:
         return self._counts.told(blind=self.config.labels != "given")

@@ -152,7 +152,7 @@ class Validate(RowOperator):
         c = self.config
         out: list[Measure] = []
         if "budget" in c.chosen and c.tokenizer:
-            out.append(Budget(ctx.guard, c.tokenizer, ctx.beside, c.max_tokens, c.chat_template, chat=c.format == "messages"))
+            out.append(Budget(ctx.guard, c.tokenizer, ctx.roots, c.max_tokens, c.chat_template, chat=c.format == "messages"))
         if "language" in c.chosen:
             out.append(Languages(ctx.guard, c.languages, c.min_language_chars))
         return out

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from toolkit.common.models import model_folder
 from toolkit.common.reach import HubName
 from toolkit.guards import Guard
-from toolkit.operators._backends import local_model, model_digest
+from toolkit.operators._backends import model_digest
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.train._train import check_options, loss_words, report_training, training_config, training_needs
 from toolkit.shards import verify
@@ -61,7 +62,7 @@ class TrainSft(DatasetOperator):
         shards = inputs["shards"].artefact("shards")
         verify(shards)
         config = self._training(
-            ctx.rng_seed("train") % 2**31, local_model(self.config.model, ctx.beside) if isinstance(self.config.model, str) else None
+            ctx.rng_seed("train") % 2**31, model_folder(self.config.model, ctx.roots) if isinstance(self.config.model, str) else None
         )
         metrics = train_sft(shards, out.folder("model"), config, lambda done, total, loss: ctx.progress(done, total, loss_words(loss)))
         report_training(metrics, out)

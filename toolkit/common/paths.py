@@ -1,0 +1,144 @@
+"""Where a user's paths enter, and the one place that looks relative names up.
+
+A path is made absolute once, at the door (`at_door`), from the working folder of that moment: from there on neither a later change of the working
+folder nor a library's own reading of names (``s3:x``, ``file:x``, ``~``) changes which file is meant. ``~`` and ``~name`` are home folders wherever
+a path is given. A URL is no path: it is refused, never taken for a folder called ``https:``.
+
+A name that stands in a file (a recipe, say) is looked up in `Roots`: the working folder as it was when that file was read, then the folder of
+the file. What was found is kept in `Roots.read`, so that no output takes its place (`toolkit.common.outputs`).
+
+A model is named by a folder or by its id on the hub: see `toolkit.common.models.model_folder`.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from toolkit.common.errors import InputError, short_path
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # one slash: a `Path` has made one of two
+_MAGIC = re.compile(r"[*?\[]")
+
+
+def at_door(path: str | Path) -> Path:
+    """A user's path as the absolute one that is meant; links are not followed, nothing need be there.
+
+    Raises:
+        InputError: no path at all, a URL, a home folder that nobody knows.
+    """
+    return here() / _spelled(path)
+
+
+def here() -> Path:
+    """The working folder.
+
+    Raises:
+        InputError: it has been removed.
+    """
+    try:
+        return Path.cwd()
+    except OSError:
+        raise InputError("the working folder is not there any more", hint="change to one that is") from None
+
+
+def is_there(path: Path, test: Callable[[Path], bool] = Path.exists) -> bool:
+    """Whether `test` holds; a path that no system call takes, or that may not be looked at, is not there."""
+    try:
+        return test(path)
+    except (OSError, ValueError):
+        return False
+
+
+@dataclass(frozen=True)
+class Roots:
+    """The folders that a relative name is looked up in, absolute, the first one first.
+
+    Attributes:
+        folders: usually the working folder, then that of the file in which the name stands. The first also holds the user's ``schemas`` and
+            ``recipes``.
+        read: every file and folder that was found for a name so far.
+    """
+
+    folders: tuple[Path, ...]
+    read: dict[Path, None] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, beside: Path | Roots | None) -> Roots:
+        """The working folder as it is now, then `beside`; roots stay what they are."""
+        if isinstance(beside, Roots):
+            return beside
+        return cls(tuple(dict.fromkeys((here(), *([at_door(beside)] if beside is not None else [])))))
+
+    def first(self, name: str | Path, test: Callable[[Path], bool] = Path.exists) -> Path | None:
+        """The first path of that name for which `test` holds.
+
+        Raises:
+            InputError: as `at_door`.
+        """
+        spelled = _spelled(name)
+        return next((path for folder in self.folders if is_there(path := folder / spelled, test)), None)
+
+    def file(self, name: str | Path) -> Path:
+        """The file of that name.
+
+        Raises:
+            InputError: there is none.
+        """
+        found = self.first(name, Path.is_file)
+        if found is None:
+            absolute = _spelled(name).is_absolute()
+            raise InputError("no such file", where=str(name), hint=None if absolute else f"looked in: {', '.join(map(short_path, self.folders))}")
+        self.saw(found)
+        return found
+
+    def saw(self, *paths: Path) -> None:
+        """Note what is read."""
+        self.read.update(dict.fromkeys(paths))
+
+    def matching(self, pattern: str | Path) -> list[Path] | None:
+        """The files that a glob pattern stands for, sorted: those of the first folder that has any; None for a name that is no pattern."""
+        spelled = _spelled(pattern)
+        if not _MAGIC.search(str(spelled)):
+            return None
+        for folder in self.folders:
+            root, rest = (Path("/"), spelled.relative_to("/")) if spelled.is_absolute() else (folder, spelled)
+            if hits := sorted(p for p in root.glob(rest.as_posix()) if is_there(p, Path.is_file)):
+                return hits
+        return []
+
+    def settled(self, name: str | Path) -> Path:
+        """A name or pattern of data files as an absolute one that stands for the same files from any folder; nothing need be there."""
+        spelled = _spelled(name)
+        if (found := self.first(name)) is not None:
+            return found
+        for folder in self.folders if _MAGIC.search(str(spelled)) and not spelled.is_absolute() else ():
+            if Roots((folder,)).matching(spelled):
+                return Path(glob.escape(str(folder))) / spelled
+        return self.folders[0] / spelled
+
+
+Beside = Path | Roots | None
+"""Where a relative name is looked up besides the working folder: a folder, or `Roots` that were settled before."""
+
+
+def found_in(roots: Roots, names: Iterable[str | Path]) -> list[Path]:
+    """Those of some names that are there."""
+    return [path for name in names if (path := roots.first(name)) is not None]
+
+
+def _spelled(path: str | Path) -> Path:
+    """A path with its home folder spelt out."""
+    text = os.fspath(path)
+    if not text or "\0" in text:
+        raise InputError("no path", where=repr(text))
+    if _URL.match(text):
+        raise InputError("a URL where a path of this machine is expected", where=text, hint="a folder of that name is meant by its absolute path")
+    try:
+        return Path(text).expanduser() if text.startswith("~") else Path(text)
+    except RuntimeError:
+        raise InputError("nobody here has that home folder", where=text) from None
