@@ -16,6 +16,7 @@ from typing import Any
 
 from toolkit.common.errors import InputError, InputErrors
 from toolkit.common.jsontext import may_repeat, repeated_key
+from toolkit.common.parquet import batches
 
 ROLES = ("system", "developer", "user", "assistant")
 _SHOWN = 20
@@ -106,7 +107,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
         with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
             columns = [c for c in _KEYS if c in file.schema_arrow.names]
             number = 0
-            for batch in file.iter_batches(_BATCH, columns=columns, use_threads=False):
+            for batch in batches(file, path, _BATCH, columns):
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{path}: row {number}", {k: v for k, v in row.items() if v is not None}

@@ -1,9 +1,9 @@
 """Parquet files: written in fixed row groups, encoded on a background thread while the caller goes on; and read, held to their digest.
 
-`ParquetFile` takes frames of any size and writes row groups of exactly `group` rows (the last one may be smaller), in the order in which the
-rows came. Equal rows under an equal schema give equal bytes, whatever the frames were cut into and however many threads there are: each row
-group is encoded from one contiguous table, by one thread, and nothing but the rows, the schema and the settings goes into the file. The
-sha256 is taken of the bytes as they are written, so nobody has to read the file again.
+`ParquetFile` takes frames of any size and writes row groups of exactly `group` rows (the last one may be smaller, and so are those of long rows,
+which end with the row that reaches `GROUP_BYTES`), in the order in which the rows came. Equal rows under an equal schema give equal bytes, whatever
+the frames were cut into and however many threads there are: each row group is encoded from one contiguous table, by one thread, and nothing but the
+rows, the schema and the settings goes into the file. The sha256 is taken of the bytes as they are written, so nobody has to read the file again.
 
 Encoding (zstd) releases Python's lock, so on a second core it costs the caller nothing. At most `AHEAD` jobs wait for the thread, beside the
 rows that do not fill a row group yet; where those are few they are copied out of their frame, so that they do not keep a whole block in memory.
@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError
 from toolkit.common.reading import Files, regular, sha256_once, unchanged, written
+from toolkit.common.sizes import BLOCK_BYTES, row_bytes, total_bytes
 
 if TYPE_CHECKING:
     import polars as pl
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 AHEAD = 3
 """Row groups that may wait for the thread."""
+GROUP_BYTES = 64 << 20
+"""Bytes of rows (`toolkit.common.sizes`) with which a row group ends before it has all its rows: rows of more than 8 kB, on the average."""
 BUFFER = 4 << 20
 """Bytes collected before Python is asked to write them: each such call needs Python's lock."""
 
@@ -116,7 +119,7 @@ class ParquetFile:
         self.rows = 0
         self._group = group
         self._waiting: list[pl.DataFrame] = []
-        self._n_waiting = 0
+        self._n_waiting = self._bytes_waiting = 0
         self._worker = worker or Worker()
         self._own = worker is None
         self._out = _Hashing(path)
@@ -132,14 +135,26 @@ class ParquetFile:
         """
         rows = rows.select(self.schema.names)
         self.rows += rows.height
-        at = 0
-        while rows.height - at >= (missing := self._group - self._n_waiting):
-            self._submit([*self._waiting, rows[at : at + missing]])
-            at += missing
-        if at < rows.height:
-            left = rows[at:]
-            self._waiting.append(left if 4 * left.height >= self._group else _copied(left))
-            self._n_waiting += left.height
+        while rows.height:
+            n, full = self._fits(rows)
+            part, rows = rows[:n], rows[n:]
+            if full:
+                large = self._bytes_waiting + total_bytes(part) >= GROUP_BYTES
+                self._submit([*self._waiting, part])
+                if large:  # one at a time: those that wait for the thread are bounded in bytes, too
+                    self._worker.wait()
+            else:
+                self._waiting.append(part if 4 * part.height >= self._group else _copied(part))
+                self._n_waiting += part.height
+                self._bytes_waiting += total_bytes(part)
+
+    def _fits(self, rows: pl.DataFrame) -> tuple[int, bool]:
+        """How many of the rows go into the row group at hand, and whether that fills it."""
+        head = rows[: self._group - self._n_waiting]
+        left = GROUP_BYTES - self._bytes_waiting
+        if total_bytes(head) < left:
+            return head.height, head.height == self._group - self._n_waiting
+        return int(row_bytes(head).cumsum().searchsorted(left)) + 1, True
 
     def close(self) -> Written:
         """Write what waits and the footer, and wait for them; a file without rows is whole, too.
@@ -169,7 +184,7 @@ class ParquetFile:
         """Hand one row group over, as one contiguous table. Polars joins texts without copying them, Arrow would."""
         import polars as pl
 
-        self._waiting, self._n_waiting = [], 0
+        self._waiting, self._n_waiting, self._bytes_waiting = [], 0, 0
         try:
             table = pl.concat(parts, how="vertical_relaxed", rechunk=True).to_arrow().cast(self.schema).combine_chunks()
         except BaseException as e:
@@ -296,24 +311,41 @@ def open_parquet(path: Path, *, sha256: str | None = None, files: Files | None =
 
 
 def batches(file: pq.ParquetFile, path: Path, size: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """The rows of an open file, `size` at a time at most.
+    """The rows of an open file in order: `size` at a time at most, and fewer where that many would take more than `BLOCK_BYTES`.
 
     Raises:
         InputError: it cannot be decoded, or the system does not give its bytes.
     """
     import pyarrow as pa
 
-    found = file.iter_batches(size, columns=list(columns) if columns is not None else None, use_threads=False)
     done = 0
-    while True:
-        try:
-            batch = next(found, None)
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
-            raise InputError(f"damaged after row {done:,}: {said(e)}", where=str(path)) from None
-        if batch is None:
-            return
-        done += batch.num_rows
-        yield batch
+    for groups, n in _spans(file, size, columns):
+        found = file.iter_batches(n, row_groups=groups, columns=list(columns) if columns is not None else None, use_threads=False)
+        while True:
+            try:
+                batch = next(found, None)
+            except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
+                raise InputError(f"damaged after row {done:,}: {said(e)}", where=str(path)) from None
+            if batch is None:
+                break
+            done += batch.num_rows
+            yield batch
+
+
+def _spans(file: pq.ParquetFile, size: int, columns: Sequence[str] | None) -> list[tuple[list[int], int]]:
+    """Row groups that are read together, each time with the rows of a batch; what a row takes is what its row group says."""
+    about = file.metadata
+    out: list[tuple[list[int], int]] = []
+    for i in range(about.num_row_groups):
+        group = about.row_group(i)
+        chunks = [group.column(j) for j in range(group.num_columns)]
+        taken = sum(c.total_uncompressed_size for c in chunks if columns is None or c.path_in_schema.partition(".")[0] in columns)
+        n = min(size, max(1, BLOCK_BYTES * group.num_rows // max(1, taken)))
+        if out and out[-1][1] == n == size:
+            out[-1][0].append(i)
+        else:
+            out.append(([i], n))
+    return out
 
 
 def said(error: Exception) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 import polars as pl
 
 from toolkit.common.errors import GuardkitError
+from toolkit.common.sizes import text_size
 from toolkit.generation import Backend, Completion, Journal, Meter, Request, complete, kept_warm
 from toolkit.operators import Columns, Context, GenerationOperator
 from toolkit.operators.base import DETAIL, OUTCOME, REASON, StepInput, Unasked
@@ -28,8 +29,8 @@ from toolkit.pipeline._store import MARKS, StepWriter
 from toolkit.records import to_polars
 
 ERROR = "operator_error"
-WRITE_EVERY = 512
-"""Answered rows held before they go to the step's file; their answers are in the journal before that."""
+WRITE_EVERY, WRITE_CHARS = 512, 16 << 20
+"""Answered rows held before they go to the step's file, and characters of text in them; their answers are in the journal before that."""
 
 
 @dataclass(frozen=True)
@@ -228,6 +229,7 @@ class _Sink:
         self._draw = self._left = 0
         self._number = 0
         self._rows: list[dict[str, Any]] = []
+        self._chars = 0
         self._usage = usage
 
     def take(self, completion: Completion) -> None:
@@ -254,7 +256,8 @@ class _Sink:
         elif row.get(REASON) is None and clean.text != completion.text:
             row = {**row, REASON: "not_unicode", DETAIL: "the answer holds half of a surrogate pair"}
         self._rows.append(row)
-        if len(self._rows) >= WRITE_EVERY:
+        self._chars += text_size(row)
+        if len(self._rows) >= WRITE_EVERY or self._chars >= WRITE_CHARS:
             self._flush()
 
     def finish(self) -> None:
@@ -282,7 +285,7 @@ class _Sink:
         if not self._rows:
             return
         rows = pl.DataFrame(self._rows, schema=self._types, orient="row")
-        self._rows = []
+        self._rows, self._chars = [], 0
         self._writer.keep(rows.filter(pl.col(REASON).is_null()).drop(REASON, DETAIL))
         gone = rows.filter(pl.col(REASON).is_not_null()).with_columns(pl.lit("rejected").alias(OUTCOME))
         if gone.height:

@@ -4,7 +4,7 @@ A block is a list whose items are rows (a dict by column) or `Fault`. A torn lin
 fault of its row; what makes a whole file unreadable (not parquet, a missing column) is an `InputError`, raised by `probe` before
 the first row is read.
 
-Memory: `block_rows` rows, or `BLOCK_BYTES` of text lines if that is less. Nothing is memory-mapped. Parquet also holds the compressed
+Memory: `block_rows` rows, or `BLOCK_BYTES` of text if that is less. Nothing is memory-mapped. Parquet also holds the compressed
 columns of one row group; a JSON array is loaded whole (its file's size, and about five times that as Python objects).
 """
 
@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 from toolkit.common.errors import InputError
 from toolkit.common.parquet import batches, open_parquet
 from toolkit.common.reading import Files
+from toolkit.common.sizes import BLOCK_BYTES, text_size
 from toolkit.sources._faults import Fault, has_surrogate, shown, undecodable
 from toolkit.sources._json_array import array_rows
 from toolkit.sources._json_lines import jsonl_rows, opened
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 Raw = Row | Fault
-BLOCK_BYTES = 64 << 20
 _SNIFF = 100
 _SUFFIXES = {"parquet": "parquet", "pq": "parquet", "jsonl": "jsonl", "ndjson": "jsonl", "json": "json", "csv": "csv"}
 
@@ -127,11 +127,11 @@ def read_blocks(path: Path, kind: str, wanted: list[str], block_rows: int, held:
     with opened(path, held) as f:
         if kind == "json":
             rows = array_rows(f.read(), wanted, path)
-            yield from _cut(((r, 0) for r in rows), block_rows)
+            yield from _cut(((r, _size(r)) for r in rows), block_rows)
         elif kind == "jsonl":
             yield from _cut(jsonl_rows(f, wanted), block_rows)
         else:
-            yield from _cut(((r, 0) for r in _csv_dicts(f, path, wanted)), block_rows)
+            yield from _cut(((r, _size(r)) for r in _csv_dicts(f, path, wanted)), block_rows)
 
 
 def _cut(rows: Iterator[tuple[Raw, int]], block_rows: int) -> Iterator[list[Raw]]:
@@ -145,6 +145,10 @@ def _cut(rows: Iterator[tuple[Raw, int]], block_rows: int) -> Iterator[list[Raw]
             block, size = [], 0
     if block:
         yield block
+
+
+def _size(row: Raw) -> int:
+    return len(row.text) if isinstance(row, Fault) else text_size(row)
 
 
 def _csv_rows(f: IO[bytes], path: Path) -> Iterator[list[str]]:

@@ -19,12 +19,15 @@ from toolkit.common.errors import GuardkitError, InputError, InputErrors, Missin
 from toolkit.common.http import careful_hub
 from toolkit.common.paths import here, is_there
 from toolkit.common.secrets import shown
+from toolkit.common.sizes import BLOCK_BYTES
 from toolkit.sources._convert import Converter
 from toolkit.sources._definition import Hub, Source, missing_columns
 from toolkit.sources._faults import RowError
 from toolkit.sources._formats import Raw, arrow_rows
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from toolkit.guards import Guard
     from toolkit.taxonomy import Taxonomy
 
@@ -81,7 +84,18 @@ def hub_blocks(source: Source, required: Sequence[str], wanted: Sequence[str], t
     if not len(data):
         raise InputError(f"source {source.name!r} is empty: 0 rows", where=where)
     tables = data.select_columns([c for c in wanted if c in data.column_names]).with_format("arrow")
-    return (arrow_rows(t, i * block_rows) for i, t in enumerate(tables.iter(batch_size=block_rows)))
+    return _blocks(tables.iter(batch_size=block_rows))
+
+
+def _blocks(tables: Iterator[pa.Table]) -> Iterator[list[Raw]]:
+    """Tables as rows, in pieces of about `BLOCK_BYTES` where one is larger."""
+    start = 0
+    for table in tables:
+        n = max(1, BLOCK_BYTES * table.num_rows // max(1, table.nbytes))
+        for at in range(0, table.num_rows, n):
+            piece = table.slice(at, n)
+            yield arrow_rows(piece, start)
+            start += piece.num_rows
 
 
 def check_hub(source: Source, token: str | None = None, *, guard: Guard, taxonomy: Taxonomy, rows: int = 200) -> HubCheck:
