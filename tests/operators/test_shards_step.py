@@ -19,6 +19,7 @@ from toolkit.common.errors import InputError
 from toolkit.guards import load_guard
 from toolkit.operators import Columns, Context, operator_class
 from toolkit.records import Column
+from toolkit.report import summarise
 from toolkit.shards import verify
 from toolkit.taxonomy import load_taxonomy
 
@@ -38,7 +39,10 @@ def manifest(folder: Path) -> dict[str, Any]:
 
 
 def test_what_the_answers_took_is_the_same_from_the_journal(teacher: Teacher, tmp_path: Path) -> None:
-    """Tokens and dollars of the answers, also of one that was not taken, in a first run and in one that asks nothing."""
+    """Tokens and dollars of the answers, also of one that was not taken, in a first run and in one that asks nothing.
+
+    The endpoint counts seven tokens of prompts that have thousands of letters: what was read is charged at its worst case, and the log says so.
+    """
     asked: list[str] = []
 
     def say(body: dict[str, Any]) -> Any:
@@ -53,8 +57,11 @@ def test_what_the_answers_took_is_the_same_from_the_journal(teacher: Teacher, tm
     world.run(options, *MORE)
     first = manifest(tmp_path / "out" / "run")
     (line,) = [s for s in first["made_from"]["steps"] if s["step"] == "asked"]
-    assert line["stats"]["usage"] == {"first": {"answers": 5, "prompt_tokens": 35, "completion_tokens": 15, "dollars": round(5 * 44e-6, 6)}}
-    assert "| asked | first | 5 | 35 | 15 | 0.00 |" in (tmp_path / "out" / "run" / "shards" / "shards" / "README.md").read_text()
+    dollars = line["stats"]["usage"]["first"]["dollars"]
+    assert line["stats"]["usage"] == {"first": {"answers": 5, "prompt_tokens": 35, "completion_tokens": 15, "dollars": dollars}}
+    (asked_of,) = summarise(tmp_path / "out" / "run")["generations"]
+    assert 5 * 0.004 < dollars == pytest.approx(asked_of["cost"], abs=1e-6) and 0.9 * dollars < asked_of["estimated"] < dollars
+    assert f"| asked | first | 5 | 35 | 15 | {dollars:.2f} |" in (tmp_path / "out" / "run" / "shards" / "shards" / "README.md").read_text()
     shutil.rmtree(tmp_path / "out" / "run")
     before = len(asked)
     world.run(options, *MORE)
