@@ -84,7 +84,7 @@ def test_a_run_asks_for_it_again_and_only_for_it_and_the_new_answer_stays(tmp_pa
     for asked in (1, 0):
         with Journal(tmp_path) as journal, complete((r for r, _ in put), Scripted(), journal) as results:
             texts = [c.text for c in results]
-            assert results.stats.asked == asked
+            assert (results.stats.asked, results.stats.unreadable) == (asked, asked)
         assert texts[0] == "answer 0"
         assert texts[1] != "answer 1"
         assert None not in texts

@@ -58,9 +58,10 @@ def generate(
 
     Returns:
         ``output``, ``rows``, ``answered``, ``failed``, ``errors`` (failures by class), ``asked`` (calls answered or failed in this run),
-        ``from_journal``, ``shared`` (prompts asked twice in the file), ``prompt_tokens``, ``completion_tokens``, ``cost`` (dollars of this run;
-        None where the price is not known), ``estimated`` (dollars of these that are worst cases, as the endpoint's count of tokens is missing or
-        not to be believed), ``seconds``, ``too_many`` (None where no more failed than allowed).
+        ``from_journal``, ``unreadable`` (records of the journal that cannot be read: they were asked for again), ``shared`` (prompts asked twice in
+        the file), ``prompt_tokens``, ``completion_tokens``, ``cost`` (dollars of this run; None where the price is not known), ``estimated``
+        (dollars of these that are worst cases, as the endpoint's count of tokens is missing or not to be believed), ``seconds``, ``too_many`` (None
+        where no more failed than allowed).
 
     Raises:
         InputErrors: faults of the prompts or of the backend's options, all of them. Nothing has been asked then.
@@ -134,6 +135,7 @@ def _ask(prompts: Path, output: Path, config: BackendConfig, schema: str, folder
         "errors": dict(stats.errors),
         "asked": stats.asked,
         "from_journal": stats.from_journal,
+        "unreadable": stats.unreadable,
         "shared": stats.shared,
         "prompt_tokens": stats.prompt_tokens,
         "completion_tokens": stats.completion_tokens,

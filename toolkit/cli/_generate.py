@@ -86,6 +86,8 @@ def _shown(found: dict[str, Any]) -> None:
     _say.table("Generated", [], [*(n.replace("_", " ") for n in names), "dollars"], [[*(f"{found[n]:,}" for n in names), cost]])
     if found["estimated"]:
         _say.lines(f"Dollars that are estimated, as the endpoint's count of tokens is missing or not to be believed: {found['estimated']:,.4f}")
+    if found["unreadable"]:
+        _say.lines(f"Records of the journal that cannot be read, and were asked for again: {found['unreadable']:,}")
     _say.lines(*(f"failed, {name}: {n:,}" for name, n in found["errors"].items()), f"Output: {found['output']}")
 
 

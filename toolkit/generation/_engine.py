@@ -278,7 +278,9 @@ class Completions(Iterator[Completion]):
         """The answers that the journal has; that a row shares one recorded under another's name is noted there, for a takedown."""
         if self._journal is None or not requests:
             return {}
+        before = len(self._journal.unreadable)
         known = self._journal.get_with_rows({r.key for r in requests})
+        self.stats.unreadable += len(self._journal.unreadable) - before
         shared = [(r.key, r.row) for r in requests if r.key in known and known[r.key].row != r.row]
         if shared:
             self._journal.share(shared)

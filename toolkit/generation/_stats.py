@@ -14,6 +14,7 @@ class Stats:
         completions: handed out.
         asked: distinct requests given to a backend.
         from_journal: answers found in the journal.
+        unreadable: records of the journal that cannot be read, and are asked for again.
         shared: requests answered by an equal one of this run.
         followed: requests asked in place of an earlier one.
         failed: completions handed out that are failures.
@@ -29,6 +30,7 @@ class Stats:
     completions: int = 0
     asked: int = 0
     from_journal: int = 0
+    unreadable: int = 0
     shared: int = 0
     followed: int = 0
     failed: int = 0
