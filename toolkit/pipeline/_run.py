@@ -18,6 +18,7 @@ from typing import Any
 
 from toolkit.common.errors import InputError, Missing, TooManyFailures
 from toolkit.common.files import new_folder
+from toolkit.common.paths import at_door
 from toolkit.common.resources import workspace
 from toolkit.generation import Journal, Meter
 from toolkit.operators import Context, DatasetOperator, GenerationOperator, RowOperator, SourceOperator
@@ -97,7 +98,7 @@ def run_plan(
         Missing: the machine lacks something that a step to be built needs; nothing has been done then.
         Stopped: interrupted, terminated, the budget is used up, or the disk is full; all progress kept.
     """
-    folder = output or workspace() / plan.recipe.spec.recipe
+    folder = at_door(output) if output is not None else workspace() / plan.recipe.spec.recipe
     done, damaged = ({}, set[str]()) if force else reusable(plan, folder)
     if needs := plan.needs([s for s in plan.steps if s not in done]):
         raise Missing("not ready to run:\n  " + "\n  ".join(needs))
