@@ -92,6 +92,15 @@ def test_the_recipe_that_a_run_keeps_runs_again_from_any_folder(tmp_path: Path, 
         assert again.built == [] and set(again.reused) == set(run.built)
 
 
+def test_a_damaged_step_below_the_working_folder_is_told_and_built_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project(tmp_path / "here"))
+    file = toolkit.run("r.yaml", output="o/r").folder / "kept" / "rows" / "rows.parquet"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+    toolkit.plan("r.yaml", output="o/r")
+    assert toolkit.run("r.yaml", output="o/r").built == ["rows", "kept"] and file.read_bytes() == whole
+
+
 @pytest.mark.parametrize("odd", ODD)
 def test_no_library_makes_something_else_of_a_name(odd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from pathlib import Path
 
-from toolkit.common.errors import InputError
+from toolkit.common.errors import InputError, short_path
 from toolkit.common.files import digest
 from toolkit.pipeline._finished import BLOCK, StepFolder
 from toolkit.pipeline._plan import Plan, PlannedStep
@@ -80,7 +80,7 @@ def damage(final: Path, fingerprint: str | None) -> str | None:
         return None
     faults = done.faults()
     more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
-    return f"{Path(faults[0].where or '').relative_to(final)}: {faults[0].message}{more}" if faults else None
+    return f"{(faults[0].where or '').removeprefix(short_path(final) + '/')}: {faults[0].message}{more}" if faults else None
 
 
 def reusable(plan: Plan, folder: Path) -> tuple[dict[str, StepFolder], set[str]]:
