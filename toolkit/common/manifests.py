@@ -53,8 +53,12 @@ def read_bytes(path: Path, most: int = MOST) -> bytes:
         raise FileNotFoundError(str(path)) from None
     except OSError as e:
         raise unreadable(e, path) from None
-    with os.fdopen(fd, "rb") as f:
+    try:
         regular(fd, path)
+    except InputError:
+        os.close(fd)  # `fdopen` takes no folder
+        raise
+    with os.fdopen(fd, "rb") as f:
         try:
             data = f.read(most + 1)
         except OSError as e:
@@ -105,7 +109,7 @@ def checked(value: Mapping[str, Any], model: type[BaseModel], path: Path, again:
         InputError: it is not.
     """
     try:
-        return model.model_validate(value, strict=True).model_dump(exclude_unset=True)
+        return model.model_validate(value, strict=True).model_dump(exclude_unset=True, by_alias=True)
     except ValidationError as e:
         first = e.errors()[0]
         at = ".".join(str(part) for part in first["loc"])
