@@ -119,7 +119,7 @@ def test_what_a_library_opens_by_name_must_not_be_written_to(tmp_path: Path) -> 
     old(folder)
     (folder / "w").write_bytes(b"2")
     (folder / "w").write_bytes(b"1")
-    with pytest.raises(InputError, match="has changed while the step was built"):
+    with pytest.raises(InputError, match="has changed since it was digested"):
         files.end()
 
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from toolkit.api._prompts import check_prompts, read_prompts
+from toolkit.api._prompts import check_prompts, hold_prompts, read_prompts
 from toolkit.common.errors import InputError, InputErrors, TooManyFailures, short_path
 from toolkit.common.files import new_file
 from toolkit.common.models import model_folder
@@ -20,6 +20,7 @@ from toolkit.common.resources import workspace
 from toolkit.pipeline import JOURNAL, Progress, stopping
 
 if TYPE_CHECKING:
+    from toolkit.common.reading import Files
     from toolkit.generation import Backend, BackendConfig, Completion, Completions, Request
 
 COLUMNS = ("id", "content", "error", "detail", "finish", "reasoning", "model", "prompt_tokens", "completion_tokens", "key")
@@ -103,7 +104,8 @@ def _ask(prompts: Path, output: Path, config: BackendConfig, schema: str, folder
     from toolkit.generation import Journal, Meter, complete, open_backend
 
     with ExitStack() as stack:
-        total = check_prompts(prompts)
+        held = hold_prompts(prompts)
+        total = check_prompts(prompts, held)
         meter = Meter(cap=budget)
         backend = open_backend(config, work=folder)
         price = meter.register(backend, config)
@@ -122,7 +124,7 @@ def _ask(prompts: Path, output: Path, config: BackendConfig, schema: str, folder
             done += 1
             waits()
 
-        asking = _Asking(prompts, backend, config, schema)
+        asking = _Asking(prompts, held, backend, config, schema)
         with complete(asking.requests(), backend, journal, settled, meter=meter, on_wait=waits) as results:
             _write(output, asking, results)
         stats = results.stats
@@ -214,7 +216,8 @@ def _response_format(path: Path) -> str:
 class _Asking:
     """Requests for prompts, and the ids of those that have no completion yet."""
 
-    def __init__(self, prompts: Path, backend: Backend, config: BackendConfig, schema: str) -> None:
+    def __init__(self, prompts: Path, held: Files, backend: Backend, config: BackendConfig, schema: str) -> None:
+        self._held = held
         self._prompts, self._backend, self._config, self._schema = prompts, backend, config, schema
         self.ids: deque[str | int] = deque()
 
@@ -223,7 +226,7 @@ class _Asking:
         from toolkit.generation import Request
 
         shaping = {"model_id": self._backend.model_id, "endpoint": self._backend.endpoint, "schema": self._schema, **self._config.shaping()}
-        for prompt in read_prompts(self._prompts):
+        for prompt in read_prompts(self._prompts, self._held):
             self.ids.append(prompt.id)
             yield Request(messages=prompt.messages, row=str(prompt.id), **shaping)
 

@@ -17,7 +17,9 @@ from toolkit.common.csvfile import write_sheet
 from toolkit.common.errors import InputError, Missing, short_path
 from toolkit.common.files import new_file
 from toolkit.common.outputs import check_output
+from toolkit.common.parquet import batches, open_parquet
 from toolkit.common.paths import Roots, at_door, is_there
+from toolkit.common.reading import Files
 from toolkit.pipeline import StepFolder
 
 if TYPE_CHECKING:
@@ -160,6 +162,7 @@ def _step(place: Path) -> Iterator[tuple[pl.DataFrame, int]]:
 
 def _files(place: Path, roots: Roots) -> Iterator[tuple[pl.DataFrame, int]]:
     import polars as pl
+    import pyarrow as pa
 
     from toolkit.sources import expand_files, format_of, read_blocks
 
@@ -168,7 +171,8 @@ def _files(place: Path, roots: Roots) -> Iterator[tuple[pl.DataFrame, int]]:
     for path in paths:
         kind = format_of(path)
         if kind == "parquet":
-            yield pl.read_parquet(path, memory_map=False, glob=False), 0
+            with open_parquet(path, files=Files()) as f:
+                yield from ((pl.DataFrame(pl.from_arrow(pa.Table.from_batches([b]))), 0) for b in batches(f, path, 8192))
             continue
         for block in read_blocks(path, kind, [], 8192):
             good = [_texts(r) for r in block if isinstance(r, dict) and all(isinstance(r.get(n), str | None) for n in ("prompt", "response"))]

@@ -16,7 +16,9 @@ from typing import Any
 
 from toolkit.common.errors import InputError, InputErrors
 from toolkit.common.jsontext import may_repeat, repeated_key
-from toolkit.common.parquet import batches
+from toolkit.common.parquet import batches, open_parquet
+from toolkit.common.reading import Files
+from toolkit.sources import opened as plain_file
 
 ROLES = ("system", "developer", "user", "assistant")
 _SHOWN = 20
@@ -33,15 +35,15 @@ class Prompt:
     messages: tuple[tuple[str, str], ...]
 
 
-def check_prompts(path: Path) -> int:
-    """How many prompts a file holds.
+def check_prompts(path: Path, held: Files) -> int:
+    """How many prompts a file holds; `held` has its digest, and what is read must have it.
 
     Raises:
         InputErrors: what is wrong with it, each fault by line (or row of a parquet file).
     """
     faults = []
     rows = 0
-    for where, value in _values(path):
+    for where, value in _values(path, held):
         try:
             _prompt(value() if callable(value) else value)
         except ValueError as e:
@@ -54,22 +56,34 @@ def check_prompts(path: Path) -> int:
     return rows
 
 
-def read_prompts(path: Path) -> Iterator[Prompt]:
-    """The prompts of a file that has been checked."""
-    for _, value in _values(path):
+def read_prompts(path: Path, held: Files) -> Iterator[Prompt]:
+    """The prompts of a file that has been checked (InputError: it has changed since)."""
+    for _, value in _values(path, held):
         yield _prompt(value() if callable(value) else value)
 
 
-def _values(path: Path) -> Iterator[tuple[str, Any]]:
-    """Each line or row with its place: its value, or a function that decodes it."""
+def hold_prompts(path: Path) -> Files:
+    """The file of prompts, digested, so that every reading of it is of the same bytes.
+
+    Raises:
+        InputError: there is none, or it cannot be read.
+    """
     if not path.exists():
         raise InputError("no such file", where=str(path))
     if not path.is_file():
         raise InputError("not a regular file: prompts are read twice", where=str(path), hint="write them to a file first")
+    files = Files()
+    files.digest(path)
+    files.begin()
+    return files
+
+
+def _values(path: Path, held: Files) -> Iterator[tuple[str, Any]]:
+    """Each line or row with its place: its value, or a function that decodes it."""
     if path.suffix == ".parquet":
-        yield from _parquet(path)
+        yield from _parquet(path, held)
         return
-    with path.open("rb") as file:
+    with plain_file(path, held) as file:
         for number, line in enumerate(file, 1):
             if line.strip():
                 yield f"{path}:{number}", lambda line=line: _decoded(line)
@@ -99,20 +113,18 @@ def _decoded(line: bytes) -> Any:
     return value
 
 
-def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
-            columns = [c for c in _KEYS if c in file.schema_arrow.names]
-            number = 0
-            for batch in batches(file, path, _BATCH, columns):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"{path}: row {number}", {k: v for k, v in row.items() if v is not None}
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
-        raise InputError(f"not a parquet file that can be read: {e}", where=str(path)) from None
+def _parquet(path: Path, held: Files) -> Iterator[tuple[str, Any]]:
+    with open_parquet(path, files=held) as file:
+        columns = [c for c in _KEYS if c in file.schema_arrow.names]
+        number = 0
+        for batch in batches(file, path, _BATCH, columns):
+            try:
+                rows = batch.to_pylist()
+            except UnicodeDecodeError as e:
+                raise InputError(f"not UTF-8 (byte {e.start}), from row {number + 1} on", where=str(path)) from None
+            for row in rows:
+                number += 1
+                yield f"{path}: row {number}", {k: v for k, v in row.items() if v is not None}
 
 
 def _prompt(value: Any) -> Prompt:

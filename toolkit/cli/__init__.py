@@ -33,7 +33,7 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         code = _interrupted()
     except OSError as e:
-        code = _full() if e.errno == errno.ENOSPC else _bug()
+        code = _full() if e.errno == errno.ENOSPC else _bug() if e.filename is None else _failed(_refused(e))
     except Exception:  # noqa: BLE001  whatever else escapes is a bug of ours, and the user should see where
         code = _bug()
     sys.exit(code)
@@ -63,6 +63,14 @@ def _interrupted() -> int:
     _document("Stopped", 3, _fault("interrupted"))
     sys.stderr.write("guardkit: interrupted; all finished steps and answers are kept\n")
     return 3
+
+
+def _refused(error: OSError) -> Any:
+    """The error of a file that the system does not give, at a place where nothing else is known of it."""
+    from toolkit.common.errors import InputError, Stopped
+
+    kind = Stopped if error.errno in (errno.EIO, errno.EROFS) else InputError
+    return kind(f"the system refuses: {error.strerror or error}", where=str(error.filename))
 
 
 def _failed(error: Any) -> int:

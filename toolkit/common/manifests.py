@@ -55,14 +55,12 @@ def read_bytes(path: Path, most: int = MOST) -> bytes:
         raise unreadable(e, path) from None
     try:
         regular(fd, path)
-    except InputError:
-        os.close(fd)  # `fdopen` takes no folder
-        raise
-    with os.fdopen(fd, "rb") as f:
-        try:
+        with os.fdopen(fd, "rb", closefd=False) as f:
             data = f.read(most + 1)
-        except OSError as e:
-            raise unreadable(e, path) from None
+    except OSError as e:
+        raise unreadable(e, path) from None
+    finally:
+        os.close(fd)
     if len(data) > most:
         raise InputError(f"has more than {most:,} bytes", where=str(path))
     return data
@@ -109,7 +107,7 @@ def checked(value: Mapping[str, Any], model: type[BaseModel], path: Path, again:
         InputError: it is not.
     """
     try:
-        return model.model_validate(value, strict=True).model_dump(exclude_unset=True, by_alias=True)
+        return model.model_validate(value, strict=True).model_dump(exclude_unset=True)
     except ValidationError as e:
         first = e.errors()[0]
         at = ".".join(str(part) for part in first["loc"])

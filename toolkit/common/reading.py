@@ -302,7 +302,7 @@ class Files:
             raise self._fault
         for key, note in self._notes.items():
             if key not in self._read and not note.same(key):
-                raise InputError("has changed while the step was built", where=str(key), hint=_LATER)
+                raise InputError("has changed since it was digested", where=str(key), hint=_LATER)
 
     @contextmanager
     def reading(self, fd: int, path: Path) -> Iterator[Reading]:

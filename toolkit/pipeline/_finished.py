@@ -6,6 +6,7 @@ that fails the check is an `InputError` that names it; a run builds it anew. Wha
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +19,7 @@ from toolkit.common.errors import GuardkitError, InputError, InputErrors
 from toolkit.common.files import digest
 from toolkit.common.manifests import Below, Sha256, checked, read_manifest
 from toolkit.common.parquet import batches, open_parquet
-from toolkit.common.reading import Identity, identity, sha256_once
-from toolkit.shards import SUFFIX
+from toolkit.common.reading import Identity, identity, sha256_once, unreadable
 
 FORMAT = 1
 BLOCK = 8192
@@ -224,7 +224,6 @@ class StepFolder:
                 out.append(self._damaged(name, e.message))
         root = self.path / below
         there = {p.relative_to(self.path).as_posix() for p in root.rglob("*") if p.is_symlink() or not p.is_dir()} - {MANIFEST}
-        there -= {n for n in there if n.endswith(f"/{MANIFEST}{SUFFIX}")}  # whoever signed shards did so later; `verify` of the shards looks at it
         return out + [self._damaged(name, "is not in the manifest") for name in sorted(there - named.keys())]
 
     def _damaged(self, name: str, what: str) -> InputError:
@@ -241,7 +240,11 @@ def step_folders(run: Path) -> list[StepFolder]:
     Raises:
         InputError: a manifest that cannot be read, or is of a format that this guardkit does not read.
     """
-    found = [StepFolder.open(p.parent) for p in sorted(run.glob(f"*/{MANIFEST}")) if not p.parent.is_symlink() and _of_step(p)]
+    try:
+        folders = sorted(p for p in run.iterdir() if p.is_dir() and not p.is_symlink())
+    except OSError as e:
+        raise unreadable(e, run) from None
+    found = [StepFolder.open(p) for p in folders if os.path.lexists(p / MANIFEST) and _of_step(p / MANIFEST)]
     return [f for f in found if f.step == f.path.name]
 
 
@@ -280,5 +283,7 @@ def _of_step(manifest: Path) -> bool:
     """Whether a manifest is a step's, or cannot be read and may be one."""
     try:
         return {"step", "fingerprint", "counts"} <= read_manifest(manifest).keys()
-    except (InputError, FileNotFoundError):
+    except FileNotFoundError:  # a link to nothing
+        return False
+    except InputError:
         return True

@@ -8,6 +8,7 @@ events.jsonl            what happened when, on which host: the only place for ti
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -22,6 +23,7 @@ from typing import IO, Any
 from toolkit.common.errors import InputError
 from toolkit.common.files import recover_folder, write_atomic
 from toolkit.common.manifests import read_manifest
+from toolkit.common.reading import regular, unreadable
 from toolkit.pipeline._finished import step_folders
 from toolkit.pipeline._plan import Plan
 from toolkit.pipeline._recipe import resolved_yaml
@@ -47,6 +49,9 @@ def owned(folder: Path, plan: Plan) -> Iterator[None]:
     with _locked(folder):
         if (name := _recipe_of(folder)) not in (None, recipe.recipe):
             raise InputError(f"holds a run of the recipe {name!r}, not of {recipe.recipe!r}", where=str(folder), hint=_OTHER)
+        for name in ("recipe.yaml", "run.json", "events.jsonl"):  # else what is written would fail, or wait for whoever reads a pipe
+            if (folder / name).exists():
+                regular(folder / name, folder / name)
         _sweep(folder)
         write_atomic(folder / "recipe.yaml", resolved_yaml(plan.recipe, plan.source_paths))
         write_atomic(folder / "run.json", json.dumps({"recipe": recipe.recipe, "version": recipe.version}) + "\n")
@@ -113,16 +118,27 @@ def _end_torn_line(path: Path) -> None:
     """End the line that a killed run left unfinished, so that it spoils no other."""
     if not path.exists():
         return
-    with path.open("rb+") as f:
-        if f.seek(0, os.SEEK_END) and f.seek(-1, os.SEEK_END) >= 0 and f.read(1) != b"\n":
-            f.write(b"\n")
+    try:
+        with path.open("rb+") as f:
+            if f.seek(0, os.SEEK_END) and f.seek(-1, os.SEEK_END) >= 0 and f.read(1) != b"\n":
+                f.write(b"\n")
+    except OSError as e:
+        if is_full(e):
+            raise
+        raise unreadable(e, path) from None
 
 
 def log(folder: Path, event: str, **values: Any) -> None:
     """Add a line to the run's log."""
     line = {"time": round(time.time(), 3), "event": event, "host": platform.node(), "pid": os.getpid(), **values}
-    with (folder / "events.jsonl").open("a", encoding="utf-8") as f:
-        f.write(json.dumps(line, ensure_ascii=True, default=str) + "\n")
+    path = folder / "events.jsonl"
+    try:
+        with path.open("a", encoding="utf-8") as f:
+            f.write(json.dumps(line, ensure_ascii=True, default=str) + "\n")
+    except OSError as e:
+        if e.errno not in (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES):  # else what stands there is none of guardkit's
+            raise
+        raise unreadable(e, path) from None
 
 
 def clean(folder: Path, keep: Collection[str]) -> list[str]:

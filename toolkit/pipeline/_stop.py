@@ -1,4 +1,4 @@
-"""Stopping early with all progress kept: interrupt, SIGTERM, SIGHUP, a full disk become `Stopped` (exit code 3).
+"""Stopping early with all progress kept: interrupt, SIGTERM, SIGHUP, a disk that is full or fails become `Stopped` (exit code 3).
 
 Nothing has to be saved at that moment: finished steps have their names, answers are in the journal, and what was being written is removed on the way
 out. Signals are handled in the main thread only, where Python delivers them; a disposition that the user has set (``nohup``, say) stays.
@@ -21,6 +21,8 @@ _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL_WORDS = re.compile(r"No space left on device|Disk quota exceeded|File too large|\bos error (28|122|27)\b")
 """How libraries that do not hand on the error number say it: polars, safetensors, torch."""
+_FAILS = (errno.EIO, errno.EROFS)
+_FAILS_WORDS = re.compile(r"Input/output error|Read-only file system|\bos error (5|30)\b")
 
 _AGAIN = "run the same command again to go on: finished steps and answers are kept"
 
@@ -54,7 +56,7 @@ class _Signals:
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """Within the block an interrupt, a termination or a full disk is `Stopped`.
+    """Within the block an interrupt, a termination, a full disk or one that cannot be written is `Stopped`.
 
     Raises:
         Stopped: with what stopped it.
@@ -72,6 +74,8 @@ def stopping() -> Iterator[None]:
     except Exception as e:
         if (what := _full(e)) is not None:
             raise Stopped(f"the disk is full ({what})", hint=f"make room, then {_AGAIN}") from e
+        if (failing := _failing(e)) is not None:
+            raise Stopped(f"the disk cannot be written ({failing})", hint=f"see to it (dmesg says more), then {_AGAIN}") from e
         raise
     except BaseException as e:
         if type(e).__name__ == "PanicException":
@@ -85,6 +89,15 @@ def _full(error: BaseException | None) -> str | None:
     """What says that the disk is full, in an exception or one that it came from."""
     while error is not None:
         if is_full(error) or _FULL_WORDS.search(str(error)):
+            return str(error).splitlines()[0][:200]
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _failing(error: BaseException | None) -> str | None:
+    """What says that the disk fails: an I/O error, a file system that has become read-only."""
+    while error is not None:
+        if (isinstance(error, OSError) and error.errno in _FAILS) or _FAILS_WORDS.search(str(error)):
             return str(error).splitlines()[0][:200]
         error = error.__cause__ or error.__context__
     return None

@@ -10,7 +10,7 @@ from toolkit.sources._files import SourceFile, expand_files, source_files
 from toolkit.sources._formats import file_columns, format_of, read_blocks
 from toolkit.sources._frames import Frame, count_rows, read_frames
 from toolkit.sources._hub import HubCheck, check_hub, hub_needs
-from toolkit.sources._json_lines import JsonLine, read_json_lines
+from toolkit.sources._json_lines import JsonLine, opened, read_json_lines
 from toolkit.sources._occurrences import Occurrences, SeenKeys
 from toolkit.sources._read import REJECT_COLUMNS, Block, read_source
 from toolkit.sources._released import split_released_input
@@ -41,6 +41,7 @@ __all__ = [
     "hub_needs",
     "list_sources",
     "load_source",
+    "opened",
     "read_blocks",
     "read_frames",
     "read_json_lines",

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError, Missing
 from toolkit.common.http import careful_hub
-from toolkit.common.models import adapter_config, base_roots, chat_template, is_model_folder, model_folder, model_hash, trained_for
+from toolkit.common.models import adapter_config, base_roots, chat_template, counted_files, is_model_folder, model_folder, model_hash, trained_for
 from toolkit.common.paths import Beside
+from toolkit.common.reading import Files
 from toolkit.common.secrets import shown
 
 if TYPE_CHECKING:
@@ -76,13 +77,24 @@ class LocalModel:
             raise InputError("not an adapter: no adapter_config.json", where=str(self.adapter))
         self.folder = folder
         self.tokenizer_folder = self.adapter if self.adapter and (self.adapter / "tokenizer_config.json").is_file() else folder
+        self._files = Files()
         if guard is not None and config.check_training:
             check_templates(self.adapter or folder, guard, template_of=self.tokenizer_folder)
 
     @cached_property
     def model_id(self) -> str:
         """Content hash of model and adapter (`model_hash`), computed once."""
-        return model_hash(self.folder) if self.adapter is None else model_hash(self.adapter, self.folder)
+        base = self.folder if self.adapter is not None else None
+        parts = [self.folder, *([self.adapter] if self.adapter is not None else [])]
+        return self._files.digest(self.adapter or self.folder, lambda p: model_hash(p, base), lambda _: [f for p in parts for f in counted_files(p)])
+
+    def still(self) -> None:
+        """Check, once the model has been loaded by its name, that its files are those that `model_id` was computed of.
+
+        Raises:
+            InputError: one was written to meanwhile.
+        """
+        self._files.end()
 
 
 def _base_folder(folder: Path, config: Mapping[str, Any], beside: Beside) -> Path:

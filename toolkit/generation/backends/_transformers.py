@@ -140,6 +140,7 @@ class TransformersBackend(LocalModel):
             raise
         except Exception as e:  # loaders of a dozen formats read the user's files: whatever they raise is about those
             raise InputError(f"transformers cannot load this model: {str(e)[:300]}", where=str(self.folder)) from e
+        self.still()
         if not self._tokenizer.chat_template:
             raise InputError("the tokenizer has no chat template", where=str(self.folder), hint="save one with the model")
         self._context = getattr(model.config, "max_position_embeddings", None)

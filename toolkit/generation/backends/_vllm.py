@@ -98,6 +98,7 @@ class VllmBackend(LocalModel):
             rank = 0 if self.adapter is None else int((adapter_config(self.adapter) or {}).get("r", 1))
             base = _vllm_engine.Base(self.folder.resolve(), self.tokenizer_folder, config.dtype, config.max_model_len, canonical_json(config.engine))
             self._engine, self._broken = _vllm_engine.take(base, rank), False
+            self.still()
         return self._engine
 
     def _step(self) -> list[Any]:

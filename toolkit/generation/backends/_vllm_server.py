@@ -112,6 +112,7 @@ class VllmServerBackend(LocalModel):
             self._server.wait(self._config.start_timeout)
             os.environ[_KEY] = key
             try:
+                self.still()
                 self._client = OpenAIBackend(self._endpoint_config(self.model_id, self._server.port))
             finally:
                 del os.environ[_KEY]
