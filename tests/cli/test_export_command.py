@@ -15,6 +15,8 @@ from toolkit.shards.exporters import FORMATS
 
 sys.path.insert(0, str(CHECKOUT / "tests" / "shards"))
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from exports import dpo, lines, sft
 from hub import NEW, TOKEN, running
 
@@ -37,17 +39,39 @@ def test_verify_says_which_of_the_two_a_folder_is(cli: Cli, tmp_path: Path) -> N
     sft(tmp_path / "step" / "shards")
     assert cli("export", "step", "--format", "openai", "--output", "out").code == 0
     for folder in ("step", "step/shards"):
-        assert cli("verify", folder).out == "step/shards: shards, 4 file(s), 25 rows, all as the manifest says\n"
-    assert cli("verify", "out").out == "out: an export for openai, 3 file(s), 25 rows, all as the manifest says\n"
+        said = cli("verify", folder).out.split("\n")
+        assert said[0] == "step/shards: shards, 4 file(s), 25 rows, all as the manifest says" and said[1].startswith("Not signed: ")
+        assert {line.split(":")[0].strip() for line in said[3:-1]} == {"rows", "splits", "title", "licence.target"}, "what no folder proves"
+    assert cli("verify", "out").out.startswith("out: an export for openai, 4 file(s), 25 rows, all as the manifest says\n")
     found = cli("verify", "out", "--json").json
     assert (found["folder"], found["kind"], found["to"], found["rows"]) == ("out", "export", "openai", 25)
-    assert set(found["files"]) == {"README.md", "test.jsonl", "train.jsonl"}
+    assert set(found["files"]) == {"README.md", "shards.json", "test.jsonl", "train.jsonl"}
+    assert found["signature"] is None and {"rows", "notes", "of.title"} <= set(found["unproven"])
     (tmp_path / "out" / "train.jsonl").write_text("{}\n")
     said = cli("verify", "out", "--json")
     assert (said.code, len(said.json["faults"])) == (2, 1) and "out/train.jsonl: its bytes are not those of the record" in said.err
     (tmp_path / "out" / "export.json").unlink()
     said = cli("verify", "out")
     assert said.code == 2 and "no manifest.json (shards) and no export.json (an export)" in said.err
+
+
+def test_a_folder_is_signed(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the key that an option or the environment names; who signed is told, and the key itself never."""
+    private = Ed25519PrivateKey.generate()
+    (tmp_path / "key").write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    (tmp_path / "key.pub").write_bytes(private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH))
+    sft(tmp_path / "shards")
+    monkeypatch.delenv("GUARDKIT_SIGNING_KEY", raising=False)
+    assert cli("sign", "shards").code == 4
+    assert (cli("verify", "shards", "--require-signature").code, cli("verify", "shards", "--key", "key.pub").code) == (2, 2)
+    monkeypatch.setenv("GUARDKIT_SIGNING_KEY", "key")
+    by = cli("sign", "shards", "--json").json["by"]
+    assert f"Signed by {by}, one of your keys" in cli("verify", "shards", "--key", "key.pub", "--require-signature").out
+    assert f"Signed by {by}; whether to trust" in cli("verify", "shards").out
+    said = cli("export", "shards", "--format", "openai", "--output", "out", "--sign", "key")
+    assert f"Signed by {by}" in said.out and cli("verify", "out", "--key", "key.pub").code == 0
+    assert cli("export", "shards", "--format", "openai", "--output", "out").code == 0, "a signed export is replaced as any other"
+    assert cli("verify", "out").out.split("\n")[1].startswith("Not signed")
 
 
 def test_every_format_can_be_named() -> None:
@@ -90,7 +114,7 @@ def test_a_dry_run_sends_nothing_and_needs_no_token(cli: Cli, tmp_path: Path, mo
     for words in ("Would be sent to eggs/fresh", "README.md", "manifest.json", "data/train-00000-of-00003.parquet"):
         assert words in said.out
     found = cli("export", "shards", "--format", "ms-swift", "--push", "eggs/fresh", "--dry-run", "--json").json
-    assert [f["path"] for f in found["push"]["would_send"]] == ["README.md", "export.json", "test.jsonl", "train.jsonl"]
+    assert [f["path"] for f in found["push"]["would_send"]] == ["README.md", "export.json", "shards.json", "test.jsonl", "train.jsonl"]
     said = cli("export", "shards", "--push", "eggs/fresh")
     assert (said.code, "HF_TOKEN" in said.err) == (4, True)
 

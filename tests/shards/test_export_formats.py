@@ -290,7 +290,7 @@ def test_a_split_without_a_pair_left_is_named_and_no_more_promised(tmp_path: Pat
     folder = dpo(tmp_path / "shards", n=10, weights=(1.0, 1.0, 1.0, 1.0, 0.0))
     record = export(folder, "llamafactory", tmp_path / "out", weights="repeat")
     assert list(json.loads((tmp_path / "out" / "dataset_info.json").read_text())) == ["guardkit_dpo_train"]
-    assert set(record["files"]) == {"README.md", "dataset_info.json", "train.jsonl"}
+    assert set(record["files"]) == {"README.md", "dataset_info.json", "shards.json", "train.jsonl"}
     assert "Every pair of test has the weight 0: nothing of it was written." in record["notes"]
     notes = export(folder, "openai", tmp_path / "openai", weights="repeat")["notes"]
     assert not any("asks for at least" in note for note in notes), "the one file has 40 lines"
@@ -436,7 +436,7 @@ def test_the_record_and_the_page(tmp_path: Path) -> None:
     assert record["of"]["guard"] == "guardreasoner 1" and record["licence"] == verify(folder).get("licence")
     assert record["counts"]["split"] == {"train": 20} and sum(record["counts"]["licence"].values()) == record["rows"] == 20
     files = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*")}
-    assert files == {*record["files"], "export.json"} == {"README.md", "dataset_info.json", "train.jsonl", "export.json"}
+    assert files == {*record["files"], "export.json"} == {"README.md", "dataset_info.json", "train.jsonl", "export.json", "shards.json"}
     text = (tmp_path / "out" / "README.md").read_text()
     assert text.startswith("---\n") and "# Data for llamafactory" in text and "Template reasoning" in text
     meta = pytest.importorskip("huggingface_hub").DatasetCard(text).data

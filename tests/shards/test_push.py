@@ -109,7 +109,10 @@ def test_exports_go_the_same_way(hub: Hub, send: Send, tmp_path: Path, name: str
     if name != "openai":
         export(folder, "openai", tmp_path / "out")
         done = send(tmp_path / "out")
-        assert sorted(hub.files(REPO)) == [".gitattributes", "README.md", "export.json", "test.jsonl", "train.jsonl"] and done["unchanged"] == 0
+        assert (
+            sorted(hub.files(REPO)) == [".gitattributes", "README.md", "export.json", "shards.json", "test.jsonl", "train.jsonl"]
+            and done["unchanged"] == 1
+        )
 
 
 def test_a_branch_is_made(hub: Hub, send: Send, folder: Path) -> None:

@@ -26,7 +26,7 @@ from toolkit.api._plan import plan
 from toolkit.api._recipes import check, explain
 from toolkit.api._run import Result, run
 from toolkit.api._train import train_file
-from toolkit.api._verify import verify
+from toolkit.api._verify import sign, verify
 
 __all__ = [
     "EXPORT_COLUMNS",
@@ -57,6 +57,7 @@ __all__ = [
     "recipe_schema",
     "rejects",
     "run",
+    "sign",
     "sources_table",
     "too_many",
     "train_file",

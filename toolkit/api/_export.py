@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from toolkit.api._verify import sign as sign_folder
 from toolkit.common.errors import InputError, short_path
 from toolkit.common.outputs import check_output
 from toolkit.common.paths import at_door
@@ -29,6 +30,7 @@ def export(
     revision: str = "main",
     message: str | None = None,
     dry_run: bool = False,
+    sign: str | Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Write shards in another trainer's format, push them to the hub, or both.
@@ -46,32 +48,36 @@ def export(
         revision: branch of the repository.
         message: of the commit.
         dry_run: push nothing; say what would be sent.
+        sign: file of an Ed25519 private key; the new folder is signed with it, see `toolkit.api.sign`.
         progress: where progress is shown; default nowhere.
 
     Returns:
-        ``output`` and ``export`` (its record; both None without `to`), and ``push``: None without `repo`, ``{"repo", "would_send": [{"path",
-        "bytes", "sha256"}]}`` with `dry_run`, else what `toolkit.shards.push` returns.
+        ``output`` and ``export`` (its record; both None without `to`), ``signed`` (the key's fingerprint, or None), and ``push``: None without
+        `repo`, ``{"repo", "would_send": [{"path", "bytes", "sha256"}]}`` with `dry_run`, else what `toolkit.shards.push` returns.
 
     Raises:
         InputError: neither a format nor a repository, options that belong to the other one, and all that `toolkit.shards.exporters.export` and
             `toolkit.shards.push` raise, with `Missing` and `Stopped`.
     """
     folder = at_door(folder)
-    _sensible(to, repo, {"output": output, "split": split, "weights": weights, "copies": copies, "guard": guard}, dry_run)
-    record, target = None, None
+    _sensible(to, repo, {"output": output, "split": split, "weights": weights, "copies": copies, "guard": guard, "sign": sign}, dry_run)
+    record, target, signed_by = None, None, None
     if to is not None:
         target = at_door(output if output is not None else f"{_name(folder)}-{to}")
-        check_output(target, reads=_reads(folder, guard), whole=True, own="export")
+        check_output(target, reads=_reads(folder, guard, sign), whole=True, own="export")
         with progress or Progress.silent() as bar:
             bar.start(f"export to {to}")
             options: dict[str, Any] = {"split": split, "weights": weights, "copies": COPIES if copies is None else copies, "guard": guard}
             record = export_shards(folder, to, target, **options, progress=lambda done, rows: bar.update(done, rows, "rows"))
+        if sign is not None:
+            signed_by = sign_folder(target, sign)["by"]
     sent = _pushed(target or folder, repo, public, revision, message, dry_run) if repo is not None else None
-    return {"output": short_path(target) if target else None, "export": record, "push": sent}
+    return {"output": short_path(target) if target else None, "export": record, "signed": signed_by, "push": sent}
 
 
-def _reads(folder: Path, guard: str | None) -> list[Path]:
-    return [shard_folder(folder), *([find("guards", guard)] if guard is not None else [])]
+def _reads(folder: Path, guard: str | None, key: str | Path | None) -> list[Path]:
+    more = [*([find("guards", guard)] if guard is not None else []), *([at_door(key)] if key is not None else [])]
+    return [shard_folder(folder), *more]
 
 
 def _sensible(to: str | None, repo: str | None, options: dict[str, Any], dry_run: bool) -> None:

@@ -1,42 +1,103 @@
-"""Whether a folder of data is what its own manifest says."""
+"""Whether a folder of data is what its own manifest says, and who vouches for it."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
-from toolkit.common.errors import InputError, short_path
+from toolkit.common.errors import InputError, Missing, short_path
 from toolkit.common.paths import at_door
 from toolkit.pipeline import is_run, verify_run
+from toolkit.shards import SUFFIX, public_keys, signature_of, unproven
+from toolkit.shards import sign as sign_manifest
 from toolkit.shards import verify as verify_shards
-from toolkit.shards.exporters import RECORD, shard_folder, verify_export
+from toolkit.shards.exporters import RECORD, shard_folder, unproven_of_export, verify_export
 
 MANIFEST = "manifest.json"
+KEY = "GUARDKIT_SIGNING_KEY"
+"""Variable that names the file of the private key."""
+
+RUN = {"steps": "whether the steps did what their manifests say: the recipe, run again with the same seed, makes the same bytes"}
+"""What a run says and its files cannot prove; of its shards see theirs."""
 
 
-def verify(folder: str | Path) -> dict[str, Any]:
-    """Check shards, or an export of some, against the manifest in their folder: every file there, nothing else, sizes and sha256.
+def verify(folder: str | Path, *, key: str | Path | None = None, require_signature: bool = False) -> dict[str, Any]:
+    """Check shards, or an export of some, against the manifest in their folder, by what the files hold; and its signature, where there is one.
 
     Args:
-        folder: of shards, a step's folder that holds one, an export's, or a run's (each of its steps against its own manifest).
+        folder: of shards, a step's folder that holds one, an export's, or a run's (each of its steps against its own manifest, and its shards).
+        key: file of public keys (a ``.pub``, ``authorized_keys`` or ``allowed_signers`` of OpenSSH, or PEM), one of which must have signed it.
+        require_signature: refuse a folder that nobody has signed.
 
     Returns:
-        ``folder``; ``kind``: ``shards``, ``export`` or ``run``; ``to``: the export's format, None for shards; ``rows`` (of an export: of its
-        shards); ``files``: by path what the manifest says of each.
+        ``folder``; ``kind``: ``shards``, ``export`` or ``run``; ``to``: the export's format, else None; ``rows`` (of an export: of its shards);
+        ``files``: by path what the manifest says of each; ``signature``: None, or ``by`` (the key's fingerprint), ``key``, ``trusted`` (True
+        where it is one of `key`, None where none was given); ``unproven``: what the manifest says and the files cannot prove, by name.
 
     Raises:
-        InputError: the folder is neither, or its manifest cannot be read; InputErrors: all that is wrong with its files.
+        InputError: the folder is neither, or its manifest cannot be read; it is not signed, or not by one of the keys; InputErrors: all that is
+            wrong with its files; Missing: it is signed, and the package that checks signatures is not there.
     """
     place = at_door(folder)
     if is_run(place):
-        return {"folder": short_path(place), "to": None, **verify_run(place)}
+        if key is not None or require_signature:
+            raise InputError("a run has no signature", where=str(folder), hint="name the step whose shards were signed")
+        found = verify_run(place)
+        for manifest in sorted(place.glob(f"*/shards/{MANIFEST}")):
+            verify_shards(manifest.parent)
+        return {"folder": short_path(place), "to": None, **found, "signature": None, "unproven": RUN}
     where = shard_folder(place)
-    exported = (where / RECORD).is_file()
-    if not exported and not (where / MANIFEST).is_file():
+    trusted = public_keys(at_door(key)) if key is not None else None
+    exported = _exported(where)
+    said = verify_export(where) if exported else verify_shards(where)
+    signature = signature_of(where / (RECORD if exported else MANIFEST))
+    if signature is None and (trusted is not None or require_signature):
+        raise InputError("nobody has signed this folder", where=str(where), hint="guardkit sign DIR --key KEY, by whoever vouches for it")
+    if signature is not None and trusted is not None and signature.key not in trusted:
+        raise InputError(f"signed by {signature.by}, which is none of the keys in {key}", where=str(where))
+    return {
+        "folder": short_path(where),
+        "kind": "export" if exported else "shards",
+        "to": said["to"] if exported else None,
+        "rows": said["rows"],
+        "files": said["files"],
+        "signature": None if signature is None else {"by": signature.by, "key": signature.key, "trusted": True if trusted is not None else None},
+        "unproven": unproven_of_export(said, where) if exported else unproven(said),
+    }
+
+
+def sign(folder: str | Path, key: str | Path | None = None) -> dict[str, Any]:
+    """Verify shards, or an export of some, and sign them: ``manifest.json.sig`` (``export.json.sig``) in their folder.
+
+    Args:
+        folder: as in `verify`.
+        key: file of an Ed25519 private key, as ``ssh-keygen -t ed25519`` makes it; default: the one that ``GUARDKIT_SIGNING_KEY`` names.
+
+    Returns:
+        ``folder``, ``file`` (of the signature), ``by`` (the key's fingerprint) and ``key`` (the public one).
+
+    Raises:
+        InputError: as `verify`, or the key cannot be read; Missing: no key, or the package `cryptography`.
+    """
+    where = shard_folder(at_door(folder))
+    if not (key := key or os.environ.get(KEY)):
+        raise Missing("no key to sign with", hint=f"--key FILE, or {KEY}: the file of a private key (ssh-keygen -t ed25519 -f FILE)")
+    exported = _exported(where)
+    check = verify_export if exported else verify_shards
+    check(where, signature=False)
+    manifest = where / (RECORD if exported else MANIFEST)
+    file = manifest.with_name(manifest.name + SUFFIX)
+    if file.exists() and file.samefile(at_door(key)):
+        raise InputError("the signature would take the place of the key", where=str(file))
+    made = sign_manifest(manifest, at_door(key))
+    return {"folder": short_path(where), "file": short_path(file), "by": made.by, "key": made.key}
+
+
+def _exported(where: Path) -> bool:
+    """Whether a folder holds an export, and not shards."""
+    exported, shards = (where / RECORD).is_file(), (where / MANIFEST).is_file()
+    if not exported and not shards:
         message = f"no {MANIFEST} (shards) and no {RECORD} (an export): neither of the two, or one that was never finished"
         raise InputError(message, where=str(where), hint="name the folder that holds that file")
-    if exported and not (where / MANIFEST).is_file():
-        record = verify_export(where)
-        return {"folder": short_path(where), "kind": "export", "to": record["to"], "rows": record["rows"], "files": record["files"]}
-    manifest = verify_shards(where)
-    return {"folder": short_path(where), "kind": "shards", "to": None, "rows": manifest["rows"], "files": manifest["files"]}
+    return exported and not shards

@@ -18,6 +18,7 @@ from toolkit.cli._reach import AllowOpt
 from toolkit.cli._rejects import rejects
 from toolkit.cli._runs import runs
 from toolkit.cli._train import train
+from toolkit.cli._verify import sign, verify
 
 BUILD, TRAIN, JUDGE, LOOK = PANELS = "build", "train", "judge", "look"
 
@@ -248,22 +249,8 @@ def mine(
 app.command("export", rich_help_panel=BUILD)(export)
 
 
-@app.command(rich_help_panel=BUILD)
-def verify(
-    folder: Annotated[Path, typer.Argument(help="A folder of shards, of an export, or of a run.", show_default=False)], json: JsonOpt = False
-) -> None:
-    """Check shards, or an export of some, against their manifest; of a run each step.
-
-    Example: guardkit verify outputs/quickstart/sft-shards/shards
-    """
-    from toolkit import api
-
-    found = api.verify(folder)
-    if json:
-        _say.document(found)
-    else:
-        what = f"an export for {found['to']}" if found["kind"] == "export" else "shards" if found["kind"] == "shards" else "a run"
-        _say.lines(f"{found['folder']}: {what}, {len(found['files'])} file(s), {found['rows']:,} rows, all as the manifest says")
+app.command("verify", rich_help_panel=BUILD)(verify)
+app.command("sign", rich_help_panel=BUILD)(sign)
 
 
 # Train ----------------------------------------------------------------------------------------------------------------

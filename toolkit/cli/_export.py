@@ -27,6 +27,7 @@ def export(
     revision: Annotated[str, typer.Option("--revision", help="Branch of the repository.")] = "main",
     message: Annotated[str | None, typer.Option("--message", help="Message of the commit.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Push nothing; list what would be sent.")] = False,
+    sign: Annotated[Path | None, typer.Option("--sign", metavar="KEY", help="Sign the new folder with this Ed25519 private key.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout; progress goes to stderr.")] = False,
 ) -> None:
     """Shards in another trainer's format, or on the hub.
@@ -49,6 +50,7 @@ def export(
         revision=revision,
         message=message,
         dry_run=dry_run,
+        sign=sign,
         progress=Progress(),
     )
     if json:
@@ -56,6 +58,8 @@ def export(
         return
     if found["export"]:
         _exported(found["export"], found["output"])
+    if found["signed"]:
+        _say.lines(f"Signed by {found['signed']}")
     if found["push"]:
         _pushed(found["push"])
 

@@ -107,7 +107,7 @@ def checked(value: Mapping[str, Any], model: type[BaseModel], path: Path, again:
         InputError: it is not.
     """
     try:
-        return model.model_validate(value, strict=True).model_dump(exclude_unset=True)
+        return model.model_validate(value, strict=True).model_dump(exclude_unset=True, by_alias=True)
     except ValidationError as e:
         first = e.errors()[0]
         at = ".".join(str(part) for part in first["loc"])

@@ -41,8 +41,8 @@ def lineage(plan: Plan, step: str, made: Mapping[str, StepFolder], live: Sequenc
         live: counts of the steps that run together with it.
 
     Returns:
-        recipe, version, seed, taxonomy; digest (of all that shapes these steps); steps: [{step, use, version, options, in, kept, rejected, merged,
-        set_aside, and where there are any: asked, failed, stats}].
+        recipe, version, seed, taxonomy; digest (of all that shapes these steps); steps: [{step, use, version, options, shape, in, kept, rejected,
+        merged, set_aside, and where there are any: factor, parents, asked, failed, stats}].
     """
     before = upstream(plan.steps, plan.steps[step].inputs)
     counted = {c["step"]: (c, folder.manifest) for folder in made.values() for c in folder.manifest["counts"]}
@@ -61,7 +61,7 @@ def lineage(plan: Plan, step: str, made: Mapping[str, StepFolder], live: Sequenc
 def _line(planned: PlannedStep, counts: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, Any]:
     out: dict[str, Any] = {"step": planned.id, "use": planned.operator.name, "version": planned.operator.version}
     out["options"] = shareable(planned.operator.identity())
-    out |= {name: counts[name] for name in ("in", "kept", "rejected", "merged", "set_aside")}
+    out |= {name: counts[name] for name in ("shape", "in", "kept", "rejected", "merged", "set_aside", "factor", "parents") if name in counts}
     if manifest.get("step") == planned.id:
         out |= {name: manifest[name] for name in ("asked", "failed") if manifest.get(name)}
         if manifest.get("stats"):

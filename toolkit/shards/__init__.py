@@ -2,14 +2,18 @@
 
 from toolkit.shards._card import card
 from toolkit.shards._licences import Licences, known, licence_digests, licence_section, load_licences, models_section, resolve
-from toolkit.shards._manifest import read_manifest, verify
+from toolkit.shards._manifest import read_manifest
 from toolkit.shards._push import push, to_send
 from toolkit.shards._shards import SPLIT_HINT, ShardWriter, check_columns, names_split
+from toolkit.shards._sign import SUFFIX, Signature, public_keys, sign, signature_of
+from toolkit.shards._verify import unproven, verify
 
 __all__ = [
     "SPLIT_HINT",
+    "SUFFIX",
     "Licences",
     "ShardWriter",
+    "Signature",
     "card",
     "check_columns",
     "known",
@@ -18,9 +22,13 @@ __all__ = [
     "load_licences",
     "models_section",
     "names_split",
+    "public_keys",
     "push",
     "read_manifest",
     "resolve",
+    "sign",
+    "signature_of",
     "to_send",
+    "unproven",
     "verify",
 ]

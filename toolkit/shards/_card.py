@@ -37,6 +37,8 @@ ORIGINS = {
     "to_infer": "no label yet",
 }
 """What the words of ``label_<task>_source`` mean (schemas/records/seed.yaml)."""
+NO_LABEL = ("absent", "not_applicable", "to_infer")
+"""Those of them that say that there is no label."""
 LIMITS = (
     "Made for training guard models, which judge whether prompts and responses are harmful; for nothing that acts on people unreviewed.",
     "Rows hold harmful requests and, with some sources, harmful responses, as guards must see them. Do not use them to train a model to answer.",

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from toolkit.common.errors import InputError, InputErrors, did_you_mean
 from toolkit.common.files import sha256_file
 from toolkit.common.paths import Beside
 from toolkit.common.resources import schema_folders
-from toolkit.common.yamlfile import YamlFile, load_yaml
+from toolkit.common.yamlfile import YamlFile, parse_yaml, read_text
 
 ADD = "describe it in schemas/licences/mine.yaml of your workspace: licences: {NAME: {name, text, source, permits, asks, into}}"
 """What to do about a licence that the table does not know."""
@@ -201,11 +201,16 @@ def load_licences(beside: Beside = None) -> Licences:
         InputErrors: faults in a file, each with its line: a key that is unknown or missing, a licence that is not there, or an entry that lets rows
             go into a laxer licence.
     """
+    return _table(tuple((str(path), read_text(path)) for path in licence_files(beside)))
+
+
+@lru_cache(maxsize=2)
+def _table(files: tuple[tuple[str, str], ...]) -> Licences:
     entries: dict[str, Licence] = {}
     outputs: list[Terms] = []
     came: dict[str, YamlFile] = {}
-    for path in licence_files(beside):
-        file = load_yaml(path)
+    for path, text in files:
+        file = parse_yaml(text, path)
         data = file.model(_File)
         for spdx, entry in data.licences.items():
             same = next((k for k in entries if k.casefold() == spdx.casefold()), spdx)  # an own entry replaces guardkit's

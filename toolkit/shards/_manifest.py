@@ -1,4 +1,4 @@
-"""The manifest of a shard folder, and the check of the folder against it.
+"""The manifest of a shard folder: its form, and what of it a folder can prove.
 
 Format 2. Format 1 (before the card stood in the folder) is read and verified as far as it goes: it has no card, tables, licence or lineage.
 """
@@ -9,87 +9,142 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from toolkit.common.errors import InputError, InputErrors
-from toolkit.common.files import sha256_file
-from toolkit.shards._licences import load_licences, resolve
-from toolkit.shards._tables import Tables
+from toolkit.common.errors import InputError
+from toolkit.common.manifests import Below, checked, read_json
 
 FORMAT = 2
-"""Format of the manifests that are written."""
+"""Format of the manifests that are written. A card that is rendered otherwise, and a table that counts otherwise, are another format."""
 READ = (1, 2)
 """Formats that are read; another one is refused."""
 MANIFEST = "manifest.json"
 CARD = "README.md"
 AGAIN = "make the shards again"
+LATER = ("title", "tables", "card", "licence", "models", "made_from")
+"""What no manifest of format 1 has."""
+
+UNPROVEN = {
+    "rows": "whether what the rows say is so: texts, labels, who gave them, source, licence, teacher; and which rows were left out or never there",
+    "splits": "which split a row belongs to, where rows have no column `split`",
+    "guard": "which guard the rows are for: none of that name and fingerprint is at hand, so not even the words of the labels are checked",
+    "title": "the heading",
+    "step": "the name of the step",
+    "licence.target": "whether the licence of the set was asked for or found",
+    "made_from": "recipe, steps, options, versions, models' tokens and dollars, and what became of rows on the way; only that the numbers add up",
+    "others": "whatever the manifest says beside its known keys",
+}
+"""What a manifest says that its folder cannot prove. All else is counted or computed from the files again. A signature says who vouches for it."""
 
 
-class _Column(BaseModel):
+KNOWN = frozenset(LATER) | {"format", "made_by", "rows", "columns", "files", "counts", "guard", "guard_fingerprint", "guard_input", "step"}
+"""Keys of manifests."""
+
+
+class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
+
+class _Open(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class _Column(_Strict):
     name: str
     type: str
     nullable: bool
 
 
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class _File(_Strict):
     rows: int = Field(ge=1)
     bytes: int = Field(ge=0)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     split: str
 
 
-class _Card(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class _Card(_Strict):
     bytes: int = Field(ge=0)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
-class _LicenceRows(BaseModel):
-    model_config = ConfigDict(extra="allow")
-
+class _LicenceRows(_Open):
     licence: str
+    id: str | None
     rows: int
+    name: str | None
+    text: str | None
+    obligations: list[str]
+    restrictions: list[str]
 
 
-class _Licence(BaseModel):
-    model_config = ConfigDict(extra="allow")
-
+class _Licence(_Open):
     id: str | None
     target: str | None
-    rows: list[_LicenceRows] = []
+    name: str | None
+    text: str | None
+    hub: str
+    rows: list[_LicenceRows]
 
 
-class _ModelRows(BaseModel):
-    model_config = ConfigDict(extra="allow")
-
+class _ModelRows(_Open):
     role: str
     model: str
     rows: int
+    terms: dict[str, str] | None
 
 
-class _Manifest(BaseModel):
+class _Usage(_Open):
+    answers: int
+    prompt_tokens: int
+    completion_tokens: int
+    dollars: float | None
+
+
+class _Stats(_Open):
+    usage: dict[str, _Usage] = {}
+
+
+class _Step(_Open):
+    """A step before; `shape`, `factor` and `parents` are not in manifests of an earlier guardkit."""
+
+    step: str
+    use: str
+    version: int
+    came: int = Field(ge=0, alias="in")
+    kept: int = Field(ge=0)
+    rejected: dict[str, int]
+    merged: int = Field(ge=0)
+    set_aside: dict[str, int]
+    shape: str | None = None
+    factor: float | None = None
+    parents: int | None = None
+    stats: _Stats | None = None
+
+
+class _MadeFrom(_Open):
+    recipe: str | None = None
+    steps: list[_Step] = []
+
+
+class _Manifest(_Open):
     """What every manifest says; a writer may say more."""
-
-    model_config = ConfigDict(extra="allow")
 
     format: int
     made_by: str
     rows: int
     columns: list[_Column] = Field(min_length=1)
-    files: dict[str, _File] = Field(min_length=1)
+    files: dict[Below, _File] = Field(min_length=1)
     counts: dict[str, dict[str, int]]
+    guard: str | None = None
 
 
 class _Manifest2(_Manifest):
+    title: str = ""
     tables: dict[str, list[dict[str, Any]]]
     card: _Card
-    licence: _Licence = _Licence(id=None, target=None)
-    models: list[_ModelRows] = []
+    licence: _Licence | None = None
+    models: list[_ModelRows] | None = None
+    made_from: _MadeFrom | None = None
 
 
 def sealed(manifest: dict[str, Any], card: str) -> dict[str, Any]:
@@ -109,135 +164,17 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: there is none, it is torn or not JSON, or of a format that this guardkit does not read.
     """
-    from toolkit.common.jsontext import loads_once
+    return parse_manifest(folder / MANIFEST)
 
-    path = folder / MANIFEST
+
+def parse_manifest(path: Path) -> dict[str, Any]:
+    """A manifest in a file; see `read_manifest`."""
     try:
-        data = loads_once(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError("no manifest.json: not a shard folder, or one that was never finished", where=str(folder)) from None
-    except OSError as e:
-        raise InputError(e.strerror or "unreadable", where=str(path)) from None
-    except (ValueError, RecursionError):
-        raise InputError("torn or not JSON", where=str(path), hint=AGAIN) from None
+        data = read_json(path, again=AGAIN)
+    except FileNotFoundError:
+        raise InputError("no manifest.json: not a shard folder, or one that was never finished", where=str(path.parent)) from None
     if not isinstance(data, dict) or data.get("made_by") != "guardkit" or "files" not in data:
         raise InputError("not a manifest of guardkit's shards", where=str(path))
-    if data.get("format") not in READ:
+    if type(data.get("format")) is not int or data["format"] not in READ:
         raise InputError(f"format {data.get('format')!r}, this guardkit reads {' and '.join(map(str, READ))}", where=str(path))
-    model = _Manifest if data["format"] == 1 else _Manifest2
-    try:
-        return model.model_validate(data, strict=True).model_dump(exclude_unset=True)
-    except ValidationError as e:
-        at = ".".join(str(part) for part in e.errors()[0]["loc"])
-        raise InputError(f"{at}: {e.errors()[0]['msg']}", where=str(path), hint=AGAIN) from None
-
-
-def verify(folder: Path) -> dict[str, Any]:
-    """Check a shard folder against its manifest: every file there, nothing else, sizes, sha256, row counts, columns; from format 2 on the
-    card, too, and, once the files are sound, all that the manifest counts of their rows, and its licence against those of the rows.
-
-    Returns:
-        The manifest.
-
-    Raises:
-        InputError: no manifest that can be read; InputErrors: all that is wrong, each with its file.
-    """
-    manifest = read_manifest(folder)
-    named = {MANIFEST, *([CARD] if "card" in manifest else [])}
-    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()}
-    extra = there - set(manifest["files"]) - named
-    errors = [InputError("not in the manifest", where=str(folder / name), hint="a shard folder holds nothing else") for name in sorted(extra)]
-    if "card" in manifest and (fault := _other_bytes(folder / CARD, manifest["card"]) if CARD in there else "missing"):
-        errors.append(InputError(fault, where=str(folder / CARD), hint=AGAIN))
-    broken = False
-    for name, about in manifest["files"].items():
-        fault = _fault(folder / name, about, manifest["columns"]) if name in there else "missing"
-        if fault:
-            broken = True
-            errors.append(InputError(fault, where=str(folder / name), hint=AGAIN))
-    said = ([] if broken else _false_counts(folder, manifest)) or _false_licence(manifest)
-    errors += [InputError(words, where=str(folder / MANIFEST), hint=AGAIN) for words in said]
-    if errors:
-        raise InputErrors(errors)
-    return manifest
-
-
-def _false_counts(folder: Path, manifest: dict[str, Any]) -> list[str]:
-    """What the manifest says of its rows together that is not so."""
-    if manifest["rows"] != sum(about["rows"] for about in manifest["files"].values()):
-        return ["its row count is not that of its files together"]
-    if manifest["format"] == 1:
-        return []
-    tables = Tables([c["name"] for c in manifest["columns"]])
-    for name, about in manifest["files"].items():
-        if fault := _count(folder / name, about, tables):
-            return [f"{name}: {fault}"]
-    counts = tables.counts()
-    out = [f"counts: {name} is not what its rows say" for name, n in counts.items() if manifest["counts"].get(name) != n]
-    out += [f"tables: {name} is not what its rows say" for name, lines in tables.told().items() if manifest["tables"].get(name) != lines]
-    said = [("licence", "licence", line["licence"], line) for line in manifest.get("licence", {}).get("rows", [])]
-    said += [("models", line["role"], line["model"], line) for line in manifest.get("models", [])]
-    false = {part: None for part, column, value, line in said if counts.get(column, {}).get(value) != line["rows"]}
-    return out + [f"{part}: the numbers of rows are not what its rows say" for part in false]
-
-
-def _count(path: Path, about: dict[str, Any], tables: Tables) -> str | None:
-    """Count the rows of a file; what is wrong with it where it cannot be read."""
-    import polars as pl
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if not tables.columns:
-        tables.add(pl.DataFrame(pl.from_arrow(pa.table({"n": range(about["rows"])}))), about["split"])
-        return None
-    try:
-        with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as f:
-            for batch in f.iter_batches(8192, columns=tables.columns, use_threads=False):
-                batch.validate(full=True)  # polars takes text for UTF-8 unseen
-                tables.add(pl.DataFrame(pl.from_arrow(pa.Table.from_batches([batch]))), about["split"])
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
-        return f"its rows cannot be read: {_first_line(e)}"
-    return None
-
-
-def _false_licence(manifest: dict[str, Any]) -> list[str]:
-    """Whether the set carries a licence that its rows, by today's table, may not go into."""
-    carried = manifest.get("licence", {}).get("id")
-    if carried is None:
-        return []
-    table = load_licences()
-    if table.find(carried) is None:
-        return [f"licence: {carried!r} is not known (schemas/licences)"]
-    refused = [word if table.find(word) else f"{word} (not known)" for word in resolve(manifest["counts"].get("licence", {}), carried, table).refused]
-    return [f"licence: {carried}, but rows are under {', '.join(refused)}, which may not go into it"] if refused else []
-
-
-def _other_bytes(path: Path, about: dict[str, Any]) -> str | None:
-    """Whether a file is not the one of which `about` has size and sha256."""
-    if path.is_symlink():
-        return "a link, not a file"
-    if path.stat().st_size != about["bytes"] or sha256_file(path) != about["sha256"]:
-        return "its bytes are not those of the manifest (sha256)"
-    return None
-
-
-def _fault(path: Path, about: dict[str, Any], columns: list[dict[str, Any]]) -> str | None:
-    """What is wrong with one file of rows."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if other := _other_bytes(path, about):
-        return other
-    try:
-        with pq.ParquetFile(path) as f:
-            rows, schema = f.metadata.num_rows, f.schema_arrow
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as e:  # a broken footer shows as any of them
-        return f"not parquet: {_first_line(e)}"
-    if rows != about["rows"]:
-        return f"it has {rows:,} rows, the manifest says {about['rows']:,}"
-    found = [{"name": field.name, "type": str(field.type), "nullable": field.nullable} for field in schema]
-    return None if found == columns else "its columns are not those of the manifest"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:200]
+    return checked(data, _Manifest if data["format"] == 1 else _Manifest2, path, AGAIN)

@@ -26,7 +26,9 @@ from toolkit.common.files import sha256_file
 from toolkit.common.http import HUB, careful_hub
 from toolkit.common.secrets import bare_urls, fit_for_a_header, shown
 from toolkit.shards._licences import ADD, load_licences, resolve
-from toolkit.shards._manifest import MANIFEST, verify
+from toolkit.shards._manifest import MANIFEST
+from toolkit.shards._sign import SUFFIX
+from toolkit.shards._verify import verify
 from toolkit.shards.exporters import RECORD, card_of, shard_folder, verify_export
 
 if TYPE_CHECKING:
@@ -67,7 +69,8 @@ def to_send(folder: Path) -> list[Piece]:
     exported = (folder / RECORD).is_file() and not (folder / MANIFEST).is_file()
     about = verify_export(folder) if exported else verify(folder)
     _licensed(about, folder)
-    names = sorted([*about["files"], RECORD if exported else MANIFEST])
+    manifest = RECORD if exported else MANIFEST
+    names = sorted([*about["files"], manifest, *([manifest + SUFFIX] if (folder / (manifest + SUFFIX)).exists() else [])])
     pieces = [Piece(n, folder / n, (folder / n).stat().st_size, about["files"].get(n, {}).get("sha256") or sha256_file(folder / n)) for n in names]
     if "README.md" not in names:
         text = card_of(folder, about).encode()
@@ -208,7 +211,7 @@ def _leftovers(api: HfApi, repo: str, head: str, there: dict[str, Any], new: set
         except ValueError:  # another program's: what it names is then data that guardkit did not bring
             continue
         if isinstance(about, dict) and about.get("made_by") == "guardkit" and isinstance(about.get("files"), dict):
-            brought |= {name, "README.md", *about["files"]}
+            brought |= {name, name + SUFFIX, "README.md", *about["files"]}
     others = sorted(p for p in there if p not in brought and p.endswith(_DATA) and not p.startswith("."))
     if others:
         raise InputError(

@@ -26,6 +26,7 @@ from toolkit.common.files import write_atomic
 from toolkit.common.parquet import ParquetFile, Worker, Written
 from toolkit.records import Column, to_arrow
 from toolkit.shards._card import card
+from toolkit.shards._licences import licence_section, load_licences, models_section
 from toolkit.shards._manifest import CARD, FORMAT, MANIFEST, sealed
 from toolkit.shards._tables import Tables
 
@@ -118,8 +119,8 @@ class ShardWriter:
         """Close the files, give them their names, write the card and the manifest, return the manifest.
 
         Args:
-            about: what else the manifest says (title, recipe, guard, licence, …), or a function that makes it of the manifest's `counts`; it must
-                be the same for the same data.
+            about: what else the manifest says (title, guard, made_from, …; a licence that was asked for), or a function that makes it of the
+                manifest's `counts`; it must be the same for the same data.
 
         Raises:
             InputError: there is no row at all.
@@ -135,9 +136,11 @@ class ShardWriter:
                 final = part.path.with_name(f"{split}-{i:05d}-of-{len(parts):05d}.parquet")
                 part.path.rename(final)
                 files[f"data/{final.name}"] = {**vars(part.written), "split": split}
-        counts = self._tables.counts()
+        counts, table = self._tables.counts(), load_licences()
         manifest = {
             "title": "guardkit shards",
+            "licence": licence_section(counts["licence"], None, table),
+            "models": models_section(counts, table),
             **(about(counts) if callable(about) else about),
             "format": FORMAT,
             "made_by": "guardkit",

@@ -22,13 +22,18 @@ from typing import TYPE_CHECKING, Any
 from toolkit._version import __version__
 from toolkit.common.errors import InputError, Stopped, did_you_mean
 from toolkit.common.files import new_folder, sha256_file
-from toolkit.shards._manifest import MANIFEST, verify
+from toolkit.common.parquet import batches, open_parquet
+from toolkit.shards._card import card
+from toolkit.shards._manifest import MANIFEST
+from toolkit.shards._sign import SUFFIX
+from toolkit.shards._verify import verify
+from toolkit.shards.exporters._check import SHARDS
 from toolkit.shards.exporters._files import Sink
 from toolkit.shards.exporters._guardreasoner import GuardReasoner, guard_of
 from toolkit.shards.exporters._llamafactory import LlamaFactory
 from toolkit.shards.exporters._ms_swift import MsSwift
 from toolkit.shards.exporters._openai import OpenAi
-from toolkit.shards.exporters._page import card_of, page
+from toolkit.shards.exporters._page import page
 from toolkit.shards.exporters._record import FORMAT, RECORD, files_below, read_export, verify_export
 from toolkit.shards.exporters._shapes import SIDES, TEXT, Form, Format, Kind, ShardSet, checked
 from toolkit.shards.exporters._trl import Trl
@@ -46,7 +51,8 @@ MOST = 10_000
 """Copies of one pair, at most: who asks for more has mistaken what a weight is."""
 COUNTED = ("source", "licence", "teacher")
 """Columns whose values the record counts."""
-_ABOUT = ("title", "guard", "guard_fingerprint", "guard_input", "recipe", "models", "made_from")
+ABOUT = ("title", "guard", "guard_fingerprint", "guard_input", "recipe", "models", "made_from")
+"""What the record says of the shards."""
 
 
 def export(
@@ -84,12 +90,13 @@ def export(
         raise InputError(f"no format called {to!r}", hint=did_you_mean(to, FORMATS))
     folder = shard_folder(folder)
     manifest = verify(folder)
-    shards = _shard_set(folder, manifest, split, weights)
+    shards = shard_set(folder, manifest, split, weights)
     form = GuardReasoner(shards, guard_of(shards, guard)) if to == GuardReasoner.name else FORMATS[to](shards)
     repeater = _repeater(shards, form, weights, copies)
     with _room(output), _alone(output, folder), new_folder(output) as new:
         record = _record(form, repeater, weights, *_write(new, form, repeater, progress))
-        for path, text in {**form.beside(), "README.md": page(record, card_of(folder, manifest))}.items():
+        beside = {**form.beside(), SHARDS: (folder / MANIFEST).read_bytes().decode()}
+        for path, text in {**beside, "README.md": page(record, card(manifest))}.items():
             (new / path).write_text(text, encoding="utf-8")
             record["files"][path] = {"bytes": len(text.encode()), "sha256": sha256_file(new / path)}
         (new / RECORD).write_text(json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -107,11 +114,11 @@ def _record(
         "version": __version__,
         "to": form.name,
         "doc": form.doc,
-        "of": {"manifest_sha256": sha256_file(shards.folder / MANIFEST), **{k: manifest[k] for k in _ABOUT if k in manifest}},
+        "of": {"manifest_sha256": sha256_file(shards.folder / MANIFEST), **{k: manifest[k] for k in ABOUT if k in manifest}},
         "licence": manifest.get("licence"),
         "rows": sum(counts["split"].values()),
         "weights": {"how": weights or ("kept" if "weight" in shards.columns else "none"), **(repeater.said() if repeater else {})},
-        "left_out": _left_out(shards, form, manifest, weights),
+        "left_out": left_out(shards, form, weights),
         "notes": [*form.notes(), *_gone_note(form), *_template_note(counts["teacher"])],
         "counts": {name: dict(sorted(count.items())) for name, count in counts.items() if count},
         "files": files,
@@ -152,7 +159,7 @@ def _free(output: Path, folder: Path) -> None:
         raise InputError("the output and the shards may not lie in each other", where=str(output), hint="give another folder with --output")
     if output.is_dir() and any(output.iterdir()):
         try:
-            known = {RECORD, *read_export(output)["files"]}
+            known = {RECORD, RECORD + SUFFIX, *read_export(output)["files"]}
         except InputError:
             raise InputError(
                 "there is something else in this folder than an earlier export", where=str(output), hint="give another folder with --output"
@@ -189,7 +196,8 @@ def _alone(output: Path, folder: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def _shard_set(folder: Path, manifest: dict[str, Any], split: str | None, weights: Weights | None) -> ShardSet:
+def shard_set(folder: Path, manifest: dict[str, Any], split: str | None, weights: Weights | None) -> ShardSet:
+    """What is exported of shards with this manifest (InputError: nothing that a trainer takes)."""
     names = [c["name"] for c in manifest["columns"]]
     kind: Kind | None = next((k for k, sides in SIDES.items() if {"prompt", *sides} <= set(names)), None)
     if kind is None:
@@ -237,9 +245,10 @@ def _repeater(shards: ShardSet, form: Format, weights: Weights | None, copies: i
     return Repeater(copies) if weights == "repeat" else None
 
 
-def _left_out(shards: ShardSet, form: Format, manifest: dict[str, Any], weights: Weights | None) -> list[str]:
+def left_out(shards: ShardSet, form: Format, weights: str | None) -> list[str]:
+    """Columns that the format has no place for."""
     said = {*form.carried(), *(["weight"] if weights == "repeat" else [])}
-    return [c["name"] for c in manifest["columns"] if c["name"] not in said]
+    return [c["name"] for c in shards.manifest["columns"] if c["name"] not in said]
 
 
 def _gone_note(form: Format) -> list[str]:
@@ -257,11 +266,11 @@ def _blocks(shards: ShardSet, split: str) -> Iterator[pl.DataFrame]:
     """The rows of a split, `BLOCK` at a time."""
     import polars as pl
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     for file in _files(shards, split):
-        with pq.ParquetFile(file) as parquet:
-            for batch in parquet.iter_batches(batch_size=BLOCK):
+        about = shards.manifest["files"][file.relative_to(shards.folder).as_posix()]
+        with open_parquet(file, sha256=about["sha256"]) as parquet:
+            for batch in batches(parquet, file, BLOCK):
                 frame = pl.from_arrow(pa.Table.from_batches([batch]))
                 assert isinstance(frame, pl.DataFrame)  # noqa: S101  a table is one
                 yield frame

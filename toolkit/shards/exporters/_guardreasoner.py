@@ -26,6 +26,11 @@ SPLITS = {
 """The released splits by guardkit's name of the source (spec A.2)."""
 
 
+def split_of(source: str) -> str:
+    """The split that holds the rows of a source."""
+    return SPLITS.get(source) or "".join(word[:1].upper() + word[1:] for word in re.split(r"[\W_]+", source)) + "R"
+
+
 def guard_of(shards: ShardSet, named: str | None) -> Guard:
     """The guard that the shards were rendered for.
 
@@ -97,7 +102,7 @@ class GuardReasoner(Format):
         return [self._part(str(source), part) for (source,), part in parts.items()]
 
     def _part(self, source: str, rows: pl.DataFrame) -> Made:
-        name = SPLITS.get(source) or "".join(word[:1].upper() + word[1:] for word in re.split(r"[\W_]+", source)) + "R"
+        name = split_of(source)
         if self._sources.setdefault(name, source) != source:
             raise InputError(f"the sources {self._sources[name]!r} and {source!r} would both be the split {name}", where=str(self.shards.folder))
         return Made("default", name, f"data/{name}-00000-of-00001.parquet", rows)

@@ -21,6 +21,22 @@ def card_of(folder: Path, manifest: dict[str, Any]) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else card(manifest)
 
 
+MARK = "What follows is the card of the shards."
+"""Where a page ends and the card begins."""
+
+
+def parts_of(text: str) -> str:
+    """The card of the shards that a page was made of.
+
+    Raises:
+        InputError: its metadata cannot be read.
+    """
+    head, _, body = text.removeprefix("---\n").partition("\n---\n")
+    meta = dict(parse_yaml(head, "README.md").data or {})
+    meta.pop("configs", None)
+    return f"---\n{dump_yaml(meta)}---\n\n{body.partition(MARK)[2].lstrip()}"
+
+
 def page(record: Mapping[str, Any], card_text: str) -> str:
     """An export's page.
 
@@ -40,11 +56,11 @@ def page(record: Mapping[str, Any], card_text: str) -> str:
     lines = [f"# Data for {record['to']}", ""]
     lines += [f"{record['rows']:,} rows in the format of {record['to']} (<{record['doc']}>), made by guardkit from verified shards."]
     lines += ["`export.json` names the shards and every file's sha256.", ""]
-    lines += [f"- {path} ({config}, {split}): {rows:,} rows" for config, split, path, rows in data]
+    lines += [f"- {_inert(f'{path} ({config}, {split})')}: {rows:,} rows" for config, split, path, rows in data]
     lines += ["", *(f"- {_inert(note)}" for note in record["notes"])]
     if record["left_out"]:
-        lines += [f"- The format has no place for these columns of the shards: {', '.join(record['left_out'])}."]
-    lines += ["- The rows of a split stand in the order in which they stand in the shards.", "", "What follows is the card of the shards.", ""]
+        lines += [f"- The format has no place for these columns of the shards: {_inert(', '.join(record['left_out']))}."]
+    lines += ["- The rows of a split stand in the order in which they stand in the shards.", "", MARK, ""]
     return f"---\n{dump_yaml(meta)}---\n\n" + "\n".join(lines) + "\n" + body.lstrip("\n")
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from toolkit.common.errors import InputError, InputErrors
-from toolkit.common.files import sha256_file
-from toolkit.common.jsontext import loads_once
+from toolkit.common.manifests import Below, checked, read_json
+from toolkit.common.reading import sha256_once
+from toolkit.shards._sign import SUFFIX, signature_of
 
 FORMAT = 1
 """Format of the record; another one is refused."""
@@ -17,10 +18,15 @@ RECORD = "export.json"
 
 
 class _File(BaseModel):
-    model_config = ConfigDict(extra="allow")
+    """`rows`, `config` and `split`: of a file of data."""
+
+    model_config = ConfigDict(extra="forbid")
 
     bytes: int = Field(ge=0)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    rows: int = 0
+    config: str = ""
+    split: str = ""
 
 
 class _Record(BaseModel):
@@ -29,8 +35,14 @@ class _Record(BaseModel):
     format: int
     made_by: str
     to: str
+    doc: str
+    of: dict[str, Any]
+    licence: dict[str, Any] | None
     rows: int
-    files: dict[str, _File] = Field(min_length=1)
+    weights: dict[str, Any]
+    left_out: list[str]
+    notes: list[str]
+    files: dict[Below, _File] = Field(min_length=1)
     counts: dict[str, dict[str, int]]
 
 
@@ -47,20 +59,12 @@ def read_export(folder: Path) -> dict[str, Any]:
     """
     path = folder / RECORD
     try:
-        data = loads_once(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+        data = read_json(path, again="export again")
+    except FileNotFoundError:
         raise InputError(f"no {RECORD}: not an exported folder, or one that was never finished", where=str(folder)) from None
-    except OSError as e:
-        raise InputError(e.strerror or "unreadable", where=str(path)) from None
-    except (ValueError, RecursionError):
-        raise InputError("torn or not JSON", where=str(path), hint="export again") from None
     if not isinstance(data, dict) or data.get("made_by") != "guardkit" or data.get("format") != FORMAT:
         raise InputError("not a record of guardkit's exports, or of another version", where=str(path), hint="export again")
-    try:
-        return _Record.model_validate(data, strict=True).model_dump()
-    except ValidationError as e:
-        at = ".".join(str(part) for part in e.errors()[0]["loc"])
-        raise InputError(f"{at}: {e.errors()[0]['msg']}", where=str(path), hint="export again") from None
+    return checked(data, _Record, path, "export again")
 
 
 def files_below(folder: Path) -> set[str]:
@@ -68,8 +72,13 @@ def files_below(folder: Path) -> set[str]:
     return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()}
 
 
-def verify_export(folder: Path) -> dict[str, Any]:
-    """Check an exported folder against its record: every file there, nothing else, sizes and sha256.
+def verify_export(folder: Path, *, signature: bool = True) -> dict[str, Any]:
+    """Check an exported folder against its record: every file there, nothing else, sizes and sha256; then its rows, what it says of the shards, its
+    page (see `toolkit.shards.exporters._check`), and a signature, where there is one.
+
+    Args:
+        folder: of an export.
+        signature: whether one is checked; False is for whoever is about to replace it.
 
     Returns:
         The record.
@@ -79,14 +88,20 @@ def verify_export(folder: Path) -> dict[str, Any]:
     """
     record = read_export(folder)
     there = files_below(folder)
-    extra = sorted(there - set(record["files"]) - {RECORD})
+    extra = sorted(there - set(record["files"]) - {RECORD, RECORD + SUFFIX})
     errors = [InputError("not in the export's record", where=str(folder / name), hint="move it elsewhere") for name in extra]
     for name, about in record["files"].items():
         path = folder / name
         if name not in there:
             errors.append(InputError("missing", where=str(path), hint="export again"))
-        elif path.is_symlink() or path.stat().st_size != about["bytes"] or sha256_file(path) != about["sha256"]:
+        elif path.is_symlink() or path.stat().st_size != about["bytes"] or sha256_once(path, path) != about["sha256"]:
             errors.append(InputError("its bytes are not those of the record (sha256)", where=str(path), hint="export again"))
+    if not errors:
+        from toolkit.shards.exporters._check import contradictions
+
+        errors = [InputError(words, where=str(folder / RECORD), hint="export again") for words in contradictions(folder, record)]
     if errors:
         raise InputErrors(errors)
+    if signature:
+        signature_of(folder / RECORD)
     return record

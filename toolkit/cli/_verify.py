@@ -1,0 +1,65 @@
+"""The verbs ``guardkit verify`` and ``guardkit sign``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toolkit.cli import _say
+
+FolderArg = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of shards, a step's that holds one, or an export's.", show_default=False)]
+AnyArg = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of shards, a step's with one, an export's, or a run's.", show_default=False)]
+JsonOpt = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; progress goes to stderr.")]
+
+
+def verify(
+    folder: AnyArg,
+    key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Public keys; one of them must have signed the folder.")] = None,
+    require_signature: Annotated[bool, typer.Option("--require-signature", help="Refuse a folder that nobody has signed.")] = False,
+    json: JsonOpt = False,
+) -> None:
+    """Check shards, or an export of some, against their manifest, and who signed them; of a run each step.
+
+    Example: guardkit verify outputs/quickstart/sft-shards/shards
+    """
+    from toolkit import api
+
+    found = api.verify(folder, key=key, require_signature=require_signature)
+    if json:
+        _say.document(found)
+        return
+    what = {"shards": "shards", "export": f"an export for {found['to']}", "run": "a run"}[found["kind"]]
+    said = [f"{found['folder']}: {what}, {len(found['files'])} file(s), {found['rows']:,} rows, all as the manifest says"]
+    if found["kind"] == "run":
+        said += ["Signatures: its shards' own; name a step to see who signed them."]
+    elif (signed := found["signature"]) is None:
+        said += ["Not signed: whoever can write the folder can make another one that is as sound."]
+    else:
+        said += [f"Signed by {signed['by']}" + (", one of your keys" if signed["trusted"] else "; whether to trust that key is yours to say (--key)")]
+    said += [
+        "On the manifest's word alone, since no file of the folder can prove it:",
+        *(f"  {n}: {words}" for n, words in found["unproven"].items()),
+    ]
+    _say.lines(*said)
+
+
+def sign(
+    folder: FolderArg,
+    key: Annotated[
+        Path | None, typer.Option("--key", metavar="FILE", help="An Ed25519 private key (default: the file that GUARDKIT_SIGNING_KEY names).")
+    ] = None,
+    json: JsonOpt = False,
+) -> None:
+    """Verify shards, or an export of some, and sign them: a file beside their manifest, which ssh-keygen -Y verify reads, too.
+
+    Example: guardkit sign outputs/quickstart/sft-shards --key ~/.ssh/id_ed25519
+    """
+    from toolkit import api
+
+    found = api.sign(folder, key)
+    if json:
+        _say.document(found)
+    else:
+        _say.lines(f"{found['folder']}: signed by {found['by']}", f"Signature: {found['file']}")
