@@ -318,8 +318,12 @@ def batches(file: pq.ParquetFile, path: Path, size: int, columns: Sequence[str] 
     """
     import pyarrow as pa
 
+    try:
+        spans = _spans(file, size, columns)
+    except UnicodeDecodeError as e:  # the names of columns once more, as the row groups have them
+        raise InputError(f"cannot be read as parquet: {said(e)}", where=str(path)) from None
     done = 0
-    for groups, n in _spans(file, size, columns):
+    for groups, n in spans:
         found = file.iter_batches(n, row_groups=groups, columns=list(columns) if columns is not None else None, use_threads=False)
         while True:
             try:
