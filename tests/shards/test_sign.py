@@ -171,3 +171,21 @@ def test_keys_that_do_not_do(folder: Path, tmp_path: Path, monkeypatch: pytest.M
     for path in (tmp_path / "k", tmp_path / "none", folder / "README.md"):
         with pytest.raises(InputError):
             api.verify(folder, key=path)
+
+
+def test_shards_in_a_run_may_be_signed(tmp_path: Path) -> None:
+    """The signature came after the step: the step is still reused, read and verified; made anew, it is unsigned again."""
+    (tmp_path / "rows.jsonl").write_text("".join(f'{{"id": "r{i}", "prompt": "How long do eggs keep, {i}?"}}\n' for i in range(5)))
+    (tmp_path / "r.yaml").write_text(
+        "recipe: r\nseed: 1\nsteps:\n"
+        f"  - {{id: rd, use: read, with: {{files: [{tmp_path / 'rows.jsonl'}], columns: {{id: id, prompt: prompt}}}}}}\n"
+        "  - {id: made, use: shards}\n"
+    )
+    api.run(str(tmp_path / "r.yaml"), output=tmp_path / "run")
+    api.sign(tmp_path / "run" / "made", key(tmp_path / "k"))
+    assert api.verify(tmp_path / "run")["kind"] == "run"
+    assert not api.run(str(tmp_path / "r.yaml"), output=tmp_path / "run").built
+    assert api.read_run(tmp_path / "run")["made"].artefact("shards").is_dir()
+    assert api.verify(tmp_path / "run" / "made", key=tmp_path / "k.pub")["signature"]["trusted"]
+    api.run(str(tmp_path / "r.yaml"), output=tmp_path / "run", force=True)
+    assert api.verify(tmp_path / "run" / "made")["signature"] is None
