@@ -132,5 +132,10 @@ def test_the_log_says_neither() -> None:
 def test_the_passwords_of_proxies_are_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://me:pr0xy%2Fpassword@proxy.example:3128")
     monkeypatch.setenv("ALL_PROXY", "other:an0therpassword@proxy.example")
+    monkeypatch.setenv("HTTP_PROXY", "http://somebody:s3cret@proxy.example")
     secrets.protect_proxies()
+    assert (
+        secrets.redact(f"Basic {base64.b64encode(b'somebody:s3cret').decode()}").startswith("Basic ***")
+        and secrets.redact("somebody:s3cret") == "***"
+    )
     assert secrets.redact("pr0xy/password, pr0xy%2Fpassword, an0therpassword") == "***, ***, ***"

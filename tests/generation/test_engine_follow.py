@@ -128,7 +128,7 @@ def test_one_slow_row_stalls_nobody_and_fills_no_memory(tmp_path: Path) -> None:
         assert first.text is not None
         assert first.text.startswith("0 ")
         assert len(done) == n  # all others were settled before the slow one
-        assert peak < n * size / 4
+        assert peak < n * size / 2
         assert [c.text.split()[0] for c in run if c.text] == [str(i) for i in range(1, n)]
 
 

@@ -79,9 +79,10 @@ def protect(value: str | None) -> None:
 
 
 def protect_url(url: str) -> None:
-    """The password in a URL, or the user that stands there alone, is a secret."""
-    user, colon, password = url.rpartition("://")[2].partition("/")[0].rpartition("@")[0].partition(":")
-    for value in (password if colon else user, unquote(password if colon else user)):
+    """The password in a URL, or the user that stands there alone, is a secret; of a short password the two together."""
+    login = url.rpartition("://")[2].partition("/")[0].rpartition("@")[0]
+    for value in (login, unquote(login)):
+        protect(value.partition(":")[2] or value)
         protect(value)
 
 
