@@ -130,7 +130,7 @@ def test_words_for_people_and_runtime_options_rebuild_nothing(done: World) -> No
     assert done.built(block_rows=3) == set()
     plain = {"backend": "openai", "model": "m", "base_url": "http://localhost:9/v1"}
     prints = []
-    for runtime in ({}, {"timeout": 7.0, "concurrency": 3, "retries": 1, "patience": 2.0, "api_key_env": "OTHER"}, {"temperature": 0.5}):
+    for runtime in ({}, {"timeout": 7.0, "concurrency": 3, "retries": 1, "patience": 2.0, "api_key_env": "OTHER_API_KEY"}, {"temperature": 0.5}):
         write(done, changed("told", backend={**plain, **runtime}))
         prints.append(done.plan().steps["told"].identity)
     assert prints[0] == prints[1] != prints[2]

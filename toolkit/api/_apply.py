@@ -16,7 +16,7 @@ from toolkit.guards import Guard, load_guard
 from toolkit.operators import Columns, Context, DatasetOperator, Operator, RowOperator, operator_class
 from toolkit.operators._words import check_words
 from toolkit.operators.base import DETAIL, OUTCOME, REASON
-from toolkit.records import Column
+from toolkit.records import Column, name_fault
 from toolkit.taxonomy import load_taxonomy
 
 if TYPE_CHECKING:
@@ -95,6 +95,8 @@ def _check(frame: pl.DataFrame, where: str, guard: Guard) -> None:
 
 
 def _columns(frame: pl.DataFrame) -> Columns:
+    if bad := [fault for n in frame.columns if (fault := name_fault(n))]:
+        raise InputError(f"no column may be called so: {bad[0]}")
     return {n: Column(n, _kind(t), nullable=True) for n, t in frame.schema.items()}
 
 

@@ -23,6 +23,7 @@ from toolkit.guards import Guard, load_guard
 from toolkit.operators import Columns, Context, DatasetOperator, Operator, RowOperator, SourceOperator, operator_class
 from toolkit.pipeline._lineage import upstream
 from toolkit.pipeline._recipe import Recipe, Step
+from toolkit.records import name_fault
 from toolkit.taxonomy import Taxonomy, load_taxonomy
 
 T = TypeVar("T")
@@ -255,6 +256,8 @@ def _complete(plan: Plan, spec: Step, operator: Operator, inputs: dict[str, str]
     columns = faults.collect(lambda: operator.columns(given, plan.guard), spec.where("from") if spec.inputs is not None else spec.where())
     files = Files()
     identity = faults.collect(lambda: _identity(plan, spec, operator, inputs, files), spec.where("with"))
+    for fault in filter(None, map(name_fault, columns or ())):
+        faults.add(f"no column may be called so: {fault}", spec.where("with"))
     if columns is None or identity is None or len(faults.found) > before:
         return None
     if operator.shape in ("expand", "pick") and "parent" not in columns:

@@ -12,6 +12,7 @@ operators.
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,10 +24,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, did_you_mean
 from toolkit.common.paths import Roots
 from toolkit.common.resources import find_recipe
-from toolkit.common.yamlfile import Key, YamlFile, dump_yaml, explain, load_yaml, parse_yaml
+from toolkit.common.yamlfile import FILE_BYTES, NODES, Key, YamlFile, dump_yaml, explain, load_yaml, parse_yaml
 
 _ID = re.compile(r"[a-zA-Z][a-zA-Z0-9_.-]{0,99}")
 """What a step may be called: its folder has that name."""
+
+STEPS = 10_000
+"""Steps that a recipe may have once `each` is expanded."""
+
+_NODES, _LETTERS = NODES * 9 // 10, FILE_BYTES // 2
+"""What its steps may hold in all then: the run's own copy of the recipe is a YAML file, too."""
 
 TAKEN = {"events.jsonl", "recipe.yaml", "run.json", "summary.json"}
 """Files of a run's folder, which no step may be called."""
@@ -161,6 +168,7 @@ def build_recipe(file: YamlFile, folder: Path, overrides: Sequence[str] = ()) ->
     top, per_step = _overrides(overrides)
     placed = PlacedFile(file.path, file.data, file.lines, {(name,): text for name, (text, _) in top.items()})
     spec, faults = _spec(placed, {**file.data, **{name: value for name, (_, value) in top.items()}})
+    _bounded(placed, spec.steps)
     written = [(i, raw, words) for i, raw in enumerate(spec.steps) for words in _combinations(raw)]
     options = _by_step(per_step, [_fill(raw.id, words) for _, raw, words in written])
     steps = []
@@ -282,6 +290,28 @@ def _assign(options: dict[str, Any], path: Sequence[str], value: Any) -> None:
 
 
 # Expansion ------------------------------------------------------------------------------------------------------------
+
+
+def _bounded(file: YamlFile, steps: Sequence[StepSpec]) -> None:
+    """Whether the steps can be written out: they are counted before any is (InputError)."""
+    n = nodes = letters = 0
+    for i, spec in enumerate(steps):
+        words = [len(word) for values in (spec.each or {}).values() for word in values]
+        times = math.prod(len(values) for values in (spec.each or {}).values())
+        each, long = _size([spec.id, spec.from_, spec.with_, spec.doc], max(words, default=0))
+        n, nodes, letters = n + times, nodes + times * (each + 5), letters + times * long
+        if n > STEPS or nodes > _NODES or letters > _LETTERS:
+            where = file.where(("steps", i, "each") if spec.each else ("steps", i))
+            what = f"{n:,} steps, at most {STEPS:,}" if n > STEPS else f"more than {_NODES:,} keys and values or {_LETTERS:,} letters"
+            raise InputError(f"the recipe has {what}", where=where, hint="make several recipes of it")
+
+
+def _size(value: Any, longest: int) -> tuple[int, int]:
+    """Keys and values, and letters of a value once its placeholders are filled with words of that length, at most."""
+    if isinstance(value, Mapping | list):
+        parts = [_size(v, longest) for v in (value if isinstance(value, list) else [*value, *value.values()])]
+        return 1 + sum(p[0] for p in parts), sum(p[1] for p in parts)
+    return 1, len(value) + value.count("{") * longest if isinstance(value, str) else 8
 
 
 def _combinations(spec: StepSpec) -> list[dict[str, str]]:

@@ -94,11 +94,17 @@ class Sampler:
         Raises:
             NotSampled: there are none to look at.
         """
-        if step not in self._known:
+        waiting = [step]
+        while waiting:  # no recursion: a chain of steps may be long
+            planned = self._plan.steps[waiting[-1]]
             try:
-                self._known[step] = self._make(self._plan.steps[step])
+                if before := [s for s in self._before(planned) if s not in self._known]:
+                    waiting += before
+                    continue
+                self._known[planned.id] = self._known.get(planned.id) or self._make(planned)
             except NotSampled as e:
-                self._known[step] = e
+                self._known[planned.id] = e
+            waiting.pop()
         found = self._known[step]
         if isinstance(found, NotSampled):
             raise found
@@ -118,10 +124,14 @@ class Sampler:
             out[name] = (self._done.get(source) or Unbuilt(source, self.folder)) if made else self.of(source)
         return out
 
-    def _make(self, planned: PlannedStep) -> SampledRows:
-        done = self._done.get(planned.id)
-        if done is not None and done.step == planned.id:
-            return self._drawn(planned.id, done, done)
+    def _whole(self, step: str) -> StepFolder | None:
+        done = self._done.get(step)
+        return done if done is not None and done.step == step else None
+
+    def _before(self, planned: PlannedStep) -> list[str]:
+        """The steps whose rows make a step's."""
+        if self._whole(planned.id) is not None:
+            return []
         op = planned.operator
         if isinstance(op, GenerationOperator):
             raise NotSampled(f"the rows hang on what the step {planned.id!r} gets from a model")
@@ -131,7 +141,12 @@ class Sampler:
             raise NotSampled(f"the data of the step {planned.id!r} is not on this machine")
         if needs := self._plan.needs([planned.id]):
             raise NotSampled(needs[0])
-        made = {source: self.of(source) for source in planned.inputs.values()}
+        return list(planned.inputs.values())
+
+    def _make(self, planned: PlannedStep) -> SampledRows:
+        if (done := self._whole(planned.id)) is not None:
+            return self._drawn(planned.id, done, done)
+        op, made = planned.operator, {source: self.of(source) for source in planned.inputs.values()}
         try:
             built = self._built(planned, made)
         except GuardkitError as e:

@@ -34,6 +34,22 @@ class Column:
     doc: str = ""
 
 
+def name_fault(name: str, *, own: bool = True) -> str | None:
+    """Why no column may have a name, in words; None where it may. Every name that a user gives passes here, so that it can stand for itself alone.
+
+    Args:
+        name: of the column.
+        own: whether it is a column of guardkit's rows, not one of a user's file.
+    """
+    if not name:
+        return "a column needs a name"
+    if name == "*" or (name.startswith("^") and name.endswith("$")):
+        return f"{name!r} is a pattern for many columns, not the name of one: give it another name"
+    if own and name.startswith("_"):
+        return f"{name!r} begins with _: such names are guardkit's own"
+    return None
+
+
 @dataclass(frozen=True)
 class RecordSchema:
     """A versioned record: its columns in order, and the words that ``label_<task>_source`` may hold."""

@@ -15,7 +15,7 @@ from toolkit.operators._words import closed, may_be_closed, said, strange
 from toolkit.operators.base import Columns, Config, Context, SourceOperator
 from toolkit.operators.ingest._complete import check_record, complete
 from toolkit.operators.ingest._ids import Ids
-from toolkit.records import Column, load_record
+from toolkit.records import Column, load_record, name_fault
 from toolkit.sources import Frame, count_rows, expand_files, file_columns, format_of, read_frames
 
 Value = str | int | float | bool | None
@@ -62,8 +62,9 @@ class ReadConfig(Config):
     def _once(self) -> ReadConfig:
         if twice := sorted(set(self.columns) & set(self.constants)):
             raise ValueError(f"{twice[0]!r} stands under columns and under constants")
-        if bad := [n for n in (*self.columns, *self.constants) if not n or n.startswith("_")]:
-            raise ValueError(f"no column of the rows may be called {bad[0]!r}: names that begin with _ are guardkit's own")
+        faults = [name_fault(n) for n in (*self.columns, *self.constants)] + [name_fault(c.name, own=False) for c in self.given.values()]
+        if bad := [f for f in faults if f]:
+            raise ValueError(f"no column may be called so: {bad[0]}")
         if "id" in self.constants:
             raise ValueError("the id is another one in each row: it is no constant")
         if big := [n for n, v in self.constants.items() if isinstance(v, int) and not -(2**63) <= v < 2**63]:
