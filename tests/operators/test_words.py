@@ -100,6 +100,8 @@ def test_what_counts_labels_refuses_others(operator: str, rows: Any, options: di
 def test_a_recipe_that_asks_for_a_word_that_no_row_can_have_is_refused() -> None:
     with pytest.raises(InputError, match=r"select.where: label_prompt: label not of the task: 'Harmful' \(did you mean 'harmful'\?\)"):
         toolkit.apply("select", seeds({"label_prompt": "harmful"}), where={"label_prompt": ["unharmful", "Harmful"]})
+    with pytest.raises(InputError, match=r"cap.most: label_prompt: label not of the task: 'Harmful'"):
+        toolkit.apply("cap", seeds({"label_prompt": "harmful"}), by="label_prompt", most={"Harmful": 3})
     kept, _ = toolkit.apply("select", seeds({"label_prompt": "harmful"}), where={"label_prompt": "harmful"}, where_not={"label_prompt": "null"})
     assert kept.height == 1
 

@@ -64,7 +64,7 @@ def check_words(rows: pl.DataFrame, guard: Guard, where: str) -> None:
 def _unknown(rows: pl.DataFrame, guard: Guard) -> Iterable[tuple[str, pl.Series]]:
     """The columns with unknown words, and these, in order."""
     for name, (_, known) in closed(guard).items():
-        if name in rows.columns and rows.schema[name] == pl.String:
+        if name in rows.columns and rows.schema[name] == pl.String and rows[name].null_count() < rows.height:
             words = rows[name].unique().drop_nulls()
             if (bad := words.filter(~words.is_in(list(known)))).len():
                 yield name, bad.sort()

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from toolkit.common.errors import InputError
 from toolkit.guards import Guard
+from toolkit.operators._words import closed, said
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.choose._draw import keys
 from toolkit.operators.choose._quota import check_classes
@@ -59,6 +60,9 @@ class Cap(DatasetOperator):
         have = super().columns(inputs, guard)
         for name in self.config.within:
             check_classes("cap", have[name])
+        for value in self.config.most if isinstance(self.config.most, dict) else ():
+            if self.config.by in closed(guard) and value not in closed(guard)[self.config.by][1]:
+                raise InputError(f"cap.most: {said(self.config.by, value, guard)}")
         column = have[self.config.by]
         if column.type != {"list": "string"}:
             if isinstance(column.type, dict):
