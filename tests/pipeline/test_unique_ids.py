@@ -17,7 +17,8 @@ import toolkit
 from toolkit.common.errors import InputError, InputErrors
 from toolkit.pipeline import ConservationError, StepFolder
 from toolkit.pipeline._counts import Counts, Ids
-from toolkit.records import child_id
+from toolkit.pipeline._store import StepWriter
+from toolkit.records import Column, child_id
 
 NASTY = ["", " ", "a", " a", "a ", "A", "ä", "a\u0308", "a:more:2", "a:more:3", "a:more:2:more:2", ":more:2", "a:more:02", "x:swapped", "007", "7", "1e5", "=1", "'a", "a\nb", "\u2028", "%3A", "a%3Amore:2"]  # fmt: skip
 COLUMNS = {"id": "id", "prompt": "prompt", "label_prompt": "label"}
@@ -129,6 +130,16 @@ def test_a_step_that_gives_two_rows_one_id_is_refused() -> None:
     ids.add(blocks[-1])
     with pytest.raises(ConservationError, match="step 's' \\(op\\): 2 of its rows share an id with another, 'b' say"):
         ids.check(counts, lambda: blocks)
+
+
+def test_a_step_is_not_closed_over_two_rows_of_one_id(tmp_path: Path) -> None:
+    counts = Counts("s", "op", "one_to_one", came=4)
+    with StepWriter(tmp_path, {"id": Column("id", "string")}, [counts]) as writer:
+        writer.keep(pl.DataFrame({"id": ["a", "b"]}))
+        writer.keep(pl.DataFrame({"id": ["c", "b"]}))
+        with pytest.raises(ConservationError, match="2 of its rows share an id with another, 'b' say"):
+            writer.close({})
+    assert not (tmp_path / "manifest.json").exists()
 
 
 def test_ids_that_only_hash_alike_are_told_apart() -> None:

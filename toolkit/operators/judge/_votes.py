@@ -63,16 +63,15 @@ def none_match(verdicts: int, step: str, rows: int) -> InputError:
 
 def check_draws(generations: pl.DataFrame, step: str) -> None:
     """Refuse (InputError) generations of which two are the same draw of one guard for one row: they would count twice."""
-    draw = pl.struct("parent", "guard_model", "draw")
-    if generations.select(draw.is_duplicated().any()).item():
-        twice = generations.filter(draw.is_duplicated())
-        row = twice.row(0, named=True)
-        which = f"draw {row['draw']} of {row['guard_model']!r} for {row['parent']!r}"
-        raise InputError(
-            f"{twice.height:,} generations are the same draw of a guard for one row: {which}",
-            where=f"step {step}",
-            hint="each must have a `draw` of its own, and each row an `id` of its own",
-        )
+    draws = generations.select("parent", "guard_model", "draw")
+    hashes = draws.hash_rows().sort()
+    if not (hashes[1:] == hashes[:-1]).any():  # quick, and no hash is another's but where the draws are to be looked at
+        return
+    twice = draws.filter(draws.is_duplicated())
+    if twice.height:
+        which = "draw {2} of {1!r} for {0!r}".format(*twice.row(0))
+        hint = "each must have a `draw` of its own, and each row an `id` of its own"
+        raise InputError(f"{twice.height:,} generations are the same draw of a guard for one row: {which}", where=f"step {step}", hint=hint)
 
 
 class Rows:
