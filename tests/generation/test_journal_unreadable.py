@@ -13,7 +13,18 @@ from journals import ask, chat
 from test_engine import Scripted
 
 from toolkit.common.errors import InputError
-from toolkit.generation import FINAL, Completion, Journal, Request, compact_journal, complete, journal_figures, read_records, verify_journal
+from toolkit.generation import (
+    FINAL,
+    Completion,
+    Journal,
+    Request,
+    compact_journal,
+    complete,
+    journal_figures,
+    read_records,
+    repair_journal,
+    verify_journal,
+)
 from toolkit.generation import _journal_records as kept
 from toolkit.generation._commit import Committer
 
@@ -101,6 +112,22 @@ def test_the_row_of_a_replaced_record_is_still_found(tmp_path: Path) -> None:
     with Journal(tmp_path) as journal:
         journal.put([chat(ask(1, row="late"), "new")])
         assert journal.asking([ask(1).key]) == {ask(1).key: ["row-1", "twin"]}
+    assert verify_journal(tmp_path).problems == []
+
+
+@pytest.mark.parametrize("fault", ["UPDATE shapes SET checksum = checksum + 1", "UPDATE shapes SET shape = shape || ' '"])
+def test_a_damaged_model_and_endpoint_stop_no_run(tmp_path: Path, fault: str) -> None:
+    put = filled(tmp_path)
+    damage(tmp_path, fault)
+    assert verify_journal(tmp_path).problems
+    for asked in (3, 0):
+        with Journal(tmp_path) as journal, complete([*(r for r, _ in put), *(ask(f"new {n}") for n in range(3))], Scripted(), journal) as results:
+            assert None not in [c.text for c in results]
+            assert results.stats.asked == asked
+    assert bool(verify_journal(tmp_path).problems) == ("checksum" not in fault)
+    repair_journal(tmp_path)
+    with Journal(tmp_path) as journal:
+        assert len(list(journal.records())) == 12
     assert verify_journal(tmp_path).problems == []
 
 

