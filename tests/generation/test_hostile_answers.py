@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from raw_server import Reply, answer, http, running, said
 
@@ -65,7 +65,13 @@ bad = st.fixed_dictionaries({"error": faults | values}, optional={"detail": mayb
 answers = st.tuples(st.just(200), good | bad) | st.tuples(st.sampled_from([400, 403, 418, 422]), bad)
 
 
+LONE = {"choices": [{"message": {"content": "Fine. \ud800", "reasoning": "\udfff"}, "finish_reason": "st\ud800\0p"}], "model": "m\ud800\0"}
+HUGE = {**LONE, "usage": {"prompt_tokens": 10**400, "completion_tokens": -1}}
+LONG = {"choices": [{"message": {"content": None, "refusal": "no\0 " * 500}, "finish_reason": "word " * 500}], "model": "m" * 5000}
+
+
 @settings(max_examples=15, deadline=None)
+@example([(200, LONE), (200, HUGE), (200, LONG), (400, {"error": {"message": "\ud800\0", "code": "content_filter"}})])
 @given(st.lists(answers, min_size=12, max_size=12))
 def test_any_value_in_any_field_is_read_back_as_it_came(sent: list[tuple[int, Any]]) -> None:
     def reply(head: str, body: bytes) -> bytes:
