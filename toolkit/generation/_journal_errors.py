@@ -69,6 +69,8 @@ def named(path: Path) -> Iterator[None]:
     except OSError as e:
         if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
             raise stopped(path, e.strerror or "write failed") from e
+        if isinstance(e, BlockingIOError):  # a reader without room, beside a writer
+            raise InputError("a run works on the journal, and it cannot be read beside it here", where=str(path), hint="wait until it ends") from e
         raise InputError(f"the journal cannot be opened: {e.strerror}", where=str(e.filename or path.parent)) from e
 
 
