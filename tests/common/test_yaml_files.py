@@ -133,7 +133,10 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 @settings(deadline=None)
 @given(
-    st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda s: st.lists(s, max_size=3) | st.dictionaries(st.text(), s, max_size=3))
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(),
+        lambda s: st.lists(s, max_size=3) | st.dictionaries(st.text(), s, max_size=3),
+    )
 )
 def test_what_yaml_says_is_what_is_read(value: object) -> None:
     """What is dumped is read back, words that YAML 1.1 or 1.2 would take for something else included."""

@@ -57,9 +57,10 @@ def core_schema(text: str) -> object:
         ("!!int x", "the tag 'tag:yaml.org,2002:int' is not read", "put a text in quotes"),
         ("!!binary x", "the tag", "put a text in quotes"),
         ("! 12", "the tag '!' is not read", "put a text in quotes"),
+        ("9223372036854775808", "the number 9223372036854775808 does not fit into 64 bits", "put it in quotes if it is text"),
         ("1e999", "the number 1e999 is too large", "put it in quotes if it is text"),
-        ("9" * 5000, "a number of 5000 digits", "put it in quotes if it is text"),
-        ("0x" + "f" * 5000, "a number of 5002 digits", "put it in quotes if it is text"),
+        ("9" * 5000, "does not fit into 64 bits", "put it in quotes if it is text"),
+        ("0x" + "f" * 5000, "does not fit into 64 bits", "put it in quotes if it is text"),
     ],
 )
 def test_a_word_with_two_readings_is_refused_and_what_to_write_is_said(word: str, said: str, hint: str) -> None:

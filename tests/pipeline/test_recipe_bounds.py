@@ -84,3 +84,23 @@ def test_guardkits_own_names_are_taken(name: str, tmp_path: Path) -> None:
     done = toolkit.run(write(tmp_path, f"  - {{id: r, use: read, with: {json.dumps(given)}}}\n"), output=tmp_path / "o")
     rows = pl.read_parquet(sorted((done.folder / "r" / "rows").glob("*.parquet")))
     assert rows["own"].to_list() == ["p"], "a file's column may be called so"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ " + "(" * 3000 + "prompt" + ")" * 3000 + " }}",
+        "{% for a in prompt %}" * 30 + "x" + "{% endfor %}" * 30,
+        "{% if prompt %}" * 200 + "{% endif %}" * 200,
+    ],
+)
+def test_a_template_that_is_nested_too_deeply_is_no_template(text: str, tmp_path: Path) -> None:
+    step = json.dumps({"id": "g", "use": "generate", "with": {"column": "a", "user": text, "backend": {"backend": "openai", "model": "m"}}})
+    with pytest.raises(InputError, match="not a valid template: nested too deeply") as e:
+        make_plan(load_recipe(write(tmp_path, f"{SEEDS}  - {step}\n")))
+    assert "r.yaml:5:steps.1.with.user" in str(e.value)
+
+
+def test_an_override_has_as_many_levels_as_a_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="more than 64 levels deep"):
+        load_recipe(write(tmp_path, SEEDS), [f"seeds.{'a.' * 50_000}b=1"])

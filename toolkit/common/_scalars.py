@@ -51,8 +51,8 @@ _TWO_READINGS = (
     (re.compile(r"<<"), "a merge of mappings in YAML 1.1 and text in YAML 1.2", "write the keys out"),
 )
 _FIRST = frozenset("0123456789+-.=<yYnNoO")
-_DIGITS = 100
-"""Digits that a number may have: nothing counts that far, and Python refuses to write some thousands of them."""
+_DIGITS, _BEYOND = 100, 2**63
+"""Digits that are looked at, and the first number that is not held: nothing counts that far, nor can it be written into a column."""
 
 
 class Refused(ValueError):  # noqa: N818 (named by what happened)
@@ -99,19 +99,18 @@ def is_plain_text(text: str) -> bool:
 
 def _number(text: str) -> int | float | None:
     """The number that both versions read; None where it is none."""
-    whole = _INT.fullmatch(text) or _HEX.fullmatch(text)
-    if whole and len(text) > _DIGITS:
-        raise Refused(f"a number of {len(text)} digits", "put it in quotes if it is text")
-    if whole:
-        return int(text, 16 if text.startswith("0x") else 10)
+    if _INT.fullmatch(text) or _HEX.fullmatch(text):
+        value = int(text, 16 if text.startswith("0x") else 10) if len(text) <= _DIGITS else _BEYOND
+        if not -_BEYOND <= value < _BEYOND:
+            raise Refused(f"the number {_short(text)} does not fit into 64 bits", "put it in quotes if it is text")
+        return value
     if _NO_NUMBER.fullmatch(text):
         return float(text.replace(".", "", 1))
     if not _FLOAT.fullmatch(text) or text.lstrip("+-").isdigit():
         return None
-    value = float(text)
-    if math.isinf(value):
+    if math.isinf(real := float(text)):
         raise Refused(f"the number {_short(text)} is too large", "put it in quotes if it is text")
-    return value
+    return real
 
 
 def _short(text: str) -> str:

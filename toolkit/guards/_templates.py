@@ -275,6 +275,8 @@ def template(source: str) -> jinja2.Template:
         return _environment().from_string(source)
     except TemplateSyntaxError as e:
         raise InputError(f"not a valid template: {e.message}", where=f"line {e.lineno} of it") from None
+    except (RecursionError, SyntaxError, MemoryError):  # of Python's own compiler, which takes twenty loops in each other and no more
+        raise InputError("not a valid template: nested too deeply") from None
 
 
 def variables(source: str) -> set[str]:
@@ -283,13 +285,13 @@ def variables(source: str) -> set[str]:
     Raises:
         ValueError: not valid Jinja.
     """
-    from jinja2 import TemplateSyntaxError
     from jinja2.meta import find_undeclared_variables
 
     try:
-        return find_undeclared_variables(_environment().parse(source))
-    except TemplateSyntaxError as e:
-        raise ValueError(f"not a valid template: {e.message} (line {e.lineno} of it)") from None
+        template(source)
+    except InputError as e:
+        raise ValueError(e.message + (f" ({e.where})" if e.where else "")) from None
+    return find_undeclared_variables(_environment().parse(source))
 
 
 def check_template(source: str, known: Collection[str], needed: Collection[str] = ()) -> None:

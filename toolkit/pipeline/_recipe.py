@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, did_you_mean
 from toolkit.common.paths import Roots
 from toolkit.common.resources import find_recipe
-from toolkit.common.yamlfile import FILE_BYTES, NODES, Key, YamlFile, dump_yaml, explain, load_yaml, parse_yaml
+from toolkit.common.yamlfile import DEPTH, FILE_BYTES, NODES, Key, YamlFile, dump_yaml, explain, load_yaml, parse_yaml
 
 _ID = re.compile(r"[a-zA-Z][a-zA-Z0-9_.-]{0,99}")
 """What a step may be called: its folder has that name."""
@@ -258,6 +258,8 @@ def _overrides(texts: Sequence[str]) -> tuple[dict[str, tuple[str, Any]], list[_
         name, eq, raw = text.partition("=")
         if not eq or not name:
             raise InputError(f"--set {text}: not of the form STEP.option=value")
+        if name.count(".") > DEPTH:
+            raise InputError(f"--set {text[:60]}…: more than {DEPTH} levels deep")
         value = parse_yaml(raw, f"--set {name}").data
         if "." in name:
             per_step.append((text, name, value))

@@ -187,7 +187,7 @@ def refusals() -> Iterator[None]:
 
     try:
         yield
-    except TemplateError as e:
+    except (TemplateError, RecursionError) as e:
         raise InputError(f"the chat template cannot render a row: {e}", where="chat_template") from e
     except (ValueError, NotImplementedError) as e:  # how trl reports settings that do not go together
         raise InputError(f"trl refuses: {e}", where="trainer") from e

@@ -18,7 +18,8 @@ class TrainDpoConfig(Config):
     """Options of `train_dpo`."""
 
     trainer: Annotated[dict[str, Any], trainer_leave()] = Field(default_factory=dict)
-    """Options of TRL's DPOConfig, passed through (defaults: beta 0.01, 2.0 x the SFT term on chosen)."""
+    """Options of TRL's DPOConfig, passed through (defaults: beta 0.01, 2.0 x the SFT term on chosen);
+    one that may run code or write elsewhere needs leave: `--allow NAME`."""
     chat_template: str | None = None
     """Chat template for a model that has none: llama3, plain, or Jinja."""
     threads: int | None = Field(None, ge=1)

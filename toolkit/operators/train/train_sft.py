@@ -24,7 +24,7 @@ class TrainSftConfig(Config):
     model: Annotated[str | ScratchModel, HubName()]
     """A model's name on the hub, a local folder, or `{scratch: {…}}` for a small one from nothing (to try the tool)."""
     trainer: Annotated[dict[str, Any], trainer_leave()] = Field(default_factory=dict)
-    """Options of TRL's SFTConfig, passed through."""
+    """Options of TRL's SFTConfig, passed through; one that may run code or write elsewhere needs leave: `--allow NAME`."""
     chat_template: str | None = None
     """Chat template for a model that has none: llama3, plain, or Jinja."""
     threads: int | None = Field(None, ge=1)
