@@ -2,13 +2,14 @@
 
 from toolkit.shards._card import card
 from toolkit.shards._licences import Licences, known, licence_digests, licence_section, load_licences, models_section, resolve
-from toolkit.shards._manifest import read_manifest
+from toolkit.shards._manifest import MANIFEST, read_manifest
 from toolkit.shards._push import push, to_send
 from toolkit.shards._shards import SPLIT_HINT, ShardWriter, check_columns, names_split
 from toolkit.shards._sign import SUFFIX, Signature, public_keys, sign, signature_of
 from toolkit.shards._verify import unproven, verify
 
 __all__ = [
+    "MANIFEST",
     "SPLIT_HINT",
     "SUFFIX",
     "Licences",

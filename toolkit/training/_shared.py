@@ -20,10 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError
 from toolkit.common.files import new_folder, recover_folder
+from toolkit.common.manifests import read_json
 from toolkit.common.models import TRAINED
-from toolkit.shards import read_manifest
+from toolkit.common.parquet import batches, open_parquet
+from toolkit.shards import MANIFEST, read_manifest
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset
 
 Progress = Callable[[int, int, float | None], None]
@@ -65,11 +68,10 @@ def read_shards(folder: Path, messages: Sequence[str], others: Sequence[str], ca
         split: which split.
 
     Raises:
-        InputError: no such folder or split, a file that is not parquet, a column missing or of another type, no rows; `cache` is a folder that
-            `datasets` cannot name.
+        InputError: no such folder or split, a file that is not parquet or not what the folder's manifest (if it has one) says, a column missing or
+            of another type, no rows; `cache` is a folder that `datasets` cannot name.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
     from datasets import Dataset
 
     files = sorted((folder / "data").glob(f"{split}-*.parquet"))
@@ -77,33 +79,54 @@ def read_shards(folder: Path, messages: Sequence[str], others: Sequence[str], ca
         others = sorted({f.name.rsplit("-", 3)[0] for f in (folder / "data").glob("*-*-of-*.parquet")})
         hint = f"all of its rows are in the splits {', '.join(others)}" if others else "give the folder that the shards step wrote"
         raise InputError(f"no data/{split}-*.parquet here", where=str(folder), hint=hint)
-    _check_parquet(files, messages, others)
+    said = _stated(folder, files)
+    schema = _check_parquet(said, messages, others)
     if "::" in str(cache):
         raise InputError("no training in a folder with '::' in its name: `datasets` would write its files elsewhere", where=str(cache.parent.parent))
     cache.mkdir(parents=True, exist_ok=True)
-    place, schema = cache / f"{split}.arrow", pq.read_schema(files[0])
+    place = cache / f"{split}.arrow"
     try:
         with place.open("wb") as out, pa.ipc.new_stream(out, schema) as writer:
-            for file in files:
-                with pq.ParquetFile(file, memory_map=False, pre_buffer=False) as parquet:
-                    for batch in parquet.iter_batches(_BATCH, use_threads=False):
+            for file, sha256 in said.items():
+                with open_parquet(file, sha256=sha256) as parquet:
+                    for batch in batches(parquet, file, _BATCH):
                         writer.write_table(pa.Table.from_batches([batch]).select(schema.names).cast(schema))
     except (pa.ArrowException, KeyError, ValueError) as e:
         raise InputError(f"the shards cannot be read: {e}", where=str(folder)) from None
     return Dataset.from_file(str(place))
 
 
-def _check_parquet(files: Sequence[Path], messages: Sequence[str], others: Sequence[str]) -> None:
+def _stated(folder: Path, files: Sequence[Path]) -> dict[Path, str | None]:
+    """Each file with its sha256 as the folder's manifest says; None where another program wrote the folder.
+
+    Raises:
+        InputError: the manifest cannot be read, or does not name one of the files.
+    """
+    try:
+        whose = read_json(folder / MANIFEST)
+    except FileNotFoundError:
+        whose = None
+    if not isinstance(whose, dict) or whose.get("made_by") != "guardkit":
+        return dict.fromkeys(files)
+    stated = read_manifest(folder)["files"]
+    names = {file: file.relative_to(folder).as_posix() for file in files}
+    for file, name in names.items():
+        if name not in stated:
+            raise InputError("not in the manifest", where=str(file), hint="a shard folder holds nothing else")
+    return {file: stated[name]["sha256"] for file, name in names.items()}
+
+
+def _check_parquet(files: Mapping[Path, str | None], messages: Sequence[str], others: Sequence[str]) -> pa.Schema:
+    """The columns of the first file, once all files have what is needed."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     rows = 0
-    for file in files:
-        try:
-            parquet = pq.ParquetFile(file)
-        except pa.ArrowInvalid as e:
-            raise InputError(f"not a parquet file: {e}", where=str(file)) from None
-        schema = parquet.schema_arrow
+    first = None
+    for file, sha256 in files.items():
+        with open_parquet(file, sha256=sha256) as parquet:
+            schema = parquet.schema_arrow
+            rows += parquet.metadata.num_rows
+        first = first or schema
         if lacking := [c for c in (*messages, *others) if c not in schema.names]:
             raise InputError(f"column missing: {', '.join(lacking)}", where=str(file), hint=f"it has: {', '.join(schema.names)}")
         for column in messages:
@@ -111,9 +134,9 @@ def _check_parquet(files: Sequence[Path], messages: Sequence[str], others: Seque
             inner = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else None
             if inner is None or not pa.types.is_struct(inner) or {"role", "content"} - {f.name for f in inner}:
                 raise InputError(f"column {column!r} must be a list of {{role, content}}; it is {kind}", where=str(file))
-        rows += parquet.metadata.num_rows
-    if not rows:
-        raise InputError("the shards hold no rows, so there is nothing to train on", where=str(files[0].parent.parent))
+    if first is None or not rows:
+        raise InputError("the shards hold no rows, so there is nothing to train on", where=str(next(iter(files)).parent.parent))
+    return first
 
 
 def message_texts(data: Dataset, columns: Sequence[str]) -> Iterator[str]:
