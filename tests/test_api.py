@@ -93,7 +93,7 @@ def test_sources_are_given_by_name(recipe: Path) -> None:
 
 
 def test_check_tells_faults_from_what_is_lacking(recipe: Path) -> None:
-    assert toolkit.check(recipe) == {"recipe": "small", "steps": 7, "needs": []}
+    assert toolkit.check(recipe) == {"recipe": "small", "steps": 7, "needs": [], "sends": [], "fetches": [], "allowed": []}
     with pytest.raises(InputErrors) as e:
         toolkit.check(recipe, overrides=["clean.unicode=NFX", "seeds.limit=many"])
     assert len(e.value.errors) == 2
