@@ -136,7 +136,7 @@ def test_for_people_there_are_tables(cli: Cli, tmp_path: Path) -> None:
     assert "~" not in cli("plan", file).out
     explained = cli("explain", file, "--set", "seed=9", "--set", "clean.strip=false").out
     assert "seed: 9    # --set seed=9" in explained and "strip: false    # --set clean.strip=false" in explained
-    assert f"limit: 2    # {file}:8" in explained and "unicode: NFC    # default of normalise" in explained
+    assert f"limit: 2    # {file.name}:8" in explained and "unicode: NFC    # default of normalise" in explained
     assert "outputs/small" in cli("runs", "list").out and "clean" in cli("runs", "status", "outputs/small").out
     assert "nothing to remove" in cli("runs", "clean", "outputs/small").out
     assert "ODC-By" in cli("sources").out and "gated: true" in cli("sources", "wildguard_train").out
@@ -188,11 +188,11 @@ def test_check_lists_all_faults_with_their_lines(cli: Cli, tmp_path: Path) -> No
     assert said.code == 2
     for words in ("did you mean 'quickstart'", "did you mean 'unicode'", "strip", "did you mean 'normalise'", "did you mean 'clean'"):
         assert words in said.err
-    assert said.err.count(f"{file}:") == 5
+    assert said.err.count(f"{file.name}:") == 5
     found = cli("check", file, "--json")
     assert found.code == 2
     assert len(found.json["faults"]) == 5 and found.json["needs"] == []
-    assert all(f["where"].startswith(f"{file}:") and f["message"] for f in found.json["faults"])
+    assert all(f["where"].startswith(f"{file.name}:") and f["message"] for f in found.json["faults"])
 
 
 def test_what_a_machine_lacks_is_no_fault_of_the_recipe(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

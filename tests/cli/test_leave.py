@@ -47,7 +47,7 @@ def test_a_recipe_sends_no_secret_that_nobody_gave_leave_for(cli: Cli, tmp_path:
         for verb in ("run", "check", "plan", "explain"):
             said = cli(verb, file)
             assert said.code == 2, verb
-            assert f"{file}:" in said.err and "steps.1.with.backend.api_key_env" in said.err
+            assert f"{file.name}:" in said.err and "steps.1.with.backend.api_key_env" in said.err
             assert f"it sends the environment variable AWS_SECRET_ACCESS_KEY to {server.base_url}" in said.err
             assert "--allow api_key_env=AWS_SECRET_ACCESS_KEY" in said.err
         assert cli("run", file, "--allow", "trust_remote_code", "--allow", "api_key_env").code == 2, "another leave is none"
