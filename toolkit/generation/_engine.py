@@ -34,7 +34,7 @@ from toolkit.generation._budget import Meter, dollars
 from toolkit.generation._commit import Committer
 from toolkit.generation._journal import Journal
 from toolkit.generation._request import Completion, Request, failed
-from toolkit.generation._spill import Spill
+from toolkit.generation._spill import Spill, weight
 from toolkit.generation._stats import Stats
 
 Follow = Callable[[int, Request, Completion, tuple[Completion, ...]], Request | None]
@@ -141,7 +141,7 @@ class Completions(Iterator[Completion]):
         self._exhausted = False
         self._broke = False
         self._slots: deque[_Slot] = deque()
-        self._held = 0  # completions in memory, by `_weight`
+        self._held = 0  # completions in memory, by `weight`
         self._spill: Spill | None = None
         self._asked: dict[str, _Asked] = {}
         self._flying: dict[str, Request] = {}  # with the backend
@@ -326,7 +326,7 @@ class Completions(Iterator[Completion]):
             slot.spilled = self._spill.put(whole)
         else:
             slot.completion = whole
-            self._held += _weight(whole)
+            self._held += weight(whole)
         if self._on_done:
             self._on_done(whole)
 
@@ -375,7 +375,7 @@ class Completions(Iterator[Completion]):
             slot = self._slots.popleft()
             if slot.completion is not None:
                 completion = slot.completion
-                self._held -= _weight(completion)
+                self._held -= weight(completion)
             else:
                 assert self._spill is not None  # noqa: S101  a slot was spilled into it
                 completion = self._spill.get(slot.spilled)
@@ -393,8 +393,3 @@ class Completions(Iterator[Completion]):
             f"the budget of {dollars(meter.cap)} is used up: {dollars(meter.spent)} spent, and the next request could cost more than what is left",
             hint="run again with a higher --budget: every answer is kept, and nothing is paid for twice",
         )
-
-
-def _weight(completion: Completion) -> int:
-    """How many completions of 4,096 letters one takes the memory of."""
-    return 1 + (len(completion.text or "") + len(completion.reasoning or "")) // 4096

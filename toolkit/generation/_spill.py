@@ -56,3 +56,8 @@ class Spill:
     def close(self) -> None:
         """Drop the file."""
         self._file.close()
+
+
+def weight(completion: Completion) -> int:
+    """How many completions of 4,096 letters one takes the memory of."""
+    return 1 + (len(completion.text or "") + len(completion.reasoning or "")) // 4096
