@@ -176,7 +176,7 @@ def test_export_replaces_files_only(cli: Cli, filled: list[tuple[Request, Comple
         ("null", "a link"),
         ("folder", "no regular file"),
         ("pipe", "no regular file"),
-        ("own", "the journal itself"),
+        ("own", "would take the place of the journal"),
     ):
         said = cli("journal", "export", f"{name}.jsonl")
         assert (said.code, words in said.err) == (2, True), name
