@@ -258,8 +258,8 @@ def test_training_from_a_file_replaces_nothing_but_a_model(recipe: Path) -> None
     Path("notes/mine.txt").write_text("keep")
     file = Path("sft.yaml")
     for output, message in (
-        ("notes", "not empty and is no model's folder"),
-        ("notes/mine.txt", "is a file"),
+        ("notes", "notes: not empty, and no model folder that guardkit made"),
+        ("notes/mine.txt", "mine.txt: a file where a folder is to be written"),
         (shards, "the shards lie in it"),
         ("outputs/small", "the shards lie in it"),
         (".", "working folder"),

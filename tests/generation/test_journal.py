@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from journals import ask, chat, write
 
 from toolkit.common.errors import GuardkitError, InputError, Stopped
+from toolkit.common.locks import Lock
 from toolkit.generation import FAILURES, FINAL, Completion, Journal
-from toolkit.generation._lock import Lock
 
 
 def test_what_was_put_is_there_next_time(tmp_path: Path) -> None:

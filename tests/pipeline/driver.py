@@ -35,7 +35,7 @@ def arm(moment: str, step: str) -> None:
 
         def dying_write(self: Any, rows: Any) -> None:
             write(self, rows)
-            if self.path.parts[-3] == f".{step}.new":
+            if f".{step}.guardkit" in self.path.parts:
                 if self._waiting:
                     self._submit(self._waiting)
                 self._worker.wait()
@@ -45,7 +45,7 @@ def arm(moment: str, step: str) -> None:
     elif moment == "manifest":
 
         def half(path: Path, data: str) -> None:
-            if path.parent.name == f".{step}.new":
+            if path.parent.parent.name == f".{step}.guardkit":
                 path.write_text(data[: len(data) // 2])
                 die()
             write_atomic(path, data)
@@ -54,10 +54,11 @@ def arm(moment: str, step: str) -> None:
     elif moment in ("moved", "rename", "renamed"):
 
         def dying_rename(self: Path, target: Path) -> Path:
-            if moment == "rename" and self.name == f".{step}.new":
+            new = self.parts[-2:] == (f".{step}.guardkit", "new")
+            if moment == "rename" and new:
                 die()
             done = rename(self, target)
-            if (moment == "renamed" and self.name == f".{step}.new") or (moment == "moved" and self.name == step):
+            if (moment == "renamed" and new) or (moment == "moved" and self.name == step):
                 die()
             return done
 
@@ -66,7 +67,7 @@ def arm(moment: str, step: str) -> None:
 
         def half_claim(path: Path, data: str) -> None:
             if path.name == "run.json":
-                path.with_name(".run.json.new").write_text(data[:5])
+                path.with_name(".run.json.guardkit").write_text(data[:5])
                 die()
             write_atomic(path, data)
 

@@ -112,7 +112,7 @@ def test_a_disk_that_is_full(world: World, tmp_path: Path, request: pytest.Fixtu
     (disk / "ballast").write_bytes(b"x" * 30_000)
     done = world.cli("run", "recipe.yaml", "--output", str(disk / "out"))
     assert done.returncode == 3 and "disk is full" in done.stderr and "make room" in done.stderr, done.stderr
-    assert not list((disk / "out").glob(".*.new")), "what was half-written gives its room back"
+    assert not list((disk / "out").glob(".*.guardkit")), "what was half-written gives its room back"
     steps_of(disk / "out")
     (disk / "ballast").unlink()
     subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)

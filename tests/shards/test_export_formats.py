@@ -14,6 +14,7 @@ from exports import GUARD, LABELS, MESSAGES, PLAIN, dpo, interaction, lines, rea
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from toolkit import api
 from toolkit.common.errors import InputError, InputErrors, Stopped
 from toolkit.common.files import sha256_file, tree_digests
 from toolkit.guards import render_input
@@ -346,11 +347,11 @@ def test_what_is_refused(tmp_path: Path) -> None:
     cases: list[tuple[Callable[[], Any], str]] = [
         (lambda: export(folder, "trll", tmp_path / "out"), "no format called 'trll'\n  did you mean 'trl'"),
         (lambda: export(folder, "trl", tmp_path / "out", split="trian"), "no split called 'trian'\n  did you mean 'train'"),
-        (lambda: export(folder, "trl", tmp_path / "mine"), "something else in this folder than an earlier export"),
+        (lambda: export(folder, "trl", tmp_path / "mine"), "not empty, and no export that guardkit made"),
         (lambda: export(folder, "trl", folder), "may not lie in each other"),
         (lambda: export(folder, "trl", folder / "data" / "x"), "may not lie in each other"),
         (lambda: export(folder, "trl", tmp_path), "may not lie in each other"),
-        (lambda: export(folder, "trl", tmp_path / "file"), "a file of that name"),
+        (lambda: export(folder, "trl", tmp_path / "file"), "a file where a folder is to be written"),
         (lambda: export(folder, "trl", tmp_path / "link"), "a link"),
         (lambda: export(tmp_path / "mine", "trl", tmp_path / "out"), "not a shard folder"),
         (
@@ -397,23 +398,42 @@ def test_what_somebody_put_into_an_export_is_not_replaced_with_it(tmp_path: Path
     export(folder, "openai", tmp_path / "out")
     (tmp_path / "out" / "checkpoint").mkdir()
     (tmp_path / "out" / "checkpoint" / "model.bin").write_text("a day's work")
-    with pytest.raises(InputError, match=r"something else in this folder: checkpoint/model.bin\n  move it elsewhere"):
+    with pytest.raises(
+        InputError,
+        match=r"something else lies in this export: checkpoint/model.bin\n  move what is yours elsewhere, or give another folder with --output",
+    ):
         export(folder, "openai", tmp_path / "out")
     assert (tmp_path / "out" / "checkpoint" / "model.bin").read_text() == "a day's work"
+
+
+def test_an_export_that_somebody_edited_is_not_replaced_in_silence(tmp_path: Path) -> None:
+    folder = sft(tmp_path / "shards")
+    export(folder, "openai", tmp_path / "out")
+    for name, text in (("train.jsonl", '{"corrected": "by hand"}\n'), ("README.md", "# My own words\n")):
+        (tmp_path / "out" / name).write_text(text)
+    edited = tree_digests(tmp_path / "out")
+    for to in ("openai", "trl"):
+        with pytest.raises(InputError, match=r"changed since guardkit wrote them: README\.md, train\.jsonl\n.*--output, or say --overwrite"):
+            export(folder, to, tmp_path / "out")
+    assert tree_digests(tmp_path / "out") == edited
+    with pytest.raises(InputError, match=r"README\.md"):
+        api.export(folder, "trl", output=tmp_path / "out")
+    assert tree_digests(tmp_path / "out") == edited
+    found = api.export(folder, "trl", output=tmp_path / "out", overwrite=True)
+    assert found["export"]["to"] == "trl" and verify_export(tmp_path / "out") == found["export"]
 
 
 def test_two_exports_to_one_place_do_not_mix(tmp_path: Path) -> None:
     folder, refused = sft(tmp_path / "shards"), []
 
     def another(done: int, rows: int) -> None:
-        with pytest.raises(InputError, match="another export is being written there"):
+        with pytest.raises(InputError, match="in use by process"):
             export(folder, "trl", tmp_path / "out")
         refused.append(done)
 
     record = export(folder, "openai", tmp_path / "out", progress=another)
     assert refused and verify_export(tmp_path / "out") == record and record["to"] == "openai"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "shards"]
-    (tmp_path / ".out.lock").write_text("")  # of an export that was killed
     assert export(folder, "trl", tmp_path / "out")["to"] == "trl"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError
+from toolkit.common.files import FOLDER, make_folder
 from toolkit.common.outputs import check_output
 from toolkit.common.paths import Roots, at_door, here
 from toolkit.common.yamlfile import YamlFile
@@ -184,7 +185,8 @@ class _Collect:
     def folder(self, name: str) -> Path:
         path = self.place / name
         try:
-            path.mkdir(parents=True)
+            make_folder(path.parent)
+            path.mkdir(mode=FOLDER)
         except OSError as e:
             hint = "give another folder: nothing is replaced"
             raise InputError(f"the artefact {name!r} cannot be written: {e.strerror}", where=str(path), hint=hint) from None

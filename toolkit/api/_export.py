@@ -25,6 +25,7 @@ def export(
     weights: Weights | None = None,
     copies: int | None = None,
     guard: str | None = None,
+    overwrite: bool = False,
     repo: str | None = None,
     public: bool = False,
     revision: str = "main",
@@ -38,11 +39,13 @@ def export(
     Args:
         folder: of shards, a step's folder that holds one, or, to be pushed as it is, an earlier export.
         to: ``trl``, ``llamafactory``, ``verl``, ``ms-swift``, ``openai`` or ``guardreasoner``; None with `repo` pushes the folder as it is.
-        output: the new folder; default ``<name>-<format>`` in the working folder. An earlier export there is replaced, anything else is not.
+        output: the new folder; default ``<name>-<format>`` in the working folder. An earlier export there is replaced
+            as long as nobody changed it, anything else is not.
         split: the one split to export; all by default.
         weights: pairs' weights where the format has no place for them: ``repeat`` or ``drop``.
         copies: with ``repeat``, copies of a pair of weight 1; default 5.
         guard: the guard that the shards were rendered for, by name or file; default: the one that their manifest names.
+        overwrite: replace an earlier export whose files were changed, too.
         repo: ORG/NAME of a dataset repository on the hub; the token is HF_TOKEN of the environment.
         public: whether a repository that is made now is public, or that an existing one is known to be.
         revision: branch of the repository.
@@ -60,7 +63,8 @@ def export(
             `toolkit.shards.push` raise, with `Missing` and `Stopped`.
     """
     folder = at_door(folder)
-    _sensible(to, repo, {"output": output, "split": split, "weights": weights, "copies": copies, "guard": guard, "sign": sign}, dry_run)
+    given = {"output": output, "split": split, "weights": weights, "copies": copies, "guard": guard, "sign": sign, "overwrite": overwrite or None}
+    _sensible(to, repo, given, dry_run)
     record, target, signed_by = None, None, None
     if to is not None:
         target = at_door(output if output is not None else f"{_name(folder)}-{to}")
@@ -68,6 +72,7 @@ def export(
         with progress or Progress.silent() as bar:
             bar.start(f"export to {to}")
             options: dict[str, Any] = {"split": split, "weights": weights, "copies": COPIES if copies is None else copies, "guard": guard}
+            options["overwrite"] = overwrite
             record = export_shards(folder, to, target, **options, progress=lambda done, rows: bar.update(done, rows, "rows"))
         if sign is not None:
             signed_by = sign_folder(target, sign)["by"]

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from toolkit.common.errors import InputError, InputErrors, short_path
-from toolkit.common.models import calm_threads, model_folder
+from toolkit.common.folders import check_own
+from toolkit.common.models import MODEL, calm_threads, model_folder
 from toolkit.common.outputs import check_output
 from toolkit.common.paths import Roots, at_door, here
 from toolkit.common.reach import refused
@@ -28,8 +29,8 @@ def train_file(method: Literal["sft", "dpo"], path: str | Path, progress: Progre
         Metrics of the training, and ``output``.
 
     Raises:
-        InputErrors: faults in the file; InputError: an `output` in which something other than a model lies, shards that are not as their
-            manifest says, or cannot be trained on; Missing: no trl.
+        InputErrors: faults in the file; InputError: an `output` in which something other than a model that guardkit trained lies, shards that are
+            not as their manifest says, or cannot be trained on; Missing: no trl.
         Stopped: interrupted, or the disk is full; no model is written then.
     """
     from pydantic import Field, create_model
@@ -68,11 +69,8 @@ def train_file(method: Literal["sft", "dpo"], path: str | Path, progress: Progre
 
 
 def _check_output(out: Path, shards: Path, where: str) -> None:
-    """A training replaces its folder whole: nothing but a model may lie there."""
-    hint = "a training replaces its folder whole: give a new folder, or that of a model"
+    """A training replaces its folder whole: nothing but a model that guardkit trained may lie there."""
+    hint = f"a training replaces its folder whole: {MODEL.hint}"
     if out == here() or shards.resolve().is_relative_to(out.resolve()):
         raise InputError(f"{short_path(out)!r} cannot be written: it is the working folder, or the shards lie in it", where=where, hint=hint)
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{short_path(out)!r} is a file, not a folder", where=where, hint=hint)
-    if out.is_dir() and any(out.iterdir()) and not (out / "config.json").is_file():
-        raise InputError(f"{short_path(out)!r} is not empty and is no model's folder", where=where, hint=hint)
+    check_own(out, MODEL, where=where)

@@ -1,8 +1,10 @@
-"""Files that appear whole or not at all, and digests of what they hold.
+"""Files that appear whole or not at all, for their owner alone, and digests of what they hold; folders: `toolkit.common.folders`.
 
-A file or folder made here becomes visible by one atomic rename after fsync. What fails on the way leaves nothing; a crash leaves at
-most a hidden ``.<name>.new`` (and, for a folder, ``.<name>.old``) beside it, which the next writer or `recover_folder` clears up. Two
-writers of one name at once are not provided for: whoever calls holds a lock.
+A file made here becomes visible by one atomic rename after fsync. What fails on the way leaves nothing; a crash leaves at most a hidden
+``.<name>.guardkit`` beside it, which the next writer of that name clears up. No link is followed where guardkit writes a name of its own.
+
+Modes: files are made 0600 and folders 0700, whatever the umask, because what guardkit writes may hold its users' texts. What is replaced hands
+its mode on: who has opened a file to a group keeps that.
 """
 
 from __future__ import annotations
@@ -12,11 +14,11 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from toolkit.common.errors import InputError
 
@@ -65,13 +67,105 @@ def fsync_tree(folder: Path) -> None:
         fsync_path(Path(root))
 
 
-def write_atomic(path: Path, data: str | bytes) -> None:
-    """Write a file so that a reader sees the old one or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.new")
+FILE, FOLDER = 0o600, 0o700
+"""Modes of what guardkit makes."""
+
+
+def beside(final: Path) -> Path:
+    """The hidden name beside `final` under which guardkit works on it."""
+    return final.with_name(f".{final.name}.guardkit")
+
+
+def mode_of(path: Path, default: int) -> int:
+    """The mode of a file or folder that is to be replaced; `default` where there is none, or a link."""
     try:
-        new.write_bytes(data.encode() if isinstance(data, str) else data)
-        fsync_path(new)
+        found = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return default
+    return default if stat.S_ISLNK(found) else stat.S_IMODE(found)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, where there is none.
+
+    Raises:
+        FileExistsError, NotADirectoryError: a file is in the way.
+    """
+    for folder in reversed([p for p in path.parents if not p.exists()]):
+        folder.mkdir(mode=FOLDER, exist_ok=True)
+    path.mkdir(mode=FOLDER, exist_ok=True)
+
+
+def open_own(path: Path, flags: int) -> int:
+    """Open a file under a name that guardkit gives; a file descriptor. It is made 0600 where `flags` say so.
+
+    Raises:
+        InputError: a link, or no regular file: somebody else has put that there.
+        OSError: as `os.open`.
+    """
+    fd = None
+    try:
+        fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, FILE)
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            return fd
+    except OSError as e:
+        if e.errno not in (errno.ELOOP, errno.ENXIO):  # a link; a pipe that nobody reads
+            raise
+    if fd is not None:
+        os.close(fd)
+    raise InputError("a link, or no regular file, where guardkit keeps a file of its own", where=str(path), hint="remove it")
+
+
+def private(path: str, flags: int) -> int:
+    """`opener` for files in a folder that guardkit has just made: for their owner alone."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, FILE)
+
+
+def make_file(path: Path) -> BinaryIO:
+    """A fresh file, open for writing, in a folder where others write, too. An older file or a link of that name is gone; what the link points to is
+    not touched.
+
+    Raises:
+        InputError: a folder, or no regular file, has the name.
+    """
+    if os.path.lexists(path) and not path.is_symlink() and not path.is_file():
+        raise InputError("a folder, or no regular file, where guardkit keeps a file of its own", where=str(path), hint="move it elsewhere")
+    path.unlink(missing_ok=True)
+    return os.fdopen(open_own(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
+
+
+def hold(path: Path) -> int | None:
+    """Open a file, made where there is none, and lock it until the descriptor is closed; None where another process has it.
+
+    Raises:
+        InputError, OSError: as `open_own`.
+    """
+    while True:
+        fd = open_own(path, os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(fd), path.lstat()):
+                return fd
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        except FileNotFoundError:
+            pass
+        os.close(fd)  # who had it has just taken the name away
+
+
+def write_atomic(path: Path, data: str | bytes) -> None:
+    """Write a file so that a reader sees the old one or the whole new one. One writer at a time: whoever calls holds a lock."""
+    make_folder(path.parent)
+    new = beside(path)
+    raw = data.encode() if isinstance(data, str) else data
+    file = make_file(new)
+    try:
+        with file as f:
+            os.fchmod(f.fileno(), mode_of(path, FILE))
+            f.write(raw)
+            f.flush()
+            os.fsync(f.fileno())
         new.replace(path)
     except BaseException:  # a full disk or an interrupt: nothing half-written stays
         new.unlink(missing_ok=True)
@@ -89,25 +183,23 @@ def new_file(final: Path) -> Iterator[Path]:
         InputError: `final` is a folder or no regular file, cannot be written, or another process is writing it.
     """
     target = final.resolve()
-    new = target.with_name(f".{target.name}.new")
+    new = beside(target)
     try:
         if target.exists() and not target.is_file():
             raise InputError("a folder, or no regular file, where a file is to be written", where=str(final))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        make_folder(target.parent)
+        fd = hold(new)
     except OSError as e:
         if e.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise InputError(f"the file cannot be written: {e.strerror}", where=str(final)) from None
+    if fd is None:
+        raise InputError("another process is writing this file", where=str(final), hint="give each its own output")
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            mine = new.exists() and os.path.samestat(os.fstat(fd), new.stat())  # else the other one has just given it its name
-        except BlockingIOError:
-            mine = False
-        if not mine:
-            raise InputError("another process is writing this file", where=str(final), hint="give each its own output")
+        if os.fstat(fd).st_nlink > 1:
+            raise InputError("a file with a second name is in the way", where=str(new), hint="move it elsewhere")
         os.ftruncate(fd, 0)
+        os.fchmod(fd, mode_of(target, FILE))
         try:
             yield new
             os.fsync(fd)
@@ -118,49 +210,3 @@ def new_file(final: Path) -> Iterator[Path]:
     finally:
         os.close(fd)
     fsync_path(target.parent)
-
-
-@contextmanager
-def new_folder(final: Path) -> Iterator[Path]:
-    """A fresh hidden folder that replaces the folder `final` when the block ends without an error; with one, it is removed.
-
-    What stood at `final` is moved to ``.<name>.old`` just before and deleted last. So ``.<name>.old`` without `final` means that the
-    new folder was whole and a crash fell between the two renames: `recover_folder`, which is called first here, then finishes the swap.
-
-    Raises:
-        InputError: `final` is a file.
-    """
-    if final.is_file():
-        raise InputError("there is a file of that name where a folder is to be written", where=str(final))
-    final.parent.mkdir(parents=True, exist_ok=True)
-    recover_folder(final)
-    new, old = _beside(final)
-    new.mkdir()
-    try:
-        yield new
-        fsync_tree(new)
-    except BaseException:  # whatever it was, a folder that is not whole must not stay
-        shutil.rmtree(new, ignore_errors=True)
-        raise
-    if final.exists():
-        final.rename(old)
-    new.rename(final)
-    fsync_path(final.parent)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def recover_folder(final: Path) -> None:
-    """Clear up what a crash inside `new_folder` left.
-
-    Afterwards `final` is the whole old folder or the whole new one; or absent, where there was no old one.
-    """
-    new, old = _beside(final)
-    if old.exists() and not final.exists():
-        (new if new.exists() else old).rename(final)
-        fsync_path(final.parent)
-    shutil.rmtree(old, ignore_errors=True)
-    shutil.rmtree(new, ignore_errors=True)
-
-
-def _beside(final: Path) -> tuple[Path, Path]:
-    return final.with_name(f".{final.name}.new"), final.with_name(f".{final.name}.old")

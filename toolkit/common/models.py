@@ -22,12 +22,13 @@ from typing import Any
 
 from toolkit.common.errors import InputError
 from toolkit.common.files import digest
+from toolkit.common.folders import Kind, files_below
 from toolkit.common.manifests import read_json
 from toolkit.common.paths import Beside, Roots
 from toolkit.common.reading import sha256_once, unreadable
 
 TRAINED = "guardkit.json"
-"""File of a model folder that says what guardkit trained it for; see `trained_for`."""
+"""File of a model folder that says what guardkit trained it for, and the files that it wrote; see `trained_for`."""
 
 _VERSION = "model/1"
 _WEIGHTS = ("*.safetensors", "*.bin", "*.gguf", "*.pt", "*.pth")
@@ -268,6 +269,36 @@ _DEEPEST = 8
 """Adapters that stand on one another, at most."""
 
 _NAME_IT = "base_model_name_or_path of adapter_config.json is to name the model that the adapter was trained on"
+
+
+def _wrote(folder: Path) -> dict[str, str | None] | None:
+    """The files that a training wrote; see `toolkit.common.folders.Kind`."""
+    try:
+        said = trained_for(folder)
+    except (InputError, OSError):
+        return None
+    if said is None or not {"guard", "input", "chat_template", "prompts"} <= said.keys():
+        return None
+    files = said.get("files")
+    if isinstance(files, dict):
+        return {TRAINED: None, **files}
+    return {TRAINED: None, **dict.fromkeys(_written_before(folder))}
+
+
+def _written_before(folder: Path) -> list[str]:
+    """Of an earlier guardkit's model, whose training did not list them: files of the names that a training writes, none of them younger than
+    `TRAINED`, which was written last."""
+    last = (folder / TRAINED).stat().st_mtime_ns
+    return [n for n in files_below(folder) if _WRITTEN.fullmatch(n) and (folder / n).lstat().st_mtime_ns <= last]
+
+
+_WRITTEN = re.compile(
+    r"(config|generation_config|adapter_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab)\.json"
+    r"|chat_template\.jinja|merges\.txt|vocab\.txt|tokenizer\.model|spiece\.model"
+    r"|(model|adapter_model)(-[0-9]{5}-of-[0-9]{5})?\.safetensors(\.index\.json)?"
+)
+
+MODEL = Kind("model folder", _wrote, "give a new folder, or that of a model that guardkit trained")
 
 
 def _json_object(file: Path) -> dict[str, Any] | None:

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError
+from toolkit.common.files import make_folder, private
 from toolkit.common.reading import Files, regular, sha256_once, unchanged, written
 from toolkit.common.sizes import BLOCK_BYTES, row_bytes, total_bytes
 
@@ -113,7 +114,7 @@ class ParquetFile:
     """
 
     def __init__(self, path: Path, schema: pa.Schema, *, group: int, level: int = 1, index: bool = False, worker: Worker | None = None) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         self.path = path
         self.schema = schema
         self.rows = 0
@@ -218,7 +219,7 @@ class _Hashing:
     """A file that is written from front to back, with the sha256 of its bytes; as much of a file object as Arrow asks for."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("wb", buffering=0)
+        self._file = open(path, "wb", buffering=0, opener=private)  # noqa: SIM115  closed by `close`
         self.sha256 = hashlib.sha256()
         self.size = 0
 

@@ -10,14 +10,17 @@ is written last: after a kill -9 the same call finds the same keys again. What t
 from __future__ import annotations
 
 import json
-import shutil
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.common.files import write_atomic
-from toolkit.generation._lock import Lock
+from toolkit.common.files import beside, write_atomic
+from toolkit.common.locks import Lock
 
+BATCH = re.compile(r"[0-9]{6,}-[0-9a-f]+|\.[0-9]{6,}-[0-9a-f]+\.(new|old)")
+"""Names of batches' folders; the second is half-made or half-removed. Any other folder there is somebody's own."""
 _FILES = ("requests.jsonl", "output.jsonl", "errors.jsonl", "rows.jsonl")
 
 
@@ -54,7 +57,7 @@ def purge_batches(root: Path, keys: set[str]) -> None:
         lock = Lock(folder / "lock", "a batch")
         try:
             if folder.name.startswith("."):
-                shutil.rmtree(folder)
+                drop_batch(folder)
                 continue
             for name in _FILES:
                 lines = list(_lines(folder / name))
@@ -65,8 +68,18 @@ def purge_batches(root: Path, keys: set[str]) -> None:
             lock.release()
 
 
+def drop_batch(folder: Path) -> None:
+    """Remove a batch's files, and its folder where nothing else lies in it. Raises nothing."""
+    with suppress(OSError):
+        names = [n for f in (*_FILES, "state.json") for n in (f, beside(Path(f)).name, f".{f}.new")]  # the last of an earlier version
+        for name in (*names, "lock"):
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
+
+
 def _folders(root: Path, *, hidden: bool = False) -> list[Path]:
-    return sorted(p for p in root.iterdir() if p.is_dir() and (hidden or not p.name.startswith("."))) if root.is_dir() else []
+    found = sorted(p for p in root.iterdir() if BATCH.fullmatch(p.name) and p.is_dir() and not p.is_symlink()) if root.is_dir() else []
+    return [p for p in found if hidden or not p.name.startswith(".")]
 
 
 def _lines(path: Path) -> Iterator[bytes]:

@@ -29,13 +29,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from toolkit.common.errors import InputError, Stopped
-from toolkit.common.files import fsync_path
+from toolkit.common.files import fsync_path, make_file, make_folder, open_own
+from toolkit.common.locks import Lock
 from toolkit.generation._journal_connect import PAGE, Connector, log_of, rollback_is_due
 from toolkit.generation._journal_errors import damaged, named
 from toolkit.generation._journal_note import Note, State, counted, new_name, read_state, write_state
 from toolkit.generation._journal_records import Unreadable
 from toolkit.generation._journal_tables import APPLICATION_ID, SCHEMA_VERSION, UNFINISHED, corrupt, create, migrate, transaction
-from toolkit.generation._lock import Lock
 
 _log = logging.getLogger(__name__)
 
@@ -184,6 +184,7 @@ class JournalFile:
             self._drop_new()
             try:
                 self.db.execute(f"PRAGMA page_size={PAGE}")
+                make_file(new).close()
                 self.db.execute("VACUUM INTO ?", (str(new.absolute()),))
                 shutil.copymode(self.path, new)
                 fsync_path(new)
@@ -228,13 +229,13 @@ class JournalFile:
         raise AssertionError("not reached")
 
     def _open_locked(self) -> sqlite3.Connection:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         lock = self.folder / "journal.lock"
         locked = os.path.lexists(lock)
         if not locked and not os.path.lexists(self.path) and not os.path.lexists(log_of(self.path)):
             self._note.begin()  # before the lock: see `_journal_note`
         try:
-            self._lock = Lock(lock, "the journal")
+            self._lock = Lock(lock, "the journal", "wait until it ends, or take another folder (GUARDKIT_WORKSPACE)")
         except OSError:  # a full disk: whether the file is whole can be told all the same
             self._refuse(locked)
             raise
@@ -258,6 +259,8 @@ class JournalFile:
                     raise
 
     def _open(self) -> sqlite3.Connection:
+        if not os.path.lexists(self.path):  # SQLite gives its log the file's mode
+            os.close(open_own(self.path, os.O_RDWR | os.O_CREAT))
         db = self._connector.connect()
         try:
             self._drop_new()

@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.common.errors import InputError
-from toolkit.common.files import canonical_json, fsync_path
+from toolkit.common.files import canonical_json, fsync_path, make_file
+from toolkit.common.locks import Lock
 from toolkit.generation._journal_care import COPY, verify_journal
 from toolkit.generation._journal_connect import PAGE, log_of
 from toolkit.generation._journal_errors import Damage, named
@@ -43,7 +44,6 @@ from toolkit.generation._journal_records import (
     shape_sum,
 )
 from toolkit.generation._journal_tables import SCHEMA_VERSION, create, transaction
-from toolkit.generation._lock import Lock
 
 _FILES = ("journal.sqlite", "journal.sqlite-wal", "journal.sqlite-journal", "journal.note")
 """What is kept of a damaged journal."""
@@ -144,6 +144,7 @@ def _repair(folder: Path, problems: list[str], agree: Callable[[Repaired], bool]
 def _salvage(source: Path, new: Path, found: Repaired, path: Path) -> State:
     """Write what can be read in `source` into a fresh database; durable."""
     new.unlink(missing_ok=True)
+    make_file(new).close()
     with closing(sqlite3.connect(new, isolation_level=None)) as db:
         for pragma in (f"page_size={PAGE}", "journal_mode=OFF", "synchronous=OFF"):
             db.execute(f"PRAGMA {pragma}")
@@ -276,7 +277,7 @@ def _keep(folder: Path, kept: Path) -> None:
     """Keep the files as they are, under further names; `kept` appears whole. Nothing writes to them afterwards."""
     new = kept.with_name(f"{kept.name}.new")
     shutil.rmtree(new, ignore_errors=True)
-    new.mkdir()
+    new.mkdir(mode=0o700)
     for name in _FILES:
         if (folder / name).is_file():
             try:

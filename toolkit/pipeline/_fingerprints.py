@@ -17,6 +17,7 @@ from toolkit.common.errors import InputError, short_path
 from toolkit.common.files import digest
 from toolkit.pipeline._finished import BLOCK, StepFolder
 from toolkit.pipeline._plan import Plan, PlannedStep
+from toolkit.pipeline._store import STEP
 
 
 class Fingerprints:
@@ -121,6 +122,7 @@ def finished(plan: Plan, folder: Path, damaged: Container[str] = ()) -> dict[str
 
 
 def stale(group: list[PlannedStep], folder: Path, prints: Fingerprints) -> list[Path]:
-    """Folders of steps inside a group, built when another step read them, that no longer are what the recipe would make."""
+    """Folders of steps inside a group, built when another step read them, that no longer are what the recipe would make. A folder that is no
+    step's is in nobody's way here."""
     paths = [(folder / step.id, prints.of(step.id)) for step in group[:-1]]
-    return [p for p, fingerprint in paths if p.exists() and up_to_date(p, fingerprint) is None]
+    return [p for p, fingerprint in paths if STEP.wrote(p) is not None and up_to_date(p, fingerprint) is None]

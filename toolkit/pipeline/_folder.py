@@ -4,35 +4,39 @@ run.json, recipe.yaml   which recipe this is a run of; the recipe after expansio
 events.jsonl            what happened when, on which host: the only place for times and host facts
 <step>/                 one folder a finished step
 .guardkit.lock          held while a process works here; its presence says that the folder is guardkit's
+
+What else lies in it is the user's: it is neither replaced nor removed (`toolkit.common.folders`), and no link is followed.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import platform
-import shutil
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from toolkit.common.errors import InputError
-from toolkit.common.files import recover_folder, write_atomic
+from toolkit.common.files import beside, make_folder, open_own, write_atomic
+from toolkit.common.folders import check_own, remove_folder, sweep
+from toolkit.common.locks import Lock
 from toolkit.common.manifests import read_manifest
 from toolkit.common.reading import regular, unreadable
 from toolkit.pipeline._finished import step_folders
 from toolkit.pipeline._plan import Plan
 from toolkit.pipeline._recipe import resolved_yaml
 from toolkit.pipeline._stop import is_full
+from toolkit.pipeline._store import STEP
 
 _LOCK = ".guardkit.lock"
 JOURNAL = "journal"
 """Folder beside the runs' folders that holds what was answered in all of them."""
 _OTHER = "give another folder with --output"
+_WRITTEN = ("run.json", "recipe.yaml", "summary.json")
 
 
 @contextmanager
@@ -62,33 +66,32 @@ def owned(folder: Path, plan: Plan) -> Iterator[None]:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     try:
-        if not folder.is_dir():
-            folder.mkdir(parents=True)
+        make_folder(folder)
         if any(folder.iterdir()) and not (folder / _LOCK).exists() and _recipe_of(folder) is None:
             raise InputError("is not empty and is no run of guardkit's", where=str(folder), hint=_OTHER)
-        lock = (folder / _LOCK).open("a+", encoding="utf-8")
+        lock = Lock(folder / _LOCK, "the run's folder", f"wait for it to end, or {_OTHER}")
     except (FileExistsError, NotADirectoryError):
         raise InputError("is a file, not a folder", where=str(folder), hint=_OTHER) from None
     except OSError as e:
         if is_full(e):
             raise
         raise InputError(f"cannot be written: {e.strerror}", where=str(folder), hint=_OTHER) from None
-    with lock:
-        _take(lock, folder)
-        yield
-
-
-def _take(lock: IO[str], folder: Path) -> None:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        pid = lock.read().strip() or "unknown"
-        hint = f"wait for it to end, or {_OTHER}"
-        raise InputError(f"in use by another guardkit process (pid {pid})", where=str(folder), hint=hint) from None
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
+        yield
+    finally:
+        lock.release()
+
+
+def check_places(plan: Plan, folder: Path, done: Collection[str]) -> None:
+    """Refuse what lies where a step is to be built and is no step of guardkit's, before anything is built or asked. Whether files of a step were
+    changed is looked at when its turn comes.
+
+    Raises:
+        InputError: see `toolkit.common.folders.check_own`.
+    """
+    for last in (group[-1].id for group in plan.groups):
+        if last not in done:
+            check_own(folder / last, STEP, digests=False)
 
 
 def _recipe_of(folder: Path) -> str | None:
@@ -107,10 +110,11 @@ def _recipe_of(folder: Path) -> str | None:
 
 def _sweep(folder: Path) -> list[str]:
     """Finish or remove what a killed run left half-way. Returns the names of the leftovers."""
-    left = sorted(p.name for kind in ("new", "old") for p in folder.glob(f".*.{kind}"))
-    for name in left:
-        recover_folder(folder / name[1:-4])
-        (folder / name).unlink(missing_ok=True)  # a file's; a folder is gone by now
+    left = sweep(folder)
+    for path in (beside(folder / name) for name in _WRITTEN):
+        if path.is_file() or path.is_symlink():
+            path.unlink()
+            left.append(path.name)
     return left
 
 
@@ -119,7 +123,7 @@ def _end_torn_line(path: Path) -> None:
     if not path.exists():
         return
     try:
-        with path.open("rb+") as f:
+        with os.fdopen(open_own(path, os.O_RDWR), "rb+") as f:
             if f.seek(0, os.SEEK_END) and f.seek(-1, os.SEEK_END) >= 0 and f.read(1) != b"\n":
                 f.write(b"\n")
     except OSError as e:
@@ -133,7 +137,7 @@ def log(folder: Path, event: str, **values: Any) -> None:
     line = {"time": round(time.time(), 3), "event": event, "host": platform.node(), "pid": os.getpid(), **values}
     path = folder / "events.jsonl"
     try:
-        with path.open("a", encoding="utf-8") as f:
+        with os.fdopen(open_own(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "a", encoding="utf-8") as f:
             f.write(json.dumps(line, ensure_ascii=True, default=str) + "\n")
     except OSError as e:
         if e.errno not in (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES):  # else what stands there is none of guardkit's
@@ -145,12 +149,15 @@ def clean(folder: Path, keep: Collection[str]) -> list[str]:
     """Remove step folders that are not in `keep` and the hidden leftovers of killed runs, and nothing that is no step's. Returns their names.
 
     Raises:
-        InputError: a process is working in the folder, or a manifest cannot be read.
+        InputError: a process is working in the folder, a manifest cannot be read, or there is something in a step's folder that guardkit did not
+            write; no step has been removed then.
     """
     with _locked(folder):
         gone = _sweep(folder)
-        for done in step_folders(folder):
-            if done.step not in keep:
-                shutil.rmtree(done.path)
-                gone.append(done.step)
+        going = [done for done in step_folders(folder) if done.step not in keep]
+        for done in going:
+            check_own(done.path, STEP)
+        for done in going:
+            remove_folder(done.path, STEP)
+            gone.append(done.step)
     return gone

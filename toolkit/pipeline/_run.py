@@ -7,7 +7,6 @@ it and a run that is resumed finds it from wherever it is started.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.common.errors import InputError, Missing, TooManyFailures
-from toolkit.common.files import new_folder
+from toolkit.common.folders import new_folder, remove_folder
 from toolkit.common.paths import at_door
 from toolkit.common.resources import workspace
 from toolkit.generation import Journal, Meter
@@ -26,7 +25,7 @@ from toolkit.operators.base import StepInput
 from toolkit.pipeline._counts import ConservationError, Counts
 from toolkit.pipeline._fingerprints import Fingerprints, damage, reusable, stale, up_to_date
 from toolkit.pipeline._finished import BLOCK, StepFolder
-from toolkit.pipeline._folder import JOURNAL, log, owned
+from toolkit.pipeline._folder import JOURNAL, check_places, log, owned
 from toolkit.pipeline._generation import GenerationStep, run_generation
 from toolkit.pipeline._lineage import lineage
 from toolkit.pipeline._models import check_prices
@@ -34,7 +33,7 @@ from toolkit.pipeline._plan import Plan, PlannedStep
 from toolkit.pipeline._progress import Progress
 from toolkit.pipeline._rows import RowStep, run_rows
 from toolkit.pipeline._stop import stopping
-from toolkit.pipeline._store import StepWriter
+from toolkit.pipeline._store import STEP, StepWriter
 from toolkit.pipeline._stream import Stream
 
 
@@ -93,7 +92,8 @@ def run_plan(
         budget: dollars that the whole run may spend; None for no cap.
 
     Raises:
-        InputError: the folder is in use, belongs to another recipe or to something else, or cannot be written; a budget is given, and the price
+        InputError: the folder is in use, belongs to another recipe or to something else, or cannot be written; something that guardkit did not
+            write lies where a step is to be built; a budget is given, and the price
             of a model is not known.
         Missing: the machine lacks something that a step to be built needs; nothing has been done then.
         Stopped: interrupted, terminated, the budget is used up, or the disk is full; all progress kept.
@@ -109,6 +109,7 @@ def run_plan(
     started = time.monotonic()
     with stopping(), owned(folder, plan):
         progress = progress or Progress.silent()
+        check_places(plan, folder, done)
         with _logged(folder), _journal_once(folder) as journal, progress:
             _run_groups(_Job(plan, run, block_rows, progress, journal, meter, damaged), force)
         run.seconds = time.monotonic() - started
@@ -141,7 +142,7 @@ def _run_groups(job: _Job, force: bool) -> None:
             run.reused += [s.id for s in group if s.id not in (*run.built, *run.reused)]
             job.progress.finish(f"{_kept(done)}, up to date")
         for path in stale(group, run.folder, prints):
-            shutil.rmtree(path)
+            remove_folder(path, STEP, overwrite=True)
         run.steps[last.id] = done
         i += 1
 
@@ -185,7 +186,7 @@ def _build(job: _Job, group: Sequence[PlannedStep], fingerprint: str) -> tuple[S
     for step in group:
         _files_as_planned(job.plan, step)
         step.files.begin()
-    with new_folder(final) as new, StepWriter(new, last.columns, counts) as writer:
+    with new_folder(final, STEP, overwrite=True) as new, StepWriter(new, last.columns, counts) as writer:
         made = {name: job.run.steps[step] for name, step in last.inputs.items() if step in job.run.steps}
         inputs: dict[str, StepInput] = {**made}
         if isinstance(op, GenerationOperator):

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from toolkit.common.files import write_atomic
+from toolkit.common.files import make_folder, write_atomic
+from toolkit.common.folders import Kind
 from toolkit.common.manifests import sealed
 from toolkit.common.parquet import ParquetFile, Worker
 from toolkit.common.reading import sha256_once
@@ -49,6 +50,21 @@ def conform(rows: pl.DataFrame, columns: Columns) -> pl.DataFrame:
         if not c.nullable and out[c.name].null_count():
             raise ConservationError(f"the column {c.name!r} may not be null, but an operator wrote nulls")
     return out
+
+
+def _wrote(folder: Path) -> dict[str, str | None] | None:
+    """The files of a finished step, of whatever format; see `toolkit.common.folders.Kind`. A copy under another name is the user's."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(manifest, dict) or not {"step", "fingerprint", "counts"} <= manifest.keys() or manifest["step"] != folder.name:
+        return None
+    return {MANIFEST: None, **files} if isinstance(files := manifest.get("files"), dict) else None
+
+
+STEP = Kind("step", _wrote, "move the folder elsewhere, or delete it if it is not needed, and run again")
+"""A step whose files are no more what its manifest says is built anew, and that is told (`toolkit.pipeline._fingerprints.damage`)."""
 
 
 class StepWriter:
@@ -117,7 +133,7 @@ class StepWriter:
 
     def folder(self, name: str) -> Path:
         path = self._folder / name
-        path.mkdir()
+        make_folder(path)
         return path
 
     def stat(self, name: str, value: Any) -> None:

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError
-from toolkit.common.files import write_atomic
+from toolkit.common.files import make_folder, write_atomic
 from toolkit.common.parquet import ParquetFile, Worker, Written
 from toolkit.records import Column, to_arrow
 from toolkit.shards._card import card
@@ -72,7 +72,7 @@ class ShardWriter:
         rows_per_shard: rows in one file at most.
 
     Raises:
-        InputError: a column called ``labels``, which TRL's collators claim for themselves, or two of one name.
+        InputError: a column called ``labels``, which TRL's collators claim for themselves, or two of one name; something lies in the folder.
     """
 
     def __init__(self, folder: Path, columns: tuple[Column, ...], rows_per_shard: int) -> None:
@@ -84,7 +84,9 @@ class ShardWriter:
         self._parts: dict[str, list[_Part]] = {}
         self._open: dict[str, ParquetFile] = {}
         self._tables = Tables(self._schema.names)
-        (folder / "data").mkdir(parents=True)
+        if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
+            raise InputError("shards are written into a fresh folder: this one is not empty", where=str(folder), hint="give another folder")
+        make_folder(folder / "data")
 
     def write(self, rows: pl.DataFrame, split: str) -> None:
         """Add rows to a split. Columns are taken by name.
@@ -157,8 +159,15 @@ class ShardWriter:
         return manifest
 
     def discard(self) -> None:
-        """Give up: end the thread and remove the folder with all that was written. Raises nothing."""
+        """Give up: end the thread and remove what was written, and the folder where nothing else lies in it. Raises nothing."""
         self._worker.stop()
         for file in self._open.values():
             file.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        with suppress(OSError):
+            for part in (self._folder / "data").iterdir():
+                if part.name.endswith(".parquet"):
+                    part.unlink()
+            for name in (CARD, MANIFEST):
+                (self._folder / name).unlink(missing_ok=True)
+            (self._folder / "data").rmdir()
+            self._folder.rmdir()

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.common.errors import InputError
-from toolkit.common.models import calm_threads
+from toolkit.common.folders import new_folder, work_beside
+from toolkit.common.models import MODEL, calm_threads
 from toolkit.common.paths import at_door
 from toolkit.training._config import DpoConfig, trainer_args
-from toolkit.training._shared import Dropped, Progress, Watch, quiet, read_shards, record, refusals, run, torch_threads, work_folder
+from toolkit.training._shared import Dropped, Progress, Watch, quiet, read_shards, record, refusals, run, torch_threads
 
 
 def train_dpo(shards: str | Path, out: str | Path, config: DpoConfig, on_progress: Progress | None = None) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def train_dpo(shards: str | Path, out: str | Path, config: DpoConfig, on_progres
     Args:
         shards: folder with ``data/train-*.parquet``; columns prompt, chosen, rejected (lists of {role, content}), weight (float, 1.0 for
             plain DPO) and id.
-        out: model folder to write; replaced whole if it exists.
+        out: model folder to write; see `train_sft`.
         config: the start model, which is also the reference, and the trainer's settings.
         on_progress: as in `train_sft`.
 
@@ -40,7 +41,8 @@ def train_dpo(shards: str | Path, out: str | Path, config: DpoConfig, on_progres
     calm_threads()
     shards, out = at_door(shards), at_door(out)
     watch, dropped = Watch(on_progress), Dropped()
-    with work_folder(out) as work:
+    with new_folder(out, MODEL) as new:
+        work = work_beside(new)
         args = trainer_args(config, str(work / "trainer"))
         with quiet(not args.disable_tqdm), torch_threads(config.threads):
             from toolkit.training._model import load_tokenizer, positions, prompts_cut
@@ -61,7 +63,7 @@ def train_dpo(shards: str | Path, out: str | Path, config: DpoConfig, on_progres
                     limit=min(known) if known else None,
                     dropped=dropped,
                 )
-            metrics = run(trainer, watch, out, trained)
+            metrics = run(trainer, watch, new, trained)
     counts = {"pairs": len(data), "pairs_used": len(data) - dropped.count, "dropped": dropped.report(), "prompts_cut": cut}
     return counts | weights | {"pairs_right_last": watch.last.get("rewards/accuracies")} | metrics
 

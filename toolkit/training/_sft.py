@@ -9,10 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from toolkit.common.models import calm_threads
+from toolkit.common.folders import new_folder, work_beside
+from toolkit.common.models import MODEL, calm_threads
 from toolkit.common.paths import at_door
 from toolkit.training._config import SftConfig, trainer_args
-from toolkit.training._shared import Dropped, Progress, Watch, message_texts, quiet, read_shards, record, refusals, run, torch_threads, work_folder
+from toolkit.training._shared import Dropped, Progress, Watch, message_texts, quiet, read_shards, record, refusals, run, torch_threads
 
 
 def train_sft(shards: str | Path, out: str | Path, config: SftConfig, on_progress: Progress | None = None) -> dict[str, Any]:
@@ -20,7 +21,8 @@ def train_sft(shards: str | Path, out: str | Path, config: SftConfig, on_progres
 
     Args:
         shards: folder with ``data/train-*.parquet``; columns prompt and completion (lists of {role, content}) and id.
-        out: model folder to write (weights as safetensors, tokenizer, chat template, generation config); replaced whole if it exists.
+        out: model folder to write (weights as safetensors, tokenizer, chat template, generation config); one that guardkit trained is replaced whole.
+            Anything else there is refused before the training begins.
         config: the model to start from and the trainer's settings.
         on_progress: called after each logged update (every one by default); what it raises ends the training, with nothing written.
 
@@ -36,7 +38,8 @@ def train_sft(shards: str | Path, out: str | Path, config: SftConfig, on_progres
     calm_threads()
     shards, out = at_door(shards), at_door(out)
     watch, dropped = Watch(on_progress), Dropped()
-    with work_folder(out) as work:
+    with new_folder(out, MODEL) as new:
+        work = work_beside(new)
         args = trainer_args(config, str(work / "trainer"))
         with quiet(not args.disable_tqdm), torch_threads(config.threads):
             from toolkit.training._model import prompts_cut
@@ -56,7 +59,7 @@ def train_sft(shards: str | Path, out: str | Path, config: SftConfig, on_progres
                     limit=min(known) if known else None,
                     dropped=dropped,
                 )
-            metrics = run(trainer, watch, out, trained)
+            metrics = run(trainer, watch, new, trained)
     counts = {"rows": len(data), "rows_used": len(data) - dropped.count, "dropped": dropped.report(), "prompts_cut": cut}
     return counts | metrics
 

@@ -1,7 +1,7 @@
 """What SFT and DPO share: reading a shard folder, quiet and reproducible surroundings, progress, the model folder, the metrics.
 
-Failure semantics: a model folder appears whole or not at all; the trainer's working files lie in a hidden folder beside it and are
-removed, whatever happens.
+Failure semantics: a model folder appears whole or not at all, and takes the place of nothing but a model that guardkit trained
+(`toolkit.common.folders`); the trainer's working files lie in a hidden folder beside it and are removed, whatever happens.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError
-from toolkit.common.files import new_folder, recover_folder
+from toolkit.common.files import tree_digests
 from toolkit.common.manifests import read_json
 from toolkit.common.models import TRAINED
 from toolkit.common.parquet import batches, open_parquet
@@ -189,21 +188,6 @@ def torch_threads(threads: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def work_folder(out: Path) -> Iterator[Path]:
-    """``.<name>.work`` beside `out` for caches and the trainer's own files; removed afterwards, or by the next training if this one is
-    killed."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    recover_folder(out)
-    work = out.with_name(f".{out.name}.work")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    try:
-        yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-@contextmanager
 def refusals() -> Iterator[None]:
     """Tell a user what TRL or the chat template refuses while a trainer is set up and the rows are rendered."""
     from jinja2 import TemplateError
@@ -266,13 +250,13 @@ def record(shards: Path, tokenizer: Any, prompts: Mapping[str, int]) -> dict[str
     return {"guard": manifest.get("guard"), "input": manifest.get("guard_input"), "chat_template": template, "prompts": dict(prompts)}
 
 
-def run(trainer: Any, watch: Watch, out: Path, trained_for: Mapping[str, Any]) -> dict[str, Any]:
-    """Train, write the model folder, and return the metrics that both trainings have.
+def run(trainer: Any, watch: Watch, new: Path, trained_for: Mapping[str, Any]) -> dict[str, Any]:
+    """Train, fill the model folder, and return the metrics that both trainings have.
 
     Args:
         trainer: TRL's.
         watch: collects the losses.
-        out: the model folder.
+        new: the fresh folder that becomes the model's.
         trained_for: see `record`.
 
     Returns:
@@ -287,11 +271,11 @@ def run(trainer: Any, watch: Watch, out: Path, trained_for: Mapping[str, Any]) -
     trainer.train()
     seconds = time.monotonic() - started
     finish_generation_config(trainer.model, trainer.processing_class)
-    with new_folder(out) as new:
-        trainer.save_model(str(new))
-        (new / "training_args.bin").unlink(missing_ok=True)  # a pickle of paths and times
-        (new / "README.md").unlink(missing_ok=True)
-        (new / TRAINED).write_text(json.dumps(trained_for, indent=2) + "\n", encoding="utf-8")
+    trainer.save_model(str(new))
+    (new / "training_args.bin").unlink(missing_ok=True)  # a pickle of paths and times
+    (new / "README.md").unlink(missing_ok=True)
+    said = {**trained_for, "files": tree_digests(new)}
+    (new / TRAINED).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
     return {
         "steps": trainer.state.global_step,
         "epochs": trainer.state.epoch,

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
 
 from toolkit.common.errors import InputError, Missing, Stopped
-from toolkit.common.files import fsync_path
+from toolkit.common.files import beside, fsync_path, make_file
 from toolkit.common.secrets import fit_for_a_header, redact_body
 from toolkit.generation._answers import AttemptError, largest, status_failure
 from toolkit.generation._config import OpenAIBatchConfig
@@ -146,12 +146,12 @@ class Provider:
         A line that is larger than an answer can be is written as one that says so (`_batch_lines.stub`). A file that goes on for longer than `rows`
         such answers is taken to end there.
         """
-        part = path.with_name(f".{path.name}.new")
+        part = beside(path)
         most = largest(self._config.max_tokens, self._config.extra)
 
         def act() -> bool:
             try:
-                with _named(), self._client.files.with_streaming_response.content(file_id) as response, part.open("wb") as f:
+                with _named(), self._client.files.with_streaming_response.content(file_id) as response, make_file(part) as f:
                     left = (rows + 1) * most
                     for line, whole in lines(response.iter_bytes(1 << 16), most):
                         f.write(redact_body(line) if whole else stub(line, most))

@@ -8,8 +8,8 @@ Contract: one folder a batch, ``<root>/<number>-<random>/``:
 - ``lock``: held while a backend works on the folder, so that a second one in this or another process leaves it alone.
 
 A folder appears whole, by one rename, and goes by one rename: what a crash leaves half-made or half-removed is hidden (``.<name>.new``,
-``.<name>.old``) and cleared by the next `adopt`. `hand_over` removes nothing: who calls it discards the folder afterwards, so that no answer
-is ever deleted before the journal has it.
+``.<name>.old``) and cleared by the next `adopt`; what is named otherwise, or lies in such a folder beside a batch's own files, is somebody's own.
+`hand_over` removes nothing: who calls it discards the folder afterwards, so that no answer is ever deleted before the journal has it.
 
 Failure semantics: a disk that cannot be written is `Stopped`, a damaged ``state.json`` an `InputError`. A line of a result file that is not
 JSON is logged and left out; its request counts as not answered.
@@ -20,7 +20,6 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-import shutil
 import time
 from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
@@ -29,10 +28,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from toolkit.common.errors import InputError, Stopped
-from toolkit.common.files import canonical_json, fsync_path, fsync_tree, sha256_file, write_atomic
+from toolkit.common.files import FOLDER, canonical_json, fsync_path, fsync_tree, make_file, make_folder, sha256_file, write_atomic
+from toolkit.common.locks import Lock
 from toolkit.generation._answers import AttemptError, parsed
 from toolkit.generation._journal import Journal
-from toolkit.generation._lock import Lock
+from toolkit.generation._journal_batches import BATCH, drop_batch
 from toolkit.generation._request import Completion, Request, as_messages
 from toolkit.generation.backends._batch_lines import outcome
 
@@ -168,7 +168,7 @@ class Parcel:
         with on_disk(self.folder):
             self.folder.rename(hidden)
             fsync_path(hidden.parent)
-        shutil.rmtree(hidden, ignore_errors=True)
+        drop_batch(hidden)
         self.release()
 
 
@@ -179,14 +179,14 @@ class Draft:
         self.rows = self.size = 0
         self._keys: list[str] = []
         with on_disk(root):
-            root.mkdir(parents=True, exist_ok=True)
+            make_folder(root)
             numbers = [int(n) for p in root.iterdir() if (n := p.name.lstrip(".").partition("-")[0]).isdigit()]
             self._final = root / f"{max(numbers, default=0) + 1:06d}-{secrets.token_hex(6)}"
             self._folder = root / f".{self._final.name}.new"
-            self._folder.mkdir()
+            self._folder.mkdir(mode=FOLDER)
             self._lock = Lock(self._folder / _LOCK, "a batch")
-            self._requests: BinaryIO = (self._folder / _REQUESTS).open("wb")
-            self._others: BinaryIO = (self._folder / _ROWS).open("wb")
+            self._requests: BinaryIO = make_file(self._folder / _REQUESTS)
+            self._others: BinaryIO = make_file(self._folder / _ROWS)
 
     def add(self, request: Request, line: bytes) -> None:
         """Append a request; `line` is what `_batch_lines.line_of` made of it."""
@@ -215,7 +215,7 @@ class Draft:
         for f in (self._requests, self._others):
             with suppress(OSError):  # a full disk: the buffer cannot be flushed, and need not be
                 f.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        drop_batch(self._folder)
         self._lock.release()
 
 
@@ -230,7 +230,12 @@ def adopt(root: Path, endpoint: str, model: str) -> list[Parcel]:
     found: list[Parcel] = []
     try:
         for folder in sorted(root.iterdir()) if root.is_dir() else []:
-            if folder.is_dir() and (parcel := _adopted(folder, endpoint, model)) is not None:
+            if (
+                BATCH.fullmatch(folder.name)
+                and folder.is_dir()
+                and not folder.is_symlink()
+                and (parcel := _adopted(folder, endpoint, model)) is not None
+            ):
                 found.append(parcel)
     except BaseException:  # whatever it was, no folder must stay locked by a session that does not begin
         for parcel in found:
@@ -250,7 +255,7 @@ def _adopted(folder: Path, endpoint: str, model: str) -> Parcel | None:
         return None
     if state is None or state.state == "prepared":
         hidden = folder if state is None else folder.rename(folder.with_name(f".{folder.name}.old"))
-        shutil.rmtree(hidden, ignore_errors=True)
+        drop_batch(hidden)
         lock.release()
         return None
     try:

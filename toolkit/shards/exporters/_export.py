@@ -10,9 +10,7 @@ in the record, and pairs with weights are refused until it is said whether to re
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -21,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit._version import __version__
 from toolkit.common.errors import InputError, Stopped, did_you_mean
-from toolkit.common.files import new_folder, sha256_file
+from toolkit.common.files import sha256_file
+from toolkit.common.folders import new_folder
 from toolkit.common.parquet import batches, open_parquet
 from toolkit.shards._card import card
 from toolkit.shards._manifest import MANIFEST
-from toolkit.shards._sign import SUFFIX
 from toolkit.shards._verify import verify
 from toolkit.shards.exporters._check import SHARDS
 from toolkit.shards.exporters._files import Sink
@@ -34,7 +32,7 @@ from toolkit.shards.exporters._llamafactory import LlamaFactory
 from toolkit.shards.exporters._ms_swift import MsSwift
 from toolkit.shards.exporters._openai import OpenAi
 from toolkit.shards.exporters._page import page
-from toolkit.shards.exporters._record import FORMAT, RECORD, files_below, read_export, verify_export
+from toolkit.shards.exporters._record import EXPORT, FORMAT, RECORD, verify_export
 from toolkit.shards.exporters._shapes import SIDES, TEXT, Form, Format, Kind, ShardSet, checked
 from toolkit.shards.exporters._trl import Trl
 from toolkit.shards.exporters._verl import Verl
@@ -64,6 +62,7 @@ def export(
     weights: Weights | None = None,
     copies: int = COPIES,
     guard: str | None = None,
+    overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Write the rows of a shard folder in another trainer's format.
@@ -71,12 +70,13 @@ def export(
     Args:
         folder: of shards; a step's folder that holds one will do.
         to: a name of `FORMATS`.
-        output: the new folder; an earlier export there is replaced, anything else is not.
+        output: the new folder; an earlier export there is replaced as long as nobody changed it, anything else is not.
         split: the one split to export; all by default.
         weights: what to do with pairs' weights: ``repeat`` (see `copies`) or ``drop``. Default: keep them where the format has a place, and
             refuse where it has none and a weight is not 1.
         copies: with ``repeat``, copies of a pair of weight 1.
         guard: name or file of the guard, for a format that must know it; by default the manifest's.
+        overwrite: replace an earlier export whose files were changed, too.
         progress: called with rows done and rows in all.
 
     Returns:
@@ -93,7 +93,8 @@ def export(
     shards = shard_set(folder, manifest, split, weights)
     form = GuardReasoner(shards, guard_of(shards, guard)) if to == GuardReasoner.name else FORMATS[to](shards)
     repeater = _repeater(shards, form, weights, copies)
-    with _room(output), _alone(output, folder), new_folder(output) as new:
+    _apart(output, folder)
+    with _room(output), new_folder(output, EXPORT, overwrite=overwrite) as new:
         record = _record(form, repeater, weights, *_write(new, form, repeater, progress))
         beside = {**form.beside(), SHARDS: (folder / MANIFEST).read_bytes().decode()}
         for path, text in {**beside, "README.md": page(record, card(manifest))}.items():
@@ -150,50 +151,11 @@ def shard_folder(folder: Path) -> Path:
     return folder
 
 
-def _free(output: Path, folder: Path) -> None:
-    """Refuse an output that would take something else's place."""
-    if output.is_symlink():
-        raise InputError("a link", where=str(output), hint="give the folder itself with --output")
+def _apart(output: Path, folder: Path) -> None:
+    """Refuse an output inside the shards, or around them."""
     mine, theirs = output.resolve(), folder.resolve()
     if mine == theirs or mine in theirs.parents or theirs in mine.parents:
         raise InputError("the output and the shards may not lie in each other", where=str(output), hint="give another folder with --output")
-    if output.is_dir() and any(output.iterdir()):
-        try:
-            known = {RECORD, RECORD + SUFFIX, *read_export(output)["files"]}
-        except InputError:
-            raise InputError(
-                "there is something else in this folder than an earlier export", where=str(output), hint="give another folder with --output"
-            ) from None
-        if other := sorted(files_below(output) - known):
-            message = f"beside an earlier export there is something else in this folder: {', '.join(other[:3])}{' …' if len(other) > 3 else ''}"
-            raise InputError(message, where=str(output), hint="move it elsewhere, or give another folder with --output")
-
-
-@contextmanager
-def _alone(output: Path, folder: Path) -> Iterator[None]:
-    """Hold the output against other exports, which would clear up each other's files; the kernel lets go of it when the process ends.
-
-    Raises:
-        InputError: the folder is no place for an export, or another one is being written there.
-    """
-    _free(output, folder)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    lock = output.with_name(f".{output.name}.lock")
-    fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            mine = lock.exists() and os.path.samestat(os.fstat(fd), lock.stat())  # else another one has just ended and taken its file away
-        except BlockingIOError:
-            mine = False
-        if not mine:
-            raise InputError("another export is being written there", where=str(output), hint="wait until it ends, or give another --output")
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
-    finally:
-        os.close(fd)
 
 
 def shard_set(folder: Path, manifest: dict[str, Any], split: str | None, weights: Weights | None) -> ShardSet:

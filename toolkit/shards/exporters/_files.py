@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from toolkit.common.files import sha256_file
+from toolkit.common.files import make_folder, private, sha256_file
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,9 +26,9 @@ class Sink:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         self._path = path
-        self._lines: BinaryIO | None = path.open("wb") if path.suffix == ".jsonl" else None
+        self._lines: BinaryIO | None = open(path, "wb", opener=private) if path.suffix == ".jsonl" else None  # noqa: SIM115
         self._parquet: pq.ParquetWriter | None = None
         self._held: list[pl.DataFrame] = []
         self.rows = 0

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from toolkit.common.errors import InputError, InputErrors
+from toolkit.common.folders import Kind, files_below
 from toolkit.common.manifests import Below, checked, read_json
 from toolkit.common.reading import sha256_once
 from toolkit.shards._sign import SUFFIX, signature_of
@@ -67,9 +68,15 @@ def read_export(folder: Path) -> dict[str, Any]:
     return checked(data, _Record, path, "export again")
 
 
-def files_below(folder: Path) -> set[str]:
-    """Paths of all that lies below a folder and is no folder itself."""
-    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()}
+def _wrote(folder: Path) -> dict[str, str | None] | None:
+    """The files of an export; see `toolkit.common.folders.Kind`."""
+    try:
+        return {RECORD: None, RECORD + SUFFIX: None, **{name: about["sha256"] for name, about in read_export(folder)["files"].items()}}
+    except InputError:
+        return None
+
+
+EXPORT = Kind("export", _wrote, "give another folder with --output", "--overwrite")
 
 
 def verify_export(folder: Path, *, signature: bool = True) -> dict[str, Any]:
