@@ -135,7 +135,7 @@ def test_shards_exports_and_models_are_kept(cli: Cli, tmp_path: Path, unchanged:
     unchanged(cli("export", "shards", "--format", "trl", "--output", "e/x"), "e/x", "is an export's")
     unchanged(cli("export", "shards", "--format", "trl", "--output", "shards/x"), "shards/x")
     unchanged(cli("export", "shards", "--format", "trl", "--output", "model/x"), "model/x", "is a model's")
-    unchanged(cli("train", "sft", "sft.yaml"), "would take the place of what this command reads: model")
+    unchanged(cli("train", "sft", "sft.yaml"), "model")
     unchanged(cli("train", "sft", "deep.yaml"), "e/model", "is an export's")
     unchanged(cli("train", "sft", "up.yaml"), "model/in", "is a model's")
     asked = ("generate", "--base-url", "http://127.0.0.1:9/v1", "--model", "m", "--input", "i.jsonl", "--output")
