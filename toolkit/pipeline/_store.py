@@ -28,6 +28,7 @@ from toolkit.operators.base import DETAIL, OUTCOME, REASON
 from toolkit.pipeline._counts import ConservationError, Counts, Ids
 from toolkit.pipeline._finished import FORMAT, MANIFEST, REJECTS, ROWS, read_blocks
 from toolkit.records import Column, load_record, to_arrow, to_polars
+from toolkit.shards import SUFFIX
 
 if TYPE_CHECKING:
     from toolkit.operators.base import Mark
@@ -60,7 +61,10 @@ def _wrote(folder: Path) -> dict[str, str | None] | None:
         return None
     if not isinstance(manifest, dict) or not {"step", "fingerprint", "counts"} <= manifest.keys() or manifest["step"] != folder.name:
         return None
-    return {MANIFEST: None, **files} if isinstance(files := manifest.get("files"), dict) else None
+    if not isinstance(files := manifest.get("files"), dict):
+        return None
+    signatures = {f"{name}{SUFFIX}": None for name in files if str(name).endswith(f"/{MANIFEST}")}  # of shards; they come later
+    return {MANIFEST: None, **signatures, **files}
 
 
 STEP = Kind("step", _wrote, "move the folder elsewhere, or delete it if it is not needed, and run again")
