@@ -36,7 +36,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from toolkit.generation._journal_file import JournalFile, ascending
+from toolkit.generation._journal_file import JournalFile
 from toolkit.generation._journal_records import (
     ANSWER_COLUMNS,
     FAILURE_COLUMNS,
@@ -56,7 +56,7 @@ from toolkit.generation._journal_records import (
     row_name,
     storable,
 )
-from toolkit.generation._journal_tables import shape_id
+from toolkit.generation._journal_tables import ascending, shape_id
 from toolkit.generation._request import EXCLUDED, Completion, Request
 
 _log = logging.getLogger(__name__)

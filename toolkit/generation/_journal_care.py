@@ -16,7 +16,7 @@ from pathlib import Path
 
 from toolkit.common.errors import GuardkitError, InputError
 from toolkit.generation._journal_batches import purge_batches, rows_in_batches
-from toolkit.generation._journal_file import JournalFile, ascending
+from toolkit.generation._journal_file import JournalFile
 from toolkit.generation._journal_note import counted, read_state
 from toolkit.generation._journal_records import (
     ANSWER_COLUMNS,
@@ -32,7 +32,7 @@ from toolkit.generation._journal_records import (
     shape_sum,
     whole,
 )
-from toolkit.generation._journal_tables import SCHEMA_VERSION, UNFINISHED, transaction
+from toolkit.generation._journal_tables import SCHEMA_VERSION, UNFINISHED, ascending, transaction
 
 BATCHES = "batches"
 """Folder beside the journal's file where ``openai-batch`` keeps what it has sent."""

@@ -26,7 +26,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from toolkit.common.errors import InputError, Stopped
 from toolkit.common.files import fsync_path, make_file, make_folder, open_own
@@ -391,11 +391,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
-
-
-def ascending(rows: list[tuple[Any, ...]], last: int) -> int:
-    """The id of the last row (its last column), which must lie above `last`: in a damaged file it need not, and a loop would not end."""
-    number = rows[-1][-1]
-    if not isinstance(number, int) or number <= last:
-        raise corrupt("records are out of order")
-    return number

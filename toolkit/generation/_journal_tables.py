@@ -12,6 +12,7 @@ import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from toolkit.common.files import canonical_json
 from toolkit.generation._journal_note import State, write_state
@@ -142,3 +143,11 @@ def _shape_1(model_id: bytes | None, endpoint: bytes | None) -> str:
 
 def _text(data: bytes | None) -> str:
     return (data or b"").decode("utf-8", "backslashreplace")
+
+
+def ascending(rows: list[tuple[Any, ...]], last: int) -> int:
+    """The id of the last row (its last column), which must lie above `last`: in a damaged file it need not, and a loop would not end."""
+    number = rows[-1][-1]
+    if not isinstance(number, int) or number <= last:
+        raise corrupt("records are out of order")
+    return number

@@ -28,25 +28,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from toolkit.common.errors import InputError, did_you_mean
-from toolkit.common.paths import Roots
-from toolkit.common.reading import Files
+from toolkit.operators._context import Context as Context
+from toolkit.operators._context import Output as Output
+from toolkit.operators._context import StepInput as StepInput
 from toolkit.records import Column
 
 if TYPE_CHECKING:
     import polars as pl
 
-    Mark = str | pl.Expr | pl.Series | None
-
     from toolkit.generation import Backend, Completion, Request
     from toolkit.guards import Guard
-    from toolkit.taxonomy import Taxonomy
+    from toolkit.operators._context import Mark as Mark
 
 Kind = Literal["row", "generation", "dataset"]
 Shape = Literal["source", "one_to_one", "select", "merge", "expand", "pick", "sink"]
@@ -64,112 +61,6 @@ class Config(BaseModel):
 
 class NoConfig(Config):
     """An operator without options."""
-
-
-@dataclass(frozen=True)
-class Context:
-    """What an operator may know of the world.
-
-    Attributes:
-        guard: definition that the recipe names.
-        taxonomy: harm categories that the recipe names.
-        seed: the recipe's seed; an operator mixes its step's id in through `rng_seed`.
-        step: id of the step.
-        beside: folder of the recipe.
-        progress: called with (done, total or None, a few words).
-        source_paths: input files of each source that the user gave on the command line.
-        work: folder of the workspace's journal, for a backend that keeps there what it has sent.
-        lineage: how the rows that it reads were made (`toolkit.pipeline._lineage`), to be asked for when all have been read; an operator that
-            asks names ``recipe`` in its `uses`. Empty where there is no recipe.
-        files: the outside files of the step. `Operator.files` takes their digests from it, and what is read later is read through it: a file must be
-            what it was when the run was planned.
-        settled: the recipe's `roots`; where there is no recipe they are made of the working folder and `beside`.
-    """
-
-    guard: Guard
-    taxonomy: Taxonomy
-    seed: int
-    step: str
-    beside: Path
-    progress: Callable[[int, int | None, str], None] = lambda done, total, words: None
-    source_paths: Mapping[str, Sequence[Path]] = field(default_factory=dict)
-    work: Path | None = None
-    lineage: Callable[[], Mapping[str, Any]] = dict
-    files: Files = field(default_factory=Files)
-    settled: Roots | None = None
-
-    @property
-    def roots(self) -> Roots:
-        """Where a relative path is looked up: the working folder as it was when the recipe was read, then `beside`."""
-        return self.settled or Roots.of(self.beside)
-
-    def rng_seed(self, *parts: str | int) -> int:
-        """A 63-bit seed from the recipe's seed and `parts`."""
-        from toolkit.common.files import digest
-
-        return int(digest([self.seed, *parts])[:15], 16)
-
-
-class StepInput(Protocol):
-    """Finished rows and artefacts of an earlier step."""
-
-    @property
-    def step(self) -> str:
-        """Id of the step."""
-
-    @property
-    def rows(self) -> int | None:
-        """Number of kept rows; None where they are not known before they have been read."""
-
-    def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
-        """The kept rows, a bounded block at a time, in order."""
-
-    def artefact(self, name: str) -> Path:
-        """A file or folder that the step made."""
-
-    def digest(self) -> str:
-        """Identity of all that the step made."""
-
-
-class Output(Protocol):
-    """Where a dataset operator's results go. Each row is kept, or leaves in one way: rejected, set aside or merged.
-
-    A reason, detail or survivor is one text for all rows, or one for each: an expression over them, or a series as long as they are. Let the
-    rows of a block that leave do so in one call, in their order: only then do the bytes not hang on the size of the blocks.
-    """
-
-    def keep(self, rows: pl.DataFrame) -> None:
-        """Rows that go on."""
-
-    def leave(self, rows: pl.DataFrame, outcome: Mark, reason: Mark, detail: Mark = None, survivor: Mark = None) -> None:
-        """Rows that do not go on, each with its outcome: rejected, set_aside or merged."""
-
-    def reject(self, rows: pl.DataFrame, reason: Mark, detail: Mark = None) -> None:
-        """Rows with a fault."""
-
-    def set_aside(self, rows: pl.DataFrame, reason: Mark, detail: Mark = None) -> None:
-        """Rows that do not go on although nothing is wrong with them."""
-
-    def merge(self, rows: pl.DataFrame, survivor: Mark) -> None:
-        """Rows that another stands for; `survivor` is its id."""
-
-    def merge_count(self, n: int) -> None:
-        """`n` rows merged into the row that they name as their parent; they stay readable in the step before."""
-
-    def use(self, n: int) -> None:
-        """A sink's rows that were used."""
-
-    def count_in(self, n: int) -> None:
-        """A source's rows as they were read, before any was rejected."""
-
-    def folder(self, name: str) -> Path:
-        """A fresh folder for an artefact."""
-
-    def stat(self, name: str, value: Any) -> None:
-        """A figure for the manifest; it must be the same on every run that has the same bytes."""
-
-    def note(self, name: str, value: Any) -> None:
-        """A figure for the run's log: times, host facts."""
 
 
 class Operator(ABC):
