@@ -8,7 +8,8 @@ Contract: whoever reads a secret (from the environment, a file, a URL) tells `pr
   and, in JSON, with any of its letters as ``\\u00…``. Also what is left where something was cut off: of each form any beginning, and of
   the plain one any end, of at least 8 letters (12 in base64; 4 more than a public beginning such as ``sk-proj-``). A part out of the middle,
   other encodings and a secret that was taken apart are not found.
-- A value of fewer than 8 letters, or a word of fewer than 16 (``changeme``), is no secret: cutting it out would cost the data's own text.
+- A value of fewer than 8 letters, or of words and short numbers with fewer than 16 (``changeme``, ``not-needed``, ``2023-06-01``), is no secret:
+  cutting it out would cost the data's own text. A longer one of words (``correct-horse-battery-staple``) is found whole, never in part.
 
 `bare_urls` takes out of a text what URLs may hold of secrets, whether they are known or not. Every `GuardkitError` says its words through `shown`,
 which does both.
@@ -33,11 +34,14 @@ MARK = "***"
 _LEAST, _LEAST_64, _BEYOND = 8, 12, 4
 """Letters of a part that is found: plain, in base64, and beyond a public beginning."""
 
-_PUBLIC = re.compile(r"[A-Za-z]{1,8}[-_](?:[A-Za-z0-9]{1,5}[-_])*")
-"""What keys begin with for everybody to see: ``sk-``, ``hf_``, ``sk-proj-``, ``sk-ant-api03-``."""
+_PUBLIC = re.compile(r"https?://[^/?#\s]*/?|[A-Za-z]{1,8}[-_](?:[A-Za-z0-9]{1,5}[-_])*")
+"""What secrets begin with for everybody to see: ``sk-``, ``hf_``, ``sk-proj-``, ``sk-ant-api03-``, a URL's host."""
 
 _WORD = 16
-"""A value of letters alone is a word below this length."""
+"""A value of words is no secret below this length."""
+
+_WORDS = re.compile(r"{word}(?:[-_ .,:/]+{word})*".format(word=r"(?:(?:[A-Z]?[a-z]{0,14}|[A-Z]{2,15})[0-9]{0,2}|[0-9]{1,4})"))
+"""Words and short numbers: what a person would write, not what a service would draw."""
 
 _ESCAPED = re.compile(rb"\\u00(2[dD]|3[0-9]|5[fF]|[46][1-9a-fA-F]|[57][0-9aA])")
 """A letter, digit, ``-`` or ``_`` as JSON's escape, which no serialiser writes without need."""
@@ -70,12 +74,17 @@ def protect(value: str | None) -> None:
     """From now on this is a secret, unless it can be none (see the module's docstring)."""
     global _needles
     value = (value or "").strip()
-    if len(value) < _LEAST or (value.isalpha() and len(value) < _WORD):
+    if len(value) < _LEAST or (len(value) < _WORD and is_worded(value)):
         return
     with _lock:
         if value not in _secrets:
             _secrets.add(value)
             _needles += tuple((form.needle, form) for form in _forms(value))
+
+
+def is_worded(value: str) -> bool:
+    """Whether a value is made of words, so that a part of it may stand in any text."""
+    return (value.isalpha() and len(value) < _WORD) or _WORDS.fullmatch(value) is not None
 
 
 def protect_url(url: str) -> None:
@@ -143,7 +152,7 @@ class LogFilter(logging.Filter):
 def _forms(value: str) -> list[_Form]:
     """The ways in which `value` may be written, each once."""
     public = _PUBLIC.match(value)
-    least = min(len(value), max(_LEAST, (len(public[0]) if public else 0) + _BEYOND))
+    least = len(value) if is_worded(value) else min(len(value), max(_LEAST, (len(public[0]) if public else 0) + _BEYOND))
     escaped = json.dumps(value)[1:-1]
     texts = [value, escaped, escaped.replace("/", "\\/"), quote(value, safe=""), re.sub("%..", lambda m: m[0].lower(), quote(value, safe=""))]
     found = dict.fromkeys(texts, least)

@@ -263,7 +263,8 @@ def protect_headers(headers: Mapping[str, str]) -> None:
     """The values of the headers that are not the same for everybody are secrets."""
     for name, value in headers.items():
         if not name.lower().startswith(("accept", "content-", "user-agent", "x-stainless-")):
-            protect(value.partition(" ")[2] if name.lower().endswith("authorization") else value)  # after the scheme: Bearer, Basic
+            for part in value.replace(";", " ").split():  # a scheme, Bearer or Basic, is too short to be one
+                protect(part)
 
 
 @contextmanager
