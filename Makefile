@@ -40,6 +40,9 @@ fmt: $(VENV)/.dev ## format
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
+fuzz: $(VENV)/.dev ## random commands under random faults (kills, full disks, flipped bits), and the invariants after each (30 minutes; MINUTES=, SEED=)
+	$(BIN)/python tests/fuzz/fuzz.py --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
+
 bench: $(VENV)/.dev ## performance, as ratios measured in one run (minutes)
 	$(BIN)/python tests/benchmarks/bench.py
 
@@ -73,4 +76,4 @@ gpu-check: $(VENV)/.dev ## on a machine with a GPU: the training and sampling te
 		tests/generation/test_vllm_server.py tests/generation/test_adapters.py tests/test_same_verdicts.py
 	$(BIN)/guardkit quickstart --output outputs/quickstart-gpu
 
-.PHONY: help quickstart setup test lint type fmt bench bench-generate bench-journal bench-data bench-faults bench-noise vllm-cpu schema sources-check gpu-check
+.PHONY: help quickstart setup test lint type fmt fuzz bench bench-generate bench-journal bench-data bench-faults bench-noise vllm-cpu schema sources-check gpu-check
