@@ -14,7 +14,7 @@ from endpoint import serving
 from fuzz import Fuzz
 from verbs import VERBS
 
-SEED, CASES = 1, 30
+SEED, CASES = 1, 20
 
 pytestmark = pytest.mark.xdist_group("fuzz")
 

@@ -134,7 +134,7 @@ def _run_groups(job: _Job, force: bool) -> None:
             prints = Fingerprints(plan, run.steps.get)
             i = next(n for n, g in enumerate(plan.groups) if g[-1].id == worse)
             continue
-        job.progress.start(f"[{i + 1}/{len(plan.groups)}] {' + '.join(s.id for s in group)}")
+        job.progress.start(f"[{i + 1}/{len(plan.groups)}] {_title(group)}")
         if done is None:
             done = _build_told(job, group, fingerprint, force)
             damaged.discard(last.id)
@@ -170,6 +170,11 @@ def _build_told(job: _Job, group: Sequence[PlannedStep], fingerprint: str, force
     run.built += [s.id for s in group if s.id not in run.built]
     job.progress.finish(f"{_kept(done)} in {seconds:.1f} s{anew}")
     return done
+
+
+def _title(group: Sequence[PlannedStep]) -> str:
+    ids = [s.id for s in group]
+    return " + ".join(ids) if len(ids) <= 8 else f"{ids[0]} + … + {ids[-1]} ({len(ids)} steps)"
 
 
 def _kept(done: StepFolder) -> str:
