@@ -58,6 +58,11 @@ HUGE = [
     "{% set x %}{% for i in l %}{% for j in l %}{{ b }}{% endfor %}{% endfor %}{% endset %}",
     "{% set x %}{% for i in l %}{% for j in l %}a{% endfor %}{% endfor %}{% endset %}",
     "{% macro f() %}{% for i in l %}{{ b }}{% endfor %}{% endmacro %}{{ f() | length }}",
+    "{{ b.encode().replace('a'.encode(), b.encode()) | length }}",
+    "{{ a.encode().center(10**9) | length }}",
+    "{{ '%1000000000d'.encode() % 5 }}",
+    "{{ (5).to_bytes(10**9, 'big') | length }}",
+    "{% set ns = namespace(x=[]) %}{% for i in l %}{% set ns.x = [ns.x, b ~ i] %}{% endfor %}",
     "{% filter upper %}{% for i in l %}{{ b }}{% endfor %}{% endfilter %}",
 ]
 

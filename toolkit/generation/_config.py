@@ -186,7 +186,7 @@ def is_here(url: str) -> bool:
     """Whether an address is this machine."""
     host = urlsplit(url).hostname or ""
     try:
-        return host == "localhost" or ip_address(host).is_loopback
+        return host == "localhost" or (address := ip_address(host)).is_loopback or address.is_unspecified  # 0.0.0.0, as servers call themselves
     except ValueError:
         return False
 

@@ -28,6 +28,9 @@ WHOLE = 16_000_000
 _PADDING = frozenset({"center", "ljust", "rjust", "zfill"})
 """Methods of a text that make it as long as they are told."""
 
+_SHORT = frozenset({"bit_count", "bit_length", "count", "decode", "endswith", "find", "index", "is_integer", "startswith"})
+"""Methods of bytes and whole numbers whose result is no longer than what it is made of; no prompt needs others."""
+
 
 @lru_cache(maxsize=1)
 def _environment() -> ImmutableSandboxedEnvironment:
@@ -35,6 +38,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
     from jinja2.compiler import CodeGenerator, Frame
     from jinja2.runtime import Context
     from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from jinja2.utils import Namespace
 
     class Generator(CodeGenerator):
         """Joins texts (``~``) and collects the output of blocks and macros through the environment."""
@@ -50,6 +54,13 @@ def _environment() -> ImmutableSandboxedEnvironment:
             frame.buffer = self.temporary_identifier()
             self.writeline(f"{frame.buffer} = environment.buffer()")
 
+    class Kept(Namespace):
+        """What outlives a loop's turn."""
+
+        def __setitem__(self, name: str, value: Any) -> None:
+            _refuse_over(_size(value), WHOLE)
+            super().__setitem__(name, value)
+
     class Sandbox(ImmutableSandboxedEnvironment):
         """Refuses what would fill the memory."""
 
@@ -62,9 +73,11 @@ def _environment() -> ImmutableSandboxedEnvironment:
             return super().call_binop(context, operator, left, right)
 
         def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805  Jinja's own names
-            text = getattr(getattr(__obj, "__wrapped__", __obj), "__self__", None)
-            if isinstance(text, str):
-                args = _check_method(getattr(__obj, "__name__", ""), text, args, kwargs)
+            owner, name = getattr(getattr(__obj, "__wrapped__", __obj), "__self__", None), getattr(__obj, "__name__", "")
+            if isinstance(owner, str):
+                args = _check_method(name, owner, args, kwargs)
+            elif isinstance(owner, bytes | int) and name not in _SHORT:
+                _refuse_over(WHOLE + 1, WHOLE)
             return super().call(__context, __obj, *args, **kwargs)
 
         @staticmethod
@@ -79,6 +92,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
     made = Sandbox(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, finalize=_printable)
     del made.globals["lipsum"]
+    made.globals["namespace"] = Kept
     made.filters.update({name: _checked(name, filter_) for name, filter_ in made.filters.items()})
     return made
 
@@ -149,6 +163,8 @@ def _check_size(operator: str, left: Any, right: Any) -> None:
         if isinstance(left, str):
             _check_widths(re.findall(r"%(?:\([^)]*\))?([-#0 +]*[\d*]*\.?[\d*]*)", left), "*")
             _refuse_over(left.count("%") * _size([right]), WHOLE)
+        elif isinstance(left, bytes):
+            _refuse_over(WHOLE + 1, WHOLE)
     elif isinstance(left, int) and isinstance(right, int):
         size = left.bit_length() * max(right, 0) if operator == "**" else left.bit_length() + right.bit_length()
         _refuse_over(size if abs(left) > 1 else 0)

@@ -136,7 +136,7 @@ def _trainer_leaves(trainer: Mapping[str, Any], config: Any) -> Iterator[Asked]:
         return
     for key, value in options.items():
         place = ("model_init_kwargs", key)
-        if key == "attn_implementation" and value not in ATTENTION:
+        if key == "attn_implementation" and not (value is None or (isinstance(value, str) and value in ATTENTION)):
             yield Asked(f"attn_implementation={value}", f"{value!r} names a kernel that would be fetched and run", place)
         elif key not in PLAIN_MODEL and value not in (None, False):
             yield _asked(key, place)
