@@ -220,6 +220,22 @@ def test_a_file_or_a_link_is_not_replaced_by_a_folder(tmp_path: Path) -> None:
     assert names(tmp_path) == ["broken", "file", "folder", "link"]
 
 
+def test_what_a_file_browser_leaves_behind_is_nobodys(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "f", LISTED) as new:
+        make(new, OLD)
+    for name in (".DS_Store", "sub/.DS_Store", "sub/Thumbs.db", ".nfs000000000012ab3400000001"):
+        (tmp_path / "f" / name).write_bytes(b"\0")
+    check_own(tmp_path / "f", LISTED)
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "f" / "desktop.ini").symlink_to("../mine")
+    with pytest.raises(InputError, match=r"something else lies in this listed folder: desktop\.ini"):
+        check_own(tmp_path / "f", LISTED)
+    (tmp_path / "f" / "desktop.ini").unlink()
+    with new_folder(tmp_path / "f", LISTED) as new:
+        make(new, NEW)
+    assert read(tmp_path / "f") == NEW
+
+
 def test_an_empty_folder_is_nobodys(tmp_path: Path) -> None:
     (tmp_path / "f" / "sub").mkdir(parents=True)
     with new_folder(tmp_path / "f", LISTED) as new:

@@ -253,3 +253,14 @@ def test_rows_are_read_once_a_process_for_their_digest(done: World, monkeypatch:
     path.write_bytes(data)
     list(folder.blocks())
     assert len(digested) == n + 1
+
+
+def test_what_a_file_browser_leaves_costs_no_step_and_stops_no_run(done: World) -> None:
+    run = done.folder / "out"
+    folders = [p for p in run.rglob("*") if p.is_dir()]
+    for folder in folders:
+        (folder / ".DS_Store").write_bytes(b"\0")
+    assert read_all(run) == {}
+    assert done.run().built == []
+    assert "model" in done.run(force=True).built
+    assert not list(run.rglob("*/.DS_Store"))

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
@@ -32,6 +33,8 @@ from toolkit.common.locks import Busy, Lock, is_lock
 _LOCK = "lock"
 _SHOWN = 5
 """Files that a refusal names."""
+_LITTER = re.compile(r"\.DS_Store|Thumbs\.db|desktop\.ini|\.nfs[0-9a-f]{16,}")
+"""What systems leave in any folder that somebody looks at, or in which a file was open when it was removed: nobody's."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,11 @@ def files_below(folder: Path) -> set[str]:
     return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()}
 
 
+def litter(folder: Path, names: Iterable[str]) -> set[str]:
+    """Those of the files of a folder (`files_below`) that no person and no program of theirs put there."""
+    return {n for n in names if _LITTER.fullmatch(Path(n).name) and not (folder / n).is_symlink()}
+
+
 def check_own(folder: Path, kind: Kind, *, overwrite: bool = False, digests: bool = True, where: str | None = None) -> None:
     """Refuse a folder that may not be replaced. One that is not there or has no file in it may be.
 
@@ -72,12 +80,14 @@ def check_own(folder: Path, kind: Kind, *, overwrite: bool = False, digests: boo
     """
     named, where = f"{short_path(folder)}: " if where else "", where or str(folder)
     if folder.is_symlink():
-        raise InputError(f"{named}a link where a folder is to be written", where=where, hint="name the folder that it points to")
+        hint = "remove the link (what it points to stays), or name that folder itself"
+        raise InputError(f"{named}a link where a folder is to be written", where=where, hint=hint)
     if not folder.exists():
         return
     if not folder.is_dir():
         raise InputError(f"{named}a file where a folder is to be written", where=where, hint=kind.hint)
-    if not (there := files_below(folder)):
+    there = files_below(folder)
+    if not (there := there - litter(folder, there)):
         return
     wrote = kind.wrote(folder)
     if wrote is None:

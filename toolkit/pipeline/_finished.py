@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from toolkit.common.errors import GuardkitError, InputError, InputErrors
 from toolkit.common.files import digest
+from toolkit.common.folders import files_below, litter
 from toolkit.common.manifests import Below, Sha256, checked, read_manifest
 from toolkit.common.parquet import batches, open_parquet
 from toolkit.common.reading import Identity, identity, sha256_once, unreadable
@@ -223,8 +224,8 @@ class StepFolder:
                     out.append(self._damaged(name, "its bytes are not those of the manifest (sha256)"))
             except InputError as e:
                 out.append(self._damaged(name, e.message))
-        root = self.path / below
-        there = {p.relative_to(self.path).as_posix() for p in root.rglob("*") if p.is_symlink() or not p.is_dir()} - {MANIFEST}
+        there = {f"{below}/{n}" if below else n for n in files_below(self.path / below)} - {MANIFEST}
+        there -= litter(self.path, there)
         there -= {n for n in there if n.endswith(f"/{MANIFEST}{SUFFIX}")}  # whoever signed shards did so later; `verify` of the shards looks at it
         return out + [self._damaged(name, "is not in the manifest") for name in sorted(there - named.keys())]
 
