@@ -264,3 +264,11 @@ def test_what_a_file_browser_leaves_costs_no_step_and_stops_no_run(done: World) 
     assert done.run().built == []
     assert "model" in done.run(force=True).built
     assert not list(run.rglob("*/.DS_Store"))
+
+
+def test_verify_tells_the_steps_of_a_run_that_are_not_there(done: World) -> None:
+    run = done.folder / "out"
+    assert api.verify(run)["missing"] == []
+    shutil.rmtree(run / "model")
+    found = api.verify(run)
+    assert found["missing"] == ["model"] and not any(name.startswith("model/") for name in found["files"])

@@ -1,8 +1,8 @@
 """The journal of a workspace: look at it, check it, take its records along, keep it small, take rows out of it.
 
 Every function takes the journal's folder; None is the workspace's own, ``outputs/journal``. Looking, verifying and exporting work while a run
-writes to it, and need
-no room on the disk. All raise `InputError` where there is no journal, or a damaged one; `journal_repair` makes a sound one of it.
+writes to it, and need no room on the disk. All raise `InputError` where there is no journal, or a damaged one; `journal_repair` makes a sound one
+of it.
 """
 
 from __future__ import annotations
@@ -231,8 +231,7 @@ def journal_purge(folder: str | Path | None = None, *, rows: Iterable[str] = (),
     Returns:
         ``folder, keys, answers, failures, also`` (other rows that shared these records and lose them too), ``batches`` (folders with their
         state: what lies at the endpoint is not ours to delete), ``unknown``, ``rewritten``, ``copies`` (of damaged files, which repairs kept and
-        which may hold them still), and ``runs``: the folders of steps in the workspace
-        that still hold these rows or what came from these records.
+        which may hold them still), and ``runs``: the folders of steps in the workspace that still hold these rows or what came from these records.
 
     Raises:
         InputError: a run works on the journal, or a key is none.

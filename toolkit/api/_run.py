@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.common.errors import InputError, TooManyFailures, short_path
-from toolkit.common.files import write_atomic
-from toolkit.common.outputs import LEFTOVERS, check_output, part_below
+from toolkit.common.files import beside, write_atomic
+from toolkit.common.outputs import check_output, part_below
 from toolkit.common.paths import at_door
 from toolkit.common.resources import workspace
 from toolkit.pipeline import JOURNAL, TAKEN, Plan, Progress, Recipe, load_recipe, make_plan, run_plan, stopping
@@ -104,7 +104,7 @@ def run_folder(plan: Plan, output: str | Path | None) -> Path:
     folder = at_door(output) if output is not None else workspace() / plan.recipe.spec.recipe
     read = plan.recipe.roots.read
     check_output(folder, reads=read, journal=folder.parent / JOURNAL, own="run")
-    written = {".guardkit.lock", *TAKEN, *plan.steps, *(f".{step}.{end}" for step in plan.steps for end in LEFTOVERS)}
+    written = {".guardkit.lock", *TAKEN, *plan.steps, *(beside(folder / step).name for step in plan.steps)}
     for path in read:
         part = part_below(folder, path)
         if part in written and not (part == "recipe.yaml" and path == plan.recipe.path):

@@ -33,7 +33,8 @@ def verify(folder: str | Path, *, key: str | Path | None = None, require_signatu
     Returns:
         ``folder``; ``kind``: ``shards``, ``export`` or ``run``; ``to``: the export's format, else None; ``rows`` (of an export: of its shards);
         ``files``: by path what the manifest says of each; ``signature``: None, or ``by`` (the key's fingerprint), ``key``, ``trusted`` (True
-        where it is one of `key`, None where none was given); ``unproven``: what the manifest says and the files cannot prove, by name.
+        where it is one of `key`, None where none was given); ``unproven``: what the manifest says and the files cannot prove, by name; of a run
+        also ``missing``: steps of its recipe that are not finished, or gone.
 
     Raises:
         InputError: the folder is neither, or its manifest cannot be read; it is not signed, or not by one of the keys; InputErrors: all that is

@@ -33,6 +33,7 @@ def verify(
     what = {"shards": "shards", "export": f"an export for {found['to']}", "run": "a run"}[found["kind"]]
     said = [f"{found['folder']}: {what}, {len(found['files'])} file(s), {found['rows']:,} rows, all as the manifest says"]
     if found["kind"] == "run":
+        said += [f"Steps that are not finished, or gone: {', '.join(found['missing'])}"] if found["missing"] else []
         said += ["Signatures: its shards' own; name a step to see who signed them."]
     elif (signed := found["signature"]) is None:
         said += ["Not signed: whoever can write the folder can make another one that is as sound."]

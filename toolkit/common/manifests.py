@@ -18,6 +18,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from toolkit.common.errors import InputError
+from toolkit.common.jsontext import loads_once
 from toolkit.common.reading import regular, unreadable
 
 MOST = 64 << 20
@@ -80,11 +81,9 @@ def read_json(path: Path, *, again: str | None = None, most: int = MOST) -> Any:
     """
     data = read_bytes(path, most)
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_once)
+        value = loads_once(data.decode("utf-8"))
         if _too_deep(value):
             raise ValueError(f"nested deeper than {DEPTH} levels")
-    except RecursionError:
-        raise InputError(f"torn or not JSON: nested deeper than {DEPTH} levels", where=str(path), hint=again) from None
     except ValueError as e:
         raise InputError(f"torn or not JSON: {str(e)[:200]}", where=str(path), hint=again) from None
     return value
@@ -122,13 +121,6 @@ def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
 def _seal(value: Mapping[str, Any]) -> str:
     rest = {k: v for k, v in value.items() if k != SEAL}
     return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()).hexdigest()
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    out = dict(pairs)
-    if len(out) < len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return out
 
 
 def _too_deep(value: Any) -> bool:

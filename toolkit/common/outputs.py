@@ -8,18 +8,17 @@ written; it raises `InputError` with both paths and changes nothing.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 
 from toolkit.common.errors import InputError, short_path
+from toolkit.common.files import beside
+from toolkit.common.manifests import read_json
 from toolkit.common.models import TRAINED
 from toolkit.common.paths import is_there
 
-LEFTOVERS = ("guardkit", "new", "old", "work")
-"""What is written as ``NAME`` is first ``.NAME.<one of these>`` beside it."""
 _HINT = "name another place with --output"
 
 
@@ -48,7 +47,7 @@ def check_output(
     real = _real(output)
     if not real.name:
         raise InputError("no name that could be written", where=str(output), hint=hint)
-    at = _Places(place for name in (real.name, *(f".{real.name}.{end}" for end in LEFTOVERS)) for place in (real.with_name(name), *real.parents))
+    at = _Places((real, beside(real), *real.parents))
     for path, what in [*((p, "what this command reads") for p in reads), *([(journal, "the journal")] if journal is not None else [])]:
         if at.has(path) or (whole and part_below(real, path) is not None) or _linked(real, path):
             raise InputError(f"the output would take the place of {what}: {short_path(path)}", where=str(output), hint=hint)
@@ -79,11 +78,9 @@ def _says(name: str, *keys: str) -> Callable[[Path], bool]:
     """Whether a JSON file of a folder is an object with these keys, or, for ``made_by``, is guardkit's."""
 
     def test(folder: Path) -> bool:
-        if not (folder / name).is_file():
-            return False
         try:
-            value = json.loads((folder / name).read_bytes())
-        except (ValueError, RecursionError):
+            value = read_json(folder / name)
+        except (InputError, OSError):
             return False
         return isinstance(value, dict) and all(value.get(k) == "guardkit" if k == "made_by" else k in value for k in keys)
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -124,11 +124,6 @@ class Roots:
 
 Beside = Path | Roots | None
 """Where a relative name is looked up besides the working folder: a folder, or `Roots` that were settled before."""
-
-
-def found_in(roots: Roots, names: Iterable[str | Path]) -> list[Path]:
-    """Those of some names that are there."""
-    return [path for name in names if (path := roots.first(name)) is not None]
 
 
 def _spelled(path: str | Path) -> Path:

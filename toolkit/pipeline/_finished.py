@@ -21,6 +21,7 @@ from toolkit.common.folders import files_below, litter
 from toolkit.common.manifests import Below, Sha256, checked, read_manifest
 from toolkit.common.parquet import batches, open_parquet
 from toolkit.common.reading import Identity, identity, sha256_once, unreadable
+from toolkit.common.yamlfile import load_yaml
 from toolkit.shards import SUFFIX
 
 FORMAT = 1
@@ -260,14 +261,16 @@ def verify_run(run: Path) -> dict[str, Any]:
     """Check every finished step of a run against its manifest: each file's sha256, no other files, and its number of rows.
 
     Returns:
-        ``kind``: ``run``; ``rows``: kept rows of all steps; ``files``: by path below the run ``{bytes, sha256, step}``.
+        ``kind``: ``run``; ``rows``: kept rows of all steps; ``files``: by path below the run ``{bytes, sha256, step}``; ``missing``: steps of its
+        recipe that are not finished, or gone.
 
     Raises:
-        InputErrors: all that is wrong, each with its file.
+        InputErrors: all that is wrong, each with its file; InputError: its recipe or a manifest cannot be read.
     """
     errors: list[GuardkitError] = []
     rows, files = 0, {}
-    for done in step_folders(run):
+    found = step_folders(run)
+    for done in found:
         faults = done.faults()
         if not faults and ROWS in done.manifest["files"]:
             with open_parquet(done.path / ROWS, sha256=done.manifest["files"][ROWS]) as f:
@@ -279,7 +282,15 @@ def verify_run(run: Path) -> dict[str, Any]:
             files[f"{done.step}/{name}"] = {"bytes": done.manifest["sizes"][name], "sha256": sha256, "step": done.step}
     if errors:
         raise InputErrors(errors)
-    return {"kind": "run", "rows": rows, "files": files}
+    counted = {c["step"] for done in found for c in done.manifest["counts"]}
+    return {"kind": "run", "rows": rows, "files": files, "missing": [step for step in _steps(run) if step not in counted]}
+
+
+def _steps(run: Path) -> list[str]:
+    """The ids in the recipe that a run keeps; what they use need not be there."""
+    recipe = load_yaml(run / "recipe.yaml").data
+    steps = recipe.get("steps") if isinstance(recipe, dict) else None
+    return [str(step["id"]) for step in steps if isinstance(step, dict) and "id" in step] if isinstance(steps, list) else []
 
 
 def _of_step(manifest: Path) -> bool:

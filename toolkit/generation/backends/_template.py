@@ -279,7 +279,7 @@ def _quoter(kind: str, level: str, facts: Facts, text: Quotes) -> Quoting:
 
 
 def _more(dice: Dice, room: int) -> int:
-    """Steps beyond the fewest: mostly none, so that an output stays near 120 tokens (issue 2)."""
+    """Steps beyond the fewest: mostly none, so that an output stays near 120 tokens."""
     roll = dice.below(100)
     return min(room, 0 if roll < 80 else 1 if roll < 97 else 2)
 
