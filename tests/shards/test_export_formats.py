@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from exports import GUARD, LABELS, MESSAGES, PLAIN, dpo, interaction, lines, reasoning, rows_of, sft, write
 from hypothesis import given, settings
@@ -251,6 +252,15 @@ def test_row_groups_do_not_hang_on_blocks(tmp_path: Path, monkeypatch: pytest.Mo
     whole = tree_digests(exported(tmp_path, "sft", "trl", "whole"))
     monkeypatch.setattr(_export, "BLOCK", 5)
     assert tree_digests(exported(tmp_path, "sft", "trl", "by-5")) == whole
+
+
+def test_row_groups_of_long_rows_are_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_files, "GROUP_BYTES", 2000)
+    whole = exported(tmp_path, "sft", "trl", "whole")
+    groups = [pq.ParquetFile(path).metadata for path in sorted(whole.rglob("*.parquet"))]
+    assert any(group.num_row_groups > 1 for group in groups)
+    monkeypatch.setattr(_export, "BLOCK", 3)
+    assert tree_digests(exported(tmp_path, "sft", "trl", "by-3")) == tree_digests(whole)
 
 
 def test_weights_are_refused_until_somebody_decides(tmp_path: Path) -> None:
