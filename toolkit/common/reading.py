@@ -5,8 +5,9 @@ else it is an error. Two uses:
 
 - a file of a finished step has the sha256 that its manifest states: it is digested before a byte of it is handed on, once a process as long as its
   identity stays (`sha256_once`);
-- an outside file (`Files`) has the digest that it had when the plan was made. It is digested on a second thread while it is parsed, and the
-  verdict falls before its last rows are handed on. What a library opens by name (a model's folder) is looked at before and after.
+- an outside file (`Files`) has the digest that it had when the plan was made. Where its identity is no longer the one that was digested, it is
+  digested again on a second thread while it is parsed, and the verdict falls before its last rows are handed on. What a library opens by name (a
+  model's folder) is looked at before and after.
 
 An identity holds device, inode, size and both times (mtime, and ctime, which no program can set). A file that was written within `TICK` of being
 digested is not remembered: clocks of file systems are coarse. Memory-mapped writes may leave the times
@@ -57,6 +58,11 @@ def identity(file: int | Path) -> Identity:
     """The identity of an open file, or of the one at a path (OSError: there is none)."""
     s = os.stat(file)  # noqa: PTH116  takes descriptors, too
     return Identity(s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
+
+
+def _settled(one: Identity, began: int) -> bool:
+    """Whether a file had been left alone for so long (`began`: Unix time in ns) that a later write gives it another identity."""
+    return began - max(one.changed, one.modified) > TICK
 
 
 class _Ended(Exception):  # noqa: N818 (no error: nobody wants the digest any more)
@@ -151,7 +157,7 @@ def sha256_once(file: int | Path, path: Path) -> str:
             raise unreadable(e, path) from None
     if identity(file) != before:
         raise InputError("has changed while it was read", where=str(path), hint=_LATER)
-    if began - max(before.changed, before.modified) > TICK:
+    if _settled(before, began):
         if len(_known) > 100_000:
             _known.clear()
         _known[before] = found
@@ -235,6 +241,8 @@ class _Note:
     make: Kind | Callable[[Path], str]
     paths: tuple[Path, ...]
     identity: tuple[Identity, ...]
+    settled: bool
+    """Whether the files had been left alone for longer than `TICK` when they were digested: only then does their identity stand for their bytes."""
 
     @property
     def kind(self) -> Kind | None:
@@ -277,14 +285,14 @@ class Files:
         """
         key = path.absolute()
         paths = tuple(parts(path)) if parts is not None else (path,)
-        before = _identities(paths)
+        before, began = _identities(paths), time.time_ns()
         note = self._notes.get(key)
         if note is not None and note.identity == before:
             return note.digest
         found = _digest(path, make)
         if _identities(tuple(parts(path)) if parts is not None else (path,)) != before:
             raise InputError("has changed while it was read", where=str(path), hint=_LATER)
-        self._notes[key] = _Note(found, make, paths, before)
+        self._notes[key] = _Note(found, make, paths, before, all(_settled(one, began) for one in before))
         return found
 
     def begin(self) -> None:
@@ -315,7 +323,8 @@ class Files:
         note = self._notes.get(key)
         if note is None and self._planned:
             raise InputError("was not there when the run was planned", where=str(path), hint="run it again")
-        again = self._read.get(key) == identity(fd)  # digested before, and not touched since
+        now = identity(fd)
+        again = self._read.get(key) == now or (note is not None and note.settled and note.identity == (now,))  # digested before, not touched since
         fd = os.dup(fd)  # whoever reads may close the file before the verdict
         reading = Reading(fd, path, None if again or note is None or note.kind is None else note.digest, (note and note.kind) or "sha256")
         try:
