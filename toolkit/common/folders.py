@@ -20,6 +20,7 @@ import errno
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -281,10 +282,12 @@ def _changed(new: Path, final: Path, names: list[str]) -> InputError:
 def _set_modes(new: Path, old: Path) -> None:
     """The modes of what is replaced, and for what is new the owner's alone (`toolkit.common.files`), whichever library wrote it.
 
-    All files, in the order in which they were written: a manifest stays the one that was changed last.
+    None of the files where all have theirs, so that what was digested as it was written need not be digested again; else all, in the order in which
+    they were written: a manifest stays the one that was changed last.
     """
-    files = [path for name in files_below(new) if not (path := new / name).is_symlink()]
-    for path in sorted(files, key=lambda p: (p.stat().st_mtime_ns, p.stat().st_ctime_ns)):
-        path.chmod(mode_of(old / path.relative_to(new), FILE))
+    files = {path: mode_of(old / name, FILE) for name in files_below(new) if not (path := new / name).is_symlink()}
+    if any(stat.S_IMODE(path.stat().st_mode) != mode for path, mode in files.items()):
+        for path in sorted(files, key=lambda p: (p.stat().st_mtime_ns, p.stat().st_ctime_ns)):
+            path.chmod(files[path])
     for root in (new, *(p for p in new.rglob("*") if p.is_dir() and not p.is_symlink())):
         root.chmod(mode_of(old / root.relative_to(new), FOLDER))

@@ -137,25 +137,27 @@ class ParquetFile:
         rows = rows.select(self.schema.names)
         self.rows += rows.height
         while rows.height:
-            n, full = self._fits(rows)
+            n, size, full = self._fits(rows)
             part, rows = rows[:n], rows[n:]
+            self._bytes_waiting += size
             if full:
-                large = self._bytes_waiting + total_bytes(part) >= GROUP_BYTES
+                large = self._bytes_waiting >= GROUP_BYTES
                 self._submit([*self._waiting, part])
                 if large:  # one at a time: those that wait for the thread are bounded in bytes, too
                     self._worker.wait()
             else:
                 self._waiting.append(part if 4 * part.height >= self._group else _copied(part))
                 self._n_waiting += part.height
-                self._bytes_waiting += total_bytes(part)
 
-    def _fits(self, rows: pl.DataFrame) -> tuple[int, bool]:
-        """How many of the rows go into the row group at hand, and whether that fills it."""
+    def _fits(self, rows: pl.DataFrame) -> tuple[int, int, bool]:
+        """How many of the rows go into the row group at hand, their bytes, and whether they fill it."""
         head = rows[: self._group - self._n_waiting]
         left = GROUP_BYTES - self._bytes_waiting
-        if total_bytes(head) < left:
-            return head.height, head.height == self._group - self._n_waiting
-        return int(row_bytes(head).cumsum().searchsorted(left)) + 1, True
+        if (size := total_bytes(head)) < left:
+            return head.height, size, head.height == self._group - self._n_waiting
+        ends = row_bytes(head).cumsum()
+        n = int(ends.searchsorted(left)) + 1
+        return n, int(ends[n - 1]), True
 
     def close(self) -> Written:
         """Write what waits and the footer, and wait for them; a file without rows is whole, too.

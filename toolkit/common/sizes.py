@@ -19,7 +19,12 @@ BLOCK_BYTES = 32 << 20
 
 def total_bytes(rows: pl.DataFrame) -> int:
     """Bytes of all rows."""
-    return sum(map(_total, rows))
+    import polars as pl
+
+    if not rows.width:
+        return 0
+    sizes = [e for name, kind in rows.schema.items() for e in _texts(pl.col(name), kind)]
+    return int(rows.select(pl.sum_horizontal(e.cast(pl.Int64) for e in sizes)).item())
 
 
 def row_bytes(rows: pl.DataFrame) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -54,16 +59,18 @@ def text_size(value: Any) -> int:
     return sum(map(text_size, value)) if isinstance(value, list | tuple) else 0
 
 
-def _total(column: pl.Series) -> int:
+def _texts(column: pl.Expr, kind: pl.DataType | type[pl.DataType]) -> list[pl.Expr]:
+    """For each text in values of a type, and for each level of lists, an expression of its bytes in all rows."""
     import polars as pl
 
-    if column.dtype == pl.String:
-        return int(column.str.len_bytes().sum()) + 8 * len(column)
-    if isinstance(column.dtype, pl.List):
-        return _total(column.list.explode(empty_as_null=False, keep_nulls=False)) + 8 * len(column)
-    if isinstance(column.dtype, pl.Struct):
-        return sum(map(_total, column.struct.unnest()))
-    return 8 * len(column)
+    if kind == pl.String:
+        return [column.str.len_bytes().sum() + 8 * column.len()]
+    if isinstance(kind, pl.List):
+        inside = column.list.explode(empty_as_null=False, keep_nulls=False)
+        return [8 * column.len(), *_texts(inside, kind.inner)]
+    if isinstance(kind, pl.Struct):
+        return [e for f in kind.fields for e in _texts(column.struct.field(f.name), f.dtype)]
+    return [8 * column.len()]
 
 
 def _each(column: pl.Series) -> np.ndarray[Any, np.dtype[np.int64]]:
