@@ -59,8 +59,8 @@ def text_size(value: Any) -> int:
     return sum(map(text_size, value)) if isinstance(value, list | tuple) else 0
 
 
-def _texts(column: pl.Expr, kind: pl.DataType | type[pl.DataType]) -> list[pl.Expr]:
-    """For each text in values of a type, and for each level of lists, an expression of its bytes in all rows."""
+def _texts(column: pl.Expr, kind: Any) -> list[pl.Expr]:
+    """For each text in values of a polars type, and for each level of lists, an expression of its bytes in all rows."""
     import polars as pl
 
     if kind == pl.String:
