@@ -131,3 +131,9 @@ def test_the_operator_of_the_contributors_guide_works_as_it_stands() -> None:
     op = made["DropShort"](made["DropShortConfig"](min_chars=4))
     rows = seeds({"prompt": "abc"}, {"prompt": "abcd"}).lazy().with_columns(pl.lit(None, pl.String).alias(m) for m in (OUTCOME, REASON, DETAIL))
     assert op.apply(rows, None).collect()[REASON].to_list() == ["too_short", None]
+
+
+def test_columns_of_another_type_are_a_fault_of_the_rows() -> None:
+    rows = seeds({"prompt": "long enough"}).with_columns(context=None)
+    with pytest.raises(InputError, match="the rows do not fit 'normalise'"):
+        toolkit.apply("normalise", rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.common.errors import InputError
 from toolkit.common.files import FOLDER, make_folder
 from toolkit.common.outputs import check_output
+from toolkit.common.parquet import said
 from toolkit.common.paths import Roots, at_door, here
 from toolkit.common.yamlfile import YamlFile
 from toolkit.guards import Guard, load_guard
@@ -66,6 +68,25 @@ def apply(
         _check(frame, f"{operator}, input {name!r}", ctx.guard)
     place = None if artefacts is None else at_door(artefacts)
     columns = op.columns({name: _columns(frame) for name, frame in inputs.items()}, ctx.guard)
+    with _fitting(operator):
+        return _applied(op, inputs, columns, ctx, place)
+
+
+@contextmanager
+def _fitting(operator: str) -> Iterator[None]:
+    """What polars says of columns of a type that an operator cannot work on, as a fault of the rows."""
+    import polars as pl
+
+    try:
+        yield
+    except pl.exceptions.PolarsError as e:
+        hint = "a column of nulls alone has no type of its own: give it one, as in pl.Series(name, values, pl.String)"
+        raise InputError(f"the rows do not fit {operator!r}: {said(e)}", hint=hint) from e
+
+
+def _applied(
+    op: Operator, inputs: Mapping[str, pl.DataFrame], columns: Columns, ctx: Context, place: Path | None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     if isinstance(op, RowOperator):
         return _row(op, inputs[op.inputs[0]], columns, ctx)
     assert isinstance(op, DatasetOperator)  # noqa: S101 (for the type checker)

@@ -245,7 +245,8 @@ def _repaired(found: dict[str, Any]) -> None:
     if found["unreadable"]:
         out.append(f"there, but not to be read, and asked for again by a run that needs them: {_some(found['unreadable'])}")
     if found["recorded"]:
-        out.append(f"last recorded {found['recorded']}; the last that can be read is of {found['last'] or 'no time'}")
+        last = f"the last that can be read is of {found['last']}" if found["last"] else "nothing can be read"
+        out.append(f"last recorded {found['recorded']}; {last}")
     _say.lines(*out)
 
 

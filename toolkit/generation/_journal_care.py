@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from toolkit.common.errors import GuardkitError, InputError
+from toolkit.common.errors import GuardkitError, InputError, short_path
 from toolkit.generation._journal_batches import purge_batches, rows_in_batches
 from toolkit.generation._journal_file import JournalFile
 from toolkit.generation._journal_note import counted, read_state
@@ -313,7 +313,7 @@ def _find(file: JournalFile, rows: Iterable[str], keys: Iterable[str]) -> Purged
         for t in ("answers", "failures")
     )
     batches = {str(batch.folder): batch.state for batch in sent if gone & batch.keys.keys()}
-    copies = sorted(str(p) for p in file.folder.glob(f"{COPY}*") if p.is_dir())
+    copies = sorted(short_path(p) for p in file.folder.glob(f"{COPY}*") if p.is_dir())
     return Purged(sorted(gone), answers, failures, sorted(also - names - {""}), batches, unknown, copies=copies)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from toolkit.common.errors import GuardkitError, InputError, Stopped
+from toolkit.common.errors import GuardkitError, InputError, Stopped, short_path
 
 _DAMAGED = frozenset(
     (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG)
@@ -30,14 +30,14 @@ class Damage(InputError):  # noqa: N818 (named by what happened)
 
 def damaged(path: Path, what: str, remedy: str = "keep what can be read of it") -> Damage:
     """The error for a journal's file that is not whole."""
-    hint = f"restore it from a backup (the whole folder), or {remedy}: guardkit journal repair --folder {path.parent}"
+    hint = f"restore it from a backup (the whole folder), or {remedy}: guardkit journal repair --folder {short_path(path.parent)}"
     return Damage(f"the journal is damaged: {what}", where=str(path), hint=hint)
 
 
 def unread(folder: Path, keys: Sequence[str], done: str = "") -> InputError:
     """The error for records that a reader went past; `done` says what it did all the same."""
     some = ", ".join(keys[:_NAMED]) + (f" and {len(keys) - _NAMED:,} more" if len(keys) > _NAMED else "")
-    hint = f"a run that needs one asks for it again; all can be set aside at once: guardkit journal repair --folder {folder}"
+    hint = f"a run that needs one asks for it again; all can be set aside at once: guardkit journal repair --folder {short_path(folder)}"
     return InputError(f"{len(keys):,} records cannot be read: {some}{done and '; '}{done}", where=str(folder), hint=hint)
 
 

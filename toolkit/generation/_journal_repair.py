@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from toolkit.common.errors import InputError
+from toolkit.common.errors import InputError, short_path
 from toolkit.common.files import canonical_json, fsync_path, make_file
 from toolkit.common.locks import Lock
 from toolkit.generation._journal_care import COPY, verify_journal
@@ -137,7 +137,7 @@ def _repair(folder: Path, problems: list[str], agree: Callable[[Repaired], bool]
         new.unlink(missing_ok=True)
     note = Note(folder)
     note.replace(state)
-    found.copy = str(_named_copy(kept))
+    found.copy = short_path(_named_copy(kept))
     return found
 
 
