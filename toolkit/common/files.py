@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -44,10 +44,9 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
-def tree_digests(folder: Path, known: Mapping[str, str] | None = None) -> dict[str, str]:
-    """``{relative path: sha256}`` of every file below `folder`; those that are `known` are not read again."""
-    names = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
-    return {n: (known or {}).get(n) or sha256_file(p) for n, p in names.items()}
+def tree_digests(folder: Path) -> dict[str, str]:
+    """``{relative path: sha256}`` of every file below `folder`."""
+    return {p.relative_to(folder).as_posix(): sha256_file(p) for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def fsync_path(path: Path) -> None:

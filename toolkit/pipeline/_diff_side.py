@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from toolkit.common.errors import InputError, did_you_mean
+from toolkit.common.errors import InputError, did_you_mean, short_path
 from toolkit.common.parquet import open_parquet
 from toolkit.operators import operator_class
 from toolkit.pipeline._finished import REJECTS, ROWS, StepFolder, read_blocks, step_folders
@@ -150,5 +150,5 @@ def common_step(a: Side, b: Side, step: str | None) -> str:
         hint = did_you_mean(step, both) if both else None
         raise InputError(f"no rows with ids lie in the step {step!r} of both (rows of steps that ran as one lie in the last of them)", hint=hint)
     if not both:
-        raise InputError("no step has rows with ids on both sides", where=f"{a.folder}, {b.folder}")
+        raise InputError("no step has rows with ids on both sides", where=f"{short_path(a.folder)}, {short_path(b.folder)}")
     return step or both[-1]

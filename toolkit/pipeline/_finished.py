@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from toolkit.common.errors import GuardkitError, InputError, InputErrors
+from toolkit.common.errors import GuardkitError, InputError, InputErrors, short_path
 from toolkit.common.files import digest
 from toolkit.common.folders import files_below, litter
 from toolkit.common.manifests import Below, Sha256, checked, read_manifest
@@ -235,7 +235,7 @@ class StepFolder:
 
 
 def _again(step: Path) -> str:
-    return f"delete the folder {step} and run its recipe again: what the step made is made anew"
+    return f"delete the folder {short_path(step)} and run its recipe again: what the step made is made anew"
 
 
 def step_folders(run: Path) -> list[StepFolder]:

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from toolkit.common.errors import InputError, Missing, TooManyFailures
+from toolkit.common.errors import InputError, Missing, TooManyFailures, short_path
 from toolkit.common.folders import new_folder, remove_folder
 from toolkit.common.paths import at_door
 from toolkit.common.resources import workspace
@@ -295,6 +295,6 @@ def _judge_failures(plan: Plan, run: Run) -> None:
     if too_many:
         run.failed = TooManyFailures(
             f"the run is complete, but {', '.join(too_many)} failed; the recipe allows {plan.recipe.spec.failures:.1%} of a step",
-            hint=f"see rejects.parquet in the steps' folders under {run.folder}; the same command asks again for the generations that failed, "
-            "and only for them",
+            hint=f"see rejects.parquet in the steps' folders under {short_path(run.folder)}; the same command asks again for the generations that "
+            "failed, and only for them",
         )

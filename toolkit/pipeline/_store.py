@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from toolkit.common.errors import InputError
 from toolkit.common.files import make_folder, write_atomic
 from toolkit.common.folders import Kind
-from toolkit.common.manifests import sealed
+from toolkit.common.manifests import read_json, sealed
 from toolkit.common.parquet import ParquetFile, Worker
 from toolkit.common.reading import sha256_once
 from toolkit.operators import Columns
@@ -56,8 +57,8 @@ def conform(rows: pl.DataFrame, columns: Columns) -> pl.DataFrame:
 def _wrote(folder: Path) -> dict[str, str | None] | None:
     """The files of a finished step, of whatever format; see `toolkit.common.folders.Kind`. A copy under another name is the user's."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        manifest = read_json(folder / MANIFEST)
+    except (OSError, InputError):
         return None
     if not isinstance(manifest, dict) or not {"step", "fingerprint", "counts"} <= manifest.keys() or manifest["step"] != folder.name:
         return None

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit._version import __version__
-from toolkit.common.errors import InputError, Stopped, did_you_mean
+from toolkit.common.errors import InputError, Stopped, did_you_mean, short_path
 from toolkit.common.files import sha256_file
 from toolkit.common.folders import new_folder
 from toolkit.common.parquet import batches, open_parquet
@@ -146,7 +146,7 @@ def shard_folder(folder: Path) -> Path:
         return folder / "shards"
     steps = sorted(path.parent.parent.name for path in folder.glob(f"*/shards/{MANIFEST}"))
     if steps:
-        hint = f"name the one that is meant: {', '.join(str(folder / name) for name in steps)}"
+        hint = f"name the one that is meant: {', '.join(short_path(folder / name) for name in steps)}"
         raise InputError("no shards, but steps that made some lie in it", where=str(folder), hint=hint)
     return folder
 
