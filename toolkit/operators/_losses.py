@@ -8,13 +8,13 @@ from typing import Any
 from toolkit.operators.base import Context
 
 STEPS, REASONS = 3, 3
-"""Steps that are named, and reasons of each: those that lost most."""
+"""Steps that are named, and reasons of each: those that kept none come first, then those that lost most."""
 
 
 def losses(ctx: Context) -> str:
     """What the steps before did not keep: ``of 640 rows seeds rejected 640 (unknown_label 640)``; empty where they kept all, or nothing is known."""
     steps = [s for s in ctx.lineage().get("steps", ()) if _lost(s)]
-    most = sorted(steps, key=_lost, reverse=True)[:STEPS]
+    most = sorted(steps, key=lambda s: (not s["kept"], _lost(s)), reverse=True)[:STEPS]
     told = [_told(s) for s in steps if s in most]
     return "; ".join([*told, *([f"{len(steps) - STEPS} more steps lost some"] if len(steps) > STEPS else [])])
 
