@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.common.errors import InputError
 from toolkit.common.files import make_folder, private
 from toolkit.common.reading import Files, regular, sha256_once, unchanged, written
-from toolkit.common.sizes import BLOCK_BYTES, row_bytes, total_bytes
+from toolkit.common.sizes import BLOCK_BYTES, row_bytes
 
 if TYPE_CHECKING:
     import polars as pl
@@ -120,7 +120,7 @@ class ParquetFile:
         self.rows = 0
         self._group = group
         self._waiting: list[pl.DataFrame] = []
-        self._n_waiting = self._bytes_waiting = 0
+        self._n_waiting = self._held = 0
         self._worker = worker or Worker()
         self._own = worker is None
         self._out = _Hashing(path)
@@ -137,27 +137,31 @@ class ParquetFile:
         rows = rows.select(self.schema.names)
         self.rows += rows.height
         while rows.height:
-            n, size, full = self._fits(rows)
-            part, rows = rows[:n], rows[n:]
-            self._bytes_waiting += size
-            if full:
-                large = self._bytes_waiting >= GROUP_BYTES
-                self._submit([*self._waiting, part])
-                if large:  # one at a time: those that wait for the thread are bounded in bytes, too
-                    self._worker.wait()
-            else:
-                self._waiting.append(part if 4 * part.height >= self._group else _copied(part))
-                self._n_waiting += part.height
+            part, rows = rows[: self._group - self._n_waiting], rows[self._group - self._n_waiting :]
+            self._waiting.append(part if 4 * part.height >= self._group else _copied(part))
+            self._n_waiting += part.height
+            self._held += int(part.estimated_size())
+            if self._n_waiting == self._group or self._held >= GROUP_BYTES:
+                self._fill()
 
-    def _fits(self, rows: pl.DataFrame) -> tuple[int, int, bool]:
-        """How many of the rows go into the row group at hand, their bytes, and whether they fill it."""
-        head = rows[: self._group - self._n_waiting]
-        left = GROUP_BYTES - self._bytes_waiting
-        if (size := total_bytes(head)) < left:
-            return head.height, size, head.height == self._group - self._n_waiting
-        ends = row_bytes(head).cumsum()
-        n = int(ends.searchsorted(left)) + 1
-        return n, int(ends[n - 1]), True
+    def _fill(self) -> None:
+        """Hand over the row groups that are full: with `group` rows, or with the row that reaches `GROUP_BYTES`; the rows after them wait on."""
+        import polars as pl
+
+        rows, held = pl.concat(self._waiting, how="vertical_relaxed"), 0
+        if rows.height == self._group and self._held < GROUP_BYTES and (table := self._table(self._waiting)).nbytes < GROUP_BYTES // 8 * 7:
+            self._submit(table)  # nearly always: nothing needs to be counted
+            rows = rows.clear()
+        while rows.height:
+            ends = row_bytes(rows).cumsum()
+            if (n := min(self._group, int(ends.searchsorted(GROUP_BYTES)) + 1)) > rows.height:
+                held = int(ends[-1])
+                break
+            self._submit(self._table([rows[:n]]))
+            self._worker.wait()  # one at a time: those that wait for the thread are bounded in bytes, too
+            rows = rows[n:]
+        self._waiting = [rows] if rows.height else []
+        self._n_waiting, self._held = rows.height, held
 
     def close(self) -> Written:
         """Write what waits and the footer, and wait for them; a file without rows is whole, too.
@@ -166,7 +170,10 @@ class ParquetFile:
             what any row group met with.
         """
         if self._waiting:
-            self._submit(self._waiting)
+            self._fill()
+        if self._waiting:
+            self._submit(self._table(self._waiting))
+            self._waiting = []
         self._worker.do(self._end)
         self._worker.wait()
         if self._own:
@@ -183,16 +190,18 @@ class ParquetFile:
             self._end()
         self._out.close()
 
-    def _submit(self, parts: list[pl.DataFrame]) -> None:
-        """Hand one row group over, as one contiguous table. Polars joins texts without copying them, Arrow would."""
+    def _table(self, parts: list[pl.DataFrame]) -> pa.Table:
+        """One contiguous table. Polars joins texts without copying them, Arrow would."""
         import polars as pl
 
-        self._waiting, self._n_waiting, self._bytes_waiting = [], 0, 0
         try:
-            table = pl.concat(parts, how="vertical_relaxed", rechunk=True).to_arrow().cast(self.schema).combine_chunks()
+            return pl.concat(parts, how="vertical_relaxed", rechunk=True).to_arrow().cast(self.schema).combine_chunks()
         except BaseException as e:
             self._worker.fail(e)  # a file without these rows must not be closed as if it were whole
             raise
+
+    def _submit(self, table: pa.Table) -> None:
+        """Hand one row group over."""
         self._worker.do(lambda: self._opened(table).write_table(table, row_group_size=self._group))
 
     def _opened(self, first: pa.Table) -> pq.ParquetWriter:
