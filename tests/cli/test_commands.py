@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import os
 import signal
 import subprocess
@@ -59,7 +60,7 @@ def test_help_lists_the_verbs_grouped_in_the_order_of_the_work(cli: Cli) -> None
             found.setdefault(panel, []).append(line.split()[1])
     assert list(found) == [p for p in PANELS if p in found]
     assert found == {
-        "build": ["quickstart", "run", "check", "plan", "explain", "generate", "mine", "export", "verify"],
+        "build": ["quickstart", "run", "check", "plan", "explain", "generate", "mine", "export", "verify", "sign"],
         "train": ["train"],
         "look": ["operators", "sources", "guards", "schema", "overlaps", "diff", "rejects", "journal", "runs"],
     }
@@ -108,8 +109,9 @@ def test_every_verb_prints_one_document_and_progress_goes_elsewhere(cli: Cli, tm
     (line,) = cli("runs", "list", "--json").json
     assert (line["folder"], line["recipe"], line["steps"], line["built"]) == ("outputs/small", "small", 4, 4)
     assert cli("runs", "status", "outputs/small", "--json").json["steps"][3]["state"] == "built"
-    (tmp_path / "outputs" / "small" / "old").mkdir()
-    (tmp_path / "outputs" / "small" / "old" / "manifest.json").write_text(json.dumps({"format": 1, "step": "old", "fingerprint": "", "counts": []}))
+    old = shutil.copytree(tmp_path / "outputs/small/seeds", tmp_path / "outputs/small/old")
+    about = json.loads((old / "manifest.json").read_text())
+    (old / "manifest.json").write_text(json.dumps({n: "old" if n == "step" else v for n, v in about.items() if n != "seal"}))
     assert cli("runs", "clean", "outputs/small", "--json").json == {"removed": ["old"]}
 
 

@@ -59,6 +59,9 @@ def _bytes(text: bytes | bytearray, start: int) -> Any:
 
 def each_once(lines: Sequence[tuple[dict[str, Any] | Fault, bytes, int]], wanted: Sequence[str]) -> Iterator[tuple[dict[str, Any] | Fault, int]]:
     """Rows with the bytes of their lines; one in which a wanted key stands twice is a fault. Each line has its row and its number."""
+    if not wanted:  # none of them counts
+        yield from [(row, len(line)) for row, line, _ in lines]
+        return
     parsed = [(row, line) for row, line, _ in lines if isinstance(row, dict)]
     counted = [keys_parsed(row) for row, _ in parsed]
     text = b"".join([line for _, line in parsed])
