@@ -128,7 +128,7 @@ from pathlib import Path
 from toolkit import generate
 folder = Path(sys.argv[1])
 config = {"backend": "openai", "model": "m", "base_url": sys.argv[2], "endpoint": "here", "retries": 0, "concurrency": 3, "slow_start": False}
-found = generate(folder / "prompts.jsonl", folder / "out.jsonl", config, work=folder / "work", budget=budget, raise_failures=False)
+found = generate(folder / "prompts.jsonl", folder / "out.jsonl", config, work=folder / "work", raise_failures=False)
 print(found["errors"], found["asked"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, sep="|")
 """
 
