@@ -16,9 +16,9 @@ TOKEN = "hf_testtoken1234567890"  # noqa: S105
 CLIENT = """
 import sys
 from toolkit.common.errors import GuardkitError
-from toolkit.generation.backends._local import model_folder
+from toolkit.generation.backends._local import folder_of
 try:
-    model_folder("owner/model")
+    folder_of("owner/model", None)
 except GuardkitError as e:
     print(e.exit_code, e)
 """
