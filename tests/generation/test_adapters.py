@@ -118,7 +118,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a changed base": (lambda a: edit(a, init_lora_weights="pissa"), "init_lora_weights = 'pissa'"),
     "whole layers": (lambda a: edit(a, modules_to_save=["lm_head"]), "modules_to_save"),
     "no weights": (no_weights, "no adapter_model.safetensors"),
-    "no JSON": (lambda a: (a / "adapter_config.json").write_text("{"), "not valid JSON"),
+    "no JSON": (lambda a: (a / "adapter_config.json").write_text("{"), "torn or not JSON"),
 }
 
 
