@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -162,7 +163,7 @@ def test_a_judge_is_asked_for_the_schema_and_in_text_where_it_takes_none(model: 
         schema = asked[0]["response_format"]["json_schema"]
         assert schema["strict"] and list(schema["schema"]["properties"]) == ["why", "good"] == schema["schema"]["required"]
         before = len(model.requests)
-        (world.folder / "out" / judge / "judged" / "manifest.json").unlink()
+        shutil.rmtree(world.folder / "out" / judge / "judged")
         again = run(world, model, "grade", options, output=judge)
         assert again.rows("judged") == done.rows("judged")
         assert len([b for b in model.requests[before:] if "response_format" not in b]) == 0, "no answer is asked for twice"

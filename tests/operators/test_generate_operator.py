@@ -39,7 +39,7 @@ def test_a_question_over_any_columns_writes_its_answer_beside_them(model: Teache
     assert [r["short"] for r in done.rows("again")] == [f"SHORTER: {r['loud']}".upper() for r in (first, second)]
     assert [m["role"] for m in model.requests[-1]["messages"]] == ["user"]
     asked = len(model.requests)
-    world.folder.joinpath("out", "run", "asked", "manifest.json").unlink()
+    shutil.rmtree(world.folder / "out" / "run" / "asked")
     run(world, {"backend": openai(model), "system": "About {{ source }}.", "user": user, "column": "loud"}, again)
     assert len(model.requests) == asked, "the journal has the answers"
 

@@ -101,7 +101,7 @@ def test_a_model_that_another_program_trained_passes(guard_folder: Path) -> None
     (guard_folder / "guardkit.json").unlink()
     opened(guard_folder, GUARD.model_copy(update={"instruction": "Judge."}))
     (guard_folder / "guardkit.json").write_text("{")
-    with pytest.raises(InputError, match=r"guardkit.json: not valid JSON"):
+    with pytest.raises(InputError, match=r"guardkit.json: torn or not JSON"):
         opened(guard_folder)
 
 
