@@ -123,13 +123,13 @@ SIZES: dict[str, tuple[Callable[[], Reply], str]] = {
 }
 
 CLIENT = """
-import resource, sys
+import sys
 from pathlib import Path
 from toolkit import generate
 folder = Path(sys.argv[1])
 config = {"backend": "openai", "model": "m", "base_url": sys.argv[2], "endpoint": "here", "retries": 0, "concurrency": 3, "slow_start": False}
 found = generate(folder / "prompts.jsonl", folder / "out.jsonl", config, work=folder / "work", raise_failures=False)
-print(found["errors"], found["asked"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, sep="|")
+print(found["errors"], found["asked"], int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) // 1024, sep="|")
 """
 
 

@@ -8,6 +8,7 @@ import sys
 
 TRY = """
 import json, resource, sys
+from pathlib import Path
 from toolkit.guards import template
 
 resource.setrlimit(resource.RLIMIT_AS, (3 << 29, 3 << 29))
@@ -19,7 +20,7 @@ for source in json.loads(sys.argv[1]):
         said[source] = f"{len(template(source).render(**given)):,} characters"
     except Exception as e:
         said[source] = f"{type(e).__name__}: {e}"
-print(json.dumps([said, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10]))
+print(json.dumps([said, int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) >> 10]))
 """
 
 HUGE = [

@@ -10,11 +10,12 @@ from pathlib import Path
 ROWS, LONG = 600, 400_000
 
 RUN = """
-import resource, sys
+import sys
+from pathlib import Path
 import toolkit
 
 toolkit.run(sys.argv[1], output=sys.argv[2])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+print(int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) >> 10)
 """
 
 
