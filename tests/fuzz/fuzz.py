@@ -26,10 +26,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import check
-from endpoint import Endpoint, serving
-from verbs import SLOW, VERBS, Verb
-from world import CONCURRENCY, OWN, Said, World, build, filled
+import fuzz_check as check
+from fuzz_endpoint import Endpoint, serving
+from fuzz_verbs import SLOW, VERBS, Verb
+from fuzz_world import CONCURRENCY, OWN, Said, World, build, filled
 
 FLYING = ("kill", "torn", "enospc", "eio")
 RESTING = ("flip", "cut", "empty")

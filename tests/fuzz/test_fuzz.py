@@ -10,9 +10,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from endpoint import serving
 from fuzz import Fuzz
-from verbs import VERBS
+from fuzz_endpoint import serving
+from fuzz_verbs import VERBS
 
 SEED, CASES = 1, 20
 

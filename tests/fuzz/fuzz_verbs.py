@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from world import GENERATE, World
+from fuzz_world import GENERATE, World
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from world import KEY, OWN, Said, World
+from fuzz_world import KEY, OWN, Said, World
 
 CODES = {0, 1, 2, 3, 4}
 PROVENANCE = {"human", "vote", "consensus", "inferred", "absent", "written", "not_applicable", "to_infer"}
