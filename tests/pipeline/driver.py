@@ -37,7 +37,7 @@ def arm(moment: str, step: str) -> None:
             write(self, rows)
             if f".{step}.guardkit" in self.path.parts:
                 if self._waiting:
-                    self._submit(self._waiting)
+                    self._submit(self._table(self._waiting))
                 self._worker.wait()
                 die()
 
