@@ -176,7 +176,7 @@ def test_every_verb_says_what_is_wrong(finished: World, name: str, monkeypatch: 
         if name.endswith(".parquet"):
             assert {"status", "read_run", "verify"} <= set(refused), (kind, refused)
         elif name == "unique/manifest.json":
-            assert {"status", "diff", "rejects", "verify", "read_run"} <= set(refused) and "run" not in refused, (kind, refused)
+            assert {"status", "diff", "rejects", "verify", "read_run"} <= set(refused), (kind, refused)  # without it the folder may be anyone's
 
 
 @pytest.mark.parametrize("kind", ["folder", "failing disk", "not UTF-8", "loop", "deep"])
