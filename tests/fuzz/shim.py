@@ -195,7 +195,8 @@ def filter_program(numbers: list[int]) -> bytes:
 
 def child(command: list[str], ready: int, numbers: list[int]) -> None:
     """Wait for the tracer, install the filter, become the command."""
-    os.read(ready, 1)
+    if not os.read(ready, 1):
+        return
     program = filter_program(numbers)
     code = ctypes.create_string_buffer(program, len(program))
     head = struct.pack("=HxxxxxxQ", len(program) // 8, ctypes.addressof(code))
@@ -211,6 +212,7 @@ def run(shim: Shim, command: list[str]) -> int:
     waits, goes = os.pipe()
     pid = os.fork()
     if pid == 0:
+        os.close(goes)  # or it would wait for ever for a tracer that is gone
         try:
             child(command, waits, numbers)
         finally:

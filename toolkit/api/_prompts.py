@@ -58,7 +58,7 @@ def check_prompts(path: Path, held: Files) -> int:
 
 def read_prompts(path: Path, held: Files) -> Iterator[Prompt]:
     """The prompts of a file that has been checked (InputError: it has changed since)."""
-    for _, value in _values(path, held):
+    for _, value in _values(path, held, checked=True):
         yield _prompt(value() if callable(value) else value)
 
 
@@ -78,24 +78,24 @@ def hold_prompts(path: Path) -> Files:
     return files
 
 
-def _values(path: Path, held: Files) -> Iterator[tuple[str, Any]]:
-    """Each line or row with its place: its value, or a function that decodes it."""
+def _values(path: Path, held: Files, *, checked: bool = False) -> Iterator[tuple[str, Any]]:
+    """Each line or row with its place: its value, or a function that decodes it; where the file has been `checked`, without a look for faults."""
     if path.suffix == ".parquet":
         yield from _parquet(path, held)
         return
     with plain_file(path, held) as file:
         for number, line in enumerate(file, 1):
             if line.strip():
-                yield f"{path}:{number}", lambda line=line: _decoded(line)
+                yield f"{path}:{number}", lambda line=line: _decoded(line, checked)
 
 
-def _decoded(line: bytes) -> Any:
+def _decoded(line: bytes, checked: bool) -> Any:
     import orjson
 
     try:
         value = orjson.loads(line)
         large = isinstance(value, dict) and isinstance(value.get("id"), float)  # a whole number beyond 64 bits would be one, too
-        if not large and not (isinstance(value, dict | list) and may_repeat(line, value)):
+        if not large and (checked or not (isinstance(value, dict | list) and may_repeat(line, value))):
             return value
     except ValueError:
         pass

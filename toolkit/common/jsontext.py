@@ -87,14 +87,19 @@ def keys_parsed(value: Any) -> int:
     return n
 
 
-def keys_written(text: bytes) -> int:
-    """Keys in a JSON document, or more where texts look like some."""
+def keys_written(text: bytes, enough: int = 0) -> int:
+    """Keys in a JSON document, or more where texts look like some; where there are no more than `enough`, any number up to that."""
+    colons = text.count(b":")
+    if colons <= enough:
+        return colons
     n = text.count(b'":')
-    if n != text.count(b":") and (b" :" in text or b"\t" in text or b"\r" in text or b"\n:" in text):
+    lines = 0 <= text.find(b"\n") < len(text) - 1  # no text of JSON's holds a line break or tab as it is
+    if n != colons and (b"\t" in text or b"\r" in text or b" :" in text or (lines and b"\n:" in text)):
         n = len(_KEY_END.findall(text))
-    return n - text.count(b'\\":') + text.count(b'\\\\":')  # a quote behind one backslash ends nothing
+    return n if n <= enough else n - text.count(b'\\":') + text.count(b'\\\\":')  # a quote behind one backslash ends nothing
 
 
 def may_repeat(text: bytes, value: dict[str, Any] | list[Any]) -> bool:
     """Whether a key may stand twice in a document that was parsed to `value`."""
-    return keys_written(text) > keys_parsed(value)
+    parsed = keys_parsed(value)
+    return keys_written(text, parsed) > parsed

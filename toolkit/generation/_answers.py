@@ -14,7 +14,8 @@ import json
 import math
 import re
 import time
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -73,12 +74,13 @@ class AttemptError(Exception):
         self.kind, self.detail, self.again, self.status, self.code, self.wait, self.lost = kind, detail, again, status, code, wait, lost
 
 
-def largest(max_tokens: int, extra: Container[str] = ()) -> int:
+@lru_cache(maxsize=64)
+def largest(max_tokens: int, extra: str = "") -> int:
     """Bytes that the body of an answer of at most that many tokens may have, unpacked: 4 MiB for 2,048.
 
     Args:
         max_tokens: as asked for.
-        extra: the further keys of the request, or their JSON; with ``logprobs`` an answer has kilobytes for each token, of the prompt too.
+        extra: the further keys of the request, as JSON; with ``logprobs`` an answer has kilobytes for each token, of the prompt too.
     """
     return LARGEST if "logprobs" in extra or "prompt_logprobs" in extra else min(LARGEST, _ROOM + _A_TOKEN * max_tokens)
 

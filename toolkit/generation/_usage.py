@@ -40,7 +40,9 @@ def written_at_most(request: Request, completion: Completion) -> int:
 def believed(request: Request, completion: Completion) -> tuple[int | None, int | None]:
     """Tokens read and written as the endpoint counted them, each as far as it is believed; None for what nobody knows."""
     read, written = completion.prompt_tokens, completion.completion_tokens
-    asked = sum(len(content) for _, content in request.messages)
+    asked = 0
+    for _, content in request.messages:
+        asked += len(content)
     if read is not None and not max(1, asked // _LETTERS) <= read <= _LETTERS * asked + _ADDED:
         read = None
     said = len(completion.text or "")

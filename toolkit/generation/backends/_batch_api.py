@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
 
 from toolkit.common.errors import InputError, Missing, Stopped
-from toolkit.common.files import beside, fsync_path, make_file
+from toolkit.common.files import beside, canonical_json, fsync_path, make_file
 from toolkit.common.secrets import fit_for_a_header, redact_body
 from toolkit.generation._answers import AttemptError, largest, status_failure
 from toolkit.generation._config import OpenAIBatchConfig
@@ -147,7 +147,7 @@ class Provider:
         such answers is taken to end there.
         """
         part = beside(path)
-        most = largest(self._config.max_tokens, self._config.extra)
+        most = largest(self._config.max_tokens, canonical_json(self._config.extra))
 
         def act() -> bool:
             try:
