@@ -13,9 +13,10 @@ Importing this package loads nothing heavy: each name loads what it needs when i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from toolkit._version import __version__
+from toolkit.common.lazy import lazily
 
 if TYPE_CHECKING:
     from toolkit.api import Result, apply, check, explain, generate, mine, plan, read_run, run
@@ -40,12 +41,12 @@ __all__ = [
     "verify",
 ]
 
-_HOME = {"GuardkitError": "toolkit.common.errors", "load_guard": "toolkit.guards", "parse": "toolkit.guards", "verify": "toolkit.shards"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_HOME.get(name, "toolkit.api")), name)
+__getattr__ = lazily(
+    __name__,
+    {
+        "toolkit.api": "Result apply check explain generate mine plan read_run run",
+        "toolkit.common.errors": "GuardkitError",
+        "toolkit.guards": "load_guard parse",
+        "toolkit.shards": "verify",
+    },
+)

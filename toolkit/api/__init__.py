@@ -1,32 +1,37 @@
 """All that the command line does, in Python. Every function raises `GuardkitError` for what a user can mend; nothing here prints.
 
-`toolkit` itself offers the names that most programs need, without loading anything before they are used.
+`toolkit` itself offers the names that most programs need. Nothing is loaded before it is used.
 """
 
-from toolkit.api._apply import apply
-from toolkit.api._diff import diff, rejects
-from toolkit.api._export import export
-from toolkit.api._generate import generate, too_many
-from toolkit.api._journal import (
-    EXPORT_COLUMNS,
-    journal_compact,
-    journal_export,
-    journal_migrate,
-    journal_purge,
-    journal_records,
-    journal_repair,
-    journal_show,
-    journal_unread,
-    journal_verify,
-)
-from toolkit.api._look import check_sources, clean_run, describe_source, list_runs, read_run, recipe_schema, sources_table
-from toolkit.api._mine import mine
-from toolkit.api._overlaps import overlaps
-from toolkit.api._plan import plan
-from toolkit.api._recipes import check, explain
-from toolkit.api._run import Result, run
-from toolkit.api._train import train_file
-from toolkit.api._verify import sign, verify
+from typing import TYPE_CHECKING
+
+from toolkit.common.lazy import lazily
+
+if TYPE_CHECKING:
+    from toolkit.api._apply import apply
+    from toolkit.api._diff import diff, rejects
+    from toolkit.api._export import export
+    from toolkit.api._generate import generate, too_many
+    from toolkit.api._journal import (
+        EXPORT_COLUMNS,
+        journal_compact,
+        journal_export,
+        journal_migrate,
+        journal_purge,
+        journal_records,
+        journal_repair,
+        journal_show,
+        journal_unread,
+        journal_verify,
+    )
+    from toolkit.api._look import check_sources, clean_run, describe_source, list_runs, read_run, recipe_schema, sources_table
+    from toolkit.api._mine import mine
+    from toolkit.api._overlaps import overlaps
+    from toolkit.api._plan import plan
+    from toolkit.api._recipes import check, explain
+    from toolkit.api._run import Result, run
+    from toolkit.api._train import train_file
+    from toolkit.api._verify import sign, verify
 
 __all__ = [
     "EXPORT_COLUMNS",
@@ -63,3 +68,23 @@ __all__ = [
     "train_file",
     "verify",
 ]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "_apply": "apply",
+        "_diff": "diff rejects",
+        "_export": "export",
+        "_generate": "generate too_many",
+        "_journal": "EXPORT_COLUMNS journal_compact journal_export journal_migrate journal_purge journal_records journal_repair journal_show "
+        "journal_unread journal_verify",
+        "_look": "check_sources clean_run describe_source list_runs read_run recipe_schema sources_table",
+        "_mine": "mine",
+        "_overlaps": "overlaps",
+        "_plan": "plan",
+        "_recipes": "check explain",
+        "_run": "Result run",
+        "_train": "train_file",
+        "_verify": "sign verify",
+    },
+)

@@ -22,6 +22,8 @@ from typing import Any, BinaryIO
 
 from toolkit.common.errors import InputError
 
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode
+
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces: equal values give equal text.
@@ -30,7 +32,7 @@ def canonical_json(value: Any) -> str:
         TypeError: for a value that JSON does not know.
         ValueError: for NaN or infinity.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _canonical(value)
 
 
 def digest(value: Any) -> str:

@@ -336,7 +336,8 @@ class Completions(Iterator[Completion]):
             raise RuntimeError(f"the backend answered a request that it was not asked: {completion.key}")
         if self._meter is not None:
             charge = self._meter.settle(request, completion)
-            completion = replace(completion, cost=charge.dollars)
+            if charge.dollars != completion.cost:
+                completion = replace(completion, cost=charge.dollars)
             self.stats.estimated += charge.estimated
             self._broke = self._broke or completion.error == "budget"
         asked = self._asked[request.key]

@@ -165,7 +165,8 @@ class Wire:
         timeout = aiohttp.ClientTimeout(total=self._timeout, sock_connect=min(_CONNECT, self._timeout))
         self._session = aiohttp.ClientSession(
             connector=connector,
-            timeout=timeout,  # and no headers: aiohttp would send a session's, the key among them, to the proxy
+            timeout=timeout,
+            headers=None if self._proxy else self._headers,  # aiohttp would send a session's headers, the key among them, to the proxy
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("User-Agent",),
         )
@@ -199,7 +200,12 @@ class Wire:
         assert self._session is not None  # noqa: S101  the backend opens it first
         try:
             sending = self._session.post(
-                url, data=body, headers=self._headers, proxy=self._proxy, proxy_headers=self._proxy_headers, allow_redirects=False
+                url,
+                data=body,
+                headers=self._headers if self._proxy else None,
+                proxy=self._proxy,
+                proxy_headers=self._proxy_headers,
+                allow_redirects=False,
             )
             async with sending as answer:
                 return answer.status, answer.headers, redact_body(await _body(answer, most))
