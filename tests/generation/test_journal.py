@@ -88,6 +88,20 @@ def test_any_text_comes_back(tmp_path_factory: pytest.TempPathFactory, texts: li
         assert journal.get(r.key for r, _ in put) == {r.key: c for r, c in put}
 
 
+@pytest.mark.parametrize("size", [1, 31, 32, 33, 64, 100])
+def test_of_a_group_of_any_size_each_key_is_put_once_and_every_row_is_known(tmp_path: Path, size: int) -> None:
+    with Journal(tmp_path) as journal:
+        journal.put([chat(ask(n), "first") for n in range(0, size, 3)])
+        group = [chat(ask(n), "second") for n in range(size)]
+        journal.put([*group, chat(ask(size - 1, row="twin"), "third")])
+        assert journal.counts() == {"completions": size, "failures": 0}
+        found = journal.get([ask(n).key for n in range(size)])
+        assert [found[ask(n).key].text for n in range(size)] == ["second" if n % 3 else "first" for n in range(size)]
+        assert journal.asking([ask(size - 1).key]) == {ask(size - 1).key: ["twin"]}
+    with Journal(tmp_path) as journal:  # the note agrees
+        assert journal.counts()["completions"] == size
+
+
 def test_a_batch_is_all_or_nothing(tmp_path: Path) -> None:
     def broken():  # type: ignore[no-untyped-def]
         yield ask(1), Completion(ask(1).key, "x")

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from toolkit.common.reading import Files
     from toolkit.generation import Backend, BackendConfig, Completion, Completions, Request
 
+_BUFFER = 1 << 20
+"""Bytes of output that are written at once."""
+
 COLUMNS = ("id", "content", "error", "detail", "finish", "reasoning", "model", "prompt_tokens", "completion_tokens", "key")
 """Of the output. `content` is null where the generation failed, and `error` then names the class (`toolkit.generation.FAILURES`)."""
 
@@ -267,7 +270,7 @@ class _JsonLines:
         import orjson
 
         self._dumps: Callable[[Any], bytes] = orjson.dumps
-        self._file = path.open("r+b")
+        self._file = path.open("r+b", buffering=_BUFFER)
 
     def write(self, row: dict[str, Any]) -> None:
         try:

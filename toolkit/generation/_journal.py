@@ -73,7 +73,13 @@ _READ = 256
 _NAMED = 20
 """Unreadable records that are named in the log."""
 
-_PUT_ANSWERS = f"INSERT INTO answers ({ANSWER_COLUMNS}) VALUES ({marks(19)}) ON CONFLICT (key) DO NOTHING"  # noqa: S608  our own names
+_TOGETHER = 32
+"""Records of one statement: Python's sqlite3 hands the interpreter to another thread and waits for it again with each statement."""
+
+_PUT_ANSWERS, _PUT_TOGETHER = (
+    f"INSERT INTO answers ({ANSWER_COLUMNS}) VALUES {', '.join([f'({marks(19)})'] * n)} ON CONFLICT (key) DO NOTHING"  # noqa: S608  our own names
+    for n in (1, _TOGETHER)
+)
 _GET = f"SELECT {ANSWER_COLUMNS} FROM answers WHERE key IN"  # noqa: S608  likewise
 _PUT_FAILURES = f"INSERT INTO failures ({FAILURE_COLUMNS}) VALUES ({marks(13)})"  # noqa: S608  likewise
 _SHARE = """INSERT INTO askers (key, row, checksum) SELECT ?1, ?2, ?3 WHERE NOT EXISTS (SELECT 1 FROM answers WHERE key = ?1 AND row = ?2)
@@ -176,7 +182,7 @@ class Journal:
                         answers.append(answer_row(request, c, shape, now))
                     else:
                         failures.append(failure_row(request, c, shape, now))
-                if answers and (new := db.executemany(_PUT_ANSWERS, answers).rowcount) < len(answers):  # some were there: their rows share the first
+                if answers and (new := _put_answers(db, answers)) < len(answers):  # some were there: their rows share the first
                     pairs += _pairs((r.key, r.row) for r, _ in done) + _replace_unreadable(db, answers)
                 if failures:
                     db.executemany(_PUT_FAILURES, failures)
@@ -279,6 +285,13 @@ class Journal:
         if self._reader is None:
             raise ValueError("the journal is closed")
         return self._reader
+
+
+def _put_answers(db: sqlite3.Connection, answers: list[tuple[Any, ...]]) -> int:
+    """Put what is not there yet; how many that were."""
+    whole = len(answers) - len(answers) % _TOGETHER
+    new = sum(db.execute(_PUT_TOGETHER, [v for a in part for v in a]).rowcount for part in parts(answers[:whole], _TOGETHER))
+    return new + (db.executemany(_PUT_ANSWERS, answers[whole:]).rowcount if answers[whole:] else 0)
 
 
 def _replace_unreadable(db: sqlite3.Connection, answers: list[tuple[Any, ...]]) -> list[tuple[bytes, str, int]]:
