@@ -7,8 +7,10 @@
     guard = toolkit.load_guard("guardreasoner")
     toolkit.parse(guard, "Request: harmful").labels["prompt"]
     rows = next(toolkit.read_run("outputs/quickstart")["seeds"].blocks())
+    toolkit.verify("outputs/quickstart")
 
-Importing this package loads nothing heavy: each name loads what it needs when it is first used.
+All that the command line does is here; a file or folder is a text or a `Path`. Importing this package loads nothing heavy: each name loads what it
+needs when it is first used.
 """
 
 from __future__ import annotations
@@ -19,10 +21,40 @@ from toolkit._version import __version__
 from toolkit.common.lazy import lazily
 
 if TYPE_CHECKING:
-    from toolkit.api import Result, apply, check, explain, generate, mine, plan, read_run, run
+    from toolkit.api import (
+        Result,
+        apply,
+        check,
+        check_sources,
+        clean_run,
+        describe_source,
+        diff,
+        explain,
+        export,
+        generate,
+        journal_compact,
+        journal_export,
+        journal_migrate,
+        journal_purge,
+        journal_records,
+        journal_repair,
+        journal_show,
+        journal_verify,
+        list_runs,
+        mine,
+        overlaps,
+        plan,
+        read_run,
+        recipe_schema,
+        rejects,
+        run,
+        sign,
+        sources_table,
+        train,
+        verify,
+    )
     from toolkit.common.errors import GuardkitError
     from toolkit.guards import load_guard, parse
-    from toolkit.shards import verify
 
 __all__ = [
     "GuardkitError",
@@ -30,23 +62,44 @@ __all__ = [
     "__version__",
     "apply",
     "check",
+    "check_sources",
+    "clean_run",
+    "describe_source",
+    "diff",
     "explain",
+    "export",
     "generate",
+    "journal_compact",
+    "journal_export",
+    "journal_migrate",
+    "journal_purge",
+    "journal_records",
+    "journal_repair",
+    "journal_show",
+    "journal_verify",
+    "list_runs",
     "load_guard",
     "mine",
+    "overlaps",
     "parse",
     "plan",
     "read_run",
+    "recipe_schema",
+    "rejects",
     "run",
+    "sign",
+    "sources_table",
+    "train",
     "verify",
 ]
 
-__getattr__ = lazily(
+__getattr__, __dir__ = lazily(
     __name__,
     {
-        "toolkit.api": "Result apply check explain generate mine plan read_run run",
+        "toolkit.api": "Result apply check check_sources clean_run describe_source diff explain export generate journal_compact "
+        "journal_export journal_migrate journal_purge journal_records journal_repair journal_show journal_verify "
+        "list_runs mine overlaps plan read_run recipe_schema rejects run sign sources_table train verify",
         "toolkit.common.errors": "GuardkitError",
         "toolkit.guards": "load_guard parse",
-        "toolkit.shards": "verify",
     },
 )

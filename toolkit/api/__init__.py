@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from toolkit.api._plan import plan
     from toolkit.api._recipes import check, explain
     from toolkit.api._run import Result, run
-    from toolkit.api._train import train_file
+    from toolkit.api._train import train, train_file
     from toolkit.api._verify import sign, verify
 
 __all__ = [
@@ -65,11 +65,12 @@ __all__ = [
     "sign",
     "sources_table",
     "too_many",
+    "train",
     "train_file",
     "verify",
 ]
 
-__getattr__ = lazily(
+__getattr__, __dir__ = lazily(
     __name__,
     {
         "_apply": "apply",
@@ -84,7 +85,7 @@ __getattr__ = lazily(
         "_plan": "plan",
         "_recipes": "check explain",
         "_run": "Result run",
-        "_train": "train_file",
+        "_train": "train train_file",
         "_verify": "sign verify",
     },
 )

@@ -34,8 +34,8 @@ def apply(
     operator: str,
     rows: pl.DataFrame | Mapping[str, pl.DataFrame] | None = None,
     *,
-    guard: str = "guardreasoner",
-    taxonomy: str = "guardkit",
+    guard: str | Path = "guardreasoner",
+    taxonomy: str | Path = "guardkit",
     seed: int = 0,
     artefacts: str | Path | None = None,
     **options: Any,
@@ -57,6 +57,12 @@ def apply(
     Raises:
         InputError: no such operator or one that needs a recipe (it asks a model, or takes what another step made), a column or option that does
             not fit, rows that share an id or have a label that the guard does not know, or what the operator itself raises.
+
+    Example:
+        >>> rows, _ = toolkit.apply("load", source="quickstart", limit=2)
+        >>> kept, rejected = toolkit.apply("normalise", rows, max_chars=60)
+        >>> kept.height + rejected.height == rows.height
+        True
     """
     cls = operator_class(operator)
     if cls.takes or not issubclass(cls, RowOperator | DatasetOperator):

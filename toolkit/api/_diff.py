@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.files import new_file
 from toolkit.common.outputs import check_output
 from toolkit.common.paths import at_door
+from toolkit.common.several import several
 from toolkit.pipeline import Side, common_step, compare
 from toolkit.pipeline import diff_rows as rows_of
 
@@ -42,6 +43,11 @@ def diff(run_a: str | Path, run_b: str | Path, *, step: str | None = None, shown
 
     Raises:
         InputError: a folder is neither a run nor shards, a run beside shards, no step to compare, an output of another kind.
+
+    Example:
+        >>> found = toolkit.diff("outputs/small", "outputs/small")
+        >>> found["equal"], found["same"]
+        (True, 11)
     """
     if output is not None and Path(output).suffix not in FORMATS:
         raise InputError(f"the output must end in {', '.join(FORMATS)}", where=str(output))
@@ -169,14 +175,16 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 # Rows that were not kept -----------------------------------------------------------------------------------------------
 
 
-def rejects(run: str | Path, step: str | None = None, *, reason: str | None = None, ids: list[str] | None = None, limit: int = 10) -> dict[str, Any]:
+def rejects(
+    run: str | Path, step: str | None = None, *, reason: str | None = None, ids: str | Iterable[str] | None = None, limit: int = 10
+) -> dict[str, Any]:
     """The rows that a run's steps did not keep: rejected, merged or set aside.
 
     Args:
         run: the run's folder.
         step: only rows that left this step.
         reason: only rows that left for this reason.
-        ids: only these rows.
+        ids: only this row, or these.
         limit: rows to show whole.
 
     Returns:
@@ -185,6 +193,10 @@ def rejects(run: str | Path, step: str | None = None, *, reason: str | None = No
 
     Raises:
         InputError: not a run, or no step of that name.
+
+    Example:
+        >>> toolkit.rejects("outputs/small", "few", limit=0)["counts"]
+        [{'step': 'few', 'outcome': 'set_aside', 'reason': 'not_selected', 'rows': 9}]
     """
     import polars as pl
 
@@ -194,7 +206,7 @@ def rejects(run: str | Path, step: str | None = None, *, reason: str | None = No
     if step is not None and step not in side.counts:
         raise InputError(f"no finished step called {step!r}", where=str(run), hint=did_you_mean(step, side.counts))
     wanted = pl.lit(True)
-    for column, values in (("step", [step] if step else None), ("reason", [reason] if reason else None), ("id", ids)):
+    for column, values in (("step", [step] if step else None), ("reason", [reason] if reason else None), ("id", several(ids) or None)):
         if values is not None:
             wanted = wanted & pl.col(column).is_in(values)
     homes = [s for s in side.order if s in side.folders]

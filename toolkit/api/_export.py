@@ -24,7 +24,7 @@ def export(
     split: str | None = None,
     weights: Weights | None = None,
     copies: int | None = None,
-    guard: str | None = None,
+    guard: str | Path | None = None,
     overwrite: bool = False,
     repo: str | None = None,
     public: bool = False,
@@ -61,6 +61,10 @@ def export(
     Raises:
         InputError: neither a format nor a repository, options that belong to the other one, and all that `toolkit.shards.exporters.export` and
             `toolkit.shards.push` raise, with `Missing` and `Stopped`.
+
+    Example:
+        >>> toolkit.export("outputs/small/shards", "trl", output="for-trl")["output"]
+        'for-trl'
     """
     folder = at_door(folder)
     given = {"output": output, "split": split, "weights": weights, "copies": copies, "guard": guard, "sign": sign, "overwrite": overwrite or None}
@@ -71,7 +75,12 @@ def export(
         check_output(target, reads=_reads(folder, guard, sign), whole=True, own="export")
         with progress or Progress.silent() as bar:
             bar.start(f"export to {to}")
-            options: dict[str, Any] = {"split": split, "weights": weights, "copies": COPIES if copies is None else copies, "guard": guard}
+            options: dict[str, Any] = {
+                "split": split,
+                "weights": weights,
+                "copies": COPIES if copies is None else copies,
+                "guard": None if guard is None else str(guard),
+            }
             options["overwrite"] = overwrite
             record = export_shards(folder, to, target, **options, progress=lambda done, rows: bar.update(done, rows, "rows"))
         if sign is not None:
@@ -80,7 +89,7 @@ def export(
     return {"output": short_path(target) if target else None, "export": record, "signed": signed_by, "push": sent}
 
 
-def _reads(folder: Path, guard: str | None, key: str | Path | None) -> list[Path]:
+def _reads(folder: Path, guard: str | Path | None, key: str | Path | None) -> list[Path]:
     more = [*([find("guards", guard)] if guard is not None else []), *([at_door(key)] if key is not None else [])]
     return [shard_folder(folder), *more]
 

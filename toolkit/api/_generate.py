@@ -17,6 +17,7 @@ from toolkit.common.outputs import check_output
 from toolkit.common.paths import Roots, at_door
 from toolkit.common.reach import refused
 from toolkit.common.resources import workspace
+from toolkit.common.several import several
 from toolkit.pipeline import JOURNAL, Progress, stopping
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def generate(
     failures: float = 0.0,
     progress: Progress | None = None,
     raise_failures: bool = True,
-    allow: Collection[str] = (),
+    allow: str | Collection[str] = (),
 ) -> dict[str, Any]:
     """Ask a model every prompt of a file.
 
@@ -72,10 +73,18 @@ def generate(
         Stopped: interrupted, the budget is used up, or the disk is full; every answer is kept, no output is written.
         Missing: a key, a service or an extra.
         TooManyFailures: more failed than `failures` allows; the output is written.
+
+    Example:
+        Where `url` is the base URL of an OpenAI-compatible server, ``http://127.0.0.1:8000/v1`` say:
+
+        >>> backend = {"backend": "openai", "model": "m", "base_url": url}
+        >>> done = toolkit.generate("prompts.jsonl", "answers.jsonl", backend)
+        >>> done["rows"], done["failed"]
+        (2, 0)
     """
     prompts, output, folder = at_door(prompts), at_door(output), (at_door(work) if work else workspace()) / JOURNAL
     config = read_config(backend)
-    if left := refused(config, allow, lambda key: ".".join(map(str, key))):
+    if left := refused(config, several(allow), lambda key: ".".join(map(str, key))):
         raise InputErrors(left)
     form = None if response_format is None else at_door(response_format)
     schema = "" if form is None else _response_format(form)

@@ -21,6 +21,7 @@ from toolkit.common.files import canonical_json, new_file
 from toolkit.common.outputs import check_output
 from toolkit.common.paths import at_door
 from toolkit.common.resources import workspace
+from toolkit.common.several import several
 from toolkit.generation import (
     Record,
     Repaired,
@@ -76,6 +77,10 @@ def journal_show(folder: str | Path | None = None) -> dict[str, Any]:
         ``folder, version, bytes, answers, failures, shared, unfinished, cost, first, last``, ``unreadable`` (keys of records whose columns make no
         sense and that are not counted; `journal_verify` checks more) and ``groups``: by model, endpoint and outcome with records, tokens, cost
         (dollars), unpriced, packed, first and last (ISO 8601, UTC).
+
+    Example:
+        >>> toolkit.journal_show()["answers"]
+        2
     """
     where = _folder(folder)
     found = journal_figures(where)
@@ -99,8 +104,8 @@ def journal_show(folder: str | Path | None = None) -> dict[str, Any]:
 def journal_records(
     folder: str | Path | None = None,
     *,
-    rows: Iterable[str] = (),
-    keys: Iterable[str] = (),
+    rows: str | Iterable[str] = (),
+    keys: str | Iterable[str] = (),
     model: str | None = None,
     failures: bool = False,
     raw: bool = False,
@@ -119,8 +124,14 @@ def journal_records(
 
     Raises:
         InputError: see the module; without `unreadable`, at the end, also where records could not be read.
+
+    Example:
+        >>> [record["row"] for record in toolkit.journal_records(rows="a")]
+        ['a']
     """
-    for record, shared in read_records(_folder(folder), rows=rows, keys=keys, model=model, failures=failures, unreadable=unreadable):
+    for record, shared in read_records(
+        _folder(folder), rows=several(rows), keys=several(keys), model=model, failures=failures, unreadable=unreadable
+    ):
         yield _line(record, shared, raw)
 
 
@@ -128,8 +139,8 @@ def journal_export(
     file: str | Path,
     folder: str | Path | None = None,
     *,
-    rows: Iterable[str] = (),
-    keys: Iterable[str] = (),
+    rows: str | Iterable[str] = (),
+    keys: str | Iterable[str] = (),
     model: str | None = None,
     failures: bool = False,
     raw: bool = False,
@@ -143,6 +154,10 @@ def journal_export(
         InputError: another ending than .jsonl or .parquet, a folder that is not there; a link, no regular file, or one of the journal's own is to
             be replaced; another process is writing this file. Also where records cannot be read: the file is then written without them.
         Stopped: the disk is full, or an interrupt; no file.
+
+    Example:
+        >>> toolkit.journal_export("answers.parquet", failures=True)
+        2
     """
     file, where = at_door(file), _folder(folder)
     write = {".jsonl": _write_jsonl, ".parquet": _write_parquet}.get(file.suffix)
@@ -160,7 +175,12 @@ def journal_export(
 
 def journal_verify(folder: str | Path | None = None) -> dict[str, Any]:
     """``folder, ok, answers, packed, failures, shared, damaged`` (keys), ``problems`` (in words), ``noted`` (whether a note of what was recorded is
-    there), ``unfinished``; reads everything."""
+    there), ``unfinished``; reads everything.
+
+    Example:
+        >>> toolkit.journal_verify()["ok"]
+        True
+    """
     where = _folder(folder)
     found = verify_journal(where)
     return {"folder": short_path(where), "ok": not found.problems, **asdict(found)}
@@ -173,6 +193,10 @@ def journal_compact(folder: str | Path | None = None, on_done: Callable[[int, in
     Raises:
         InputError: a run works on it.
         Stopped: too little room on the disk, or an interrupt; everything is kept.
+
+    Example:
+        >>> toolkit.journal_compact()["unreadable"]
+        []
     """
     where = _folder(folder)
     with stopping():
@@ -185,6 +209,11 @@ def journal_migrate(folder: str | Path | None = None) -> dict[str, Any]:
     Raises:
         InputError: a run works on it.
         Stopped: too little room on the disk.
+
+    Example:
+        >>> found = toolkit.journal_migrate()
+        >>> found["found"] == found["version"]
+        True
     """
     where = _folder(folder)
     with stopping():
@@ -208,6 +237,10 @@ def journal_repair(folder: str | Path | None = None, agree: Callable[[dict[str, 
     Raises:
         InputError: there is no journal, a run works on it, or no guardkit wrote it.
         Stopped: too little room on the disk, or an interrupt; everything is kept.
+
+    Example:
+        >>> toolkit.journal_repair()["problems"]
+        []
     """
     where = _folder(folder)
 
@@ -219,7 +252,9 @@ def journal_repair(folder: str | Path | None = None, agree: Callable[[dict[str, 
         return shown(repair_journal(where, None if agree is None else lambda found: agree(shown(found))))
 
 
-def journal_purge(folder: str | Path | None = None, *, rows: Iterable[str] = (), keys: Iterable[str] = (), dry_run: bool = False) -> dict[str, Any]:
+def journal_purge(
+    folder: str | Path | None = None, *, rows: str | Iterable[str] = (), keys: str | Iterable[str] = (), dry_run: bool = False
+) -> dict[str, Any]:
     """Delete the records of rows or keys for good.
 
     Args:
@@ -236,9 +271,13 @@ def journal_purge(folder: str | Path | None = None, *, rows: Iterable[str] = (),
     Raises:
         InputError: a run works on the journal, or a key is none.
         Stopped: no room to rewrite the file, or an interrupt: run it again.
+
+    Example:
+        >>> toolkit.journal_purge(rows="b", dry_run=True)["answers"]
+        1
     """
     where = _folder(folder)
-    rows, keys = list(rows), list(keys)
+    rows, keys = several(rows), several(keys)
     with stopping():
         found = find_records(where, rows, keys) if dry_run else purge_journal(where, rows, keys)
         return {"folder": short_path(where), **asdict(found), "runs": runs_holding(where.parent, {*rows, *found.also}, set(found.keys))}

@@ -21,13 +21,25 @@ def read_run(folder: str | Path) -> dict[str, StepFolder]:
 
     Raises:
         InputError: not the folder of a run.
+
+    Example:
+        >>> rows = toolkit.read_run("outputs/small")["seeds"]
+        >>> rows.rows
+        20
+        >>> next(rows.blocks(["prompt", "label_prompt"])).columns
+        ['prompt', 'label_prompt']
     """
     folder = _run(folder)
     return {done.step: done for done in step_folders(folder)}
 
 
 def list_runs() -> list[dict[str, Any]]:
-    """The runs in the workspace: ``folder``, ``recipe``, ``steps`` in the recipe, ``built`` of them; ``problem`` where one cannot be read."""
+    """The runs in the workspace: ``folder``, ``recipe``, ``steps`` in the recipe, ``built`` of them; ``problem`` where one cannot be read.
+
+    Example:
+        >>> [(run["folder"], run["built"]) for run in toolkit.list_runs()]
+        [('outputs/small', 7)]
+    """
     out: list[dict[str, Any]] = []
     for path in sorted(workspace().glob("*/run.json")):
         line: dict[str, Any] = {"folder": short_path(path.parent), "recipe": None, "steps": 0, "built": 0, "problem": None}
@@ -49,6 +61,10 @@ def clean_run(folder: str | Path) -> list[str]:
 
     Raises:
         InputError: not the folder of a run, or one that a process is working in.
+
+    Example:
+        >>> toolkit.clean_run("outputs/small")
+        []
     """
     folder = _run(folder)
     recipe = load_recipe(folder / "recipe.yaml")
@@ -63,7 +79,12 @@ def _run(folder: str | Path) -> Path:
 
 
 def sources_table() -> list[dict[str, Any]]:
-    """The sources: name, hub id, rows, licence, gated, description, problem."""
+    """The sources: name, hub id, rows, licence, gated, description, problem.
+
+    Example:
+        >>> [source["name"] for source in toolkit.sources_table() if source["gated"]]
+        ['wildguard_train']
+    """
     from toolkit.sources import list_sources
 
     return [asdict(s) for s in list_sources()]
@@ -74,6 +95,10 @@ def describe_source(name: str) -> dict[str, Any]:
 
     Raises:
         InputError: no such source, or faults in its file.
+
+    Example:
+        >>> toolkit.describe_source("wildguard_train")["hub"]["id"]
+        'allenai/wildguardmix'
     """
     from toolkit.sources import load_source
 
@@ -85,6 +110,11 @@ def check_sources(name: str | None = None) -> list[dict[str, Any]]:
 
     Raises:
         InputError: no such source, or one that is not on the hub.
+
+    Example:
+        >>> [found] = toolkit.check_sources("toxicchat_train")
+        >>> sorted(found)
+        ['ok', 'result', 'source']
     """
     from toolkit.guards import load_guard
     from toolkit.sources import check_hub, list_sources, load_source
@@ -108,6 +138,10 @@ def recipe_schema() -> dict[str, Any]:
 
     Raises:
         InputError: an operator of another package cannot be loaded.
+
+    Example:
+        >>> toolkit.recipe_schema()["title"]
+        'guardkit recipe'
     """
     schema = RecipeSpec.model_json_schema(by_alias=True)
     step = schema["$defs"]["StepSpec"]

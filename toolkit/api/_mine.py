@@ -20,7 +20,7 @@ def mine(
     *,
     output: str | Path,
     task: str = "prompt",
-    guard: str = "guardreasoner",
+    guard: str | Path = "guardreasoner",
     pick: Literal["longest", "shortest", "random"] = "longest",
     seed: int = 0,
     progress: Progress | None = None,
@@ -47,10 +47,15 @@ def mine(
     Raises:
         InputError: a file, guard or task that is not there, several files for one guard, a file without a row that can be used, or that shares
             none with the first.
+
+    Example:
+        >>> found = toolkit.mine({"anna": "anna.jsonl", "berta": "berta.jsonl"}, output="outputs/mined")
+        >>> found["rows"], found["hard"], found["pairs"]
+        (2, 2, 2)
     """
     files = {name: str(_one(name, given)) for name, given in predictions.items()}
-    if guard.endswith((".yaml", ".yml")):
-        guard = str(find("guards", guard))
+    if str(guard).endswith((".yaml", ".yml")):
+        guard = find("guards", guard)
     steps: list[dict[str, Any]] = [
         {"id": "predictions", "use": "load_predictions", "with": {"files": files, "task": task}},
         {"id": "verdicts", "use": "verdicts"},
@@ -59,7 +64,7 @@ def mine(
         {"id": "rendered", "use": "render_dpo"},
         {"id": "preference", "use": "shards", "with": {"title": "Preference pairs mined from predictions", "empty": True}},
     ]
-    data = {"recipe": "mine", "guard": guard, "seed": seed, "steps": steps}
+    data = {"recipe": "mine", "guard": str(guard), "seed": seed, "steps": steps}
     done = run(build_recipe(YamlFile("guardkit mine", data), here()), output=output, progress=progress)
     return _figures(read_run(done.folder), done.folder)
 

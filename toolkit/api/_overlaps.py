@@ -20,13 +20,14 @@ from toolkit.common.outputs import check_output
 from toolkit.common.parquet import batches, open_parquet
 from toolkit.common.paths import Roots, at_door, is_there
 from toolkit.common.reading import Files
+from toolkit.common.several import several
 from toolkit.pipeline import StepFolder
 
 if TYPE_CHECKING:
     import polars as pl
 
-Places = Sequence[str | Path]
-"""Files or folders."""
+Places = str | Path | Sequence[str | Path]
+"""Files or folders, one or several."""
 INPUT = ("context", "prompt", "response")
 LINES = {
     "kind": "duplicate, conflict (within a set); input, prompt, ngram (with another)",
@@ -49,7 +50,7 @@ class _Set:
 
 def overlaps(
     *,
-    benchmarks: Literal["all"] | Sequence[str] | Mapping[str, Places | None] | None = None,
+    benchmarks: str | Sequence[str] | Mapping[str, Places | None] | None = None,
     files: Places = (),
     sources: Mapping[str, Places | None] | None = None,
     rows: Mapping[str, str | Path] | None = None,
@@ -76,6 +77,11 @@ def overlaps(
     Raises:
         InputError: no row in any set, a set or file that is not there, or no column prompt in it.
         Missing: a benchmark or source can be read neither from files nor from the hub.
+
+    Example:
+        >>> found = toolkit.overlaps(rows={"seeds": "outputs/small/seeds", "few": "outputs/small/few"})
+        >>> found["pairs"][0]["inputs"]
+        11
     """
     if output is not None and Path(output).suffix not in (".parquet", ".csv"):
         raise InputError("the file for the rows ends in .parquet or .csv", where=str(output))
@@ -100,7 +106,7 @@ def overlaps(
 
 
 def _read(
-    benchmarks: Literal["all"] | Sequence[str] | Mapping[str, Places | None] | None,
+    benchmarks: str | Sequence[str] | Mapping[str, Places | None] | None,
     files: Places,
     sources: Mapping[str, Places | None],
     rows: Mapping[str, str | Path],
@@ -108,9 +114,9 @@ def _read(
 ) -> tuple[list[_Set], list[str]]:
     from toolkit.evaluation import benchmark_names, choose_benchmarks, read_benchmark
 
-    names = benchmark_names(roots) if benchmarks == "all" else None if benchmarks is None else list(benchmarks)
-    given = {n: f for n, f in benchmarks.items() if f is not None} if isinstance(benchmarks, Mapping) else {}
-    chosen = choose_benchmarks(names, files, given, roots)
+    names = benchmark_names(roots) if benchmarks == "all" else None if benchmarks is None else several(benchmarks)
+    given = {n: several(f) for n, f in benchmarks.items() if f is not None} if isinstance(benchmarks, Mapping) else {}
+    chosen = choose_benchmarks(names, several(files), given, roots)
     if chosen.missing:
         raise Missing("\n  ".join(chosen.missing))
     sets = []
@@ -133,7 +139,9 @@ def _source(name: str, files: Places | None, roots: Roots) -> _Set:
     from toolkit.taxonomy import load_taxonomy
 
     parts, unread = [], 0
-    for block in read_source(load_source(name), guard=load_guard("guardreasoner"), taxonomy=load_taxonomy(), files=files, beside=roots):
+    for block in read_source(
+        load_source(name), guard=load_guard("guardreasoner"), taxonomy=load_taxonomy(), files=None if files is None else several(files), beside=roots
+    ):
         parts.append(_plain(block.rows))
         unread += block.rejects.filter(pl.col("outcome") == "rejected").height
     return _Set(name, "source", pl.concat(parts), unread)

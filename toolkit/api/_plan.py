@@ -38,13 +38,13 @@ SPANS = (
 def plan(
     recipe: AnyRecipe,
     *,
-    overrides: Sequence[str] = (),
+    overrides: str | Sequence[str] = (),
     sources: Paths | None = None,
     output: str | Path | None = None,
     sample: int = 200,
     probe: int = 0,
     budget: float | None = None,
-    allow: Collection[str] = (),
+    allow: str | Collection[str] = (),
 ) -> dict[str, Any]:
     """What a run would do and what it would cost.
 
@@ -65,6 +65,11 @@ def plan(
         InputErrors: as `check`; with a budget, each price that is not known.
         Stopped: the probe used the budget up.
         Missing: the probe lacks a key, a service or an extra.
+
+    Example:
+        >>> found = toolkit.plan("small.yaml", overrides="seeds.limit=2", output="outputs/other")
+        >>> [(step["step"], step["state"], step["rows"]) for step in found["steps"]][:2]
+        [('seeds', 'build', 8), ('clean', 'build', 8)]
     """
     checked = planned(recipe, overrides, sources, allow)
     folder = run_folder(checked, output)

@@ -9,7 +9,9 @@ from toolkit.api._run import AnyRecipe, Paths, planned
 from toolkit.pipeline import PlannedStep, reach
 
 
-def check(recipe: AnyRecipe, *, overrides: Sequence[str] = (), sources: Paths | None = None, allow: Collection[str] = ()) -> dict[str, Any]:
+def check(
+    recipe: AnyRecipe, *, overrides: str | Sequence[str] = (), sources: Paths | None = None, allow: str | Collection[str] = ()
+) -> dict[str, Any]:
     """Check a recipe without running it.
 
     Returns:
@@ -18,12 +20,18 @@ def check(recipe: AnyRecipe, *, overrides: Sequence[str] = (), sources: Paths | 
 
     Raises:
         InputErrors: all faults, each by file, line and key.
+
+    Example:
+        >>> toolkit.check("small.yaml")["steps"]
+        7
     """
     plan = planned(recipe, overrides, sources, allow)
     return {"recipe": plan.recipe.spec.recipe, "steps": len(plan.steps), "needs": plan.needs(), **reach(plan)}
 
 
-def explain(recipe: AnyRecipe, *, overrides: Sequence[str] = (), sources: Paths | None = None, allow: Collection[str] = ()) -> dict[str, Any]:
+def explain(
+    recipe: AnyRecipe, *, overrides: str | Sequence[str] = (), sources: Paths | None = None, allow: str | Collection[str] = ()
+) -> dict[str, Any]:
     """The resolved recipe, every value with its origin: file and line, ``--set …``, or a default.
 
     Returns:
@@ -32,6 +40,11 @@ def explain(recipe: AnyRecipe, *, overrides: Sequence[str] = (), sources: Paths 
 
     Raises:
         InputErrors: as `check`.
+
+    Example:
+        >>> steps = toolkit.explain("small.yaml", overrides="seeds.limit=2")["steps"]
+        >>> steps[0]["with"]["limit"]
+        {'value': 2, 'origin': '--set seeds.limit=2'}
     """
     checked = planned(recipe, overrides, sources, allow)
     spec, file = checked.recipe.spec, checked.recipe.file

@@ -11,13 +11,17 @@ from typing import Any
 from toolkit.common.errors import InputError, TooManyFailures, short_path
 from toolkit.common.files import beside, write_atomic
 from toolkit.common.outputs import check_output, part_below
-from toolkit.common.paths import at_door
+from toolkit.common.paths import at_door, here
 from toolkit.common.resources import workspace
-from toolkit.pipeline import JOURNAL, TAKEN, Plan, Progress, Recipe, load_recipe, make_plan, run_plan, stopping
+from toolkit.common.several import several
+from toolkit.common.yamlfile import YamlFile
+from toolkit.pipeline import JOURNAL, TAKEN, Plan, Progress, Recipe, build_recipe, load_recipe, make_plan, run_plan, stopping
 from toolkit.report import summarise
 
-Paths = Mapping[str, Sequence[str | Path]]
-AnyRecipe = str | Path | Recipe
+Paths = Mapping[str, str | Path | Sequence[str | Path]]
+"""By a source's name its files, one or several."""
+AnyRecipe = str | Path | Mapping[str, Any] | Recipe
+"""Path, folder or shipped name; what stands in a recipe's file, as a dict; or a recipe that is already read."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,11 @@ class Result:
         built: steps that were built.
         reused: steps that were up to date.
         failed: set when more generations failed than the recipe allows and `raise_failures` was off.
+
+    Example:
+        >>> result = toolkit.run("small.yaml")
+        >>> result.folder.name, result.summary["recipe"], result.failed
+        ('small', 'small', None)
     """
 
     folder: Path
@@ -42,7 +51,7 @@ class Result:
 def run(
     recipe: AnyRecipe,
     *,
-    overrides: Sequence[str] = (),
+    overrides: str | Sequence[str] = (),
     sources: Paths | None = None,
     output: str | Path | None = None,
     block_rows: int = 8192,
@@ -50,13 +59,13 @@ def run(
     budget: float | None = None,
     progress: Progress | None = None,
     raise_failures: bool = True,
-    allow: Collection[str] = (),
+    allow: str | Collection[str] = (),
 ) -> Result:
     """Run a recipe; every step that is up to date is reused.
 
     Args:
-        recipe: path, folder or shipped name, or a recipe already read (then `overrides` must be empty).
-        overrides: ``STEP.option=value`` or ``seed=3``.
+        recipe: path, folder or shipped name; what stands in a recipe's file, as a dict; or a recipe already read (then `overrides` must be empty).
+        overrides: ``STEP.option=value`` or ``seed=3``, one or several.
         sources: local files for sources, by name.
         output: folder of the run; default ``outputs/<recipe>``.
         block_rows: rows held at a time; never changes the result.
@@ -68,6 +77,14 @@ def run(
 
     Raises:
         InputError, Missing, Stopped, TooManyFailures: see `toolkit.common.errors`.
+
+    Example:
+        >>> result = toolkit.run("small.yaml")
+        >>> result.built, len(result.reused)
+        ([], 7)
+        >>> recipe = {"recipe": "tiny", "steps": [{"id": "seeds", "use": "load", "with": {"source": "quickstart", "limit": 1}}]}
+        >>> toolkit.run(recipe, output="outputs/tiny").built
+        ['seeds']
     """
     plan = planned(recipe, overrides, sources, allow)
     folder = run_folder(plan, output)
@@ -80,7 +97,7 @@ def run(
     return Result(folder, summary, done.built, done.reused, done.failed)
 
 
-def planned(recipe: AnyRecipe, overrides: Sequence[str], sources: Paths | None, allow: Collection[str] = ()) -> Plan:
+def planned(recipe: AnyRecipe, overrides: str | Sequence[str], sources: Paths | None, allow: str | Collection[str] = ()) -> Plan:
     """The checked recipe.
 
     Raises:
@@ -90,9 +107,11 @@ def planned(recipe: AnyRecipe, overrides: Sequence[str], sources: Paths | None, 
         if overrides:
             raise InputError("overrides go with a recipe's name or file, not with one that is already read")
         loaded = recipe
+    elif isinstance(recipe, Mapping):
+        loaded = build_recipe(YamlFile("recipe", dict(recipe)), here(), several(overrides))
     else:
-        loaded = load_recipe(recipe, overrides)
-    return make_plan(loaded, sources, allow)
+        loaded = load_recipe(recipe, several(overrides))
+    return make_plan(loaded, {name: several(files) for name, files in (sources or {}).items()}, several(allow))
 
 
 def run_folder(plan: Plan, output: str | Path | None) -> Path:

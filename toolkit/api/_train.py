@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,26 +12,39 @@ from toolkit.common.models import MODEL, calm_threads, model_folder
 from toolkit.common.outputs import check_output
 from toolkit.common.paths import Roots, at_door, here
 from toolkit.common.reach import refused
-from toolkit.common.yamlfile import load_yaml
+from toolkit.common.several import several
+from toolkit.common.yamlfile import YamlFile, load_yaml
 from toolkit.pipeline import Progress, stopping
 
 
-def train_file(method: Literal["sft", "dpo"], path: str | Path, progress: Progress | None = None, *, allow: Collection[str] = ()) -> dict[str, Any]:
-    """Train from a YAML file.
+def train(
+    method: Literal["sft", "dpo"],
+    config: str | Path | Mapping[str, Any],
+    progress: Progress | None = None,
+    *,
+    allow: str | Collection[str] = (),
+) -> dict[str, Any]:
+    """Train a guard on shards, as a YAML file or a dict says.
 
     Args:
         method: sft or dpo.
-        path: YAML with `shards` and `output` (folders), `model`, and the other options of the operator train_sft or train_dpo, and `seed`.
+        config: file of YAML, or a dict, with `shards` and `output` (folders), `model`, the other options of the operator train_sft or train_dpo, and
+            `seed`.
         progress: where progress is shown; default nowhere.
-        allow: what the file may do beyond the shards, by name (``trust_remote_code``, ``api_key_env=MY_KEY``): see `toolkit.common.reach`.
+        allow: what it may do beyond the shards, by name (``trust_remote_code``, ``api_key_env=MY_KEY``): see `toolkit.common.reach`.
 
     Returns:
         Metrics of the training, and ``output``.
 
     Raises:
-        InputErrors: faults in the file; InputError: an `output` in which something other than a model that guardkit trained lies, shards that are
+        InputErrors: faults in the config; InputError: an `output` in which something other than a model that guardkit trained lies, shards that are
             not as their manifest says, or cannot be trained on; Missing: no trl.
         Stopped: interrupted, or the disk is full; no model is written then.
+
+    Example:
+        >>> config = {"shards": "outputs/small/shards/shards", "output": "guard", "model": {"scratch": {}}, "trainer": {"max_steps": 1}}
+        >>> toolkit.train("sft", config)["steps"]
+        1
     """
     from pydantic import Field, create_model
 
@@ -40,22 +53,22 @@ def train_file(method: Literal["sft", "dpo"], path: str | Path, progress: Progre
 
     base: type[SftConfig] | type[DpoConfig] = SftConfig if method == "sft" else DpoConfig
     form = create_model("TrainFile", __base__=base, shards=(Path, Field()), output=(Path, Field()))
-    config_file = at_door(path)
-    file = load_yaml(config_file)
-    roots = Roots.of(config_file.parent)
+    file = YamlFile("config", dict(config)) if isinstance(config, Mapping) else load_yaml(at_door(config))
+    own = [] if isinstance(config, Mapping) else [at_door(config)]
+    roots = Roots.of(own[0].parent if own else None)
     given = file.model(form)
-    if left := refused(given, allow, file.where):
+    if left := refused(given, several(allow), file.where):
         raise InputErrors(left)
-    config = base(**{n: getattr(given, n) for n in base.model_fields})
-    if isinstance(config.model, str) and (start := model_folder(config.model, roots, short=True)) is not None:
-        config = config.model_copy(update={"model": str(start)})
+    options = base(**{n: getattr(given, n) for n in base.model_fields})
+    if isinstance(options.model, str) and (start := model_folder(options.model, roots, short=True)) is not None:
+        options = options.model_copy(update={"model": str(start)})
     named: Path = getattr(given, "shards")  # noqa: B009 (fields made above)
     shards, out = roots.first(named) or at_door(named), at_door(getattr(given, "output"))  # noqa: B009
     _check_output(out, shards, file.where(("output",)))
-    check_output(out, reads=[config_file, shards, *roots.read], whole=True, own="model", hint="give another folder as `output`")
+    check_output(out, reads=[*own, shards, *roots.read], whole=True, own="model", hint="give another folder as `output`")
     verify(shards)
     calm_threads()  # before torch is first loaded
-    check_trainer(config)
+    check_trainer(options)
     progress = progress or Progress.silent()
 
     def show(done: int, total: int, loss: float | None) -> None:
@@ -63,9 +76,13 @@ def train_file(method: Literal["sft", "dpo"], path: str | Path, progress: Progre
 
     with stopping(), progress:
         progress.start(f"train {method}")
-        metrics = train_sft(shards, out, config, show) if isinstance(config, SftConfig) else train_dpo(shards, out, config, show)
+        metrics = train_sft(shards, out, options, show) if isinstance(options, SftConfig) else train_dpo(shards, out, options, show)
         progress.finish(f"model in {short_path(out)}")
     return {**metrics, "output": short_path(out)}
+
+
+train_file = train
+"""The same by the name that it had when it took files alone."""
 
 
 def _check_output(out: Path, shards: Path, where: str) -> None:

@@ -39,6 +39,12 @@ def verify(folder: str | Path, *, key: str | Path | None = None, require_signatu
     Raises:
         InputError: the folder is neither, or its manifest cannot be read; it is not signed, or not by one of the keys; InputErrors: all that is
             wrong with its files; Missing: it is signed, and the package that checks signatures is not there.
+
+    Example:
+        >>> toolkit.verify("outputs/small")["kind"]
+        'run'
+        >>> toolkit.verify("outputs/small/shards")["rows"]
+        11
     """
     place = at_door(folder)
     if is_run(place):
@@ -80,6 +86,12 @@ def sign(folder: str | Path, key: str | Path | None = None) -> dict[str, Any]:
 
     Raises:
         InputError: as `verify`, or the key cannot be read; Missing: no key, or the package `cryptography`.
+
+    Example:
+        >>> toolkit.sign("outputs/small/shards", "key")["file"]
+        'outputs/small/shards/shards/manifest.json.sig'
+        >>> toolkit.verify("outputs/small/shards", key="key.pub")["signature"]["trusted"]
+        True
     """
     where = shard_folder(at_door(folder))
     if not (key := key or os.environ.get(KEY)):

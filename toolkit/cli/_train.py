@@ -42,10 +42,10 @@ def train_dpo(
 
 
 def _train(method: Literal["sft", "dpo"], config: Path, allow: list[str] | None, json: bool) -> None:
-    from toolkit.api import train_file
+    from toolkit.api import train
     from toolkit.pipeline import Progress
 
-    metrics = train_file(method, config, Progress(), allow=allow or ())
+    metrics = train(method, config, Progress(), allow=allow or ())
     if json:
         _say.document(metrics)
     else:

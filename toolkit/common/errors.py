@@ -31,6 +31,13 @@ class GuardkitError(Exception):
         message: what was wrong.
         where: file, ``file:line`` or ``file:line:key``; of a path below the working folder the part after that.
         hint: what to do about it.
+
+    Example:
+        >>> try:
+        ...     toolkit.load_guard("guardreasonr")
+        ... except toolkit.GuardkitError as error:
+        ...     error.message, error.hint, error.exit_code
+        ("no guard called 'guardreasonr'", "did you mean 'guardreasoner'?", 2)
     """
 
     exit_code = 2

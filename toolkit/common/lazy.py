@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 
-def lazily(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """The ``__getattr__`` of a package.
+def lazily(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """The ``__getattr__`` and the ``__dir__`` of a package: what it offers is found and listed before it is loaded.
 
     Args:
         package: its ``__name__``.
@@ -24,4 +25,9 @@ def lazily(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
         setattr(sys.modules[package], name, found)
         return found
 
-    return find
+    def names() -> list[str]:
+        there = vars(sys.modules[package]).items()
+        own = (n for n, value in there if n.startswith("__") or (isinstance(value, ModuleType) and not n.startswith("_")))
+        return sorted({*home, *own})
+
+    return find, names

@@ -42,7 +42,7 @@ def names(folder: str, beside: Beside = None) -> list[str]:
     return sorted({p.stem for r in schema_folders(folder, beside) if r.is_dir() for p in r.glob("*.yaml")})
 
 
-def find(folder: str, name: str, beside: Beside = None) -> Path:
+def find(folder: str, name: str | Path, beside: Beside = None) -> Path:
     """The file of a schema: a path as given, else ``<name>.yaml`` in the user's or the shipped ``schemas/<folder>``.
 
     Args:
@@ -53,7 +53,7 @@ def find(folder: str, name: str, beside: Beside = None) -> Path:
     Raises:
         InputError: no such file, or nothing of that name; the message then has the nearest one.
     """
-    roots = Roots.of(beside)
+    roots, name = Roots.of(beside), str(name)
     if name.endswith((".yaml", ".yml")):
         return roots.file(name)
     for root in schema_folders(folder, roots):

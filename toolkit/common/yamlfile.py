@@ -32,20 +32,19 @@ DEPTH = 64
 
 @dataclass
 class YamlFile:
-    """A parsed file: `data` is plain Python, `lines` gives the line (from 1) of every key path."""
+    """A parsed file: `data` is plain Python, `lines` gives the line (from 1) of every key path; none for data that stood in no file."""
 
     path: str
     data: Any
     lines: dict[Key, int] = field(default_factory=dict)
 
     def where(self, key: Key = ()) -> str:
-        """``file:line:key`` of the nearest known ancestor of `key`."""
+        """``file:line:key`` (without a file ``name:key``) of the nearest known ancestor of `key`."""
         known = key
         while known and known not in self.lines:
             known = known[:-1]
-        line = self.lines.get(known, 1)
-        dotted = ".".join(str(k) for k in key)
-        return f"{self.path}:{line}:{dotted}" if dotted else f"{self.path}:{line}"
+        places = [self.path, *([str(self.lines.get(known, 1))] if self.lines else []), ".".join(str(k) for k in key)]
+        return ":".join(place for place in places if place)
 
     def model(self, cls: type[M], data: Any = None, at: Key = ()) -> M:
         """Validate `data` (default: the whole file) as `cls`.
@@ -197,7 +196,7 @@ def _parsed(text: str, name: str) -> YamlFile:
     finally:
         if loader is not None:
             loader.dispose()
-    return YamlFile(name, data, reader.lines)
+    return YamlFile(name, data, reader.lines or {(): 1})
 
 
 _KEPT_LENGTH = 1 << 16

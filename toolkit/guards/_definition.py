@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from functools import cached_property
+from pathlib import Path
 from string import Formatter
 from typing import Literal
 
@@ -315,11 +316,15 @@ def unknown_label(word: str, labels: Collection[str]) -> str:
     return f"label not of the task: {word[:60]!r} ({did_you_mean(word[:60], labels)})"
 
 
-def load_guard(name: str, beside: Beside = None) -> Guard:
+def load_guard(name: str | Path, beside: Beside = None) -> Guard:
     """Load a guard by name or path.
 
     Raises:
         InputError: no such guard; InputErrors: faults in its file, each with its line.
+
+    Example:
+        >>> toolkit.load_guard("guardreasoner").task_names
+        ('prompt', 'refusal', 'response')
     """
     return load_yaml(find("guards", name, beside)).model(Guard)
 

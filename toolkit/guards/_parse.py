@@ -52,6 +52,11 @@ def parse(guard: Guard, text: str | None, mode: Literal["strict", "lenient"] = "
         guard: the definition.
         text: the output; None or blank reads as ``empty``.
         mode: see the module's docstring.
+
+    Example:
+        >>> guard = toolkit.load_guard("guardreasoner")
+        >>> toolkit.parse(guard, "Request: harmful").labels["prompt"]
+        'harmful'
     """
     if not text or not text.strip():
         return _unread(guard, ("empty",))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -100,7 +101,7 @@ class Taxonomy(_Model):
         return digest(self.model_dump())
 
 
-def load_taxonomy(name: str = "guardkit", beside: Beside = None) -> Taxonomy:
+def load_taxonomy(name: str | Path = "guardkit", beside: Beside = None) -> Taxonomy:
     """Load a taxonomy by name or path.
 
     Raises:
