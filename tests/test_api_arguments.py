@@ -9,7 +9,7 @@ import pytest
 from workspace import RECIPE, furnish
 
 import toolkit
-from toolkit.common.errors import GuardkitError, InputError
+from toolkit.common.errors import InputError, Missing
 
 HOME = Path(__file__).resolve().parent.parent / "recipes" / "quickstart" / "seeds" / "home.jsonl"
 
@@ -52,13 +52,12 @@ def test_one_override_row_or_leave_is_not_its_letters() -> None:
     assert toolkit.explain("small.yaml", overrides="seed=9")["recipe"]["seed"]["value"] == 9
     gone = toolkit.rejects("outputs/small")["shown"][0]["id"]
     assert [line["id"] for line in toolkit.rejects("outputs/small", ids=gone)["shown"]] == [gone]
-    backend = {"backend": "vllm", "model": "./m", "engine": {"trust_remote_code": True}}
-    for allow in ("trust_remote_code", ["trust_remote_code"]):
-        with pytest.raises(GuardkitError) as e:
+    backend = {"backend": "openai", "model": "m", "base_url": "http://127.0.0.1:9/v1", "api_key_env": "MY_KEY"}
+    for allow in ("api_key_env=MY_KEY", ["api_key_env=MY_KEY"]):
+        with pytest.raises(Missing, match="MY_KEY"):
             toolkit.generate("prompts.jsonl", "out.jsonl", backend, allow=allow)
-        assert "trust_remote_code" not in str(e.value), "allowed; what is missing is the model"
-    with pytest.raises(InputError, match="trust_remote_code"):
-        toolkit.generate("prompts.jsonl", "out.jsonl", backend, allow="not_trust_remote_code_at_all")
+    with pytest.raises(InputError, match="--allow api_key_env=MY_KEY"):
+        toolkit.generate("prompts.jsonl", "out.jsonl", backend, allow="not api_key_env=MY_KEY at all")
 
 
 def test_a_recipe_is_a_dict_too() -> None:
