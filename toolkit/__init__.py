@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         recipe_schema,
         rejects,
         run,
+        seeds,
         sign,
         sources_table,
         train,
@@ -87,6 +88,7 @@ __all__ = [
     "recipe_schema",
     "rejects",
     "run",
+    "seeds",
     "sign",
     "sources_table",
     "train",
@@ -98,7 +100,7 @@ __getattr__, __dir__ = lazily(
     {
         "toolkit.api": "Result apply check check_sources clean_run describe_source diff explain export generate journal_compact "
         "journal_export journal_migrate journal_purge journal_records journal_repair journal_show journal_verify "
-        "list_runs mine overlaps plan read_run recipe_schema rejects run sign sources_table train verify",
+        "list_runs mine overlaps plan read_run recipe_schema rejects run seeds sign sources_table train verify",
         "toolkit.common.errors": "GuardkitError",
         "toolkit.guards": "load_guard parse",
     },

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from toolkit.api._plan import plan
     from toolkit.api._recipes import check, explain
     from toolkit.api._run import Result, run
+    from toolkit.api._seeds import seeds
     from toolkit.api._train import train, train_file
     from toolkit.api._verify import sign, verify
 
@@ -62,6 +63,7 @@ __all__ = [
     "recipe_schema",
     "rejects",
     "run",
+    "seeds",
     "sign",
     "sources_table",
     "too_many",
@@ -85,6 +87,7 @@ __getattr__, __dir__ = lazily(
         "_plan": "plan",
         "_recipes": "check explain",
         "_run": "Result run",
+        "_seeds": "seeds",
         "_train": "train train_file",
         "_verify": "sign verify",
     },

@@ -5,14 +5,14 @@ with guardkit. Another source is another file and no other code.
 """
 
 from toolkit.sources._definition import Columns, Filter, Hub, Label, Part, Source, SourceInfo, VoteMethod, list_sources, load_source
-from toolkit.sources._faults import Fault
+from toolkit.sources._faults import Fault, has_surrogate
 from toolkit.sources._files import SourceFile, expand_files, source_files
-from toolkit.sources._formats import file_columns, format_of, read_blocks
+from toolkit.sources._formats import arrow_rows, file_columns, format_of, read_blocks
 from toolkit.sources._frames import Frame, count_rows, read_frames
 from toolkit.sources._hub import HubCheck, check_hub, hub_needs
 from toolkit.sources._json_lines import JsonLine, opened, read_json_lines
 from toolkit.sources._occurrences import Occurrences, SeenKeys
-from toolkit.sources._read import REJECT_COLUMNS, Block, read_source
+from toolkit.sources._read import REJECT_COLUMNS, Block, read_rows, read_source
 from toolkit.sources._released import split_released_input
 
 __all__ = [
@@ -33,11 +33,13 @@ __all__ = [
     "SourceFile",
     "SourceInfo",
     "VoteMethod",
+    "arrow_rows",
     "check_hub",
     "count_rows",
     "expand_files",
     "file_columns",
     "format_of",
+    "has_surrogate",
     "hub_needs",
     "list_sources",
     "load_source",
@@ -45,6 +47,7 @@ __all__ = [
     "read_blocks",
     "read_frames",
     "read_json_lines",
+    "read_rows",
     "read_source",
     "source_files",
     "split_released_input",

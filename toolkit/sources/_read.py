@@ -9,7 +9,7 @@ Memory: one block (see `_formats`), and 8 bytes a row to tell repeated texts apa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -91,6 +91,27 @@ def read_source(
     return _Maker(source, guard, None).blocks(blocks, converter)
 
 
+def read_rows(source: Source, blocks: Iterable[list[Raw]], *, guard: Guard, taxonomy: Taxonomy) -> Iterator[Block]:
+    """Rows that are already in memory, read as `read_source` reads those of a file.
+
+    Args:
+        source: what their columns mean; it has no parts.
+        blocks: lists of rows; a row that has a key has it as a column.
+        guard: its tasks are the labels that are read.
+        taxonomy: has a map for each scheme that the source names.
+
+    Raises:
+        InputError: source, guard and taxonomy do not fit together; a column that the first row lacks.
+    """
+    converter = Converter(source, guard, taxonomy)
+    maker = _Maker(source, guard, None)
+    for block in blocks:
+        first = next((row for row in block if isinstance(row, dict)), None) if maker.rows == 0 else None
+        if first is not None and (lacking := missing_columns(source, converter.required, frozenset(first), "")):
+            raise lacking[0] if len(lacking) == 1 else InputErrors(lacking)
+        yield from maker.blocks(iter([block]), converter)
+
+
 def _checked(source: Source, files: list[SourceFile], converter: Converter) -> list[tuple[SourceFile, str]]:
     """The files with their formats.
 
@@ -139,6 +160,11 @@ class _Maker:
         self._schema = to_arrow(load_record("seed", guard.task_names).columns)
         self._seen = Occurrences()
         self._next = 0
+
+    @property
+    def rows(self) -> int:
+        """Rows read so far."""
+        return self._next
 
     def blocks(self, raw: Iterator[list[Raw]], converter: Converter) -> Iterator[Block]:
         """A block for each list of raw rows."""
