@@ -35,7 +35,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
 from typing import Any
@@ -48,6 +48,16 @@ def answer(text: str, seed: int | None = None) -> str:
     return f"answer to {text!r} ({seed})"
 
 
+Script = Callable[[str, dict[str, Any]], tuple[int, dict[str, str], Any]]
+"""Last message and body of a request to status, headers and body of what is answered, in the place of `Server.faults`."""
+
+
+def chat(content: Any, finish: str | None = "stop", *, usage: dict[str, Any] | None = None, **message: Any) -> dict[str, Any]:
+    """The body of an answer."""
+    choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": content, **message}}
+    return {"object": "chat.completion", "model": "m", "choices": [choice], "usage": usage or {"prompt_tokens": 7, "completion_tokens": 3}}
+
+
 class Server:
     """Counts what it is asked; `base_url` once it runs."""
 
@@ -55,6 +65,7 @@ class Server:
         self.latency = latency
         self.faults: dict[str, list[str]] = {}
         self.always: str | None = None
+        self.script: Script | None = None
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.answered: Counter[str] = Counter()
@@ -76,6 +87,9 @@ class Server:
             await asyncio.sleep(self.latency)
             left = self.faults.get(text) or []
             fault = self.always or (left.pop(0) if left else None)
+            if self.script is not None:
+                status, headers, said = self.script(text, body)
+                return web.Response(status=status, headers=headers, body=json.dumps(said).encode(), content_type="application/json")
             return await self._reply(http, body, text, fault)
         finally:
             self.in_flight -= 1

@@ -42,6 +42,7 @@ from toolkit.generation._journal_repair import Repaired, repair_journal
 from toolkit.generation._prices import price_of, unpriced
 from toolkit.generation._request import ADDED, EXCLUDED, FAILURES, FINAL, Completion, Request, as_messages
 from toolkit.generation._stats import Stats
+from toolkit.generation._vocabulary import FINISHED, ended
 from toolkit.generation.backends._vllm_engine import kept_warm
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "EXCLUDED",
     "FAILURES",
     "FINAL",
+    "FINISHED",
     "Backend",
     "BackendConfig",
     "Compacted",
@@ -78,6 +80,7 @@ __all__ = [
     "build_request",
     "compact_journal",
     "complete",
+    "ended",
     "find_records",
     "journal_figures",
     "kept_warm",

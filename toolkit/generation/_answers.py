@@ -1,6 +1,10 @@
 """What an OpenAI-compatible server answered, read without trust: a completion, or a failure with a name.
 
-Classification goes by status, type and field, never by the words of a message. Nothing that an answer holds raises anything but `AttemptError`.
+Classification goes by status, type and field, and by the closed tables of `_vocabulary`. Nothing that an answer holds raises anything but
+`AttemptError`. A body is read anew whenever the journal gives it, so what is read better helps older answers too.
+
+An error in the place of an answer, or beside one that broke off, counts as the status that it names, else as a fault of the server, whatever the
+body's own status was. `finish` is ``stop`` or ``length`` for every spelling of these, and the endpoint's own word where nobody knows it.
 
 An answer's text is cleaned where it is parsed (`parsed`), by whoever reads it, from the wire or from the journal: no lone surrogate and no NUL is
 left in any string. Words that are shown or counted (finish, model, refusal, messages) are cut. What is larger than `largest` is not read: it fails
@@ -9,28 +13,17 @@ as ``too_large``, for good.
 
 from __future__ import annotations
 
-import email.utils
 import json
-import math
-import re
-import time
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 import orjson
 
-from toolkit.common.secrets import shown
 from toolkit.common.text import whole
+from toolkit.generation._faults import AttemptError, error_inside, error_of
 from toolkit.generation._request import Completion
-
-FILTERED = frozenset({"content_filter", "invalid_prompt"})
-"""Codes in the body of a 400 that mean that the prompt was filtered: Azure OpenAI's, and OpenAI's for its reasoning models (Azure: "Content
-filtering"; OpenAI: "Reasoning models", advice on prompting)."""
-
-GATEWAY = frozenset({502, 504, 524})
-"""Statuses of a gateway whose upstream gave no good answer, or none in time (RFC 9110, sections 15.6.3 and 15.6.5; Cloudflare's 524): it may have
-served the request, and charge for it, all the same."""
+from toolkit.generation._vocabulary import FILTERED_IN_BASE_RESP, IN_BASE_RESP, ended, flagged
 
 LARGEST = 256 << 20
 """Bytes of a body that is read, at most, whatever was asked for."""
@@ -38,40 +31,11 @@ LARGEST = 256 << 20
 _ROOM, _A_TOKEN = 2 << 20, 1 << 10
 """Bytes: of a body's other parts, and for each token (the longest have some 128 letters, of six bytes each as JSON's escapes)."""
 
-_WORD, _WORDS, _DETAIL = 200, 500, 2000
-"""Letters that are kept of a word of the endpoint's (finish, model, code), of its sentences, and of what is said of an attempt."""
+_WORD, _WORDS = 200, 500
+"""Letters that are kept of a word of the endpoint's (finish, model) and of its sentences."""
 
 _COUNTABLE = 2**53
 """Counts of tokens are below this, where JSON's numbers stop being exact (RFC 8259, section 6)."""
-
-
-class AttemptError(Exception):
-    """One attempt that gave no answer.
-
-    Args:
-        kind: class of failure (`toolkit.generation.FAILURES`).
-        detail: what exactly happened.
-        again: whether another attempt may mend it.
-        status: HTTP status, where there was an answer.
-        code: the error's code in the body (OpenAI API reference, "Error codes").
-        wait: seconds that the server asked to wait.
-        lost: whether the request may have been served, and charged for, without its usage being known.
-    """
-
-    def __init__(
-        self,
-        kind: str,
-        detail: str,
-        *,
-        again: bool,
-        status: int | None = None,
-        code: str | None = None,
-        wait: float | None = None,
-        lost: bool = False,
-    ) -> None:
-        detail = whole(shown(detail))[:_DETAIL]
-        super().__init__(detail)
-        self.kind, self.detail, self.again, self.status, self.code, self.wait, self.lost = kind, detail, again, status, code, wait, lost
 
 
 @lru_cache(maxsize=64)
@@ -91,107 +55,46 @@ def too_large(most: int, status: int | None = None) -> AttemptError:
     return AttemptError("too_large", words, again=False, status=status)
 
 
-def status_failure(status: int, headers: Mapping[str, str], body: object, message: str) -> AttemptError:
-    """The failure that an HTTP status of 3xx, 4xx or 5xx means; those of a gateway (`GATEWAY`) count as lost.
-
-    Args:
-        body: the value of ``error`` in the answer's body, or the body itself where there is none.
-    """
-    code = body.get("code") if isinstance(body, dict) else None
-    code = code if isinstance(code, str) else None
-    if 300 <= status < 400:
-        message = (
-            f"redirected to {shown(headers.get('Location', 'nowhere'))[:_WORD]!r}, which is not followed: put the address into base_url. {message}"
-        )
-    detail = f"HTTP {status}: {message}"
-    wait = wait_asked_for(headers)
-    if status == 429:
-        return AttemptError("rate_limit", detail, again=True, status=status, code=code, wait=wait)
-    if status >= 500 or status in (408, 409):
-        return AttemptError("server_error", detail, again=True, status=status, code=code, wait=wait, lost=status in GATEWAY)
-    if code in FILTERED:
-        return AttemptError("content_filter", detail, again=False, status=status, code=code)
-    if status in (400, 422) and (field := _no_schema(body)) is not None:
-        return AttemptError("no_schema", f"{detail} ({field})", again=False, status=status, code=code)
-    kind = "forbidden" if status == 403 else "bad_request"
-    return AttemptError(kind, detail, again=False, status=status, code=code)
-
-
 def error_in(body: bytes) -> tuple[object, str]:
     """The error that an answer's body holds (the value of ``error``, else the body), and its message, 400 characters at most."""
     try:
         value: object = parsed(body)
     except (ValueError, RecursionError):
         return None, body[:400].decode("utf-8", "replace")
-    if isinstance(value, dict) and value.get("error") is not None:
-        value = value["error"]
-    message = value.get("message") if isinstance(value, dict) else value
-    return value, (message if isinstance(message, str) else json.dumps(value))[:400]
-
-
-def _no_schema(body: object) -> str | None:
-    """Which field says that ``response_format`` was not taken: ``param`` (OpenAI, vLLM), or a place in ``detail`` (FastAPI's 422)."""
-    if not isinstance(body, dict):
-        return None
-    param = body.get("param")
-    if isinstance(param, str) and re.match(r"response_format\b", param):
-        return f"param {param[:_WORD]}"
-    detail = body.get("detail")
-    for fault in detail if isinstance(detail, list) else []:
-        place = fault.get("loc") if isinstance(fault, dict) else None
-        if isinstance(place, list) and "response_format" in place:
-            return "detail " + ".".join(map(str, place))[:_WORD]
-    return None
-
-
-def wait_asked_for(headers: Mapping[str, str]) -> float | None:
-    """Seconds of ``Retry-After`` (RFC 9110, section 10.2.3: seconds or a date) or ``retry-after-ms``; None where there is none."""
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        value = headers.get(name)
-        if value is None:
-            continue
-        try:
-            seconds = float(value) * unit
-        except ValueError:
-            try:
-                when = email.utils.parsedate_tz(value)
-                if when is None:
-                    continue
-                seconds = email.utils.mktime_tz(when) - time.time()
-            except (ValueError, OverflowError, TypeError):  # a date that the calendar does not have, or far from our days
-                continue
-        if math.isfinite(seconds):
-            return max(0.0, seconds)
-    return None
+    if isinstance(value, list) and len(value) == 1:  # Google's
+        value = value[0]
+    return error_of(value)
 
 
 def read_answer(key: str, body: bytes, seconds: float | None) -> Completion:
     """The completion in the body of a 2xx answer; refusal, content filter and empty content come as failures that are final.
 
     Raises:
-        AttemptError: ``malformed``, which another attempt may mend; or what an error in the body's place of an answer says by its own status
+        AttemptError: ``malformed``, or an answer that broke off, which another attempt may mend; or what an error in the body says by its own status
             (gateways that have already said 200 when their upstream fails).
     """
     try:
         answer = parsed(body)
-        if isinstance(answer, dict) and "choices" not in answer and isinstance(error := answer.get("error"), dict):
-            status = error.get("code")
-            if isinstance(status, int) and 400 <= status < 600:
-                raise status_failure(status, {}, error, error_in(body)[1])
-        choice = _first(answer["choices"])
-        message = choice["message"]
-        text, finish = message.get("content"), choice.get("finish_reason")
+        if (fault := _failure_in(answer)) is None:
+            choice = _first(answer["choices"])
+            message = choice.get("message") or {"content": choice["text"]}  # of the older completions, where a gateway gives that
+            text, thoughts, refusal = _content(message.get("content"))
+            finish = choice.get("finish_reason")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as e:
         raise AttemptError(
             "malformed", f"{type(e).__name__} in {len(body)} bytes beginning {body[:80]!r}", again=True, status=200, lost=True
         ) from None
-    if not isinstance(text, str | None):
-        raise AttemptError("malformed", f"content is of type {type(text).__name__}", again=True, status=200, lost=True)
+    if fault is not None:
+        if fault.kind == "content_filter":
+            return Completion(key, None, error=fault.kind, detail=fault.detail, seconds=seconds, raw=body)
+        raise fault
     usage = answer.get("usage")
     usage = usage if isinstance(usage, dict) else {}
-    reasoning = _text(message.get("reasoning_content") or message.get("reasoning"))
+    reasoning = _text(message.get("reasoning_content") or message.get("reasoning")) or _text(thoughts)
     finish = _text(finish, _WORD)
-    error, detail = _named(text, finish, message.get("refusal"), reasoning, usage)
+    finish = ended(finish) or finish if finish is not None else None
+    called = bool(message.get("tool_calls"))
+    error, detail = _named(text, finish, message.get("refusal") or refusal, reasoning, usage, called=called)
     return Completion(
         key,
         None if error else text,
@@ -205,6 +108,56 @@ def read_answer(key: str, body: bytes, seconds: float | None) -> Completion:
         reasoning=reasoning,
         raw=body,
     )
+
+
+def _failure_in(answer: Any) -> AttemptError | None:
+    """The failure that a body of a 2xx answer tells of; None where its first choice is to be read."""
+    if not isinstance(answer, dict):
+        return None
+    choices = answer.get("choices")
+    choice = _first(choices) if isinstance(choices, list) and choices else None
+    choice = choice if isinstance(choice, dict) else {}
+    finish = _text(choice.get("finish_reason"), _WORD)
+    if error := answer.get("error") or choice.get("error"):
+        if not choice or ended(finish) != "stop":
+            return error_inside(error, lost=bool(choice))
+    elif choice:
+        if ended(finish) == "broken":
+            return AttemptError("server_error", f"the answer broke off (finish_reason {finish!r})", again=True, status=200, lost=True)
+    elif flagged(answer):
+        return AttemptError("content_filter", "the endpoint's content filter blocked the prompt", again=False, status=200)
+    elif isinstance(base := answer.get("base_resp"), dict) and isinstance(code := base.get("status_code"), int) and code:
+        if code in FILTERED_IN_BASE_RESP:
+            return AttemptError("content_filter", f"{code}: {base.get('status_msg')}", again=False, status=200)
+        return error_inside({"code": IN_BASE_RESP.get(code, 500), "message": f"{code}: {base.get('status_msg')}"}, lost=False)
+    return None
+
+
+def _content(value: Any) -> tuple[str | None, str, str | None]:
+    """Text, thoughts and refusal of a content: a string, or a list of parts (OpenAI: "content parts"; Mistral's have ``thinking``).
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if isinstance(value, str | None):
+        return value, "", None
+    texts, thoughts, refusal = [], [], None
+    for part in value if isinstance(value, list) else [value]:
+        if isinstance(part, str):
+            texts.append(part)
+            continue
+        if not isinstance(part, dict):
+            raise TypeError
+        if part.get("type") in ("thinking", "reasoning"):
+            inner = next((part[n] for n in ("thinking", "reasoning", "text") if part.get(n)), None)
+            thoughts.append(_content(inner)[0] or "")
+        elif part.get("type") == "refusal":
+            refusal = _text(part.get("refusal"))
+        elif isinstance(text := part["text"] if part.get("type") in ("text", "output_text") else part.get("text", ""), str):
+            texts.append(text)
+        else:
+            raise TypeError
+    return "".join(texts), "\n\n".join(thoughts), refusal
 
 
 def _first(choices: Any) -> Any:
@@ -245,7 +198,9 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) < 32 else float(digits)
 
 
-def _named(text: str | None, finish: str | None, refusal: Any, reasoning: str | None, usage: Mapping[str, Any]) -> tuple[str | None, str | None]:
+def _named(
+    text: str | None, finish: str | None, refusal: Any, reasoning: str | None, usage: Mapping[str, Any], *, called: bool
+) -> tuple[str | None, str | None]:
     """Class and detail of an answer that is no text to go on with."""
     if finish == "content_filter":
         return "content_filter", "the endpoint's content filter ended the answer"
@@ -253,12 +208,29 @@ def _named(text: str | None, finish: str | None, refusal: Any, reasoning: str | 
         return None, None
     if refusal:
         return "refused", str(refusal)[:_WORDS]
+    if finish == "length":
+        return "empty", all_thought(_written(usage))
+    if called:
+        return "empty", "the answer calls a tool and has no text: tools are not offered, so look at what the endpoint adds to the request"
+    if reasoning:
+        return "empty", f"{ONLY_THOUGHT} (finish_reason {finish!r})"
+    return "empty", f"no text (finish_reason {finish!r})"
+
+
+ONLY_THOUGHT = "all of the answer is reasoning, and nothing follows it"
+
+
+def all_thought(spent: int | None) -> str:
+    """The detail of an answer whose tokens were used up before its text began."""
+    return f"all tokens{'' if spent is None else f' ({spent:,})'} went into reasoning, none was left for the answer: raise max_tokens"
+
+
+def _written(usage: Mapping[str, Any]) -> int | None:
+    """Tokens that were spent without a text: of reasoning, else all that were written, else what is left of the sum."""
     details = usage.get("completion_tokens_details")
     thought = _count(details.get("reasoning_tokens")) if isinstance(details, dict) else None
-    if finish == "length" and (reasoning or thought):
-        spent = thought or _count(usage.get("completion_tokens"))
-        return "empty", f"all tokens{'' if spent is None else f' ({spent:,})'} went into reasoning, none was left for the answer: raise max_tokens"
-    return "empty", f"no text (finish_reason {finish!r})"
+    read, both = _count(usage.get("prompt_tokens")), _count(usage.get("total_tokens"))
+    return thought or _count(usage.get("completion_tokens")) or (both - read if read is not None and both is not None and both > read else None)
 
 
 def _text(value: Any, most: int | None = None) -> str | None:
@@ -267,4 +239,6 @@ def _text(value: Any, most: int | None = None) -> str | None:
 
 def _count(value: Any) -> int | None:
     """A number of tokens, as far as it can be one; None is what nobody knows, and costs the worst case."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _COUNTABLE else None

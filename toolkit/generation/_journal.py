@@ -156,7 +156,8 @@ class Journal:
                     except Unreadable as e:
                         self._unreadable(row[0], e)
                         continue
-                    found[one.completion.key] = one
+                    if one.completion.final:
+                        found[one.completion.key] = one
         return found
 
     def put(self, done: Iterable[tuple[Request, Completion]], shared: Iterable[Pair] = ()) -> None:
@@ -183,7 +184,7 @@ class Journal:
                     else:
                         failures.append(failure_row(request, c, shape, now))
                 if answers and (new := _put_answers(db, answers)) < len(answers):  # some were there: their rows share the first
-                    pairs += _pairs((r.key, r.row) for r, _ in done) + _replace_unreadable(db, answers)
+                    pairs += _pairs((r.key, r.row) for r, _ in done) + _replace_unserved(db, answers)
                 if failures:
                     db.executemany(_PUT_FAILURES, failures)
                 tally.answers, tally.failures = new if answers else 0, len(failures)
@@ -294,14 +295,17 @@ def _put_answers(db: sqlite3.Connection, answers: list[tuple[Any, ...]]) -> int:
     return new + (db.executemany(_PUT_ANSWERS, answers[whole:]).rowcount if answers[whole:] else 0)
 
 
-def _replace_unreadable(db: sqlite3.Connection, answers: list[tuple[Any, ...]]) -> list[tuple[bytes, str, int]]:
-    """Put answers in the place of records of their keys that cannot be read; the rows that these stood under, as far as they can be told."""
+def _replace_unserved(db: sqlite3.Connection, answers: list[tuple[Any, ...]]) -> list[tuple[bytes, str, int]]:
+    """Put answers in the place of records of their keys that cannot be read, or read as no answer; the rows that these stood under, as far as they
+    can be told."""
     rows = []
     for part in parts(answers, _LOOKUP):
         for row in db.execute(f"{_GET} ({marks(len(part))})", [a[0] for a in part]).fetchall():
             try:
-                known(row)
+                served = known(row).completion.final
             except Unreadable:
+                served = False
+            if not served:
                 db.execute("DELETE FROM answers WHERE key = ?", row[:1])
                 db.execute(_PUT_ANSWERS, next(a for a in part if a[0] == row[0]))
                 rows += [(row[0].hex(), name) for name in row[14:15] if isinstance(name, str)]

@@ -22,7 +22,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from toolkit.generation._answers import AttemptError, read_answer
+from toolkit.generation._answers import read_answer
+from toolkit.generation._faults import AttemptError
 from toolkit.generation._request import FAILURES, Completion, Request
 
 PACKED = "+zlib"
@@ -153,7 +154,7 @@ def failure_1(key: Any, error: Any, detail: Any, seconds: Any, shape: int, draw:
 
 
 def known(row: tuple[Any, ...]) -> Known:
-    """The answer in a row of `ANSWER_COLUMNS`.
+    """The answer in a row of `ANSWER_COLUMNS`; a failure that is not `final` where its body, read anew, is no answer: it is to be asked again.
 
     Raises:
         Unreadable: it is damaged.
@@ -164,7 +165,9 @@ def known(row: tuple[Any, ...]) -> Known:
         try:
             read = read_answer(key.hex(), raw, seconds)
         except AttemptError as e:
-            raise Unreadable(f"its body is {e.kind}: {e}") from None
+            if e.kind == "malformed":
+                raise Unreadable(f"its body is {e.kind}: {e}") from None
+            read = Completion(key.hex(), None, error=e.kind, detail=e.detail, seconds=seconds, raw=raw)  # an earlier guardkit took it for an answer
         return Known(replace(read, cost=cost, lost=lost) if lost or cost is not None else read, name)
     completion = Completion(
         key.hex(),
@@ -210,7 +213,8 @@ def answer_record(row: tuple[Any, ...], shapes: dict[int, str]) -> Record:
         Unreadable: it is damaged.
     """
     shape, draw, attempt, name, created = row[11:16]
-    return Record(known(row).completion, name, _shape(shapes, shape), draw, attempt, created, served=True)
+    completion = known(row).completion
+    return Record(completion, name, _shape(shapes, shape), draw, attempt, created, served=completion.final)
 
 
 def failure_record(row: tuple[Any, ...], shapes: dict[int, str]) -> Record:

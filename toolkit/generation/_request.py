@@ -36,13 +36,13 @@ FAILURES: dict[str, str] = {
     "expired": "the batch ended before this request was served",
     "timeout": "no answer within the timeout",
     "rate_limit": "the endpoint kept refusing for its rate limit until the patience ran out",
-    "server_error": "the endpoint answered 5xx (or 408, 409)",
+    "server_error": "the endpoint answered 5xx (or 408, 409), said so in the body of an answer, or broke its answer off",
     "bad_request": "the endpoint or the model cannot take this request (4xx, too long, text that is not Unicode)",
     "no_schema": "the endpoint takes no response_format",
     "connection": "the connection could not be made or broke",
     "forbidden": "the endpoint refused this request (403)",
     "refused": "the endpoint's own refusal field was set and there is no text",
-    "content_filter": "the endpoint's content filter cut or blocked the answer",
+    "content_filter": "the endpoint's content filter cut or blocked the answer, or its prompt, however it says so",
     "empty": "an answer without text",
     "malformed": "an answer that is not JSON of the expected shape",
     "too_large": "an answer larger than one of this request can be",
@@ -154,7 +154,7 @@ class Completion:
     Args:
         key: the request's key.
         text: the answer as it came; None where the request failed.
-        finish: why the answer ended: ``stop``, ``length``, or the endpoint's own word.
+        finish: why the answer ended: ``stop``, ``length``, or the endpoint's own word where nobody knows it: such an answer is not finished.
         error: class of the failure (see `FAILURES`), None for an answer.
         detail: what exactly went wrong; free of secrets.
         model: the model that the endpoint says has answered.

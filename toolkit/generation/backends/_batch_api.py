@@ -25,17 +25,15 @@ from typing import Any, TypeGuard, TypeVar
 from toolkit.common.errors import InputError, Missing, Stopped
 from toolkit.common.files import beside, canonical_json, fsync_path, make_file
 from toolkit.common.secrets import fit_for_a_header, redact_body
-from toolkit.generation._answers import AttemptError, largest, status_failure
+from toolkit.generation._answers import largest
 from toolkit.generation._config import OpenAIBatchConfig
+from toolkit.generation._faults import AttemptError, end_of_service, status_failure
 from toolkit.generation.backends._batch_lines import stub
 from toolkit.generation.backends._batch_store import Parcel, on_disk
 from toolkit.generation.backends._client import bounded_client, lines
 from toolkit.generation.backends._http import backoff, innermost, protect_headers, proxy_for, usable
 
 T = TypeVar("T")
-
-NO_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
-"""OpenAI's error codes for an account that may not spend; waiting does not help."""
 
 TOO_MANY_TOKENS = "token_limit_exceeded"
 """OpenAI's error code where a batch would pass the tokens that a model may have enqueued (OpenAI, rate limits: batch queue limits)."""
@@ -210,8 +208,8 @@ class Provider:
 
     def _raise_if_hopeless(self, what: str, fault: AttemptError) -> None:
         detail, env = fault.detail, self._config.api_key_env
-        if fault.code in NO_MONEY:
-            raise no_money(self._config.endpoint_name)
+        if fault.outlasts(self._config.patience):
+            raise end_of_service(self._config.endpoint_name, fault)
         if fault.again:
             return
         if fault.status in (401, 403):
@@ -283,11 +281,6 @@ def _words(of: Any, name: str) -> str:
 def _is_name(value: Any) -> TypeGuard[str]:
     """Whether something may be the id of a file or batch, or a status."""
     return isinstance(value, str) and len(value) <= 256 and fit_for_a_header(value)
-
-
-def no_money(endpoint: str) -> Stopped:
-    """What an account without credit ends in."""
-    return Stopped(f"{endpoint}: the account has no quota left", hint="add credit and run again: every answer is kept")
 
 
 def bad_rows(parcel: Parcel, errors: Iterable[Fault]) -> dict[str, Fault]:

@@ -9,8 +9,10 @@ import json
 import re
 from typing import Any
 
-from toolkit.generation._answers import AttemptError, read_answer, status_failure, too_large
+from toolkit.generation._answers import read_answer, too_large
+from toolkit.generation._faults import AttemptError, status_failure
 from toolkit.generation._request import Completion, Request
+from toolkit.generation._vocabulary import meaning
 
 _BEGINNING = 64 << 10
 """Bytes of a line that is too long in which its request's name is looked for."""
@@ -55,9 +57,17 @@ def outcome(key: str, record: dict[str, Any], seconds: float | None) -> Completi
             raise status_failure(status, {}, inner, str(said or body)[:300])
         raise AttemptError("server_error", f"status {status}", again=True)  # a status of 0 has been seen for requests that got lost inside
     if isinstance(error, dict):
-        code = error.get("code") if isinstance(error.get("code"), str) else None
-        detail = f"{code}: {error.get('message')}"
-        if code in ("batch_expired", "batch_cancelled"):
-            raise AttemptError("expired", detail, again=code == "batch_expired", code=code)
-        raise AttemptError("server_error", detail, again=True, code=code)
+        raise error_of_batch(error.get("code"), error.get("message"))
     raise AttemptError("malformed", f"a result with neither response nor error: {str(record)[:80]}", again=True, lost=True)
+
+
+def error_of_batch(code: Any, message: Any) -> AttemptError:
+    """The failure of an error that is a batch's, or stands in the place of a response."""
+    code, message = code if isinstance(code, str) else None, str(message)
+    detail = f"{code}: {message}"
+    if code in ("batch_expired", "batch_cancelled"):
+        return AttemptError("expired", detail, again=code == "batch_expired", code=code)
+    means = meaning(code, message)
+    if means == "content_filter":
+        return AttemptError("content_filter", detail, again=False, code=code)
+    return AttemptError("server_error", detail, again=True, code=code, ends="credit" if means == "credit" else None)

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.common.errors import GuardkitError, InputError, Stopped
-from toolkit.generation._answers import AttemptError
 from toolkit.generation._config import OpenAIBatchConfig
+from toolkit.generation._faults import AttemptError, end_of_service
 from toolkit.generation._request import Completion, Request, failed
-from toolkit.generation.backends._batch_api import NO_MONEY, TOO_MANY_TOKENS, Fault, Provider, bad_rows, no_money
-from toolkit.generation.backends._batch_lines import line_of, outcome
+from toolkit.generation.backends._batch_api import TOO_MANY_TOKENS, Fault, Provider, bad_rows
+from toolkit.generation.backends._batch_lines import error_of_batch, line_of, outcome
 from toolkit.generation.backends._batch_store import ERRORS, OUTPUT, Draft, Parcel, adopt, answered, hand_over
 
 if TYPE_CHECKING:
@@ -286,8 +286,8 @@ class Session:
     def _after(self, parcel: Parcel, key: str, fault: AttemptError) -> Completion | None:
         """The failure that a fault means for a request; None where it is sent again (or the session ends over it)."""
         request = self._wanted[key]
-        if fault.code in NO_MONEY:
-            self._fatal = no_money(self._config.endpoint_name)
+        if fault.ends is not None:
+            self._fatal = end_of_service(self._config.endpoint_name, fault)
             parcel.asked.discard(key)
             return None
         self._tries[key] += 1
@@ -325,9 +325,10 @@ class Session:
         if TOO_MANY_TOKENS in codes:
             self._refused(parcel)
             return
-        if codes & NO_MONEY:
-            self._drop(parcel)
-            raise no_money(self._config.endpoint_name)
+        for error in errors:
+            if (fault := error_of_batch(error.code, error.message)).ends is not None:
+                self._drop(parcel)
+                raise end_of_service(self._config.endpoint_name, fault)
         bad = bad_rows(parcel, errors)
         asked = [k for k in parcel.keys if k in parcel.asked]
         if asked and (not bad or (len(bad) == len(parcel.keys) > 1)):

@@ -30,7 +30,8 @@ from typing import Any, BinaryIO, NamedTuple
 from toolkit.common.errors import InputError, Stopped
 from toolkit.common.files import FOLDER, canonical_json, fsync_path, fsync_tree, make_file, make_folder, sha256_file, write_atomic
 from toolkit.common.locks import Lock
-from toolkit.generation._answers import AttemptError, parsed
+from toolkit.generation._answers import parsed
+from toolkit.generation._faults import AttemptError
 from toolkit.generation._journal import Journal
 from toolkit.generation._journal_batches import BATCH, drop_batch
 from toolkit.generation._request import Completion, Request, as_messages

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import threading
+import re
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING
 import orjson
 
 from toolkit.common.errors import GuardkitError, InputError, Missing, Stopped
-from toolkit.generation._answers import GATEWAY, AttemptError, error_in, largest, read_answer, status_failure
+from toolkit.generation._answers import error_in, largest, read_answer
 from toolkit.generation._config import OpenAIConfig
+from toolkit.generation._faults import GATEWAY, AttemptError, end_of_service, status_failure
 from toolkit.generation._limits import ANSWERED, DROPPED, FAILED, REFUSED, REJECTED, Limits, Sent
 from toolkit.generation._request import Completion, Request, failed
 from toolkit.generation._usage import believed
+from toolkit.generation.backends._done import Done
 from toolkit.generation.backends._gate import Gate, Item
 from toolkit.generation.backends._http import Wire, backoff
 
@@ -32,51 +34,11 @@ if TYPE_CHECKING:
     from toolkit.generation._budget import Meter
 
 
-class Done:
-    """Outcomes from the loop's thread to the caller's, who is woken once for all that came together."""
+ALIKE = 8
+"""Requests that are refused for good in the same words before any is answered, after which no other is sent."""
 
-    def __init__(self) -> None:
-        self._items: deque[Completion | GuardkitError] = deque()
-        self._there = threading.Event()
-        self._woken = self._scheduled = False
-
-    def put(self, outcome: Completion | GuardkitError) -> None:
-        """Hand over an outcome."""
-        self._items.append(outcome)
-        self._soon()
-
-    def wake(self) -> None:
-        """Let the caller look again, whether there is an outcome or not."""
-        self._woken = True
-        self._soon()
-
-    def wait(self, seconds: float) -> int | None:
-        """Number of outcomes that are there, after waiting for one or for `wake`; None where neither came in that time."""
-        while not (self._items or self._woken):
-            self._there.clear()
-            if not (self._items or self._woken) and not self._there.wait(seconds):
-                return None
-        self._woken = False
-        return len(self._items)
-
-    def pop(self) -> Completion | GuardkitError:
-        """The oldest outcome."""
-        return self._items.popleft()
-
-    def left(self) -> list[Completion | GuardkitError]:
-        """All that has come and was not taken."""
-        out = list(self._items)
-        self._items.clear()
-        return out
-
-    def _soon(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._set)
-
-    def _set(self) -> None:
-        self._scheduled = False
-        self._there.set()
+_OWN = re.compile(r"\S*\d\S{11,}|\S{11,}\d\S*")
+"""What may be a request's own in the words of a refusal: its id."""
 
 
 class Lane:
@@ -96,6 +58,8 @@ class Lane:
         self._timers: set[asyncio.TimerHandle] = set()
         self._held: deque[tuple[Item, AttemptError]] = deque()
         self._reached = self._answered = False
+        self._ending: GuardkitError | None = None  # what ends the run, once what is in flight has come in
+        self._alike: Counter[tuple[object, ...]] = Counter()  # refusals for good before any answer, by their words
         self._last_fault = ""
 
     async def open(self) -> None:
@@ -115,21 +79,26 @@ class Lane:
 
     async def drop(self) -> None:
         """Give up all that has no outcome yet."""
-        self.ready.clear()
-        self._held.clear()
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
-        self.waiting = 0
+        self._forget()
+        self._ending = None
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._pump()  # other backends may have waited for our places
 
+    def _forget(self) -> None:
+        """Give up all that is not in flight."""
+        self.ready.clear()
+        self._held.clear()
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        self.waiting = 0
+
     def submit(self, requests: list[Request]) -> None:
         """Take requests in."""
-        for request in requests:
+        for request in requests if self._ending is None else []:
             try:
                 self.ready.append(Item(request, _encoded(request)))
             except UnicodeEncodeError as e:
@@ -195,7 +164,7 @@ class Lane:
             self._gate.landed(sent, outcome)
         if answer is not None:
             self.done.put(answer)
-        elif fault is not None:
+        elif fault is not None and self._ending is None:
             judged = fault
             self._guarded(lambda: self._after(item, sent, judged))
         self._pump()
@@ -229,8 +198,8 @@ class Lane:
                 whole = failed(item.request, fault.kind, fault.detail, now - begun)
                 return replace(whole, raw=body, lost=item.lost)
             raise fault
-        self._answered = True
         answer = read_answer(item.request.key, body, now - begun)
+        self._answered = True
         read, written = believed(item.request, answer)
         limits.heard(headers, (read or 0) + (written or 0), now)
         limits.used(sent, read, written)
@@ -258,6 +227,7 @@ class Lane:
         item.attempts += spends
         if not fault.again:
             self._fail(item, fault)
+            self._raise_if_alike(fault)
         elif spends and item.attempts > self._config.retries:
             if fault.kind == "connection" and not self._reached:
                 raise self._unreachable(fault)
@@ -316,8 +286,18 @@ class Lane:
                 f"{self._config.base_url} has no such address or no model {self._model!r}: {fault.detail}",
                 hint="check base_url (it usually ends in /v1) and model",
             )
-        if fault.code == "insufficient_quota":  # OpenAI's error code for an account without credit; waiting does not help
-            raise Stopped(f"{self._endpoint}: the account has no quota left", hint="add credit and run again: every answer is kept")
+        if fault.outlasts(self._config.patience):
+            raise end_of_service(self._endpoint, fault)
+
+    def _raise_if_alike(self, fault: AttemptError) -> None:
+        """Many requests refused in the same words before any answer: the words are about what all of them have in common."""
+        if fault.kind not in ("bad_request", "forbidden") or self._answered:
+            return
+        words = (fault.status, _OWN.sub("", fault.detail))
+        self._alike[words] += 1
+        if self._alike[words] >= ALIKE:
+            hint = "change what it names (temperature: null, max_tokens_name, extra, model, …) and run again: every answer is kept"
+            raise Missing(f"{self._endpoint} refused the first {self._alike[words]} requests alike and answered none: {fault.detail}", hint=hint)
 
     def _unreachable(self, fault: AttemptError) -> Missing:
         return Missing(f"cannot reach {self._config.base_url}: {fault.detail}", hint="start the server, or check base_url and the network")
@@ -328,6 +308,8 @@ class Lane:
 
     def _pump(self) -> None:
         self._guarded(self._gate.pump if self._gate is not None else None)
+        if self._ending is not None and not self.flying:
+            self.done.put(self._ending)
 
     def _guarded(self, call: Callable[[], None] | None) -> None:
         """Whatever it raises ends the run instead of leaving generate waiting for ever."""
@@ -335,9 +317,14 @@ class Lane:
             if call is not None:
                 call()
         except GuardkitError as e:
-            self.done.put(e)
+            self._end(e)
         except Exception as e:  # noqa: BLE001  see above
             self.done.put(self._bug(e))
+
+    def _end(self, error: GuardkitError) -> None:
+        """Send nothing more, and end the run with an error once what is in flight, and may have been paid for, has come in."""
+        self._ending = self._ending or error
+        self._forget()
 
     def _bug(self, e: Exception) -> GuardkitError:
         error = GuardkitError(f"unexpected {type(e).__name__} while asking {self._endpoint}: {e}")

@@ -11,10 +11,12 @@ are not used:
 - a request that waits holds no place: others are sent meanwhile, so up to `parallel` are pulled;
 - in an outage (`toolkit.generation._limits.Breaker`) no attempt is spent, and those since the last answer before it are given back: a request
   whose attempts are used up fails once the endpoint answers something (`_gate`); after ``patience`` seconds of it the run stops (`Stopped`);
-- what no repetition mends (other 4xx, a redirect that is not followed (`_http`), content filter, refusal, an answer without text) fails at once.
+- what no repetition mends (other 4xx, a redirect that is not followed (`_http`), content filter, refusal, an answer without text) fails at once;
+- an error in the body of a 200, and an answer that broke off, count as the status that they name, else as a 5xx (`toolkit.generation._answers`).
 
-What no request can survive is raised: 401 and a missing key (`Missing`), an endpoint to which nothing could ever be sent
-(`Missing`), 404 (`InputError`: wrong address or model), an account without quota (`Stopped`).
+What no request can survive is raised, once what is in flight has come in: 401 and a missing key (`Missing`), an endpoint to which nothing could ever
+be sent (`Missing`), 404 (`InputError`: wrong address or model), an account without credit or a quota that is used up for longer than ``patience``
+(`Stopped`), and requests that are all refused in the same words before any is answered (`Missing`).
 
 Secrets: the key is read from the environment when the backend is opened and goes into the headers alone; it is cut out of whatever comes back
 (`toolkit.common.secrets`).

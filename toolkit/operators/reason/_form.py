@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from toolkit.generation import ended
 from toolkit.guards import answers_cut, preamble, step_heading, without_answers
 from toolkit.operators.reason._limits import Limits
 from toolkit.operators.reason._reading import Fault, Reading
@@ -14,8 +15,17 @@ ENDS = tuple(".!?…。！？؟।:;\"'”’»)]}>*_`")
 
 
 def truncated(r: Reading, limits: Limits) -> Fault:
-    """Ran out of tokens."""
-    return ("truncated", "the teacher stopped at its token limit") if r.row["reasoning_finish"] == "length" else None
+    """Ran out of tokens, or ended with a word that is not known for the end of an answer."""
+    return cut_short(r.row["reasoning_finish"])
+
+
+def cut_short(finish: str | None) -> Fault:
+    """What a finish word says against the text that came with it."""
+    how = ended(finish)
+    if how == "stop":
+        return None
+    said = "the teacher stopped at its token limit" if how == "length" else f"the answer did not end as a whole one does (finish_reason {finish!r})"
+    return "truncated", said
 
 
 def answers(r: Reading, limits: Limits) -> Fault:

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from toolkit.generation import FINISHED
 from toolkit.guards import Guard, Parsed
 from toolkit.operators.reason import _refused, _text, _told, _voice
 from toolkit.operators.reason._limits import RULES, Limits, Rule
@@ -119,7 +120,7 @@ class Judge:
         text = pl.col("reasoning")
         sound = [pl.lit(True)]
         if "truncated" in self._rules:
-            sound.append(pl.col("reasoning_finish").ne_missing("length"))
+            sound.append(pl.col("reasoning_finish").is_null() | pl.col("reasoning_finish").is_in(FINISHED))
         if "labels" in self._rules:
             for name in self._labels:
                 free = pl.col(f"{name}_source").eq_missing("to_infer")

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from toolkit.generation import Completion
 from toolkit.guards import Guard, MalformedJson, from_json, is_json, parse
+from toolkit.operators.reason._form import cut_short
 from toolkit.operators.reason._forms import is_probe
 from toolkit.operators.reason._limits import Limits
 from toolkit.operators.reason.validate import Rule, all_faults
@@ -121,8 +122,7 @@ class Policy:
             try:
                 text = from_json(guard, text)
             except MalformedJson as e:
-                cut = completion.finish == "length"
-                fault = ("truncated", "the teacher stopped at its token limit") if cut else ("malformed_json", str(e))
+                fault = cut_short(completion.finish) or ("malformed_json", str(e))
                 return Turn(ask, completion, None, (fault,))
         read = {"reasoning": text, "reasoning_finish": completion.finish}
         # No label of the row comes near what is judged of a blind answer.

@@ -1,0 +1,53 @@
+"""`synthesise` and `validate` over endpoints that spell things their own way: filters, finish words, thoughts, models without a system role."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+from server import running
+from teachers import Said, Small, Teacher, number, openai, sound
+
+import toolkit
+
+
+@pytest.fixture
+def teacher() -> Iterator[Teacher]:
+    with running(Teacher()) as served:
+        assert isinstance(served, Teacher)
+        yield served
+
+
+def test_the_fallback_takes_over_whatever_a_filter_is_called(teacher: Teacher, tmp_path: Path) -> None:
+    first: dict[int, Said] = {
+        0: {"error": {"message": "Content Exists Risk", "type": "invalid_request_error", "code": "invalid_request_error"}},
+        1: {"error": {"message": "unsuitable", "code": "data_inspection_failed"}},
+        2: {"error": {"code": 403, "message": "flagged", "metadata": {"reasons": ["x"], "flagged_input": "…"}}},
+        3: {"content": "Half of", "finish_reason": "SAFETY"},
+        4: {"content": "Half of", "finish_reason": "refusal"},
+    }
+    teacher.say = lambda body: first[number(body)] if body["model"] == "first" else sound(body)
+    done = Small(tmp_path, [{}] * 5).run({"backend": openai(teacher), "fallback": [openai(teacher, "second")]})
+    assert [r["teacher"] for r in done.rows()] == ["second"] * 5
+    assert done.stats()["teachers"] == {"second": 5}
+
+
+def test_a_sound_text_that_did_not_end_as_a_whole_answer_is_rejected(teacher: Teacher, tmp_path: Path) -> None:
+    words = ["stop", "end_turn", "MAX_TOKENS", "model_length", "a_word_of_tomorrow"]
+    teacher.say = lambda body: {"content": sound(body), "finish_reason": words[number(body)]}
+    done = Small(tmp_path, [{}] * 5).run({"backend": openai(teacher)}, {"id": "valid", "use": "validate"})
+    assert [r["reasoning_finish"] for r in done.rows()] == ["stop", "stop", "length", "length", "a_word_of_tomorrow"]
+    assert len(done.rows("valid")) == 2
+    gone = [(r["reason"], r["detail"]) for r in done.rejects("valid")]
+    assert [reason for reason, _ in gone] == ["truncated"] * 3
+    assert "a_word_of_tomorrow" in gone[2][1]
+
+
+def test_rows_that_an_earlier_guardkit_wrote_are_judged_by_the_same_words(teacher: Teacher, tmp_path: Path) -> None:
+    done = Small(tmp_path, [{}] * 6).run({"backend": openai(teacher)})
+    finishes = ["stop", "STOP", None, "max_tokens", "error", "SAFETY"]
+    rows = pl.DataFrame(done.rows(), infer_schema_length=None).with_columns(reasoning_finish=pl.Series(finishes, dtype=pl.String))
+    kept, rest = toolkit.apply("validate", rows, rules=["truncated"])
+    assert (kept.height, rest["_reason"].to_list()) == (3, ["truncated"] * 3)
