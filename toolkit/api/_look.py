@@ -6,31 +6,61 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from toolkit.common.errors import GuardkitError, InputError, short_path
+from toolkit.common.errors import GuardkitError, InputError, did_you_mean, short_path
 from toolkit.common.paths import at_door, is_there
 from toolkit.common.resources import workspace
 from toolkit.operators import operator_class, operator_names
-from toolkit.pipeline import RecipeSpec, StepFolder, clean, load_recipe, step_folders
+from toolkit.pipeline import RecipeSpec, StepFolder, clean, load_recipe, recipe_steps, step_folders
 from toolkit.report import summarise
 
 
-def read_run(folder: str | Path) -> dict[str, StepFolder]:
-    """The finished steps of a run, by id; ``.blocks()`` gives a step's rows, ``.artefact(name)`` what else it made.
+class NoStep(InputError, KeyError):  # noqa: N818 (named by what is wrong)
+    """A step that has no folder in a run; to a dict's reader a `KeyError` as well."""
 
-    A step that ran together with the next one has no folder of its own.
+    __str__ = Exception.__str__
+
+
+class Steps(dict[str, StepFolder]):
+    """The finished steps of a run, by id. One that is not there says why, and where its rows lie."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__({done.step: done for done in step_folders(folder)})
+        self.folder = folder
+
+    def __missing__(self, step: str) -> StepFolder:
+        for done in self.values():
+            if step in (ran := [c["step"] for c in done.manifest["counts"]]):
+                what = f"the step {step!r} ran together with {done.step!r}: its rows went on, and those that {done.step!r} kept are stored"
+                more = f"; rows that {step!r} did not keep: `rejects(run, {step!r})`" if ran[-1] != step else ""
+                raise NoStep(what, where=str(done.path), hint=f"read {done.step!r}{more}")
+        known = [s for s in recipe_steps(self.folder) if s not in self]
+        if step in known:
+            raise NoStep(f"the step {step!r} is not built yet", where=str(self.folder), hint="run its recipe again: it goes on where it stopped")
+        raise NoStep(f"no step called {step!r}", where=str(self.folder), hint=did_you_mean(step, [*self, *known]))
+
+
+def read_run(folder: str | Path) -> Steps:
+    """The finished steps of a run, by id.
+
+    Of a step ``.polars()``, ``.pandas()`` and ``.datasets()`` give all rows, or some of their columns, as a table, ``.blocks()`` a bounded block at a
+    time, and ``.artefact(name)`` what else it made. A step that ran together with the next one has no folder: asked for, it says which step has
+    its rows.
 
     Raises:
-        InputError: not the folder of a run.
+        InputError: not the folder of a run; from the result for a step that is not there (a `KeyError`, too).
 
     Example:
         >>> rows = toolkit.read_run("outputs/small")["seeds"]
         >>> rows.rows
         20
-        >>> next(rows.blocks(["prompt", "label_prompt"])).columns
-        ['prompt', 'label_prompt']
+        >>> rows.polars(["prompt", "label_prompt"]).shape
+        (20, 2)
+        >>> toolkit.read_run("outputs/small")["clean"]
+        Traceback (most recent call last):
+            ...
+        toolkit.api._look.NoStep: outputs/small/few: the step 'clean' ran together with 'few': ...
     """
-    folder = _run(folder)
-    return {done.step: done for done in step_folders(folder)}
+    return Steps(_run(folder))
 
 
 def list_runs() -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from toolkit.pipeline._counts import ConservationError
 from toolkit.pipeline._diff import compare
 from toolkit.pipeline._diff_side import Side, common_step
 from toolkit.pipeline._fingerprints import Fingerprints, finished, up_to_date
-from toolkit.pipeline._finished import StepFolder, is_run, step_folders, verify_run
+from toolkit.pipeline._finished import StepFolder, is_run, recipe_steps, step_folders, verify_run
 from toolkit.pipeline._folder import JOURNAL, clean
 from toolkit.pipeline._models import Unbuilt, check_prices, config_of, declared
 from toolkit.pipeline._plan import Plan, PlannedStep, make_plan
@@ -45,6 +45,7 @@ __all__ = [
     "load_recipe",
     "make_plan",
     "reach",
+    "recipe_steps",
     "resolved_yaml",
     "run_plan",
     "spread",

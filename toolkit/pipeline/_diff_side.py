@@ -15,7 +15,7 @@ import polars as pl
 from toolkit.common.errors import InputError, did_you_mean, short_path
 from toolkit.common.parquet import open_parquet
 from toolkit.operators import operator_class
-from toolkit.pipeline._finished import REJECTS, ROWS, StepFolder, read_blocks, step_folders
+from toolkit.pipeline._finished import REJECTS, StepFolder, read_blocks, step_folders
 from toolkit.pipeline._recipe import Recipe, load_recipe
 from toolkit.shards import read_manifest
 
@@ -69,9 +69,7 @@ class Side:
         done = self.folders.get(step)
         if done is None:
             return {}
-        made = done.manifest["files"]
-        names = [ROWS] if ROWS in made else sorted(n for n in made if n.startswith(f"{SHARDS}/data/") and n.endswith(".parquet"))
-        return {done.path / n: made[n] for n in names}
+        return {done.path / n: sha256 for n, sha256 in done.row_files().items()}
 
     def columns(self, step: str) -> list[str]:
         """Columns of a step's rows; empty where it has none."""

@@ -15,12 +15,13 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from toolkit.common.errors import GuardkitError, InputError, InputErrors, short_path
+from toolkit.common.errors import GuardkitError, InputError, InputErrors, Missing, did_you_mean, require, short_path
 from toolkit.common.files import digest
 from toolkit.common.folders import files_below, litter
 from toolkit.common.manifests import Below, Sha256, checked, read_manifest
 from toolkit.common.parquet import batches, open_parquet
 from toolkit.common.reading import Identity, identity, regular, sha256_once, unreadable
+from toolkit.common.several import several
 from toolkit.common.yamlfile import load_yaml
 from toolkit.shards import SUFFIX
 
@@ -160,6 +161,46 @@ class StepFolder:
         except InputError as e:
             raise self._damaged(name, e.message) from None
 
+    def row_files(self) -> dict[str, str]:
+        """The parquet files that hold its kept rows, with their sha256: its own, or those of the shards into which they went, if any."""
+        made = self.manifest["files"]
+        names = [ROWS] if ROWS in made else sorted(n for n in made if n.startswith("shards/data/") and n.endswith(".parquet"))
+        return {n: made[n] for n in names}
+
+    def polars(self, columns: str | Sequence[str] | None = None) -> pl.DataFrame:
+        """All its kept rows in memory; of a step that writes shards, theirs.
+
+        Raises:
+            InputError: it has no rows, or as `blocks`; no such column.
+        """
+        if not (names := self.row_files()):
+            made = ", ".join(sorted({n.partition("/")[0] for n in self.manifest["files"]})) or "nothing"
+            raise InputError(f"the step {self.step!r} has no rows: it made {made}", where=str(self.path), hint="`.artefact(NAME)` gives its folder")
+        first, sha256 = next(iter(names.items()))
+        with open_parquet(self.path / first, sha256=sha256, hint=_again(self.path)) as f:
+            there = f.schema_arrow.names
+            empty = pl.DataFrame(pl.from_arrow(f.schema_arrow.empty_table()))
+        wanted = there if columns is None else several(columns)
+        for name in wanted:
+            if name not in there:
+                raise InputError(f"the step {self.step!r} has no column {name!r}", where=str(self.path), hint=did_you_mean(name, there))
+        return pl.concat([empty.select(wanted), *(block for n in names for block in (self.blocks(wanted) if n == ROWS else self.read(n, wanted)))])
+
+    def pandas(self, columns: str | Sequence[str] | None = None) -> Any:
+        """The same as a table of pandas (Missing: it is not installed)."""
+        frame = self.polars(columns)
+        try:
+            return frame.to_pandas()
+        except ModuleNotFoundError:
+            raise Missing("a table of pandas needs pandas, which is not installed", hint="pip install pandas, or `.polars()`") from None
+
+    def datasets(self, columns: str | Sequence[str] | None = None) -> Any:
+        """The same as a `datasets.Dataset` (Missing: it is not installed)."""
+        require("datasets", "hub", "a dataset")
+        from datasets import Dataset
+
+        return Dataset.from_polars(self.polars(columns))
+
     def artefact(self, name: str) -> Path:
         """Folder of an artefact, every file of it as the manifest says.
 
@@ -283,10 +324,10 @@ def verify_run(run: Path) -> dict[str, Any]:
     if errors:
         raise InputErrors(errors)
     counted = {c["step"] for done in found for c in done.manifest["counts"]}
-    return {"kind": "run", "rows": rows, "files": files, "missing": [step for step in _steps(run) if step not in counted]}
+    return {"kind": "run", "rows": rows, "files": files, "missing": [step for step in recipe_steps(run) if step not in counted]}
 
 
-def _steps(run: Path) -> list[str]:
+def recipe_steps(run: Path) -> list[str]:
     """The ids in the recipe that a run keeps; what they use need not be there."""
     path = run / "recipe.yaml"
     regular(path, path)
