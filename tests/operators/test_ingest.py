@@ -68,7 +68,7 @@ def test_files_of_the_users_own_are_read_by_their_source(here: Path) -> None:
 
 def test_a_bad_row_costs_that_row_alone_and_says_why(here: Path) -> None:
     jsonl(here / "a.jsonl", [ask(1), '{"q": "torn', ask(2, "perhaps"), {"q": 5, "a": "b", "bad": "no"}, ask(3)])
-    kept, rest = toolkit.apply("load", source="mine", files=["a.jsonl"])
+    kept, rest = toolkit.apply("load", source="mine", files=["a.jsonl"], max_rejected=1, empty=True)
     assert kept["prompt"].to_list() == ["question 1", "question 3"]
     assert reasons(rest) == {"bad_json": 1, "unknown_label": 1, "wrong_type": 1}
     assert all(rest["raw"].str.len_chars() > 0)
@@ -76,7 +76,7 @@ def test_a_bad_row_costs_that_row_alone_and_says_why(here: Path) -> None:
 
 def test_a_rejected_row_names_its_source_and_its_place_there(here: Path) -> None:
     jsonl(here / "a.jsonl", [ask(1), "", "[]", ask(2, "perhaps")])
-    _, rest = toolkit.apply("load", source="mine", files=["a.jsonl"])
+    _, rest = toolkit.apply("load", source="mine", files=["a.jsonl"], max_rejected=1, empty=True)
     said = rest["_detail"].to_list()
     assert said[0].startswith("mine, row 2: line 3 is not an object") and said[1].startswith("mine, row 3: bad: 'perhaps'")
 
@@ -96,7 +96,7 @@ def test_the_source_of_the_contributors_guide_reads_as_it_stands(here: Path) -> 
     guide = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
     (here / "schemas" / "sources" / "mine.yaml").write_text(guide.split("## A source")[1].split("```yaml\n")[1].split("```")[0])
     jsonl(here / "mine.jsonl", [{"question": "q", "answer": "a", "bad": "yes"}, {"question": "q", "answer": "a", "bad": "maybe"}])
-    kept, rest = toolkit.apply("load", source="mine", files=["mine.jsonl"])
+    kept, rest = toolkit.apply("load", source="mine", files=["mine.jsonl"], max_rejected=1, empty=True)
     assert kept.select("label_prompt", "label_refusal_source", "label_response_source").rows() == [("harmful", "to_infer", "absent")]
     assert reasons(rest) == {"unknown_label": 1}
     with pytest.raises(Missing, match=r"(?s)needs its files.*mine\.jsonl"):
@@ -134,11 +134,11 @@ def test_a_limit_takes_the_first_rows_of_every_part_and_the_rejects_among_them(h
     two, _ = toolkit.apply("load", source="quickstart", limit=3, parts=["work", "home"])
     assert two["id"].to_list() == [i for p in ("home", "work") for i in kept.filter(pl.col("source") == f"quickstart-{p}")["id"][:3]]
     jsonl(here / "a.jsonl", ["{", ask(1), "{", ask(2), "{", ask(3), "{"])
-    kept, rest = toolkit.apply("load", source="mine", files=["a.jsonl"], limit=2)
+    kept, rest = toolkit.apply("load", source="mine", files=["a.jsonl"], limit=2, max_rejected=1)
     assert kept.height == 2 and reasons(rest) == {"bad_json": 2}
-    kept, rest = toolkit.apply("load", source="mine", files=["a.jsonl"], limit=3)
+    kept, rest = toolkit.apply("load", source="mine", files=["a.jsonl"], limit=3, max_rejected=1)
     assert kept.height == 3 and reasons(rest) == {"bad_json": 3}
-    kept, rest = toolkit.apply("load", source="mine", files=["a.jsonl"], limit=9)
+    kept, rest = toolkit.apply("load", source="mine", files=["a.jsonl"], limit=9, max_rejected=1)
     assert kept.height == 3 and reasons(rest) == {"bad_json": 4}
 
 

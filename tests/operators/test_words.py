@@ -74,7 +74,7 @@ def test_predictions_and_sources_say_the_nearest_word(tmp_path: Path) -> None:
         "name: own\nversion: 1\ndescription: d\nlicence: MIT\nobtain: here\ncolumns: {prompt: p}\nlabels: {prompt: {column: l, source: human}}\n"
     )
     path = lines(tmp_path / "s.jsonl", {"p": "a", "l": "Harmful"}, {"p": "b", "l": "harmful"})
-    kept, rest = toolkit.apply("load", None, source=str(tmp_path / "own.yaml"), files=[str(path)])
+    kept, rest = toolkit.apply("load", None, source=str(tmp_path / "own.yaml"), files=[str(path)], max_rejected=1, empty=True)
     assert kept.height == 1 and "'Harmful' is not in the map (did you mean 'harmful'?)" in rest["_detail"][0]
 
 
@@ -200,7 +200,7 @@ def test_a_training_without_a_train_split_names_the_splits_that_are_there(tmp_pa
 
 def test_what_asks_for_shards_that_no_row_came_to_is_told_so(tmp_path: Path) -> None:
     lines(tmp_path / "rows.jsonl", {"id": "a", "prompt": "p", "l": "Harmful", "reasoning": "x"})
-    rows = {"id": "seeds", "use": "read", "with": {"files": ["rows.jsonl"], "record": "reasoned", "columns": COLUMNS | {"reasoning": "reasoning"}, "constants": SOURCES}}  # fmt: skip
+    rows = {"id": "seeds", "use": "read", "with": {"files": ["rows.jsonl"], "empty": True, "record": "reasoned", "columns": COLUMNS | {"reasoning": "reasoning"}, "constants": SOURCES}}  # fmt: skip
     made = run_steps(tmp_path, [rows, {"id": "rendered", "use": "render_sft"}, {"id": "out", "use": "shards", "with": {"empty": True}}])
     with pytest.raises(InputError, match=r"the step 'out' made no 'shards'\n  no row came to it"):
         made["out"].artefact("shards")

@@ -125,6 +125,13 @@ class Operator(ABC):
         """
         return {}
 
+    def look(self, ctx: Context) -> None:  # noqa: B027  most have none
+        """Hold the beginning of its outside files against its options; asked once, when the recipe is checked.
+
+        Raises:
+            InputError: they do not fit, as the run would find.
+        """
+
     def fetches(self, ctx: Context) -> list[tuple[str, str]]:
         """What it would fetch from the hub that no option of its config names: what it is, and its name."""
         return []

@@ -258,6 +258,8 @@ def _complete(plan: Plan, spec: Step, operator: Operator, inputs: dict[str, str]
     identity = faults.collect(lambda: _identity(plan, spec, operator, inputs, files), spec.where("with"))
     for fault in filter(None, map(name_fault, columns or ())):
         faults.add(f"no column may be called so: {fault}", spec.where("with"))
+    if len(faults.found) == before:
+        faults.collect(lambda: operator.look(plan.context(spec.id, files=files)), spec.where("with"))
     if columns is None or identity is None or len(faults.found) > before:
         return None
     if operator.shape in ("expand", "pick") and "parent" not in columns:

@@ -4,6 +4,7 @@
 with guardkit. Another source is another file and no other code.
 """
 
+from toolkit.sources._convert import read_labels
 from toolkit.sources._definition import Columns, Filter, Hub, Label, Part, Source, SourceInfo, VoteMethod, list_sources, load_source
 from toolkit.sources._faults import Fault, has_surrogate
 from toolkit.sources._files import SourceFile, expand_files, source_files
@@ -47,6 +48,7 @@ __all__ = [
     "read_blocks",
     "read_frames",
     "read_json_lines",
+    "read_labels",
     "read_rows",
     "read_source",
     "source_files",

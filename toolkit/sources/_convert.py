@@ -236,6 +236,15 @@ def _rules(source: Source, guard: Guard) -> dict[str, Label]:
     return {t: rule for t, rule in source.labels.items() if t in guard.task_names}
 
 
+def read_labels(source: Source, guard: Guard, part: str | None = None) -> list[tuple[str, list[str], list[str]]]:
+    """For each task whose labels are in the rows of a source, or of one of its parts: its name, their columns, and the labels that they may give."""
+    if source.answer is not None:
+        task = source.parts[part].task if part else None
+        return [(task, [source.answer.column], list(guard.task(task).labels))] if task in guard.task_names and task else []
+    rules = _rules(source, guard)
+    return [(t, rule.columns, rule.words(guard.task(t).labels)) for t, rule in rules.items() if rule.columns]
+
+
 def _schemes(source: Source, rules: Mapping[str, Label]) -> list[str]:
     voted = [r.vote.scheme for r in rules.values() if r.vote]
     return [*voted, *([source.categories.scheme] if source.categories else [])]
@@ -250,8 +259,7 @@ def _check(source: Source, guard: Guard, rules: Mapping[str, Label]) -> None:
         errors.append(InputError(f"source {source.name!r} has labels for no task of guard {guard.name!r}", hint=hint))
     for name, rule in rules.items():
         known = guard.task(name).labels
-        words = list(rule.map.values()) if rule.map else [rule.vote.positive, rule.vote.negative] if rule.vote else []
-        for word in dict.fromkeys(words):
+        for word in rule.words(known):
             if word not in known:
                 where = f"source {source.name!r}, labels.{name}"
                 errors.append(InputError(f"{word!r} is no label of guard {guard.name!r}", where=where, hint=did_you_mean(word, known)))

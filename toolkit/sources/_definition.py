@@ -131,6 +131,16 @@ class Label(_Model):
             raise ValueError("agreement needs a column: it is the share of annotators who gave its label")
         return self
 
+    @property
+    def columns(self) -> list[str]:
+        """Columns that the label is read from."""
+        return [self.column] if self.column is not None else self.vote.columns if self.vote is not None else []
+
+    def words(self, known: Sequence[str]) -> list[str]:
+        """Labels that it may give, of those that the guard knows where it names none itself."""
+        given = self.map.values() if self.map else (self.vote.positive, self.vote.negative) if self.vote else known if self.column else ()
+        return list(dict.fromkeys(given))
+
 
 class Categories(_Model):
     """Where the source's own harm categories stand."""

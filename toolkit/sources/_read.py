@@ -10,8 +10,9 @@ Memory: one block (see `_formats`), and 8 bytes a row to tell repeated texts apa
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,11 +41,16 @@ class Block:
     """Some rows of a source.
 
     `rows`: seeds, in the columns of the record ``seed`` for the guard. `rejects`: source (string), source_row (int64), outcome
-    (``rejected``, or ``set_aside`` where the source's own filter left the row out), reason, detail, row (the raw row as JSON).
+    (``rejected``, or ``set_aside`` where the source's own filter left the row out), reason, detail, row (the raw row as JSON). `name` is what the
+    rows have as their source, `part` the name of the part where the source has parts.
     """
 
     rows: pl.DataFrame
     rejects: pl.DataFrame
+    name: str
+    part: str | None = None
+    more: bool = False
+    """With `first`: the file has more rows."""
 
 
 def read_source(
@@ -59,6 +65,7 @@ def read_source(
     beside: Beside = None,
     block_rows: int = BLOCK_ROWS,
     held: Files | None = None,
+    first: int | None = None,
 ) -> Iterator[Block]:
     """Read a source from the hub, from local files of the same columns, or from the files that ship with guardkit.
 
@@ -73,6 +80,7 @@ def read_source(
         beside: folder that relative files are also looked up from.
         block_rows: most rows a block; the result is the same at any number.
         held: files of a step: what is read must be what the plan has digested.
+        first: of each local file no more than so many of its first rows, for a look; a block for each.
 
     Raises:
         InputError: what is wrong with the source as a whole; raised here, not at the first block.
@@ -83,7 +91,7 @@ def read_source(
     local = source_files(source, files, parts=parts, beside=beside)
     make = partial(Converter, source, guard, taxonomy, vote=vote)
     if local:
-        return _read_files(source, guard, make, _checked(source, local, make(part=local[0].part)), block_rows, held)
+        return _read_files(source, guard, make, _checked(source, local, make(part=local[0].part)), first or block_rows, held, first)
     from toolkit.sources._hub import hub_blocks
 
     converter = make()
@@ -138,14 +146,25 @@ def _checked(source: Source, files: list[SourceFile], converter: Converter) -> l
 
 
 def _read_files(
-    source: Source, guard: Guard, make: partial[Converter], files: list[tuple[SourceFile, str]], block_rows: int, held: Files | None
+    source: Source,
+    guard: Guard,
+    make: partial[Converter],
+    files: list[tuple[SourceFile, str]],
+    block_rows: int,
+    held: Files | None,
+    first: int | None,
 ) -> Iterator[Block]:
     maker: _Maker | None = None
     for file, kind in files:
         if maker is None or maker.part != file.part:
             maker = _Maker(source, guard, file.part)
         converter = make(part=file.part, csv=kind == "csv")
-        yield from maker.blocks(read_blocks(file.path, kind, converter.wanted, block_rows, held), converter)
+        raw = read_blocks(file.path, kind, converter.wanted, block_rows, held)
+        if first is None:
+            yield from maker.blocks(raw, converter)
+            continue
+        for block in maker.blocks(islice(raw, 1), converter):
+            yield replace(block, more=next(raw, None) is not None)
 
 
 class _Maker:
@@ -187,7 +206,7 @@ class _Maker:
             except RowError as e:
                 rejects.append((self._name, number, "rejected", e.reason, e.detail, shown(row)))
         self._next += len(raw)
-        return Block(self._frame(seeds), _reject_frame(rejects))
+        return Block(self._frame(seeds), _reject_frame(rejects), self._name, self.part)
 
     def _frame(self, seeds: list[tuple[int, Seed]]) -> pl.DataFrame:
         import polars as pl

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,15 +13,16 @@ from pydantic import Field, model_validator
 
 from toolkit.common.errors import InputError, InputErrors, Missing, did_you_mean
 from toolkit.guards import Guard
-from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
+from toolkit.operators.base import Columns, Context, DatasetOperator, Output, StepInput
+from toolkit.operators.ingest._intake import LOOK, OPTIONS, Intake, IntakeConfig, Labels
 from toolkit.records import load_record
-from toolkit.sources import Block, Source, VoteMethod, hub_needs, load_source, read_source, source_files
+from toolkit.sources import Block, Source, VoteMethod, hub_needs, load_source, read_labels, read_source, source_files
 
 _PLACE = pl.format("{}, row {}: {}", "source", pl.col("source_row") + 1, "detail").alias("detail")
 """Where a row that cannot be a seed stood in its source, from 1, and what was found there."""
 
 
-class LoadConfig(Config):
+class LoadConfig(IntakeConfig):
     """Options of `load`."""
 
     source: str | Annotated[list[str], Field(min_length=1)]
@@ -32,6 +35,10 @@ class LoadConfig(Config):
     """How several annotators make one label: see `guardkit sources`; `reference` does as the released code did."""
     limit: int | None = Field(None, ge=1)
     """Rows to read from each source, or from each of its parts where it has any, at most."""
+
+    max_rejected: float = Field(0.01, ge=0, le=1)
+    """Share of the rows of each source, or of each of its parts, that may be rejected; if there are more, the step is an error, which says what did
+    not fit. Rows that are set aside do not count."""
 
     @model_validator(mode="after")
     def _files_have_an_owner(self) -> LoadConfig:
@@ -59,7 +66,8 @@ class LoadConfig(Config):
 class Load(DatasetOperator):
     """Read labelled interactions from sources: the hub, local files of the same columns, or the seeds that ship with guardkit.
 
-    A row that cannot be read costs that row alone, with its reason; a missing column or file stops the run before it starts.
+    A row that cannot be read costs that row alone, with its reason; a missing column or file stops the run before it starts. The first rows of local
+    files are held against the source when the recipe is checked, all rows when they are loaded: see `max_rejected`.
     """
 
     name = "load"
@@ -133,7 +141,22 @@ class Load(DatasetOperator):
         return out
 
     def identity(self) -> dict[str, Any]:
-        return self.config.model_dump(mode="json", exclude={"files"})  # what is in them counts, not where they are
+        return self.config.model_dump(mode="json", exclude={"files", *OPTIONS})  # what is in them counts, not where they are
+
+    def look(self, ctx: Context) -> None:
+        errors = []
+        for source in self.sources(ctx):
+            try:
+                files = self.paths(source, ctx)
+            except Missing:
+                continue
+            whole, intakes = self.config.limit is None, dict[str, Intake]()
+            for block in self._open(source, ctx, first=max(1, LOOK // len(files))) if files else ():
+                whole = whole and not block.more
+                self._count(block, source, ctx, intakes)
+            errors += [f for i in intakes.values() if (f := i.fault(self.config, part=not whole)) is not None]
+        if errors:
+            raise errors[0] if len(errors) == 1 else InputErrors(errors)
 
     def expected_rows(self, ctx: Context) -> int | None:
         """Rows that the sources' own schemas state; None where one does not."""
@@ -149,17 +172,30 @@ class Load(DatasetOperator):
         total = self.expected_rows(ctx)
         done = 0
         for source in self.sources(ctx):
+            intakes: dict[str, Intake] = {}
             for block in self._blocks(source, ctx):
+                self._count(block, source, ctx, intakes)
                 out.count_in(block.rows.height + block.rejects.height)
                 out.keep(block.rows)
                 gone = block.rejects
                 out.leave(gone.select(pl.col("row").alias("raw")), gone["outcome"], gone["reason"], gone.select(_PLACE).to_series())
                 done += block.rows.height + block.rejects.height
                 ctx.progress(done, total, source.name)
+            for intake in intakes.values():
+                intake.check(self.config, ctx.step)
 
-    def _open(self, source: Source, ctx: Context) -> Iterator[Block]:
-        c, files = self.config, self._given(source.name, ctx)
-        return read_source(source, guard=ctx.guard, taxonomy=ctx.taxonomy, files=files, parts=c.parts, vote=c.vote, beside=ctx.roots, held=ctx.files)
+    def _count(self, block: Block, source: Source, ctx: Context, intakes: dict[str, Intake]) -> None:
+        """Add a block to what was counted of its source or part."""
+        if block.name not in intakes:
+            labels = [Labels(columns, f"label_{task}", words) for task, columns, words in read_labels(source, ctx.guard, block.part)]
+            intakes[block.name] = Intake(f"source {block.name!r}", labels)
+        intakes[block.name].add(block.rows, block.rejects)
+
+    def _open(self, source: Source, ctx: Context, first: int | None = None) -> Iterator[Block]:
+        """The source's blocks; `first`: for a look at so many rows of each file."""
+        c, files, held = self.config, self._given(source.name, ctx), ctx.files if first is None else None
+        read = partial(read_source, source, guard=ctx.guard, taxonomy=ctx.taxonomy, files=files, parts=c.parts, vote=c.vote)
+        return read(beside=ctx.roots, held=held, first=first)
 
     def _blocks(self, source: Source, ctx: Context) -> Iterator[Block]:
         """The source's blocks, of each part no more than `limit` rows."""
@@ -171,16 +207,12 @@ class Load(DatasetOperator):
         taken: dict[str, int] = {}
         parts = max(1, len(source.part_names(c.parts)) if source.parts else 1)
         for block in blocks:
-            names = block.rows["source"] if block.rows.height else block.rejects["source"]
-            if names.is_empty():
-                continue
-            part = str(names[0])
-            left = c.limit - taken.get(part, 0)
-            taken[part] = taken.get(part, 0) + min(left, block.rows.height)
+            left = c.limit - taken.get(block.name, 0)
+            taken[block.name] = taken.get(block.name, 0) + min(left, block.rows.height)
             if left > block.rows.height:
                 yield block
             elif left:  # the last row that is taken ends the part, and what was rejected before it counts
                 rows = block.rows[:left]
-                yield Block(rows, block.rejects.filter(pl.col("source_row") < rows["source_row"][-1]))
+                yield replace(block, rows=rows, rejects=block.rejects.filter(pl.col("source_row") < rows["source_row"][-1]))
             if len(taken) == parts and all(n >= c.limit for n in taken.values()):
                 return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -13,14 +12,15 @@ from pydantic import Field
 
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.guards import Guard, parse, unknown_label
-from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
+from toolkit.operators.base import Columns, Context, DatasetOperator, Output, StepInput
+from toolkit.operators.ingest._intake import Intake, IntakeConfig
 from toolkit.records import content_id, load_record, row_id, to_polars
 from toolkit.sources import Fault, read_blocks, split_released_input
 
 BLOCK = 4096
 
 
-class LoadPredictionsConfig(Config):
+class LoadPredictionsConfig(IntakeConfig):
     """Options of `load_predictions`."""
 
     files: dict[str, str] = Field(min_length=1)
@@ -84,25 +84,27 @@ class LoadPredictions(DatasetOperator):
         path = self._path(name, ctx)
         seen: dict[str, int] = {}
         parents: set[str] = set()
-        faults: Counter[str] = Counter()
+        intake = Intake(f"{name!r}, {path.name}")
         rows = 0
         for block in read_blocks(path, "jsonl", ["prompt", "label", "predict"], BLOCK, ctx.files):
             out.count_in(len(block))
-            good = []
+            good, bad = [], []
             for number, raw in enumerate(block, rows):
                 found = self._row(name, number, raw, seen, labels, ctx)
                 if isinstance(found, Fault):
-                    faults[found.reason] += 1
+                    bad.append((found.reason, found.detail, "rejected"))
                     out.reject(pl.DataFrame({"raw": [found.text]}), found.reason, f"{path.name}, row {number + 1}: {found.detail}")
                 else:
                     good.append(found)
             parents.update(g["parent"] for g in good)
-            out.keep(pl.DataFrame(good, schema=types, orient="row"))
+            kept = pl.DataFrame(good, schema=types, orient="row")
+            intake.add(kept, pl.DataFrame(bad, schema=("reason", "detail", "outcome"), orient="row"))
+            out.keep(kept)
             rows += len(block)
             ctx.progress(rows, None, name)
-        if not parents:
-            why = ", ".join(f"{reason} {n:,}" for reason, n in faults.items())
-            raise InputError(f"none of its rows can be used ({why})" if rows else "no rows", where=str(path))
+        if not rows:
+            raise InputError("no rows", where=str(path))
+        intake.check(self.config, ctx.step)
         return parents
 
     def _row(

@@ -10,11 +10,13 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from toolkit.common.errors import InputError, did_you_mean
+from toolkit.common.reading import Files
 from toolkit.guards import Guard
 from toolkit.operators._words import closed, may_be_closed, said, strange
 from toolkit.operators.base import Columns, Config, Context, SourceOperator
 from toolkit.operators.ingest._complete import check_record, complete
 from toolkit.operators.ingest._ids import Ids
+from toolkit.operators.ingest._intake import LOOK, OPTIONS, Intake, IntakeConfig
 from toolkit.records import Column, load_record, name_fault
 from toolkit.sources import Frame, count_rows, expand_files, file_columns, format_of, read_frames
 
@@ -40,7 +42,7 @@ class ReadColumn(Config):
         return self
 
 
-class ReadConfig(Config):
+class ReadConfig(IntakeConfig):
     """Options of `read`."""
 
     files: list[str] = Field(min_length=1)
@@ -130,29 +132,52 @@ class Read(SourceOperator):
         return {f"{i:05d}/{p.name}": ctx.files.digest(p, "pieces") for i, p in enumerate(paths)}
 
     def identity(self) -> dict[str, Any]:
-        return self.config.model_dump(mode="json", exclude={"files"})  # what is in them counts, not where they are
+        return self.config.model_dump(mode="json", exclude={"files", *OPTIONS})  # what is in them counts, not where they are
 
-    def stream(self, ctx: Context) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-        want = self.columns({}, ctx.guard)
+    def look(self, ctx: Context) -> None:
+        want, ids, intake, whole = self.columns({}, ctx.guard), Ids(), Intake("the files"), True
+        for path in self._paths(ctx):
+            frames = self._frames(path, want)
+            if (frame := next(frames, None)) is not None:
+                intake.add(*self._block(frame, ids, 0, want, ctx))
+                whole = whole and next(frames, None) is None
+            if intake.kept + intake.rejected.total() >= LOOK:
+                whole = False
+                break
+        if (found := intake.fault(self.config, part=not whole)) is not None:
+            raise found
+
+    def _frames(self, path: Path, want: Columns, held: Files | None = None) -> Iterator[Frame]:
         fields: dict[str, Column] = {}
         for name, c in self.config.given.items():
             before = fields.get(c.name)
             fields[c.name] = Column(c.name, _kind(c), nullable=want[name].nullable and (before is None or before.nullable))
+        return read_frames(path, format_of(path, self.config.format), tuple(fields.values()), held)
+
+    def stream(self, ctx: Context) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+        want, intake = self.columns({}, ctx.guard), Intake("the files")
         seen: set[str] = set()
         ids, place, rows = Ids(), 0, 0
         for path in self._paths(ctx):
-            for frame in read_frames(path, format_of(path, self.config.format), tuple(fields.values()), ctx.files):
+            for frame in self._frames(path, want, ctx.files):
                 rows += frame.rows.height
                 seen |= frame.seen
-                yield self._block(frame, path, ids, place, want, ctx)
+                sound, gone = self._block(frame, ids, place, want, ctx)
+                intake.add(sound, gone)
+                where = pl.format("{}, row {}: {}", pl.lit(path.name), "_number", "detail")
+                yield sound, gone.select("raw", "reason", detail=where, outcome="outcome")
                 place += frame.rows.height + len(frame.faults)
-        if rows and (absent := [c for c in fields if c not in seen]):  # a name that is mistaken would be a column of nothing
+        if rows and (
+            absent := [c.name for c in self.config.given.values() if c.name not in seen]
+        ):  # a name that is mistaken would be a column of nothing
             paths = self._paths(ctx)
             hint = did_you_mean(absent[0], file_columns(paths[0], format_of(paths[0], self.config.format)) or ())
             raise InputError(f"no row has the column {absent[0]!r}", where=", ".join(map(str, paths))[:300], hint=hint)
+        if place:
+            intake.check(self.config, ctx.step)
 
-    def _block(self, frame: Frame, path: Path, ids: Ids, place: int, want: Columns, ctx: Context) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """The rows of one block, and its rejects in the order of the file."""
+    def _block(self, frame: Frame, ids: Ids, place: int, want: Columns, ctx: Context) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The rows of one block, and its rejects in the order of the file (`_number`: their rows)."""
         rows = frame.rows.select(_column(name, c) for name, c in self.config.given.items())
         rows = rows.with_columns(pl.lit(v).alias(n) for n, v in self.config.constants.items())
         rows = ids.named(rows) if "id" not in rows.columns else rows
@@ -177,8 +202,7 @@ class Read(SourceOperator):
             raw = pl.struct(pl.exclude("_number", "_missing", "_again", "_reason", "_detail")).struct.json_encode()
             gone = marked.filter(pl.col("_reason").is_not_null()).select("_number", raw=raw, reason="_reason", detail="_detail")
         faulty = pl.DataFrame([(n, f.text, f.reason, f.detail) for n, f in frame.faults], schema=gone.schema, orient="row")
-        where = pl.format("{}, row {}: {}", pl.lit(path.name), "_number", "detail")
-        gone = pl.concat([gone, faulty]).sort("_number").select("raw", "reason", detail=where, outcome=pl.lit("rejected"))
+        gone = pl.concat([gone, faulty]).sort("_number").with_columns(outcome=pl.lit("rejected"))
         return sound.select(list(want)), gone
 
 
