@@ -22,7 +22,9 @@ from toolkit.common.lazy import lazily
 
 if TYPE_CHECKING:
     from toolkit.api import (
+        Applied,
         Result,
+        Steps,
         apply,
         check,
         check_sources,
@@ -58,8 +60,10 @@ if TYPE_CHECKING:
     from toolkit.guards import load_guard, parse
 
 __all__ = [
+    "Applied",
     "GuardkitError",
     "Result",
+    "Steps",
     "__version__",
     "apply",
     "check",
@@ -98,7 +102,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "toolkit.api": "Result apply check check_sources clean_run describe_source diff explain export generate journal_compact "
+        "toolkit.api": "Applied Result Steps apply check check_sources clean_run describe_source diff explain export generate journal_compact "
         "journal_export journal_migrate journal_purge journal_records journal_repair journal_show journal_verify "
         "list_runs mine overlaps plan read_run recipe_schema rejects run seeds sign sources_table train verify",
         "toolkit.common.errors": "GuardkitError",

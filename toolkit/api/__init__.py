@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from toolkit.common.lazy import lazily
 
 if TYPE_CHECKING:
-    from toolkit.api._apply import apply
+    from toolkit.api._apply import Applied, apply
     from toolkit.api._diff import diff, rejects
     from toolkit.api._export import export
     from toolkit.api._generate import generate, too_many
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         journal_unread,
         journal_verify,
     )
-    from toolkit.api._look import check_sources, clean_run, describe_source, list_runs, read_run, recipe_schema, sources_table
+    from toolkit.api._look import Steps, check_sources, clean_run, describe_source, list_runs, read_run, recipe_schema, sources_table
     from toolkit.api._mine import mine
     from toolkit.api._overlaps import overlaps
     from toolkit.api._plan import plan
@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EXPORT_COLUMNS",
+    "Applied",
     "Result",
+    "Steps",
     "apply",
     "check",
     "check_sources",
@@ -75,13 +77,13 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "_apply": "apply",
+        "_apply": "Applied apply",
         "_diff": "diff rejects",
         "_export": "export",
         "_generate": "generate too_many",
         "_journal": "EXPORT_COLUMNS journal_compact journal_export journal_migrate journal_purge journal_records journal_repair journal_show "
         "journal_unread journal_verify",
-        "_look": "check_sources clean_run describe_source list_runs read_run recipe_schema sources_table",
+        "_look": "Steps check_sources clean_run describe_source list_runs read_run recipe_schema sources_table",
         "_mine": "mine",
         "_overlaps": "overlaps",
         "_plan": "plan",

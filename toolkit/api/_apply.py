@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit.api._frames import polars_frame
 from toolkit.common.errors import InputError
 from toolkit.common.files import FOLDER, make_folder
 from toolkit.common.outputs import check_output
@@ -19,7 +20,7 @@ from toolkit.guards import Guard, load_guard
 from toolkit.operators import Columns, Context, DatasetOperator, Operator, RowOperator, operator_class
 from toolkit.operators._words import check_words
 from toolkit.operators.base import DETAIL, OUTCOME, REASON
-from toolkit.records import Column, name_fault
+from toolkit.records import Column, load_record, name_fault, to_polars
 from toolkit.taxonomy import load_taxonomy
 
 if TYPE_CHECKING:
@@ -30,29 +31,91 @@ if TYPE_CHECKING:
 SURVIVOR = "_survivor"
 
 
+class Applied(tuple["pl.DataFrame", "pl.DataFrame"]):
+    """What an operator made of rows. It unpacks as two frames, ``kept, rejected``: the second then holds every row that was not kept.
+
+    Attributes:
+        operator: its name.
+        figures: what the operator counted.
+
+    Example:
+        >>> rows = toolkit.apply("load", source="quickstart", limit=2).kept
+        >>> found = toolkit.apply("select", rows, where={"label_prompt": "harmful"})
+        >>> found.kept.height + found.set_aside.height == rows.height
+        True
+    """
+
+    operator: str
+    figures: dict[str, Any]
+
+    def __new__(cls, operator: str, kept: pl.DataFrame, left: pl.DataFrame, figures: Mapping[str, Any] | None = None) -> Applied:
+        """From the rows kept and those that were not."""
+        made = super().__new__(cls, (kept, left))
+        made.operator, made.figures = operator, dict(figures or {})
+        return made
+
+    @property
+    def kept(self) -> pl.DataFrame:
+        """Rows that go on."""
+        return self[0]
+
+    @property
+    def left(self) -> pl.DataFrame:
+        """All others, with ``_outcome``, ``_reason`` and ``_detail`` (and ``_survivor`` where rows were merged)."""
+        return self[1]
+
+    @property
+    def rejected(self) -> pl.DataFrame:
+        """Those of them that have a fault."""
+        return self._with("rejected")
+
+    @property
+    def set_aside(self) -> pl.DataFrame:
+        """Those that have none, and do not go on."""
+        return self._with("set_aside")
+
+    @property
+    def merged(self) -> pl.DataFrame:
+        """Those that another row stands for: ``_survivor``."""
+        return self._with("merged")
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """``kept, rejected, set_aside, merged``: rows, of the second and third by reason."""
+        reasons = {o: dict(self._with(o).group_by(REASON).len().sort(REASON).iter_rows()) for o in ("rejected", "set_aside")}
+        return {"kept": self.kept.height, **reasons, "merged": self.merged.height}
+
+    def _with(self, outcome: str) -> pl.DataFrame:
+        import polars as pl
+
+        return self.left.filter(pl.col(OUTCOME) == outcome)
+
+
 def apply(
-    operator: str,
-    rows: pl.DataFrame | Mapping[str, pl.DataFrame] | None = None,
+    operator: str | type[Operator] | Operator,
+    rows: Any = None,
     *,
     guard: str | Path = "guardreasoner",
     taxonomy: str | Path = "guardkit",
     seed: int = 0,
     artefacts: str | Path | None = None,
     **options: Any,
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """One row or dataset operator on a DataFrame.
+) -> Applied:
+    """One row or dataset operator on a table.
 
     Args:
-        operator: its name.
-        rows: with the columns that it reads; for several inputs a DataFrame by the input's name; None for an operator that reads a source.
-        guard: guard definition.
-        taxonomy: harm categories.
+        operator: its name, its class, or an instance (which has its options already).
+        rows: a table of polars, pandas, pyarrow or datasets with the columns that it reads; for several inputs a table by the input's name; None for
+            an operator that reads a source.
+        guard: guard definition, by name or file.
+        taxonomy: harm categories, by name or file.
         seed: of what is random.
         artefacts: folder in which what the operator makes besides rows is kept; default: nowhere.
         options: of the operator.
 
     Returns:
-        Rows kept; and rows not kept, with ``_outcome``, ``_reason`` and ``_detail`` (and ``_survivor`` where rows were merged).
+        ``kept`` rows, those ``rejected``, ``set_aside`` and ``merged``, ``counts`` and the operator's ``figures``; it unpacks as ``kept, rejected``,
+        where the second has all rows that were not kept, with ``_outcome``, ``_reason`` and ``_detail`` (and ``_survivor`` where rows were merged).
 
     Raises:
         InputError: no such operator or one that needs a recipe (it asks a model, or takes what another step made), a column or option that does
@@ -63,19 +126,32 @@ def apply(
         >>> kept, rejected = toolkit.apply("normalise", rows, max_chars=60)
         >>> kept.height + rejected.height == rows.height
         True
+        >>> toolkit.apply("select", rows, where={"label_prompt": "harmful"}).counts["rejected"]
+        {}
     """
-    cls = operator_class(operator)
-    if cls.takes or not issubclass(cls, RowOperator | DatasetOperator):
-        raise InputError(f"{operator!r} is no operator on rows alone: run it in a recipe", hint="see `guardkit operators`")
-    op = cls(YamlFile(f"options of {operator}", options).model(cls.config_class))
-    inputs = _inputs(op, rows)
-    ctx = Context(load_guard(guard), load_taxonomy(taxonomy), seed, operator, here(), settled=Roots.of(None))
+    op = _operator(operator, options)
+    ctx = Context(load_guard(guard), load_taxonomy(taxonomy), seed, op.name, here(), settled=Roots.of(None))
+    inputs = {name: _typed(frame, ctx.guard) for name, frame in _inputs(op, rows).items()}
     for name, frame in inputs.items():
-        _check(frame, f"{operator}, input {name!r}", ctx.guard)
+        _check(frame, f"{op.name}, input {name!r}", ctx.guard)
     place = None if artefacts is None else at_door(artefacts)
     columns = op.columns({name: _columns(frame) for name, frame in inputs.items()}, ctx.guard)
-    with _fitting(operator):
+    with _fitting(op.name):
         return _applied(op, inputs, columns, ctx, place)
+
+
+def _operator(given: str | type[Operator] | Operator, options: Mapping[str, Any]) -> Operator:
+    """The operator with its options."""
+    cls = operator_class(given) if isinstance(given, str) else given if isinstance(given, type) else type(given)
+    if not issubclass(cls, Operator):
+        raise InputError(f"no operator: {given!r}", hint="its name, a class of operators, or one of its instances; see `guardkit operators`")
+    if cls.takes or not issubclass(cls, RowOperator | DatasetOperator):
+        raise InputError(f"{cls.name!r} is no operator on rows alone: run it in a recipe", hint="see `guardkit operators`")
+    if isinstance(given, Operator):
+        if options:
+            raise InputError(f"options beside an instance, which has its own: {', '.join(options)}", hint="give the class, or its name")
+        return given
+    return cls(YamlFile(f"options of {cls.name}", dict(options)).model(cls.config_class))
 
 
 @contextmanager
@@ -90,11 +166,9 @@ def _fitting(operator: str) -> Iterator[None]:
         raise InputError(f"the rows do not fit {operator!r}: {said(e)}", hint=hint) from e
 
 
-def _applied(
-    op: Operator, inputs: Mapping[str, pl.DataFrame], columns: Columns, ctx: Context, place: Path | None
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _applied(op: Operator, inputs: Mapping[str, pl.DataFrame], columns: Columns, ctx: Context, place: Path | None) -> Applied:
     if isinstance(op, RowOperator):
-        return _row(op, inputs[op.inputs[0]], columns, ctx)
+        return Applied(op.name, *_row(op, inputs[op.inputs[0]], columns, ctx))
     assert isinstance(op, DatasetOperator)  # noqa: S101 (for the type checker)
     with tempfile.TemporaryDirectory() as temporary:
         if place is not None:
@@ -102,16 +176,25 @@ def _applied(
             check_output(place, reads=ctx.roots.read)
         out = _Collect(place or Path(temporary), columns)
         op.run({name: _Rows(name, frame) for name, frame in inputs.items()}, out, ctx)
-        return out.frames()
+        return Applied(op.name, *out.frames(), out.figures)
 
 
-def _inputs(op: Operator, rows: pl.DataFrame | Mapping[str, pl.DataFrame] | None) -> dict[str, pl.DataFrame]:
+def _inputs(op: Operator, rows: Any) -> dict[str, pl.DataFrame]:
     given = dict(rows) if isinstance(rows, Mapping) else {op.inputs[0] if op.inputs else "rows": rows} if rows is not None else {}
     wanted = [n for n in op.inputs if n != "*"]
     missing, extra = [n for n in wanted if n not in given], [n for n in given if n not in wanted and "*" not in op.inputs]
     if missing or extra:
         raise InputError(f"{op.name} takes {', '.join(wanted) or 'no rows'}, and was given {', '.join(given) or 'none'}")
-    return given
+    return {name: polars_frame(frame) for name, frame in given.items()}
+
+
+def _typed(frame: pl.DataFrame, guard: Guard) -> pl.DataFrame:
+    """Columns of seeds in which other packages saw nothing but nulls or empty lists, which have no type there, with their own."""
+    import polars as pl
+
+    types = to_polars(load_record("seed", guard.task_names).columns)
+    blank = [n for n, t in frame.schema.items() if t in (pl.Null, pl.List(pl.Null)) and n in types]
+    return frame.with_columns(pl.col(n).cast(types[n]) for n in blank)
 
 
 def _check(frame: pl.DataFrame, where: str, guard: Guard) -> None:
@@ -179,6 +262,7 @@ class _Collect:
     columns: Columns
     kept: list[pl.DataFrame] = field(default_factory=list)
     left: list[pl.DataFrame] = field(default_factory=list)
+    figures: dict[str, Any] = field(default_factory=dict)
 
     def keep(self, rows: pl.DataFrame) -> None:
         self.kept.append(rows.select(list(self.columns)))
@@ -220,10 +304,11 @@ class _Collect:
         return path
 
     def stat(self, name: str, value: Any) -> None:
-        """Figures are for manifests."""
+        """A figure for whoever asked."""
+        self.figures[name] = value
 
     def note(self, name: str, value: Any) -> None:
-        """Likewise."""
+        """Times and host facts are nobody's here."""
 
     def frames(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Rows kept and rows not kept."""

@@ -21,7 +21,12 @@ class NoStep(InputError, KeyError):  # noqa: N818 (named by what is wrong)
 
 
 class Steps(dict[str, StepFolder]):
-    """The finished steps of a run, by id. One that is not there says why, and where its rows lie."""
+    """The finished steps of a run, by id. One that is not there says why, and where its rows lie.
+
+    Example:
+        >>> sorted(toolkit.read_run("outputs/small"))
+        ['few', 'reasoning', 'rendered', 'seeds', 'shards']
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__({done.step: done for done in step_folders(folder)})

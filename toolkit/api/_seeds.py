@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit.api._frames import arrow_table
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, did_you_mean
 from toolkit.common.yamlfile import YamlFile
 from toolkit.guards import Guard, load_guard
@@ -15,7 +16,6 @@ from toolkit.taxonomy import load_taxonomy
 
 if TYPE_CHECKING:
     import polars as pl
-    import pyarrow as pa
 
 _BLOCK = 8192
 _SHOWN = 20
@@ -154,7 +154,7 @@ class _Faults:
 
 def _blocks(rows: Any) -> Iterator[list[Any]]:
     """The rows of any table as lists of dicts."""
-    if (table := _table(rows)) is not None:
+    if (table := arrow_table(rows)) is not None:
         start = 0
         for batch in table.to_batches(max_chunksize=_BLOCK):
             yield arrow_rows(batch, start)
@@ -175,23 +175,3 @@ def _row(row: Any, number: int) -> dict[str, Any]:
     if has_surrogate(found := dict(row)):
         raise InputError("a text holds half of a surrogate pair", where=f"rows[{number}]")
     return found
-
-
-def _table(rows: Any) -> pa.Table | None:
-    """A table of Arrow's; None for what is none."""
-    import polars as pl
-    import pyarrow as pa
-
-    if isinstance(rows, pl.LazyFrame):
-        rows = rows.collect()
-    if type(rows).__module__.startswith("datasets.") and hasattr(rows, "num_rows") and not isinstance(rows, Mapping):
-        rows = rows.with_format("arrow")[:]  # its rows as they are selected and ordered
-    if isinstance(rows, pa.Table):
-        return rows
-    if not hasattr(rows, "__arrow_c_stream__"):
-        return None
-    try:
-        return pa.table(rows)
-    except (pa.ArrowException, TypeError, ValueError) as e:
-        message = f"the table cannot be read: {str(e).splitlines()[0]}"
-        raise InputError(message, where="rows", hint="a column must hold values of one type") from None

@@ -1,0 +1,84 @@
+"""What `apply` takes and gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import datasets
+import pandas
+import polars as pl
+import pytest
+
+import toolkit
+from toolkit.common.errors import InputError
+from toolkit.operators import Operator, operator_class
+
+ROWS = [
+    {"prompt": "Hello", "label_prompt": "unharmful"},
+    {"prompt": "Hello", "label_prompt": "unharmful"},
+    {"prompt": "Insult me", "label_prompt": "harmful"},
+]
+
+
+@pytest.fixture(scope="module")
+def rows() -> pl.DataFrame:
+    return toolkit.seeds(ROWS, labelled_by="human")
+
+
+def operators() -> dict[str, Any]:
+    cls = operator_class("normalise")
+    return {"name": "normalise", "class": cls, "instance": cls(cls.config_class(max_chars=6))}
+
+
+@pytest.mark.parametrize("kind", ["name", "class", "instance"])
+def test_a_name_a_class_and_an_instance_do_the_same(kind: str, rows: pl.DataFrame) -> None:
+    given = operators()[kind]
+    found = toolkit.apply(given, rows, **({} if kind == "instance" else {"max_chars": 6}))
+    kept, rejected = found
+    assert (kept.height, rejected.height, found.operator) == (2, 1, "normalise")
+    assert found.rejected.equals(rejected) and found.set_aside.height == found.merged.height == 0
+    assert found.counts == {"kept": 2, "rejected": {"too_long": 1}, "set_aside": {}, "merged": 0}
+
+
+@pytest.mark.parametrize("table", [pl.DataFrame.lazy, pl.DataFrame.to_arrow, pl.DataFrame.to_pandas, datasets.Dataset.from_polars])
+def test_any_table_is_taken(table: Any, rows: pl.DataFrame) -> None:
+    assert toolkit.apply("normalise", table(rows), max_chars=6).kept["id"].equals(toolkit.apply("normalise", rows, max_chars=6).kept["id"])
+
+
+def test_what_left_is_told_apart_and_figures_are_given(rows: pl.DataFrame) -> None:
+    aside = toolkit.apply("select", rows, where={"label_prompt": "harmful"})
+    assert aside.counts == {"kept": 1, "rejected": {}, "set_aside": {"not_selected": 2}, "merged": 0} and aside[1].equals(aside.set_aside)
+    once = toolkit.apply("deduplicate", rows)
+    assert once.merged.height == 1 and once.merged["_survivor"].to_list() == [once.kept["id"][0]] and once.figures
+
+
+class Shout(operator_class("normalise")):  # type: ignore[misc]
+    """An operator of somebody's notebook, which no registry knows."""
+
+    name = "shout"
+
+    def apply(self, rows: pl.LazyFrame, ctx: Any) -> pl.LazyFrame:
+        return rows.with_columns(pl.col("prompt").str.to_uppercase())
+
+
+def test_an_operator_that_no_registry_knows_is_tried_at_once(rows: pl.DataFrame) -> None:
+    assert toolkit.apply(Shout, rows).kept["prompt"].to_list() == ["HELLO", "HELLO", "INSULT ME"]
+    with pytest.raises(InputError, match="options of shout:max_char"):
+        toolkit.apply(Shout, rows, max_char=3)
+
+
+@pytest.mark.parametrize(
+    ("operator", "table", "options", "message"),
+    [
+        (operators()["instance"], "rows", {"max_chars": 3}, "which has its own: max_chars"),
+        (dict, "rows", {}, "no operator"),
+        (3, "rows", {}, "no operator: 3"),
+        (operator_class("synthesise"), "rows", {}, "run it in a recipe"),
+        ("normalise", ["Hello"], {}, "no table of rows: list"),
+        ("normalise", pandas.DataFrame({"prompt": ["a", 3]}), {}, "the table cannot be read"),
+    ],
+)
+def test_what_is_neither_is_said(operator: Any, table: Any, options: dict[str, Any], message: str, rows: pl.DataFrame) -> None:
+    assert issubclass(Shout, Operator)
+    with pytest.raises(InputError, match=message):
+        toolkit.apply(operator, rows if isinstance(table, str) else table, **options)
