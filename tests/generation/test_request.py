@@ -32,6 +32,8 @@ OTHER: dict[str, Any] = {
     "revision": "2026-11-01",
     "schema": '{"type":"json_object"}',
     "attempt": 1,
+    "system": "merge",
+    "reasoning": "think",
 }
 ADAPTER: TypeAdapter[Any] = TypeAdapter(BackendConfig)
 
@@ -47,7 +49,7 @@ def test_exclusions_are_fields() -> None:
     assert set(EXCLUDED) <= {f.name for f in dataclasses.fields(Request)}
 
 
-@pytest.mark.parametrize("name", sorted(set(OTHER) - {"endpoint", "row", "revision"}))
+@pytest.mark.parametrize("name", sorted(set(OTHER) - {"endpoint", "row", "revision", "reasoning"}))
 def test_what_is_sent_follows_the_same_fields(name: str) -> None:
     assert dataclasses.replace(BASE, **{name: OTHER[name]}).payload() != BASE.payload()
 
@@ -78,14 +80,14 @@ def test_key_is_stable_across_versions() -> None:
 
 def test_fields_that_came_later_leave_older_keys_as_they_were() -> None:
     """`BASE` has them at their old value, and its key is that of the first release; at any other they are in it (above)."""
-    assert set(ADDED) == {"revision", "schema", "attempt"}
+    assert set(ADDED) == {"revision", "schema", "attempt", "system"}
     assert all(getattr(BASE, name) == value for name, value in ADDED.items())
 
 
 def test_what_requests_share_is_all_but_messages_draw_and_attempt() -> None:
     same = dataclasses.replace(BASE, messages=(("user", "x"),), draw=4, attempt=2, row="r9")
     assert same.shape == BASE.shape
-    for name in set(OTHER) - {"messages", "draw", "attempt", "row"}:
+    for name in set(OTHER) - {"messages", "draw", "attempt", "row", "reasoning"}:
         assert dataclasses.replace(BASE, **{name: OTHER[name]}).shape != BASE.shape
 
 
@@ -212,6 +214,10 @@ CONFIGS["vllm-server"] = (
     {"backend": "vllm-server", "model": "m"},
     {**CONFIGS["vllm"][1], "timeout": 4, "retries": 0, "start_timeout": 5},
 )
+
+
+for _name in ("openai", "openai-batch", "transformers", "vllm", "vllm-server"):
+    CONFIGS[_name][1].update(system="merge", reasoning="think")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -11,6 +12,7 @@ from server import running
 from teachers import Said, Small, Teacher, number, openai, sound
 
 import toolkit
+from toolkit.common.errors import InputError
 
 
 @pytest.fixture
@@ -51,3 +53,37 @@ def test_rows_that_an_earlier_guardkit_wrote_are_judged_by_the_same_words(teache
     rows = pl.DataFrame(done.rows(), infer_schema_length=None).with_columns(reasoning_finish=pl.Series(finishes, dtype=pl.String))
     kept, rest = toolkit.apply("validate", rows, rules=["truncated"])
     assert (kept.height, rest["_reason"].to_list()) == (3, ["truncated"] * 3)
+
+
+def test_a_teachers_thoughts_are_taken_off_its_answer(teacher: Teacher, tmp_path: Path) -> None:
+    thought = "It is about a plant. Request: harmful? No.\n"
+    forms = [
+        "<think>\n{0}</think>\n\n{1}",
+        "{0}</think>\n\n{1}",
+        "<think>\n\n</think>\n\n{1}",
+        "<|channel|>analysis<|message|>{0}<|end|><|start|>assistant<|channel|>final<|message|>{1}<|return|>",
+    ]
+    teacher.say = lambda body: forms[number(body)].format(thought, sound(body))
+    world = Small(tmp_path, [{}] * 4)
+    done = world.run({"backend": openai(teacher)}, {"id": "valid", "use": "validate"})
+    assert len(done.rows("valid")) == 4
+    assert not any("think" in r["reasoning"] or "<|" in r["reasoning"] for r in done.rows())
+    kept = world.run({"backend": openai(teacher, reasoning="keep")}, {"id": "valid", "use": "validate"}, output="kept")
+    assert len(teacher.requests) == 4, "the answers of the journal are read in another way"
+    assert len(kept.rejects("valid")) == 4
+
+
+def test_a_teacher_without_a_system_role_is_told_in_the_users_message(teacher: Teacher, tmp_path: Path) -> None:
+    def say(body: dict[str, Any]) -> Said:
+        if any(m["role"] == "system" for m in body["messages"]):
+            return {"error": {"message": "System role not supported", "code": 400}}
+        return sound({"messages": [{}, body["messages"][0]]})
+
+    teacher.say = say
+    world = Small(tmp_path, [{}] * 30)
+    with pytest.raises(InputError, match="System role not supported") as e:
+        world.run({"backend": openai(teacher)})
+    assert "system: merge" in (e.value.hint or "")
+    assert len(teacher.requests) <= 16
+    done = world.run({"backend": openai(teacher, system="merge")}, {"id": "valid", "use": "validate"}, output="merged")
+    assert len(done.rows("valid")) == 30

@@ -238,6 +238,7 @@ class _Asking:
         from toolkit.generation import Request
 
         shaping = {"model_id": self._backend.model_id, "endpoint": self._backend.endpoint, "schema": self._schema, **self._config.shaping()}
+        shaping["reasoning"] = getattr(self._config, "reasoning", "keep")
         for prompt in read_prompts(self._prompts, self._held):
             self.ids.append(prompt.id)
             yield Request(messages=prompt.messages, row=str(prompt.id), **shaping)

@@ -130,7 +130,15 @@ def open_backend(
 
 
 def build_request(
-    backend: Backend, config: AnyConfig, messages: Iterable[Mapping[str, str]], *, draw: int = 0, attempt: int = 0, schema: str = "", row: str = ""
+    backend: Backend,
+    config: AnyConfig,
+    messages: Iterable[Mapping[str, str]],
+    *,
+    draw: int = 0,
+    attempt: int = 0,
+    schema: str = "",
+    row: str = "",
+    as_it_comes: bool = False,
 ) -> Request:
     """The request that asks `backend` for one draw, with the sampling parameters of its `config` resolved.
 
@@ -140,6 +148,7 @@ def build_request(
         attempt: number of the attempt, from 0.
         schema: canonical JSON of the ``response_format``, or empty.
         row: id of the row that asks.
+        as_it_comes: leave reasoning in the text, whatever the config says: the text is a guard's, whose format says what it is.
     """
     return Request(
         model_id=backend.model_id,
@@ -149,5 +158,6 @@ def build_request(
         attempt=attempt,
         schema=schema,
         row=row,
+        reasoning="keep" if as_it_comes else getattr(config, "reasoning", "keep"),
         **config.shaping(),
     )

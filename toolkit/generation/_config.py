@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from toolkit.common.files import canonical_json
 from toolkit.common.reach import Asked, HubName, NeedsLeave
+from toolkit.generation._thoughts import Reader
 
 NOT_IN_KEY: dict[str, str] = {
     "backend": "the endpoint's name says it",
@@ -35,6 +36,7 @@ NOT_IN_KEY: dict[str, str] = {
     "batch_requests": "a request is answered alone, whatever it is sent with",
     "batch_megabytes": "likewise",
     "start_timeout": "how long we wait does not change the answer",
+    "reasoning": "how an answer is read; it is kept as it came",
     "structured": "part of the key as the request's schema, which the operator renders from it",
     "check_training": "whether we ask at all does not change the answer",
     "adapter": "part of the key as model_id, which is the content hash of model and adapter together",
@@ -72,7 +74,19 @@ class Sampling(_Model):
         return self.sampling()
 
 
-class _Local(Sampling):
+class _Chat(Sampling):
+    system: Literal["keep", "merge", "drop"] = "keep"
+    """What becomes of a system message: keep sends it; merge puts it before the user's text, for models without a system role (Gemma, …); drop
+    leaves it out."""
+    reasoning: Reader = "auto"
+    """Who takes a thinking model's reasoning off the content of an answer where the server leaves it there: auto knows all marks, a name takes one
+    kind (`think`: <think>…</think>, `harmony`: gpt-oss's channels, …), keep leaves the answer as it is. What is taken off is kept beside it."""
+
+    def shaping(self) -> dict[str, Any]:
+        return super().shaping() | ({} if self.system == "keep" else {"system": self.system})
+
+
+class _Local(_Chat):
     model: Annotated[str, HubName()]
     """Folder of the model, or its name on the Hugging Face hub (downloaded once)."""
     adapter: Annotated[str | None, HubName("adapter")] = None
@@ -124,7 +138,7 @@ class VllmConfig(_Local):
         return value
 
     def shaping(self) -> dict[str, Any]:
-        return Sampling.shaping(self) | {"extra": canonical_json({"dtype": self.dtype, "max_model_len": self.max_model_len})}
+        return super().shaping() | {"extra": canonical_json({"dtype": self.dtype, "max_model_len": self.max_model_len})}
 
 
 VLLM_CAPACITY = frozenset(
@@ -199,7 +213,7 @@ def _key_leaves(name: str, config: Any) -> Iterator[Asked]:
         yield Asked(f"api_key_env={name}", f"it sends the environment variable {name} to {url}")
 
 
-class _Endpoint(Sampling):
+class _Endpoint(_Chat):
     model: str
     """The model's name at the endpoint."""
     base_url: str = "https://api.openai.com/v1"
@@ -262,7 +276,7 @@ class _Endpoint(Sampling):
 
     def shaping(self) -> dict[str, Any]:
         named = {"max_tokens_name": self.max_tokens_name, "revision": self.revision}
-        return self.sampling() | {"extra": canonical_json(self.extra), **named}
+        return super().shaping() | {"extra": canonical_json(self.extra), **named}
 
 
 class OpenAIConfig(_Endpoint):
@@ -306,7 +320,7 @@ class VllmServerConfig(VllmConfig):
 
     def shaping(self) -> dict[str, Any]:
         runs_as = canonical_json({"dtype": self.dtype, "max_model_len": self.max_model_len})
-        return self.sampling() | {"revision": runs_as}  # in the key, not in what is sent
+        return _Chat.shaping(self) | {"revision": runs_as}  # in the key, not in what is sent
 
 
 class TemplateConfig(_Model):

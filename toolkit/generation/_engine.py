@@ -11,6 +11,7 @@ Contract of `complete`:
 - The window is bounded: requests are pulled as the backend takes them and as the consumer takes completions, so memory does not
   depend on the number of rows. There is no batch barrier: a slow row holds back its successors' delivery, and their asking only
   once `window` of them are waiting behind it; beyond `HELD` of these wait in a temporary file beside the journal, not in memory.
+- The journal keeps an answer as it came; what is handed out, and what `follow` sees, has its reasoning beside it (`_hand_out`).
 - With everything in the journal, or no request at all, no backend is touched.
 - With a meter no request is sent that could break its cap: first what is in flight may come in cheaper, then the run stops.
 
@@ -32,6 +33,7 @@ from toolkit.common.errors import Stopped
 from toolkit.generation._backend import Backend, Keeping, Metered, Salvages
 from toolkit.generation._budget import Meter, dollars
 from toolkit.generation._commit import Committer
+from toolkit.generation._hand_out import HandOut
 from toolkit.generation._journal import Journal
 from toolkit.generation._request import Completion, Request, failed
 from toolkit.generation._spill import Spill, weight
@@ -126,6 +128,7 @@ class Completions(Iterator[Completion]):
         on_wait: Callable[[str], None] | None,
     ) -> None:
         self.stats = Stats()
+        self._hand_out = HandOut(self.stats)
         self._source = iter(requests)
         self._backends = backends
         self._journal = journal
@@ -306,10 +309,13 @@ class Completions(Iterator[Completion]):
 
     def _decide(self, slot: _Slot, completion: Completion, asked: _Asked | None) -> None:
         """Take what came for a slot, or ask again in its place; `asked` while it is not yet in the journal."""
-        following = self._follow(slot.index, slot.request, completion, slot.trail) if self._follow is not None else None
+        following = None
+        if self._follow is not None:
+            read = self._hand_out.read(slot.request, completion)
+            following = self._follow(slot.index, slot.request, read, slot.trail)
         if following is not None and following.key not in (completion.key, *(c.key for c in slot.trail)):  # else it would go round for ever
             self.stats.followed += 1
-            slot.trail = (*slot.trail, replace(completion, asked=slot.request, raw=None))
+            slot.trail = (*slot.trail, replace(read, asked=slot.request, raw=None))
             slot.request = following
             self._place(slot, self._look([following]).get(following.key))
         elif asked is not None:
@@ -319,7 +325,8 @@ class Completions(Iterator[Completion]):
 
     def _fill(self, slot: _Slot, completion: Completion) -> None:
         """A slot's last completion, now that it counts."""
-        whole = replace(completion, asked=slot.request, trail=slot.trail, raw=None)
+        whole = replace(self._hand_out.read(slot.request, completion), asked=slot.request, trail=slot.trail, raw=None)
+        self._hand_out.report(slot.request, whole)
         if self._held >= HELD:
             if self._spill is None:
                 self._spill = Spill(self._journal.path.parent if self._journal is not None else None)

@@ -24,10 +24,11 @@ KEY_VERSION = 1
 
 EXCLUDED: dict[str, str] = {
     "row": "names who asks, for diagnosis and takedown; two rows that ask the same question share the answer",
+    "reasoning": "how an answer is read; it is kept as it came",
 }
 """Fields of `Request` that are not in its key, each with its reason."""
 
-ADDED: dict[str, Any] = {"revision": "", "schema": "", "attempt": 0}
+ADDED: dict[str, Any] = {"revision": "", "schema": "", "attempt": 0, "system": "keep"}
 """Fields that came after the first release, each with the value at which it leaves the key as it was: the answers of older journals stay found.
 At any other value the field is in the key."""
 
@@ -83,6 +84,8 @@ class Request:
         max_tokens_name: what the payload calls `max_tokens` (``max_completion_tokens`` for some models).
         extra: canonical JSON object of whatever else shapes the answer and, for an endpoint, is sent.
         row: id of the row that asks (not in the key).
+        system: what becomes of system messages: ``keep``, ``merge`` (into the first message of the user), or ``drop``. An empty one is never sent.
+        reasoning: who takes the reasoning off an answer's content (`toolkit.generation._thoughts`; not in the key).
     """
 
     model_id: str
@@ -100,6 +103,8 @@ class Request:
     revision: str = ""
     schema: str = ""
     attempt: int = 0
+    system: str = "keep"
+    reasoning: str = "keep"
 
     def __post_init__(self) -> None:
         for name in ("temperature", "top_p"):  # 0, 0.0 and -0.0 are one value and must be one key
@@ -126,8 +131,15 @@ class Request:
         return int.from_bytes(word[:4], "big") >> 1  # 31 bits: what every server accepts
 
     def messages_list(self) -> list[dict[str, str]]:
-        """The messages as ``[{"role": …, "content": …}, …]``."""
-        return [{"role": role, "content": content} for role, content in self.messages]
+        """The messages as they are sent: ``[{"role": …, "content": …}, …]``."""
+        sent = [(r, c) for r, c in self.messages if r != "system" or (self.system == "keep" and c.strip())]
+        if self.system == "merge" and (told := [c for r, c in self.messages if r == "system" and c.strip()]):
+            first = next((i for i, (r, _) in enumerate(sent) if r == "user"), None)
+            if first is None:
+                first = 0
+                sent.insert(0, ("user", ""))
+            sent[first] = ("user", "\n\n".join(t for t in (*told, sent[first][1]) if t))
+        return [{"role": role, "content": content} for role, content in sent]
 
     def payload(self) -> dict[str, Any]:
         """Body of a chat completions request (OpenAI API reference, "Create chat completion")."""
@@ -156,7 +168,7 @@ class Completion:
         text: the answer as it came; None where the request failed.
         finish: why the answer ended: ``stop``, ``length``, or the endpoint's own word where nobody knows it: such an answer is not finished.
         error: class of the failure (see `FAILURES`), None for an answer.
-        detail: what exactly went wrong; free of secrets.
+        detail: what exactly went wrong, or what is odd about an answer that was handed out; free of secrets.
         model: the model that the endpoint says has answered.
         prompt_tokens: tokens read, where known.
         completion_tokens: tokens written, where known.

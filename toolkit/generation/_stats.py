@@ -23,6 +23,7 @@ class Stats:
         prompt_tokens: tokens read for answers asked in this run, where known.
         completion_tokens: tokens written, likewise.
         cost: dollars of the answers asked in this run, where prices are known.
+        cut: answers handed out to prompts that the server cut, by its own count of tokens.
         estimated: dollars of `cost` that are worst cases, where the endpoint's count of tokens is missing or not to be believed.
         seconds: wall time since the first request was pulled.
     """
@@ -39,5 +40,6 @@ class Stats:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float = 0.0
+    cut: int = 0
     estimated: float = 0.0
     seconds: float = 0.0

@@ -11,6 +11,8 @@ import re
 from functools import lru_cache
 from typing import Any, Literal
 
+from toolkit.common.errors import InputError
+
 Ending = Literal["stop", "length", "content_filter", "broken"]
 
 _ENDINGS: dict[Ending, str] = {
@@ -88,6 +90,12 @@ def meaning(error: object, message: str) -> Literal["content_filter", "credit"] 
 def takes_no_system(message: str) -> bool:
     """Whether a message says that the model has no system role (of a chat template, vLLM's and llama.cpp's servers, Gemini for Gemma)."""
     return _NO_SYSTEM_MESSAGE.search(message) is not None
+
+
+def no_system(model: str, detail: str) -> InputError:
+    """What a model without a system role ends in that is sent a system message."""
+    hint = "set `system: merge` on this backend: what the system message says then stands before the user's text (`drop` leaves it out)"
+    return InputError(f"{model} takes no system message: {detail}", hint=hint)
 
 
 def _words(error: object) -> list[object]:

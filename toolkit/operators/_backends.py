@@ -33,6 +33,8 @@ def identity(config: BackendConfig) -> dict[str, Any]:
         out |= {"model": config.model, "endpoint": config.endpoint_name}
         if config.structured != "off":
             out["structured"] = config.structured
+    if getattr(config, "reasoning", "auto") != "auto":
+        out["reasoning"] = config.reasoning  # type: ignore[union-attr]
     return out
 
 

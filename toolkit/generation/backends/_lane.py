@@ -26,6 +26,7 @@ from toolkit.generation._faults import GATEWAY, AttemptError, end_of_service, st
 from toolkit.generation._limits import ANSWERED, DROPPED, FAILED, REFUSED, REJECTED, Limits, Sent
 from toolkit.generation._request import Completion, Request, failed
 from toolkit.generation._usage import believed
+from toolkit.generation._vocabulary import no_system, takes_no_system
 from toolkit.generation.backends._done import Done
 from toolkit.generation.backends._gate import Gate, Item
 from toolkit.generation.backends._http import Wire, backoff
@@ -286,6 +287,8 @@ class Lane:
                 f"{self._config.base_url} has no such address or no model {self._model!r}: {fault.detail}",
                 hint="check base_url (it usually ends in /v1) and model",
             )
+        if fault.status in (400, 422) and not self._answered and takes_no_system(fault.detail):
+            raise no_system(self._endpoint, fault.detail)
         if fault.outlasts(self._config.patience):
             raise end_of_service(self._endpoint, fault)
 

@@ -25,6 +25,7 @@ from toolkit.common.models import calm_threads
 from toolkit.common.paths import Beside
 from toolkit.generation._config import TransformersConfig
 from toolkit.generation._request import Completion, Request, failed
+from toolkit.generation._vocabulary import no_system, takes_no_system
 from toolkit.generation.backends import _vllm_engine
 from toolkit.generation.backends._decode import Draw, Sampler
 from toolkit.generation.backends._local import LocalModel
@@ -153,6 +154,8 @@ class TransformersBackend(LocalModel):
             text = self._tokenizer.apply_chat_template(request.messages_list(), tokenize=False, add_generation_prompt=True)
             prompt = tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
         except Exception as e:  # noqa: BLE001  a chat template is a program of the model's author: whatever it raises costs this request
+            if takes_no_system(str(e)):
+                raise no_system(self._config.model, _plain(e)) from None
             return failed(request, "bad_request", f"the prompt cannot be tokenised: {type(e).__name__}: {_plain(e)}")
         if not prompt:
             return failed(request, "bad_request", "the prompt has no tokens")

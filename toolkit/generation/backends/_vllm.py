@@ -23,6 +23,7 @@ from toolkit.common.models import adapter_config
 from toolkit.common.paths import Beside
 from toolkit.generation._config import VllmConfig
 from toolkit.generation._request import Completion, Request, failed
+from toolkit.generation._vocabulary import no_system, takes_no_system
 from toolkit.generation.backends import _vllm_engine
 from toolkit.generation.backends._local import LocalModel
 
@@ -135,6 +136,8 @@ class VllmBackend(LocalModel):
             raise self._dead() from e
         except Exception as e:  # noqa: BLE001  template, tokenizer and limits are the model's: whatever they raise costs this request
             words = str(e).encode("ascii", "replace").decode()
+            if takes_no_system(words):
+                raise no_system(self._config.model, words) from None
             return failed(request, "bad_request", f"{type(e).__name__}: {words}")
 
     def _completion(self, request: Request, output: Any, seconds: float) -> Completion:

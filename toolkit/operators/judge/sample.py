@@ -52,6 +52,8 @@ def _no_teacher(value: Any) -> Any:
 def _writes_text(value: BackendConfig) -> BackendConfig:
     if _backends.structured(value) != "off":
         raise ValueError("a guard writes the text that it was trained on: structured is for teachers")
+    if getattr(value, "reasoning", "keep") not in ("auto", "keep"):
+        raise ValueError("a guard's reasoning is part of what it writes, and stays there: reasoning is for teachers")
     return value
 
 
@@ -150,7 +152,7 @@ class Sample(GenerationOperator):
 
     def requests(self, row: Mapping[str, Any], name: str, backend: Backend, ctx: Context) -> list[Request]:
         messages = [{"role": "user", "content": render_input(ctx.guard, row)}]
-        return [build_request(backend, self._opened[name], messages, draw=draw, row=row["id"]) for draw in range(self.config.k)]
+        return [build_request(backend, self._opened[name], messages, draw=draw, row=row["id"], as_it_comes=True) for draw in range(self.config.k)]
 
     def answer(self, row: Mapping[str, Any], name: str, draw: int, request: Request, completion: Completion) -> dict[str, Any]:
         return {

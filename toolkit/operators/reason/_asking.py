@@ -121,6 +121,10 @@ class AskingOperator(GenerationOperator):
     def question(self, row: Mapping[str, Any], ctx: Context, *, structured: bool) -> list[dict[str, str]]:
         """The messages that ask about a row."""
 
+    def in_guards_form(self, ctx: Context) -> bool:
+        """Whether an answer in text is written in the form of a guard that has marks of its own around its reasoning."""
+        return False
+
     @abstractmethod
     def schema(self, ctx: Context) -> str:
         """The ``response_format`` of an answer."""
@@ -155,4 +159,5 @@ class AskingOperator(GenerationOperator):
 
     def _request(self, row: Mapping[str, Any], backend: Backend, ctx: Context, *, structured: bool) -> Request:
         schema = self.schema(ctx) if structured else ""
-        return build_request(backend, self.backend, self.question(row, ctx, structured=structured), schema=schema, row=row["id"])
+        asked = self.question(row, ctx, structured=structured)
+        return build_request(backend, self.backend, asked, schema=schema, row=row["id"], as_it_comes=self.in_guards_form(ctx))

@@ -93,6 +93,9 @@ class SwapLabels(AskingOperator):
     def schema(self, ctx: Context) -> str:
         return response_format(self._of)
 
+    def in_guards_form(self, ctx: Context) -> bool:
+        return bool(self._of.output.open)
+
     def question(self, row: Mapping[str, Any], ctx: Context, *, structured: bool) -> list[dict[str, str]]:
         task, _, wrong = self._swap(row, ctx)
         return teacher_messages(self._of, {**row, f"label_{task}": wrong}, structured=structured)

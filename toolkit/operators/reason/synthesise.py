@@ -198,7 +198,8 @@ class Synthesise(GenerationOperator):
             messages = (blind_messages if ask.blind else teacher_messages)(self._of, row, structured=ask.schema)
         schema = response_format(self._of) if ask.schema else ""
         whole = [*messages, *({"role": role, "content": content} for role, content in tail)]
-        return build_request(backend, config, whole, attempt=ask.attempt, schema=schema, row=row["id"])
+        own = bool(self._of.output.open)  # the guard's own marks may be a model's
+        return build_request(backend, config, whole, attempt=ask.attempt, schema=schema, row=row["id"], as_it_comes=own)
 
     def answer(self, row: Mapping[str, Any], name: str, draw: int, request: Request, completion: Completion) -> dict[str, Any]:
         turns = self._path.turns(self._of, row, [*completion.trail, replace(completion, asked=request)])

@@ -1,0 +1,75 @@
+"""A completion as it is handed out: its reasoning beside it, and what is odd about it told once.
+
+Contract: `HandOut.read` is a pure function of request and completion, so that a run that is resumed decides alike. `HandOut.report` is called once
+for each row's last completion; it warns once for each kind of oddity, and counts:
+
+- a finish word that nobody knows: the answer counts as not finished (`toolkit.generation._vocabulary`);
+- a prompt of which the server counted far fewer tokens than it has words: it was cut, silently, to what the server has room for. No tokeniser makes
+  one token of several words, so a count below half of them is no matter of the tokeniser. Such an answer says so in its `detail`.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from toolkit.generation._request import Completion, Request
+from toolkit.generation._stats import Stats
+from toolkit.generation._thoughts import without_thoughts
+from toolkit.generation._vocabulary import ended
+
+_log = logging.getLogger(__name__)
+
+_LETTERS = 8
+"""Letters for each token that was read, below which words are not counted: two words with their spaces have as many in any prose."""
+
+_SMALL = 256
+"""Words of a prompt that is too small to be cut by a server."""
+
+
+class HandOut:
+    """See the module's docstring.
+
+    Args:
+        stats: where prompts that were cut are counted.
+    """
+
+    def __init__(self, stats: Stats) -> None:
+        self._stats = stats
+        self._said: set[str] = set()
+
+    def read(self, request: Request, completion: Completion) -> Completion:
+        """The completion as whoever asked is to see it."""
+        found = without_thoughts(completion, request.reasoning)
+        if found.error is None and found.prompt_tokens is not None and (words := _words_lost(request, found.prompt_tokens)):
+            detail = f"the server counted {found.prompt_tokens:,} tokens of a prompt of {words:,} words: it has cut the prompt"
+            return replace(found, detail=detail)
+        return found
+
+    def report(self, request: Request, completion: Completion) -> None:
+        """Tell of what is odd about an answer that was `read`."""
+        if completion.error is not None:
+            return
+        if completion.detail is not None:
+            self._stats.cut += 1
+            hint = "raise the context that it serves (num_ctx of Ollama, --ctx-size of llama.cpp), and ask again under another `revision`"
+            self._warn(request, "cut", f"{completion.detail}; {hint}")
+        if ended(completion.finish) is None:
+            said = f"finish_reason {completion.finish!r} is not known for the end of an answer: such answers count as not finished"
+            self._warn(request, f"finish {completion.finish}", said)
+
+    def _warn(self, request: Request, kind: str, said: str) -> None:
+        if kind not in self._said:
+            self._said.add(kind)
+            _log.warning("%s, model %s: %s", request.endpoint, request.model_id, said)
+
+
+def _words_lost(request: Request, read: int) -> int:
+    """Words of a prompt that has twice as many as tokens were read of it, else 0."""
+    size = 0
+    for _, content in request.messages:
+        size += len(content)
+    if size < _LETTERS * read or size < 2 * _SMALL:
+        return 0
+    words = sum(len(content.split()) for _, content in request.messages)
+    return words if words >= _SMALL and words > 2 * read else 0
