@@ -279,3 +279,17 @@ def test_files_are_found_beside_the_recipe(tmp_path: Path, monkeypatch: pytest.M
     assert made["p"].rows == 2
     assert made["p"].manifest["stats"] == {"rows": 2, "missing": {"a": 0}}
     assert os.fspath(tmp_path) not in (made["p"].path / "manifest.json").read_text()
+
+
+def test_files_are_named_for_a_source_by_its_name_or_its_path_alike(here: Path) -> None:
+    for name in ("one", "two"):
+        (here / f"{name}.yaml").write_text(SOURCE.replace("name: mine", f"name: {name}"))
+        jsonl(here / f"{name}.jsonl", [{"q": name, "a": "x", "bad": "no"}, {"q": f"{name} more", "a": "x", "bad": "yes"}])
+    for one in ("one", "./one.yaml", str(here / "one.yaml")):
+        sources = [one if one != "one" else "one.yaml", "two.yaml"]
+        kept, _ = toolkit.apply("load", source=sources, files={one: ["one.jsonl"], "two": ["two.jsonl"]})
+        assert kept["prompt"].to_list() == ["one", "one more", "two", "two more"]
+    made = run_steps(here, [{"id": "s", "use": "load", "with": {"source": "one.yaml"}}], sources={"one.yaml": ["one.jsonl"]})
+    assert rows_of(made["s"]).height == 2
+    with pytest.raises(InputError, match="given twice"):
+        toolkit.apply("load", source="one.yaml", files={"one": ["one.jsonl"], "one.yaml": ["one.jsonl"]})

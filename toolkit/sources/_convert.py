@@ -73,6 +73,8 @@ class Converter:
         positive = source.categories.where_positive if source.categories else []
         self._positive = [(i, t.positive) for i, t in enumerate(guard.tasks) if t.name in positive]
         self._csv = csv
+        self._blank = {rule.column for rule in self._rules.values() if rule.map and "" in rule.map}
+        self._blank |= {source.filter.column} if source.filter and source.filter.equals == "" else set()
         self.required, self.optional = _columns(source, self._rules)
 
     @property
@@ -95,7 +97,10 @@ class Converter:
         """A CSV row with the kinds that the source declares; any other row as it is."""
         if not self._csv:
             return row
-        return {**row, **{c: uncsv(row[c], kinds) for c, kinds in self._kinds.items() if c in row}}
+        return {**row, **{c: self._uncsv(row[c], c, kinds) for c, kinds in self._kinds.items() if c in row}}
+
+    def _uncsv(self, value: Any, column: str, kinds: frozenset[type]) -> Any:
+        return "" if value is None and column in self._blank else uncsv(value, kinds)
 
     def seed(self, row: Row) -> Seed:
         """The seed of a row.
@@ -208,7 +213,7 @@ def _labelled(task: Task, label: str | None, source: str | None, missing: str | 
 
 
 def _context(row: Row, column: str) -> list[dict[str, str]]:
-    value = row.get(column)
+    value = value_of(row, column) if column in row else None
     if value is None:
         return []
     if type(value) is not list:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.files import digest
@@ -22,12 +22,20 @@ from toolkit.common.yamlfile import load_yaml
 
 LabelSource = Literal["human", "vote", "inferred", "consensus", "reviewed", "written"]
 Missing = Literal["absent", "not_applicable", "to_infer"]
-Format = Literal["auto", "parquet", "jsonl", "json", "csv"]
+Format = Literal["auto", "parquet", "jsonl", "json", "csv", "tsv"]
 VoteMethod = Literal["unsafe_or_safe", "reference"]
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+    later: ClassVar[frozenset[str]] = frozenset()
+    """Fields that came after the first release: at their default they are left out of what is written, so that the fingerprint of a source that
+    does not use them stays."""
+
+    @model_serializer(mode="wrap")
+    def _lean(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        out: dict[str, Any] = write(self)
+        return {n: v for n, v in out.items() if n not in self.later or getattr(self, n) != type(self).model_fields[n].get_default()}
 
 
 class Hub(_Model):
@@ -110,7 +118,8 @@ class Label(_Model):
 
     column: str | None = None
     map: dict[bool | int | str, str] | None = None
-    """Value -> label of the guard; null where the values are the label words themselves."""
+    """Value -> label of the guard; null where the values are the label words themselves. An empty cell of CSV is null, or the value ``""`` where the
+    map names that."""
     vote: Vote | None = None
     source: LabelSource | None = None
     """Who gave the label (``label_sources`` of schemas/records/seed.yaml)."""
@@ -171,6 +180,8 @@ class Part(_Model):
 class Source(_Model):
     """A source of seeds. See CONTRIBUTING.md for a minimal file."""
 
+    later = frozenset({"delimiter"})
+
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     version: int
     description: str
@@ -189,6 +200,8 @@ class Source(_Model):
     """Patterns, looked up in a folder given as `files`; the first that matches anything is taken."""
     format: Format = "auto"
     """Format of the files; ``auto``: by suffix."""
+    delimiter: str | None = Field(None, min_length=1, max_length=1)
+    """What parts the cells of CSV; null: a comma, in TSV a tab."""
     filter: Filter | None = None
     columns: Columns | None = None
     exchange: Exchange | None = None
@@ -274,10 +287,10 @@ def list_sources() -> list[SourceInfo]:
     return out
 
 
-def missing_columns(source: Source, required: Sequence[str], there: frozenset[str], where: str) -> list[InputError]:
-    """One error for each column that the source needs and that is not there."""
+def missing_columns(source: Source, required: Sequence[str], there: frozenset[str], where: str, hint: str | None = None) -> list[InputError]:
+    """One error for each column that the source needs and that is not there; `hint`: what to do about it, else the nearest name."""
     return [
-        InputError(f"source {source.name!r} needs the column {c!r}, which is not there", where=where, hint=did_you_mean(c, there))
+        InputError(f"source {source.name!r} needs the column {c!r}, which is not there", where=where, hint=hint or did_you_mean(c, there))
         for c in required
         if c not in there
     ]

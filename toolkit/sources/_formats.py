@@ -1,19 +1,20 @@
-"""Raw rows out of local files, block by block: parquet, JSON Lines, one JSON array, CSV.
+"""Raw rows out of local files, block by block: parquet, JSON Lines, one JSON document, CSV, TSV.
 
 A block is a list whose items are rows (a dict by column) or `Fault`. A torn line, a Latin-1 byte or a lone surrogate becomes the
 fault of its row; what makes a whole file unreadable (not parquet, a missing column) is an `InputError`, raised by `probe` before
 the first row is read.
 
 Memory: `block_rows` rows, or `BLOCK_BYTES` of text if that is less. Nothing is memory-mapped. Parquet also holds the compressed
-columns of one row group; a JSON array is loaded whole (its file's size, and about five times that as Python objects).
+columns of one row group; a JSON document is loaded whole (its file's size, and about five times that as Python objects).
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from toolkit.common.parquet import batches, open_parquet
 from toolkit.common.reading import Files
 from toolkit.common.sizes import BLOCK_BYTES, text_size
 from toolkit.sources._faults import Fault, has_surrogate, shown, undecodable
-from toolkit.sources._json_array import array_rows
+from toolkit.sources._json_document import document_rows, is_document
 from toolkit.sources._json_lines import jsonl_rows, opened
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 Raw = Row | Fault
 _SNIFF = 100
-_SUFFIXES = {"parquet": "parquet", "pq": "parquet", "jsonl": "jsonl", "ndjson": "jsonl", "json": "json", "csv": "csv"}
+_SUFFIXES = {"parquet": "parquet", "pq": "parquet", "jsonl": "jsonl", "ndjson": "jsonl", "json": "json", "csv": "csv", "tsv": "tsv"}
+DELIMITED = {"csv": ",", "tsv": "\t"}
+"""Formats of text alone, and what parts their cells."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,8 @@ class Probe:
 
 
 def format_of(path: Path, declared: str = "auto") -> str:
-    """``parquet``, ``jsonl``, ``json`` (an array) or ``csv``. A ``.json`` file may hold either an array or JSON Lines: its first
-    character tells.
+    """``parquet``, ``jsonl``, ``json`` (one document), ``csv`` or ``tsv``. A ``.json`` file may hold one document or JSON Lines: its beginning
+    tells.
 
     Raises:
         InputError: a suffix that is not known.
@@ -58,8 +61,7 @@ def format_of(path: Path, declared: str = "auto") -> str:
     if kind != "json":
         return kind
     with opened(path) as f:
-        start = f.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
-    return "json" if start.startswith(b"[") else "jsonl"
+        return "json" if is_document(f) else "jsonl"
 
 
 def known_suffix(path: Path) -> bool:
@@ -71,8 +73,15 @@ def _suffix(path: Path) -> str:
     return path.name.removesuffix(".gz").rpartition(".")[2].lower()
 
 
-def probe(path: Path, kind: str) -> Probe:
-    """Look at a file before anything is read.
+def delimiter_hint(columns: frozenset[str]) -> str | None:
+    """What to say of a file whose header another delimiter would part; None where none would."""
+    (name, *more) = columns or ("",)
+    found = next((d for d in ";\t|," if d in name), None)
+    return None if more or found is None else f"the header is one cell, {name!r}: delimiter: {json.dumps(found)}"
+
+
+def probe(path: Path, kind: str, wanted: Sequence[str] = (), delimiter: str | None = None) -> Probe:
+    """Look at a file before anything is read; `wanted` and `delimiter` as for `read_blocks`.
 
     Raises:
         InputError: it cannot be read as `kind`.
@@ -81,13 +90,13 @@ def probe(path: Path, kind: str) -> Probe:
         with open_parquet(path, files=Files()) as file:
             _once_each(file.schema_arrow.names, path)
             return Probe(frozenset(file.schema_arrow.names), file.metadata.num_rows > 0)
-    if kind == "csv":
+    if kind in DELIMITED:
         with opened(path) as f:
-            rows = _csv_rows(f, path)
+            rows = _csv_rows(f, path, delimiter or DELIMITED[kind])
             return Probe(frozenset(next(rows)), next(rows, None) is not None)
     keys: set[str] = set()
     seen = read = 0
-    for block in read_blocks(path, kind, [], _SNIFF):
+    for block in read_blocks(path, kind, list(wanted), _SNIFF):
         for row in block:
             seen += 1
             if isinstance(row, dict):
@@ -97,13 +106,13 @@ def probe(path: Path, kind: str) -> Probe:
     return Probe(frozenset(keys) if read else None, seen > 0)
 
 
-def file_columns(path: Path, kind: str | None = None) -> frozenset[str] | None:
+def file_columns(path: Path, kind: str | None = None, delimiter: str | None = None) -> frozenset[str] | None:
     """The columns of a file, by its beginning; None where no row could be read. `kind`: its format (default: by suffix).
 
     Raises:
         InputError: a suffix that is not known, or the file cannot be read as what it says.
     """
-    return probe(path, kind or format_of(path)).columns
+    return probe(path, kind or format_of(path), delimiter=delimiter).columns
 
 
 def _once_each(columns: list[str], path: Path) -> None:
@@ -111,7 +120,9 @@ def _once_each(columns: list[str], path: Path) -> None:
         raise InputError(f"two columns are called {twice[0]!r}", where=str(path), hint="which of them is meant cannot be known: rename one")
 
 
-def read_blocks(path: Path, kind: str, wanted: list[str], block_rows: int, held: Files | None = None) -> Iterator[list[Raw]]:
+def read_blocks(
+    path: Path, kind: str, wanted: list[str], block_rows: int, held: Files | None = None, delimiter: str | None = None
+) -> Iterator[list[Raw]]:
     """Rows of a file.
 
     Args:
@@ -120,18 +131,19 @@ def read_blocks(path: Path, kind: str, wanted: list[str], block_rows: int, held:
         wanted: columns that are used; of the others a fault does not matter, and parquet does not read them.
         block_rows: most rows a block.
         held: files of a step: what is read must be what the plan has digested.
+        delimiter: what parts the cells of CSV, where it is not what the format says.
     """
     if kind == "parquet":
         yield from _read_parquet(path, wanted, block_rows, held)
         return
     with opened(path, held) as f:
         if kind == "json":
-            rows = array_rows(f.read(), wanted, path)
+            rows = document_rows(f.read(), wanted, path)
             yield from _cut(((r, _size(r)) for r in rows), block_rows)
         elif kind == "jsonl":
             yield from _cut(jsonl_rows(f, wanted), block_rows)
         else:
-            yield from _cut(((r, _size(r)) for r in _csv_dicts(f, path, wanted)), block_rows)
+            yield from _cut(((r, _size(r)) for r in _csv_dicts(f, path, wanted, delimiter or DELIMITED[kind])), block_rows)
 
 
 def _cut(rows: Iterator[tuple[Raw, int]], block_rows: int) -> Iterator[list[Raw]]:
@@ -151,12 +163,12 @@ def _size(row: Raw) -> int:
     return len(row.text) if isinstance(row, Fault) else text_size(row)
 
 
-def _csv_rows(f: IO[bytes], path: Path) -> Iterator[list[str]]:
+def _csv_rows(f: IO[bytes], path: Path, delimiter: str) -> Iterator[list[str]]:
     # A process-wide setting of the csv module; its default refuses a field of more than 128 KiB.
     csv.field_size_limit(sys.maxsize)
     text = io.TextIOWrapper(f, encoding="utf-8-sig", errors="surrogateescape", newline="")
     empty = True
-    for row in csv.reader(text):
+    for row in csv.reader(text, delimiter=delimiter):
         if row:
             if empty:
                 _once_each(row, path)
@@ -166,8 +178,8 @@ def _csv_rows(f: IO[bytes], path: Path) -> Iterator[list[str]]:
         raise InputError("the file is empty: not even a header", where=str(path))
 
 
-def _csv_dicts(f: IO[bytes], path: Path, wanted: list[str]) -> Iterator[Raw]:
-    rows = _csv_rows(f, path)
+def _csv_dicts(f: IO[bytes], path: Path, wanted: list[str], delimiter: str) -> Iterator[Raw]:
+    rows = _csv_rows(f, path, delimiter)
     header = next(rows)
     for number, values in enumerate(rows, 1):
         if len(values) != len(header):

@@ -21,7 +21,7 @@ from toolkit.common.parquet import batches, open_parquet, said
 from toolkit.common.reading import Files
 from toolkit.records import Column, to_arrow, to_polars
 from toolkit.sources._faults import Fault, has_surrogate, shown
-from toolkit.sources._formats import arrow_rows, read_blocks
+from toolkit.sources._formats import DELIMITED, arrow_rows, read_blocks
 from toolkit.sources._json_lines import LINE_BYTES, jsonl_rows, opened
 from toolkit.sources._keys import count_byte, keys_by_line, keys_in, line_repeats
 
@@ -50,7 +50,7 @@ class Frame:
     seen: frozenset[str]
 
 
-def read_frames(path: Path, kind: str, columns: tuple[Column, ...], held: Files | None = None) -> Iterator[Frame]:
+def read_frames(path: Path, kind: str, columns: tuple[Column, ...], held: Files | None = None, delimiter: str | None = None) -> Iterator[Frame]:
     """Rows of a file.
 
     Args:
@@ -58,6 +58,7 @@ def read_frames(path: Path, kind: str, columns: tuple[Column, ...], held: Files 
         kind: as `format_of` says.
         columns: of the file, with their types; all others are left out. A missing key is null; null in a column that may not be is ``missing_key``.
         held: files of a step: what is read must be what the plan has digested.
+        delimiter: as for `read_blocks`.
 
     Raises:
         InputError: a parquet file lacks a column or holds another type in it, or the file cannot be read; at the end, it is another file than was
@@ -70,8 +71,8 @@ def read_frames(path: Path, kind: str, columns: tuple[Column, ...], held: Files 
         with opened(path, held) as f:
             yield from reader.lines(f)
     else:
-        for block in read_blocks(path, kind, [c.name for c in columns], BLOCK_ROWS, held):
-            yield reader.slow(block, text=kind == "csv")
+        for block in read_blocks(path, kind, [c.name for c in columns], BLOCK_ROWS, held, delimiter):
+            yield reader.slow(block, text=kind in DELIMITED)
 
 
 def count_rows(path: Path, kind: str) -> int | None:
@@ -206,6 +207,8 @@ class _Reader:
     def _fault(self, row: dict[str, Any], number: int, text: bool) -> Fault | None:
         for c in self._columns:
             value = row.get(c.name)
+            if isinstance(value, float) and value != value and c.type != "float64":
+                row[c.name] = value = None
             if text and isinstance(value, str) and c.type != "string":
                 row[c.name] = value = _number(value, c.type)
             if value is None:

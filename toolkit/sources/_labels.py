@@ -17,15 +17,20 @@ Row = dict[str, Any]
 
 
 def value_of(row: Row, column: str) -> Any:
-    """A column's value; null and a missing key differ.
+    """A column's value; null and a missing key differ. NaN, which pandas writes for a missing value, is null.
 
     Raises:
         RowError: ``missing_key``.
     """
     try:
-        return row[column]
+        return denan(row[column])
     except KeyError:
         raise RowError("missing_key", f"{column} is not there") from None
+
+
+def denan(value: Any) -> Any:
+    """The value; None for NaN."""
+    return None if isinstance(value, float) and value != value else value
 
 
 def text_of(row: Row, column: str) -> str | None:
@@ -60,7 +65,7 @@ def exact(value: Any, kinds: frozenset[type], column: str) -> Any:
 
 def uncsv(value: Any, kinds: frozenset[type]) -> Any:
     """A CSV field as the kind that the source expects: ``True``, ``3``, or the text itself where it is none."""
-    if not isinstance(value, str) or str in kinds:
+    if not isinstance(value, str) or kinds == {str}:
         return value
     word = value.strip()
     if bool in kinds and word.lower() in ("true", "false"):
@@ -207,6 +212,7 @@ def _of_list(values: list[Any], column: str) -> list[str]:
 
 
 def _of_struct(flags: dict[str, Any], column: str) -> list[str]:
+    flags = {name: denan(flag) for name, flag in flags.items()}
     for name, flag in flags.items():
         if flag is not None and type(flag) is not bool:
             raise RowError("wrong_type", f"{column}.{name} is not bool but {type(flag).__name__}")

@@ -25,7 +25,7 @@ from toolkit.sources._convert import Converter, Seed
 from toolkit.sources._definition import Source, VoteMethod, missing_columns
 from toolkit.sources._faults import Fault, RowError, shown
 from toolkit.sources._files import SourceFile, source_files
-from toolkit.sources._formats import Raw, format_of, probe, read_blocks
+from toolkit.sources._formats import DELIMITED, Raw, delimiter_hint, format_of, probe, read_blocks
 from toolkit.sources._occurrences import Occurrences
 from toolkit.taxonomy import Taxonomy
 
@@ -130,12 +130,13 @@ def _checked(source: Source, files: list[SourceFile], converter: Converter) -> l
     for file in files:
         try:
             kind = format_of(file.path, source.format)
-            found = probe(file.path, kind)
+            found = probe(file.path, kind, converter.wanted, source.delimiter)
         except InputError as e:
             errors.append(e)
             continue
         if found.columns is not None and found.rows:
-            errors += missing_columns(source, converter.required, found.columns, str(file.path))
+            hint = delimiter_hint(found.columns) if kind in DELIMITED else None
+            errors += missing_columns(source, converter.required, found.columns, str(file.path), hint)
         rows = rows or found.rows
         out.append((file, kind))
     if not errors and not rows:
@@ -158,8 +159,8 @@ def _read_files(
     for file, kind in files:
         if maker is None or maker.part != file.part:
             maker = _Maker(source, guard, file.part)
-        converter = make(part=file.part, csv=kind == "csv")
-        raw = read_blocks(file.path, kind, converter.wanted, block_rows, held)
+        converter = make(part=file.part, csv=kind in DELIMITED)
+        raw = read_blocks(file.path, kind, converter.wanted, block_rows, held, source.delimiter)
         if first is None:
             yield from maker.blocks(raw, converter)
             continue

@@ -28,7 +28,8 @@ class LoadConfig(IntakeConfig):
     source: str | Annotated[list[str], Field(min_length=1)]
     """One source or several: see `guardkit sources`."""
     files: list[str] | dict[str, list[str]] | None = None
-    """Local files, folders or patterns of the same columns instead of the hub; for several sources, by name."""
+    """Local files, folders or patterns of the same columns instead of the hub; for several sources, by name (or path, as
+    in `source`)."""
     parts: list[str] | None = None
     """Parts of the source to read (default: all)."""
     vote: VoteMethod | None = None
@@ -44,10 +45,6 @@ class LoadConfig(IntakeConfig):
     def _files_have_an_owner(self) -> LoadConfig:
         if isinstance(self.files, list) and isinstance(self.source, list) and len(self.source) > 1:
             raise ValueError("with several sources give `files` by name: files: {NAME: [FILE]}")
-        if isinstance(self.files, dict):
-            for name in self.files:
-                if name not in self.names:
-                    raise ValueError(f"files for {name!r}, which is not loaded; {did_you_mean(name, self.names)}")
         return self
 
     @model_validator(mode="after")
@@ -78,6 +75,8 @@ class Load(DatasetOperator):
     example = {"source": "quickstart"}
     uses = frozenset({"guard", "taxonomy"})
     config: LoadConfig
+    _spelled: Mapping[str, str] = {}
+    """By a source's name how the recipe names it, which may be a path; known once they are read (`sources`)."""
 
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
         return {c.name: c for c in load_record("seed", guard.task_names).columns}
@@ -108,23 +107,32 @@ class Load(DatasetOperator):
         for given, name in zip(self.config.names, names, strict=True):
             if names.count(name) > 1:  # rows of equal text would have one id
                 raise InputError(f"two of the sources are called {name!r}, {given!r} being one", hint="give one of their files another `name`")
+        self._spelled = dict(zip(names, self.config.names, strict=True))
+        files = self.config.files if isinstance(self.config.files, dict) else {}
+        for name in files:
+            if name not in (known := (*self.config.names, *names)):
+                raise InputError(f"files for {name!r}, which is not loaded", hint=did_you_mean(name, known))
+            if name in names and name != self._spelled[name] and self._spelled[name] in files:
+                raise InputError(f"files for the source {name!r} are given twice: by its name and by its path")
         return found
 
     def fetches(self, ctx: Context) -> list[tuple[str, str]]:
         return [("dataset", s.hub.id) for s in self.sources(ctx) if s.hub is not None and self._given(s.name, ctx) is None and s.bundled is None]
 
     def source_names(self, ctx: Context) -> list[str]:
-        return [s.name for s in self.sources(ctx)]
+        return [*(s.name for s in self.sources(ctx)), *self.config.names]
 
     def paths(self, source: Source, ctx: Context) -> list[Path]:
         """Files that the source is read from; empty for the hub."""
         return [f.path for f in source_files(source, self._given(source.name, ctx), parts=self.config.parts, beside=ctx.roots)]
 
     def _given(self, name: str, ctx: Context) -> Sequence[str | Path] | None:
-        if name in ctx.source_paths:
-            return list(ctx.source_paths[name])
-        files = self.config.files
-        return files.get(name) if isinstance(files, dict) else files
+        """Files that are named for a source, be it by its name or as the recipe spells it."""
+        files, spelled = self.config.files, self._spelled[name]
+        for given in (ctx.source_paths, files if isinstance(files, dict) else {}):
+            if name in given or spelled in given:
+                return list(given[name if name in given else spelled])
+        return None if isinstance(files, dict) else files
 
     def files(self, ctx: Context) -> dict[str, str]:
         out = {}

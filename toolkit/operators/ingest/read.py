@@ -46,10 +46,12 @@ class ReadConfig(IntakeConfig):
     """Options of `read`."""
 
     files: list[str] = Field(min_length=1)
-    """Files, folders or patterns: parquet, JSON Lines, a JSON array or CSV, also gzipped; a relative path starts in the recipe's folder or in the
-    working folder."""
-    format: Literal["auto", "parquet", "jsonl", "json", "csv"] = "auto"
+    """Files, folders or patterns: parquet, JSON Lines, one JSON document, CSV or TSV, also gzipped; a relative path starts in the recipe's folder
+    or in the working folder."""
+    format: Literal["auto", "parquet", "jsonl", "json", "csv", "tsv"] = "auto"
     """Format of the files; `auto`: by suffix."""
+    delimiter: str | None = Field(None, min_length=1, max_length=1)
+    """What parts the cells of CSV; default: a comma, in TSV a tab."""
     columns: dict[str, str | ReadColumn] = Field(min_length=1)
     """For each column of the rows the column of the files: its name (text that may be missing), or {name, type, nullable, none}. A row of JSON may
     lack it; that all lack it is an error."""
@@ -132,7 +134,8 @@ class Read(SourceOperator):
         return {f"{i:05d}/{p.name}": ctx.files.digest(p, "pieces") for i, p in enumerate(paths)}
 
     def identity(self) -> dict[str, Any]:
-        return self.config.model_dump(mode="json", exclude={"files", *OPTIONS})  # what is in them counts, not where they are
+        out = self.config.model_dump(mode="json", exclude={"files", *OPTIONS})  # what is in them counts, not where they are
+        return {n: v for n, v in out.items() if n != "delimiter" or v is not None}
 
     def look(self, ctx: Context) -> None:
         want, ids, intake, whole = self.columns({}, ctx.guard), Ids(), Intake("the files"), True
@@ -152,7 +155,7 @@ class Read(SourceOperator):
         for name, c in self.config.given.items():
             before = fields.get(c.name)
             fields[c.name] = Column(c.name, _kind(c), nullable=want[name].nullable and (before is None or before.nullable))
-        return read_frames(path, format_of(path, self.config.format), tuple(fields.values()), held)
+        return read_frames(path, format_of(path, self.config.format), tuple(fields.values()), held, self.config.delimiter)
 
     def stream(self, ctx: Context) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
         want, intake = self.columns({}, ctx.guard), Intake("the files")
@@ -171,7 +174,7 @@ class Read(SourceOperator):
             absent := [c.name for c in self.config.given.values() if c.name not in seen]
         ):  # a name that is mistaken would be a column of nothing
             paths = self._paths(ctx)
-            hint = did_you_mean(absent[0], file_columns(paths[0], format_of(paths[0], self.config.format)) or ())
+            hint = did_you_mean(absent[0], file_columns(paths[0], format_of(paths[0], self.config.format), self.config.delimiter) or ())
             raise InputError(f"no row has the column {absent[0]!r}", where=", ".join(map(str, paths))[:300], hint=hint)
         if place:
             intake.check(self.config, ctx.step)
