@@ -59,6 +59,13 @@ def test_a_file_that_is_no_lock_is_not_written_over(tmp_path: Path) -> None:
         assert (tmp_path / "lock").read_text() == text and not is_lock(tmp_path / "lock")
 
 
+@pytest.mark.parametrize("size", range(10))
+def test_a_lock_whose_text_a_kill_cut_short_is_free(tmp_path: Path, size: int) -> None:
+    (tmp_path / "lock").write_text("guardkit 4242"[:size])
+    Lock(tmp_path / "lock", "it").release()
+    assert is_lock(tmp_path / "lock")
+
+
 def test_a_lock_that_is_taken_away_while_it_is_taken_is_looked_for_again(tmp_path: Path) -> None:
     """Two takers and removers in turn: never both at once, and no lock on a name that is gone."""
     code = """

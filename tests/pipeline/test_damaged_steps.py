@@ -272,3 +272,26 @@ def test_verify_tells_the_steps_of_a_run_that_are_not_there(done: World) -> None
     shutil.rmtree(run / "model")
     found = api.verify(run)
     assert found["missing"] == ["model"] and not any(name.startswith("model/") for name in found["files"])
+
+
+@pytest.mark.parametrize("damage", [flip, cut])
+def test_the_recipe_that_a_run_keeps_is_checked(done: World, damage: Callable[[Path, Path], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shorter recipe would make `clean` remove steps, and `list` and `verify` miss none."""
+    run = done.folder / "out"
+    monkeypatch.setenv("GUARDKIT_WORKSPACE", str(done.folder))
+    damage(run / "recipe.yaml", run)
+    for verb in (lambda: summarise(run), lambda: api.verify(run), lambda: api.clean_run(run), lambda: api.diff(run, run)):
+        with pytest.raises(InputError, match=r"recipe.yaml"):
+            verb()
+    (line,) = api.list_runs()
+    assert "recipe.yaml" in line["problem"]
+    assert done.run().built == []
+    assert api.verify(run)["missing"] == [] and api.list_runs()[0]["problem"] is None
+
+
+def test_the_recipe_of_a_run_of_before_is_read(done: World) -> None:
+    path = done.folder / "out" / "recipe.yaml"
+    first, _, rest = path.read_text().partition("\n")
+    assert first.startswith("# sha256 of what follows: ")
+    path.write_text(rest)
+    assert api.verify(done.folder / "out")["missing"] == []

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from toolkit.common.manifests import sealed
 from toolkit.records import Column, to_polars
 from toolkit.shards import ShardWriter
 
@@ -59,4 +60,4 @@ def make(folder: Path, splits: dict[str, pl.DataFrame], *, block: int = 100_000,
 def change(folder: Path, **values: Any) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest |= {k: v(manifest[k]) if callable(v) else v for k, v in values.items()}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "manifest.json").write_text(json.dumps(sealed(manifest)))

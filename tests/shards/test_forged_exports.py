@@ -15,6 +15,7 @@ from test_forged import changed, changes
 
 from toolkit.common.errors import InputError, InputErrors
 from toolkit.common.files import sha256_file
+from toolkit.common.manifests import sealed
 from toolkit.shards import card
 from toolkit.shards.exporters import Weights, export, read_export, unproven_of_export, verify_export
 from toolkit.shards.exporters._page import page
@@ -88,7 +89,7 @@ def test_what_rows_say_of_themselves_is_counted(tmp_path: Path, to: str, weights
     for line in shards["models"]:
         line |= {"model": "people", "rows": 9, "terms": None}
     shards["models"] = record["of"]["models"] = shards["models"][:1]
-    (folder / "shards.json").write_text(json.dumps(shards))
+    (folder / "shards.json").write_text(json.dumps(sealed(shards)))
     record["files"]["shards.json"] = {"bytes": (folder / "shards.json").stat().st_size, "sha256": sha256_file(folder / "shards.json")}
     record["of"]["manifest_sha256"] = sha256_file(folder / "shards.json")
     seal(folder, record)

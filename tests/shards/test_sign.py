@@ -15,6 +15,7 @@ from exports import sft
 
 import toolkit.api as api
 from toolkit.common.errors import GuardkitError, InputError, Missing
+from toolkit.common.manifests import sealed
 from toolkit.shards import sign, signature_of, to_send
 
 KEYGEN_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJa/YkteV1RfJSsh/Hu7rstdM1+aumGq+zsr63dCbrm7 me"
@@ -88,7 +89,7 @@ def test_a_folder_is_signed_and_verified(folder: Path, tmp_path: Path, form: Pri
 def test_a_signed_folder_that_was_changed_and_sealed_anew_is_refused(folder: Path, tmp_path: Path) -> None:
     api.sign(folder, key(tmp_path / "k"))
     manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"step": "another"}))
+    (folder / "manifest.json").write_text(json.dumps(sealed(manifest | {"step": "another"})))
     with pytest.raises(InputError, match=r"the signature is not that of this manifest.json"):
         api.verify(folder)
     assert api.sign(folder, tmp_path / "k")["by"], "whoever has the key can vouch for it again"

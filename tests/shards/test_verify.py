@@ -11,6 +11,7 @@ from shardrows import change, make, rows
 from toolkit.common.errors import InputError, InputErrors
 from toolkit.common.files import sha256_file
 from toolkit.shards import licence_section, load_licences, verify
+from toolkit.shards.exporters import export
 
 
 @pytest.fixture
@@ -50,6 +51,16 @@ def test_verify_finds_what_does_not_belong(made: Path) -> None:
     (made / "data" / "sub").mkdir()
     (made / "data" / "sub" / "link").symlink_to("nowhere")
     assert faults(made) == [f"{name}: not in the manifest" for name in (".manifest.json.new", "data/more.parquet", "data/sub/link")]
+
+
+def test_one_flipped_bit_of_the_manifest_is_noticed_by_whoever_reads_it(made: Path, tmp_path: Path) -> None:
+    text = (made / "manifest.json").read_text()
+    (made / "manifest.json").write_text(text.replace("guardkit shards", "guardkit sharps"))
+    with pytest.raises(InputError, match="its seal does not fit"):
+        verify(made)
+    with pytest.raises(InputError, match="its seal does not fit"):
+        export(made, "trl", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_verify_finds_a_link_in_place_of_a_file(made: Path) -> None:
@@ -146,7 +157,7 @@ def test_verify_finds_a_licence_that_the_rows_do_not_allow(tmp_path: Path) -> No
         ("", "torn or not JSON"),
         ("\x00" * 50, "torn or not JSON"),
         ("[" * 100_000, "torn or not JSON"),
-        ("[]", "not a manifest of guardkit's shards"),
+        ("[]", "not a JSON object"),
         ('{"files": {}}', "not a manifest of guardkit's shards"),
         ('{"made_by": "guardkit", "format": 3, "files": {}}', "format 3, this guardkit reads 1 and 2"),
         ('{"made_by": "guardkit", "format": 2, "rows": 1, "columns": [], "counts": {}, "files": {}}', "columns: "),

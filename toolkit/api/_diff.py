@@ -14,7 +14,7 @@ from toolkit.common.files import new_file
 from toolkit.common.outputs import check_output
 from toolkit.common.paths import at_door
 from toolkit.common.several import several
-from toolkit.pipeline import Side, common_step, compare
+from toolkit.pipeline import Side, common_step, compare, stopping
 from toolkit.pipeline import diff_rows as rows_of
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ def diff(run_a: str | Path, run_b: str | Path, *, step: str | None = None, shown
     changed = rows_of.changed_columns(a, b, at, found.changed)
     changed = rows_of.first_step(a, b, at, changed)
     if target is not None:
-        _write(target, {"gone": gone, "added": added, "changed": changed})
+        with stopping():
+            _write(target, {"gone": gone, "added": added, "changed": changed})
     left, right = a.columns(at), b.columns(at)
     names = [n for n in changed["columns"].to_list() if n is not None]
     return {

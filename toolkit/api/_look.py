@@ -10,7 +10,7 @@ from toolkit.common.errors import GuardkitError, InputError, did_you_mean, short
 from toolkit.common.paths import at_door, is_there
 from toolkit.common.resources import workspace
 from toolkit.operators import operator_class, operator_names
-from toolkit.pipeline import RecipeSpec, StepFolder, clean, load_recipe, recipe_steps, step_folders
+from toolkit.pipeline import RecipeSpec, StepFolder, clean, kept_recipe, recipe_steps, step_folders
 from toolkit.report import summarise
 
 
@@ -102,7 +102,7 @@ def clean_run(folder: str | Path) -> list[str]:
         []
     """
     folder = _run(folder)
-    recipe = load_recipe(folder / "recipe.yaml")
+    recipe = kept_recipe(folder)
     return clean(folder, {s.id for s in recipe.steps})
 
 

@@ -21,7 +21,7 @@ from toolkit.common.parquet import batches, open_parquet
 from toolkit.common.paths import Roots, at_door, is_there
 from toolkit.common.reading import Files
 from toolkit.common.several import several
-from toolkit.pipeline import StepFolder
+from toolkit.pipeline import StepFolder, stopping
 
 if TYPE_CHECKING:
     import polars as pl
@@ -101,7 +101,8 @@ def overlaps(
         "output": None if target is None else short_path(target),
     }
     if target is not None:
-        _write(_lines(sets, whole, shared), target)
+        with stopping():
+            _write(_lines(sets, whole, shared), target)
     return figures
 
 

@@ -16,6 +16,7 @@ from toolkit.common.errors import InputError
 from toolkit.common.files import hold
 
 _MOST = 64
+_WORD = b"guardkit "
 _OWN = re.compile(rb"(guardkit )?[0-9]{0,20}\s*")
 """What a lock file holds; without the word in one of an earlier version."""
 
@@ -45,12 +46,12 @@ class Lock:
             holder = _said(path).rpartition(b" ")[2].decode("ascii", "replace").strip() or "unknown"
             own = " (this one)" if holder == str(os.getpid()) else ""
             raise Busy(f"{what} is in use by process {holder}{own}", where=str(path.parent), hint=hint)
-        if not _OWN.fullmatch(os.pread(self._fd, _MOST, 0)):
+        if not (_OWN.fullmatch(text := os.pread(self._fd, _MOST, 0)) or _WORD.startswith(text)):  # a kill may have cut it
             self.release()
             raise InputError("a file that guardkit did not write has the name of its lock", where=str(path), hint="move it elsewhere")
         try:
             os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, b"guardkit %d" % os.getpid(), 0)
+            os.pwrite(self._fd, _WORD + b"%d" % os.getpid(), 0)
         except BaseException:  # a full disk: nobody else need wait for us
             self.release()
             raise
@@ -71,7 +72,7 @@ class Lock:
 
 def is_lock(path: Path) -> bool:
     """Whether a file is a lock of this guardkit's: a regular file that says so."""
-    return path.is_file() and not path.is_symlink() and _said(path).startswith(b"guardkit ") and _OWN.fullmatch(_said(path)) is not None
+    return path.is_file() and not path.is_symlink() and _said(path).startswith(_WORD) and _OWN.fullmatch(_said(path)) is not None
 
 
 def _said(path: Path) -> bytes:

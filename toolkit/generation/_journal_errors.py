@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from toolkit.common.errors import GuardkitError, InputError, Stopped, short_path
 
@@ -19,7 +20,7 @@ _DAMAGED = frozenset(
 )
 """Primary codes of a damaged file: ERROR is what a missing table gives, CONSTRAINT what an index that does not fit; our statements are fixed."""
 
-
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NAMED = 20
 """Records that are named in a message."""
 
@@ -67,7 +68,7 @@ def named(path: Path) -> Iterator[None]:
     except UnicodeDecodeError as e:  # of a message of SQLite's that holds a damaged name
         raise damaged(path, "its tables cannot be read") from e
     except OSError as e:
-        if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        if e.errno in (*_FULL, errno.EIO):
             raise stopped(path, e.strerror or "write failed") from e
         if isinstance(e, BlockingIOError):  # a reader without room, beside a writer
             raise InputError("a run works on the journal, and it cannot be read beside it here", where=str(path), hint="wait until it ends") from e
@@ -85,6 +86,17 @@ def _of_sqlite(e: sqlite3.Error, path: Path) -> GuardkitError | None:
         return stopped(path, str(e))
     if code == sqlite3.SQLITE_READONLY:
         return InputError(f"the journal cannot be written: {e}", where=str(path))
+    if code == sqlite3.SQLITE_CANTOPEN and (full := _no_room(path.parent)):
+        return stopped(path, full)
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         return InputError(f"the journal cannot be opened: {e}", where=str(path), hint="is it a file, and may you read and write it and its folder?")
     return None
+
+
+def _no_room(folder: Path) -> str | None:
+    """The system's words where no file can be made in a folder for want of room, which SQLite does not tell from other reasons."""
+    try:
+        with TemporaryFile(dir=folder):
+            return None
+    except OSError as e:
+        return e.strerror if e.errno in _FULL else None

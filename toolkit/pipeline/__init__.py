@@ -11,7 +11,7 @@ from toolkit.pipeline._models import Unbuilt, check_prices, config_of, declared
 from toolkit.pipeline._plan import Plan, PlannedStep, make_plan
 from toolkit.pipeline._progress import Progress
 from toolkit.pipeline._reach import reach
-from toolkit.pipeline._recipe import TAKEN, Recipe, RecipeSpec, build_recipe, load_recipe, resolved_yaml
+from toolkit.pipeline._recipe import TAKEN, Recipe, RecipeSpec, build_recipe, kept_recipe, load_recipe, resolved_yaml
 from toolkit.pipeline._run import Run, run_plan
 from toolkit.pipeline._sampled import NotSampled, Sampler, spread
 from toolkit.pipeline._stop import stopping
@@ -42,6 +42,7 @@ __all__ = [
     "diff_rows",
     "finished",
     "is_run",
+    "kept_recipe",
     "load_recipe",
     "make_plan",
     "reach",

@@ -16,7 +16,7 @@ from toolkit.common.errors import InputError, did_you_mean, short_path
 from toolkit.common.parquet import open_parquet
 from toolkit.operators import operator_class
 from toolkit.pipeline._finished import REJECTS, StepFolder, read_blocks, step_folders
-from toolkit.pipeline._recipe import Recipe, load_recipe
+from toolkit.pipeline._recipe import Recipe, kept_recipe
 from toolkit.shards import read_manifest
 
 SHARDS = "shards"
@@ -46,7 +46,7 @@ class Side:
         self.inputs: dict[str, list[str]] = {SHARDS: []}
         self._columns: dict[str, list[str]] = {}
         if (self.folder / "run.json").is_file():
-            self._open_run(load_recipe(self.folder / "recipe.yaml"))
+            self._open_run(kept_recipe(self.folder))
         elif (self.folder / "manifest.json").is_file():
             self.manifest = read_manifest(self.folder)
         else:

@@ -20,9 +20,9 @@ from toolkit.common.files import digest
 from toolkit.common.folders import files_below, litter
 from toolkit.common.manifests import Below, Sha256, checked, read_manifest
 from toolkit.common.parquet import batches, open_parquet
-from toolkit.common.reading import Identity, identity, regular, sha256_once, unreadable
+from toolkit.common.reading import Identity, identity, sha256_once, unreadable
 from toolkit.common.several import several
-from toolkit.common.yamlfile import load_yaml
+from toolkit.pipeline._recipe import kept_yaml
 from toolkit.shards import SUFFIX
 
 FORMAT = 1
@@ -329,9 +329,7 @@ def verify_run(run: Path) -> dict[str, Any]:
 
 def recipe_steps(run: Path) -> list[str]:
     """The ids in the recipe that a run keeps; what they use need not be there."""
-    path = run / "recipe.yaml"
-    regular(path, path)
-    recipe = load_yaml(path).data
+    recipe = kept_yaml(run).data
     steps = recipe.get("steps") if isinstance(recipe, dict) else None
     return [str(step["id"]) for step in steps if isinstance(step, dict) and "id" in step] if isinstance(steps, list) else []
 

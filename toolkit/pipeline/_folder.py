@@ -28,7 +28,7 @@ from toolkit.common.manifests import read_manifest
 from toolkit.common.reading import regular, unreadable
 from toolkit.pipeline._finished import step_folders
 from toolkit.pipeline._plan import Plan
-from toolkit.pipeline._recipe import resolved_yaml
+from toolkit.pipeline._recipe import sealed_yaml
 from toolkit.pipeline._stop import is_full
 from toolkit.pipeline._store import STEP
 
@@ -57,7 +57,7 @@ def owned(folder: Path, plan: Plan) -> Iterator[None]:
             if (folder / name).exists():
                 regular(folder / name, folder / name)
         _sweep(folder)
-        write_atomic(folder / "recipe.yaml", resolved_yaml(plan.recipe, plan.source_paths))
+        write_atomic(folder / "recipe.yaml", sealed_yaml(plan.recipe, plan.source_paths))
         write_atomic(folder / "run.json", json.dumps({"recipe": recipe.recipe, "version": recipe.version}) + "\n")
         _end_torn_line(folder / "events.jsonl")
         yield

@@ -11,6 +11,7 @@ operators.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 import re
@@ -21,10 +22,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from toolkit.common.errors import GuardkitError, InputError, InputErrors, did_you_mean
+from toolkit.common.errors import GuardkitError, InputError, InputErrors, did_you_mean, short_path
 from toolkit.common.paths import Roots
+from toolkit.common.reading import regular
 from toolkit.common.resources import find_recipe
-from toolkit.common.yamlfile import DEPTH, FILE_BYTES, NODES, Key, YamlFile, dump_yaml, explain, load_yaml, parse_yaml
+from toolkit.common.yamlfile import DEPTH, FILE_BYTES, NODES, Key, YamlFile, dump_yaml, explain, load_yaml, parse_yaml, read_text
 
 _ID = re.compile(r"[a-zA-Z][a-zA-Z0-9_.-]{0,99}")
 """What a step may be called: its folder has that name."""
@@ -241,6 +243,34 @@ def resolved_yaml(recipe: Recipe, sources: Mapping[str, Sequence[Path]] | None =
         for s in recipe.steps
     ]
     return dump_yaml({**top, "steps": steps})
+
+
+_SEALED = "# sha256 of what follows: "
+
+
+def sealed_yaml(recipe: Recipe, sources: Mapping[str, Sequence[Path]] | None = None) -> str:
+    """`resolved_yaml` as a run keeps it: its first line tells whether the rest is whole."""
+    text = resolved_yaml(recipe, sources)
+    return f"{_SEALED}{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
+
+
+def kept_yaml(run: Path) -> YamlFile:
+    """The recipe that a run keeps, as it wrote it; one of an earlier guardkit has no first line to hold it against.
+
+    Raises:
+        InputError: there is none, or it was changed.
+    """
+    path = run / "recipe.yaml"
+    regular(path, path)
+    first, _, rest = (text := read_text(path, FILE_BYTES)).partition("\n")
+    if first.startswith(_SEALED) and first.removeprefix(_SEALED) != hashlib.sha256(rest.encode()).hexdigest():
+        raise InputError("has been changed since the run wrote it", where=short_path(path), hint="run the recipe again: what it made is kept")
+    return parse_yaml(text, short_path(path))
+
+
+def kept_recipe(run: Path) -> Recipe:
+    """The recipe of a run, to look at it. Raises as `kept_yaml` and `load_recipe` do."""
+    return build_recipe(kept_yaml(run), run)
 
 
 # Overrides ------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any
 from toolkit.common.errors import InputError, short_path
 from toolkit.common.paths import at_door
 from toolkit.common.reading import regular, unreadable
-from toolkit.pipeline import Recipe, StepFolder, is_run, load_recipe, step_folders
+from toolkit.pipeline import Recipe, StepFolder, is_run, kept_recipe, step_folders
 
 NOTES = {
     "template": "The reasoning was put together by the embedded template teacher, for trying guardkit; train no guard on it that is to be used.",
@@ -41,7 +41,7 @@ def summarise(folder: Path) -> dict[str, Any]:
     folder = at_door(folder)
     if not is_run(folder):
         raise InputError("not the folder of a run", where=str(folder))
-    recipe = load_recipe(folder / "recipe.yaml")
+    recipe = kept_recipe(folder)
     built = _built(folder)
     seconds = {step: float(event["seconds"]) for step, event in built.items()}
     order = list(seconds)

@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from toolkit.common.errors import InputError
-from toolkit.common.manifests import Below, checked, read_json
+from toolkit.common.manifests import SEAL, Below, checked
+from toolkit.common.manifests import read_manifest as read_sealed
 
 FORMAT = 2
 """Format of the manifests that are written. A card that is rendered otherwise, and a table that counts otherwise, are another format."""
@@ -37,7 +38,7 @@ UNPROVEN = {
 """What a manifest says that its folder cannot prove. All else is counted or computed from the files again. A signature says who vouches for it."""
 
 
-KNOWN = frozenset(LATER) | {"format", "made_by", "rows", "columns", "files", "counts", "guard", "guard_fingerprint", "guard_input", "step"}
+KNOWN = frozenset(LATER) | {"format", "made_by", "rows", "columns", "files", "counts", "guard", "guard_fingerprint", "guard_input", "step", SEAL}
 """Keys of manifests."""
 
 
@@ -147,7 +148,7 @@ class _Manifest2(_Manifest):
     made_from: _MadeFrom | None = None
 
 
-def sealed(manifest: dict[str, Any], card: str) -> dict[str, Any]:
+def with_card(manifest: dict[str, Any], card: str) -> dict[str, Any]:
     """A manifest that names its card."""
     raw = card.encode()
     return {**manifest, "card": {"bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}}
@@ -170,10 +171,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def parse_manifest(path: Path) -> dict[str, Any]:
     """A manifest in a file; see `read_manifest`."""
     try:
-        data = read_json(path, again=AGAIN)
+        data = read_sealed(path, again=AGAIN)
     except FileNotFoundError:
         raise InputError("no manifest.json: not a shard folder, or one that was never finished", where=str(path.parent)) from None
-    if not isinstance(data, dict) or data.get("made_by") != "guardkit" or "files" not in data:
+    if data.get("made_by") != "guardkit" or "files" not in data:
         raise InputError("not a manifest of guardkit's shards", where=str(path))
     if type(data.get("format")) is not int or data["format"] not in READ:
         raise InputError(f"format {data.get('format')!r}, this guardkit reads {' and '.join(map(str, READ))}", where=str(path))

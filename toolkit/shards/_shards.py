@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError
 from toolkit.common.files import make_folder, write_atomic
+from toolkit.common.manifests import sealed
 from toolkit.common.parquet import ParquetFile, Worker, Written
 from toolkit.records import Column, to_arrow
 from toolkit.shards._card import card
 from toolkit.shards._licences import licence_section, load_licences, models_section
-from toolkit.shards._manifest import CARD, FORMAT, MANIFEST, sealed
+from toolkit.shards._manifest import CARD, FORMAT, MANIFEST, with_card
 from toolkit.shards._tables import Tables
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ class ShardWriter:
         }
         text = card(manifest)
         write_atomic(self._folder / CARD, text)
-        manifest = sealed(manifest, text)
+        manifest = sealed(with_card(manifest, text))
         write_atomic(self._folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
         return manifest
 
