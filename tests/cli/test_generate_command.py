@@ -62,6 +62,7 @@ def test_run_again_it_asks_only_what_is_missing_and_writes_the_same_bytes(cli: C
     said = ask(cli, server, source)
     assert said.code == 1
     assert "1 of 50 prompts failed: bad_request 1" in said.err
+    assert "failed, bad_request: 1 (HTTP 400: no, for" in said.out, "in the server's words"
     whole = rows(tmp_path / "out.jsonl")
     assert [r["id"] for r in whole if r["content"] is None] == [7]
     assert whole[7]["error"] == "bad_request"

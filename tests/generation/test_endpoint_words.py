@@ -102,6 +102,8 @@ def test_an_error_beside_a_cut_answer_is_what_counts(server: Server) -> None:
     c = ask(server, {"t": cut}, retries=0)["t"]
     assert (c.error, c.text) == ("server_error", None)
     assert "Provider disconnected" in (c.detail or "")
+    cut["choices"][0]["finish_reason"] = None
+    assert ask(server, {"t": cut}, retries=0)["t"].error == "server_error"
 
 
 def test_a_content_in_parts_is_read(server: Server) -> None:

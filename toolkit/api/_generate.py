@@ -62,7 +62,8 @@ def generate(
         allow: what the backend may do beyond the prompts, by name (``trust_remote_code``, ``api_key_env=MY_KEY``): see `toolkit.common.reach`.
 
     Returns:
-        ``output``, ``rows``, ``answered``, ``failed``, ``errors`` (failures by class), ``asked`` (calls answered or failed in this run),
+        ``output``, ``rows``, ``answered``, ``failed``, ``errors`` (failures by class), ``said`` (what the first of each said),
+        ``asked`` (calls answered or failed in this run),
         ``from_journal``, ``unreadable`` (records of the journal that cannot be read: they were asked for again), ``shared`` (prompts asked twice in
         the file), ``prompt_tokens``, ``completion_tokens``, ``cost`` (dollars of this run; None where the price is not known), ``estimated``
         (dollars of these that are worst cases, as the endpoint's count of tokens is missing or not to be believed), ``seconds``, ``too_many`` (None
@@ -147,6 +148,7 @@ def _ask(prompts: Path, output: Path, config: BackendConfig, schema: str, folder
         "answered": stats.completions - stats.failed,
         "failed": stats.failed,
         "errors": dict(stats.errors),
+        "said": dict(stats.said),
         "asked": stats.asked,
         "from_journal": stats.from_journal,
         "unreadable": stats.unreadable,

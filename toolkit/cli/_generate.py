@@ -88,7 +88,10 @@ def _shown(found: dict[str, Any]) -> None:
         _say.lines(f"Dollars that are estimated, as the endpoint's count of tokens is missing or not to be believed: {found['estimated']:,.4f}")
     if found["unreadable"]:
         _say.lines(f"Records of the journal that cannot be read, and were asked for again: {found['unreadable']:,}")
-    _say.lines(*(f"failed, {name}: {n:,}" for name, n in found["errors"].items()), f"Output: {found['output']}")
+    _say.lines(
+        *(f"failed, {name}: {n:,} ({' '.join(found['said'][name].split())[:300]})" for name, n in found["errors"].items()),
+        f"Output: {found['output']}",
+    )
 
 
 def _price(text: str | None) -> dict[str, Any]:

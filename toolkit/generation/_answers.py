@@ -75,11 +75,14 @@ def read_answer(key: str, body: bytes, seconds: float | None) -> Completion:
     """
     try:
         answer = parsed(body)
-        if (fault := _failure_in(answer)) is None:
-            choice = _first(answer["choices"])
-            message = choice.get("message") or {"content": choice["text"]}  # of the older completions, where a gateway gives that
+        choices = answer.get("choices")
+        choice = _first(choices) if choices else {}
+        word = _text(choice.get("finish_reason"), _WORD)
+        finish = ended(word) or word if word is not None else None
+        if (fault := _failure_in(answer, choice, finish)) is None:
+            # the older completions have a text of their own, and some gateways give that
+            message = choice["message"] if "message" in choice else {"content": choice["text"]}
             text, thoughts, refusal = _content(message.get("content"))
-            finish = choice.get("finish_reason")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as e:
         raise AttemptError(
             "malformed", f"{type(e).__name__} in {len(body)} bytes beginning {body[:80]!r}", again=True, status=200, lost=True
@@ -91,8 +94,6 @@ def read_answer(key: str, body: bytes, seconds: float | None) -> Completion:
     usage = answer.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     reasoning = _text(message.get("reasoning_content") or message.get("reasoning")) or _text(thoughts)
-    finish = _text(finish, _WORD)
-    finish = ended(finish) or finish if finish is not None else None
     called = bool(message.get("tool_calls"))
     error, detail = _named(text, finish, message.get("refusal") or refusal, reasoning, usage, called=called)
     return Completion(
@@ -110,23 +111,17 @@ def read_answer(key: str, body: bytes, seconds: float | None) -> Completion:
     )
 
 
-def _failure_in(answer: Any) -> AttemptError | None:
-    """The failure that a body of a 2xx answer tells of; None where its first choice is to be read."""
-    if not isinstance(answer, dict):
-        return None
-    choices = answer.get("choices")
-    choice = _first(choices) if isinstance(choices, list) and choices else None
-    choice = choice if isinstance(choice, dict) else {}
-    finish = _text(choice.get("finish_reason"), _WORD)
+def _failure_in(answer: dict[str, Any], choice: dict[str, Any], finish: str | None) -> AttemptError | None:
+    """The failure that a body of a 2xx answer tells of; None where its choice is to be read."""
     if error := answer.get("error") or choice.get("error"):
-        if not choice or ended(finish) != "stop":
-            return error_inside(error, lost=bool(choice))
-    elif choice:
-        if ended(finish) == "broken":
-            return AttemptError("server_error", f"the answer broke off (finish_reason {finish!r})", again=True, status=200, lost=True)
-    elif flagged(answer):
+        return None if finish == "stop" else error_inside(error, lost=bool(choice))
+    if choice:
+        if finish != "broken":
+            return None
+        return AttemptError("server_error", f"the answer broke off (finish_reason {choice['finish_reason']!r})", again=True, status=200, lost=True)
+    if flagged(answer):
         return AttemptError("content_filter", "the endpoint's content filter blocked the prompt", again=False, status=200)
-    elif isinstance(base := answer.get("base_resp"), dict) and isinstance(code := base.get("status_code"), int) and code:
+    if isinstance(base := answer.get("base_resp"), dict) and isinstance(code := base.get("status_code"), int) and code:
         if code in FILTERED_IN_BASE_RESP:
             return AttemptError("content_filter", f"{code}: {base.get('status_msg')}", again=False, status=200)
         return error_inside({"code": IN_BASE_RESP.get(code, 500), "message": f"{code}: {base.get('status_msg')}"}, lost=False)

@@ -120,14 +120,15 @@ def _quota(headers: Mapping[str, str], error: object) -> tuple[float | None, End
     error = error if isinstance(error, dict) else {}
     more = error.get("metadata")
     told = more.get("headers") if isinstance(more, dict) else None  # OpenRouter's, of the provider behind it
-    waits = [wait_asked_for(headers), _reset(headers), _reset(told) if isinstance(told, dict) else None]
+    waits = [_reset(headers), _reset(told) if isinstance(told, dict) else None]
     ends: Ends | None = None
     details = error.get("details")
     for detail in details if isinstance(details, list) else []:  # Google's
         if isinstance(detail, dict):
             waits.append(seconds_of(delay) if isinstance(delay := detail.get("retryDelay"), str) else None)
             ends = "quota" if "PerDay" in str(detail.get("violations")) else ends
-    return max((w for w in waits if w is not None), default=None), ends
+    asked = wait_asked_for(headers)  # what the endpoint asks for comes before what it counts
+    return asked if asked is not None else max((w for w in waits if w is not None), default=None), ends
 
 
 def _reset(headers: Mapping[str, Any]) -> float | None:

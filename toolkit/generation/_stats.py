@@ -20,6 +20,7 @@ class Stats:
         failed: completions handed out that are failures.
         retry: those of them that the next run asks again.
         errors: failures handed out by class.
+        said: what the first failure of each class said.
         prompt_tokens: tokens read for answers asked in this run, where known.
         completion_tokens: tokens written, likewise.
         cost: dollars of the answers asked in this run, where prices are known.
@@ -37,6 +38,7 @@ class Stats:
     failed: int = 0
     retry: int = 0
     errors: Counter[str] = field(default_factory=Counter)
+    said: dict[str, str] = field(default_factory=dict)
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float = 0.0

@@ -31,6 +31,7 @@ MARKS: dict[Reader, tuple[str, str]] = {
 }
 """What opens and closes the reasoning; `harmony` has channels instead."""
 
+_FIRST = tuple({opens[0] for opens, _ in MARKS.values()})
 _CHANNEL, _FINAL = "<|channel|>", "final"
 _MESSAGE = re.compile(
     r"<\|channel\|>\s*(\w+)[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>(.*?)(?=<\|(?:end|return|call|start|channel)\|>|\Z)", re.DOTALL
@@ -51,6 +52,8 @@ def without_thoughts(completion: Completion, reader: str) -> Completion:
 
 def split(text: str, reader: str) -> tuple[str, str] | None:
     """Reasoning and answer of a text; None where it has no reasoning that the reader knows."""
+    if "/" not in text and not text.lstrip().startswith(_FIRST):  # no closing mark, no opening one: most answers
+        return None
     if reader in ("auto", "harmony") and text.lstrip().startswith((_CHANNEL, "<|start|>")):
         return _channels(text)
     for name, (opens, closes) in MARKS.items():
