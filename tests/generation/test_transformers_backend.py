@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import tiny_llama
+from tiny import TEMPLATE, tiny_llama
 
 from toolkit.common.errors import InputError
 from toolkit.generation import Completion, Journal, Request, TransformersConfig, build_request, complete, open_backend
@@ -215,3 +215,21 @@ def test_a_folder_that_is_no_model_is_named(tmp_path: Path, fault: str) -> None:
 def test_a_path_beside_the_recipe(model: Path) -> None:
     backend = open_backend(config(Path(model.name)), beside=model.parent)
     assert backend.model_id == open_backend(config(model)).model_id
+
+
+def test_a_template_without_a_system_role_says_what_to_do(tmp_path: Path) -> None:
+    refuses = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + TEMPLATE
+    folder = tiny_llama(tmp_path, template=refuses)
+    messages = [{"role": "system", "content": "Judge."}, {"role": "user", "content": "hello"}]
+    for system in ("keep", "merge", "drop"):
+        backend = open_backend(c := config(folder, system=system))
+        try:
+            asked = [build_request(backend, c, messages)]
+            if system == "keep":
+                with pytest.raises(InputError, match="takes no system message") as e:
+                    list(complete(asked, backend, None))
+                assert "system: merge" in (e.value.hint or "")
+            else:
+                assert [x.ok for x in complete(asked, backend, None)] == [True]
+        finally:
+            backend.close()
