@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import NamedTemporaryFile
 
 from toolkit.common.errors import GuardkitError, InputError, Stopped, short_path
 
@@ -96,7 +96,7 @@ def _of_sqlite(e: sqlite3.Error, path: Path) -> GuardkitError | None:
 def _no_room(folder: Path) -> str | None:
     """The system's words where no file can be made in a folder for want of room, which SQLite does not tell from other reasons."""
     try:
-        with TemporaryFile(dir=folder):
+        with NamedTemporaryFile(dir=folder):
             return None
     except OSError as e:
         return e.strerror if e.errno in _FULL else None
