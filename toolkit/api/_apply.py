@@ -21,6 +21,7 @@ from toolkit.operators import Columns, Context, DatasetOperator, Operator, RowOp
 from toolkit.operators._words import check_words
 from toolkit.operators.base import DETAIL, OUTCOME, REASON
 from toolkit.records import Column, load_record, name_fault, to_polars
+from toolkit.report import as_html, as_text
 from toolkit.taxonomy import load_taxonomy
 
 if TYPE_CHECKING:
@@ -84,6 +85,15 @@ class Applied(tuple["pl.DataFrame", "pl.DataFrame"]):
         """``kept, rejected, set_aside, merged``: rows, of the second and third by reason."""
         reasons = {o: dict(self._with(o).group_by(REASON).len().sort(REASON).iter_rows()) for o in ("rejected", "set_aside")}
         return {"kept": self.kept.height, **reasons, "merged": self.merged.height}
+
+    def _summary(self) -> dict[str, Any]:
+        return {**self.counts, **({"figures": self.figures} if self.figures else {})}
+
+    def __repr__(self) -> str:
+        return as_text(self._summary(), self.operator)
+
+    def _repr_html_(self) -> str:
+        return as_html(self._summary(), self.operator)
 
     def _with(self, outcome: str) -> pl.DataFrame:
         import polars as pl
