@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -12,6 +14,9 @@ import pytest
 import toolkit
 from toolkit.common.errors import InputError
 from toolkit.operators import Operator, operator_class
+
+sys.path.insert(0, str(Path(__file__).parent / "generation"))
+from server import Server, running  # type: ignore[import-not-found]
 
 ROWS = [
     {"prompt": "Hello", "label_prompt": "unharmful"},
@@ -73,7 +78,7 @@ def test_an_operator_that_no_registry_knows_is_tried_at_once(rows: pl.DataFrame)
         (operators()["instance"], "rows", {"max_chars": 3}, "which has its own: max_chars"),
         (dict, "rows", {}, "no operator"),
         (3, "rows", {}, "no operator: 3"),
-        (operator_class("synthesise"), "rows", {}, "run it in a recipe"),
+        (operator_class("train_sft"), "rows", {}, "run it in a recipe"),
         ("normalise", ["Hello"], {}, "no table of rows: list"),
         ("normalise", pandas.DataFrame({"prompt": ["a", 3]}), {}, "the table cannot be read"),
     ],
@@ -82,3 +87,25 @@ def test_what_is_neither_is_said(operator: Any, table: Any, options: dict[str, A
     assert issubclass(Shout, Operator)
     with pytest.raises(InputError, match=message):
         toolkit.apply(operator, rows if isinstance(table, str) else table, **options)
+
+
+def test_an_operator_that_asks_a_model_asks_once(rows: pl.DataFrame, tmp_path: Path) -> None:
+    """Through the journal: the same call again asks for nothing; a failed row is rejected with the class of its failure."""
+    server = Server()
+    with running(server):
+        backend = {"backend": "openai", "model": "m", "base_url": server.base_url}
+        first = toolkit.apply("synthesise", rows, backend=backend, work=tmp_path)
+        asked = len(server.requests)
+        again = toolkit.apply("synthesise", rows, backend=backend, work=tmp_path)
+        assert asked == 2 and len(server.requests) == asked, "two rows are of one text and share an answer"
+        assert first.figures["asked"] == 3 and first.kept.height + first.left.height == 3 and first.kept.equals(again.kept)
+        server.always = "400"
+        failed = toolkit.apply("synthesise", rows.with_columns(prompt=pl.lit("Another")), backend=backend, work=tmp_path)
+    assert failed.kept.height == 0 and failed.figures["failed"] == 3 and set(failed.rejected["_reason"]) == {"bad_request"}
+    with pytest.raises(InputError, match="--allow api_key_env=MY_KEY"):
+        toolkit.apply("synthesise", rows, backend={**backend, "api_key_env": "MY_KEY"}, work=tmp_path)
+
+
+def test_the_template_teacher_needs_no_journal(rows: pl.DataFrame, tmp_path: Path) -> None:
+    found = toolkit.apply("synthesise", rows, backend={"backend": "template"}, work=tmp_path)
+    assert found.kept.height == 3 and "steps" in found.kept.columns and not list(tmp_path.iterdir())

@@ -134,6 +134,7 @@ def test_the_operator_of_the_contributors_guide_works_as_it_stands() -> None:
 
 
 def test_columns_of_another_type_are_a_fault_of_the_rows() -> None:
-    rows = seeds({"prompt": "long enough"}).with_columns(context=None)
+    rows = seeds({"prompt": "long enough"})
+    assert toolkit.apply("normalise", rows.with_columns(context=None)).kept.height == 1, "nulls have no type: that of the record is theirs"
     with pytest.raises(InputError, match="the rows do not fit 'normalise'"):
-        toolkit.apply("normalise", rows)
+        toolkit.apply("normalise", rows.with_columns(context=pl.lit(3)))

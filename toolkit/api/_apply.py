@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.api._frames import polars_frame
-from toolkit.common.errors import InputError
+from toolkit.common.errors import InputError, InputErrors, Missing
 from toolkit.common.files import FOLDER, make_folder
 from toolkit.common.outputs import check_output
 from toolkit.common.parquet import said
 from toolkit.common.paths import Roots, at_door, here
+from toolkit.common.reach import refused
+from toolkit.common.resources import workspace
+from toolkit.common.several import several
 from toolkit.common.yamlfile import YamlFile
 from toolkit.guards import Guard, load_guard
-from toolkit.operators import Columns, Context, DatasetOperator, Operator, RowOperator, operator_class
+from toolkit.operators import Columns, Context, DatasetOperator, GenerationOperator, Operator, RowOperator, operator_class
 from toolkit.operators._words import check_words
 from toolkit.operators.base import DETAIL, OUTCOME, REASON
+from toolkit.pipeline import JOURNAL, Counts, GenerationStep, run_generation, stopping
 from toolkit.records import Column, load_record, name_fault, to_polars
+from toolkit.report import as_html, as_text
 from toolkit.taxonomy import load_taxonomy
 
 if TYPE_CHECKING:
@@ -85,6 +90,15 @@ class Applied(tuple["pl.DataFrame", "pl.DataFrame"]):
         reasons = {o: dict(self._with(o).group_by(REASON).len().sort(REASON).iter_rows()) for o in ("rejected", "set_aside")}
         return {"kept": self.kept.height, **reasons, "merged": self.merged.height}
 
+    def _summary(self) -> dict[str, Any]:
+        return {**self.counts, **({"figures": self.figures} if self.figures else {})}
+
+    def __repr__(self) -> str:
+        return as_text(self._summary(), self.operator)
+
+    def _repr_html_(self) -> str:
+        return as_html(self._summary(), self.operator)
+
     def _with(self, outcome: str) -> pl.DataFrame:
         import polars as pl
 
@@ -99,9 +113,12 @@ def apply(
     taxonomy: str | Path = "guardkit",
     seed: int = 0,
     artefacts: str | Path | None = None,
+    work: str | Path | None = None,
+    budget: float | None = None,
+    allow: str | Collection[str] = (),
     **options: Any,
 ) -> Applied:
-    """One row or dataset operator on a table.
+    """One operator on a table. What a model answers goes through the journal: the same call again asks for nothing that it has.
 
     Args:
         operator: its name, its class, or an instance (which has its options already).
@@ -111,6 +128,9 @@ def apply(
         taxonomy: harm categories, by name or file.
         seed: of what is random.
         artefacts: folder in which what the operator makes besides rows is kept; default: nowhere.
+        work: folder for the journal (``WORK/journal``) of an operator that asks a model; default: the workspace.
+        budget: dollars that it may spend; None for no cap.
+        allow: what its options may do beyond the rows, by name (``trust_remote_code``, ``api_key_env=MY_KEY``): see `toolkit.common.reach`.
         options: of the operator.
 
     Returns:
@@ -118,7 +138,7 @@ def apply(
         where the second has all rows that were not kept, with ``_outcome``, ``_reason`` and ``_detail`` (and ``_survivor`` where rows were merged).
 
     Raises:
-        InputError: no such operator or one that needs a recipe (it asks a model, or takes what another step made), a column or option that does
+        InputError: no such operator or one that needs a recipe (it takes what another step made), a column or option that does
             not fit, rows that share an id or have a label that the guard does not know, or what the operator itself raises.
 
     Example:
@@ -134,9 +154,13 @@ def apply(
     inputs = {name: _typed(frame, ctx.guard) for name, frame in _inputs(op, rows).items()}
     for name, frame in inputs.items():
         _check(frame, f"{op.name}, input {name!r}", ctx.guard)
+    if left := refused(op.config, several(allow), lambda key: ".".join(map(str, key))):
+        raise InputErrors(left)
     place = None if artefacts is None else at_door(artefacts)
     columns = op.columns({name: _columns(frame) for name, frame in inputs.items()}, ctx.guard)
     with _fitting(op.name):
+        if isinstance(op, GenerationOperator):
+            return _asked(op, inputs, columns, ctx, (at_door(work) if work else workspace()) / JOURNAL, budget)
         return _applied(op, inputs, columns, ctx, place)
 
 
@@ -145,7 +169,7 @@ def _operator(given: str | type[Operator] | Operator, options: Mapping[str, Any]
     cls = operator_class(given) if isinstance(given, str) else given if isinstance(given, type) else type(given)
     if not issubclass(cls, Operator):
         raise InputError(f"no operator: {given!r}", hint="its name, a class of operators, or one of its instances; see `guardkit operators`")
-    if cls.takes or not issubclass(cls, RowOperator | DatasetOperator):
+    if cls.takes or not issubclass(cls, RowOperator | DatasetOperator | GenerationOperator):
         raise InputError(f"{cls.name!r} is no operator on rows alone: run it in a recipe", hint="see `guardkit operators`")
     if isinstance(given, Operator):
         if options:
@@ -164,6 +188,33 @@ def _fitting(operator: str) -> Iterator[None]:
     except pl.exceptions.PolarsError as e:
         hint = "a column of nulls alone has no type of its own: give it one, as in pl.Series(name, values, pl.String)"
         raise InputError(f"the rows do not fit {operator!r}: {said(e)}", hint=hint) from e
+
+
+def _asked(op: GenerationOperator, inputs: Mapping[str, pl.DataFrame], columns: Columns, ctx: Context, folder: Path, budget: float | None) -> Applied:
+    """Through the engine and the journal, as a step."""
+    from toolkit.generation import Journal, Meter
+
+    rows = inputs[op.inputs[0]]
+    for name, column in columns.items():
+        if name in rows.columns and isinstance(column.type, str) and column.type not in ("string", "bool", "int64", "float64"):
+            raise InputError(f"the column {name!r} is of the type {column.type}, which no step hands on", hint="leave it out, or make it text")
+    op.files(ctx)
+    if lacking := op.needs(ctx):
+        raise Missing("\n  ".join(lacking))
+    check_output(folder, reads=ctx.roots.read, own="journal", hint="name another folder with `work`")
+    out = _Collect(folder, columns)
+    counts = Counts(op.name, op.name, op.shape)
+    with stopping(), ExitStack() as stack:
+        opened: list[Journal] = []
+
+        def journal() -> Journal:
+            if not opened:
+                opened.append(stack.enter_context(Journal(folder)))
+            return opened[0]
+
+        step = GenerationStep(op, replace(ctx, work=folder), _columns(rows), columns, counts)
+        run_generation(step, {name: _Rows(name, frame) for name, frame in inputs.items()}, out, journal, Meter(cap=budget))
+    return Applied(op.name, *out.frames(), {**out.figures, "asked": out.asked, "failed": out.failed})
 
 
 def _applied(op: Operator, inputs: Mapping[str, pl.DataFrame], columns: Columns, ctx: Context, place: Path | None) -> Applied:
@@ -263,17 +314,29 @@ class _Collect:
     kept: list[pl.DataFrame] = field(default_factory=list)
     left: list[pl.DataFrame] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
+    asked: int = 0
+    failed: int = 0
+    retry: int = 0
 
     def keep(self, rows: pl.DataFrame) -> None:
         self.kept.append(rows.select(list(self.columns)))
 
     def leave(self, rows: pl.DataFrame, outcome: Mark, reason: Mark, detail: Mark = None, survivor: Mark = None) -> None:
+        if rows.height:
+            self.left.append(self.lines(None, rows, outcome, reason, detail, survivor))
+
+    def lines(
+        self, counts: Counts | None, rows: pl.DataFrame, outcome: Mark, reason: Mark, detail: Mark = None, survivor: Mark = None
+    ) -> pl.DataFrame:
+        """The rows with their marks."""
         import polars as pl
 
         marks = {OUTCOME: outcome, REASON: reason, DETAIL: detail} | ({} if survivor is None else {SURVIVOR: survivor})
-        if rows.height:
-            texts = (pl.lit(v, pl.String).alias(n) if v is None or isinstance(v, str) else v.alias(n) for n, v in marks.items())
-            self.left.append(rows.with_columns(texts))
+        return rows.with_columns(pl.lit(v, pl.String).alias(n) if v is None or isinstance(v, str) else v.alias(n) for n, v in marks.items())
+
+    def write_lines(self, lines: pl.DataFrame) -> None:
+        """Rows with their marks."""
+        self.left.append(lines)
 
     def reject(self, rows: pl.DataFrame, reason: Mark, detail: Mark = None) -> None:
         self.leave(rows, "rejected", reason, detail)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit.api._results import Difference, Rejects
 from toolkit.common.csvfile import write_sheet
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.files import new_file
@@ -25,7 +26,7 @@ SHORT = 160
 FORMATS = (".jsonl", ".csv", ".parquet")
 
 
-def diff(run_a: str | Path, run_b: str | Path, *, step: str | None = None, shown: int = 10, output: str | Path | None = None) -> dict[str, Any]:
+def diff(run_a: str | Path, run_b: str | Path, *, step: str | None = None, shown: int = 10, output: str | Path | None = None) -> Difference:
     """Compare two runs (or two folders of shards): rows added, gone and changed from the first to the second, and why.
 
     Args:
@@ -67,23 +68,25 @@ def diff(run_a: str | Path, run_b: str | Path, *, step: str | None = None, shown
             _write(target, {"gone": gone, "added": added, "changed": changed})
     left, right = a.columns(at), b.columns(at)
     names = [n for n in changed["columns"].to_list() if n is not None]
-    return {
-        "equal": left == right and not (gone.height or added.height or changed.height),
-        "a": {"folder": str(run_a), "rows": found.same + gone.height + changed.height},
-        "b": {"folder": str(run_b), "rows": found.same + added.height + changed.height},
-        "step": at,
-        "same": found.same,
-        "columns": {"a": [c for c in left if c not in right], "b": [c for c in right if c not in left]},
-        "steps": list(_steps(a, b)),
-        "gone": _missing(gone, shown),
-        "added": _missing(added, shown),
-        "changed": {
-            "rows": changed.height,
-            "columns": dict(sorted(Counter(c for n in names for c in n.split(", ")).items())),
-            "since": dict(sorted(Counter(changed["since"].to_list()).items())),
-            "shown": _values(a, b, at, changed.head(shown)),
-        },
-    }
+    return Difference(
+        {
+            "equal": left == right and not (gone.height or added.height or changed.height),
+            "a": {"folder": str(run_a), "rows": found.same + gone.height + changed.height},
+            "b": {"folder": str(run_b), "rows": found.same + added.height + changed.height},
+            "step": at,
+            "same": found.same,
+            "columns": {"a": [c for c in left if c not in right], "b": [c for c in right if c not in left]},
+            "steps": list(_steps(a, b)),
+            "gone": _missing(gone, shown),
+            "added": _missing(added, shown),
+            "changed": {
+                "rows": changed.height,
+                "columns": dict(sorted(Counter(c for n in names for c in n.split(", ")).items())),
+                "since": dict(sorted(Counter(changed["since"].to_list()).items())),
+                "shown": _values(a, b, at, changed.head(shown)),
+            },
+        }
+    )
 
 
 def _missing(rows: pl.DataFrame, shown: int) -> dict[str, Any]:
@@ -178,7 +181,7 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 def rejects(
     run: str | Path, step: str | None = None, *, reason: str | None = None, ids: str | Iterable[str] | None = None, limit: int = 10
-) -> dict[str, Any]:
+) -> Rejects:
     """The rows that a run's steps did not keep: rejected, merged or set aside.
 
     Args:
@@ -221,12 +224,14 @@ def rejects(
         shown += [_whole(row) for row in block.filter(wanted).head(limit - len(shown)).iter_rows(named=True)]
     place = {s: i for i, s in enumerate(side.order)}
     lines = sorted(counts.items(), key=lambda item: (place.get(item[0][0], len(place)), item[0][1], item[0][2]))
-    return {
-        "run": str(run),
-        "rows": counts.total(),
-        "counts": [{"step": s, "outcome": o, "reason": r, "rows": n} for (s, o, r), n in lines],
-        "shown": shown,
-    }
+    return Rejects(
+        {
+            "run": str(run),
+            "rows": counts.total(),
+            "counts": [{"step": s, "outcome": o, "reason": r, "rows": n} for (s, o, r), n in lines],
+            "shown": shown,
+        }
+    )
 
 
 def _whole(line: dict[str, Any]) -> dict[str, Any]:

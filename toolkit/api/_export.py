@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from toolkit.api._results import Exported
 from toolkit.api._verify import sign as sign_folder
 from toolkit.common.errors import InputError, short_path
 from toolkit.common.outputs import check_output
@@ -33,7 +34,7 @@ def export(
     dry_run: bool = False,
     sign: str | Path | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> Exported:
     """Write shards in another trainer's format, push them to the hub, or both.
 
     Args:
@@ -86,7 +87,7 @@ def export(
         if sign is not None:
             signed_by = sign_folder(target, sign)["by"]
     sent = _pushed(target or folder, repo, public, revision, message, dry_run) if repo is not None else None
-    return {"output": short_path(target) if target else None, "export": record, "signed": signed_by, "push": sent}
+    return Exported({"output": short_path(target) if target else None, "export": record, "signed": signed_by, "push": sent})
 
 
 def _reads(folder: Path, guard: str | Path | None, key: str | Path | None) -> list[Path]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from toolkit.api._prompts import check_prompts, hold_prompts, read_prompts
+from toolkit.api._results import Generated
 from toolkit.common.errors import InputError, InputErrors, TooManyFailures, short_path
 from toolkit.common.files import new_file
 from toolkit.common.models import model_folder
@@ -43,7 +44,7 @@ def generate(
     progress: Progress | None = None,
     raise_failures: bool = True,
     allow: str | Collection[str] = (),
-) -> dict[str, Any]:
+) -> Generated:
     """Ask a model every prompt of a file.
 
     Every answer is durable in the journal before it counts, and a run that is stopped or killed asks, when it is started again, only for what is
@@ -112,7 +113,7 @@ def too_many(found: Mapping[str, Any]) -> TooManyFailures:
     return TooManyFailures(found["too_many"], where=found["output"], hint=hint)
 
 
-def _ask(prompts: Path, output: Path, config: BackendConfig, schema: str, folder: Path, budget: float | None, progress: Progress) -> dict[str, Any]:
+def _ask(prompts: Path, output: Path, config: BackendConfig, schema: str, folder: Path, budget: float | None, progress: Progress) -> Generated:
     """Check the prompts, ask, write; the figures. `folder` is the journal's."""
     from toolkit.generation import Journal, Meter, complete, open_backend
 
@@ -142,24 +143,26 @@ def _ask(prompts: Path, output: Path, config: BackendConfig, schema: str, folder
             _write(output, asking, results)
         stats = results.stats
         progress.finish(f"{total:,} rows in {stats.seconds:.1f} s")
-    return {
-        "output": short_path(output),
-        "rows": total,
-        "answered": stats.completions - stats.failed,
-        "failed": stats.failed,
-        "errors": dict(stats.errors),
-        "said": dict(stats.said),
-        "asked": stats.asked,
-        "from_journal": stats.from_journal,
-        "unreadable": stats.unreadable,
-        "shared": stats.shared,
-        "prompt_tokens": stats.prompt_tokens,
-        "completion_tokens": stats.completion_tokens,
-        "cost": None if price is None else meter.spent,
-        "estimated": meter.estimated,
-        "seconds": round(stats.seconds, 3),
-        "too_many": None,
-    }
+    return Generated(
+        {
+            "output": short_path(output),
+            "rows": total,
+            "answered": stats.completions - stats.failed,
+            "failed": stats.failed,
+            "errors": dict(stats.errors),
+            "said": dict(stats.said),
+            "asked": stats.asked,
+            "from_journal": stats.from_journal,
+            "unreadable": stats.unreadable,
+            "shared": stats.shared,
+            "prompt_tokens": stats.prompt_tokens,
+            "completion_tokens": stats.completion_tokens,
+            "cost": None if price is None else meter.spent,
+            "estimated": meter.estimated,
+            "seconds": round(stats.seconds, 3),
+            "too_many": None,
+        }
+    )
 
 
 def read_config(backend: BackendConfig | Mapping[str, Any]) -> BackendConfig:

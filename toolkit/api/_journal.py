@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from toolkit.api._results import JournalFigures
 from toolkit.common.errors import InputError, short_path
 from toolkit.common.files import canonical_json, new_file
 from toolkit.common.outputs import check_output
@@ -70,7 +71,7 @@ _PART = 1000
 """Records that are written at a time."""
 
 
-def journal_show(folder: str | Path | None = None) -> dict[str, Any]:
+def journal_show(folder: str | Path | None = None) -> JournalFigures:
     """A journal at a glance.
 
     Returns:
@@ -85,20 +86,22 @@ def journal_show(folder: str | Path | None = None) -> dict[str, Any]:
     where = _folder(folder)
     found = journal_figures(where)
     groups = [asdict(g) | {"first": _time(g.first), "last": _time(g.last)} for g in found.groups]
-    return {
-        "folder": short_path(where),
-        "version": found.version,
-        "bytes": found.bytes,
-        "answers": sum(g.records for g in found.groups if g.served),
-        "failures": sum(g.records for g in found.groups if not g.served),
-        "shared": found.shared,
-        "unfinished": found.unfinished,
-        "cost": sum(g.cost for g in found.groups),
-        "first": _time(min(g.first for g in found.groups)) if found.groups else None,
-        "last": _time(max(g.last for g in found.groups)) if found.groups else None,
-        "unreadable": found.unreadable,
-        "groups": groups,
-    }
+    return JournalFigures(
+        {
+            "folder": short_path(where),
+            "version": found.version,
+            "bytes": found.bytes,
+            "answers": sum(g.records for g in found.groups if g.served),
+            "failures": sum(g.records for g in found.groups if not g.served),
+            "shared": found.shared,
+            "unfinished": found.unfinished,
+            "cost": sum(g.cost for g in found.groups),
+            "first": _time(min(g.first for g in found.groups)) if found.groups else None,
+            "last": _time(max(g.last for g in found.groups)) if found.groups else None,
+            "unreadable": found.unreadable,
+            "groups": groups,
+        }
+    )
 
 
 def journal_records(
@@ -173,7 +176,7 @@ def journal_export(
     return n
 
 
-def journal_verify(folder: str | Path | None = None) -> dict[str, Any]:
+def journal_verify(folder: str | Path | None = None) -> JournalFigures:
     """``folder, ok, answers, packed, failures, shared, damaged`` (keys), ``problems`` (in words), ``noted`` (whether a note of what was recorded is
     there), ``unfinished``; reads everything.
 
@@ -183,10 +186,10 @@ def journal_verify(folder: str | Path | None = None) -> dict[str, Any]:
     """
     where = _folder(folder)
     found = verify_journal(where)
-    return {"folder": short_path(where), "ok": not found.problems, **asdict(found)}
+    return JournalFigures({"folder": short_path(where), "ok": not found.problems, **asdict(found)})
 
 
-def journal_compact(folder: str | Path | None = None, on_done: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+def journal_compact(folder: str | Path | None = None, on_done: Callable[[int, int], None] | None = None) -> JournalFigures:
     """Compress and rewrite; no answer changes: ``folder, packed, before, after`` (bytes), ``unreadable`` (keys of records that cannot be read and
     stay as they are). `on_done` is told how far it is.
 
@@ -200,10 +203,10 @@ def journal_compact(folder: str | Path | None = None, on_done: Callable[[int, in
     """
     where = _folder(folder)
     with stopping():
-        return {"folder": short_path(where), **asdict(compact_journal(where, on_done))}
+        return JournalFigures({"folder": short_path(where), **asdict(compact_journal(where, on_done))})
 
 
-def journal_migrate(folder: str | Path | None = None) -> dict[str, Any]:
+def journal_migrate(folder: str | Path | None = None) -> JournalFigures:
     """Bring it up to this guardkit's version, in one step, as any run does: ``folder, found, version``, ``noted`` (whether it got its note now).
 
     Raises:
@@ -218,10 +221,10 @@ def journal_migrate(folder: str | Path | None = None) -> dict[str, Any]:
     where = _folder(folder)
     with stopping():
         found, version, noted = migrate_journal(where)
-    return {"folder": short_path(where), "found": found, "version": version, "noted": noted}
+    return JournalFigures({"folder": short_path(where), "found": found, "version": version, "noted": noted})
 
 
-def journal_repair(folder: str | Path | None = None, agree: Callable[[dict[str, Any]], bool] | None = None) -> dict[str, Any]:
+def journal_repair(folder: str | Path | None = None, agree: Callable[[dict[str, Any]], bool] | None = None) -> JournalFigures:
     """Make a sound journal of a damaged one, with every record that can be read; the damaged files are kept beside it.
 
     Args:
@@ -244,9 +247,11 @@ def journal_repair(folder: str | Path | None = None, agree: Callable[[dict[str, 
     """
     where = _folder(folder)
 
-    def shown(found: Repaired) -> dict[str, Any]:
+    def shown(found: Repaired) -> JournalFigures:
         times = {"recorded": found.recorded, "last": found.last}
-        return {"folder": short_path(where), **asdict(found), **{name: None if at is None else _time(at) for name, at in times.items()}}
+        return JournalFigures(
+            {"folder": short_path(where), **asdict(found), **{name: None if at is None else _time(at) for name, at in times.items()}}
+        )
 
     with stopping():
         return shown(repair_journal(where, None if agree is None else lambda found: agree(shown(found))))
@@ -254,7 +259,7 @@ def journal_repair(folder: str | Path | None = None, agree: Callable[[dict[str, 
 
 def journal_purge(
     folder: str | Path | None = None, *, rows: str | Iterable[str] = (), keys: str | Iterable[str] = (), dry_run: bool = False
-) -> dict[str, Any]:
+) -> JournalFigures:
     """Delete the records of rows or keys for good.
 
     Args:
@@ -280,7 +285,9 @@ def journal_purge(
     rows, keys = several(rows), several(keys)
     with stopping():
         found = find_records(where, rows, keys) if dry_run else purge_journal(where, rows, keys)
-        return {"folder": short_path(where), **asdict(found), "runs": runs_holding(where.parent, {*rows, *found.also}, set(found.keys))}
+        return JournalFigures(
+            {"folder": short_path(where), **asdict(found), "runs": runs_holding(where.parent, {*rows, *found.also}, set(found.keys))}
+        )
 
 
 def journal_unread(folder: str | Path | None, keys: Sequence[str]) -> InputError:

@@ -11,7 +11,7 @@ from toolkit.common.paths import at_door, is_there
 from toolkit.common.resources import workspace
 from toolkit.operators import operator_class, operator_names
 from toolkit.pipeline import RecipeSpec, StepFolder, clean, kept_recipe, recipe_steps, step_folders
-from toolkit.report import summarise
+from toolkit.report import Figures, Lines, as_html, as_text, summarise
 
 
 class NoStep(InputError, KeyError):  # noqa: N818 (named by what is wrong)
@@ -31,6 +31,15 @@ class Steps(dict[str, StepFolder]):
     def __init__(self, folder: Path) -> None:
         super().__init__({done.step: done for done in step_folders(folder)})
         self.folder = folder
+
+    def _lines(self) -> list[dict[str, Any]]:
+        return [{"step": n, "rows": s.rows, "columns": len(s.manifest["columns"]), "folder": short_path(s.path)} for n, s in self.items()]
+
+    def __repr__(self) -> str:
+        return as_text(self._lines(), f"Finished steps of {short_path(self.folder)}")
+
+    def _repr_html_(self) -> str:
+        return as_html(self._lines(), f"Finished steps of {short_path(self.folder)}")
 
     def __missing__(self, step: str) -> StepFolder:
         for done in self.values():
@@ -68,14 +77,14 @@ def read_run(folder: str | Path) -> Steps:
     return Steps(_run(folder))
 
 
-def list_runs() -> list[dict[str, Any]]:
+def list_runs() -> Lines:
     """The runs in the workspace: ``folder``, ``recipe``, ``steps`` in the recipe, ``built`` of them; ``problem`` where one cannot be read.
 
     Example:
         >>> [(run["folder"], run["built"]) for run in toolkit.list_runs()]
         [('outputs/small', 7)]
     """
-    out: list[dict[str, Any]] = []
+    out = Lines()
     for path in sorted(workspace().glob("*/run.json")):
         line: dict[str, Any] = {"folder": short_path(path.parent), "recipe": None, "steps": 0, "built": 0, "problem": None}
         try:
@@ -113,7 +122,7 @@ def _run(folder: str | Path) -> Path:
     return path
 
 
-def sources_table() -> list[dict[str, Any]]:
+def sources_table() -> Lines:
     """The sources: name, hub id, rows, licence, gated, description, problem.
 
     Example:
@@ -122,10 +131,10 @@ def sources_table() -> list[dict[str, Any]]:
     """
     from toolkit.sources import list_sources
 
-    return [asdict(s) for s in list_sources()]
+    return Lines(asdict(s) for s in list_sources())
 
 
-def describe_source(name: str) -> dict[str, Any]:
+def describe_source(name: str) -> Figures:
     """A source's whole definition, without what it leaves out.
 
     Raises:
@@ -137,10 +146,10 @@ def describe_source(name: str) -> dict[str, Any]:
     """
     from toolkit.sources import load_source
 
-    return load_source(name).model_dump(mode="json", exclude_defaults=True)
+    return Figures(load_source(name).model_dump(mode="json", exclude_defaults=True))
 
 
-def check_sources(name: str | None = None) -> list[dict[str, Any]]:
+def check_sources(name: str | None = None) -> Lines:
     """Try each hub source, or one: ``{source, ok, result}``.
 
     Raises:
@@ -157,7 +166,7 @@ def check_sources(name: str | None = None) -> list[dict[str, Any]]:
 
     if name is not None and load_source(name).hub is None:
         raise InputError(f"the source {name!r} is not on the hub")
-    out = []
+    out = Lines()
     for source in [name] if name is not None else [s.name for s in list_sources() if s.hub]:
         try:
             found = check_hub(load_source(source), guard=load_guard("guardreasoner"), taxonomy=load_taxonomy())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from toolkit.api._look import read_run
+from toolkit.api._results import Mined
 from toolkit.api._run import run
 from toolkit.common.errors import InputError, short_path
 from toolkit.common.paths import at_door, here
@@ -24,7 +25,7 @@ def mine(
     pick: Literal["longest", "shortest", "random"] = "longest",
     seed: int = 0,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> Mined:
     """Hard samples and preference pairs from what guards wrote on the same rows.
 
     A row is hard when at least one guard was right and at least one wrong; always right or always wrong when every guard's output was there and
@@ -77,16 +78,18 @@ def _one(name: str, given: str | Path | Sequence[str | Path]) -> Path:
     return at_door(files[0])
 
 
-def _figures(made: Mapping[str, StepFolder], folder: Path) -> dict[str, Any]:
+def _figures(made: Mapping[str, StepFolder], folder: Path) -> Mined:
     hard, pairs, loaded = (made[s].manifest for s in ("hard", "pairs", "predictions"))
     stats = hard["stats"]
     n_pairs = sum(pairs["stats"]["pairs_by_task"].values())
-    return {
-        **{n: stats[n] for n in ("rows", "hard", "always_right", "always_wrong", "undecided")},
-        "with_unparsable": stats["with_unread"],
-        "missing": loaded["stats"]["missing"],
-        "pairs": n_pairs,
-        "rejected": loaded["counts"][-1]["rejected"],
-        "output": short_path(folder),
-        "shards": short_path(made["preference"].artefact("shards")) if n_pairs else None,
-    }
+    return Mined(
+        {
+            **{n: stats[n] for n in ("rows", "hard", "always_right", "always_wrong", "undecided")},
+            "with_unparsable": stats["with_unread"],
+            "missing": loaded["stats"]["missing"],
+            "pairs": n_pairs,
+            "rejected": loaded["counts"][-1]["rejected"],
+            "output": short_path(folder),
+            "shards": short_path(made["preference"].artefact("shards")) if n_pairs else None,
+        }
+    )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from toolkit.api._results import Overlaps
 from toolkit.common.csvfile import write_sheet
 from toolkit.common.errors import InputError, Missing, short_path
 from toolkit.common.files import new_file
@@ -56,7 +57,7 @@ def overlaps(
     rows: Mapping[str, str | Path] | None = None,
     ngram: int = 13,
     output: str | Path | None = None,
-) -> dict[str, Any]:
+) -> Overlaps:
     """What some sets of rows share, pair by pair, and what each holds twice.
 
     Args:
@@ -93,13 +94,15 @@ def overlaps(
         raise InputError("nothing to compare: no row in any set", hint="name benchmarks (with their files), sources or rows")
     whole = _numbered(sets)
     shared = _shared_ngrams(sets, whole, ngram)
-    figures = {
-        "ngram": ngram,
-        "sets": _within(sets, whole),
-        "pairs": _pairs(sets, whole, shared),
-        "without": without,
-        "output": None if target is None else short_path(target),
-    }
+    figures = Overlaps(
+        {
+            "ngram": ngram,
+            "sets": _within(sets, whole),
+            "pairs": _pairs(sets, whole, shared),
+            "without": without,
+            "output": None if target is None else short_path(target),
+        }
+    )
     if target is not None:
         with stopping():
             _write(_lines(sets, whole, shared), target)

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from toolkit.api._estimate import NONE, Estimate, Interval, Looked, described, estimate, look, together
+from toolkit.api._results import Planned
 from toolkit.api._run import AnyRecipe, Paths, planned, run_folder
 from toolkit.common.errors import GuardkitError, short_path
 from toolkit.operators import GenerationOperator, Operator
@@ -45,7 +46,7 @@ def plan(
     probe: int = 0,
     budget: float | None = None,
     allow: str | Collection[str] = (),
-) -> dict[str, Any]:
+) -> Planned:
     """What a run would do and what it would cost.
 
     Args:
@@ -93,14 +94,16 @@ def plan(
     notes += [*([SPANS] if any(m.calls and m.dollars != NONE for f in models.values() for m in f) else []), *money.notes]
     if budget is not None and total["dollars"] is not None and total["dollars"]["high"] > budget:
         notes.append(f"the run may cost more than the budget of ${budget:,.2f}: it would stop there (exit code 3) and go on when it is run again")
-    return {
-        "recipe": checked.recipe.spec.recipe,
-        "output": short_path(folder),
-        "steps": lines,
-        "total": total,
-        "needs": checked.needs(),
-        "notes": notes,
-    }
+    return Planned(
+        {
+            "recipe": checked.recipe.spec.recipe,
+            "output": short_path(folder),
+            "steps": lines,
+            "total": total,
+            "needs": checked.needs(),
+            "notes": notes,
+        }
+    )
 
 
 def _lines(checked: Plan, done: Mapping[str, StepFolder]) -> list[dict[str, Any]]:

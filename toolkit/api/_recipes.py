@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from toolkit.api._results import Checked, Explained
 from toolkit.api._run import AnyRecipe, Paths, planned
 from toolkit.pipeline import PlannedStep, reach
 
 
-def check(
-    recipe: AnyRecipe, *, overrides: str | Sequence[str] = (), sources: Paths | None = None, allow: str | Collection[str] = ()
-) -> dict[str, Any]:
+def check(recipe: AnyRecipe, *, overrides: str | Sequence[str] = (), sources: Paths | None = None, allow: str | Collection[str] = ()) -> Checked:
     """Check a recipe without running it.
 
     Returns:
@@ -26,12 +25,10 @@ def check(
         7
     """
     plan = planned(recipe, overrides, sources, allow)
-    return {"recipe": plan.recipe.spec.recipe, "steps": len(plan.steps), "needs": plan.needs(), **reach(plan)}
+    return Checked({"recipe": plan.recipe.spec.recipe, "steps": len(plan.steps), "needs": plan.needs(), **reach(plan)})
 
 
-def explain(
-    recipe: AnyRecipe, *, overrides: str | Sequence[str] = (), sources: Paths | None = None, allow: str | Collection[str] = ()
-) -> dict[str, Any]:
+def explain(recipe: AnyRecipe, *, overrides: str | Sequence[str] = (), sources: Paths | None = None, allow: str | Collection[str] = ()) -> Explained:
     """The resolved recipe, every value with its origin: file and line, ``--set …``, or a default.
 
     Returns:
@@ -55,7 +52,7 @@ def explain(
         for k, v in spec.model_dump(mode="json").items()
         if k != "steps"
     }
-    return {"recipe": top, "steps": [_explained(s) for s in checked.steps.values()]}
+    return Explained({"recipe": top, "steps": [_explained(s) for s in checked.steps.values()]})
 
 
 def _explained(step: PlannedStep) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from toolkit.common.resources import workspace
 from toolkit.common.several import several
 from toolkit.common.yamlfile import YamlFile
 from toolkit.pipeline import JOURNAL, TAKEN, Plan, Progress, Recipe, build_recipe, load_recipe, make_plan, run_plan, stopping
-from toolkit.report import summarise
+from toolkit.report import print_summary, summarise
 
 Paths = Mapping[str, str | Path | Sequence[str | Path]]
 """By a source's name its files, one or several."""
@@ -24,7 +26,7 @@ AnyRecipe = str | Path | Mapping[str, Any] | Recipe
 """Path, folder or shipped name; what stands in a recipe's file, as a dict; or a recipe that is already read."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """A run that is complete.
 
@@ -46,6 +48,14 @@ class Result:
     built: list[str]
     reused: list[str]
     failed: TooManyFailures | None = None
+
+    def __repr__(self) -> str:
+        out = StringIO()
+        print_summary(self.summary, out)
+        return out.getvalue().strip("\n")
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(repr(self))}</pre>"
 
 
 def run(

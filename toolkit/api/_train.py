@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from toolkit.api._results import Trained
 from toolkit.common.errors import InputError, InputErrors, short_path
 from toolkit.common.folders import check_own
 from toolkit.common.models import MODEL, calm_threads, model_folder
@@ -23,7 +24,7 @@ def train(
     progress: Progress | None = None,
     *,
     allow: str | Collection[str] = (),
-) -> dict[str, Any]:
+) -> Trained:
     """Train a guard on shards, as a YAML file or a dict says.
 
     Args:
@@ -78,7 +79,7 @@ def train(
         progress.start(f"train {method}")
         metrics = train_sft(shards, out, options, show) if isinstance(options, SftConfig) else train_dpo(shards, out, options, show)
         progress.finish(f"model in {short_path(out)}")
-    return {**metrics, "output": short_path(out)}
+    return Trained({**metrics, "output": short_path(out)})
 
 
 train_file = train

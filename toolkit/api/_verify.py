@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
+from toolkit.api._results import Signed, Verified
 from toolkit.common.errors import InputError, Missing, short_path
 from toolkit.common.paths import at_door
 from toolkit.pipeline import is_run, verify_run
@@ -22,7 +22,7 @@ RUN = {"steps": "whether the steps did what their manifests say: the recipe, run
 """What a run says and its files cannot prove; of its shards see theirs."""
 
 
-def verify(folder: str | Path, *, key: str | Path | None = None, require_signature: bool = False) -> dict[str, Any]:
+def verify(folder: str | Path, *, key: str | Path | None = None, require_signature: bool = False) -> Verified:
     """Check shards, or an export of some, against the manifest in their folder, by what the files hold; and its signature, where there is one.
 
     Args:
@@ -53,7 +53,7 @@ def verify(folder: str | Path, *, key: str | Path | None = None, require_signatu
         found = verify_run(place)
         for manifest in sorted(place.glob(f"*/shards/{MANIFEST}")):
             verify_shards(manifest.parent)
-        return {"folder": short_path(place), "to": None, **found, "signature": None, "unproven": RUN}
+        return Verified({"folder": short_path(place), "to": None, **found, "signature": None, "unproven": RUN})
     where = shard_folder(place)
     trusted = public_keys(at_door(key)) if key is not None else None
     exported = _exported(where)
@@ -63,18 +63,20 @@ def verify(folder: str | Path, *, key: str | Path | None = None, require_signatu
         raise InputError("nobody has signed this folder", where=str(where), hint="guardkit sign DIR --key KEY, by whoever vouches for it")
     if signature is not None and trusted is not None and signature.key not in trusted:
         raise InputError(f"signed by {signature.by}, which is none of the keys in {key}", where=str(where))
-    return {
-        "folder": short_path(where),
-        "kind": "export" if exported else "shards",
-        "to": said["to"] if exported else None,
-        "rows": said["rows"],
-        "files": said["files"],
-        "signature": None if signature is None else {"by": signature.by, "key": signature.key, "trusted": True if trusted is not None else None},
-        "unproven": unproven_of_export(said, where) if exported else unproven(said),
-    }
+    return Verified(
+        {
+            "folder": short_path(where),
+            "kind": "export" if exported else "shards",
+            "to": said["to"] if exported else None,
+            "rows": said["rows"],
+            "files": said["files"],
+            "signature": None if signature is None else {"by": signature.by, "key": signature.key, "trusted": True if trusted is not None else None},
+            "unproven": unproven_of_export(said, where) if exported else unproven(said),
+        }
+    )
 
 
-def sign(folder: str | Path, key: str | Path | None = None) -> dict[str, Any]:
+def sign(folder: str | Path, key: str | Path | None = None) -> Signed:
     """Verify shards, or an export of some, and sign them: ``manifest.json.sig`` (``export.json.sig``) in their folder.
 
     Args:
@@ -104,7 +106,7 @@ def sign(folder: str | Path, key: str | Path | None = None) -> dict[str, Any]:
     if file.exists() and file.samefile(at_door(key)):
         raise InputError("the signature would take the place of the key", where=str(file))
     made = sign_manifest(manifest, at_door(key))
-    return {"folder": short_path(where), "file": short_path(file), "by": made.by, "key": made.key}
+    return Signed({"folder": short_path(where), "file": short_path(file), "by": made.by, "key": made.key})
 
 
 def _exported(where: Path) -> bool:

@@ -92,7 +92,7 @@ def read_blocks(
             yield pl.DataFrame(pl.from_arrow(pa.Table.from_batches([batch])))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StepFolder:
     """A finished step on disk."""
 
@@ -118,6 +118,9 @@ class StepFolder:
             raise InputError(f"format {manifest.get('format')!r}, this guardkit reads {FORMAT}", where=str(file), hint=again)
         checked(manifest, _Manifest, file, again)
         return cls(path, manifest, block)
+
+    def __repr__(self) -> str:
+        return f"StepFolder({short_path(self.path)!r}, {self.rows:,} rows)"
 
     @property
     def step(self) -> str:

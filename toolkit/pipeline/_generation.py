@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
 
@@ -23,14 +23,31 @@ from toolkit.common.errors import GuardkitError
 from toolkit.common.sizes import text_size
 from toolkit.generation import Backend, Completion, Journal, Meter, Request, complete, kept_warm
 from toolkit.operators import Columns, Context, GenerationOperator
-from toolkit.operators.base import DETAIL, OUTCOME, REASON, StepInput, Unasked
+from toolkit.operators.base import DETAIL, OUTCOME, REASON, Output, StepInput, Unasked
 from toolkit.pipeline._counts import Counts
-from toolkit.pipeline._store import MARKS, StepWriter
+from toolkit.pipeline._store import MARKS
 from toolkit.records import to_polars
+
+if TYPE_CHECKING:
+    from toolkit.operators.base import Mark
 
 ERROR = "operator_error"
 WRITE_EVERY, WRITE_CHARS = 512, 16 << 20
 """Answered rows held before they go to the step's file, and characters of text in them; their answers are in the journal before that."""
+
+
+class GenerationOutput(Output, Protocol):
+    """Where a generation step's results go: a step's folder, or a caller's memory."""
+
+    asked: int
+    failed: int
+    retry: int
+
+    def lines(self, counts: Counts, rows: pl.DataFrame, outcome: Mark, reason: Mark, detail: Mark = None, survivor: Mark = None) -> pl.DataFrame:
+        """Rows that were not kept, each with its marks."""
+
+    def write_lines(self, lines: pl.DataFrame) -> None:
+        """Take what `lines` made."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +63,7 @@ class GenerationStep:
 
 @kept_warm()
 def run_generation(
-    step: GenerationStep, inputs: Mapping[str, StepInput], writer: StepWriter, journal: Callable[[], Journal], meter: Meter | None = None
+    step: GenerationStep, inputs: Mapping[str, StepInput], writer: GenerationOutput, journal: Callable[[], Journal], meter: Meter | None = None
 ) -> None:
     """Run a generation step.
 
@@ -215,7 +232,7 @@ class _Usage:
 class _Sink:
     """Takes what came of requests, in their order, and writes it in batches."""
 
-    def __init__(self, step: GenerationStep, name: str, writer: StepWriter, asking: _Asking, usage: _Usage, draws: int) -> None:
+    def __init__(self, step: GenerationStep, name: str, writer: GenerationOutput, asking: _Asking, usage: _Usage, draws: int) -> None:
         self._op = step.operator
         self._counts = step.counts
         self._came = to_polars(tuple(step.came.values()))

@@ -1,0 +1,145 @@
+"""What the verbs return: dicts with the keys that their functions name, as attributes, too, and shown as tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toolkit.report import Figures
+
+
+class Checked(Figures):
+    """Of `check`."""
+
+    recipe: str
+    steps: int
+    needs: list[str]
+    sends: list[dict[str, Any]]
+    fetches: list[dict[str, Any]]
+    allowed: list[str]
+
+
+class Explained(Figures):
+    """Of `explain`."""
+
+    recipe: dict[str, Any]
+    steps: list[dict[str, Any]]
+
+
+class Planned(Figures):
+    """Of `plan`."""
+
+    recipe: str
+    output: str
+    steps: list[dict[str, Any]]
+    total: dict[str, Any]
+    needs: list[str]
+    notes: list[str]
+
+
+class Verified(Figures):
+    """Of `verify`."""
+
+    folder: str
+    kind: str
+    to: str | None
+    rows: int
+    files: dict[str, dict[str, Any]]
+    signature: dict[str, Any] | None
+    unproven: dict[str, str]
+
+
+class Signed(Figures):
+    """Of `sign`."""
+
+    folder: str
+    file: str
+    by: str
+    key: str
+
+
+class Exported(Figures):
+    """Of `export`."""
+
+    output: str | None
+    export: dict[str, Any] | None
+    signed: str | None
+    push: dict[str, Any] | None
+
+
+class Difference(Figures):
+    """Of `diff`."""
+
+    equal: bool
+    a: dict[str, Any]
+    b: dict[str, Any]
+    step: str
+    same: int
+    columns: dict[str, list[str]]
+    steps: list[dict[str, Any]]
+    gone: dict[str, Any]
+    added: dict[str, Any]
+    changed: dict[str, Any]
+
+
+class Rejects(Figures):
+    """Of `rejects`."""
+
+    run: str
+    rows: int
+    counts: list[dict[str, Any]]
+    shown: list[dict[str, Any]]
+
+
+class Overlaps(Figures):
+    """Of `overlaps`."""
+
+    ngram: int
+    sets: list[dict[str, Any]]
+    pairs: list[dict[str, Any]]
+    without: list[str]
+    output: str | None
+
+
+class Mined(Figures):
+    """Of `mine`."""
+
+    rows: int
+    hard: int
+    always_right: int
+    always_wrong: int
+    undecided: int
+    with_unparsable: int
+    missing: dict[str, int]
+    pairs: int
+    rejected: dict[str, int]
+    output: str
+    shards: str | None
+
+
+class Generated(Figures):
+    """Of `generate`."""
+
+    output: str
+    rows: int
+    answered: int
+    failed: int
+    errors: dict[str, int]
+    asked: int
+    from_journal: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float | None
+    seconds: float
+    too_many: str | None
+
+
+class Trained(Figures):
+    """Of `train`: the trainer's metrics, and where the model lies."""
+
+    output: str
+
+
+class JournalFigures(Figures):
+    """Of the verbs of the journal."""
+
+    folder: str
