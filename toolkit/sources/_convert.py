@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from toolkit.common.errors import InputError, InputErrors, did_you_mean
 from toolkit.guards import Guard, Task, load_guard, parse
+from toolkit.sources._chat import Messages, conversation
 from toolkit.sources._definition import Label, Part, Source, VoteMethod
 from toolkit.sources._faults import RowError
-from toolkit.sources._labels import agreed, camps, category_values, column_label, exact, text_of, uncsv, value_of, vote_label
+from toolkit.sources._labels import agreed, camps, category_values, column_label, derived_value, exact, text_of, uncsv, value_of, vote_label
 from toolkit.sources._released import split_released_input
 from toolkit.taxonomy import Taxonomy
 
@@ -69,13 +71,15 @@ class Converter:
         _check(source, guard, self._rules)
         self._schemes = {name: taxonomy.scheme(name) for name in _schemes(source, self._rules)}
         self._kinds = _kinds(source, self._rules)
-        self._maps = {t: rule.map or {w: w for w in guard.task(t).labels} for t, rule in self._rules.items() if rule.column}
+        self._maps = {t: rule.map or {w: w for w in guard.task(t).labels} for t, rule in self._rules.items() if rule.columns}
         positive = source.categories.where_positive if source.categories else []
         self._positive = [(i, t.positive) for i, t in enumerate(guard.tasks) if t.name in positive]
         self._csv = csv
         self._blank = {rule.column for rule in self._rules.values() if rule.map and "" in rule.map}
         self._blank |= {source.filter.column} if source.filter and source.filter.equals == "" else set()
         self.required, self.optional = _columns(source, self._rules)
+        self.sparse = frozenset(c for rule in self._rules.values() for c in (*(rule.any or ()), *(rule.all or ())))
+        """Those of the required columns that a row may lack, as long as some row has them."""
 
     @property
     def wanted(self) -> list[str]:
@@ -108,13 +112,13 @@ class Converter:
         Raises:
             RowError: the row cannot be one, with the reason.
         """
-        prompt, response = self._messages(row)
+        context, prompt, response = self._messages(row)
         if prompt is None or not prompt.strip():
             raise RowError("empty_prompt", "the prompt is missing" if prompt is None else "the prompt is empty")
         c = self._source.columns
         labels = self._answers(row, response) if self._answers else [self._label(row, t, response) for t in self._guard.tasks]
         return Seed(
-            context=_context(row, c.context) if c and c.context else [],
+            context=context,
             prompt=prompt,
             response=response,
             labels=labels,
@@ -128,7 +132,10 @@ class Converter:
     def _label(self, row: Row, task: Task, response: str | None) -> Labelled:
         rule = self._rules.get(task.name)
         label = None
-        if rule is not None and rule.column is not None:
+        if rule is not None and rule.derived:
+            value = derived_value(row, rule)
+            label = None if value is None else self._maps[task.name][value]
+        elif rule is not None and rule.column is not None:
             label = column_label(row, rule.column, self._maps[task.name], self._kinds[rule.column])
         elif rule is not None and rule.vote is not None:
             label = vote_label(row, rule.vote, self._schemes[rule.vote.scheme], self._vote)
@@ -147,6 +154,11 @@ class Converter:
                 out += [{"task": task.name, "label": word, "share": c / n, "n": c} for word, c in counts.items() if c]
             elif rule.agreement is not None and label is not None and (share := agreed(row, rule.agreement)) is not None:
                 out.append({"task": task.name, "label": label, "share": share, "n": None})
+            elif (
+                rule.threshold is not None and rule.column and rule.source == "vote" and rule.map and (share := agreed(row, rule.column)) is not None
+            ):
+                said = ((rule.map[True], share), (rule.map[False], 1 - share))
+                out += [{"task": task.name, "label": word, "share": part, "n": None} for word, part in said if part]
         return out
 
     def _categories(self, row: Row, labels: list[Labelled]) -> list[str]:
@@ -164,24 +176,36 @@ class Converter:
         return out if not rule.where_positive or any(labels[i][0] == word for i, word in self._positive) else []
 
 
-def _message_reader(source: Source) -> Callable[[Row], tuple[str | None, str | None]]:
-    """How prompt and response are got from a row."""
+def _message_reader(source: Source) -> Callable[[Row], Messages]:
+    """How context, prompt and response are got from a row."""
     c, e = source.columns, source.exchange
+    if c is not None and c.messages is not None:
+        return partial(_conversation, c.messages, c.turns)
     if e is None:
-        prompt, response = (c.prompt, c.response) if c else ("", None)
-        return lambda row: (text_of(row, prompt), text_of(row, response) if response else None)
+        prompt, response, context = (c.prompt or "", c.response, c.context) if c else ("", None, None)
+        return lambda row: (_context(row, context) if context else [], _prompt(row, prompt), text_of(row, response) if response else None)
     column, guard = e.column, load_guard(e.guard)
 
-    def read(row: Row) -> tuple[str | None, str | None]:
+    def read(row: Row) -> Messages:
         text = text_of(row, column)
         if text is None:
-            return None, None
+            return [], None, None
         try:
-            return split_released_input(text, guard)
+            return [], *split_released_input(text, guard)
         except InputError as fault:
             raise RowError("bad_exchange", f"{column}: {fault.message}") from None
 
     return read
+
+
+def _conversation(column: str, turns: str | None, row: Row) -> Messages:
+    return conversation(value_of(row, column), column, turns)
+
+
+def _prompt(row: Row, column: str) -> str | None:
+    if type(row.get(column)) is list:
+        raise RowError("wrong_type", f"{column} is not text but list: a conversation is `columns: {{messages: {column}}}`")
+    return text_of(row, column)
 
 
 def _answer_reader(source: Source, part: Part, guard: Guard) -> Callable[[Row, str | None], list[Labelled]] | None:
@@ -276,7 +300,10 @@ def _kinds(source: Source, rules: Mapping[str, Label]) -> dict[str, frozenset[ty
     """What Python types the columns that are no plain text hold."""
     out: dict[str, frozenset[type]] = {}
     for rule in rules.values():
-        if rule.column:
+        if rule.derived:
+            number = rule.threshold is not None or rule.bins is not None
+            out |= dict.fromkeys(rule.columns, frozenset({float} if number else {bool, int}))
+        elif rule.column:
             out[rule.column] = frozenset(map(type, rule.map)) if rule.map else frozenset({str})
         if rule.agreement:
             out[rule.agreement] = frozenset({float})
@@ -288,16 +315,18 @@ def _kinds(source: Source, rules: Mapping[str, Label]) -> dict[str, frozenset[ty
         out |= dict.fromkeys(source.categories.columns, frozenset({list if source.categories.kind == "list" else dict}))
     if source.columns and source.columns.context:
         out[source.columns.context] = frozenset({list})
+    if source.columns and source.columns.messages:
+        out[source.columns.messages] = frozenset({list})
     return out
 
 
 def _columns(source: Source, rules: Mapping[str, Label]) -> tuple[list[str], list[str]]:
     """Columns that must be there, and those that may be."""
     c = source.columns
-    must = [source.exchange.column] if source.exchange else [c.prompt, *([c.response] if c.response else [])] if c else []
+    must = [source.exchange.column] if source.exchange else [n for n in (c.prompt, c.messages, c.response) if n] if c else []
     must += [source.answer.column] if source.answer else []
     for rule in rules.values():
-        must += [rule.column] if rule.column else []
+        must += rule.columns if rule.vote is None else []
         must += [rule.agreement] if rule.agreement else []
         must += [*rule.vote.columns, *([rule.vote.count] if rule.vote.count else [])] if rule.vote else []
     must += [source.filter.column] if source.filter else []

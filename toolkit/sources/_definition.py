@@ -56,17 +56,34 @@ class Filter(_Model):
 
 
 class Columns(_Model):
-    """Columns of the source that hold a seed's messages and marks."""
+    """Columns of the source that hold a seed's messages and marks: either `prompt` (and `response`, `context`), or `messages`."""
 
-    prompt: str
+    later = frozenset({"messages", "turns"})
+
+    prompt: str | None = None
     response: str | None = None
     """Null: every row is prompt-only."""
     context: str | None = None
     """A list of {role, content}: the messages before the prompt."""
+    messages: str | None = None
+    """A whole conversation: a list of {role, content} or of {from, value}. The last message, where the assistant wrote it, is the response, the
+    user's before it the prompt, the others are the context."""
+    turns: Literal["user", "alternating"] | None = None
+    """Where `messages` is a list of plain texts: whose they are, the user's alone or the user's and the assistant's by turns."""
     language: str | None = None
     group: str | None = None
     """Rows of one group never straddle a split; where null, equal prompts are a group."""
     split: str | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Columns:
+        if (self.prompt is None) == (self.messages is None):
+            raise ValueError("give either prompt or messages")
+        if self.messages is not None and (self.response is not None or self.context is not None):
+            raise ValueError("messages holds response and context, too: take them out")
+        if self.turns is not None and self.messages is None:
+            raise ValueError("turns needs messages")
+        return self
 
 
 class Exchange(_Model):
@@ -114,12 +131,24 @@ class Vote(_Model):
 
 
 class Label(_Model):
-    """How one task's label is read: from a column, by a vote, or not at all."""
+    """How one task's label is read: from a column, from several, by a vote, or not at all."""
+
+    later = frozenset({"any", "all", "threshold", "bins"})
 
     column: str | None = None
     map: dict[bool | int | str, str] | None = None
     """Value -> label of the guard; null where the values are the label words themselves. An empty cell of CSV is null, or the value ``""`` where the
     map names that."""
+    any: list[str] | None = Field(None, min_length=1)
+    """Columns of true or false (0 or 1; with `threshold`, numbers) in place of one: the value is true where any of them is. One that is null, or that
+    a row of JSON lacks, is not judged; where none is judged the label is missing."""
+    all: list[str] | None = Field(None, min_length=1)
+    """The same, true where all that are judged are."""
+    threshold: float | None = Field(None, allow_inf_nan=False)
+    """The columns hold a number, and the value is whether it is at least so large. With the source ``vote`` the number of one column is the share of
+    annotators who say so, and a row keeps it in `votes`."""
+    bins: list[float] | None = Field(None, min_length=1)
+    """The column holds a number, and the value is how many of these, in ascending order, it reaches: 0, 1, …"""
     vote: Vote | None = None
     source: LabelSource | None = None
     """Who gave the label (``label_sources`` of schemas/records/seed.yaml)."""
@@ -130,12 +159,19 @@ class Label(_Model):
 
     @model_validator(mode="after")
     def _one_way(self) -> Label:
-        if self.column is not None and self.vote is not None:
-            raise ValueError("a label comes from a column or from a vote, not both")
-        if (self.column is not None or self.vote is not None) != (self.source is not None):
+        if sum(way is not None for way in (self.column, self.any, self.all, self.vote)) > 1:
+            raise ValueError("a label comes from one of column, any, all and vote")
+        if bool(self.columns) != (self.source is not None):
             raise ValueError("source is needed with a column or a vote, and only then: it says who gave the label")
-        if self.map is not None and self.column is None:
+        if self.map is not None and (not self.columns or self.vote is not None):
             raise ValueError("a map needs a column")
+        if self.threshold is not None and (not self.columns or self.vote is not None or self.bins is not None):
+            raise ValueError("threshold needs a column (or any, all), and no bins")
+        if self.bins is not None and (self.column is None or sorted(set(self.bins)) != self.bins):
+            raise ValueError("bins needs a column, and numbers in ascending order")
+        values = list(range(len(self.bins) + 1)) if self.bins else [True, False]
+        if self.derived and ({(type(v), v) for v in self.map or ()} != {(type(v), v) for v in values}):
+            raise ValueError(f"the map must have a label for {', '.join(str(v).lower() for v in values)}, and no other value")
         if self.agreement is not None and self.column is None:
             raise ValueError("agreement needs a column: it is the share of annotators who gave its label")
         return self
@@ -143,11 +179,21 @@ class Label(_Model):
     @property
     def columns(self) -> list[str]:
         """Columns that the label is read from."""
-        return [self.column] if self.column is not None else self.vote.columns if self.vote is not None else []
+        return [self.column] if self.column is not None else self.any or self.all or (self.vote.columns if self.vote is not None else [])
+
+    @property
+    def derived(self) -> bool:
+        """Whether what the map maps is made of the columns' values, and not a value that stands there."""
+        return self.any is not None or self.all is not None or self.threshold is not None or self.bins is not None
+
+    @property
+    def shares(self) -> bool:
+        """Whether its column holds the share of annotators for one side."""
+        return self.threshold is not None and self.column is not None and self.source == "vote"
 
     def words(self, known: Sequence[str]) -> list[str]:
         """Labels that it may give, of those that the guard knows where it names none itself."""
-        given = self.map.values() if self.map else (self.vote.positive, self.vote.negative) if self.vote else known if self.column else ()
+        given = self.map.values() if self.map else (self.vote.positive, self.vote.negative) if self.vote else known if self.columns else ()
         return list(dict.fromkeys(given))
 
 

@@ -1,8 +1,8 @@
 """Why a row is not kept: reason codes, and how the raw row is shown.
 
 Reasons: ``bad_json``, ``bad_csv``, ``not_utf8``, ``surrogate``, ``nul``, ``wrong_type``, ``missing_key``, ``too_long``,
-``repeated_key``, ``unknown_label``, ``unknown_category``, ``label_without_response``, ``bad_exchange``, ``empty_prompt``; and ``filtered``,
-which is no fault: the source's own filter leaves the row out.
+``repeated_key``, ``unknown_label``, ``unknown_category``, ``label_without_response``, ``bad_exchange``,
+``bad_conversation``, ``empty_prompt``; and ``filtered``, which is no fault: the source's own filter leaves the row out.
 """
 
 from __future__ import annotations

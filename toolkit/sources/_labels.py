@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import json
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 from toolkit.common.errors import did_you_mean
-from toolkit.sources._definition import Categories, Vote, VoteMethod
+from toolkit.sources._definition import Categories, Label, Vote, VoteMethod
 from toolkit.sources._faults import RowError
 
 Row = dict[str, Any]
@@ -112,6 +113,46 @@ def column_label(row: Row, column: str, labels: Mapping[Any, str], kinds: frozen
         raise RowError("unknown_label", f"{column}: {str(value)[:80]!r} is not in the map ({_near(str(value)[:80], tuple(labels))})") from None
 
 
+def derived_value(row: Row, rule: Label) -> bool | int | None:
+    """What a rule makes of one or several columns, which its map maps; None where none of them says anything.
+
+    Raises:
+        RowError: ``wrong_type``, or ``missing_key`` where the rule reads one column.
+    """
+    if rule.bins is not None:
+        number = number_of(row, rule.columns[0])
+        return None if number is None else bisect_right(rule.bins, number)
+    several = rule.column is None
+    found = [_flag(row, c, rule.threshold) for c in rule.columns if not several or c in row]
+    judged = [f for f in found if f is not None]
+    if not judged:
+        return None
+    return all(judged) if rule.all is not None else any(judged)
+
+
+def number_of(row: Row, column: str) -> float | None:
+    """A number, or None.
+
+    Raises:
+        RowError: ``missing_key`` or ``wrong_type``.
+    """
+    value = value_of(row, column)
+    return None if value is None else float(exact(value, frozenset({float, int}), column))
+
+
+def _flag(row: Row, column: str, threshold: float | None) -> bool | None:
+    if threshold is not None:
+        number = number_of(row, column)
+        return None if number is None else number >= threshold
+    value = value_of(row, column)
+    if value is None:
+        return None
+    flag = exact(value, frozenset({bool, int}), column)
+    if flag not in (0, 1):
+        raise RowError("wrong_type", f"{column} is {flag}, which is neither 0 nor 1")
+    return bool(flag)
+
+
 def vote_label(row: Row, vote: Vote, known: Mapping[str, str | None], method: VoteMethod) -> str | None:
     """The label that the annotators voted for, None where none of them said anything.
 
@@ -157,10 +198,9 @@ def agreed(row: Row, column: str) -> float | None:
     Raises:
         RowError: ``wrong_type``: no number from 0 to 1.
     """
-    value = value_of(row, column)
-    if value is None:
+    share = number_of(row, column)
+    if share is None:
         return None
-    share = float(exact(value, frozenset({float, int}), column))
     if not 0 <= share <= 1:
         raise RowError("wrong_type", f"{column} is {share:g}, which is no share (0 to 1)")
     return share

@@ -136,7 +136,8 @@ def _checked(source: Source, files: list[SourceFile], converter: Converter) -> l
             continue
         if found.columns is not None and found.rows:
             hint = delimiter_hint(found.columns) if kind in DELIMITED else None
-            errors += missing_columns(source, converter.required, found.columns, str(file.path), hint)
+            required = [c for c in converter.required if c not in converter.sparse or kind not in ("json", "jsonl")]
+            errors += missing_columns(source, required, found.columns, str(file.path), hint)
         rows = rows or found.rows
         out.append((file, kind))
     if not errors and not rows:
@@ -156,16 +157,28 @@ def _read_files(
     first: int | None,
 ) -> Iterator[Block]:
     maker: _Maker | None = None
+    unseen: set[str] | None = None
     for file, kind in files:
         if maker is None or maker.part != file.part:
             maker = _Maker(source, guard, file.part)
         converter = make(part=file.part, csv=kind in DELIMITED)
+        unseen = set(converter.sparse) if unseen is None else unseen
         raw = read_blocks(file.path, kind, converter.wanted, block_rows, held, source.delimiter)
         if first is None:
-            yield from maker.blocks(raw, converter)
+            yield from maker.blocks(_seeing(raw, unseen), converter)
             continue
         for block in maker.blocks(islice(raw, 1), converter):
             yield replace(block, more=next(raw, None) is not None)
+    if first is None and unseen:  # a name that is mistaken would never be true
+        raise InputError(f"source {source.name!r}: no row has the column {min(unseen)!r}", where=", ".join(str(f.path) for f, _ in files)[:300])
+
+
+def _seeing(blocks: Iterator[list[Raw]], unseen: set[str]) -> Iterator[list[Raw]]:
+    """The blocks; what they have of the columns `unseen` is taken out of it."""
+    for block in blocks:
+        for row in block if unseen else ():
+            unseen.difference_update(() if isinstance(row, Fault) else row)
+        yield block
 
 
 class _Maker:
