@@ -154,9 +154,7 @@ class Converter:
                 out += [{"task": task.name, "label": word, "share": c / n, "n": c} for word, c in counts.items() if c]
             elif rule.agreement is not None and label is not None and (share := agreed(row, rule.agreement)) is not None:
                 out.append({"task": task.name, "label": label, "share": share, "n": None})
-            elif (
-                rule.threshold is not None and rule.column and rule.source == "vote" and rule.map and (share := agreed(row, rule.column)) is not None
-            ):
+            elif rule.shares and rule.map and (share := agreed(row, rule.columns[0])) is not None:
                 said = ((rule.map[True], share), (rule.map[False], 1 - share))
                 out += [{"task": task.name, "label": word, "share": part, "n": None} for word, part in said if part]
         return out
