@@ -118,9 +118,8 @@ def test_texts_without_spaces_are_compared_by_characters() -> None:
     text = "".join(chr(0x4E00 + rng.randrange(900)) for _ in range(80))
     other = text[:40] + "好" + text[41:]
     rows = seeds({"prompt": text}, {"prompt": other})
-    assert dedup(rows, **NEAR)[0].height == 2, "one word each"
-    kept, _ = dedup(rows, **NEAR, near={"unit": "character"})
-    assert kept.height == 1
+    assert dedup(rows, **NEAR, near={"unit": "word"})[0].height == 2, "one word each"
+    assert dedup(rows, **NEAR)[0].height == dedup(rows, **NEAR, near={"unit": "character"})[0].height == 1
 
 
 def test_a_row_without_text_is_equal_to_nothing() -> None:

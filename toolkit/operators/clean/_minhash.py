@@ -1,6 +1,8 @@
 """Near-duplicates: MinHash with locality-sensitive hashing proposes pairs of texts, the Jaccard similarity of their shingle sets decides.
 
-A text's set holds the hashes of all runs of `size` words (or characters) in it; of a shorter text the one run that is there, so that two short
+A text's set holds the hashes of all runs of `size` units in it. A unit is what stands between spaces and, in scripts that put none between words
+(`_UNSPACED`), each character; so the units fit the script wherever it stands in a text, and a text without such characters has its words. Or all
+units are words, or characters, as asked; of a shorter text the one run that is there, so that two short
 texts are near each other only if they are equal. Sets and signatures (Broder, "On the resemblance and containment of documents", 1997) are computed
 in numpy over many texts at once, from the UTF-8 bytes alone: equal on every machine, and whatever other texts stand beside them.
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     Ints = np.ndarray[Any, Any]
 
+Unit = Literal["auto", "word", "character"]
 SKETCH = 256
 """Shingles of a text that are kept: the smallest by hash."""
 WINDOW = 8
@@ -38,6 +41,17 @@ CHUNK = 1 << 17
 PAIRS = 1 << 14
 """Pairs that are compared at a time."""
 
+_UNSPACED = (
+    (0x0E00, 0x0FFF),  # Thai, Lao, Tibetan
+    (0x1000, 0x109F),  # Myanmar
+    (0x1780, 0x17FF),  # Khmer
+    (0x1A20, 0x1AAF),  # Tai Tham
+    (0x3000, 0x312F),  # CJK punctuation, kana, Bopomofo
+    (0x31A0, 0x9FFF),  # Bopomofo and kana extensions, Chinese characters
+    (0xF900, 0xFAFF),  # compatibility forms of those
+    (0x20000, 0x3FFFF),  # rarer ones
+)
+"""Characters of scripts that put no spaces between words: first and last. Korean does put them."""
 _BASE = 0x9E3779B97F4A7C15
 _INVERSE = pow(_BASE, -1, 2**64)
 
@@ -51,7 +65,7 @@ def recall(similarity: float, permutations: int, bands: int) -> float:
 class Shape:
     """What sets and signatures are made of; see `deduplicate`'s options."""
 
-    unit: Literal["word", "character"] = "word"
+    unit: Unit = "auto"
     size: int = 5
     permutations: int = 256
     bands: int = 32
@@ -198,10 +212,39 @@ def _powers(base: int, length: int) -> Ints:
     return np.cumprod(out)
 
 
-def _units(data: Ints, edges: Ints, unit: str) -> tuple[Ints, Ints, Ints]:
-    """Where each word or character of some texts starts and ends, and how many each text has; an empty text has one, which is empty."""
+def _unspaced(data: Ints) -> tuple[Ints, Ints]:
+    """Where the characters of such scripts start and end in UTF-8."""
     import numpy as np
 
+    at = np.flatnonzero(data >= 0xE0)
+    ends = at + 3 + (data[at] >= 0xF0)
+    code = np.zeros(len(at), np.int64)
+    for i in range(4):
+        inside = at + i < ends
+        byte = data[np.minimum(at + i, len(data) - 1)].astype(np.int64)
+        code = np.where(inside, code << 6 | (byte & (0x3F if i else 0x0F)), code)
+    of = np.zeros(len(at), bool)
+    for first, last in _UNSPACED:
+        of |= (code >= first) & (code <= last)
+    return at[of], ends[of]
+
+
+def _units(data: Ints, edges: Ints, unit: str) -> tuple[Ints, Ints, Ints]:
+    """Where each unit of some texts starts and ends, and how many each text has; an empty text has one, which is empty."""
+    import numpy as np
+
+    if unit == "auto":
+        alone, behind = _unspaced(data)
+        if len(alone):
+            spaces = np.flatnonzero(data == 32)
+            starts = np.sort(np.concatenate([edges[:-1], spaces + 1, alone, behind]), kind="stable")
+            ends = np.sort(np.concatenate([edges[1:], spaces, alone, behind]), kind="stable")
+            real = ends > starts
+            units = np.diff(np.searchsorted(starts[real], edges))
+            none = edges[:-1][units == 0]
+            starts, ends = (np.sort(np.concatenate([x[real], none]), kind="stable") for x in (starts, ends))
+            return starts, ends, np.maximum(units, 1)
+        unit = "word"
     inside = data == 32 if unit == "word" else (data & 0xC0) != 0x80  # spaces, or the first bytes of UTF-8 characters
     breaks = np.flatnonzero(inside)
     if unit == "character":

@@ -19,7 +19,7 @@ from toolkit.operators.clean import _semantic, _texts
 from toolkit.operators.clean._conflicts import Policy
 from toolkit.operators.clean._fates import Finder, alike, same_text
 from toolkit.operators.clean._found import describe, fill, joined_groups, known_labels, leaving
-from toolkit.operators.clean._minhash import Shape, Sketches, recall
+from toolkit.operators.clean._minhash import Shape, Sketches, Unit, recall
 from toolkit.records import Column, load_record
 
 Method = Literal["exact", "normalised", "near", "semantic"]
@@ -31,8 +31,9 @@ class NearConfig(Config):
 
     threshold: float = Field(0.7, gt=0, le=1)
     """Least Jaccard similarity of two texts' sets of shingles."""
-    unit: Literal["word", "character"] = "word"
-    """What a shingle is a run of; `character` for languages that put no spaces between words."""
+    unit: Unit = "auto"
+    """What a shingle is a run of: words, and in scripts that put no spaces between them (Chinese, Japanese, Thai, …) characters; or `word` or
+    `character` for all texts."""
     size: int = Field(5, ge=1)
     """Words or characters in a shingle. A shorter text is one shingle."""
     permutations: int = Field(256, ge=1)
@@ -168,6 +169,8 @@ class Deduplicate(DatasetOperator):
         out = super().identity()
         if self.config.semantic:  # the model counts by its content, and where it runs not at all
             out["semantic"] = {"threshold": self.config.semantic.threshold}
+        if "near" not in self.config.methods and self.config.near.unit == "auto":
+            out["near"] |= {"unit": "word"}  # nothing is made of it: what was built while that was the default stays
         return out
 
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
