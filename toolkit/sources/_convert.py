@@ -52,6 +52,10 @@ class Converter:
         InputError: source, guard and taxonomy do not fit together; InputErrors for several faults.
     """
 
+    required: list[str]
+    optional: list[str]
+    sparse: frozenset[str]
+
     def __init__(
         self,
         source: Source,
@@ -62,6 +66,14 @@ class Converter:
         vote: VoteMethod | None = None,
         csv: bool = False,
     ) -> None:
+        if source.each:
+            self.views = [Converter(view, guard, taxonomy, part=part, vote=vote, csv=csv) for view in source.views]
+            self.required = list(dict.fromkeys(c for view in self.views for c in view.required))
+            self.optional = list(dict.fromkeys(c for view in self.views for c in view.optional))
+            self.sparse = frozenset[str]().union(*(view.sparse for view in self.views))
+            return
+        self.views = [self]
+        """What makes a seed each of a row: itself, or one for each value of the source's `each`."""
         self._source = source
         self._guard = guard
         self._vote: VoteMethod = vote or "unsafe_or_safe"
@@ -78,7 +90,7 @@ class Converter:
         self._blank = {rule.column for rule in self._rules.values() if rule.map and "" in rule.map}
         self._blank |= {source.filter.column} if source.filter and source.filter.equals == "" else set()
         self.required, self.optional = _columns(source, self._rules)
-        self.sparse = frozenset(c for rule in self._rules.values() for c in (*(rule.any or ()), *(rule.all or ())))
+        self.sparse = frozenset[str](c for rule in self._rules.values() for c in (*(rule.any or ()), *(rule.all or ())))
         """Those of the required columns that a row may lack, as long as some row has them."""
 
     @property
@@ -268,8 +280,9 @@ def read_labels(source: Source, guard: Guard, part: str | None = None) -> list[t
     if source.answer is not None:
         task = source.parts[part].task if part else None
         return [(task, [source.answer.column], list(guard.task(task).labels))] if task in guard.task_names and task else []
-    rules = _rules(source, guard)
-    return [(t, rule.columns, rule.words(guard.task(t).labels)) for t, rule in rules.items() if rule.columns]
+    rules = [(t, rule) for view in source.views for t, rule in _rules(view, guard).items() if rule.columns]
+    columns = {t: [c for name, rule in rules if name == t for c in rule.columns] for t, _ in rules}
+    return [(t, columns[t], rule.words(guard.task(t).labels)) for t, rule in dict(rules).items()]
 
 
 def _schemes(source: Source, rules: Mapping[str, Label]) -> list[str]:

@@ -7,10 +7,11 @@ code, and nothing in it is guessed from the data: a column, value or type that i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from itertools import product
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
@@ -226,7 +227,7 @@ class Part(_Model):
 class Source(_Model):
     """A source of seeds. See CONTRIBUTING.md for a minimal file."""
 
-    later = frozenset({"delimiter"})
+    later = frozenset({"delimiter", "each"})
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     version: int
@@ -248,6 +249,8 @@ class Source(_Model):
     """Format of the files; ``auto``: by suffix."""
     delimiter: str | None = Field(None, min_length=1, max_length=1)
     """What parts the cells of CSV; null: a comma, in TSV a tab."""
+    each: dict[str, Annotated[list[int | str], Field(min_length=1)]] = {}
+    """Read each row once for every value: {k: [0, 1]} replaces {k} in the names of columns. So a row with two answers is two seeds of one group."""
     filter: Filter | None = None
     columns: Columns | None = None
     exchange: Exchange | None = None
@@ -273,6 +276,25 @@ class Source(_Model):
             raise ValueError("a hub set has no parts: make it a source for each split")
         return self
 
+    @model_validator(mode="after")
+    def _each_is_used(self) -> Source:
+        said = repr(self.model_dump(include=_WITH_COLUMNS))
+        if unused := [name for name in self.each if f"{{{name}}}" not in said]:
+            raise ValueError(f"each: no column's name holds {{{unused[0]}}}")
+        return self
+
+    @cached_property
+    def views(self) -> list[Source]:
+        """The source once for every value of `each`, with the columns' names filled in; itself where there is none."""
+        if not self.each:
+            return [self]
+        given = self.model_dump(exclude={"each"})
+        out = []
+        for values in product(*self.each.values()):
+            words = dict(zip(self.each, map(str, values), strict=True))
+            out.append(Source.model_validate({k: _filled(v, words) if k in _WITH_COLUMNS else v for k, v in given.items()}))
+        return out
+
     def rows(self, parts: Sequence[str] | None = None) -> int | None:
         """Expected rows of the source, or of some of its parts; None where the file does not say."""
         if not self.parts:
@@ -296,6 +318,20 @@ class Source(_Model):
     def fingerprint(self) -> str:
         """Digest of the whole definition."""
         return digest(self.model_dump(mode="json"))
+
+
+_WITH_COLUMNS = {"columns", "labels", "categories", "filter", "exchange", "answer"}
+
+
+def _filled(value: Any, words: Mapping[str, str]) -> Any:
+    """A value with each ``{name}`` in its texts replaced; keys, as those of a map, stay."""
+    if isinstance(value, dict):
+        return {k: _filled(v, words) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_filled(v, words) for v in value]
+    for name, word in words.items() if isinstance(value, str) else ():
+        value = value.replace(f"{{{name}}}", word)
+    return value
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,10 +115,10 @@ def check_hub(source: Source, token: str | None = None, *, guard: Guard, taxonom
         raise _failed(source, e) from e
     missing = [c for c in converter.required if first and c not in first[0]]
     faults: dict[str, list[str]] = {}
-    for row in first if not missing else []:
+    for row, view in product(first if not missing else [], converter.views):
         try:
-            if converter.keeps(row):
-                converter.seed(row)
+            if view.keeps(row):
+                view.seed(row)
         except RowError as e:
             details = faults.setdefault(e.reason, [])
             if e.detail not in details and len(details) < 5:

@@ -211,14 +211,15 @@ class _Maker:
             if isinstance(row, Fault):
                 rejects.append((self._name, number, "rejected", row.reason, row.detail, row.text))
                 continue
-            try:
-                row = converter.typed(row)
-                if converter.keeps(row):
-                    seeds.append((number, converter.seed(row)))
-                else:
-                    rejects.append((self._name, number, "set_aside", "filtered", "left out by the source's filter", shown(row)))
-            except RowError as e:
-                rejects.append((self._name, number, "rejected", e.reason, e.detail, shown(row)))
+            for view in converter.views:
+                try:
+                    row = view.typed(row)
+                    if view.keeps(row):
+                        seeds.append((number, view.seed(row)))
+                    else:
+                        rejects.append((self._name, number, "set_aside", "filtered", "left out by the source's filter", shown(row)))
+                except RowError as e:
+                    rejects.append((self._name, number, "rejected", e.reason, e.detail, shown(row)))
         self._next += len(raw)
         return Block(self._frame(seeds), _reject_frame(rejects), self._name, self.part)
 
