@@ -213,9 +213,12 @@ def _conversation(column: str, turns: str | None, row: Row) -> Messages:
 
 
 def _prompt(row: Row, column: str) -> str | None:
-    if type(row.get(column)) is list:
-        raise RowError("wrong_type", f"{column} is not text but list: a conversation is `columns: {{messages: {column}}}`")
-    return text_of(row, column)
+    try:
+        return text_of(row, column)
+    except RowError as e:
+        if e.reason != "wrong_type" or type(row[column]) is not list:
+            raise
+        raise RowError(e.reason, f"{e.detail}: a conversation is `columns: {{messages: {column}}}`") from None
 
 
 def _answer_reader(source: Source, part: Part, guard: Guard) -> Callable[[Row, str | None], list[Labelled]] | None:

@@ -24,9 +24,10 @@ def value_of(row: Row, column: str) -> Any:
         RowError: ``missing_key``.
     """
     try:
-        return denan(row[column])
+        value = row[column]
     except KeyError:
         raise RowError("missing_key", f"{column} is not there") from None
+    return denan(value) if type(value) is float else value
 
 
 def denan(value: Any) -> Any:
