@@ -3,8 +3,7 @@
 Contract of `complete`:
 - A request whose answer is in the journal is not asked; every other one goes to the backend of its endpoint and model. Before a
   completion is handed out it is in the journal, and before a backend is given another request, everything that it has answered is: so
-  what a kill -9 can lose is what is in flight, never more. Answers that came together are written together. Equal keys in flight are asked
-  once.
+  what a kill -9 can lose is what is in flight, never more. Answers that came together are written together, equal keys asked once.
 - `follow` may ask again in a row's place (another attempt, another backend), as soon as an answer has arrived; the completion handed
   out is the last one, with the earlier ones in its `trail`. Requests for another backend than the first are asked whenever the first
   has nothing to do: at the end of the rows, or when the window is full.
@@ -12,12 +11,11 @@ Contract of `complete`:
   depend on the number of rows. There is no batch barrier: a slow row holds back its successors' delivery, and their asking only
   once `window` of them are waiting behind it; beyond `HELD` of these wait in a temporary file beside the journal, not in memory.
 - The journal keeps an answer as it came; what is handed out, and what `follow` sees, has its reasoning beside it (`_hand_out`).
-- With everything in the journal, or no request at all, no backend is touched.
+- With all in the journal, or no request at all, no backend is touched.
 - With a meter no request is sent that could break its cap: first what is in flight may come in cheaper, then the run stops.
 
 Failure semantics: an exception from a backend, the journal, the consumer (close) or an interrupt ends the run; before it leaves,
-everything that has been answered is written to the journal. A failed request is asked again by the next run, unless the failure is the
-model's own answer (`FINAL`).
+all that has been answered is written to the journal. A failed request is asked again by the next run, unless the failure is `FINAL`.
 """
 
 from __future__ import annotations
@@ -309,10 +307,8 @@ class Completions(Iterator[Completion]):
 
     def _decide(self, slot: _Slot, completion: Completion, asked: _Asked | None) -> None:
         """Take what came for a slot, or ask again in its place; `asked` while it is not yet in the journal."""
-        following = None
-        if self._follow is not None:
-            read = self._hand_out.read(slot.request, completion)
-            following = self._follow(slot.index, slot.request, read, slot.trail)
+        read = completion if self._follow is None else self._hand_out.read(slot.request, completion)
+        following = self._follow(slot.index, slot.request, read, slot.trail) if self._follow is not None else None
         if following is not None and following.key not in (completion.key, *(c.key for c in slot.trail)):  # else it would go round for ever
             self.stats.followed += 1
             slot.trail = (*slot.trail, replace(read, asked=slot.request, raw=None))
@@ -343,8 +339,7 @@ class Completions(Iterator[Completion]):
             raise RuntimeError(f"the backend answered a request that it was not asked: {completion.key}")
         if self._meter is not None:
             charge = self._meter.settle(request, completion)
-            if charge.dollars != completion.cost:
-                completion = replace(completion, cost=charge.dollars)
+            completion = completion if charge.dollars == completion.cost else replace(completion, cost=charge.dollars)
             self.stats.estimated += charge.estimated
             self._broke = self._broke or completion.error == "budget"
         asked = self._asked[request.key]
