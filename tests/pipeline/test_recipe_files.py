@@ -260,7 +260,7 @@ def test_the_recipe_that_a_run_keeps_runs_again_and_reuses_every_step(world: Wor
     assert resolved.spec.seed == 8 and [s.options.get("mark") for s in resolved.steps] == [None, "a", "c", None]
     again = run_plan(make_plan(resolved), output=run.folder)
     assert again.built == [] and again.reused == ["seeds", "noise-a", "noise-b", "asked"]
-    assert (run.folder / "recipe.yaml").read_text() == resolved_yaml(resolved, make_plan(resolved).source_paths), "and is kept as it is"
+    assert (run.folder / "recipe.yaml").read_text().partition("\n")[2] == resolved_yaml(resolved, make_plan(resolved).source_paths), "kept as it is"
 
 
 def test_every_shipped_recipe_survives_its_own_resolution() -> None:

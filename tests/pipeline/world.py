@@ -32,7 +32,7 @@ labels:
   response: {column: label_response, map: {harmful: harmful, unharmful: unharmful}, source: written, missing: absent}
 """
 
-LOAD = {"id": "seeds", "use": "load", "with": {"source": "tiny.yaml", "files": ["seeds.jsonl"]}}
+LOAD = {"id": "seeds", "use": "load", "with": {"source": "tiny.yaml", "files": ["seeds.jsonl"], "max_rejected": 1}}
 
 
 def seed(i: int, prompt: str | None = None) -> dict[str, Any]:
