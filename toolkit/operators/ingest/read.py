@@ -143,10 +143,10 @@ class Read(SourceOperator):
             frames = self._frames(path, want)
             if (frame := next(frames, None)) is not None:
                 intake.add(*self._block(frame, ids, 0, want, ctx))
-                whole = whole and next(frames, None) is None
             if intake.kept + intake.rejected.total() >= LOOK:
                 whole = False
                 break
+            whole = whole and next(frames, None) is None
         if (found := intake.fault(self.config, part=not whole)) is not None:
             raise found
 
