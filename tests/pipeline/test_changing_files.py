@@ -98,9 +98,9 @@ def test_a_change_between_the_check_and_the_reading(world: World, monkeypatch: p
     world.recipe({**READ, "id": "data"}, {"id": "all", "use": "select", "with": {"where": {"prompt": "not_null"}}}, load=False)
     real = read.read_frames
 
-    def other(at: Path, *a: Any) -> Any:
+    def other(at: Path, *a: Any, **k: Any) -> Any:
         KINDS[name](at, lines("B"))
-        yield from real(at, *a)
+        yield from real(at, *a, **k)
         at.write_bytes(kept)
 
     monkeypatch.setattr(read, "read_frames", other)

@@ -50,7 +50,9 @@ class Frame:
     seen: frozenset[str]
 
 
-def read_frames(path: Path, kind: str, columns: tuple[Column, ...], held: Files | None = None, delimiter: str | None = None) -> Iterator[Frame]:
+def read_frames(
+    path: Path, kind: str, columns: tuple[Column, ...], held: Files | None = None, delimiter: str | None = None, *, small: bool = False
+) -> Iterator[Frame]:
     """Rows of a file.
 
     Args:
@@ -59,19 +61,20 @@ def read_frames(path: Path, kind: str, columns: tuple[Column, ...], held: Files 
         columns: of the file, with their types; all others are left out. A missing key is null; null in a column that may not be is ``missing_key``.
         held: files of a step: what is read must be what the plan has digested.
         delimiter: as for `read_blocks`.
+        small: an eighth of a block at a time, for a look at the first one.
 
     Raises:
         InputError: a parquet file lacks a column or holds another type in it, or the file cannot be read; at the end, it is another file than was
             planned, or has changed while it was read.
     """
-    reader = _Reader(path, columns)
+    reader, part = _Reader(path, columns), 8 if small else 1
     if kind == "parquet":
-        yield from reader.parquet(held)
+        yield from reader.parquet(held, BLOCK_ROWS // part)
     elif kind == "jsonl":
         with opened(path, held) as f:
-            yield from reader.lines(f)
+            yield from reader.lines(f, BLOCK_BYTES // part)
     else:
-        for block in read_blocks(path, kind, [c.name for c in columns], BLOCK_ROWS, held, delimiter):
+        for block in read_blocks(path, kind, [c.name for c in columns], BLOCK_ROWS // part, held, delimiter):
             yield reader.slow(block, text=kind in DELIMITED)
 
 
@@ -96,9 +99,9 @@ class _Reader:
         self._lines = 0
         self._keys_tell = True
 
-    def lines(self, f: IO[bytes]) -> Iterator[Frame]:
-        """JSON Lines."""
-        for block in _whole_lines(f):
+    def lines(self, f: IO[bytes], size: int) -> Iterator[Frame]:
+        """JSON Lines, about `size` bytes at a time."""
+        for block in _whole_lines(f, size):
             lines = _lines(block)
             yield self._fast(block, lines) or self.slow([row for row, _ in jsonl_rows(io.BytesIO(block), self._schema.names, self._lines)])
             self._lines += lines
@@ -220,13 +223,13 @@ class _Reader:
                 return Fault("surrogate", f"row {number}: {c.name} holds half of a surrogate pair", shown(row))
         return None
 
-    def parquet(self, held: Files | None) -> Iterator[Frame]:
-        """Parquet, `BLOCK_ROWS` at a time."""
+    def parquet(self, held: Files | None, rows: int) -> Iterator[Frame]:
+        """Parquet, `rows` at a time."""
         import pyarrow as pa
 
         with open_parquet(self._path, files=held or Files()) as file:
             self._check(file.schema_arrow)
-            for batch in batches(file, self._path, BLOCK_ROWS, self._schema.names):
+            for batch in batches(file, self._path, rows, self._schema.names):
                 try:
                     table = pa.Table.from_batches([batch]).select(self._schema.names).cast(self._schema)
                 except pa.ArrowInvalid as e:
@@ -242,12 +245,12 @@ class _Reader:
                 raise InputError(f"the column {column.name!r} holds {found}, not {_said(column.type)}", where=str(self._path))
 
 
-def _whole_lines(f: IO[bytes]) -> Iterator[bytearray]:
-    """The file in pieces of about `BLOCK_BYTES` that end with a line; without a byte order mark. A longer line is a piece of its own."""
+def _whole_lines(f: IO[bytes], size: int = BLOCK_BYTES) -> Iterator[bytearray]:
+    """The file in pieces of about `size` bytes that end with a line; without a byte order mark. A longer line is a piece of its own."""
     held = bytearray(f.read(3).removeprefix(b"\xef\xbb\xbf"))
     while True:
         start = len(held)
-        held += bytes(BLOCK_BYTES)
+        held += bytes(size)
         with memoryview(held) as room:
             n = f.readinto(room[start:])  # type: ignore[attr-defined]
         del held[start + n :]

@@ -140,7 +140,7 @@ class Read(SourceOperator):
     def look(self, ctx: Context) -> None:
         want, ids, intake, whole = self.columns({}, ctx.guard), Ids(), Intake("the files"), True
         for path in self._paths(ctx):
-            frames = self._frames(path, want)
+            frames = self._frames(path, want, small=True)
             if (frame := next(frames, None)) is not None:
                 intake.add(*self._block(frame, ids, 0, want, ctx))
             if intake.kept + intake.rejected.total() >= LOOK:
@@ -150,12 +150,12 @@ class Read(SourceOperator):
         if (found := intake.fault(self.config, part=not whole)) is not None:
             raise found
 
-    def _frames(self, path: Path, want: Columns, held: Files | None = None) -> Iterator[Frame]:
+    def _frames(self, path: Path, want: Columns, held: Files | None = None, *, small: bool = False) -> Iterator[Frame]:
         fields: dict[str, Column] = {}
         for name, c in self.config.given.items():
             before = fields.get(c.name)
             fields[c.name] = Column(c.name, _kind(c), nullable=want[name].nullable and (before is None or before.nullable))
-        return read_frames(path, format_of(path, self.config.format), tuple(fields.values()), held, self.config.delimiter)
+        return read_frames(path, format_of(path, self.config.format), tuple(fields.values()), held, self.config.delimiter, small=small)
 
     def stream(self, ctx: Context) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
         want, intake = self.columns({}, ctx.guard), Intake("the files")
