@@ -61,8 +61,8 @@ bench-faults: $(VENV)/.dev ## planted faults: what each validator finds and miss
 bench-noise: $(VENV)/.dev ## flipped labels: precision and recall of the ranking (needs the released outputs)
 	$(BIN)/python tests/benchmarks/noise_bench.py
 
-vllm-cpu: ## vLLM on a CPU: its environment (4 GB, once), and the tests that need it
-	PYTHON=$(PYTHON) tests/vllm_cpu.sh
+vllm-cpu: $(VENV)/.dev ## vLLM on a CPU: its environment (2 GB more, once), and the tests that need it
+	BASE=$(VENV) tests/vllm_cpu.sh
 
 schema: $(VENV)/.dev ## write the JSON Schema of recipes for editors
 	$(BIN)/guardkit schema > schemas/recipe.schema.json

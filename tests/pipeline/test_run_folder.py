@@ -45,6 +45,7 @@ def test_a_folder_in_use_names_the_process_that_uses_it(world: World) -> None:
     finally:
         first.terminate()
     assert first.wait() != 0
+    world.script("pace", "0")
     assert world.run().reused == ["seeds"], "a lock ends with its process"
 
 
