@@ -43,6 +43,22 @@ def test_every_public_name_is_there_and_sorted(room: str) -> None:
     assert module.__all__ == sorted(module.__all__, key=lambda n: (not n.isupper(), not n[0].isupper(), n))
 
 
+def test_the_command_line_goes_through_api_alone() -> None:
+    """What it does is there in Python, too; the import contract holds it so, and here the reason is said."""
+    for path in (PACKAGE / "cli").glob("*.py"):
+        froms = [n.module or "" for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.ImportFrom)]
+        rooms = {name.split(".")[1] for name in froms if name.startswith("toolkit.")}
+        assert rooms <= {"api", "cli", "common", "_version"}, path.name
+
+
+def test_the_public_names_stand_in_one_place() -> None:
+    """A name of `toolkit` is written once, in the room that offers it: no list is kept beside it."""
+    texts = [(PACKAGE / name).read_text(encoding="utf-8") for name in ("__init__.py", "api/__init__.py")]
+    assert not any("__all__" in t for t in texts)
+    for name in toolkit.__all__:
+        assert sum(len(re.findall(rf"^ .*import \w+ as {name}$", t, re.MULTILINE)) for t in texts) == 1, name
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
 def test_every_module_says_what_it_is_and_can_be_held_in_mind(path: Path) -> None:
     text = path.read_text(encoding="utf-8")

@@ -15,11 +15,11 @@ import yaml
 from aiohttp import web
 
 import toolkit
-from toolkit.api._estimate import Estimate, Looked, estimate
 from toolkit.cli import _say, main
 from toolkit.common.errors import InputErrors, Stopped
 from toolkit.generation import Journal, OpenAIConfig
 from toolkit.generation._config import Price
+from toolkit.pipeline._estimate import Estimate, Looked, estimate
 
 sys.path.insert(0, str(Path(__file__).parent / "generation"))  # its small server
 from server import Server, running  # type: ignore[import-not-found]

@@ -1,6 +1,6 @@
 """All that the command line does, in Python. Every function raises `GuardkitError` for what a user can mend; nothing here prints.
 
-`toolkit` itself offers the names that most programs need. Nothing is loaded before it is used.
+`toolkit` itself offers these names. Nothing is loaded before it is used. What the command line needs beside them: `toolkit.api.command`.
 """
 
 from typing import TYPE_CHECKING
@@ -8,89 +8,38 @@ from typing import TYPE_CHECKING
 from toolkit.common.lazy import lazily
 
 if TYPE_CHECKING:
-    from toolkit.api._apply import Applied, apply
-    from toolkit.api._diff import diff, rejects
-    from toolkit.api._export import export
-    from toolkit.api._generate import generate, too_many
-    from toolkit.api._journal import (
-        EXPORT_COLUMNS,
-        journal_compact,
-        journal_export,
-        journal_migrate,
-        journal_purge,
-        journal_records,
-        journal_repair,
-        journal_show,
-        journal_unread,
-        journal_verify,
-    )
-    from toolkit.api._look import Steps, check_sources, clean_run, describe_source, list_runs, read_run, recipe_schema, sources_table
-    from toolkit.api._mine import mine
-    from toolkit.api._overlaps import overlaps
-    from toolkit.api._plan import plan
-    from toolkit.api._recipes import check, explain
-    from toolkit.api._run import Result, run
-    from toolkit.api._seeds import seeds
-    from toolkit.api._train import train, train_file
-    from toolkit.api._verify import sign, verify
+    from toolkit.api._apply import Applied as Applied
+    from toolkit.api._apply import apply as apply
+    from toolkit.api._export import export as export
+    from toolkit.api._generate import generate as generate
+    from toolkit.api._journal import journal_compact as journal_compact
+    from toolkit.api._journal import journal_export as journal_export
+    from toolkit.api._journal import journal_migrate as journal_migrate
+    from toolkit.api._journal import journal_purge as journal_purge
+    from toolkit.api._journal import journal_records as journal_records
+    from toolkit.api._journal import journal_repair as journal_repair
+    from toolkit.api._journal import journal_show as journal_show
+    from toolkit.api._journal import journal_verify as journal_verify
+    from toolkit.api._look import Steps as Steps
+    from toolkit.api._look import check_sources as check_sources
+    from toolkit.api._look import clean_run as clean_run
+    from toolkit.api._look import describe_source as describe_source
+    from toolkit.api._look import list_runs as list_runs
+    from toolkit.api._look import read_run as read_run
+    from toolkit.api._look import recipe_schema as recipe_schema
+    from toolkit.api._look import sources_table as sources_table
+    from toolkit.api._mine import mine as mine
+    from toolkit.api._recipes import check as check
+    from toolkit.api._recipes import explain as explain
+    from toolkit.api._recipes import plan as plan
+    from toolkit.api._rows import diff as diff
+    from toolkit.api._rows import overlaps as overlaps
+    from toolkit.api._rows import rejects as rejects
+    from toolkit.api._run import Result as Result
+    from toolkit.api._run import run as run
+    from toolkit.api._seeds import seeds as seeds
+    from toolkit.api._train import train as train
+    from toolkit.api._verify import sign as sign
+    from toolkit.api._verify import verify as verify
 
-__all__ = [
-    "EXPORT_COLUMNS",
-    "Applied",
-    "Result",
-    "Steps",
-    "apply",
-    "check",
-    "check_sources",
-    "clean_run",
-    "describe_source",
-    "diff",
-    "explain",
-    "export",
-    "generate",
-    "journal_compact",
-    "journal_export",
-    "journal_migrate",
-    "journal_purge",
-    "journal_records",
-    "journal_repair",
-    "journal_show",
-    "journal_unread",
-    "journal_verify",
-    "list_runs",
-    "mine",
-    "overlaps",
-    "plan",
-    "read_run",
-    "recipe_schema",
-    "rejects",
-    "run",
-    "seeds",
-    "sign",
-    "sources_table",
-    "too_many",
-    "train",
-    "train_file",
-    "verify",
-]
-
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "_apply": "Applied apply",
-        "_diff": "diff rejects",
-        "_export": "export",
-        "_generate": "generate too_many",
-        "_journal": "EXPORT_COLUMNS journal_compact journal_export journal_migrate journal_purge journal_records journal_repair journal_show "
-        "journal_unread journal_verify",
-        "_look": "Steps check_sources clean_run describe_source list_runs read_run recipe_schema sources_table",
-        "_mine": "mine",
-        "_overlaps": "overlaps",
-        "_plan": "plan",
-        "_recipes": "check explain",
-        "_run": "Result run",
-        "_seeds": "seeds",
-        "_train": "train train_file",
-        "_verify": "sign verify",
-    },
-)
+__getattr__, __dir__ = lazily(__name__)

@@ -16,14 +16,14 @@ from toolkit.common.files import new_file
 from toolkit.common.models import model_folder
 from toolkit.common.outputs import check_output
 from toolkit.common.paths import Roots, at_door
-from toolkit.common.reach import refused
+from toolkit.common.reach import hub_names, refused
 from toolkit.common.resources import workspace
 from toolkit.common.several import several
 from toolkit.pipeline import JOURNAL, Progress, stopping
 
 if TYPE_CHECKING:
     from toolkit.common.reading import Files
-    from toolkit.generation import Backend, BackendConfig, Completion, Completions, Request
+    from toolkit.generation import Backend, BaseBackendConfig, Completion, Completions, Request
 
 _BUFFER = 1 << 20
 """Bytes of output that are written at once."""
@@ -35,7 +35,7 @@ COLUMNS = ("id", "content", "error", "detail", "finish", "reasoning", "model", "
 def generate(
     prompts: str | Path,
     output: str | Path,
-    backend: BackendConfig | Mapping[str, Any],
+    backend: BaseBackendConfig | Mapping[str, Any],
     *,
     work: str | Path | None = None,
     response_format: str | Path | None = None,
@@ -113,7 +113,7 @@ def too_many(found: Mapping[str, Any]) -> TooManyFailures:
     return TooManyFailures(found["too_many"], where=found["output"], hint=hint)
 
 
-def _ask(prompts: Path, output: Path, config: BackendConfig, schema: str, folder: Path, budget: float | None, progress: Progress) -> Generated:
+def _ask(prompts: Path, output: Path, config: BaseBackendConfig, schema: str, folder: Path, budget: float | None, progress: Progress) -> Generated:
     """Check the prompts, ask, write; the figures. `folder` is the journal's."""
     from toolkit.generation import Journal, Meter, complete, open_backend
 
@@ -165,7 +165,7 @@ def _ask(prompts: Path, output: Path, config: BackendConfig, schema: str, folder
     )
 
 
-def read_config(backend: BackendConfig | Mapping[str, Any]) -> BackendConfig:
+def read_config(backend: BaseBackendConfig | Mapping[str, Any]) -> BaseBackendConfig:
     """A backend's config from its keys.
 
     Raises:
@@ -174,8 +174,7 @@ def read_config(backend: BackendConfig | Mapping[str, Any]) -> BackendConfig:
     from pydantic import BaseModel, ConfigDict
 
     from toolkit.common.yamlfile import YamlFile
-    from toolkit.generation import BackendConfig as Union
-    from toolkit.generation import TemplateConfig
+    from toolkit.generation import BackendConfig
 
     if isinstance(backend, BaseModel):
         config: Any = backend
@@ -185,29 +184,25 @@ def read_config(backend: BackendConfig | Mapping[str, Any]) -> BackendConfig:
 
         class Options(BaseModel):
             model_config = ConfigDict(extra="forbid")
-            backend: Union
+            backend: BackendConfig
 
         try:
             config = YamlFile("backend", {"backend": dict(backend)}).model(Options).backend
         except InputErrors as e:  # the options stand in no file: their names are their places
             faults = [InputError(f.message, where=(f.where or "").rpartition("backend.")[2] or None, hint=f.hint) for f in e.errors]
             raise InputErrors(faults) from None
-    if isinstance(config, TemplateConfig):
+    if not config.is_model:
         raise InputError("the template teacher writes about rows of a recipe and reads no prompts", hint="take openai, vllm, transformers, …")
-    if getattr(config, "structured", "off") != "off":
+    if config.structure != "off":
         raise InputError("`structured` asks by a guard's schema, which only a recipe has", where="structured", hint="take --response-format FILE")
-    out: BackendConfig = config
+    out: BaseBackendConfig = config
     return out
 
 
-def _find_model(config: BackendConfig, roots: Roots) -> None:
+def _find_model(config: BaseBackendConfig, roots: Roots) -> None:
     """Note the folders of a local model (InputError: there is none of that name)."""
-    from toolkit.generation import TransformersConfig, VllmConfig
-
-    if isinstance(config, TransformersConfig | VllmConfig):
-        for name in (config.model, config.adapter):
-            if name is not None:
-                model_folder(name, roots)
+    for _, _, name in hub_names(config):
+        model_folder(name, roots)
 
 
 def _response_format(path: Path) -> str:
@@ -233,7 +228,7 @@ def _response_format(path: Path) -> str:
 class _Asking:
     """Requests for prompts, and the ids of those that have no completion yet."""
 
-    def __init__(self, prompts: Path, held: Files, backend: Backend, config: BackendConfig, schema: str) -> None:
+    def __init__(self, prompts: Path, held: Files, backend: Backend, config: BaseBackendConfig, schema: str) -> None:
         self._held = held
         self._prompts, self._backend, self._config, self._schema = prompts, backend, config, schema
         self.ids: deque[str | int] = deque()
@@ -243,7 +238,7 @@ class _Asking:
         from toolkit.generation import Request
 
         shaping = {"model_id": self._backend.model_id, "endpoint": self._backend.endpoint, "schema": self._schema, **self._config.shaping()}
-        shaping["reasoning"] = getattr(self._config, "reasoning", "keep")
+        shaping["reasoning"] = self._config.reads_reasoning
         for prompt in read_prompts(self._prompts, self._held):
             self.ids.append(prompt.id)
             yield Request(messages=prompt.messages, row=str(prompt.id), **shaping)

@@ -11,7 +11,7 @@ from toolkit.common.paths import at_door, is_there
 from toolkit.common.resources import workspace
 from toolkit.operators import operator_class, operator_names
 from toolkit.pipeline import RecipeSpec, StepFolder, clean, kept_recipe, recipe_steps, step_folders
-from toolkit.report import Figures, Lines, as_html, as_text, summarise
+from toolkit.report import Figures, Lines, as_html, as_text, run_state
 
 
 class NoStep(InputError, KeyError):  # noqa: N818 (named by what is wrong)
@@ -88,12 +88,12 @@ def list_runs() -> Lines:
     for path in sorted(workspace().glob("*/run.json")):
         line: dict[str, Any] = {"folder": short_path(path.parent), "recipe": None, "steps": 0, "built": 0, "problem": None}
         try:
-            summary = summarise(path.parent)
+            state = run_state(path.parent)
         except GuardkitError as e:
             out.append(line | {"problem": str(e)})
             continue
-        built = sum(s["state"] == "built" for s in summary["steps"])
-        out.append(line | {"recipe": summary["recipe"], "steps": len(summary["steps"]), "built": built})
+        built = sum(s["state"] == "built" for s in state["steps"])
+        out.append(line | {"recipe": state["recipe"], "steps": len(state["steps"]), "built": built})
     return out
 
 

@@ -1,12 +1,13 @@
-"""Looking at a recipe without running it: check, explain."""
+"""Looking at a recipe without running it: check, plan, explain."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from toolkit.api._results import Checked, Explained
-from toolkit.api._run import AnyRecipe, Paths, planned
+from toolkit.api._results import Checked, Explained, Planned
+from toolkit.api._run import AnyRecipe, Paths, planned, run_folder
 from toolkit.pipeline import PlannedStep, reach
 
 
@@ -26,6 +27,48 @@ def check(recipe: AnyRecipe, *, overrides: str | Sequence[str] = (), sources: Pa
     """
     plan = planned(recipe, overrides, sources, allow)
     return Checked({"recipe": plan.recipe.spec.recipe, "steps": len(plan.steps), "needs": plan.needs(), **reach(plan)})
+
+
+def plan(
+    recipe: AnyRecipe,
+    *,
+    overrides: str | Sequence[str] = (),
+    sources: Paths | None = None,
+    output: str | Path | None = None,
+    sample: int = 200,
+    probe: int = 0,
+    budget: float | None = None,
+    allow: str | Collection[str] = (),
+) -> Planned:
+    """What a run would do and what it would cost.
+
+    Args:
+        recipe, overrides, sources, output, allow: as for `run`.
+        sample: rows of each step that asks a model to look at, at most.
+        probe: rows of each step to ask for real, for what answers take; they go into the journal.
+        budget: dollars that the run will have: every price must then be known, and the probe spends no more.
+
+    Returns:
+        ``recipe``, ``output``, ``needs``, ``notes``, ``total`` (calls, dollars, seconds of all models), and for each step ``step``, ``use``,
+        ``state`` (build or reuse), ``rows`` that come out and ``calls`` that it makes (None where neither can be known before the run), ``exact``
+        (of a finished step), else they are estimates; ``models``: for each model that a step to be built asks ``name``, ``model``, ``endpoint``,
+        ``calls``, ``answered`` (in the journal), ``prompt_tokens``, ``output_tokens``, ``dollars``, ``seconds`` (each ``low``, ``mid``, ``high``,
+        or None), ``basis`` (what the figures rest on, in words).
+
+    Raises:
+        InputErrors: as `check`; with a budget, each price that is not known.
+        Stopped: the probe used the budget up.
+        Missing: the probe lacks a key, a service or an extra.
+
+    Example:
+        >>> found = toolkit.plan("small.yaml", overrides="seeds.limit=2", output="outputs/other")
+        >>> [(step["step"], step["state"], step["rows"]) for step in found["steps"]][:2]
+        [('seeds', 'build', 8), ('clean', 'build', 8)]
+    """
+    from toolkit.pipeline import forecast
+
+    checked = planned(recipe, overrides, sources, allow)
+    return Planned(forecast(checked, run_folder(checked, output), sample=sample, probe=probe, budget=budget))
 
 
 def explain(recipe: AnyRecipe, *, overrides: str | Sequence[str] = (), sources: Paths | None = None, allow: str | Collection[str] = ()) -> Explained:

@@ -82,10 +82,6 @@ def train(
     return Trained({**metrics, "output": short_path(out)})
 
 
-train_file = train
-"""The same by the name that it had when it took files alone."""
-
-
 def _check_output(out: Path, shards: Path, where: str) -> None:
     """A training replaces its folder whole: nothing but a model that guardkit trained may lie there."""
     hint = f"a training replaces its folder whole: {MODEL.hint}"

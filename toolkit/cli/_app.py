@@ -104,7 +104,7 @@ def _run(
     json: bool,
 ) -> None:
     from toolkit.api import run as run_recipe
-    from toolkit.pipeline import Progress
+    from toolkit.api.command import Progress
 
     paths = _say.pairs(sources)
     result = run_recipe(
@@ -233,7 +233,7 @@ def mine(
     Example: guardkit mine --predictions a=a.jsonl --predictions b=b.jsonl --output m
     """
     from toolkit.api import mine as mine_files
-    from toolkit.pipeline import Progress
+    from toolkit.api.command import Progress
 
     found = mine_files(_say.pairs(predictions), output=output, task=task, guard=guard, pick=pairs, seed=seed, progress=Progress())
     if json:
@@ -266,7 +266,7 @@ def operators(name: Annotated[str | None, typer.Argument(help="Show one operator
 
     Example: guardkit operators mine
     """
-    from toolkit.operators import describe_operator, operator_names
+    from toolkit.api.command import describe_operator, operator_names
 
     found = [describe_operator(n) for n in ([name] if name else operator_names())]
     if json:
@@ -311,8 +311,8 @@ def guards(name: Annotated[str | None, typer.Argument(help="Show one guard's tas
 
     Example: guardkit guards guardreasoner
     """
+    from toolkit.api.command import load_guard
     from toolkit.common.resources import names
-    from toolkit.guards import load_guard
 
     found = [load_guard(n) for n in ([name] if name else names("guards"))]
     if json:

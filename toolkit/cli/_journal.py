@@ -106,7 +106,7 @@ def export(
     raw: Annotated[bool, typer.Option("--raw", help="With the bodies as they came.")] = False,
     json: JsonOpt = False,
 ) -> None:
-    """Write records to JSON Lines or parquet; its columns: `toolkit.api.EXPORT_COLUMNS`.
+    """Write records to JSON Lines or parquet; its columns: `toolkit.api.command.EXPORT_COLUMNS`.
 
     Exit code 2 where records cannot be read; the file is then written without them.
 
@@ -130,7 +130,7 @@ def compact(folder: FolderOpt = None, json: JsonOpt = False) -> None:
     Example: guardkit journal compact
     """
     from toolkit import api
-    from toolkit.pipeline import Progress
+    from toolkit.api.command import Progress
 
     with Progress() as progress:
         progress.start("compact")
@@ -252,7 +252,7 @@ def _repaired(found: dict[str, Any]) -> None:
 
 def _unread(folder: Path | None, keys: list[str]) -> None:
     if keys:
-        from toolkit.api import journal_unread
+        from toolkit.api.command import journal_unread
 
         raise journal_unread(folder, keys)
 

@@ -37,7 +37,7 @@ def runs_status(run: RunArg, json: JsonOpt = False) -> None:
 
     Example: guardkit runs status outputs/quickstart
     """
-    from toolkit.report import summarise
+    from toolkit.api.command import summarise
 
     found = summarise(run)
     if json:

@@ -43,7 +43,7 @@ def train_dpo(
 
 def _train(method: Literal["sft", "dpo"], config: Path, allow: list[str] | None, json: bool) -> None:
     from toolkit.api import train
-    from toolkit.pipeline import Progress
+    from toolkit.api.command import Progress
 
     metrics = train(method, config, Progress(), allow=allow or ())
     if json:

@@ -1,21 +1,26 @@
 """Recipe to plan to run: fingerprints, resume, row conservation, the local engine."""
 
-from toolkit.pipeline import _diff as diff_rows
+from typing import TYPE_CHECKING
+
+from toolkit.common.lazy import lazily
 from toolkit.pipeline._counts import ConservationError, Counts
-from toolkit.pipeline._diff import compare
-from toolkit.pipeline._diff_side import Side, common_step
 from toolkit.pipeline._fingerprints import Fingerprints, finished, up_to_date
 from toolkit.pipeline._finished import StepFolder, is_run, recipe_steps, step_folders, verify_run
 from toolkit.pipeline._folder import JOURNAL, clean
 from toolkit.pipeline._generation import GenerationStep, run_generation
-from toolkit.pipeline._models import Unbuilt, check_prices, config_of, declared
 from toolkit.pipeline._plan import Plan, PlannedStep, make_plan
 from toolkit.pipeline._progress import Progress
 from toolkit.pipeline._reach import reach
-from toolkit.pipeline._recipe import TAKEN, Recipe, RecipeSpec, build_recipe, kept_recipe, load_recipe, resolved_yaml
+from toolkit.pipeline._recipe import TAKEN, Recipe, RecipeSpec, Step, build_recipe, kept_recipe, load_recipe, resolved_yaml
 from toolkit.pipeline._run import Run, run_plan
-from toolkit.pipeline._sampled import NotSampled, Sampler, spread
 from toolkit.pipeline._stop import stopping
+
+if TYPE_CHECKING:
+    from toolkit.pipeline._compare import diff_runs as diff_runs
+    from toolkit.pipeline._compare import rejected_rows as rejected_rows
+    from toolkit.pipeline._forecast import forecast as forecast
+    from toolkit.pipeline._overlaps import Places as Places
+    from toolkit.pipeline._overlaps import find_overlaps as find_overlaps
 
 __all__ = [
     "JOURNAL",
@@ -24,38 +29,35 @@ __all__ = [
     "Counts",
     "Fingerprints",
     "GenerationStep",
-    "NotSampled",
+    "Places",
     "Plan",
     "PlannedStep",
     "Progress",
     "Recipe",
     "RecipeSpec",
     "Run",
-    "Sampler",
-    "Side",
+    "Step",
     "StepFolder",
-    "Unbuilt",
     "build_recipe",
-    "check_prices",
     "clean",
-    "common_step",
-    "compare",
-    "config_of",
-    "declared",
-    "diff_rows",
+    "diff_runs",
+    "find_overlaps",
     "finished",
+    "forecast",
     "is_run",
     "kept_recipe",
     "load_recipe",
     "make_plan",
     "reach",
     "recipe_steps",
+    "rejected_rows",
     "resolved_yaml",
     "run_generation",
     "run_plan",
-    "spread",
     "step_folders",
     "stopping",
     "up_to_date",
     "verify_run",
 ]
+
+__getattr__, __dir__ = lazily(__name__)

@@ -13,10 +13,10 @@ from math import sqrt
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from toolkit.generation import BackendConfig, OpenAIBatchConfig, OpenAIConfig, TransformersConfig, VllmConfig, price_of
+from toolkit.generation import price_of
 
 if TYPE_CHECKING:
-    from toolkit.generation import Journal, Request
+    from toolkit.generation import BaseBackendConfig, Journal, Request
 
 Z = 1.645
 """Standard errors to each side of a 90 % interval where these are known exactly; `_reach` where they come from few observations."""
@@ -154,7 +154,7 @@ class Estimate:
         return out | {"basis": self.basis}
 
 
-def estimate(found: Estimate, looked: Looked, config: BackendConfig, journal: Journal | None) -> None:
+def estimate(found: Estimate, looked: Looked, config: BaseBackendConfig, journal: Journal | None) -> None:
     """Fill in an estimate.
 
     Args:
@@ -256,9 +256,9 @@ def _output(looked: Looked, calls: float, history: Sequence[Sequence[Any]], basi
     return Interval(mid / 2, mid, most)
 
 
-def _seconds(found: Estimate, config: BackendConfig, history: Sequence[Sequence[Any]]) -> Interval | None:
+def _seconds(found: Estimate, config: BaseBackendConfig, history: Sequence[Sequence[Any]]) -> Interval | None:
     """Wall time: what earlier calls took, as many at a time as the backend sends, and no faster than the ceilings of its rate."""
-    if isinstance(config, OpenAIBatchConfig):
+    if config.deferred:
         found.basis.append("time: the Batch API answers within a day")
         return None
     took = [h[2] for h in history if h[2] is not None]
@@ -266,15 +266,12 @@ def _seconds(found: Estimate, config: BackendConfig, history: Sequence[Sequence[
     if len(took) < ENOUGH or calls is None or prompt is None or output is None:
         found.basis.append("time: unknown without answers of this kind in the journal: --probe N measures")
         return None
-    together = config.batch if isinstance(config, TransformersConfig) else getattr(config, "concurrency", 1)
-    at_once = max(1.0, min(float(together), calls.mid))
+    at_once = max(1.0, min(float(config.at_once), calls.mid))
     found.basis.append(f"time: {fmean(took):.1f} s a call, from {len(took):,} answers in the journal, {at_once:,.0f} at a time")
     out = calls.times(_mean(took, calls.mid)).times(1 / at_once)
-    if isinstance(config, OpenAIConfig):
-        if config.requests_per_minute:
-            out = out.at_least(calls.times(60 / config.requests_per_minute))
-        if config.tokens_per_minute:
-            out = out.at_least(prompt.plus(output).times(60 / config.tokens_per_minute))
+    for ceiling, n in (("requests_per_minute", calls), ("tokens_per_minute", prompt.plus(output))):
+        if (most := getattr(config, ceiling, None)) is not None:
+            out = out.at_least(n.times(60 / most))
     return out
 
 
@@ -286,10 +283,3 @@ def together(parts: Sequence[Interval | None]) -> Interval | None:
             return None
         out = out.plus(part)
     return out
-
-
-def described(config: BackendConfig) -> tuple[str, str]:
-    """Model and endpoint of a backend, for people: as the recipe names them."""
-    endpoint = config.endpoint_name if isinstance(config, OpenAIConfig | OpenAIBatchConfig) else config.backend
-    adapter = f" + {config.adapter}" if isinstance(config, TransformersConfig | VllmConfig) and config.adapter else ""
-    return str(getattr(config, "model", "")) + adapter, endpoint

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from toolkit.api._results import Overlaps
 from toolkit.common.csvfile import write_sheet
 from toolkit.common.errors import InputError, Missing, short_path
 from toolkit.common.files import new_file
@@ -22,7 +21,8 @@ from toolkit.common.parquet import batches, open_parquet
 from toolkit.common.paths import Roots, at_door, is_there
 from toolkit.common.reading import Files
 from toolkit.common.several import several
-from toolkit.pipeline import StepFolder, stopping
+from toolkit.pipeline._finished import StepFolder
+from toolkit.pipeline._stop import stopping
 
 if TYPE_CHECKING:
     import polars as pl
@@ -49,60 +49,33 @@ class _Set:
     unread: int
 
 
-def overlaps(
+def find_overlaps(
+    benchmarks: str | Sequence[str] | Mapping[str, Places | None] | None,
+    files: Places,
+    sources: Mapping[str, Places | None],
+    rows: Mapping[str, str | Path],
     *,
-    benchmarks: str | Sequence[str] | Mapping[str, Places | None] | None = None,
-    files: Places = (),
-    sources: Mapping[str, Places | None] | None = None,
-    rows: Mapping[str, str | Path] | None = None,
-    ngram: int = 13,
-    output: str | Path | None = None,
-) -> Overlaps:
-    """What some sets of rows share, pair by pair, and what each holds twice.
-
-    Args:
-        benchmarks: names, ``all``, or by name their files (None: of `files`, else of the hub); None: those that `files` holds.
-        files: folders and files that hold benchmarks under their usual names.
-        sources: sources by name with their files (None: bundled files or the hub).
-        rows: by a name of your own, the folder of a step, or a file or folder of parquet or JSON Lines with the columns prompt, perhaps response,
-            context, id, label_<task>.
-        ngram: words of a run that two texts share.
-        output: parquet or CSV file for the rows themselves, with the columns of `LINES`.
-
-    Returns:
-        ``sets``: for each its name, kind, rows, unread (rows that could not be read), inputs and prompts (different ones), duplicates (rows whose
-        input came before), conflicts (inputs whose rows have different labels). ``pairs``: for each two sets a and b the different inputs and
-        prompts that both have, and ngram_a, ngram_b: rows of each with an n-gram of the other. ``without``: benchmarks that `files` lacks,
-        ``ngram``, ``output``.
-
-    Raises:
-        InputError: no row in any set, a set or file that is not there, or no column prompt in it.
-        Missing: a benchmark or source can be read neither from files nor from the hub.
-
-    Example:
-        >>> found = toolkit.overlaps(rows={"seeds": "outputs/small/seeds", "few": "outputs/small/few"})
-        >>> found["pairs"][0]["inputs"]
-        11
-    """
+    ngram: int,
+    output: str | Path | None,
+) -> dict[str, Any]:
+    """What some sets of rows share, pair by pair, and what each holds twice: see `toolkit.overlaps`."""
     if output is not None and Path(output).suffix not in (".parquet", ".csv"):
         raise InputError("the file for the rows ends in .parquet or .csv", where=str(output))
     target, roots = None if output is None else at_door(output), Roots.of(None)
-    sets, without = _read(benchmarks, files, sources or {}, rows or {}, roots)
+    sets, without = _read(benchmarks, files, sources, rows, roots)
     if target is not None:
         check_output(target, reads=roots.read)
     if not sum(s.frame.height for s in sets):
         raise InputError("nothing to compare: no row in any set", hint="name benchmarks (with their files), sources or rows")
     whole = _numbered(sets)
     shared = _shared_ngrams(sets, whole, ngram)
-    figures = Overlaps(
-        {
-            "ngram": ngram,
-            "sets": _within(sets, whole),
-            "pairs": _pairs(sets, whole, shared),
-            "without": without,
-            "output": None if target is None else short_path(target),
-        }
-    )
+    figures = {
+        "ngram": ngram,
+        "sets": _within(sets, whole),
+        "pairs": _pairs(sets, whole, shared),
+        "without": without,
+        "output": None if target is None else short_path(target),
+    }
     if target is not None:
         with stopping():
             _write(_lines(sets, whole, shared), target)

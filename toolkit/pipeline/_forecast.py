@@ -6,7 +6,7 @@ that the run does not pay for them again. What cannot be known before the run is
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,17 +14,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from toolkit.api._estimate import NONE, Estimate, Interval, Looked, described, estimate, look, together
-from toolkit.api._results import Planned
-from toolkit.api._run import AnyRecipe, Paths, planned, run_folder
 from toolkit.common.errors import GuardkitError, short_path
 from toolkit.operators import GenerationOperator, Operator
-from toolkit.pipeline import NotSampled, Plan, PlannedStep, Sampler, Unbuilt, check_prices, config_of, declared, finished, spread, stopping
+from toolkit.pipeline._estimate import NONE, Estimate, Interval, Looked, estimate, look, together
+from toolkit.pipeline._fingerprints import finished
+from toolkit.pipeline._models import Unbuilt, check_prices, config_of, declared
+from toolkit.pipeline._plan import Plan, PlannedStep
+from toolkit.pipeline._sampled import NotSampled, Sampler, spread
+from toolkit.pipeline._stop import stopping
 
 if TYPE_CHECKING:
     from toolkit.generation import Backend, Journal, Meter, Request
     from toolkit.operators.base import Context, StepInput
-    from toolkit.pipeline import StepFolder
+    from toolkit.pipeline._finished import StepFolder
 
 NOTE = (
     "~ marks an estimate: nothing dropped, nothing merged, every answer asked for anew (those in the journal are not); rows of data that is not "
@@ -36,44 +38,16 @@ SPANS = (
 )
 
 
-def plan(
-    recipe: AnyRecipe,
-    *,
-    overrides: str | Sequence[str] = (),
-    sources: Paths | None = None,
-    output: str | Path | None = None,
-    sample: int = 200,
-    probe: int = 0,
-    budget: float | None = None,
-    allow: str | Collection[str] = (),
-) -> Planned:
-    """What a run would do and what it would cost.
+def forecast(checked: Plan, folder: Path, *, sample: int = 200, probe: int = 0, budget: float | None = None) -> dict[str, Any]:
+    """What a run of a plan in a folder would do and cost: what `toolkit.plan` returns, and raises beyond the check.
 
     Args:
-        recipe, overrides, sources, output, allow: as for `run`.
+        checked: the plan.
+        folder: of the run; it need not exist.
         sample: rows of each step that asks a model to look at, at most.
-        probe: rows of each step to ask for real, for what answers take; they go into the journal.
-        budget: dollars that the run will have: every price must then be known, and the probe spends no more.
-
-    Returns:
-        ``recipe``, ``output``, ``needs``, ``notes``, ``total`` (calls, dollars, seconds of all models), and for each step ``step``, ``use``,
-        ``state`` (build or reuse), ``rows`` that come out and ``calls`` that it makes (None where neither can be known before the run), ``exact``
-        (of a finished step), else they are estimates; ``models``: for each model that a step to be built asks ``name``, ``model``, ``endpoint``,
-        ``calls``, ``answered`` (in the journal), ``prompt_tokens``, ``output_tokens``, ``dollars``, ``seconds`` (each ``low``, ``mid``, ``high``,
-        or None), ``basis`` (what the figures rest on, in words).
-
-    Raises:
-        InputErrors: as `check`; with a budget, each price that is not known.
-        Stopped: the probe used the budget up.
-        Missing: the probe lacks a key, a service or an extra.
-
-    Example:
-        >>> found = toolkit.plan("small.yaml", overrides="seeds.limit=2", output="outputs/other")
-        >>> [(step["step"], step["state"], step["rows"]) for step in found["steps"]][:2]
-        [('seeds', 'build', 8), ('clean', 'build', 8)]
+        probe: rows of each step to ask for real.
+        budget: dollars that the run will have.
     """
-    checked = planned(recipe, overrides, sources, allow)
-    folder = run_folder(checked, output)
     done = finished(checked, folder)
     lines = _lines(checked, done)
     notes = [] if all(line["exact"] for line in lines) else [NOTE]
@@ -94,16 +68,14 @@ def plan(
     notes += [*([SPANS] if any(m.calls and m.dollars != NONE for f in models.values() for m in f) else []), *money.notes]
     if budget is not None and total["dollars"] is not None and total["dollars"]["high"] > budget:
         notes.append(f"the run may cost more than the budget of ${budget:,.2f}: it would stop there (exit code 3) and go on when it is run again")
-    return Planned(
-        {
-            "recipe": checked.recipe.spec.recipe,
-            "output": short_path(folder),
-            "steps": lines,
-            "total": total,
-            "needs": checked.needs(),
-            "notes": notes,
-        }
-    )
+    return {
+        "recipe": checked.recipe.spec.recipe,
+        "output": short_path(folder),
+        "steps": lines,
+        "total": total,
+        "needs": checked.needs(),
+        "notes": notes,
+    }
 
 
 def _lines(checked: Plan, done: Mapping[str, StepFolder]) -> list[dict[str, Any]]:
@@ -174,10 +146,9 @@ class _Money:
         backends = declared(self.plan, step.id, self.done, self.sampler.folder)
         for name, (backend, *_) in backends.items():
             config = config_of(backend)
-            if config is None or config.backend == "template":  # it answers at once and for nothing
+            if config is None or not config.is_model:  # it answers at once and for nothing
                 continue
-            model, endpoint = described(config)
-            found = Estimate(name, self._named(model), endpoint)
+            found = Estimate(name, self._named(config.model_name), config.endpoint_name)
             price = price_of(config)
             found.basis.append("no price is known" if price is None else price.said(datetime.now(UTC).date()))
             try:
@@ -238,7 +209,7 @@ class _Money:
         config = config_of(backend)
         if config is None or not backend.journalled:
             return
-        if config.backend == "openai-batch":
+        if config.deferred:
             self.notes.append(f"{step.id}, {name}: not probed: the Batch API may take a day")
             return
         meter.register(backend, config)

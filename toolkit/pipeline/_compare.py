@@ -8,15 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.api._results import Difference, Rejects
 from toolkit.common.csvfile import write_sheet
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.files import new_file
 from toolkit.common.outputs import check_output
 from toolkit.common.paths import at_door
 from toolkit.common.several import several
-from toolkit.pipeline import Side, common_step, compare, stopping
-from toolkit.pipeline import diff_rows as rows_of
+from toolkit.pipeline import _diff as rows_of
+from toolkit.pipeline._diff_side import Side, common_step
+from toolkit.pipeline._stop import stopping
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,30 +26,8 @@ SHORT = 160
 FORMATS = (".jsonl", ".csv", ".parquet")
 
 
-def diff(run_a: str | Path, run_b: str | Path, *, step: str | None = None, shown: int = 10, output: str | Path | None = None) -> Difference:
-    """Compare two runs (or two folders of shards): rows added, gone and changed from the first to the second, and why.
-
-    Args:
-        run_a, run_b: folders.
-        step: whose rows are compared; default: the last step with rows that both have.
-        shown: rows of each kind to show with their values.
-        output: file for all rows that differ (.jsonl, .csv or .parquet): `change` (gone, added, changed), `id`, `nth` (which row of that id),
-            `step`, `outcome`, `reason`, `detail`, `survivor`, `parent`, `columns`, `since`.
-
-    Returns:
-        ``equal`` (same rows and columns), ``a`` and ``b`` (folder, rows), ``step``, ``same``, ``columns`` that only one side has, ``steps`` (for each
-        its state, what differs in it, and its counts on both sides), and for ``gone``, ``added`` and ``changed`` the number of ``rows`` and some
-        that are ``shown``: gone and added with ``why`` (rows by step, outcome and reason), changed with the ``columns`` and the first step
-        (``since``) at which they differ.
-
-    Raises:
-        InputError: a folder is neither a run nor shards, a run beside shards, no step to compare, an output of another kind.
-
-    Example:
-        >>> found = toolkit.diff("outputs/small", "outputs/small")
-        >>> found["equal"], found["same"]
-        (True, 11)
-    """
+def diff_runs(run_a: str | Path, run_b: str | Path, *, step: str | None, shown: int, output: str | Path | None) -> dict[str, Any]:
+    """Compare two runs, or two folders of shards: see `toolkit.diff`."""
     if output is not None and Path(output).suffix not in FORMATS:
         raise InputError(f"the output must end in {', '.join(FORMATS)}", where=str(output))
     a, b = Side(at_door(run_a)), Side(at_door(run_b))
@@ -59,7 +37,7 @@ def diff(run_a: str | Path, run_b: str | Path, *, step: str | None = None, shown
     if (a.manifest is None) != (b.manifest is None):
         raise InputError("a run cannot be compared with shards", hint="give two runs, or two folders of shards (<run>/<step>/shards)")
     at = common_step(a, b, step)
-    found = compare(a, b, at)
+    found = rows_of.compare(a, b, at)
     gone, added = rows_of.why_missing(b, a, at, found.gone), rows_of.why_missing(a, b, at, found.added)
     changed = rows_of.changed_columns(a, b, at, found.changed)
     changed = rows_of.first_step(a, b, at, changed)
@@ -68,25 +46,23 @@ def diff(run_a: str | Path, run_b: str | Path, *, step: str | None = None, shown
             _write(target, {"gone": gone, "added": added, "changed": changed})
     left, right = a.columns(at), b.columns(at)
     names = [n for n in changed["columns"].to_list() if n is not None]
-    return Difference(
-        {
-            "equal": left == right and not (gone.height or added.height or changed.height),
-            "a": {"folder": str(run_a), "rows": found.same + gone.height + changed.height},
-            "b": {"folder": str(run_b), "rows": found.same + added.height + changed.height},
-            "step": at,
-            "same": found.same,
-            "columns": {"a": [c for c in left if c not in right], "b": [c for c in right if c not in left]},
-            "steps": list(_steps(a, b)),
-            "gone": _missing(gone, shown),
-            "added": _missing(added, shown),
-            "changed": {
-                "rows": changed.height,
-                "columns": dict(sorted(Counter(c for n in names for c in n.split(", ")).items())),
-                "since": dict(sorted(Counter(changed["since"].to_list()).items())),
-                "shown": _values(a, b, at, changed.head(shown)),
-            },
-        }
-    )
+    return {
+        "equal": left == right and not (gone.height or added.height or changed.height),
+        "a": {"folder": str(run_a), "rows": found.same + gone.height + changed.height},
+        "b": {"folder": str(run_b), "rows": found.same + added.height + changed.height},
+        "step": at,
+        "same": found.same,
+        "columns": {"a": [c for c in left if c not in right], "b": [c for c in right if c not in left]},
+        "steps": list(_steps(a, b)),
+        "gone": _missing(gone, shown),
+        "added": _missing(added, shown),
+        "changed": {
+            "rows": changed.height,
+            "columns": dict(sorted(Counter(c for n in names for c in n.split(", ")).items())),
+            "since": dict(sorted(Counter(changed["since"].to_list()).items())),
+            "shown": _values(a, b, at, changed.head(shown)),
+        },
+    }
 
 
 def _missing(rows: pl.DataFrame, shown: int) -> dict[str, Any]:
@@ -179,29 +155,8 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 # Rows that were not kept -----------------------------------------------------------------------------------------------
 
 
-def rejects(
-    run: str | Path, step: str | None = None, *, reason: str | None = None, ids: str | Iterable[str] | None = None, limit: int = 10
-) -> Rejects:
-    """The rows that a run's steps did not keep: rejected, merged or set aside.
-
-    Args:
-        run: the run's folder.
-        step: only rows that left this step.
-        reason: only rows that left for this reason.
-        ids: only this row, or these.
-        limit: rows to show whole.
-
-    Returns:
-        ``rows`` (number), ``counts`` (rows by step, outcome and reason, in the order of the recipe) and ``shown``: ``step``, ``id``, ``outcome``,
-        ``reason``, ``detail``, ``survivor`` and ``row``, the row as it came into the step.
-
-    Raises:
-        InputError: not a run, or no step of that name.
-
-    Example:
-        >>> toolkit.rejects("outputs/small", "few", limit=0)["counts"]
-        [{'step': 'few', 'outcome': 'set_aside', 'reason': 'not_selected', 'rows': 9}]
-    """
+def rejected_rows(run: str | Path, step: str | None, *, reason: str | None, ids: str | Iterable[str] | None, limit: int) -> dict[str, Any]:
+    """The rows that a run's steps did not keep: see `toolkit.rejects`."""
     import polars as pl
 
     side = Side(at_door(run))
@@ -224,14 +179,12 @@ def rejects(
         shown += [_whole(row) for row in block.filter(wanted).head(limit - len(shown)).iter_rows(named=True)]
     place = {s: i for i, s in enumerate(side.order)}
     lines = sorted(counts.items(), key=lambda item: (place.get(item[0][0], len(place)), item[0][1], item[0][2]))
-    return Rejects(
-        {
-            "run": str(run),
-            "rows": counts.total(),
-            "counts": [{"step": s, "outcome": o, "reason": r, "rows": n} for (s, o, r), n in lines],
-            "shown": shown,
-        }
-    )
+    return {
+        "run": str(run),
+        "rows": counts.total(),
+        "counts": [{"step": s, "outcome": o, "reason": r, "rows": n} for (s, o, r), n in lines],
+        "shown": shown,
+    }
 
 
 def _whole(line: dict[str, Any]) -> dict[str, Any]:

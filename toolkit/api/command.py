@@ -1,0 +1,22 @@
+"""What the command line needs beside the verbs: progress, a run's figures as tables, what there is of operators and guards, errors.
+
+Nothing is loaded before it is used.
+"""
+
+from typing import TYPE_CHECKING
+
+from toolkit.common.lazy import lazily
+
+if TYPE_CHECKING:
+    from toolkit.api._generate import too_many as too_many
+    from toolkit.api._journal import EXPORT_COLUMNS as EXPORT_COLUMNS
+    from toolkit.api._journal import journal_unread as journal_unread
+    from toolkit.guards import load_guard as load_guard
+    from toolkit.operators import describe_operator as describe_operator
+    from toolkit.operators import operator_names as operator_names
+    from toolkit.operators.describe import as_step as as_step
+    from toolkit.pipeline import Progress as Progress
+    from toolkit.report import print_summary as print_summary
+    from toolkit.report import summarise as summarise
+
+__getattr__, __dir__ = lazily(__name__)
