@@ -14,7 +14,6 @@ from frames import run_steps, seeds
 import toolkit
 from toolkit.common.errors import InputError
 from toolkit.operators import describe_operator, operator_class, operator_names
-from toolkit.operators.base import DETAIL, OUTCOME, REASON
 from toolkit.operators.describe import as_step
 from toolkit.operators.registry import BUILT_IN
 from toolkit.pipeline import RecipeSpec
@@ -122,15 +121,6 @@ def test_a_broken_package_is_named_and_breaks_nothing_else(package: Path) -> Non
     with pytest.raises(InputError, match="'nothing' of my-operators is no Operator"):
         operator_class("nothing")
     assert operator_class("normalise").__module__.startswith("toolkit."), "guardkit's own names cannot be taken"
-
-
-def test_the_operator_of_the_contributors_guide_works_as_it_stands() -> None:
-    guide = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
-    made: dict[str, Any] = {}
-    exec(guide.split("## An operator")[1].split("```python\n")[1].split("```")[0], made)  # noqa: S102  our own page
-    op = made["DropShort"](made["DropShortConfig"](min_chars=4))
-    rows = seeds({"prompt": "abc"}, {"prompt": "abcd"}).lazy().with_columns(pl.lit(None, pl.String).alias(m) for m in (OUTCOME, REASON, DETAIL))
-    assert op.apply(rows, None).collect()[REASON].to_list() == ["too_short", None]
 
 
 def test_columns_of_another_type_are_a_fault_of_the_rows() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -22,7 +22,9 @@ def generate(
         ),
     ],
     output: Annotated[Path, typer.Option("--output", help="JSON Lines (or .parquet), in the order of the input.", show_default=False)],
-    backend: Annotated[Literal["openai", "openai-batch", "vllm", "vllm-server", "transformers"], typer.Option("--backend")] = "openai",
+    backend: Annotated[
+        str, typer.Option("--backend", help="openai, openai-batch, vllm, vllm-server, transformers, or one that another package brings.")
+    ] = "openai",
     base_url: Annotated[str | None, typer.Option("--base-url", help="Where the endpoint is (default: OpenAI's).")] = None,
     concurrency: Annotated[int | None, typer.Option("--concurrency", help="Requests in flight at once, at most.")] = None,
     timeout: Annotated[float | None, typer.Option("--timeout", help="Seconds for one attempt.")] = None,
@@ -51,8 +53,7 @@ def generate(
     Example: guardkit generate --base-url http://localhost:8000/v1 --model my-model --input prompts.jsonl --output out.jsonl
     """
     from toolkit.api import generate as generate_file
-    from toolkit.api import too_many
-    from toolkit.pipeline import Progress
+    from toolkit.api.command import Progress, too_many
 
     named = {
         "backend": backend,

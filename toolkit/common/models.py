@@ -17,6 +17,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from toolkit.common.files import digest
 from toolkit.common.folders import Kind, files_below
 from toolkit.common.manifests import read_json
 from toolkit.common.paths import Beside, Roots
-from toolkit.common.reading import sha256_once, unreadable
+from toolkit.common.reading import Files, sha256_once, unreadable
 
 TRAINED = "guardkit.json"
 """File of a model folder that says what guardkit trained it for, and the files that it wrote; see `trained_for`."""
@@ -159,6 +160,22 @@ def model_hash(path: str | Path, base: Path | None = None, beside: Beside = None
         InputError: no such folder, or no configuration or no weights in it.
     """
     return _hash(Path(path), None if base is None else Path(base), (), beside)
+
+
+def model_digest(name: str, roots: Roots, files: Files, *, short: bool = False) -> str:
+    """What a model counts by in a fingerprint: its folder's content hash, taken through `files`, or its name on the hub.
+
+    Args:
+        name: as the user wrote it.
+        roots: where a folder of that name is looked up.
+        files: of the step.
+        short: as for `model_folder`.
+
+    Raises:
+        InputError: no such folder.
+    """
+    folder = model_folder(name, roots, short=short)
+    return name if folder is None else files.digest(folder, partial(model_hash, beside=roots), partial(model_parts, beside=roots))
 
 
 def _hash(folder: Path, base: Path | None, above: tuple[Path, ...], beside: Beside) -> str:

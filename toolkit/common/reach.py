@@ -70,9 +70,14 @@ def hub_names(config: BaseModel) -> Iterator[tuple[Key, str, str]]:
 def inner(config: BaseModel) -> Iterator[BaseModel]:
     """A config and all the models below it."""
     yield config
-    for _, value, _, _ in _options(config, ()):
+    yield from (model for _, model in placed(config))
+
+
+def placed(config: BaseModel) -> Iterator[tuple[Key, BaseModel]]:
+    """All the models below a config, each with its place."""
+    for place, value, _, _ in _options(config, ()):
         if _is_model(value):
-            yield value
+            yield place, value
 
 
 def refused(config: BaseModel, allow: Collection[str], where: Callable[[Key], str]) -> list[InputError]:

@@ -127,7 +127,8 @@ def _fields_at(cls: type, loc: Key) -> list[str]:
         if isinstance(part, str):  # the name of a field; else the tag of a union's branch, or a key of a dict
             below = [inner for c in found for inner in _classes(_hints(c).get(part))]
             tagged = [c for c in found if any(part in typing.get_args(hint) for hint in _hints(c).values())]
-            found = below or tagged or found
+            open_ones = [b for c in found if (branch := getattr(c, "__branch__", None)) and (b := branch(part))]
+            found = below or open_ones or tagged or found
     return sorted({name for c in found for name in _hints(c)})
 
 

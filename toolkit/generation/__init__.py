@@ -9,14 +9,12 @@
 Importing this room loads no model library and no HTTP client; opening a backend loads what it needs.
 """
 
-from toolkit.generation._backend import BACKENDS, Backend, build_request, open_backend
+from toolkit.generation._backend import Backend, build_request, open_backend
+from toolkit.generation._base_config import BaseBackendConfig, Destination, Listed, Opening, Price, Sampling
 from toolkit.generation._budget import Meter
 from toolkit.generation._config import (
-    BackendConfig,
     OpenAIBatchConfig,
     OpenAIConfig,
-    Price,
-    Sampling,
     TemplateConfig,
     TransformersConfig,
     VllmConfig,
@@ -40,6 +38,7 @@ from toolkit.generation._journal_look import Figures, Group, journal_figures, re
 from toolkit.generation._journal_records import Known, Record
 from toolkit.generation._journal_repair import Repaired, repair_journal
 from toolkit.generation._prices import price_of, unpriced
+from toolkit.generation._registry import BACKENDS, BackendConfig
 from toolkit.generation._request import ADDED, EXCLUDED, FAILURES, FINAL, Completion, Request, as_messages
 from toolkit.generation._stats import Stats
 from toolkit.generation._vocabulary import FINISHED, ended
@@ -54,16 +53,20 @@ __all__ = [
     "FINISHED",
     "Backend",
     "BackendConfig",
+    "BaseBackendConfig",
     "Compacted",
     "Completion",
     "Completions",
+    "Destination",
     "Figures",
     "Group",
     "Journal",
     "Known",
+    "Listed",
     "Meter",
     "OpenAIBatchConfig",
     "OpenAIConfig",
+    "Opening",
     "Price",
     "Purged",
     "Record",

@@ -1,4 +1,4 @@
-"""What a backend is, how a request to it is made, and the table of those that there are.
+"""What a backend is, how one is opened, and how a request to it is made.
 
 Contract of `Backend.generate`: it pulls requests lazily, at most `parallel` more than it has given completions for, and yields exactly
 one completion for each, as they finish, in any order. The iterator of requests may yield None, only while something that was pulled
@@ -14,32 +14,19 @@ such model, no service) and is a `GuardkitError`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from toolkit.common.paths import Beside
+from toolkit.generation._base_config import BaseBackendConfig, Opening
 from toolkit.generation._declared import LOOKING, Declared
 from toolkit.generation._request import Completion, Request, as_messages
 
 if TYPE_CHECKING:
     from toolkit.generation._budget import Meter
-    from toolkit.generation._config import OpenAIBatchConfig, OpenAIConfig, TemplateConfig, TransformersConfig, VllmConfig, VllmServerConfig
     from toolkit.generation._journal import Journal
     from toolkit.guards import Guard
     from toolkit.taxonomy import Taxonomy
-
-    AnyConfig = TemplateConfig | TransformersConfig | OpenAIConfig | OpenAIBatchConfig | VllmConfig | VllmServerConfig
-
-BACKENDS: dict[str, str] = {
-    "template": "toolkit.generation.backends._template:TemplateBackend",
-    "transformers": "toolkit.generation.backends._transformers:TransformersBackend",
-    "openai": "toolkit.generation.backends._openai:OpenAIBackend",
-    "openai-batch": "toolkit.generation.backends._batch:OpenAIBatchBackend",
-    "vllm": "toolkit.generation.backends._vllm:VllmBackend",
-    "vllm-server": "toolkit.generation.backends._vllm_server:VllmServerBackend",
-}
-"""Where each backend's class is; imported only when it is opened."""
 
 
 class Backend(Protocol):
@@ -91,7 +78,7 @@ class Keeping(Protocol):
 
 
 def open_backend(
-    config: AnyConfig,
+    config: BaseBackendConfig,
     *,
     guard: Guard | None = None,
     taxonomy: Taxonomy | None = None,
@@ -102,36 +89,27 @@ def open_backend(
     """The backend that a config declares.
 
     Args:
-        config: one of the models of `BackendConfig`.
-        guard: needed by ``template``.
-        taxonomy: used by ``template``.
+        config: as `BackendConfig` reads it.
+        guard: whose questions are asked; the embedded teacher needs one.
+        taxonomy: harm categories, for a backend that writes of them.
         beside: folder that a relative model path is also looked up from (that of the recipe).
-        work: folder of the journal; ``openai-batch`` keeps there what it has sent.
+        work: folder of the journal, for a backend that keeps there what it has sent.
         judges: whether the model is asked as `guard`, not as a teacher: a local model that guardkit trained for another guard is refused then.
 
     Raises:
         Missing: an extra is not installed, or a key is not set.
         InputError: there is no such model, or one trained for another guard.
     """
-    if LOOKING.get() and config.backend != "template":
+    if LOOKING.get() and config.is_model:
         return Declared(config, beside)
-    module, name = BACKENDS[config.backend].split(":")
-    cls: Any = getattr(import_module(module), name)
-    if config.backend == "template":
-        backend: Backend = cls(config, guard, taxonomy)
-    elif config.backend == "openai-batch":
-        backend = cls(config, work=work)
-    elif config.backend in ("transformers", "vllm", "vllm-server"):
-        backend = cls(config, beside=beside, guard=guard if judges else None)
-    else:
-        backend = cls(config, beside=beside)
+    backend = config.open(Opening(guard, taxonomy, beside, work, judges))
     backend.config = config  # type: ignore[attr-defined]
     return backend
 
 
 def build_request(
     backend: Backend,
-    config: AnyConfig,
+    config: BaseBackendConfig,
     messages: Iterable[Mapping[str, str]],
     *,
     draw: int = 0,
@@ -158,6 +136,6 @@ def build_request(
         attempt=attempt,
         schema=schema,
         row=row,
-        reasoning="keep" if as_it_comes else getattr(config, "reasoning", "keep"),
+        reasoning="keep" if as_it_comes else config.reads_reasoning,
         **config.shaping(),
     )

@@ -34,8 +34,8 @@ from toolkit.generation._request import Completion, Request
 from toolkit.generation._usage import believed, tokens_at_most, written_at_most
 
 if TYPE_CHECKING:
-    from toolkit.generation._backend import AnyConfig, Backend
-    from toolkit.generation._config import Price
+    from toolkit.generation._backend import Backend
+    from toolkit.generation._base_config import BaseBackendConfig, Price
 
 _UNIT = 10**12
 """Units in a dollar."""
@@ -85,7 +85,7 @@ class Meter:
         self._held: dict[str, _Held] = {}
         self._spent = self._estimated = self._reserved = 0
 
-    def register(self, backend: Backend, config: AnyConfig) -> FoundPrice | None:
+    def register(self, backend: Backend, config: BaseBackendConfig | None) -> FoundPrice | None:
         """Learn what a backend that has been opened charges; None where nobody states it.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Backends as a recipe declares them: pydantic models, told apart by the key ``backend``.
+"""guardkit's own backends as a recipe declares them: pydantic models, told apart by the key ``backend``; what each says of itself: `_base_config`.
 
 Contract: every key is known (``extra="forbid"``), every default is resolved here, and each key either shapes the answers, and is
 then part of every request's key through `shaping`, or stands in `NOT_IN_KEY` with its reason. Nothing here loads a model, opens a
@@ -7,16 +7,22 @@ connection or reads a secret.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from ipaddress import ip_address
-from typing import Annotated, Any, Literal
-from urllib.parse import SplitResult, urlsplit
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from toolkit.common.files import canonical_json
-from toolkit.common.reach import Asked, HubName, NeedsLeave
+from toolkit.common.models import is_model_folder, model_digest, model_folder, model_hash
+from toolkit.common.paths import Beside, Roots
+from toolkit.common.reach import HubName, NeedsLeave
+from toolkit.generation._addresses import is_near, key_leaves, url_parts
+from toolkit.generation._base_config import BaseBackendConfig, Destination, Listed, Opening, Price, Sampling, Structured
 from toolkit.generation._thoughts import Reader
+
+if TYPE_CHECKING:
+    from toolkit.common.reading import Files
+    from toolkit.generation._backend import Backend
 
 NOT_IN_KEY: dict[str, str] = {
     "backend": "the endpoint's name says it",
@@ -46,35 +52,7 @@ NOT_IN_KEY: dict[str, str] = {
 """Config keys that do not go into `shaping`, each with its reason."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Sampling(_Model):
-    """Sampling parameters; their resolved values are part of every request's key."""
-
-    temperature: float | None = Field(default=0.0, ge=0)
-    """0 takes the likeliest token. None (openai only) sends nothing: for models that refuse the parameter."""
-    top_p: float | None = Field(default=1.0, gt=0, le=1)
-    """Share of the probability that is sampled from. None (openai only) sends nothing."""
-    max_tokens: int = Field(default=2048, ge=1)
-    """Tokens of output at most (2,048 in the paper, spec A.4 and D)."""
-    seed: int | None = Field(default=0, ge=0, lt=2**31)
-    """Seed of the draws; None for none."""
-    stop: list[str] = Field(default=[], max_length=4)
-    """Strings at which the output ends."""
-
-    def sampling(self) -> dict[str, Any]:
-        """Resolved sampling parameters, as `Request` names them."""
-        values: dict[str, Any] = {name: getattr(self, name) for name in Sampling.model_fields}
-        return values | {"stop": tuple(self.stop)}
-
-    def shaping(self) -> dict[str, Any]:
-        """All that this config adds to a request, as `Request` names it: sampling and `extra`."""
-        return self.sampling()
-
-
-class _Chat(Sampling):
+class _Chat(Sampling, BaseBackendConfig):
     system: Literal["keep", "merge", "drop"] = "keep"
     """What becomes of a system message: keep sends it; merge puts it before the user's text, for models without a system role (Gemma, …); drop
     leaves it out."""
@@ -83,10 +61,15 @@ class _Chat(Sampling):
     kind (`think`: <think>…</think>, `harmony`: gpt-oss's channels, …), keep leaves the answer as it is. What is taken off is kept beside it."""
 
     def shaping(self) -> dict[str, Any]:
-        return super().shaping() | ({} if self.system == "keep" else {"system": self.system})
+        return self.sampling() | ({} if self.system == "keep" else {"system": self.system})
+
+    def identity(self) -> dict[str, Any]:
+        return {"backend": self.backend, **self.shaping()} | ({} if self.reasoning == "auto" else {"reasoning": self.reasoning})
 
 
 class _Local(_Chat):
+    runs_here: ClassVar[bool] = True
+
     model: Annotated[str, HubName()]
     """Folder of the model, or its name on the Hugging Face hub (downloaded once)."""
     adapter: Annotated[str | None, HubName("adapter")] = None
@@ -106,9 +89,30 @@ class _Local(_Chat):
     def shaping(self) -> dict[str, Any]:
         return super().shaping() | {"extra": canonical_json({"dtype": self.dtype})}
 
+    @property
+    def model_name(self) -> str:
+        return self.model + (f" + {self.adapter}" if self.adapter else "")
+
+    def declared_id(self, beside: Beside) -> str:
+        """Of a model that is not a plain folder here the declared name, which no answer is found under."""
+        roots = Roots.of(beside)
+        folder = None if self.adapter else roots.first(self.model, lambda path: is_model_folder(str(path)))
+        return self.model if folder is None else model_hash(folder, beside=roots)
+
+    def shown_name(self, model_id: str, beside: Beside) -> str:
+        """Of a local folder its content hash: a path says nothing elsewhere."""
+        return model_id if self.adapter is not None or model_folder(self.model, beside) is not None else self.model
+
+    def files(self, beside: Beside, files: Files) -> dict[str, str]:
+        """Content hashes of model and adapter, so that a retrained one at the same path is another; a hub name counts by its name."""
+        parts = {"model": self.model} | ({"adapter": self.adapter} if self.adapter else {})
+        return {part: model_digest(name, Roots.of(beside), files) for part, name in parts.items()}
+
 
 class TransformersConfig(_Local):
     """A local model run by transformers, in batches: for machines without vLLM, and for small models."""
+
+    requires: ClassVar[tuple[str, str] | None] = ("transformers", "'guardkit[train]'")
 
     backend: Literal["transformers"]
     batch: int = Field(default=64, ge=1)
@@ -116,9 +120,20 @@ class TransformersConfig(_Local):
     device: str = "auto"
     """``cpu``, ``cuda``, ``cuda:1``, …; auto takes the GPU where there is one."""
 
+    def open(self, at: Opening) -> Backend:
+        from toolkit.generation.backends._transformers import TransformersBackend
+
+        return TransformersBackend(self, beside=at.beside, guard=at.guard if at.judges else None)
+
+    @property
+    def at_once(self) -> int:
+        return self.batch
+
 
 class VllmConfig(_Local):
     """A local model run by vLLM in this process."""
+
+    requires: ClassVar[tuple[str, str] | None] = ("vllm", "'guardkit[vllm]'")
 
     backend: Literal["vllm"]
     concurrency: int = Field(default=1024, ge=1)
@@ -139,6 +154,11 @@ class VllmConfig(_Local):
 
     def shaping(self) -> dict[str, Any]:
         return super().shaping() | {"extra": canonical_json({"dtype": self.dtype, "max_model_len": self.max_model_len})}
+
+    def open(self, at: Opening) -> Backend:
+        from toolkit.generation.backends._vllm import VllmBackend
+
+        return VllmBackend(self, beside=at.beside, guard=at.guard if at.judges else None)
 
 
 VLLM_CAPACITY = frozenset(
@@ -163,57 +183,9 @@ VLLM_CAPACITY = frozenset(
 _EXECUTORS = ("mp", "uni", "ray", "external_launcher")
 
 
-class Price(_Model):
-    """What tokens cost."""
-
-    input: float = Field(ge=0)
-    """Dollars for a million tokens read."""
-    output: float = Field(ge=0)
-    """Dollars for a million tokens written, those of hidden reasoning included."""
-
-
-def url_parts(value: str) -> SplitResult:
-    """The parts of a URL; ValueError where it is none, or its host can be no name."""
-    try:
-        parts = urlsplit(value)
-        (parts.hostname or "").encode("idna")
-        if not value.isprintable() or " " in value or parts.port == 0:
-            raise ValueError("a character that no URL has")
-    except ValueError as e:
-        raise ValueError(f"not a URL ({e})") from None
-    return parts
-
-
-OWN_KEYS = {
-    "OPENAI_API_KEY": "api.openai.com",
-    "MISTRAL_API_KEY": "api.mistral.ai",
-    "DEEPSEEK_API_KEY": "api.deepseek.com",
-    "GROQ_API_KEY": "api.groq.com",
-    "TOGETHER_API_KEY": "api.together.xyz",
-    "FIREWORKS_API_KEY": "api.fireworks.ai",
-    "OPENROUTER_API_KEY": "openrouter.ai",
-}
-"""Variables that are known to hold the key of a host, and so go there without leave."""
-
-
-def is_here(url: str) -> bool:
-    """Whether an address is this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or (address := ip_address(host)).is_loopback or address.is_unspecified  # 0.0.0.0, as servers call themselves
-    except ValueError:
-        return False
-
-
-def _key_leaves(name: str, config: Any) -> Iterator[Asked]:
-    """A variable goes without leave to the host that it is the key of; and, if by its name it is an endpoint's key, to this machine."""
-    url = config.base_url
-    own = OWN_KEYS.get(name) == urlsplit(url).hostname and url.startswith("https://")
-    if not own and not (is_here(url) and name.endswith("_API_KEY")):
-        yield Asked(f"api_key_env={name}", f"it sends the environment variable {name} to {url}")
-
-
 class _Endpoint(_Chat):
+    requires: ClassVar[tuple[str, str] | None] = ("openai", "'guardkit[openai]'")
+
     model: str
     """The model's name at the endpoint."""
     base_url: str = "https://api.openai.com/v1"
@@ -222,7 +194,7 @@ class _Endpoint(_Chat):
     """A name for the endpoint in journal keys, so that it may move to another address; default: its base URL."""
     revision: str = ""
     """Version of the model, where its name at the endpoint does not say: part of the key, not sent."""
-    api_key_env: Annotated[str, NeedsLeave(_key_leaves)] = "OPENAI_API_KEY"
+    api_key_env: Annotated[str, NeedsLeave(key_leaves)] = "OPENAI_API_KEY"
     """Environment variable that holds the key. A local address needs none. To send it elsewhere than to the host whose key it is known to be needs
     leave: `--allow api_key_env=NAME`."""
     timeout: float = Field(default=180.0, gt=0)
@@ -233,7 +205,7 @@ class _Endpoint(_Chat):
     """Seconds that one request may wait for the rate limit in all, and that an outage of the endpoint may last before the run stops."""
     max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """What the endpoint calls ``max_tokens``."""
-    structured: Literal["off", "try", "require"] = "off"
+    structured: Structured = "off"
     """Ask for JSON by the guard's schema (``response_format``), rendered to the guard's text. try: where the endpoint has no such thing, as text."""
     extra: dict[str, Any] = {}
     """Further keys of the request's body, sent as they are (``reasoning_effort``, …)."""
@@ -278,6 +250,22 @@ class _Endpoint(_Chat):
         named = {"max_tokens_name": self.max_tokens_name, "revision": self.revision}
         return super().shaping() | {"extra": canonical_json(self.extra), **named}
 
+    def identity(self) -> dict[str, Any]:
+        asked = {} if self.structured == "off" else {"structured": self.structured}
+        return super().identity() | {"model": self.model, "endpoint": self.endpoint_name} | asked
+
+    @property
+    def needs_key(self) -> bool:
+        return not is_near(self.base_url)
+
+    def sends(self) -> Destination:
+        return Destination(self.base_url, self.model, self.api_key_env)
+
+    def listed_price(self) -> Listed | None:
+        """None for another service than the provider's standard one, which the tables are of."""
+        plain = self.extra.get("service_tier", "default") in ("default", "auto")
+        return Listed(urlsplit(self.base_url).netloc.lower(), self.model, self.deferred) if plain else None
+
 
 class OpenAIConfig(_Endpoint):
     """Any endpoint that speaks OpenAI's chat completions: OpenAI, vllm serve, llama.cpp, Ollama, …"""
@@ -292,9 +280,16 @@ class OpenAIConfig(_Endpoint):
     tokens_per_minute: int | None = Field(default=None, ge=1)
     """Ceiling on tokens, read and written, in a minute; None for none."""
 
+    def open(self, at: Opening) -> Backend:
+        from toolkit.generation.backends._openai import OpenAIBackend
+
+        return OpenAIBackend(self, beside=at.beside)
+
 
 class OpenAIBatchConfig(_Endpoint):
     """OpenAI's Batch API: half the price, answers within a day."""
+
+    deferred: ClassVar[bool] = True
 
     backend: Literal["openai-batch"]
     poll: float = Field(default=60.0, gt=0)
@@ -303,6 +298,11 @@ class OpenAIBatchConfig(_Endpoint):
     """Requests in one batch, at most (OpenAI's limit: 50,000)."""
     batch_megabytes: float = Field(default=200.0, gt=0, le=200.0)
     """Size of one batch's file, at most (OpenAI's limit: 200 MB)."""
+
+    def open(self, at: Opening) -> Backend:
+        from toolkit.generation.backends._batch import OpenAIBatchBackend
+
+        return OpenAIBatchBackend(self, work=at.work)
 
 
 class VllmServerConfig(VllmConfig):
@@ -322,9 +322,20 @@ class VllmServerConfig(VllmConfig):
         runs_as = canonical_json({"dtype": self.dtype, "max_model_len": self.max_model_len})
         return _Chat.shaping(self) | {"revision": runs_as}  # in the key, not in what is sent
 
+    def open(self, at: Opening) -> Backend:
+        from toolkit.generation.backends._vllm_server import VllmServerBackend
 
-class TemplateConfig(_Model):
+        return VllmServerBackend(self, beside=at.beside, guard=at.guard if at.judges else None)
+
+
+class TemplateConfig(BaseBackendConfig):
     """The embedded teacher: reasoning true to the labels, put together from templates; for trying guardkit, never a model."""
+
+    is_model: ClassVar[bool] = False
+    runs_here: ClassVar[bool] = True
+    remark: ClassVar[str] = (
+        "The reasoning was put together by the embedded template teacher, for trying guardkit; train no guard on it that is to be used."
+    )
 
     backend: Literal["template"]
     seed: int = Field(default=0, ge=0, lt=2**31)
@@ -349,8 +360,10 @@ class TemplateConfig(_Model):
             "extra": canonical_json({"steps": list(self.steps)}),
         }
 
+    def identity(self) -> dict[str, Any]:
+        return {"backend": self.backend, **self.shaping()}
 
-BackendConfig = Annotated[
-    TemplateConfig | TransformersConfig | OpenAIConfig | OpenAIBatchConfig | VllmConfig | VllmServerConfig, Field(discriminator="backend")
-]
-"""A backend as a recipe declares it; use it as the type of a field, or with ``pydantic.TypeAdapter``."""
+    def open(self, at: Opening) -> Backend:
+        from toolkit.generation.backends._template import TemplateBackend
+
+        return TemplateBackend(self, at.guard, at.taxonomy)

@@ -1,7 +1,7 @@
 """Backends looked at without opening them: what `plan` and a budget's check see of a recipe.
 
-Inside `only_looking`, `toolkit.generation.open_backend` gives a `Declared` for every model that is not the embedded teacher: it has the config,
-and the endpoint and model id that requests need, but no client, no model and no secret. It answers nothing.
+Inside `only_looking`, `toolkit.generation.open_backend` gives a `Declared` for every model: it has the config, and the endpoint and model id that
+requests need, but no client, no model and no secret. It answers nothing. The embedded teacher, which is no model, is opened.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.paths import Beside, Roots
-from toolkit.generation._config import OpenAIBatchConfig, OpenAIConfig
 from toolkit.generation._request import Completion, Request
 
 if TYPE_CHECKING:
-    from toolkit.generation._backend import AnyConfig
+    from toolkit.generation._base_config import BaseBackendConfig
     from toolkit.guards import Guard
 
 LOOKING: ContextVar[bool] = ContextVar("guardkit_looking", default=False)
@@ -45,25 +44,19 @@ class Declared:
     journalled = True
     parallel = 1
 
-    def __init__(self, config: AnyConfig, beside: Beside) -> None:
+    def __init__(self, config: BaseBackendConfig, beside: Beside) -> None:
         self.config = config
         self._roots = Roots.of(beside)
 
     @property
     def endpoint(self) -> str:
         """As the opened backend has it."""
-        return self.config.endpoint_name if isinstance(self.config, OpenAIConfig | OpenAIBatchConfig) else self.config.backend
+        return self.config.endpoint_name
 
     @cached_property
     def model_id(self) -> str:
-        """As the opened backend has it; of a local model that is not a plain folder here the declared name, which no answer is found under."""
-        from toolkit.common.models import is_model_folder, model_hash
-
-        name: str = getattr(self.config, "model", "")
-        if isinstance(self.config, OpenAIConfig | OpenAIBatchConfig) or getattr(self.config, "adapter", None):
-            return name
-        folder = self._roots.first(name, lambda path: is_model_folder(str(path)))
-        return name if folder is None else model_hash(folder, beside=self._roots)
+        """As the opened backend has it, as far as that is known (`BaseBackendConfig.declared_id`)."""
+        return self.config.declared_id(self._roots)
 
     def teacher_messages(self, guard: Guard, row: Mapping[str, Any]) -> list[dict[str, str]]:
         """The guard's own teacher prompt."""

@@ -1,9 +1,9 @@
 """What models charge: the price that a recipe states, else the dated table in ``schemas/prices``, else unknown. Nothing is guessed.
 
 Contract: `price_of` gives dollars for a million tokens for one backend, with where the figure comes from; None where nobody states one. A
-model that runs here costs nothing. A table entry is found by the host of the endpoint and the exact name of the model; the user's
-files (``./schemas/prices``) come before the shipped ones. A table price holds for the provider's standard service: a request that asks for
-another tier (``service_tier``) has no table price.
+model that says of itself that it runs here costs nothing; whatever says nothing of that may cost. A table entry is found by the host of the
+endpoint and the exact name of the model; the user's files (``./schemas/prices``) come before the shipped ones. A table price holds for the
+provider's standard service: a request that asks for another tier (``service_tier``) has no table price.
 
 Failure semantics: a faulty file is an `InputErrors` with file, line and key.
 """
@@ -14,8 +14,7 @@ import datetime
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -23,10 +22,7 @@ from toolkit.common import resources
 from toolkit.common.errors import InputError
 from toolkit.common.paths import Beside
 from toolkit.common.yamlfile import FaultAt, load_yaml
-from toolkit.generation._config import OpenAIBatchConfig, OpenAIConfig, Price
-
-if TYPE_CHECKING:
-    from toolkit.generation._backend import AnyConfig
+from toolkit.generation._base_config import BaseBackendConfig, Price
 
 OLD = 180
 """Days after which a table price is said to be old: providers change theirs several times a year."""
@@ -109,23 +105,26 @@ class FoundPrice:
         return words + f", {self.date})" + (f"; {age} days old, look whether it still holds" if age > OLD else "")
 
 
-def price_of(config: AnyConfig, beside: Beside = None) -> FoundPrice | None:
-    """What the model of a backend charges; None where nobody states it. `beside`: see `toolkit.common.resources.find`.
+def price_of(config: BaseBackendConfig | None, beside: Beside = None) -> FoundPrice | None:
+    """What the model of a backend charges; None where nobody states it, or there is no config that could.
+
+    `beside`: see `toolkit.common.resources.find`.
 
     Raises:
         InputErrors: a price file is faulty.
     """
-    if not isinstance(config, OpenAIConfig | OpenAIBatchConfig):
-        return FoundPrice(Price(input=0, output=0), HERE)
-    if config.price is not None:
-        return FoundPrice(config.price, "the recipe")
-    if config.extra.get("service_tier", "default") not in ("default", "auto"):
+    if not isinstance(config, BaseBackendConfig):
         return None
-    host = urlsplit(config.base_url).netloc.lower()
+    if config.runs_here:
+        return FoundPrice(Price(input=0, output=0), HERE)
+    if (stated := config.stated_price()) is not None:
+        return FoundPrice(stated, "the recipe")
+    if (listed := config.listed_price()) is None:
+        return None
     for path, table in tables(beside):
-        if host in table.hosts and (listed := table.models.get(config.model)):
-            price = listed.batch if isinstance(config, OpenAIBatchConfig) else Price(input=listed.input, output=listed.output)
-            return None if price is None else FoundPrice(price, listed.source, listed.date, path)
+        if listed.host in table.hosts and (found := table.models.get(listed.model)):
+            price = found.batch if listed.batch else Price(input=found.input, output=found.output)
+            return None if price is None else FoundPrice(price, found.source, found.date, path)
     return None
 
 
@@ -149,7 +148,7 @@ def read_table(path: Path) -> PriceFile:
     return load_yaml(path).model(PriceFile)
 
 
-def unpriced(configs: Iterable[AnyConfig]) -> list[InputError]:
+def unpriced(configs: Iterable[BaseBackendConfig | None]) -> list[InputError]:
     """A fault for each backend whose price nobody states: what a run with a budget is refused for before anything is sent.
 
     Raises:
@@ -158,11 +157,13 @@ def unpriced(configs: Iterable[AnyConfig]) -> list[InputError]:
     return list({str(fault): fault for config in configs if price_of(config) is None for fault in [no_price(config)]}.values())
 
 
-def no_price(config: AnyConfig) -> InputError:
+def no_price(config: BaseBackendConfig | None) -> InputError:
     """The refusal of a budget where the price of a backend is unknown."""
-    model, endpoint = getattr(config, "model", ""), getattr(config, "endpoint_name", config.backend)
+    if config is None:
+        hint = "only a backend that `toolkit.generation.open_backend` opened says what it charges; run the step without a budget, or not at all"
+        return InputError("a budget needs a price, and a backend that an operator made itself states none", hint=hint)
     tier = getattr(config, "extra", {}).get("service_tier")
-    return unknown(model, endpoint, f" (service_tier {tier!r})" if tier else "")
+    return unknown(config.model_name, config.endpoint_name, f" (service_tier {tier!r})" if tier else "")
 
 
 def unknown(model: str, endpoint: str, beside: str = "") -> InputError:

@@ -6,13 +6,8 @@ taken by another package.
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.metadata import entry_points
-
-from toolkit.common.errors import InputError, did_you_mean
+from toolkit.common.plugins import Registry
 from toolkit.operators.base import Operator
-
-GROUP = "guardkit.operators"
 
 BUILT_IN = {
     "load": "ingest.load:Load",
@@ -51,9 +46,18 @@ BUILT_IN = {
 }
 
 
+OPERATORS: Registry[type[Operator]] = Registry(
+    "operator",
+    "guardkit.operators",
+    {name: f"toolkit.operators.{where}" for name, where in BUILT_IN.items()},
+    lambda name, found: isinstance(found, type) and issubclass(found, Operator),
+    "Operator",
+)
+
+
 def operator_names() -> list[str]:
     """Names of all operators, those of other packages included."""
-    return [*BUILT_IN, *sorted({e.name for e in entry_points(group=GROUP)} - set(BUILT_IN))]
+    return OPERATORS.names()
 
 
 def operator_class(name: str) -> type[Operator]:
@@ -62,18 +66,4 @@ def operator_class(name: str) -> type[Operator]:
     Raises:
         InputError: there is none (the message has the nearest name), or another package's cannot be loaded or is no operator.
     """
-    if name in BUILT_IN:
-        module, cls = BUILT_IN[name].split(":")
-        found: type[Operator] = getattr(import_module(f"toolkit.operators.{module}"), cls)
-        return found
-    for entry in entry_points(group=GROUP):
-        if entry.name == name:
-            package = entry.dist.name if entry.dist else "another package"
-            try:
-                loaded = entry.load()
-            except Exception as e:  # whatever a foreign module raises while it is imported
-                raise InputError(f"the operator {name!r} of {package} cannot be loaded: {type(e).__name__}: {e}", where=entry.value) from e
-            if not (isinstance(loaded, type) and issubclass(loaded, Operator)):
-                raise InputError(f"{name!r} of {package} is no Operator", where=entry.value)
-            return loaded
-    raise InputError(f"unknown operator {name!r}", hint=did_you_mean(name, operator_names()))
+    return OPERATORS.get(name)

@@ -129,8 +129,8 @@ def run_generation(
 def _opened(stack: ExitStack, opener: Callable[[], Backend], meter: Meter | None) -> Backend:
     backend = opener()
     stack.callback(backend.close)
-    if meter is not None and (config := getattr(backend, "config", None)) is not None:
-        meter.register(backend, config)
+    if meter is not None:
+        meter.register(backend, getattr(backend, "config", None))
     return backend
 
 

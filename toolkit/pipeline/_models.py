@@ -14,7 +14,7 @@ from toolkit.generation import only_looking, unpriced
 from toolkit.operators import GenerationOperator
 
 if TYPE_CHECKING:
-    from toolkit.generation import Backend, BackendConfig
+    from toolkit.generation import Backend, BaseBackendConfig
     from toolkit.operators.base import StepInput
     from toolkit.pipeline._plan import Plan
 
@@ -59,9 +59,9 @@ def declared(plan: Plan, step: str, done: Mapping[str, StepInput], folder: Path)
         return {name: [o() for o in (opener, *op.fallbacks(name, ctx))] for name, opener in op.open(ctx, inputs)}
 
 
-def config_of(backend: Backend) -> BackendConfig | None:
+def config_of(backend: Backend) -> BaseBackendConfig | None:
     """The config that a backend was made from; None for one that is an operator's own."""
-    found: BackendConfig | None = getattr(backend, "config", None)
+    found: BaseBackendConfig | None = getattr(backend, "config", None)
     return found
 
 
@@ -72,5 +72,5 @@ def check_prices(plan: Plan, steps: Iterable[str], done: Mapping[str, StepInput]
         InputErrors: a fault for each such model of these steps; a price file is faulty.
     """
     backends = [b for step in steps for several in declared(plan, step, done, folder).values() for b in several]
-    if faults := unpriced(c for b in backends if (c := config_of(b)) is not None):
+    if faults := unpriced(map(config_of, backends)):
         raise InputErrors(faults)

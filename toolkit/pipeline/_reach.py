@@ -8,6 +8,7 @@ from typing import Any
 
 from toolkit.common.reach import asked, hub_names, inner
 from toolkit.common.secrets import bare_urls
+from toolkit.generation import BaseBackendConfig
 from toolkit.operators import GenerationOperator
 from toolkit.pipeline._plan import Plan, PlannedStep
 
@@ -25,9 +26,8 @@ def reach(plan: Plan) -> dict[str, list[dict[str, Any]]]:
         op = step.operator
         columns = op.sends(plan.guard) if isinstance(op, GenerationOperator) else op.reads(plan.guard)
         for config in inner(op.config):
-            if (url := getattr(config, "base_url", None)) is not None:
-                named = {"model": getattr(config, "model", None), "key": getattr(config, "api_key_env", None)}
-                out["sends"].append({"step": step.id, "url": bare_urls(url), **named, "columns": columns})
+            if isinstance(config, BaseBackendConfig) and (to := config.sends()) is not None:
+                out["sends"].append({"step": step.id, "url": bare_urls(to.url), "model": to.model, "key": to.key, "columns": columns})
         out["fetches"] += [{"step": step.id, "what": what, "name": name} for what, name in _fetched(plan, step)]
         out["allowed"] += [{"step": step.id, "name": a.name, "why": a.why} for a in asked(op.config)]
     return out

@@ -30,8 +30,8 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 from toolkit.common.errors import InputError
 from toolkit.common.http import ERROR
 from toolkit.common.secrets import protect, protect_proxies, redact_body
+from toolkit.generation._addresses import url_parts
 from toolkit.generation._answers import too_large
-from toolkit.generation._config import url_parts
 from toolkit.generation._faults import AttemptError
 
 if TYPE_CHECKING:

@@ -25,11 +25,9 @@ Secrets: the key is read from the environment when the backend is opened and goe
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from toolkit.common.errors import GuardkitError, Missing, require
 from toolkit.common.paths import Beside
@@ -145,21 +143,9 @@ def _api_key(config: OpenAIConfig | OpenAIBatchConfig) -> str:
             )
         protect(key)
         return key
-    if _is_local(config.base_url):
+    if not config.needs_key:
         return "-"
     raise Missing(
         f"{config.api_key_env} is not set, and {config.base_url} needs a key",
         hint=f"export {config.api_key_env}=…, or name another variable in api_key_env",
     )
-
-
-def _is_local(url: str) -> bool:
-    """Whether a URL names this machine or a private network."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return address.is_private or address.is_loopback

@@ -23,7 +23,7 @@ from toolkit.common.jsontext import loads_once
 from toolkit.common.paths import Beside
 from toolkit.common.resources import find
 from toolkit.common.yamlfile import load_yaml
-from toolkit.generation import BackendConfig, TemplateConfig, build_request
+from toolkit.generation import BaseBackendConfig, build_request
 from toolkit.guards import template, variables
 from toolkit.operators import _backends
 from toolkit.operators.base import Context, GenerationOperator, StepInput
@@ -79,9 +79,9 @@ def load_judge(name: str, beside: Beside, known: Sequence[str], needed: Sequence
     return prompt
 
 
-def a_model(value: BackendConfig) -> BackendConfig:
+def a_model(value: BaseBackendConfig) -> BaseBackendConfig:
     """Refuse the template teacher, for a pydantic validator (ValueError)."""
-    if isinstance(value, TemplateConfig):
+    if not value.is_model:
         raise ValueError("the template teacher answers no questions: this asks a model")
     return value
 
@@ -114,7 +114,7 @@ class AskingOperator(GenerationOperator):
 
     @property
     @abstractmethod
-    def backend(self) -> BackendConfig:
+    def backend(self) -> BaseBackendConfig:
         """The model that is asked."""
 
     @abstractmethod
@@ -129,12 +129,6 @@ class AskingOperator(GenerationOperator):
     def schema(self, ctx: Context) -> str:
         """The ``response_format`` of an answer."""
 
-    def needs(self, ctx: Context) -> list[str]:
-        return _backends.needs(self.backend)
-
-    def files(self, ctx: Context) -> dict[str, str]:
-        return _backends.model_files(self.backend, ctx)
-
     def open(self, ctx: Context, inputs: Mapping[str, StepInput]) -> list[tuple[str, Callable[[], Backend]]]:
         self._in_text = False
         self._ctx = ctx
@@ -147,12 +141,12 @@ class AskingOperator(GenerationOperator):
         return [("model", opened)]
 
     def requests(self, row: Mapping[str, Any], name: str, backend: Backend, ctx: Context) -> list[Request]:
-        return [self._request(row, backend, ctx, structured=_backends.structured(self.backend) != "off" and not self._in_text)]
+        return [self._request(row, backend, ctx, structured=self.backend.structure != "off" and not self._in_text)]
 
     def again(
         self, row: Mapping[str, Any], name: str, request: Request, completion: Completion, trail: Sequence[Completion], ctx: Context
     ) -> Request | None:
-        if completion.error != "no_schema" or not request.schema or _backends.structured(self.backend) != "try":
+        if completion.error != "no_schema" or not request.schema or self.backend.structure != "try":
             return None
         self._in_text = True
         return self._request(row, self._opened, ctx, structured=False)

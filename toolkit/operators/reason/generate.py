@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, field_validator
 
 from toolkit.common.errors import InputError
-from toolkit.generation import BackendConfig, TemplateConfig, build_request
+from toolkit.generation import BackendConfig, BaseBackendConfig, build_request
 from toolkit.guards import Guard, template, variables
 from toolkit.operators import _backends
 from toolkit.operators._words import closed
@@ -34,10 +34,10 @@ class GenerateConfig(Config):
 
     @field_validator("backend")
     @classmethod
-    def _is_a_model(cls, value: BackendConfig) -> BackendConfig:
-        if isinstance(value, TemplateConfig):
+    def _is_a_model(cls, value: BaseBackendConfig) -> BaseBackendConfig:
+        if not value.is_model:
             raise ValueError("the template teacher answers no questions: generate asks a model")
-        if _backends.structured(value) != "off":
+        if value.structure != "off":
             raise ValueError("generate asks for text: structured is for synthesise")
         return value
 
@@ -83,19 +83,9 @@ class Generate(GenerationOperator):
             raise InputError(message, hint="name another: column: …")
         return out
 
-    def needs(self, ctx: Context) -> list[str]:
-        return _backends.needs(self.config.backend)
-
-    def identity(self) -> dict[str, Any]:
-        c = self.config
-        return {"backend": _backends.identity(c.backend), "system": c.system, "user": c.user, "column": c.column}
-
-    def files(self, ctx: Context) -> dict[str, str]:
-        return _backends.model_files(self.config.backend, ctx)
-
     def open(self, ctx: Context, inputs: Mapping[str, StepInput]) -> list[tuple[str, Callable[[], Backend]]]:
         self._shown = _backends.ShownModels(ctx.roots)
-        return [("model", lambda: _backends.opened(self.config.backend, ctx))]
+        return super().open(ctx, inputs)
 
     def requests(self, row: Mapping[str, Any], name: str, backend: Backend, ctx: Context) -> list[Request]:
         asked = [("system", self.config.system), ("user", self.config.user)]

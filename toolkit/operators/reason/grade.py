@@ -10,9 +10,8 @@ from pydantic import Field, field_validator, model_validator
 
 from toolkit.common.errors import InputError
 from toolkit.common.yamlfile import FaultAt
-from toolkit.generation import BackendConfig
+from toolkit.generation import BackendConfig, BaseBackendConfig
 from toolkit.guards import Guard, exchange
-from toolkit.operators import _backends
 from toolkit.operators.base import DETAIL, REASON, Columns, Config, Context
 from toolkit.operators.reason._asking import AskingOperator, JudgePrompt, a_model, closed_schema, load_judge, read_object
 from toolkit.records import Column
@@ -79,7 +78,7 @@ class Grade(AskingOperator):
     config: GradeConfig
 
     @property
-    def backend(self) -> BackendConfig:
+    def backend(self) -> BaseBackendConfig:
         return self.config.backend
 
     def reads(self, guard: Guard) -> list[str]:
@@ -102,7 +101,7 @@ class Grade(AskingOperator):
 
     def identity(self) -> dict[str, Any]:
         c = self.config
-        return {"backend": _backends.identity(c.backend), "criteria": list(c.criteria.items()), "on_fault": c.on_fault, "least": c.least}
+        return {"backend": c.backend.identity(), "criteria": list(c.criteria.items()), "on_fault": c.on_fault, "least": c.least}
 
     def files(self, ctx: Context) -> dict[str, str]:
         return super().files(ctx) | {"prompt": self._prompt(ctx).fingerprint}

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import field_validator
 
-from toolkit.generation import BackendConfig
+from toolkit.generation import BackendConfig, BaseBackendConfig
 from toolkit.guards import Guard, parse, sections
-from toolkit.operators import _backends
 from toolkit.operators.base import DETAIL, REASON, Config, Context
 from toolkit.operators.reason._asking import AskingOperator, JudgePrompt, a_model, closed_schema, load_judge, read_object
 from toolkit.records import Column
@@ -57,7 +56,7 @@ class Rederive(AskingOperator):
     config: RederiveConfig
 
     @property
-    def backend(self) -> BackendConfig:
+    def backend(self) -> BaseBackendConfig:
         return self.config.backend
 
     def reads(self, guard: Guard) -> list[str]:
@@ -73,7 +72,7 @@ class Rederive(AskingOperator):
 
     def identity(self) -> dict[str, Any]:
         c = self.config
-        return {"backend": _backends.identity(c.backend), "hide": sorted({w.casefold() for w in c.hide}), "on_fault": c.on_fault}
+        return {"backend": c.backend.identity(), "hide": sorted({w.casefold() for w in c.hide}), "on_fault": c.on_fault}
 
     def files(self, ctx: Context) -> dict[str, str]:
         return super().files(ctx) | {"prompt": self._prompt(ctx).fingerprint}

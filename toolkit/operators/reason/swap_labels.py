@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import field_validator
 
 from toolkit.common.errors import InputError, did_you_mean
-from toolkit.generation import BackendConfig
+from toolkit.generation import BackendConfig, BaseBackendConfig
 from toolkit.guards import Guard, MalformedJson, from_json, is_json, load_prompt, parse, response_format, sections, teacher_messages
-from toolkit.operators import _backends
 from toolkit.operators.base import DETAIL, REASON, Columns, Config, Context, Unasked
 from toolkit.operators.reason._asking import AskingOperator, a_model
 from toolkit.records import Column, child_id, load_record
@@ -50,7 +49,7 @@ class SwapLabels(AskingOperator):
     config: SwapLabelsConfig
 
     @property
-    def backend(self) -> BackendConfig:
+    def backend(self) -> BaseBackendConfig:
         return self.config.backend
 
     def reads(self, guard: Guard) -> list[str]:
@@ -80,7 +79,7 @@ class SwapLabels(AskingOperator):
         return {c.name: c for c in self.writes(guard)}
 
     def identity(self) -> dict[str, Any]:
-        return {"backend": _backends.identity(self.config.backend), "task": self.config.task}
+        return {"backend": self.config.backend.identity(), "task": self.config.task}
 
     def files(self, ctx: Context) -> dict[str, str]:
         return super().files(ctx) | ({"prompt": load_prompt(self.config.prompt, ctx.roots).fingerprint} if self.config.prompt else {})

@@ -1,0 +1,233 @@
+"""What a backend says of itself on its config class: where it sends what, its price, what it needs here, what shapes an answer, how it is opened.
+
+Contract: whoever asks a backend knows no other class than `BaseBackendConfig`; nothing outside this room asks which backend it is. What a class does
+not say counts the careful way: it sends to another machine, its price is not known (so that a budget refuses it), and every key of it is part of
+the request's key and of the fingerprint, unless it stands in `not_in_key` with a reason.
+
+Nothing here loads a model, opens a connection or reads a secret.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from toolkit.common.files import canonical_json
+from toolkit.common.paths import Beside
+
+if TYPE_CHECKING:
+    from toolkit.common.reading import Files
+    from toolkit.generation._backend import Backend
+    from toolkit.guards import Guard
+    from toolkit.taxonomy import Taxonomy
+
+Structured = Literal["off", "try", "require"]
+
+
+class Model(BaseModel):
+    """Base of the config models: unknown keys are refused, nothing changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Price(Model):
+    """What tokens cost."""
+
+    input: float = Field(ge=0)
+    """Dollars for a million tokens read."""
+    output: float = Field(ge=0)
+    """Dollars for a million tokens written, those of hidden reasoning included."""
+
+
+class Sampling(Model):
+    """Sampling parameters; their resolved values are part of every request's key."""
+
+    temperature: float | None = Field(default=0.0, ge=0)
+    """0 takes the likeliest token. None (openai only) sends nothing: for models that refuse the parameter."""
+    top_p: float | None = Field(default=1.0, gt=0, le=1)
+    """Share of the probability that is sampled from. None (openai only) sends nothing."""
+    max_tokens: int = Field(default=2048, ge=1)
+    """Tokens of output at most (2,048 in the paper, spec A.4 and D)."""
+    seed: int | None = Field(default=0, ge=0, lt=2**31)
+    """Seed of the draws; None for none."""
+    stop: list[str] = Field(default=[], max_length=4)
+    """Strings at which the output ends."""
+
+    def sampling(self) -> dict[str, Any]:
+        """Resolved sampling parameters, as `Request` names them."""
+        values: dict[str, Any] = {name: getattr(self, name) for name in Sampling.model_fields}
+        return values | {"stop": tuple(self.stop)}
+
+
+class Listed(NamedTuple):
+    """Where a price table may have a model: host of its endpoint (the port with it where there is one), exact name, and whether by the batch."""
+
+    host: str
+    model: str
+    batch: bool = False
+
+
+class Destination(NamedTuple):
+    """Where a backend sends the texts of rows.
+
+    Attributes:
+        url: address.
+        model: name of the model there.
+        key: environment variable whose secret goes along; None for none.
+    """
+
+    url: str
+    model: str
+    key: str | None = None
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a backend may be opened with; see `toolkit.generation.open_backend`."""
+
+    guard: Guard | None = None
+    taxonomy: Taxonomy | None = None
+    beside: Beside = None
+    work: Path | None = None
+    judges: bool = False
+
+
+class BaseBackendConfig(Model):
+    """Base of backend configs, those of other packages too. A subclass has the key ``backend`` with its name as the only value, what else its
+    backend takes, and `open`; the rest has defaults that are safe, see the module's docstring.
+    """
+
+    if TYPE_CHECKING:
+        backend: str
+
+    is_model: ClassVar[bool] = True
+    """Whether a model answers; False for what writes by rules and answers no questions."""
+    runs_here: ClassVar[bool] = False
+    """Whether it answers on this machine: it costs nothing, and nothing of a row is sent away."""
+    deferred: ClassVar[bool] = False
+    """Whether an answer may take hours, so that nothing is asked just to try."""
+    requires: ClassVar[tuple[str, str] | None] = None
+    """A package that it imports, and how it is installed."""
+    remark: ClassVar[str] = ""
+    """What is said beside the figures of every run that asks it."""
+    not_in_key: ClassVar[Mapping[str, str]] = {
+        "backend": "the endpoint's name says it",
+        "model": "part of the key as model_id",
+        "price": "what an answer costs does not change it",
+    }
+    """Keys that shape no answer, or stand elsewhere in the request's key, each with its reason."""
+
+    @classmethod
+    def __branch__(cls, tag: str) -> type | None:
+        """For errors (`toolkit.common.yamlfile`): the config class of that name, where this is the type of an option."""
+        from toolkit.generation._registry import BACKENDS
+
+        return BACKENDS.get(tag) if cls is BaseBackendConfig and tag in BACKENDS.names() else None
+
+    def open(self, at: Opening) -> Backend:
+        """The backend itself; what it takes to load is imported here.
+
+        Raises:
+            Missing: an extra is not installed, or a key is not set.
+            InputError: there is no such model, or one trained for another guard.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how it is opened")
+
+    # What it is called -------------------------------------------------------------------------------------------------
+
+    @property
+    def endpoint_name(self) -> str:
+        """What requests call the endpoint."""
+        return self.backend
+
+    @property
+    def model_name(self) -> str:
+        """The model as the config names it; empty where it names none."""
+        return str(getattr(self, "model", ""))
+
+    def address(self) -> tuple[str, ...]:
+        """Which model is asked, and where: two backends of a step must differ in it."""
+        return self.endpoint_name, self.model_name
+
+    def declared_id(self, beside: Beside) -> str:
+        """The model id of its requests as far as it is known without opening it."""
+        return self.model_name
+
+    def shown_name(self, model_id: str, beside: Beside) -> str:
+        """The model's name for a data card, where requests have this model id."""
+        return self.model_name or self.backend
+
+    # What shapes an answer ----------------------------------------------------------------------------------------------
+
+    def shaping(self) -> dict[str, Any]:
+        """All that this config adds to a request, as `Request` names it. Here: the sampling parameters that it has, and every other key but those of
+        `not_in_key` in ``extra``.
+        """
+        own = {n: v for n, v in self.model_dump(mode="json").items() if n not in self.not_in_key}
+        known = {n: own.pop(n) for n in Sampling.model_fields if n in own}
+        plain = {"temperature": None, "top_p": None, "max_tokens": Sampling.model_fields["max_tokens"].default, "seed": None} | known
+        return plain | {"stop": tuple(known.get("stop", ())), "extra": canonical_json(own)}
+
+    def identity(self) -> dict[str, Any]:
+        """What of the config shapes answers, for a fingerprint: timeouts, retries and capacity do not."""
+        return {"backend": self.backend, "model": self.model_name, "endpoint": self.endpoint_name, **self.shaping()}
+
+    def files(self, beside: Beside, files: Files) -> dict[str, str]:
+        """Outside files that shape answers: ``{name: digest}``, taken through `files` (`toolkit.common.reading`).
+
+        Raises:
+            InputError: a file is not there.
+        """
+        return {}
+
+    @property
+    def structure(self) -> Structured:
+        """Whether it is asked for JSON by a schema; try: in text where the endpoint takes no schema."""
+        found: Structured = getattr(self, "structured", "off")
+        return found
+
+    @property
+    def reads_reasoning(self) -> str:
+        """Who takes reasoning off the content of an answer (`toolkit.generation._thoughts`)."""
+        return str(getattr(self, "reasoning", "keep"))
+
+    # What it takes ------------------------------------------------------------------------------------------------------
+
+    def needs(self) -> list[str]:
+        """What this machine lacks to open it, in words. Here: the package that it `requires`, and the variable that `sends` names."""
+        out = []
+        if self.requires is not None and find_spec(self.requires[0]) is None:
+            out.append(f"the package {self.requires[0]!r} is missing: pip install {self.requires[1]}")
+        to = self.sends()
+        if to is not None and to.key is not None and self.needs_key and not os.environ.get(to.key):
+            out.append(f"the environment variable {to.key} is not set: it holds the key for {to.url}")
+        return out
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether it cannot be asked without the key that `sends` names."""
+        return True
+
+    def sends(self) -> Destination | None:
+        """Where the texts of rows go; None where they stay on this machine."""
+        return None if self.runs_here else Destination(self.endpoint_name, self.model_name, getattr(self, "api_key_env", None))
+
+    def stated_price(self) -> Price | None:
+        """What the config itself says that the model charges; None: nothing."""
+        found = getattr(self, "price", None)
+        return found if isinstance(found, Price) else None
+
+    def listed_price(self) -> Listed | None:
+        """Where a price table may have it; None: nowhere."""
+        return None
+
+    @property
+    def at_once(self) -> int:
+        """Requests that it answers at a time."""
+        return int(getattr(self, "concurrency", 1))

@@ -1,0 +1,92 @@
+"""The backends that there are, by name; those of other packages come through the entry-point group ``guardkit.backends`` (name = ``module:Config``).
+
+`BackendConfig` is the type of a recipe's option: it takes the options of any backend, and a backend of another package is looked for only where
+its name is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Annotated, Any, get_args
+
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
+
+from toolkit.common.errors import InputError
+from toolkit.common.plugins import Registry
+from toolkit.generation._base_config import BaseBackendConfig
+from toolkit.generation._config import OpenAIBatchConfig, OpenAIConfig, TemplateConfig, TransformersConfig, VllmConfig, VllmServerConfig
+
+_Own = Annotated[
+    TemplateConfig | TransformersConfig | OpenAIConfig | OpenAIBatchConfig | VllmConfig | VllmServerConfig, Field(discriminator="backend")
+]
+
+
+def _fits(name: str, found: Any) -> bool:
+    if not (isinstance(found, type) and issubclass(found, BaseBackendConfig)):
+        return False
+    key = found.model_fields.get("backend")
+    return key is not None and name in get_args(key.annotation)
+
+
+_HOME = "toolkit.generation._config"
+BACKENDS: Registry[type[BaseBackendConfig]] = Registry(
+    "backend",
+    "guardkit.backends",
+    {
+        "template": f"{_HOME}:TemplateConfig",
+        "transformers": f"{_HOME}:TransformersConfig",
+        "openai": f"{_HOME}:OpenAIConfig",
+        "openai-batch": f"{_HOME}:OpenAIBatchConfig",
+        "vllm": f"{_HOME}:VllmConfig",
+        "vllm-server": f"{_HOME}:VllmServerConfig",
+    },
+    _fits,
+    "backend: its entry point names a subclass of toolkit.generation.BaseBackendConfig whose key `backend` is that name",
+)
+"""Config classes by the name that stands in a recipe."""
+
+
+class _AnyBackend:
+    """For pydantic: the union of guardkit's own configs, and whichever of another package is named."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        own = handler.generate_schema(_Own)
+        return core_schema.no_info_wrap_validator_function(_validated, own, serialization=core_schema.simple_ser_schema("any"))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        out = handler(schema)
+        for name in BACKENDS.others():
+            try:
+                cls = BACKENDS.get(name)
+            except InputError:  # a broken package: it is named where its backend is, and breaks nothing else
+                continue
+            named: Any = {**cls.__pydantic_core_schema__, "ref": f"{cls.__module__}.{cls.__qualname__}:{id(cls)}"}
+            one = handler(core_schema.list_schema(named))["items"]  # within another schema it becomes a definition, as guardkit's own are
+            out["oneOf"].append(one)
+            out["discriminator"]["mapping"][name] = one["$ref"]
+        return out
+
+
+BackendConfig = Annotated[BaseBackendConfig, _AnyBackend()]
+"""A backend as a recipe declares it; use it as the type of a field, or with ``pydantic.TypeAdapter``."""
+
+
+def _validated(value: Any, handler: core_schema.ValidatorFunctionWrapHandler) -> Any:
+    if isinstance(value, BaseBackendConfig) and value.backend not in BACKENDS.own:
+        return value
+    name = value.get("backend") if isinstance(value, Mapping) else None
+    if not isinstance(name, str) or name in BACKENDS.own:
+        return handler(value)
+    if name not in BACKENDS.others():
+        known = ", ".join(map(repr, BACKENDS.names()))
+        raise PydanticKnownError("union_tag_invalid", {"discriminator": "'backend'", "tag": name, "expected_tags": known})
+    return _adapter(BACKENDS.get(name)).validate_python(value)
+
+
+@lru_cache(maxsize=32)
+def _adapter(cls: type[BaseBackendConfig]) -> TypeAdapter[Any]:
+    """Validates one config as a branch of a union, so that faults have the same places as in guardkit's own."""
+    union: Any = Annotated[cls | TemplateConfig, Field(discriminator="backend")]
+    return TypeAdapter(union)
