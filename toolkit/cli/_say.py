@@ -97,7 +97,7 @@ def _show(what: RenderableType) -> None:
 
 def summary(figures: dict[str, Any]) -> None:
     """A run's tables."""
-    from toolkit.report import print_summary
+    from toolkit.api.command import print_summary
 
     print_summary(figures)
     sys.stdout.flush()
@@ -112,12 +112,13 @@ def mapping(value: Mapping[str, Any]) -> None:
 
 def operator(found: Mapping[str, Any]) -> None:
     """One operator whole."""
-    from toolkit.operators.describe import as_step
+    from toolkit.api.command import as_step
 
     said = [f"{found['name']} (version {found['version']}, {found['kind']}, {found['shape']})", "", found["doc"], ""]
     for name in ("inputs", "reads", "writes", "drops", "makes"):
         if found[name] or name in ("inputs", "reads", "writes"):
             said.append(f"{name + ':':<8}{', '.join(found[name]) or 'none'}")
+    said += ["shows:  " + "; ".join(f"{f['name']} ({f['doc']})" for f in found["figures"])] if found["figures"] else []
     said += ["", "options:"] if found["options"] else []
     for o in found["options"]:
         default = "required" if o["required"] else f"default {short(o['default'])}"

@@ -28,20 +28,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from toolkit.common.errors import InputError, did_you_mean
+from toolkit.common.reach import Key, placed
 from toolkit.operators._context import Context as Context
 from toolkit.operators._context import Output as Output
 from toolkit.operators._context import StepInput as StepInput
+from toolkit.operators.figures import Figure
 from toolkit.records import Column
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from toolkit.generation import Backend, Completion, Request
+    from toolkit.generation import Backend, BaseBackendConfig, Completion, Request
     from toolkit.guards import Guard
     from toolkit.operators._context import Mark as Mark
 
@@ -83,6 +86,8 @@ class Operator(ABC):
     config_class: ClassVar[type[Config]] = NoConfig
     example: ClassVar[Mapping[str, Any]] = {}
     """Options of a plain use, as `with` holds them; they must be sound."""
+    figures: ClassVar[tuple[Figure, ...]] = ()
+    """What is shown of a finished step (`toolkit.operators.figures`)."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -148,6 +153,11 @@ class Operator(ABC):
         """The part of its config that shapes the result; part of the fingerprint."""
         return self.config.model_dump(mode="json")
 
+    @classmethod
+    def remarks(cls, options: Mapping[str, Any]) -> list[str]:
+        """What a reader of the run's figures must know, of a step with these options as the recipe has them."""
+        return []
+
 
 class RowOperator(Operator):
     """One lazy query over rows; see the module's docstring."""
@@ -174,7 +184,10 @@ class Unasked(Exception):  # noqa: N818  no error: there is nothing to ask
 
 
 class GenerationOperator(Operator):
-    """Rows to requests, completions to rows."""
+    """Rows to requests, completions to rows.
+
+    Whatever of its options is a backend (`toolkit.generation.BackendConfig`, alone, in a list or by name) counts in `needs`, `files` and `identity`.
+    """
 
     kind: ClassVar[Kind] = "generation"
     shape: ClassVar[Shape] = "one_to_one"
@@ -184,9 +197,41 @@ class GenerationOperator(Operator):
     def factor(self, inputs: Sequence[str]) -> float:
         return 1.0
 
-    @abstractmethod
+    @classmethod
+    def remarks(cls, options: Mapping[str, Any]) -> list[str]:
+        from toolkit.generation import BACKENDS
+
+        names = dict.fromkeys(n for n in _named_backends(options) if n in BACKENDS.own or n in BACKENDS.others())
+        return [remark for name in names if (remark := BACKENDS.get(name).remark)]
+
+    def backends(self) -> dict[str, BaseBackendConfig]:
+        """The backends of its options by name: that of its place (``models.main``), for the one called `backend` the empty one."""
+        return {"" if place == ("backend",) else ".".join(map(str, place)): b for place, b in _backends_in(self.config)}
+
+    def needs(self, ctx: Context) -> list[str]:
+        return [need for backend in self.backends().values() for need in backend.needs()]
+
+    def files(self, ctx: Context) -> dict[str, str]:
+        found = {name: backend.files(ctx.roots, ctx.files) for name, backend in self.backends().items()}
+        return {f"{name}.{part}" if name else part: digest for name, parts in found.items() for part, digest in parts.items()}
+
+    def identity(self) -> dict[str, Any]:
+        out = super().identity()
+        for place, backend in _backends_in(self.config):
+            at: Any = out
+            for part in place[:-1]:
+                at = at[part]
+            at[place[-1]] = backend.identity()
+        return out
+
     def open(self, ctx: Context, inputs: Mapping[str, StepInput]) -> list[tuple[str, Callable[[], Backend]]]:
-        """The backends to ask one after the other, each with a name and a function that opens it. Called once, before everything else of a run."""
+        """The backends to ask one after the other, each with a name and a function that opens it. Called once, before everything else of a run.
+
+        Here: all of `backends`, each asked as a teacher.
+        """
+        from toolkit.operators._backends import opened
+
+        return [(name or "model", partial(opened, backend, ctx)) for name, backend in self.backends().items()]
 
     def fallbacks(self, name: str, ctx: Context) -> list[Callable[[], Backend]]:
         """Functions that open the further backends which `again` may address beside `name`.
@@ -236,6 +281,25 @@ class GenerationOperator(Operator):
     def stats(self) -> dict[str, Any]:
         """Figures for the manifest, asked for after the last `answer`; the same on every run that has the same answers."""
         return {}
+
+
+def _named_backends(options: Any) -> Iterator[str]:
+    """Names of the backends in some options, as a recipe has them."""
+    if isinstance(options, Mapping):
+        if isinstance(name := options.get("backend"), str):
+            yield name
+        options = options.values()
+    elif not isinstance(options, list):
+        return
+    for inner in options:
+        yield from _named_backends(inner)
+
+
+def _backends_in(config: BaseModel) -> Iterator[tuple[Key, BaseBackendConfig]]:
+    """The backends of some options, each with its place."""
+    from toolkit.generation import BaseBackendConfig
+
+    return ((place, found) for place, found in placed(config) if isinstance(found, BaseBackendConfig))
 
 
 class DatasetOperator(Operator):

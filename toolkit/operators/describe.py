@@ -22,7 +22,7 @@ def describe_operator(name: str, guard: str = "guardreasoner") -> dict[str, Any]
         guard: definition whose tasks name the columns.
 
     Returns:
-        ``name, version, kind, shape, doc, inputs, reads, writes, drops, makes, takes, options, example``; an option has ``name, type,
+        ``name, version, kind, shape, doc, inputs, reads, writes, drops, makes, takes, figures, options, example``; an option has ``name, type,
         required, default, doc``. ``drops`` is ``["all others"]`` where rows of another kind come out.
 
     Raises:
@@ -42,6 +42,7 @@ def describe_operator(name: str, guard: str = "guardreasoner") -> dict[str, Any]
         "drops": drops,
         "makes": list(cls.makes),
         "takes": dict(cls.takes),
+        "figures": [{"name": f.name, "doc": f.doc} for f in cls.figures],
         "options": _options(cls),
         "example": dict(cls.example),
     }

@@ -1,25 +1,42 @@
 """A run's figures, gathered from its manifests and its log.
 
-`summarise` reads what lies in the run's folder and computes nothing anew. Times come from the run's log: for a step that was reused, the time that it
-took when it was built.
+`summarise` reads what lies in the run's folder; what of it is shown, the operators say (`toolkit.operators.figures`). Times come from the run's log:
+for a step that was reused, the time that it took when it was built.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from toolkit.common.errors import InputError, short_path
+from toolkit.common.errors import GuardkitError, InputError, short_path
 from toolkit.common.paths import at_door
 from toolkit.common.reading import regular, unreadable
-from toolkit.pipeline import Recipe, StepFolder, is_run, kept_recipe, step_folders
+from toolkit.common.secrets import shown
+from toolkit.operators import operator_class
+from toolkit.pipeline import Recipe, Step, StepFolder, is_run, kept_recipe, step_folders
 
-NOTES = {
-    "template": "The reasoning was put together by the embedded template teacher, for trying guardkit; train no guard on it that is to be used.",
-    "tiny": "The guards are tiny and trained from scratch for a minute or two; the figures show that the loop works, not what it can reach.",
+if TYPE_CHECKING:
+    import polars as pl
+
+    from toolkit.operators.figures import Figure
+
+ALWAYS: dict[str, Any] = {
+    "reasoning_steps": None,
+    "reasoned_rows": None,
+    "hard": {},
+    "pairs": {},
+    "sampled": None,
+    "scores": {},
+    "matched": {},
+    "teachers": {},
 }
+"""Figures that a summary has by their own name as well, whether or not a step of the run shows them: what programs have read since there are
+summaries. All others stand in ``figures`` alone."""
 
 
 def summarise(folder: Path) -> dict[str, Any]:
@@ -29,75 +46,164 @@ def summarise(folder: Path) -> dict[str, Any]:
         folder: the run's folder.
 
     Returns:
-        ``recipe``, ``output``, ``steps`` (counts, seconds, folder of each), ``reasoning_steps`` in ``reasoned_rows``, ``hard``, ``pairs``,
-        ``sampled``, ``scores``, ``matched`` (for each step that evaluates, by guard, how many of the rows that were asked about it has a verdict
-        for), ``generations`` (for each step and model that was asked when the step was last built: calls, answers from the
-        journal, tokens, dollars), ``teachers`` (for each step that synthesises: rows by who answered and by number of questions, and by task how
-        often a blind verdict agreed with the label), ``seconds``, ``notes``.
+        ``recipe``, ``output``, ``steps`` (counts, seconds, folder of each), ``figures`` (what the operators show of their finished steps, in the
+        order of the recipe: ``step`` (None: of the whole run), ``use``, ``name``, ``doc``, ``value``, ``shown``: lines, and tables with ``title,
+        words, numbers, rows, parts``), some of their values by name (`ALWAYS`: by step, or of the run), ``generations`` (for each step and model
+        that was asked when the step was last built: calls, answers from the journal, tokens, dollars), ``seconds``, ``notes``.
 
     Raises:
         InputError: not the folder of a run, or one whose files cannot be read.
     """
+    recipe, folder, counted, built = _read(folder)
+    seconds = {step: float(event["seconds"]) for step, event in built.items()}
+    figures = _Shown()
+    generations: list[dict[str, Any]] = []
+    for spec in recipe.steps:
+        found = counted.get(spec.id)
+        done = _Done(found[1], found[0]) if found is not None and found[1].step == spec.id else None
+        figures.take(spec, done)
+        if done is not None:
+            generations += _generations(spec.id, built.get(spec.id, {}).get("generation"))
+    return {
+        "recipe": recipe.spec.recipe,
+        "output": short_path(folder),
+        "steps": _lines(recipe, counted, seconds),
+        **figures.by_name(),
+        "figures": figures.figures(),
+        "generations": generations,
+        "seconds": round(sum(seconds.values()), 1),
+        "notes": list(figures.notes),
+    }
+
+
+def run_state(folder: Path) -> dict[str, Any]:
+    """What of a run is there: ``recipe`` and ``steps`` of `summarise`, and no figures of the steps.
+
+    Raises:
+        InputError: as `summarise`.
+    """
+    recipe, _, counted, built = _read(folder)
+    return {"recipe": recipe.spec.recipe, "steps": _lines(recipe, counted, {step: float(event["seconds"]) for step, event in built.items()})}
+
+
+Counted = dict[str, tuple[dict[str, Any], StepFolder]]
+"""By step its counts, and the folder in which they stand."""
+
+
+def _read(folder: Path) -> tuple[Recipe, Path, Counted, dict[str, dict[str, Any]]]:
+    """A run's recipe, its folder, the steps that are done, and what its log says of them."""
     folder = at_door(folder)
     if not is_run(folder):
         raise InputError("not the folder of a run", where=str(folder))
     recipe = kept_recipe(folder)
     built = _built(folder)
-    seconds = {step: float(event["seconds"]) for step, event in built.items()}
-    order = list(seconds)
+    order = list(built)
     # Folders of steps that the recipe no longer has may lie there from an earlier one.
     done = [f for f in step_folders(folder) if f.step in {s.id for s in recipe.steps}]
     done.sort(key=lambda f: order.index(f.step) if f.step in order else -1)
     # A step that ran together with later ones has no folder of its own; its counts stand in theirs. What was built last holds.
-    counted = {c["step"]: (c, f) for f in done for c in f.manifest["counts"]}
-    steps: list[dict[str, Any]] = []
-    out: dict[str, Any] = {
-        "recipe": recipe.spec.recipe,
-        "output": short_path(folder),
-        "steps": steps,
-        "reasoning_steps": None,
-        "reasoned_rows": None,
-        "hard": {},
-        "pairs": {},
-        "sampled": None,
-        "scores": {},
-        "matched": {},
-        "generations": [],
-        "teachers": {},
-        "seconds": round(sum(seconds.values()), 1),
-        "notes": [],
-    }
+    return recipe, folder, {c["step"]: (c, f) for f in done for c in f.manifest["counts"]}, built
+
+
+def _lines(recipe: Recipe, counted: Counted, seconds: Mapping[str, float]) -> list[dict[str, Any]]:
+    """For each step of the recipe what became of its rows."""
+    lines: list[dict[str, Any]] = []
     for spec in recipe.steps:
         if spec.id not in counted:
-            steps.append({"step": spec.id, "use": spec.use, "state": "not built"})
+            lines.append({"step": spec.id, "use": spec.use, "state": "not built"})
             continue
         counts, at = counted[spec.id]
-        own = at.step == spec.id
-        line = {**counts, "state": "built", "seconds": seconds.get(spec.id) if own else None, "folder": short_path(at.path)}
-        steps.append(line)
-        if own:
-            _gather(out, spec.use, at)
-            out["generations"] += _generations(spec.id, built.get(spec.id, {}).get("generation"))
-    out["notes"] = [NOTES[n] for n in _notes(recipe)]
-    return out
+        took = seconds.get(spec.id) if at.step == spec.id else None
+        lines.append({**counts, "state": "built", "seconds": took, "folder": short_path(at.path)})
+    return lines
 
 
-def _gather(out: dict[str, Any], use: str, at: StepFolder) -> None:
-    stats = at.manifest["stats"]
-    if use == "mine":
-        out["hard"][at.step] = stats
-    elif use == "pair":
-        out["pairs"][at.step] = stats["pairs_by_task"]
-    elif use == "evaluate":
-        out["scores"][at.step] = stats["scores"]
-        out["matched"][at.step] = stats.get("matched", {})
-    elif use == "synthesise":
-        out["teachers"][at.step] = {n: stats[n] for n in ("teachers", "questions", "blind") if n in stats}
-    elif use == "sample":
-        out["sampled"] = (out["sampled"] or 0) + at.manifest["counts"][-1]["in"]
-    if "steps" in at.manifest["columns"] and use in ("validate", "select") and out["reasoning_steps"] is None:
-        out["reasoned_rows"] = at.rows
-        out["reasoning_steps"] = sum(int(b["steps"].fill_null(0).sum()) for b in at.blocks(["steps"]))
+@dataclass(frozen=True)
+class _Done:
+    """A finished step, for its figures."""
+
+    folder: StepFolder
+    counts: Mapping[str, Any]
+
+    @property
+    def step(self) -> str:
+        return self.folder.step
+
+    @property
+    def stats(self) -> Mapping[str, Any]:
+        stats: Mapping[str, Any] = self.folder.manifest["stats"]
+        return stats
+
+    @property
+    def columns(self) -> list[str]:
+        return list(self.folder.manifest["columns"])
+
+    @property
+    def rows(self) -> int:
+        return self.folder.rows
+
+    def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        yield from self.folder.blocks(columns)
+
+
+class _Shown:
+    """Collects what the operators of a run show."""
+
+    def __init__(self) -> None:
+        self.notes: dict[str, None] = {}
+        self._of_steps: list[tuple[str, Figure, _Done, Any]] = []
+        self._of_run: dict[str, tuple[str, Figure, _Done, Any]] = {}
+
+    def take(self, spec: Step, done: _Done | None) -> None:
+        """A step; `done`: where it has a folder of its own."""
+        try:
+            operator = operator_class(spec.use)
+        except InputError as e:  # another package's, which is not installed here, or no longer
+            self.notes[f"what the operator of {spec.id!r} shows is left out: {e.message}"] = None
+            return
+        self.notes |= dict.fromkeys(operator.remarks(spec.options))
+        for figure in operator.figures if done is not None else ():
+            assert done is not None  # noqa: S101  else there is no figure
+            if (value := self._made(figure, done, partial(figure.value, done))) is None:
+                continue
+            before = self._of_run.get(figure.name)
+            if figure.whole == "step":
+                self._of_steps.append((spec.use, figure, done, value))
+            elif before is None:
+                self._of_run[figure.name] = (spec.use, figure, done, value)
+            elif figure.whole == "sum":
+                self._of_run[figure.name] = (spec.use, figure, done, before[3] + value)
+
+    def _made(self, figure: Figure, done: _Done, make: Callable[[], Any]) -> Any:
+        """What a figure is made to, as JSON has it; None, and a note, where its operator cannot make it: the others are shown."""
+        try:
+            return json.loads(json.dumps(make()))
+        except (GuardkitError, MemoryError):
+            raise
+        except Exception as e:  # noqa: BLE001  an operator, possibly another's, failed on its own figure
+            self.notes[f"the figure {figure.name!r} of {done.step!r} cannot be made: {type(e).__name__}: {shown(str(e))[:200]}"] = None
+            return None
+
+    def by_name(self) -> dict[str, Any]:
+        """The values of `ALWAYS`."""
+        out = {name: dict(plain) if isinstance(plain, dict) else plain for name, plain in ALWAYS.items()}
+        for _, figure, done, value in self._of_steps:
+            if isinstance(out.get(figure.name), dict):
+                out[figure.name][done.step] = value
+        return out | {name: value for name, (_, _, _, value) in self._of_run.items() if ALWAYS.get(name, ...) is None}
+
+    def figures(self) -> list[dict[str, Any]]:
+        """All of them, with what people see."""
+        out = []
+        for use, figure, done, value in (*self._of_steps, *self._of_run.values()):
+            parts = self._made(figure, done, partial(_parts, figure, done, value))
+            step = done.step if figure.whole == "step" else None
+            out.append({"step": step, "use": use, "name": figure.name, "doc": figure.doc, "value": value, "shown": parts or []})
+        return out
+
+
+def _parts(figure: Figure, done: _Done, value: Any) -> list[Any]:
+    return [part if isinstance(part, str) else asdict(part) for part in figure.shown(done, figure, value)]
 
 
 _FIGURES = ("asked", "from_journal", "shared", "followed", "failed", "prompt_tokens", "completion_tokens", "cost", "estimated", "errors")
@@ -139,11 +245,3 @@ def _events(folder: Path) -> Iterator[Any]:
                     continue
     except OSError as e:
         raise unreadable(e, path) from None
-
-
-def _notes(recipe: Recipe) -> Iterator[str]:
-    used = [s.options for s in recipe.steps]
-    if any(isinstance(o.get("backend"), dict) and o["backend"].get("backend") == "template" for o in used):
-        yield "template"
-    if any(isinstance(o.get("model"), dict) and "scratch" in o["model"] for o in used):
-        yield "tiny"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def print_summary(summary: dict[str, Any], stream: TextIO | None = None) -> None:
-    """Print the tables of `summarise`'s figures; plain, and as wide as they need, where `stream` is no terminal."""
+    """Print the tables of what `summarise` gives; plain, and as wide as they need, where `stream` is no terminal."""
     from rich.console import Console
 
     stream = stream or sys.stdout
@@ -21,19 +21,11 @@ def print_summary(summary: dict[str, Any], stream: TextIO | None = None) -> None
     console.print(_steps(summary))
     if any(g["asked"] or g["from_journal"] for g in summary["generations"]):
         console.print(_generations(summary["generations"]))
-    _teachers(console, summary)
-    _mining(console, summary)
-    for step, rows in summary["scores"].items():
-        console.print(_scores(step, rows))
-        for guard, n in summary["matched"].get(step, {}).items():
-            if n["without"] or n["of_other_rows"]:
-                told = f"verdicts for {n['verdicts']:,} of the {n['asked']:,} rows, and {n['of_other_rows']:,} for other rows, which do not count"
-                _say(console, one_line(f"{guard} has {told}"))
-    if summary["reasoning_steps"] is not None:
-        steps, rows = summary["reasoning_steps"], summary["reasoned_rows"]
-        _say(console, f"Reasoning steps: {steps:,} in {rows:,} rows" + (f", {steps / rows:.2f} a row" if rows else ""))
-    if summary["sampled"] is not None:
-        _say(console, f"Rows given to guards (held-out ones included): {summary['sampled']:,}")
+    for figure in summary["figures"]:
+        for one in figure["shown"]:
+            _say(console, one if isinstance(one, str) else one["title"])
+            if not isinstance(one, str):
+                console.print(_figure(one))
     _say(console, f"Time of the steps: {_time(summary['seconds'])}")
     _say(console, f"Everything lies in: {summary['output']}")
     for note in summary["notes"]:
@@ -52,7 +44,7 @@ def _table(title: str, left: list[str], right: list[str], wide: str | None = Non
     from rich import box
     from rich.table import Table
 
-    table = Table(title=one_line(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=one_line(title) or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in left:
         table.add_column(name, no_wrap=True)
     for name in right:
@@ -87,51 +79,24 @@ def _generations(found: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _teachers(console: Console, summary: dict[str, Any]) -> None:
-    for step, stats in summary["teachers"].items():
-        if set(who := stats.get("teachers", {})) - {"template"}:
-            _say(console, f"Answered by ({step}): " + ", ".join(f"{name} {n:,}" for name, n in who.items()))
-        if blind := stats.get("blind"):
-            shares = (f"{task} {100 * b['agreed'] / b['compared']:.1f} % of {b['compared']:,}" for task, b in blind.items() if b["compared"])
-            _say(console, f"Blind verdicts that agree with the label ({step}): " + ", ".join(shares))
-
-
-def _mining(console: Console, summary: dict[str, Any]) -> None:
-    for step, stats in summary["hard"].items():
-        table = _table(f"Hard samples ({step})", ["rows"], ["hard", "always right", "always wrong", "undecided", "no label", "with unread"])
-        names = ("hard", "always_right", "always_wrong", "undecided", "no_label", "with_unread")
-        _add(table, f"{stats.get('rows', 0):,}", *(f"{stats.get(n, 0):,}" for n in names))
-        console.print(table)
-        by_task = ", ".join(f"{t} {n:,}" for t, n in stats.get("hard_by_task", {}).items())
-        _say(console, f"Hard by task: {by_task}")
-    for step, by_task in summary["pairs"].items():
-        tasks = ", ".join(f"{t} {n:,}" for t, n in by_task.items())
-        _say(console, f"Preference pairs ({step}): {sum(by_task.values()):,} ({tasks})")
-
-
-def _scores(step: str, rows: list[dict[str, Any]]) -> Table:
-    table = _table(f"Held-out rows ({step}): percent, with 95 % intervals", ["task", "guard"], ["rows", "unread", "accuracy", "F1"])
+def _figure(shown: dict[str, Any]) -> Table:
+    """A table that an operator shows."""
+    table = _table("", list(shown["words"]), list(shown["numbers"]))
     last = None
-    for r in rows:
-        if last not in (None, r["task"]):
-            table.add_section()
-        _add(
-            table,
-            r["task"] if r["task"] != last else "",
-            r["guard"],
-            f"{r['n']:,}",
-            f"{r['unread']:,}",
-            _interval(r, "accuracy"),
-            _interval(r, "f1"),
-        )
-        last = r["task"]
+    for row in shown["rows"]:
+        cells = list(map(_cell, row))
+        if shown["parts"]:
+            if last not in (None, cells[0]):
+                table.add_section()
+            last, cells[0] = cells[0], cells[0] if cells[0] != last else ""
+        _add(table, *cells)
     return table
 
 
-def _interval(row: dict[str, Any], name: str) -> str:
-    if row[name] is None:
-        return "-"
-    return f"{row[name]:.1f} [{row[name + '_low']:.1f}, {row[name + '_high']:.1f}]"
+def _cell(value: str | float | None) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.4g}" if isinstance(value, float) else value or ""
 
 
 def _n(value: int) -> str:

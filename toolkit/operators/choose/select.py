@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from toolkit.common.errors import InputError
 from toolkit.guards import Guard
+from toolkit.operators._reasoned import REASONED
 from toolkit.operators._words import closed, said
 from toolkit.operators.base import Columns, Config, Context, RowOperator, Shape, mark
 from toolkit.operators.choose._draw import units
@@ -60,6 +61,7 @@ class Select(RowOperator):
     config_class = SelectConfig
     example = {"where": {"split": "train"}, "share": 0.25}
     uses = frozenset({"seed"})
+    figures = REASONED
     config: SelectConfig
 
     def reads(self, guard: Guard) -> list[str]:

@@ -16,9 +16,13 @@ from toolkit.operators._words import check_words
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.records import Column
 from toolkit.shards import (
+    CARD_SECTIONS,
+    NAMED,
+    SHARD_KINDS,
     Licences,
     ShardWriter,
     check_columns,
+    kind_of,
     known,
     licence_digests,
     licence_section,
@@ -43,6 +47,10 @@ class ShardsConfig(Config):
     stop the step. Default: the least strict one that all rows may go into, or none where there is none: each row then keeps its own."""
     empty: bool = False
     """Without any row make nothing, instead of stopping with an error."""
+    kind: str | None = None
+    """What the rows are for: a kind that another package brings. Default: sft or preference, by their columns. Rows that are none stop the step."""
+    sections: list[str] = []
+    """Sections of other packages that the data card is to have."""
 
 
 class Shards(DatasetOperator):
@@ -65,9 +73,16 @@ class Shards(DatasetOperator):
     def reads(self, guard: Guard) -> list[str]:
         return ["id"]
 
+    def identity(self) -> dict[str, Any]:
+        return {name: value for name, value in super().identity().items() if value or name not in NAMED}
+
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
         self._columns = tuple(super().columns(inputs, guard).values())
         check_columns([c.name for c in self._columns])
+        if self.config.kind is not None:
+            kind_of([c.name for c in self._columns], self.config.kind, self.name)
+        for section in self.config.sections:
+            CARD_SECTIONS.get(section)
         if self.config.licence is not None:
             known(self.config.licence, load_licences())
         return {}
@@ -78,11 +93,14 @@ class Shards(DatasetOperator):
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
         table = load_licences(ctx.roots)
         refused = _Refused(self.config.licence, table)
+        kind = None if self.config.kind is None else SHARD_KINDS.get(self.config.kind)
         writer: ShardWriter | None = None
         done = 0
         try:
             for block in inputs["rows"].blocks():
                 check_words(block, ctx.guard, f"step {ctx.step}")
+                if kind is not None:
+                    kind.check(block, f"step {ctx.step}")
                 if block.height and not refused.look(block):
                     writer = writer or ShardWriter(out.folder("shards"), self._columns, self.config.rows_per_shard)
                     _write(writer, block)
@@ -115,6 +133,7 @@ class Shards(DatasetOperator):
             "licence": licence_section(counts["licence"], self.config.licence, table),
             "models": models_section(counts, table),
             **({"made_from": lineage} if lineage else {}),
+            **{name: value for name in NAMED if (value := getattr(self.config, name))},
         }
 
 

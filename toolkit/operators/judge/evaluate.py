@@ -17,6 +17,7 @@ from toolkit.guards import Guard
 from toolkit.operators._losses import with_losses
 from toolkit.operators._words import check_words
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
+from toolkit.operators.judge._figures import EVALUATED
 from toolkit.operators.judge._votes import check_draws, none_match
 
 
@@ -44,6 +45,7 @@ class Evaluate(DatasetOperator):
     example = {"names": {"main": "R-SFT"}}
     uses = frozenset({"guard"})
     makes = ("scores",)
+    figures = EVALUATED
     config: EvaluateConfig
 
     def reads(self, guard: Guard) -> list[str]:

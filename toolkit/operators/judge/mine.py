@@ -11,6 +11,7 @@ from toolkit.common.errors import InputError, did_you_mean
 from toolkit.guards import Guard
 from toolkit.operators._words import check_words
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
+from toolkit.operators.judge._figures import MINED
 from toolkit.operators.judge._votes import check_draws
 from toolkit.records import load_record
 
@@ -40,6 +41,7 @@ class Mine(DatasetOperator):
     config_class = MineConfig
     example = {"tasks": ["prompt"]}
     uses = frozenset({"guard"})
+    figures = MINED
     config: MineConfig
 
     def reads(self, guard: Guard) -> list[str]:

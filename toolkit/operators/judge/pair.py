@@ -14,6 +14,7 @@ from toolkit.guards import Guard
 from toolkit.operators._losses import with_losses
 from toolkit.operators._words import check_words
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
+from toolkit.operators.judge._figures import PAIRED
 from toolkit.operators.judge._votes import none_match
 from toolkit.records import load_record, pair_id, to_polars
 
@@ -53,6 +54,7 @@ class Pair(DatasetOperator):
     config_class = PairConfig
     example = {"pick": "longest", "chosen_right_on": "all"}
     uses = frozenset({"guard", "seed"})
+    figures = PAIRED
     config: PairConfig
 
     def reads(self, guard: Guard) -> list[str]:

@@ -10,10 +10,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from toolkit.common.errors import InputError
-from toolkit.generation import BackendConfig, OpenAIBatchConfig, OpenAIConfig, TransformersConfig, VllmConfig, VllmServerConfig, build_request
+from toolkit.generation import BackendConfig, BaseBackendConfig, TransformersConfig, VllmConfig, build_request
 from toolkit.guards import Guard, render_input
 from toolkit.operators import _backends
 from toolkit.operators.base import DETAIL, REASON, Columns, Config, Context, GenerationOperator, Shape, StepInput
+from toolkit.operators.judge._figures import SAMPLED
 from toolkit.records import Column, child_id, load_record
 
 if TYPE_CHECKING:
@@ -43,25 +44,17 @@ class StepVllm(VllmConfig):
     """The model is that of the step named in `from`."""
 
 
-def _no_teacher(value: Any) -> Any:
-    if isinstance(value, dict) and value.get("backend") == "template":
+def _writes_text(value: BaseBackendConfig) -> BaseBackendConfig:
+    if not value.is_model:
         raise ValueError("the template teacher writes from labels and is no guard: a guard is a model (transformers, vllm or openai)")
-    return value
-
-
-def _writes_text(value: BackendConfig) -> BackendConfig:
-    if _backends.structured(value) != "off":
+    if value.structure != "off":
         raise ValueError("a guard writes the text that it was trained on: structured is for teachers")
-    if getattr(value, "reasoning", "keep") not in ("auto", "keep"):
+    if value.reads_reasoning not in ("auto", "keep"):
         raise ValueError("a guard's reasoning is part of what it writes, and stays there: reasoning is for teachers")
     return value
 
 
-GuardBackend = Annotated[
-    Annotated[TransformersConfig | OpenAIConfig | OpenAIBatchConfig | VllmConfig | VllmServerConfig, Field(discriminator="backend")],
-    BeforeValidator(_no_teacher),
-    AfterValidator(_writes_text),
-]
+GuardBackend = Annotated[BackendConfig, AfterValidator(_writes_text)]
 
 
 class SampleConfig(Config):
@@ -77,11 +70,11 @@ class SampleConfig(Config):
     @model_validator(mode="after")
     def _draws_differ(self) -> SampleConfig:
         every = [*self.models.values(), *([self.backend] if self.backend else [])]
-        if self.k > 1 and any(b.temperature == 0 for b in every):
+        if self.k > 1 and any(getattr(b, "temperature", None) == 0 for b in every):
             raise ValueError(f"{self.k} draws at temperature 0 are {self.k} times the same: set a temperature (1.0 in the paper), or k: 1")
         return self
 
-    def for_model(self, path: str) -> BackendConfig:
+    def for_model(self, path: str) -> BaseBackendConfig:
         """The backend of a guard that an earlier step trained."""
         if self.backend is None:
             raise InputError("sample needs `backend` to run the guards that earlier steps trained", hint="backend: {backend: transformers}")
@@ -100,6 +93,7 @@ class Sample(GenerationOperator):
     shape: ClassVar[Shape] = "expand"
     inputs = ("rows", "*")
     takes = {"*": "model"}
+    figures = SAMPLED
     config_class = SampleConfig
     example = {"k": 4, "models": {"main": {"backend": "transformers", "model": "my-guard", "temperature": 1.0, "top_p": 0.95}}}
     config: SampleConfig
@@ -127,25 +121,20 @@ class Sample(GenerationOperator):
     def factor(self, inputs: Sequence[str]) -> float:
         return float(self.config.k * len({*inputs, *self.config.models} - {"rows"}))
 
+    def backends(self) -> dict[str, BaseBackendConfig]:
+        return dict(self.config.models)
+
     def needs(self, ctx: Context) -> list[str]:
-        every = [*self.config.models.values(), *([self.config.for_model("-")] if self.config.backend else [])]
-        return [n for config in every for n in _backends.needs(config)]
+        return [*super().needs(ctx), *(self.config.backend.needs() if self.config.backend else [])]
 
-    def identity(self) -> dict[str, Any]:
-        trained = _backends.identity(self.config.for_model("-")) if self.config.backend else None
-        return {"k": self.config.k, "backend": trained, "models": {n: _backends.identity(c) for n, c in self.config.models.items()}}
-
-    def files(self, ctx: Context) -> dict[str, str]:
-        return {f"{name}.{part}": h for name, c in self.config.models.items() for part, h in _backends.model_files(c, ctx).items()}
-
-    def _configs(self, inputs: Mapping[str, StepInput]) -> dict[str, BackendConfig]:
+    def _configs(self, inputs: Mapping[str, StepInput]) -> dict[str, BaseBackendConfig]:
         trained = {n: self.config.for_model(str(Path(i.artefact("model")).resolve())) for n, i in inputs.items() if n != "rows"}
         return trained | self.config.models
 
     def open(self, ctx: Context, inputs: Mapping[str, StepInput]) -> list[tuple[str, Callable[[], Backend]]]:
         self._opened = self._configs(inputs)
 
-        def opener(config: BackendConfig) -> Callable[[], Backend]:
+        def opener(config: BaseBackendConfig) -> Callable[[], Backend]:
             return lambda: _backends.opened(config, ctx, judges=True)
 
         return [(name, opener(config)) for name, config in self._opened.items()]

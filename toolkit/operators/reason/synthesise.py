@@ -12,11 +12,12 @@ from pydantic import Field, model_validator
 
 from toolkit.common.errors import InputError
 from toolkit.common.yamlfile import FaultAt
-from toolkit.generation import BackendConfig, OpenAIBatchConfig, TemplateConfig, build_request
+from toolkit.generation import BackendConfig, BaseBackendConfig, build_request
 from toolkit.guards import Guard, blind_messages, feedback, load_prompt, response_format, teacher_messages
 from toolkit.operators import _backends
 from toolkit.operators.base import DETAIL, REASON, Config, Context, GenerationOperator, StepInput
 from toolkit.operators.reason._feedback import sentences
+from toolkit.operators.reason._figures import SYNTHESISED
 from toolkit.operators.reason._forms import PROBE, Forms, is_probe
 from toolkit.operators.reason._path import Ask, Labels, Policy, Turn, blind_verdicts, label_faults
 from toolkit.operators.reason.validate import RULES, STANDARD, Rule
@@ -67,20 +68,20 @@ class SynthesiseConfig(Config):
 
     @model_validator(mode="after")
     def _template_is_no_model(self) -> SynthesiseConfig:
-        if isinstance(self.backend, TemplateConfig):
+        if not self.backend.is_model:
             for key, plain in (("labels", "given"), ("prompt", None), ("fallback", []), ("attempts", 1)):
                 if getattr(self, key) != plain:
                     raise FaultAt("the template teacher writes from the labels alone, by no prompt, once: this needs a model", key)
         for i, backend in enumerate(self.fallback):
-            if isinstance(backend, TemplateConfig):
+            if not backend.is_model:
                 raise FaultAt("the template teacher is no model: what it writes must not stand among a model's reasoning", "fallback", i)
         return self
 
     @model_validator(mode="after")
     def _teachers_differ(self) -> SynthesiseConfig:
-        seen = [_backends.address(self.backend)]
+        seen = [self.backend.address()]
         for i, backend in enumerate(self.fallback):
-            if (who := _backends.address(backend)) in seen:
+            if (who := backend.address()) in seen:
                 raise FaultAt("this model is asked already: a fallback is another one", "fallback", i)
             seen.append(who)
         return self
@@ -99,6 +100,7 @@ class Synthesise(GenerationOperator):
     version = 2
     config_class = SynthesiseConfig
     example = {"backend": {"backend": "template"}}
+    figures = SYNTHESISED
     config: SynthesiseConfig
 
     def reads(self, guard: Guard) -> list[str]:
@@ -112,16 +114,16 @@ class Synthesise(GenerationOperator):
         return [c for c in load_record("reasoned", guard.task_names).columns if c.name not in seed]
 
     @property
-    def _configs(self) -> list[BackendConfig]:
+    def _configs(self) -> list[BaseBackendConfig]:
         return [self.config.backend, *self.config.fallback]
 
-    def needs(self, ctx: Context) -> list[str]:
-        return [n for config in self._configs for n in _backends.needs(config)]
+    def backends(self) -> dict[str, BaseBackendConfig]:
+        return {str(i): config for i, config in enumerate(self._configs)}
 
     def identity(self) -> dict[str, Any]:
         c = self.config
         return {
-            "teachers": [_backends.identity(config) for config in self._configs],
+            "teachers": [config.identity() for config in self._configs],
             "fallback_on": sorted(set(c.fallback_on)) if c.fallback else [],
             "attempts": c.attempts,
             "rules": list(self._policy().rules),
@@ -129,7 +131,7 @@ class Synthesise(GenerationOperator):
         }
 
     def files(self, ctx: Context) -> dict[str, str]:
-        out = {f"{i}.{name}": h for i, config in enumerate(self._configs) for name, h in _backends.model_files(config, ctx).items()}
+        out = super().files(ctx)
         guard = self._guard(ctx)
         if self.config.labels != "given" and guard.teacher.blind is None:
             raise InputError(f"labels: {self.config.labels}, but the prompt has no `blind` part", hint="write one: blind: {system: …, user: …}")
@@ -161,7 +163,7 @@ class Synthesise(GenerationOperator):
         c = self.config
         matters = c.attempts > 1 or (c.fallback and "invalid" in c.fallback_on)
         rules: tuple[Rule, ...] = tuple(r for r in RULES if r in c.rules) if matters else ()
-        return Policy(tuple(map(_backends.structured, self._configs)), c.attempts, frozenset(c.fallback_on), rules, c.labels)
+        return Policy(tuple(c.structure for c in self._configs), c.attempts, frozenset(c.fallback_on), rules, c.labels)
 
     def requests(self, row: Mapping[str, Any], name: str, backend: Backend, ctx: Context) -> list[Request]:
         return [self._request(row, self._forms.first(self._path.first()))]
@@ -184,14 +186,14 @@ class Synthesise(GenerationOperator):
             tail = (("assistant", completion.text or ""), ("user", feedback(self._of, sentences(last.faults))))
         elif ask.schema and self._path.structured[ask.teacher] == "try":
             config, takes = self._configs[ask.teacher], self._forms.takes(ask, turns)
-            if takes is None and not isinstance(config, OpenAIBatchConfig):  # there it would take a batch of its own
+            if takes is None and not config.deferred:  # there it would take a batch of its own
                 return build_request(self._backends[ask.teacher], config, PROBE, schema=response_format(self._of))
             ask = replace(ask, schema=takes is not False)
         return self._request(row, ask, tail)
 
     def _request(self, row: Mapping[str, Any], ask: Ask, tail: Sequence[tuple[str, str]] = ()) -> Request:
         config, backend = self._configs[ask.teacher], self._backends[ask.teacher]
-        if isinstance(config, TemplateConfig):  # no model: its messages hold what it puts together, and it alone can make them
+        if not config.is_model:  # its messages hold what it puts together, and it alone can make them
             template: Any = backend
             messages = template.teacher_messages(self._of, row)
         else:

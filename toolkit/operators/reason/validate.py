@@ -12,6 +12,7 @@ from toolkit.common.reach import HubName
 from toolkit.common.yamlfile import FaultAt
 from toolkit.guards import Guard
 from toolkit.operators._language import language_needs
+from toolkit.operators._reasoned import REASONED
 from toolkit.operators._tokens import tokenizer_files, tokenizer_needs
 from toolkit.operators.base import Columns, Context, RowOperator, mark
 from toolkit.operators.reason._judge import Judge, Measure
@@ -94,6 +95,7 @@ class Validate(RowOperator):
     version = 2
     config_class = ValidateConfig
     example = {"rules": ["truncated", "answers", "labels"]}
+    figures = REASONED
     config: ValidateConfig
 
     @property

@@ -17,6 +17,8 @@ from toolkit.operators.train._train import check_options, loss_words, report_tra
 from toolkit.shards import verify
 from toolkit.training import ScratchModel, SftConfig, train_sft, trainer_leave
 
+TINY = "The guards are tiny and trained from scratch for a minute or two; the figures show that the loop works, not what it can reach."
+
 
 class TrainSftConfig(Config):
     """Options of `train_sft`."""
@@ -47,6 +49,10 @@ class TrainSft(DatasetOperator):
     uses = frozenset({"seed"})
     makes = ("model",)
     config: TrainSftConfig
+
+    @classmethod
+    def remarks(cls, options: Mapping[str, Any]) -> list[str]:
+        return [TINY] if isinstance(model := options.get("model"), dict) and "scratch" in model else []
 
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
         check_options(self._training(0))

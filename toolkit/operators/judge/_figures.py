@@ -1,0 +1,54 @@
+"""What the operators that judge show of a finished step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from toolkit.operators.figures import Figure, Finished, Table, stat
+
+_MINED = {"rows": "rows", "hard": "hard", "always_right": "always right", "always_wrong": "always wrong", "undecided": "undecided"}
+_MINED |= {"no_label": "no label", "with_unread": "with unread"}
+
+
+def _hard(step: Finished, figure: Figure, value: Mapping[str, Any]) -> Iterator[Table | str]:
+    yield Table(f"Hard samples ({step.step})", (), tuple(_MINED.values()), [[value.get(n, 0) for n in _MINED]])
+    yield f"Hard by task: {_by(value.get('hard_by_task', {}))}"
+
+
+def _pairs(step: Finished, figure: Figure, value: Mapping[str, int]) -> Iterator[str]:
+    yield f"Preference pairs ({step.step}): {sum(value.values()):,} ({_by(value)})"
+
+
+def _by(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {n:,}" for name, n in counts.items())
+
+
+def _scores(step: Finished, figure: Figure, value: list[dict[str, Any]]) -> Iterator[Table]:
+    rows = [[r["task"], r["guard"], r["n"], r["unread"], _interval(r, "accuracy"), _interval(r, "f1")] for r in value]
+    title = f"Held-out rows ({step.step}): percent, with 95 % intervals"
+    yield Table(title, ("task", "guard"), ("rows", "unread", "accuracy", "F1"), rows, parts=True)
+
+
+def _interval(row: Mapping[str, Any], name: str) -> str:
+    return "-" if row[name] is None else f"{row[name]:.1f} [{row[name + '_low']:.1f}, {row[name + '_high']:.1f}]"
+
+
+def _matched(step: Finished, figure: Figure, value: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    for guard, n in value.items():
+        if n["without"] or n["of_other_rows"]:
+            told = f"verdicts for {n['verdicts']:,} of the {n['asked']:,} rows, and {n['of_other_rows']:,} for other rows, which do not count"
+            yield f"{guard} has {told}"
+
+
+def _sampled(step: Finished, figure: Figure, value: int) -> Iterator[str]:
+    yield f"Rows given to guards (held-out ones included): {value:,}"
+
+
+MINED = (Figure("hard", "rows by what the guards' generations say of them", lambda step: dict(step.stats), _hard),)
+PAIRED = (Figure("pairs", "preference pairs by task", stat("pairs_by_task"), _pairs),)
+EVALUATED = (
+    Figure("scores", "accuracy and F1 of each guard on each task", stat("scores"), _scores),
+    Figure("matched", "for each guard how many of the rows that were asked about it has a verdict for", stat("matched", {}), _matched),
+)
+SAMPLED = (Figure("sampled", "rows given to guards", lambda step: step.counts["in"], _sampled, whole="sum"),)
