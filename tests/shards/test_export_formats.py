@@ -20,7 +20,7 @@ from toolkit.common.files import sha256_file, tree_digests
 from toolkit.guards import render_input
 from toolkit.records import Column
 from toolkit.shards import ShardWriter, verify
-from toolkit.shards.exporters import FORMATS, _export, _files, export, verify_export
+from toolkit.shards.exporters import EXPORTERS, _export, _files, export, verify_export
 from toolkit.shards.exporters._weights import Repeater
 from toolkit.sources import load_source, read_source, split_released_input
 from toolkit.taxonomy import load_taxonomy
@@ -226,7 +226,7 @@ def test_inputs_with_earlier_messages_and_other_instructions(tmp_path: Path) -> 
         export(folder, "guardreasoner", tmp_path / "no", guard=str(tmp_path / "mine.yaml"))
 
 
-ALL = [("sft", name) for name in FORMATS] + [("dpo", name) for name in FORMATS if name not in ("verl", "guardreasoner")]
+ALL = [("sft", name) for name in EXPORTERS.own] + [("dpo", name) for name in EXPORTERS.own if name not in ("verl", "guardreasoner")]
 
 
 def exported(tmp_path: Path, kind: str, name: str, out: str) -> Path:
@@ -354,7 +354,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "link").symlink_to("mine")
     cases: list[tuple[Callable[[], Any], str]] = [
-        (lambda: export(folder, "trll", tmp_path / "out"), "no format called 'trll'\n  did you mean 'trl'"),
+        (lambda: export(folder, "trll", tmp_path / "out"), "unknown format 'trll'\n  did you mean 'trl'"),
         (lambda: export(folder, "trl", tmp_path / "out", split="trian"), "no split called 'trian'\n  did you mean 'train'"),
         (lambda: export(folder, "trl", tmp_path / "mine"), "not empty, and no export that guardkit made"),
         (lambda: export(folder, "trl", folder), "may not lie in each other"),

@@ -9,12 +9,18 @@ import typer
 
 from toolkit.cli import _say
 
-FormatName = Literal["trl", "llamafactory", "verl", "ms-swift", "openai", "guardreasoner"]
-
 
 def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of shards, or a step's folder that holds one.", show_default=False)],
-    format: Annotated[FormatName | None, typer.Option("--format", help="Whose format.", show_default=False)] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="Whose format: trl, llamafactory, verl, ms-swift, openai, guardreasoner, or one that another package brings.",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", help="New folder (default: NAME-FORMAT in the working folder).")] = None,
     split: Annotated[str | None, typer.Option("--split", help="This split alone (default: all).")] = None,
     weights: Annotated[
@@ -36,7 +42,7 @@ def export(
     Example: guardkit export outputs/quickstart/sft-shards --format llamafactory
     """
     from toolkit import api
-    from toolkit.pipeline import Progress
+    from toolkit.api.command import Progress
 
     found = api.export(
         folder,

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from toolkit.common.plugins import Registry
 from toolkit.common.yamlfile import dump_yaml
 
 TEMPLATE_NOTE = (
@@ -47,6 +48,22 @@ LIMITS = (
 )
 
 
+Section = Callable[[Mapping[str, Any]], Sequence[str]]
+"""Lines of Markdown from a shard folder's manifest; none where it says nothing of the matter. Text out of data goes through `plain`."""
+
+BEFORE = ("licence", "splits", "labels", "categories", "lengths", "models", "outcomes", "counts")
+AFTER = ("limits", "files")
+CARD_SECTIONS: Registry[Section] = Registry(
+    "card section",
+    "guardkit.card_sections",
+    {name: f"{__name__}:{name}_part" for name in (*BEFORE, *AFTER)},
+    lambda name, found: callable(found),
+    "card section: a function from a manifest to lines of Markdown",
+)
+"""The sections by name. Those of other packages stand between `BEFORE` and `AFTER`, where the manifest names them (`sections` of the operator
+`shards`): no package changes a card by being installed."""
+
+
 def card(manifest: Mapping[str, Any], title: str | None = None) -> str:
     """The data card: front matter in YAML, then Markdown.
 
@@ -55,16 +72,16 @@ def card(manifest: Mapping[str, Any], title: str | None = None) -> str:
         title: heading (default: the manifest's own).
     """
     title = title or str(manifest.get("title") or "guardkit shards")
-    lines = [f"# {_plain(title)}", ""]
+    lines = [f"# {plain(title)}", ""]
     if "template" in manifest["counts"].get("teacher", {}):
         lines += [TEMPLATE_NOTE, ""]
     about = [f"{manifest['rows']:,} rows in {len(manifest['files']):,} file(s)"]
-    about += [f"{key} {_plain(str(manifest[key]))}" for key in ("guard",) if key in manifest]
+    about += [f"{key} {plain(str(manifest[key]))}" for key in ("guard",) if key in manifest]
     if recipe := manifest.get("made_from", {}).get("recipe"):
-        about.append(_plain(f"recipe {recipe} {manifest['made_from'].get('version', '')}".rstrip()))
+        about.append(plain(f"recipe {recipe} {manifest['made_from'].get('version', '')}".rstrip()))
     lines += [f"{'; '.join(about)}. Made by guardkit; `manifest.json` has every figure, and `guardkit verify` checks the files against it.", ""]
-    for part in (_licences, _splits, _labels, _categories, _lengths, _models, _outcomes, _counts, _limits, _files):
-        lines += part(manifest)
+    for name in (*BEFORE, *manifest.get("sections", ()), *AFTER):
+        lines += CARD_SECTIONS.get(name)(manifest)
     return front_matter(manifest, title) + "\n".join(lines)
 
 
@@ -93,41 +110,43 @@ def _size(rows: int) -> str:
     return next((word for limit, word in steps if rows < limit), "100M<n<1B")
 
 
-def _licences(manifest: Mapping[str, Any]) -> list[str]:
+def licence_part(manifest: Mapping[str, Any]) -> list[str]:
+    """Licence of the set, and of its rows."""
     licence = manifest.get("licence")
     if licence is None:
-        words = ", ".join(_plain(name) for name in sorted(manifest["counts"].get("licence", {}))) or "unknown"
+        words = ", ".join(plain(name) for name in sorted(manifest["counts"].get("licence", {}))) or "unknown"
         return [f"Licences of the rows: {words}.", ""]
     out = ["## Licence", ""]
     if licence["id"] is None:
         out += ["No one licence fits all rows: each row keeps its own (column `licence`).", ""]
     else:
         how = "asked for" if licence.get("target") else "the least strict that all rows may go into"
-        out += [f"The set: [{_plain(licence['name'])}]({licence['text']}) ({_plain(licence['id'])}; {how}). Each row names its own licence.", ""]
+        out += [f"The set: [{plain(licence['name'])}]({licence['text']}) ({plain(licence['id'])}; {how}). Each row names its own licence.", ""]
     rows = []
     for line in licence["rows"]:
         what = "; ".join([*line["obligations"], *(f"ruled out: {r}" for r in line["restrictions"])])
         link = f"<{line['text']}>" if line["text"] else "not in guardkit's table of licences"
-        rows.append([_plain(line["licence"]), f"{line['rows']:,}", _plain(what) or "none" if line["id"] else "unknown: ask the source", link])
-    return out + _table(["licence of the rows", "rows", "what it asks for", "text"], rows, right=(1,), marked=True)
+        rows.append([plain(line["licence"]), f"{line['rows']:,}", plain(what) or "none" if line["id"] else "unknown: ask the source", link])
+    return out + markdown_table(["licence of the rows", "rows", "what it asks for", "text"], rows, right=(1,), marked=True)
 
 
-def _splits(manifest: Mapping[str, Any]) -> list[str]:
+def splits_part(manifest: Mapping[str, Any]) -> list[str]:
+    """The splits and their sizes."""
     sizes: dict[str, list[int]] = {}
     for about in manifest["files"].values():
         n = sizes.setdefault(about["split"], [0, 0, 0])
         n[:] = [n[0] + about["rows"], n[1] + 1, n[2] + about["bytes"]]
     rows = [[split, f"{n:,}", f"{files:,}", f"{size / 1e6:,.1f}"] for split, (n, files, size) in sorted(sizes.items())]
-    return ["## Splits", "", *_table(["split", "rows", "files", "MB"], rows, right=(1, 2, 3))]
+    return ["## Splits", "", *markdown_table(["split", "rows", "files", "MB"], rows, right=(1, 2, 3))]
 
 
-def _labels(manifest: Mapping[str, Any]) -> list[str]:
+def labels_part(manifest: Mapping[str, Any]) -> list[str]:
     """For each task: labels by source, and where they come from."""
     lines = manifest.get("tables", {}).get("labels", [])
     out = ["## Labels", ""] if lines else []
     for task in dict.fromkeys(line["task"] for line in lines):
         own = [line for line in lines if line["task"] == task]
-        out += [f"### {_plain(task)}", "", *_pivot(own, ["source"], "label")]
+        out += [f"### {plain(task)}", "", *_pivot(own, ["source"], "label")]
         out += _pivot([{**line, "origin": _origin(line["origin"])} for line in own], ["origin"], "label")
     return out
 
@@ -136,11 +155,12 @@ def _origin(word: str) -> str:
     return f"{word} ({ORIGINS[word]})" if word in ORIGINS else word
 
 
-def _categories(manifest: Mapping[str, Any]) -> list[str]:
+def categories_part(manifest: Mapping[str, Any]) -> list[str]:
+    """For each task: labels by category and source."""
     lines = manifest.get("tables", {}).get("categories", [])
     out = ["## Categories", "", "A row counts once for each of its categories.", ""] if lines else []
     for task in dict.fromkeys(line["task"] for line in lines):
-        out += [f"### {_plain(task)} by category", "", *_pivot([line for line in lines if line["task"] == task], ["category", "source"], "label")]
+        out += [f"### {plain(task)} by category", "", *_pivot([line for line in lines if line["task"] == task], ["category", "source"], "label")]
     return out
 
 
@@ -152,10 +172,11 @@ def _pivot(lines: Sequence[Mapping[str, Any]], down: Sequence[str], across: str)
         row = cells.setdefault(tuple(line[name] for name in down), dict.fromkeys(heads, 0))
         row[line[across]] += line["rows"]
     body = [[*key, *(f"{row[h]:,}" for h in heads), f"{sum(row.values()):,}"] for key, row in sorted(cells.items())]
-    return _table([*down, *heads, "rows"], body, right=range(len(down), len(down) + len(heads) + 1))
+    return markdown_table([*down, *heads, "rows"], body, right=range(len(down), len(down) + len(heads) + 1))
 
 
-def _lengths(manifest: Mapping[str, Any]) -> list[str]:
+def lengths_part(manifest: Mapping[str, Any]) -> list[str]:
+    """Steps of the reasoning by source, beside the paper's."""
     lines = manifest.get("tables", {}).get("lengths", [])
     if not any(line["rows"] for line in lines):
         return []
@@ -175,7 +196,7 @@ def _lengths(manifest: Mapping[str, Any]) -> list[str]:
         "mean characters a step",
     ]
     note = "A step is a numbered step of the reasoning on a task. Beside it the parts of GuardReasoner's training set (paper, Table 1)."
-    return ["## Steps", "", note, "", *_table(head, rows, right=(1, 2, 3, 4, 6, 7, 8, 9))]
+    return ["## Steps", "", note, "", *markdown_table(head, rows, right=(1, 2, 3, 4, 6, 7, 8, 9))]
 
 
 def _length(name: str, rows: int, steps: int, chars: int, paper: tuple[str, int, int, float, float] | None) -> list[str]:
@@ -183,12 +204,13 @@ def _length(name: str, rows: int, steps: int, chars: int, paper: tuple[str, int,
     return own + ([paper[0], f"{paper[1]:,}", f"{paper[2]:,}", f"{paper[3]:.2f}", f"{paper[4]:.2f}"] if paper else [""] * 5)
 
 
-def _models(manifest: Mapping[str, Any]) -> list[str]:
+def models_part(manifest: Mapping[str, Any]) -> list[str]:
+    """The models that wrote in the rows."""
     models = manifest.get("models") or []
     if not models:
         return []
     rows = [[m["role"], m["model"], f"{m['rows']:,}", _terms(m["terms"])] for m in models]
-    out = ["## Models", "", *_table(["role", "model", "rows", "terms of its provider"], rows, right=(2,))]
+    out = ["## Models", "", *markdown_table(["role", "model", "rows", "terms of its provider"], rows, right=(2,))]
     return out + _usage(manifest)
 
 
@@ -203,10 +225,10 @@ def _usage(manifest: Mapping[str, Any]) -> list[str]:
         for model, used in (step.get("stats") or {}).get("usage", {}).items():
             dollars = "" if used["dollars"] is None else f"{used['dollars']:,.2f}"
             rows.append([step["step"], model, f"{used['answers']:,}", f"{used['prompt_tokens']:,}", f"{used['completion_tokens']:,}", dollars])
-    return _table(["step", "model", "answers", "prompt tokens", "completion tokens", "dollars"], rows, right=(2, 3, 4, 5)) if rows else []
+    return markdown_table(["step", "model", "answers", "prompt tokens", "completion tokens", "dollars"], rows, right=(2, 3, 4, 5)) if rows else []
 
 
-def _outcomes(manifest: Mapping[str, Any]) -> list[str]:
+def outcomes_part(manifest: Mapping[str, Any]) -> list[str]:
     """What became of the rows, step by step."""
     steps = manifest.get("made_from", {}).get("steps", [])
     if not steps:
@@ -217,34 +239,37 @@ def _outcomes(manifest: Mapping[str, Any]) -> list[str]:
         rows.append([s["step"], f"{s['use']} {s['version']}", f"{s['in']:,}", f"{s['kept']:,}", *(f"{n:,}" if n else "" for n in gone)])
         for outcome in ("rejected", "set_aside"):
             why += [[s["step"], outcome.replace("_", " "), reason, f"{n:,}"] for reason, n in s[outcome].items()]
-    out = ["## How it was made", "", *_table(["step", "operator", "in", "kept", "rejected", "set aside", "merged"], rows, right=range(2, 7))]
-    return out + (_table(["step", "outcome", "reason", "rows"], why, right=(3,)) if why else [])
+    out = ["## How it was made", "", *markdown_table(["step", "operator", "in", "kept", "rejected", "set aside", "merged"], rows, right=range(2, 7))]
+    return out + (markdown_table(["step", "outcome", "reason", "rows"], why, right=(3,)) if why else [])
 
 
-def _counts(manifest: Mapping[str, Any]) -> list[str]:
+def counts_part(manifest: Mapping[str, Any]) -> list[str]:
+    """Rows by the values of some columns."""
     shown = [name for name in ("source", "teacher", "task", "language") if name in manifest["counts"]]
     out = ["## Rows", ""] if shown else []
     for name in shown:
-        out += _table([name, "rows"], [[value, f"{n:,}"] for value, n in manifest["counts"][name].items()], right=(1,))
+        out += markdown_table([name, "rows"], [[value, f"{n:,}"] for value, n in manifest["counts"][name].items()], right=(1,))
     return out
 
 
-def _limits(manifest: Mapping[str, Any]) -> list[str]:
+def limits_part(manifest: Mapping[str, Any]) -> list[str]:
+    """What the set is for, and what not."""
     return ["## Intended use and limits", "", *(f"- {line}" for line in LIMITS), ""]
 
 
-def _files(manifest: Mapping[str, Any]) -> list[str]:
+def files_part(manifest: Mapping[str, Any]) -> list[str]:
+    """The files and their columns."""
     files = [[n, f"{f['rows']:,}", f"{f['sha256'][:16]}…"] for n, f in manifest["files"].items()]
     columns = [[c["name"], c["type"], "yes" if c["nullable"] else "no"] for c in manifest["columns"]]
-    out = ["## Files and columns", "", *_table(["file", "rows", "sha256"], files, right=(1,))]
-    return out + _table(["column", "type", "may be null"], columns)
+    out = ["## Files and columns", "", *markdown_table(["file", "rows", "sha256"], files, right=(1,))]
+    return out + markdown_table(["column", "type", "may be null"], columns)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = (), marked: bool = False) -> list[str]:
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = (), marked: bool = False) -> list[str]:
     """A Markdown table and a blank line. `right`: columns set to the right; `marked`: the cells are Markdown already."""
     to_right = set(right)
-    lines = [[_plain(h) for h in head], ["---:" if i in to_right else "---" for i in range(len(head))]]
-    lines += [[cell if marked else _plain(cell) for cell in row] for row in rows]
+    lines = [[plain(h) for h in head], ["---:" if i in to_right else "---" for i in range(len(head))]]
+    lines += [[cell if marked else plain(cell) for cell in row] for row in rows]
     return [*(f"| {' | '.join(line)} |" for line in lines), ""]
 
 
@@ -253,6 +278,6 @@ def _one_line(text: str) -> str:
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+", " ", text)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text as one line without anything that Markdown, HTML or a terminal would act on."""
     return re.sub(r"([\\`*\[\]|])", r"\\\1", html.escape(_one_line(text), quote=False))

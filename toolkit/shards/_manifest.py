@@ -22,7 +22,7 @@ READ = (1, 2)
 MANIFEST = "manifest.json"
 CARD = "README.md"
 AGAIN = "make the shards again"
-LATER = ("title", "tables", "card", "licence", "models", "made_from")
+LATER = ("title", "tables", "card", "licence", "models", "made_from", "kind", "sections")
 """What no manifest of format 1 has."""
 
 UNPROVEN = {
@@ -31,6 +31,8 @@ UNPROVEN = {
     "guard": "which guard the rows are for: none of that name and fingerprint is at hand, so not even the words of the labels are checked",
     "title": "the heading",
     "step": "the name of the step",
+    "kind": "whether the rows are of the kind that it names: the package that brings it is not installed here",
+    "sections": "whether the card has the sections that it names: a package that brings one is not installed here",
     "licence.target": "whether the licence of the set was asked for or found",
     "made_from": "recipe, steps, options, versions, models' tokens and dollars, and what became of rows on the way; only that the numbers add up",
     "others": "whatever the manifest says beside its known keys",
@@ -38,6 +40,8 @@ UNPROVEN = {
 """What a manifest says that its folder cannot prove. All else is counted or computed from the files again. A signature says who vouches for it."""
 
 
+NAMED = ("kind", "sections")
+"""What a recipe may name of other packages: the kind of the shards, sections of the card."""
 KNOWN = frozenset(LATER) | {"format", "made_by", "rows", "columns", "files", "counts", "guard", "guard_fingerprint", "guard_input", "step", SEAL}
 """Keys of manifests."""
 
@@ -146,6 +150,8 @@ class _Manifest2(_Manifest):
     licence: _Licence | None = None
     models: list[_ModelRows] | None = None
     made_from: _MadeFrom | None = None
+    kind: str | None = None
+    sections: list[str] = []
 
 
 def with_card(manifest: dict[str, Any], card: str) -> dict[str, Any]:

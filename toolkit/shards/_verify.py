@@ -17,7 +17,8 @@ from toolkit.common.parquet import batches, open_parquet
 from toolkit.common.reading import sha256_once
 from toolkit.common.resources import names
 from toolkit.guards import Guard, input_fingerprint, load_guard
-from toolkit.shards._card import NO_LABEL, ORIGINS, card
+from toolkit.shards._card import CARD_SECTIONS, NO_LABEL, ORIGINS, card
+from toolkit.shards._kinds import SHARD_KINDS, kind_of
 from toolkit.shards._licences import licence_section, load_licences, models_section, resolve
 from toolkit.shards._manifest import AGAIN, CARD, KNOWN, LATER, MANIFEST, UNPROVEN, read_manifest
 from toolkit.shards._sign import SUFFIX, signature_of
@@ -59,7 +60,7 @@ def verify(folder: Path, *, signature: bool = True) -> dict[str, Any]:
             errors.append(InputError(fault, where=str(folder / name), hint=AGAIN))
     said = _false(folder, manifest) if sound else _false_licence(manifest)
     errors += [InputError(words, where=str(folder / MANIFEST), hint=hint) for words, hint in said]
-    if whole and not errors and manifest["format"] != 1 and (line := _other_card(folder / CARD, manifest)):
+    if whole and not errors and manifest["format"] != 1 and _has_sections(manifest) and (line := _other_card(folder / CARD, manifest)):
         errors.append(InputError(f"not the card that the manifest gives: {line}", where=str(folder / CARD), hint=AGAIN))
     if errors:
         raise InputErrors(errors)
@@ -116,6 +117,7 @@ def _false(folder: Path, manifest: Mapping[str, Any]) -> list[Fault]:
     if manifest["format"] == 1:
         return [(words, AGAIN) for words in faults]
     faults += _differing("tables", manifest["tables"], tables)
+    faults += _false_kind(folder, manifest)
     faults += false_lineage(manifest)
     return [(words, AGAIN) for words in faults] + ([] if faults else false_papers(manifest, counts))
 
@@ -226,10 +228,28 @@ def unproven(manifest: Mapping[str, Any]) -> dict[str, str]:
         "splits": all(c["name"] != "split" for c in manifest["columns"]),
         "guard": "guard" in manifest and _guard_of(manifest) is None,
         "licence.target": "licence" in manifest,
+        "kind": manifest.get("kind") is not None and manifest["kind"] not in SHARD_KINDS.names(),
+        "sections": not _has_sections(manifest),
         **{name: name in manifest for name in ("title", "step", "made_from")},
         "others": bool(set(manifest) - KNOWN),
     }
     return {name: words for name, words in UNPROVEN.items() if here.get(name, True)}
+
+
+def _has_sections(manifest: Mapping[str, Any]) -> bool:
+    """Whether all sections of the card are known here."""
+    return not (named := manifest.get("sections")) or set(named) <= set(CARD_SECTIONS.names())
+
+
+def _false_kind(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """Whether the shards cannot be of the kind that the manifest names, where it is known here."""
+    if (named := manifest.get("kind")) is None or named not in SHARD_KINDS.names():
+        return []
+    try:
+        kind_of([c["name"] for c in manifest["columns"]], named, str(folder))
+    except InputError as e:
+        return [f"kind: {e.message}"]
+    return []
 
 
 def _guard_of(manifest: Mapping[str, Any]) -> Guard | None:

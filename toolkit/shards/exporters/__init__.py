@@ -1,9 +1,26 @@
-"""Shards in other trainers' formats: TRL, LLaMA-Factory, verl, ms-swift, OpenAI fine-tuning, and the released GuardReasonerTrain layout."""
+"""Shards in other trainers' formats: TRL, LLaMA-Factory, verl, ms-swift, OpenAI fine-tuning, the released GuardReasonerTrain layout, and those that
+other packages bring."""
 
 from toolkit.shards.exporters._check import unproven_of_export
-from toolkit.shards.exporters._export import FORMATS, export, shard_folder
+from toolkit.shards.exporters._export import export, shard_folder
 from toolkit.shards.exporters._page import card_of
 from toolkit.shards.exporters._record import RECORD, read_export, verify_export
+from toolkit.shards.exporters._registry import EXPORTERS
+from toolkit.shards.exporters._shapes import Format, Made, ShardSet
 from toolkit.shards.exporters._weights import COPIES, Weights
 
-__all__ = ["COPIES", "FORMATS", "RECORD", "Weights", "card_of", "export", "read_export", "shard_folder", "unproven_of_export", "verify_export"]
+__all__ = [
+    "COPIES",
+    "EXPORTERS",
+    "RECORD",
+    "Format",
+    "Made",
+    "ShardSet",
+    "Weights",
+    "card_of",
+    "export",
+    "read_export",
+    "shard_folder",
+    "unproven_of_export",
+    "verify_export",
+]

@@ -19,6 +19,7 @@ from toolkit.shards._card import card
 from toolkit.shards._manifest import parse_manifest
 from toolkit.shards._verify import false_lineage, false_papers, unproven
 from toolkit.shards.exporters._page import MARK, page, parts_of
+from toolkit.shards.exporters._registry import EXPORTERS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -50,9 +51,11 @@ def unproven_of_export(record: Mapping[str, Any], folder: Path) -> dict[str, str
 
 def contradictions(folder: Path, record: Mapping[str, Any]) -> list[str]:
     """What the record says that is not so; its files are as it says (sha256)."""
-    from toolkit.shards.exporters._export import FORMATS
-
-    if record["to"] not in FORMATS or record.get("doc") != FORMATS[record["to"]].doc:
+    try:
+        exporter = EXPORTERS.get(record["to"])
+    except InputError as e:  # of another package, which is not installed here
+        return [f"whether it is what it says only its exporter can tell: {e.message}"]
+    if record.get("doc") != exporter.doc:
         return [f"no format called {record['to']!r} that {record.get('doc')} describes"]
     try:
         out = [*_false_rows(folder, record), *_false_sums(record)]
@@ -88,23 +91,14 @@ def _false_rows(folder: Path, record: Mapping[str, Any]) -> Iterator[str]:
     for config, found in configs.items():
         for column, counts in found.items():
             theirs = record["counts"].get(column, {})
-            if column == "split" and record["to"] == "guardreasoner":
-                theirs = _by_split(record["counts"].get("source", {"unknown": record["rows"]}))
+            if column == "split":
+                theirs = EXPORTERS.get(record["to"]).splits(record["counts"], record["rows"])
             if (not set(counts) <= set(theirs)) if repeated else counts != theirs:
                 yield f"counts: {column} is not what the rows of {config!r} say"
             if column in record["left_out"]:
                 yield f"left_out: {column} is there"
     if repeated and any(not n > 0 for n in sizes):
         yield "files: no rows"
-
-
-def _by_split(sources: Mapping[str, int]) -> Counter[str]:
-    from toolkit.shards.exporters._guardreasoner import split_of
-
-    out: Counter[str] = Counter()
-    for source, n in sources.items():
-        out[split_of(source)] += n
-    return out
 
 
 def _said_of_rows(path: Path, about: Mapping[str, Any]) -> Iterator[dict[str, Counter[str]]]:
@@ -160,7 +154,7 @@ def _false_sums(record: Mapping[str, Any]) -> list[str]:
 
 def _false_shards(folder: Path, record: Mapping[str, Any]) -> list[str]:
     """What the record says of the shards, against their manifest; and what of that manifest cannot be."""
-    from toolkit.shards.exporters._export import ABOUT, FORMATS, left_out, shard_set
+    from toolkit.shards.exporters._export import ABOUT, left_out, shard_set
 
     path = folder / SHARDS
     manifest = parse_manifest(path)
@@ -193,7 +187,8 @@ def _false_shards(folder: Path, record: Mapping[str, Any]) -> list[str]:
         shards = shard_set(folder, manifest, None if every else next(iter(splits)), how if how in ("repeat", "drop") else None)
     except InputError as e:
         return [e.message]
-    form = FORMATS[record["to"]].__new__(FORMATS[record["to"]])  # its constructor may ask for the guard
+    exporter = EXPORTERS.get(record["to"])
+    form = exporter.__new__(exporter)  # its constructor may ask for the guard
     form.shards, form.written = shards, Counter()
     for about in record["files"].values():
         form.written[str(about.get("split"))] += about.get("rows", 0)

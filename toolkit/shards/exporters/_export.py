@@ -23,19 +23,15 @@ from toolkit.common.files import sha256_file
 from toolkit.common.folders import new_folder
 from toolkit.common.parquet import batches, open_parquet
 from toolkit.shards._card import card
+from toolkit.shards._kinds import kind_of
 from toolkit.shards._manifest import MANIFEST
 from toolkit.shards._verify import verify
 from toolkit.shards.exporters._check import SHARDS
 from toolkit.shards.exporters._files import Sink
-from toolkit.shards.exporters._guardreasoner import GuardReasoner, guard_of
-from toolkit.shards.exporters._llamafactory import LlamaFactory
-from toolkit.shards.exporters._ms_swift import MsSwift
-from toolkit.shards.exporters._openai import OpenAi
 from toolkit.shards.exporters._page import page
 from toolkit.shards.exporters._record import EXPORT, FORMAT, RECORD, verify_export
-from toolkit.shards.exporters._shapes import SIDES, TEXT, Form, Format, Kind, ShardSet, checked
-from toolkit.shards.exporters._trl import Trl
-from toolkit.shards.exporters._verl import Verl
+from toolkit.shards.exporters._registry import EXPORTERS
+from toolkit.shards.exporters._shapes import TEXT, Form, Format, ShardSet, checked
 from toolkit.shards.exporters._weights import COPIES, Repeater, Weights, check_weights
 
 if TYPE_CHECKING:
@@ -43,8 +39,6 @@ if TYPE_CHECKING:
 
 BLOCK = 1024
 """Rows read at a time."""
-FORMATS: dict[str, type[Format]] = {f.name: f for f in (Trl, LlamaFactory, Verl, MsSwift, OpenAi, GuardReasoner)}
-"""The formats by name."""
 MOST = 10_000
 """Copies of one pair, at most: who asks for more has mistaken what a weight is."""
 COUNTED = ("source", "licence", "teacher")
@@ -69,7 +63,7 @@ def export(
 
     Args:
         folder: of shards; a step's folder that holds one will do.
-        to: a name of `FORMATS`.
+        to: a name of `EXPORTERS`.
         output: the new folder; an earlier export there is replaced as long as nobody changed it, anything else is not.
         split: the one split to export; all by default.
         weights: what to do with pairs' weights: ``repeat`` (see `copies`) or ``drop``. Default: keep them where the format has a place, and
@@ -86,12 +80,11 @@ def export(
         InputError: no such format, split or guard, a format that has no place for these rows, weights that nobody has decided on, a folder
             that is in the way; InputErrors: shards that are not what their manifest says; Stopped: the disk is full.
     """
-    if to not in FORMATS:
-        raise InputError(f"no format called {to!r}", hint=did_you_mean(to, FORMATS))
+    exporter = EXPORTERS.get(to)
     folder = shard_folder(folder)
     manifest = verify(folder)
     shards = shard_set(folder, manifest, split, weights)
-    form = GuardReasoner(shards, guard_of(shards, guard)) if to == GuardReasoner.name else FORMATS[to](shards)
+    form = exporter.opened(shards, guard)
     repeater = _repeater(shards, form, weights, copies)
     _apart(output, folder)
     with _room(output), new_folder(output, EXPORT, overwrite=overwrite) as new:
@@ -161,14 +154,12 @@ def _apart(output: Path, folder: Path) -> None:
 def shard_set(folder: Path, manifest: dict[str, Any], split: str | None, weights: Weights | None) -> ShardSet:
     """What is exported of shards with this manifest (InputError: nothing that a trainer takes)."""
     names = [c["name"] for c in manifest["columns"]]
-    kind: Kind | None = next((k for k, sides in SIDES.items() if {"prompt", *sides} <= set(names)), None)
-    if kind is None:
-        wants = " or ".join(", ".join(("prompt", *sides)) for sides in SIDES.values())
-        raise InputError(f"the shards have neither of the columns {wants}", where=str(folder), hint="render the rows: render_sft, render_dpo")
+    kind = kind_of(names, manifest.get("kind"), str(folder))
     types = {c["name"]: c["type"] for c in manifest["columns"]}
-    texts = {n for n in ("prompt", *SIDES[kind]) if types[n] in TEXT}
-    chats = {n for n in ("prompt", *SIDES[kind]) if "role" in types[n] and "content" in types[n]}
-    if {"prompt", *SIDES[kind]} not in (texts, chats):
+    said = {"prompt", *kind.answers}
+    texts = {n for n in said if types[n] in TEXT}
+    chats = {n for n in said if "role" in types[n] and "content" in types[n]}
+    if said not in (texts, chats):
         raise InputError("prompt and answers must all be chat messages, or all plain text", where=str(folder))
     sizes: Counter[str] = Counter()
     for about in manifest["files"].values():

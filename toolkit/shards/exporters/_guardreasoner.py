@@ -8,7 +8,9 @@ reads, letter for letter; `toolkit.sources` reads the files back through a sourc
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Self
 
 from toolkit.common.errors import InputError
 from toolkit.guards import Guard, input_fingerprint, load_guard, render_input
@@ -77,6 +79,18 @@ class GuardReasoner(Format):
         self._begins = render_input(guard, {"prompt": mark, "response": None})[len(guard.instruction) + 1 :].partition(mark)[0]
         self._sources: dict[str, str] = {}
         self._unusual = 0
+
+    @classmethod
+    def opened(cls, shards: ShardSet, guard: str | None) -> Self:
+        return cls(shards, guard_of(shards, guard))
+
+    @classmethod
+    def splits(cls, counts: Mapping[str, Mapping[str, int]], rows: int) -> Mapping[str, int]:
+        """One for each source."""
+        out: Counter[str] = Counter()
+        for source, n in counts.get("source", {"unknown": rows}).items():
+            out[split_of(source)] += n
+        return out
 
     def convert(self, rows: pl.DataFrame, split: str, start: int) -> list[Made]:
         import polars as pl

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from toolkit.common.errors import InputError
+from toolkit.shards._kinds import SHARD_KINDS, ShardKind, refuse
 
 if TYPE_CHECKING:
     import polars as pl
 
-Kind = Literal["sft", "preference"]
 Form = Literal["messages", "text"]
 
-SIDES: dict[Kind, tuple[str, ...]] = {"sft": ("completion",), "preference": ("chosen", "rejected")}
-"""Columns beside ``prompt``, by kind of shards."""
 TEXT = ("string", "large_string")
 """Types of a column of text, as a manifest names them."""
 CONVERSATION = r"^(system,)?(user,assistant,)*user$"
@@ -36,18 +35,23 @@ class ShardSet:
     Attributes:
         folder: where it lies.
         manifest: what its manifest says.
-        kind: ``sft`` (prompt, completion) or ``preference`` (prompt, chosen, rejected, weight).
-        form: whether those columns are chat messages or plain text.
+        of: their kind.
+        form: whether prompt and answers are chat messages or plain text.
         columns: those of the shards that rows come with, in order.
         splits: the splits that are exported, and how many rows each has.
     """
 
     folder: Path
     manifest: dict[str, Any]
-    kind: Kind
+    of: ShardKind
     form: Form
     columns: tuple[str, ...]
     splits: dict[str, int]
+
+    @property
+    def kind(self) -> str:
+        """Name of their kind: ``sft`` (prompt, completion), ``preference`` (prompt, chosen, rejected, weight), …"""
+        return self.of.name
 
     @property
     def tasks(self) -> list[str]:
@@ -92,22 +96,39 @@ class Format(ABC):
     """What ``--format`` takes."""
     doc: ClassVar[str]
     """The page that defines the format."""
-    kinds: ClassVar[tuple[Kind, ...]] = ("sft", "preference")
+    kinds: ClassVar[tuple[str, ...]] = ("sft", "preference")
     """Kinds of shards that it has a place for."""
     weighs: ClassVar[bool] = False
     """Whether a pair's weight has a place."""
 
     def __init__(self, shards: ShardSet) -> None:
         if shards.kind not in self.kinds:
-            what = {"sft": "supervised rows", "preference": "preference pairs"}
             raise InputError(
-                f"the format {self.name!r} has no place for {what[shards.kind]}",
+                f"the format {self.name!r} has no place for {shards.of.words}",
                 where=str(shards.folder),
-                hint=f"it takes {' and '.join(what[k] for k in self.kinds)}",
+                hint=f"it takes {' and '.join(SHARD_KINDS.get(k).words for k in self.kinds)}",
             )
         self.shards = shards
         self.written: Counter[str] = Counter()
         """Rows that each split has in the files; complete when `notes` and `beside` are called."""
+
+    @classmethod
+    def opened(cls, shards: ShardSet, guard: str | None) -> Self:
+        """The format for these shards.
+
+        Args:
+            shards: what is exported.
+            guard: name or file of their guard, where the user gave one; by default the manifest's.
+
+        Raises:
+            InputError: it has no place for them, or needs a guard that is not there.
+        """
+        return cls(shards)
+
+    @classmethod
+    def splits(cls, counts: Mapping[str, Mapping[str, int]], rows: int) -> Mapping[str, int]:
+        """Rows of each split of its files, by what an export's record counts of the rows (``split``, ``source``, …)."""
+        return counts.get("split", {})
 
     @abstractmethod
     def convert(self, rows: pl.DataFrame, split: str, start: int) -> list[Made]:
@@ -128,7 +149,7 @@ class Format(ABC):
 
     def carried(self) -> list[str]:
         """Columns of the shards that the files say in one way or another, ``split`` among them where files are split."""
-        return ["prompt", *SIDES[self.shards.kind], "split"]
+        return [*self.shards.of.wants, "split"]
 
     def notes(self) -> list[str]:
         """What a reader must know of this export. Called after the last row."""
@@ -185,7 +206,7 @@ def checked(rows: pl.DataFrame, shards: ShardSet) -> pl.DataFrame:
     """
     import polars as pl
 
-    names = SIDES[shards.kind]
+    names = shards.of.answers
     if shards.form == "messages":
         roles = {n: pl.col(n).list.eval(pl.element().struct.field("role")).list.join(",") for n in ("prompt", *names)}
         nulls = pl.any_horizontal(pl.element().struct.field("role", "content").is_null())
@@ -194,13 +215,7 @@ def checked(rows: pl.DataFrame, shards: ShardSet) -> pl.DataFrame:
     else:
         bad = pl.lit(value=False)
     bad = bad.fill_null(value=True) | pl.any_horizontal(pl.col("prompt", *names).is_null())
-    _refuse(rows.filter(bad), "no conversation that a trainer takes: turns that alternate, then one answer", shards)
-    if shards.kind == "preference":
-        _refuse(rows.filter(pl.col("chosen") == pl.col("rejected")), "the chosen and the rejected answer are the same", shards)
+    hint = "leave the rows out in a step before the shards"
+    refuse(rows.filter(bad), "no conversation that a trainer takes: turns that alternate, then one answer", str(shards.folder), hint)
+    shards.of.check(rows, str(shards.folder), hint=hint)
     return rows
-
-
-def _refuse(rows: pl.DataFrame, what: str, shards: ShardSet) -> None:
-    if rows.height:
-        ids = ", ".join(map(str, rows["id"][:3])) if "id" in rows.columns else "without ids"
-        raise InputError(f"{what} ({ids})", where=str(shards.folder), hint="leave the rows out in a step before the shards")
