@@ -247,7 +247,7 @@ def test_training_from_a_file_checks_it_first(recipe: Path) -> None:
     ):
         file.write_text(text)
         with pytest.raises(InputError, match=message):
-            api.train_file("sft", file)
+            api.train("sft", file)
         assert not Path("out").exists()
 
 
@@ -266,6 +266,6 @@ def test_training_from_a_file_replaces_nothing_but_a_model(recipe: Path) -> None
     ):
         file.write_text(f"shards: {shards}\nmodel: {{scratch: {{}}}}\noutput: {output}\n")
         with pytest.raises(InputError, match=message) as e:
-            api.train_file("sft", file)
+            api.train("sft", file)
         assert e.value.where is not None and e.value.where.startswith("sft.yaml:3")
     assert Path("notes/mine.txt").read_text() == "keep" and toolkit.verify(Path(shards))
