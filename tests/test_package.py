@@ -20,6 +20,7 @@ ROOMS = [
     "evaluation",
     "generation",
     "guards",
+    "judging",
     "operators",
     "pipeline",
     "records",

@@ -23,8 +23,9 @@ import yaml
 from pydantic import TypeAdapter
 
 import toolkit
-from toolkit.generation import BackendConfig, Completion, build_request, complete, open_backend
-from toolkit.guards import load_guard, parse, render_input
+from toolkit.generation import BackendConfig
+from toolkit.guards import load_guard
+from toolkit.judging import OpenGuard, Verdict
 from toolkit.pipeline import StepFolder, load_recipe
 
 GUARD = load_guard("guardreasoner")
@@ -81,14 +82,10 @@ def ready(port: int) -> bool:
         return False
 
 
-def answers(config: dict[str, Any], rows: list[dict[str, Any]]) -> list[Completion]:
+def answers(config: dict[str, Any], rows: list[dict[str, Any]]) -> list[Verdict]:
     c: Any = TypeAdapter(BackendConfig).validate_python({"temperature": 0, "max_tokens": 400, **config})
-    backend = open_backend(c, guard=GUARD, judges=True)
-    requests = [build_request(backend, c, [{"role": "user", "content": render_input(GUARD, row)}], row=row["id"]) for row in rows]
-    try:
-        return list(complete(requests, backend, None))
-    finally:
-        backend.close()
+    with OpenGuard(GUARD, c) as guard:
+        return list(guard.verdicts(rows))
 
 
 def test_every_way_gives_the_same_verdicts(run: Path, model: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,9 +99,9 @@ def test_every_way_gives_the_same_verdicts(run: Path, model: Path, address: str,
         "vllm": answers({"backend": "vllm", "engine": {"enforce_eager": True}, **local}, rows),
         "transformers": answers({"backend": "transformers", "device": "cpu", **local}, rows),
     }
-    assert [c.error for way in found.values() for c in way] == [None] * 4 * len(rows)
-    verdicts = {name: [parse(GUARD, c.text).labels for c in way] for name, way in found.items()}
-    texts = {name: [c.text for c in way] for name, way in found.items()}
+    assert [v.error for way in found.values() for v in way] == [None] * 4 * len(rows)
+    verdicts = {name: [v.labels for v in way] for name, way in found.items()}
+    texts = {name: [v.output for v in way] for name, way in found.items()}
     same = {name: sum(a == b for a, b in zip(texts[name], texts["vllm"], strict=True)) for name in found}
     judged = sum(any(v is not None for v in labels.values()) for labels in verdicts["vllm"])
     print(f"{len(rows)} rows, {judged} judged; texts equal to those of vllm in process: {same}")

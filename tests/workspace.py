@@ -35,7 +35,7 @@ def furnish(folder: Path) -> None:
         lines = []
         for i, (prompt, label, other) in enumerate(rows):
             said = other if i == wrong else label
-            text = f"Reasoning.\n\nRequest: {said}\nCompletion: N/A\nResponse: N/A"
+            text = f"Reasoning.\n\nAnswers: \nRequest: {said}\nCompletion: None\nResponse: None"
             lines.append({"prompt": render_input(guard, {"prompt": prompt, "response": None}), "label": label, "predict": text})
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "prompts.jsonl").write_text('{"id": "a", "user": "Say hello."}\n{"id": "b", "user": "Say goodbye."}\n')

@@ -50,15 +50,16 @@ def read(file: Path) -> list[dict[str, Any]]:
 
 
 def check_pairs(shards: Path, pairs: int, predictions: dict[str, list[dict[str, Any]]], task: str) -> None:
-    """The pairs hold the longest right and the longest wrong text of each hard row: worked out from the files alone."""
+    """The pairs hold the longest right text that reads strictly, and the longest wrong one, of each hard row: worked out from the files alone."""
     wanted: dict[tuple[str, str, str], float] = {}
     for rows in zip(*predictions.values(), strict=True):
         assert len({r["prompt"] for r in rows}) == 1, "the released files hold the same rows in the same order"
         verdicts = [parse(GUARD, r["predict"]).labels[task] for r in rows]
         right = [r["predict"] for r, v in zip(rows, verdicts, strict=True) if v == r["label"]]
+        sound = [text for text in right if not parse(GUARD, text, "strict").problems]
         wrong = [r["predict"] for r, v in zip(rows, verdicts, strict=True) if v not in (None, r["label"])]
-        if right and wrong:
-            wanted[rows[0]["prompt"], max(right, key=len), max(wrong, key=len)] = len(wrong) - len(right)
+        if sound and wrong:
+            wanted[rows[0]["prompt"], max(sound, key=len), max(wrong, key=len)] = len(wrong) - len(right)
     manifest = verify(shards)
     found = pl.concat([pl.read_parquet(shards / name) for name in manifest["files"]])
     assert found.height == pairs == len(wanted)
@@ -76,7 +77,8 @@ def prediction(n: int, predict: str, label: str = "harmful") -> dict[str, str]:
     return {"prompt": render_input(GUARD, {"prompt": f"question {n}", "response": None}), "label": label, "predict": predict}
 
 
-RIGHT, WRONG, UNREAD = "Request: harmful", "Request: unharmful", "I cannot say."
+RIGHT, WRONG = (f"Answers: \nRequest: {label}\nCompletion: None\nResponse: None" for label in ("harmful", "unharmful"))
+UNREAD = "I cannot say."
 
 
 @pytest.fixture

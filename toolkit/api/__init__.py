@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from toolkit.api._journal import journal_repair as journal_repair
     from toolkit.api._journal import journal_show as journal_show
     from toolkit.api._journal import journal_verify as journal_verify
+    from toolkit.api._judge import Judged as Judged
+    from toolkit.api._judge import judge as judge
     from toolkit.api._look import Steps as Steps
     from toolkit.api._look import check_sources as check_sources
     from toolkit.api._look import clean_run as clean_run

@@ -42,7 +42,8 @@ def mine(
 
     Returns:
         ``rows, hard, always_right, always_wrong, undecided`` (these four add up to rows), ``with_unparsable`` (rows with an output that could not be
-        read or is not there), ``missing`` (for each guard the rows that its file lacks), ``pairs``, ``rejected`` (reasons and counts),
+        read or is not there), ``missing`` (for each guard the rows that its file lacks), ``pairs``, ``passed_over`` (right outputs
+        that were not chosen, as they have not the guard's exact form: faults and counts), ``rejected`` (reasons and counts),
         ``output``, ``shards`` (None where there is no pair).
 
     Raises:
@@ -88,6 +89,7 @@ def _figures(made: Mapping[str, StepFolder], folder: Path) -> Mined:
             "with_unparsable": stats["with_unread"],
             "missing": loaded["stats"]["missing"],
             "pairs": n_pairs,
+            "passed_over": pairs["stats"].get("passed_over", {}),
             "rejected": loaded["counts"][-1]["rejected"],
             "output": short_path(folder),
             "shards": short_path(made["preference"].artefact("shards")) if n_pairs else None,

@@ -111,6 +111,7 @@ class Mined(Figures):
     with_unparsable: int
     missing: dict[str, int]
     pairs: int
+    passed_over: dict[str, int]
     rejected: dict[str, int]
     output: str
     shards: str | None

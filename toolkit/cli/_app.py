@@ -242,6 +242,7 @@ def mine(
     names = ("rows", "hard", "always_right", "always_wrong", "undecided", "with_unparsable", "pairs")
     _say.table("Mined", [], [n.replace("_", " ") for n in names], [[f"{found[n]:,}" for n in names]])
     odd = [f"rejected, {reason}: {n:,}" for reason, n in found["rejected"].items()]
+    odd += [f"right, but malformed and not chosen, {fault}: {n:,}" for fault, n in found["passed_over"].items()]
     odd += [f"rows that {name} lacks: {n:,}" for name, n in found["missing"].items() if n]
     _say.lines(*odd, f"Pairs: {found['shards'] or 'none'}", f"Everything lies in: {found['output']}")
 

@@ -14,7 +14,7 @@ from toolkit.evaluation._benchmarks import (
     read_benchmark,
 )
 from toolkit.evaluation._noise import Confident, Noise, confident, disagreement, judge, pooled, said
-from toolkit.evaluation._score import Counts, Score, baselines, score
+from toolkit.evaluation._score import Counts, Score, baselines, score, score_counts, tally
 
 __all__ = [
     "Benchmark",
@@ -39,4 +39,6 @@ __all__ = [
     "read_benchmark",
     "said",
     "score",
+    "score_counts",
+    "tally",
 ]

@@ -10,6 +10,7 @@ positive and nothing was called so.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -80,17 +81,22 @@ def count(pairs: Iterable[tuple[str, str | None]], positive: str) -> Counts:
     Raises:
         ValueError: a row without a label, which no verdict can be right or wrong on.
     """
+    return tally(((label, verdict, n) for (label, verdict), n in Counter(pairs).items()), positive)
+
+
+def tally(cells: Iterable[tuple[str, str | None, int]], positive: str) -> Counts:
+    """As `count`, from (label, verdict, number of rows)."""
     tp = fp = fn = tn = unread = mixed = 0
-    for label, verdict in pairs:
+    for label, verdict, n in cells:
         if label is None:
             raise ValueError("a row without a label cannot be scored")
-        unread += verdict is None
+        unread += n * (verdict is None)
         if label == positive:
-            tp, fn = tp + (verdict == label), fn + (verdict != label)
+            tp, fn = tp + n * (verdict == label), fn + n * (verdict != label)
         else:
             alarm = verdict is None or verdict == positive
-            fp, tn = fp + alarm, tn + (not alarm)
-            mixed += not alarm and verdict != label
+            fp, tn = fp + n * alarm, tn + n * (not alarm)
+            mixed += n * (not alarm and verdict != label)
     return Counts(tp, fp, fn, tn, unread, mixed)
 
 
@@ -104,7 +110,11 @@ def score(pairs: Iterable[tuple[str, str | None]], positive: str) -> Score:
     Raises:
         ValueError: a row without a label.
     """
-    c = count(pairs, positive)
+    return score_counts(count(pairs, positive))
+
+
+def score_counts(c: Counts) -> Score:
+    """The figures of counts."""
     low, high = wilson(c.right, c.n)
     f_low, f_high = f1_interval(c)
     return Score(c, c.accuracy, 100 * low, 100 * high, c.f1, f_low, f_high)

@@ -5,7 +5,8 @@ file and no other code.
 """
 
 from toolkit.guards._definition import Guard, Prompt, Task, load_guard, load_prompt, unknown_label
-from toolkit.guards._parse import Parsed, parse
+from toolkit.guards._own_words import repeats_its_input, unwrapped_input, without_tokens
+from toolkit.guards._parse import Mode, Parsed, check_reading, parse
 from toolkit.guards._render import Reasoning, blind_messages, exchange, feedback, input_fingerprint, render_input, render_output, teacher_messages
 from toolkit.guards._sections import Section, answers_cut, preamble, sections, step_heading, without_answers
 from toolkit.guards._structured import MalformedJson, from_json, is_json, response_format
@@ -14,6 +15,7 @@ from toolkit.guards._templates import template, variables
 __all__ = [
     "Guard",
     "MalformedJson",
+    "Mode",
     "Parsed",
     "Prompt",
     "Reasoning",
@@ -21,6 +23,7 @@ __all__ = [
     "Task",
     "answers_cut",
     "blind_messages",
+    "check_reading",
     "exchange",
     "feedback",
     "from_json",
@@ -32,12 +35,15 @@ __all__ = [
     "preamble",
     "render_input",
     "render_output",
+    "repeats_its_input",
     "response_format",
     "sections",
     "step_heading",
     "teacher_messages",
     "template",
     "unknown_label",
+    "unwrapped_input",
     "variables",
     "without_answers",
+    "without_tokens",
 ]

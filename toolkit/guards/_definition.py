@@ -11,9 +11,9 @@ from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 from string import Formatter
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationInfo, field_validator, model_serializer, model_validator
 
 from toolkit.common.errors import did_you_mean
 from toolkit.common.files import digest
@@ -69,6 +69,9 @@ class Task(_Model):
     """``response``: only where the row has a response."""
     missing: Literal["absent", "not_applicable", "to_infer"] = "absent"
     """What a null label means where a source does not say."""
+    readings: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """Ways to take its labels for fewer, by a name of the guard's own choice, each as {label: the one that it stands for}:
+    ``{strict: {controversial: unsafe}, loose: {controversial: safe}}``. Labels that a reading does not name stay as they are."""
 
     @field_validator("field")
     @classmethod
@@ -96,6 +99,29 @@ class Task(_Model):
         if labels is not None and value not in labels:
             raise ValueError(f"positive is none of the labels {', '.join(labels)}")
         return value
+
+    @model_validator(mode="after")
+    def _readings_lead_to_labels(self) -> Task:
+        for name, stands_for in self.readings.items():
+            for label, other in stands_for.items():
+                if word := next((w for w in (label, other) if w not in self.labels), None):
+                    raise FaultAt(f"{word!r} is none of the labels {', '.join(self.labels)}", "readings", name, label)
+                if other in stands_for or label == self.positive:
+                    why = f"{other!r} stands for another itself" if other in stands_for else "F1 counts it: let others stand for it"
+                    raise FaultAt(f"{label!r} cannot stand for {other!r}: {why}", "readings", name, label)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What a definition of an earlier version lacks is left out where it is not used: so its digest stays."""
+        out: dict[str, Any] = plain(self)
+        if not self.readings:
+            out.pop("readings", None)
+        return out
+
+    def read_as(self, label: str | None, reading: str) -> str | None:
+        """The label that one stands for in a reading; itself where the task has no such reading or the reading does not name it."""
+        return self.readings.get(reading, {}).get(label, label) if label is not None else None
 
 
 class Steps(_Model):
@@ -299,6 +325,11 @@ class Guard(_Model):
             if t.name == name:
                 return t
         raise KeyError(name)
+
+    @property
+    def readings(self) -> tuple[str, ...]:
+        """Names of the readings that its tasks declare."""
+        return tuple(dict.fromkeys(name for t in self.tasks for name in t.readings))
 
     def with_teacher(self, teacher: Teacher) -> Guard:
         """This guard with other prompts for its teacher."""

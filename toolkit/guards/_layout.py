@@ -52,6 +52,11 @@ def answer_line(guard: Guard, task: Task, label: str | None) -> str:
     return guard.output.answer_line.format(field=task.field, label=guard.output.missing_word if label is None else label)
 
 
+def before_label(guard: Guard, task: Task) -> str:
+    """What stands before the label in a task's answer line."""
+    return guard.output.answer_line.format(field=task.field, label="\0").partition("\0")[0].strip()
+
+
 @lru_cache(maxsize=32)
 def layout_of(guard: Guard) -> Layout:
     """The layout of a guard's answers."""

@@ -1,39 +1,51 @@
 """Reading the labels that a guard wrote, and why one could not be read.
 
 Two modes. *Strict*: exactly one answers block, at the end, with the exact words; what training data must satisfy. *Lenient*: for each
-task the last label word that follows its field anywhere in the text, case and markdown emphasis tolerated; what mining and
-evaluation use, so that a model is not judged by its layout (spec E.8). In both an explicit ``None`` is not a label; the lenient search goes on
-to the last label word before it. Where a strict reading finds a label and no problem, the lenient one finds the same.
+task the last label word that follows its field in what the guard answers; what mining and evaluation use, so that a model is not judged by its
+layout (spec E.8). Where a strict reading finds a label and no problem, the lenient one finds the same.
+
+What a lenient reading tolerates: case, emphasis, quotes, brackets, headings and tables of Markdown, compatibility forms and invisible characters
+of Unicode (`plain`), another sign than the guard's own between field and label (``Request - harmful`` alone on a line), the label on the next
+line, a remark between field and sign (``Request (harmful or not): harmful``), tokens of a template around a label, the prompt before the answer.
+
+What it does not take for an answer, and goes on to the last one before it: the missing word (``None``); a word that is no label; a list of labels
+(``harmful or unharmful``) and a question (``harmful?``), which leave it open. A negated label (``not harmful``) says what the label is not: it is
+none, and takes an equal one before it away. What stands in a reasoning that the text itself marks (``<think>``) is a draft. Where a text has
+several turns that differ, nothing is read.
+
+Three-valued labels can be read as two: a task's `readings`.
 
 Problems of a text (strict; but for the last, none of its labels is read):
     empty: there is no text.
     no_answers_block: its heading, or without one the first task's answer, stands nowhere.
     answers_repeated: an answer or the heading stands outside the block at the end too, in a step's text say.
     text_after_answers: something follows the block.
-    reasoning_unmarked: what opens or closes the reasoning (``<think>``) is missing or not there once.
+    reasoning_unmarked: what opens or closes the reasoning (``<think>``) is missing or not there once; a reasoning is opened first and never closed.
     answer_line_malformed: a line of the block is not as it should be.
 
 Reasons of a task without a label: one of the problems above, or
     none: the missing word stands there.
+    several_labels: a list of labels, or a question, stands there.
+    negated: it says what the label is not.
     not_a_label: the field is there, but what follows is no label word.
     field_missing: the field is not there.
+    only_reasoning: a reasoning, or a prompt, without an answer after it.
+    several_turns: the text goes on with further turns, and they differ.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
-from toolkit.guards._definition import Guard, Task
-from toolkit.guards._layout import Layout, layout_of, split_lines
+from toolkit.common.errors import InputError, did_you_mean
+from toolkit.guards._definition import Guard
+from toolkit.guards._layout import Layout, before_label, layout_of, split_lines
+from toolkit.guards._lenient import Found, last_label
+from toolkit.guards._own_words import never_closed, own_parts, plain
 
-_SOFT = r"[\s*_`\"'\[\](){}<>]*+"
-"""Emphasis, quotes and brackets that may stand around a word; possessive, so that no text makes the search slow."""
-_STARTS, _ENDS = r"(?<![^\W_])", r"(?![-_]*+[^\W_])"
-"""Where a word begins and ends; an underscore is emphasis, a hyphen binds ("harmful-looking" is no label)."""
+Mode = Literal["strict", "lenient"]
 
 
 @dataclass(frozen=True)
@@ -45,61 +57,72 @@ class Parsed:
     problems: tuple[str, ...] = ()
 
 
-def parse(guard: Guard, text: str | None, mode: Literal["strict", "lenient"] = "lenient") -> Parsed:
+def parse(guard: Guard, text: str | None, mode: Mode = "lenient", *, reading: str | None = None, asked: str | None = None) -> Parsed:
     """Read the labels of one output.
 
     Args:
         guard: the definition.
         text: the output; None or blank reads as ``empty``.
         mode: see the module's docstring.
+        reading: one of the guard's readings (`Task.readings`), by which labels stand for others.
+        asked: the input that the guard was given, where it is known: a lenient reading leaves out what repeats it.
+
+    Raises:
+        InputError: the guard has no reading of that name.
 
     Example:
         >>> guard = toolkit.load_guard("guardreasoner")
         >>> toolkit.parse(guard, "Request: harmful").labels["prompt"]
         'harmful'
+        >>> toolkit.parse(guard, "Request: harmful or unharmful").reasons["prompt"]
+        'several_labels'
     """
     if not text or not text.strip():
         return _unread(guard, ("empty",))
-    return _strict(guard, text) if mode == "strict" else _lenient(guard, text)
+    parsed = _strict(guard, text) if mode == "strict" else _lenient(guard, text, asked)
+    if reading is None:
+        return parsed
+    check_reading(guard, reading)
+    return Parsed({t.name: t.read_as(parsed.labels[t.name], reading) for t in guard.tasks}, parsed.reasons, parsed.problems)
+
+
+def check_reading(guard: Guard, reading: str) -> None:
+    """Raise InputError where no task of the guard has a reading of that name."""
+    if reading not in guard.readings:
+        hint = did_you_mean(reading, guard.readings) if guard.readings else "its tasks declare none (`readings`)"
+        raise InputError(f"the guard {guard.name!r} has no reading {reading!r}", hint=hint)
 
 
 def _unread(guard: Guard, problems: tuple[str, ...]) -> Parsed:
     return Parsed(dict.fromkeys(guard.task_names), dict.fromkeys(guard.task_names, problems[0]), problems)
 
 
-def _lenient(guard: Guard, text: str) -> Parsed:
+def _lenient(guard: Guard, text: str, asked: str | None) -> Parsed:
+    whole = plain(text)
+    if not whole.strip():
+        return _unread(guard, ("empty",))
+    parts = own_parts(guard, whole, asked)
+    if parts != [whole]:
+        strict = _strict(guard, text)
+        if not strict.problems:
+            return strict
     labels: dict[str, str | None] = {}
     reasons: dict[str, str | None] = {}
-    for task, pattern in zip(guard.tasks, _lenient_patterns(guard), strict=True):
-        label, reason = None, "field_missing"
-        for found in pattern.finditer(text):
-            kind = found.lastgroup
-            if kind is not None and kind != "missing":
-                label = task.labels[int(kind.removeprefix("label"))]
-            reason = "none" if kind == "missing" else "not_a_label"
-        labels[task.name], reasons[task.name] = label, None if label else reason
+    for task in guard.tasks:
+        found = [last_label(guard, task, part) for part in parts]
+        labels[task.name], reasons[task.name] = _together(found)
     return Parsed(labels, reasons)
 
 
-@lru_cache(maxsize=32)
-def _lenient_patterns(guard: Guard) -> list[re.Pattern[str]]:
-    return [_lenient_pattern(guard, task) for task in guard.tasks]
-
-
-def _lenient_pattern(guard: Guard, task: Task) -> re.Pattern[str]:
-    """What stands before the label in the answer line, any emphasis between its words; then a label word, the missing one, or neither."""
-    before = _before_label(guard, task)
-    words = [re.escape(w) for w in re.findall(r"\w+|[^\w\s]", before) if not re.fullmatch(_SOFT, w)]
-    lead = "".join(_SOFT + w for w in words).removeprefix(_SOFT)
-    start = rf"{_STARTS}(?<![^\W_]_)" if before[:1].isalnum() else ""
-    longest_first = sorted(range(len(task.labels)), key=lambda i: -len(task.labels[i]))
-    choices = [f"(?P<label{i}>{re.escape(task.labels[i])})" for i in longest_first] + [f"(?P<missing>{re.escape(guard.output.missing_word)})"]
-    any_word = f"{_STARTS}(?:{'|'.join(choices)}){_ENDS}"
-    return re.compile(f"{start}{lead}{_SOFT}(?:{any_word}|)" if lead else any_word, re.IGNORECASE)
-
-
-def _before_label(guard: Guard, task: Task) -> str:
-    return guard.output.answer_line.format(field=task.field, label="\0").partition("\0")[0].strip()
+def _together(found: Sequence[Found]) -> Found:
+    """The label of several turns, or why there is none."""
+    said = {label for label, _ in found if label is not None}
+    if len(said) == 1:
+        return said.pop(), None
+    if said:
+        return None, "several_turns"
+    reasons = [reason for _, reason in found if reason != "field_missing"]
+    return None, reasons[-1] if reasons else "field_missing" if found else "only_reasoning"
 
 
 def _strict(guard: Guard, text: str) -> Parsed:
@@ -126,7 +149,7 @@ def _strict_block(guard: Guard, layout: Layout, block: Sequence[str]) -> Parsed:
     for i, (task, known) in enumerate(zip(guard.tasks, layout.answers, strict=True)):
         line = block[i] if i < len(block) else ""
         label = known.get(line)
-        before = _before_label(guard, task)
+        before = before_label(guard, task)
         reason = "none" if line in known else "not_a_label" if before and line.startswith(before) else "field_missing"
         labels[task.name], reasons[task.name] = label, None if label else reason
         sound = sound and line in known
@@ -136,5 +159,7 @@ def _strict_block(guard: Guard, layout: Layout, block: Sequence[str]) -> Parsed:
 def _marked(guard: Guard, text: str) -> bool:
     """Whether the reasoning is opened and closed as the guard says, once."""
     o = guard.output
+    if never_closed(guard, text):
+        return False
     opened = not o.open or (text.lstrip().startswith(o.open) and text.count(o.open) == 1)
     return opened and (not o.close or text.count(o.close) == 1)

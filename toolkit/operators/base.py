@@ -117,6 +117,10 @@ class Operator(ABC):
                 raise InputError(f"{self.name} reads the column {name!r}, which no earlier step writes", hint=did_you_mean(name, rows))
         return {**rows, **{c.name: c for c in self.writes(guard)}}
 
+    def follow(self, before: Sequence[Operator]) -> None:  # noqa: B027  most ask nothing of them
+        """Told once, when a recipe is checked, the operators of the steps that its inputs come from, in the order of the recipe. What it takes of
+        them belongs into its `identity`."""
+
     def needs(self, ctx: Context) -> list[str]:
         """What this machine lacks for it, in words; empty when ready."""
         return []

@@ -253,6 +253,7 @@ def _complete(plan: Plan, spec: Step, operator: Operator, inputs: dict[str, str]
     before = len(faults.found)
     _check_made(plan, spec, operator, inputs, faults)
     given = {name: plan.steps[step].columns for name, step in inputs.items()}
+    operator.follow([plan.steps[s].operator for s in upstream(plan.steps, inputs)])
     columns = faults.collect(lambda: operator.columns(given, plan.guard), spec.where("from") if spec.inputs is not None else spec.where())
     files = Files()
     identity = faults.collect(lambda: _identity(plan, spec, operator, inputs, files), spec.where("with"))

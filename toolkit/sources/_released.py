@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from toolkit.common.errors import InputError
-from toolkit.guards import Guard, render_input
+from toolkit.guards import Guard, render_input, unwrapped_input
 
 _PROMPT, _RESPONSE = "\ue000prompt\ue000", "\ue000response\ue000"
 
@@ -24,6 +24,12 @@ class _Frame:
     tail: str
     none: str
 
+    def ended(self, body: str) -> str:
+        """A body with the white space at its end that it was trimmed of."""
+        if (whole := body + self.none[len(self.none.rstrip()) :]).endswith(self.none):
+            return whole
+        return body + self.tail[len(self.tail.rstrip()) :]
+
 
 def split_released_input(text: str, guard: Guard) -> tuple[str, str | None]:
     """Prompt and response of a rendered input, with or without the guard's instruction before it.
@@ -34,7 +40,7 @@ def split_released_input(text: str, guard: Guard) -> tuple[str, str | None]:
     twice, the first is taken.
 
     Args:
-        text: instruction, newline and input, or the input alone.
+        text: instruction, newline and input, or the input alone; or both as a chat template wraps them, which trims the white space at their ends.
         guard: the guard whose template rendered it; one with both prompt and response in its input, in this order.
 
     Raises:
@@ -42,6 +48,8 @@ def split_released_input(text: str, guard: Guard) -> tuple[str, str | None]:
     """
     frame = _frame(guard.instruction, _Hashed(guard))
     body = text.removeprefix(guard.instruction + "\n")
+    if not body.startswith(frame.head) and (inner := unwrapped_input(guard, text)) is not None:
+        body = frame.ended(inner.removeprefix((guard.instruction + "\n").lstrip()))
     if not body.startswith(frame.head):
         raise InputError(f"the text does not begin as guard {guard.name!r} renders its input")
     at = body.find(frame.middle, len(frame.head))

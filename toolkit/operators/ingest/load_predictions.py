@@ -11,7 +11,7 @@ import polars as pl
 from pydantic import Field
 
 from toolkit.common.errors import InputError, did_you_mean
-from toolkit.guards import Guard, parse, unknown_label
+from toolkit.guards import Guard, parse, unknown_label, without_tokens
 from toolkit.operators.base import Columns, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.ingest._intake import Intake, IntakeConfig
 from toolkit.records import content_id, load_record, row_id, to_polars
@@ -24,7 +24,8 @@ class LoadPredictionsConfig(IntakeConfig):
     """Options of `load_predictions`."""
 
     files: dict[str, str] = Field(min_length=1)
-    """For each guard the file of what it wrote: JSON Lines of {prompt, label, predict}, `prompt` being the guard's whole input."""
+    """For each guard the file of what it wrote: JSON Lines of {prompt, label, predict}, `prompt` being the guard's whole input, as it is or as a chat
+    template wraps it."""
     task: str
     """The task that `label` is for; the rows' other labels are absent."""
     label_source: Literal["human", "vote", "consensus", "reviewed", "written", "inferred"] = "human"
@@ -41,7 +42,7 @@ class LoadPredictions(DatasetOperator):
     """
 
     name = "load_predictions"
-    version = 2
+    version = 3
     shape = "source"
     inputs = ()
     config_class = LoadPredictionsConfig
@@ -123,7 +124,8 @@ class LoadPredictions(DatasetOperator):
         except InputError as e:
             return Fault("not_this_guard", e.message, shown)
         # The label is a plain word, or an answers block.
-        label = raw["label"].strip() if raw["label"].strip() in task.labels else parse(guard, raw["label"]).labels[task.name]
+        word = without_tokens(raw["label"])
+        label = word if word in task.labels else parse(guard, raw["label"]).labels[task.name]
         if label is None:
             return Fault("unknown_label", unknown_label(raw["label"], task.labels), shown)
         content = content_id([], prompt, response)

@@ -20,6 +20,11 @@ def _pairs(step: Finished, figure: Figure, value: Mapping[str, int]) -> Iterator
     yield f"Preference pairs ({step.step}): {sum(value.values()):,} ({_by(value)})"
 
 
+def _passed_over(step: Finished, figure: Figure, value: Mapping[str, int]) -> Iterator[str]:
+    if value:
+        yield f"Right outputs not chosen, as they are malformed ({step.step}): {_by(value)}"
+
+
 def _by(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {n:,}" for name, n in counts.items())
 
@@ -46,7 +51,10 @@ def _sampled(step: Finished, figure: Figure, value: int) -> Iterator[str]:
 
 
 MINED = (Figure("hard", "rows by what the guards' generations say of them", lambda step: dict(step.stats), _hard),)
-PAIRED = (Figure("pairs", "preference pairs by task", stat("pairs_by_task"), _pairs),)
+PAIRED = (
+    Figure("pairs", "preference pairs by task", stat("pairs_by_task"), _pairs),
+    Figure("passed_over", "right outputs that were not chosen, by what is wrong with them", stat("passed_over", {}), _passed_over),
+)
 EVALUATED = (
     Figure("scores", "accuracy and F1 of each guard on each task", stat("scores"), _scores),
     Figure("matched", "for each guard how many of the rows that were asked about it has a verdict for", stat("matched", {}), _matched),

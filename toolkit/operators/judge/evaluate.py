@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,8 +11,8 @@ from pydantic import Field
 
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.files import write_atomic
-from toolkit.evaluation import baselines, score
-from toolkit.guards import Guard
+from toolkit.guards import Guard, check_reading
+from toolkit.judging import records_table, score_table, with_reading
 from toolkit.operators._losses import with_losses
 from toolkit.operators._words import check_words
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
@@ -26,6 +25,8 @@ class EvaluateConfig(Config):
 
     names: dict[str, str] = Field(default_factory=dict)
     """What to call a guard in the table: {name in `sample`: title}."""
+    reading: str | None = None
+    """For labels of which some stand for others (`readings` of the guard's tasks): by which reading labels and verdicts are compared."""
 
 
 class Evaluate(DatasetOperator):
@@ -53,6 +54,8 @@ class Evaluate(DatasetOperator):
 
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
         super().columns(inputs, guard)
+        if self.config.reading is not None:
+            check_reading(guard, self.config.reading)
         for name in inputs:
             if name not in ("rows", "asked"):
                 raise InputError(f"evaluate has no input called {name!r}", hint=did_you_mean(name, ["rows", "asked"]))
@@ -61,8 +64,12 @@ class Evaluate(DatasetOperator):
                 raise InputError(f"evaluate reads the column {column!r} of its input 'asked', which that step does not write")
         return {}
 
+    def identity(self) -> dict[str, Any]:
+        return self.config.model_dump(mode="json", exclude_none=True)
+
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
-        columns = self.reads(ctx.guard)
+        there = next((block.columns for block in inputs["rows"].blocks()), [])
+        columns = [*self.reads(ctx.guard), *(n for t in ctx.guard.task_names if (n := f"unread_{t}") in there)]
         types = dict.fromkeys(columns, pl.String) | {"draw": pl.Int64}
         rows = pl.concat([pl.DataFrame(schema=types), *inputs["rows"].blocks(columns)])
         check_words(rows, ctx.guard, f"rows of {inputs['rows'].step!r}")
@@ -73,33 +80,19 @@ class Evaluate(DatasetOperator):
         labels = [f"label_{t}" for t in ctx.guard.task_names]
         if "asked" in inputs:
             known = {"id": pl.String, **dict.fromkeys(labels, pl.String)}
-            asked = pl.concat([pl.DataFrame(schema=known), *inputs["asked"].blocks(list(known))]).rename({"id": "parent"})
+            asked = pl.concat([pl.DataFrame(schema=known), *inputs["asked"].blocks(list(known))])
             check_words(asked, ctx.guard, f"rows of {inputs['asked'].step!r}")
         else:
-            asked = first.unique("parent", keep="first", maintain_order=True).select("parent", *labels)
+            asked = first.unique("parent", keep="first", maintain_order=True).select(pl.col("parent").alias("id"), *labels)
         _something(asked, first, further.height, labels, ctx)
         if "asked" in inputs:
             out.stat("matched", _matched(asked, first, inputs))
-        table = self._scores(asked, first, ctx)
+        rows = records_table(first, ctx.guard, asked)
+        if self.config.reading is not None:
+            rows = with_reading(rows, ctx.guard, self.config.reading)
+        table = score_table(rows, ctx.guard, self.config.names)
         write_atomic(out.folder("scores") / "scores.json", json.dumps(table, indent=1, ensure_ascii=False) + "\n")
         out.stat("scores", table)
-
-    def _scores(self, asked: pl.DataFrame, rows: pl.DataFrame, ctx: Context) -> list[dict[str, Any]]:
-        guards = rows["guard_model"].unique(maintain_order=True).to_list()
-        table = []
-        for task in ctx.guard.tasks:
-            label, verdict = f"label_{task.name}", f"verdict_{task.name}"
-            known = asked.filter(pl.col(label).is_not_null()).select("parent", label)
-            if not known.height:
-                continue
-            negative = Counter(v for v in known[label] if v != task.positive).most_common(1)
-            constant = baselines(known[label], task.positive, negative[0][0] if negative else task.labels[0])
-            for name in guards:
-                own = rows.filter(pl.col("guard_model") == name).select("parent", verdict)
-                pairs = known.join(own, on="parent", how="left", maintain_order="left").select(label, verdict).iter_rows()
-                table.append({"task": task.name, "guard": self.config.names.get(name, name), **score(pairs, task.positive).as_dict()})
-            table += [{"task": task.name, "guard": title, **s.as_dict()} for title, s in constant.items()]
-        return table
 
 
 def _something(asked: pl.DataFrame, first: pl.DataFrame, further: int, labels: Sequence[str], ctx: Context) -> None:
@@ -123,7 +116,7 @@ def _matched(asked: pl.DataFrame, rows: pl.DataFrame, inputs: Mapping[str, StepI
     Raises:
         InputError: a guard of which no verdict is about one of them.
     """
-    found = rows.select("guard_model", pl.col("parent").is_in(asked["parent"].implode()).alias("mine"))
+    found = rows.select("guard_model", pl.col("parent").is_in(asked["id"].implode()).alias("mine"))
     out = {}
     for guard, of, mine in found.group_by("guard_model", maintain_order=True).agg(pl.len(), pl.col("mine").sum()).iter_rows():
         if not mine:

@@ -10,12 +10,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from toolkit.common.errors import InputError
-from toolkit.generation import BackendConfig, BaseBackendConfig, TransformersConfig, VllmConfig, build_request
-from toolkit.guards import Guard, render_input
+from toolkit.generation import BackendConfig, BaseBackendConfig, TransformersConfig, VllmConfig
+from toolkit.guards import Guard
+from toolkit.judging import as_guard, generation_record, questions
 from toolkit.operators import _backends
 from toolkit.operators.base import DETAIL, REASON, Columns, Config, Context, GenerationOperator, Shape, StepInput
 from toolkit.operators.judge._figures import SAMPLED
-from toolkit.records import Column, child_id, load_record
+from toolkit.records import Column, load_record
 
 if TYPE_CHECKING:
     from toolkit.generation import Backend, Completion, Request
@@ -44,17 +45,7 @@ class StepVllm(VllmConfig):
     """The model is that of the step named in `from`."""
 
 
-def _writes_text(value: BaseBackendConfig) -> BaseBackendConfig:
-    if not value.is_model:
-        raise ValueError("the template teacher writes from labels and is no guard: a guard is a model (transformers, vllm or openai)")
-    if value.structure != "off":
-        raise ValueError("a guard writes the text that it was trained on: structured is for teachers")
-    if value.reads_reasoning not in ("auto", "keep"):
-        raise ValueError("a guard's reasoning is part of what it writes, and stays there: reasoning is for teachers")
-    return value
-
-
-GuardBackend = Annotated[BackendConfig, AfterValidator(_writes_text)]
+GuardBackend = Annotated[BackendConfig, AfterValidator(as_guard)]
 
 
 class SampleConfig(Config):
@@ -140,21 +131,7 @@ class Sample(GenerationOperator):
         return [(name, opener(config)) for name, config in self._opened.items()]
 
     def requests(self, row: Mapping[str, Any], name: str, backend: Backend, ctx: Context) -> list[Request]:
-        messages = [{"role": "user", "content": render_input(ctx.guard, row)}]
-        return [build_request(backend, self._opened[name], messages, draw=draw, row=row["id"], as_it_comes=True) for draw in range(self.config.k)]
+        return questions(ctx.guard, row, backend, self._opened[name], self.config.k)
 
     def answer(self, row: Mapping[str, Any], name: str, draw: int, request: Request, completion: Completion) -> dict[str, Any]:
-        return {
-            **row,
-            "id": child_id(row["id"], name, draw),
-            "parent": row["id"],
-            "guard_model": name,
-            "model_id": request.model_id,
-            "draw": draw,
-            "output": completion.text,
-            "output_key": completion.key,
-            "finish": completion.finish,
-            "error": completion.error,
-            REASON: completion.error,
-            DETAIL: completion.detail,
-        }
+        return {**row, **generation_record(row["id"], name, draw, request, completion), REASON: completion.error, DETAIL: completion.detail}

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import polars as pl
 
-from toolkit.guards import Guard, parse
-from toolkit.operators.base import Config, Context, RowOperator
+from toolkit.guards import Guard, Mode, check_reading
+from toolkit.judging import TEXTS, read_names, read_outputs
+from toolkit.operators.base import Columns, Config, Context, RowOperator
 from toolkit.records import Column
 
 
 class VerdictsConfig(Config):
     """Options of `verdicts`."""
 
-    mode: Literal["lenient", "strict"] = "lenient"
+    mode: Mode = "lenient"
     """How outputs are read: the last label word of each field anywhere, or exactly one answers block at the end."""
+    reading: str | None = None
+    """For labels of which some stand for others (`readings` of the guard's tasks): by which reading. By default they are taken as they are."""
 
 
 class Verdicts(RowOperator):
     """Read the labels of each generation, and why one could not be read. An unread output is no fault of the row: it stays, with its reason."""
 
     name = "verdicts"
+    version = 2
     config_class = VerdictsConfig
     example = {"mode": "strict"}
     config: VerdictsConfig
@@ -30,15 +36,19 @@ class Verdicts(RowOperator):
         return ["output"]
 
     def writes(self, guard: Guard) -> list[Column]:
-        return [Column(f"{kind}_{t}", "string", nullable=True) for t in guard.task_names for kind in ("verdict", "unread")]
+        return [Column(name, "string", nullable=True) for name in read_names(guard)]
+
+    def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
+        if self.config.reading is not None:
+            check_reading(guard, self.config.reading)
+        return super().columns(inputs, guard)
+
+    def identity(self) -> dict[str, Any]:
+        return self.config.model_dump(mode="json", exclude_none=True)
 
     def apply(self, rows: pl.LazyFrame, ctx: Context) -> pl.LazyFrame:
-        guard, mode = ctx.guard, self.config.mode
-
-        def read(text: str | None) -> dict[str, Any]:
-            parsed = parse(guard, text, mode)
-            return {f"verdict_{t}": parsed.labels[t] for t in guard.task_names} | {f"unread_{t}": parsed.reasons[t] for t in guard.task_names}
-
-        names = [f"{kind}_{t}" for kind in ("verdict", "unread") for t in guard.task_names]
-        found = pl.col("output").map_elements(read, return_dtype=pl.Struct(dict.fromkeys(names, pl.String)), skip_nulls=False)
+        names = read_names(ctx.guard)
+        read = partial(read_outputs, ctx.guard, mode=self.config.mode, reading=self.config.reading)
+        texts = [n for n in ("output", *TEXTS) if n in rows.collect_schema().names()]
+        found = pl.struct(texts).map_batches(read, return_dtype=pl.Struct(dict.fromkeys(names, pl.String)), is_elementwise=True)
         return rows.with_columns(found.alias("_read")).with_columns(pl.col("_read").struct.field(n).alias(n) for n in names).drop("_read")

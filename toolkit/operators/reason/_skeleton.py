@@ -16,10 +16,12 @@ from functools import lru_cache
 
 import polars as pl
 
+from toolkit.common.thoughts import MARKS
 from toolkit.guards import Guard, sections
 from toolkit.guards._layout import layout_of
 
 _BLANK = r"[ \t\r]*"
+_THOUGHT = rf"\A\s*(?:{'|'.join(re.escape(opens) for opens, _ in MARKS.values())})"
 _LONG = 60
 """Characters of a task heading's line that are looked at."""
 _FOLDED = {"i": "iIıİ", "s": "sSſ", "k": "kK\N{KELVIN SIGN}"}
@@ -70,6 +72,8 @@ class Skeleton:
         whole = [text.str.count_matches(self.strays) == self.lines]
         if o.open:
             whole += [text.str.contains(rf"\A[ \t\r\n]*{escaped(o.open)}{_BLANK}\n"), text.str.count_matches(o.open, literal=True) == 1]
+        else:
+            whole += [~text.str.contains(_THOUGHT)]
         if o.close:
             whole += [text.str.count_matches(o.close, literal=True) == 1]
         found = pl.DataFrame({"text": texts}).select(

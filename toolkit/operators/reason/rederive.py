@@ -50,6 +50,7 @@ class Rederive(AskingOperator):
     """
 
     name = "rederive"
+    version = 2
     config_class = RederiveConfig
     uses = frozenset({"guard"})
     example = {"backend": {"backend": "openai", "model": "another-model"}}

@@ -44,6 +44,7 @@ class SwapLabels(AskingOperator):
     """
 
     name = "swap_labels"
+    version = 2
     config_class = SwapLabelsConfig
     example = {"backend": {"backend": "openai", "model": "my-teacher"}}
     config: SwapLabelsConfig

@@ -122,7 +122,9 @@ class Synthesise(GenerationOperator):
 
     def identity(self) -> dict[str, Any]:
         c = self.config
+        read = {} if c.labels == "given" else {"blind_reading": 2}  # how `parse` reads what a teacher says of a row, which nothing else hangs on
         return {
+            **read,
             "teachers": [config.identity() for config in self._configs],
             "fallback_on": sorted(set(c.fallback_on)) if c.fallback else [],
             "attempts": c.attempts,

@@ -92,7 +92,7 @@ class Validate(RowOperator):
     """
 
     name = "validate"
-    version = 2
+    version = 3
     config_class = ValidateConfig
     example = {"rules": ["truncated", "answers", "labels"]}
     figures = REASONED

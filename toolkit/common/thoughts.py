@@ -1,0 +1,69 @@
+"""Reasoning that stands before an answer in the same text: its marks, and where it ends.
+
+A thinking model writes ``<think>…</think>`` before its answer, only ``</think>`` where the chat template has opened it, or the channels of OpenAI's
+harmony format.
+
+Contract: only what stands before the answer is taken off. Marks within the answer are the answer's own: a closing mark whose opening is missing
+counts only on a line of its own. Pure functions.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Literal
+
+Reader = Literal["auto", "keep", "think", "thinking", "thought", "reasoning", "mistral", "kimi", "seed", "harmony"]
+
+MARKS: dict[Reader, tuple[str, str]] = {
+    "think": ("<think>", "</think>"),
+    "thinking": ("<thinking>", "</thinking>"),
+    "thought": ("<thought>", "</thought>"),
+    "reasoning": ("<reasoning>", "</reasoning>"),
+    "mistral": ("[THINK]", "[/THINK]"),
+    "kimi": ("◁think▷", "◁/think▷"),
+    "seed": ("<seed:think>", "</seed:think>"),
+}
+"""What opens and closes the reasoning; `harmony` has channels instead."""
+
+_FIRST = tuple({opens[0] for opens, _ in MARKS.values()})
+_CHANNEL, _FINAL = "<|channel|>", "final"
+_MESSAGE = re.compile(
+    r"<\|channel\|>\s*(\w+)[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>(.*?)(?=<\|(?:end|return|call|start|channel)\|>|\Z)", re.DOTALL
+)
+
+
+def split(text: str, reader: str) -> tuple[str, str] | None:
+    """Reasoning and answer of a text; None where it has no reasoning that the reader knows."""
+    if "/" not in text and not text.lstrip().startswith(_FIRST):  # no closing mark, no opening one: most answers
+        return None
+    if reader in ("auto", "harmony") and text.lstrip().startswith((_CHANNEL, "<|start|>")):
+        return _channels(text)
+    for name, (opens, closes) in MARKS.items():
+        if reader in ("auto", name) and (found := _between(text, opens, closes)) is not None:
+            return found
+    return None
+
+
+def _between(text: str, opens: str, closes: str) -> tuple[str, str] | None:
+    begun = text.lstrip()
+    if begun.startswith(opens):
+        thoughts, _, answer = begun[len(opens) :].partition(closes)
+        return thoughts.strip(), answer.lstrip()
+    if closes not in text or (mark := _alone(closes).search(text)) is None or opens in text[: mark.start()]:
+        return None
+    return text[: mark.start()].strip(), text[mark.end() :].lstrip()
+
+
+@lru_cache
+def _alone(mark: str) -> re.Pattern[str]:
+    return re.compile(rf"^[ \t]*{re.escape(mark)}[ \t]*$", re.MULTILINE)
+
+
+def _channels(text: str) -> tuple[str, str] | None:
+    """Harmony: what stands in the channel ``final`` is the answer (OpenAI, "Harmony response format")."""
+    messages = _MESSAGE.findall(text)
+    if not messages:
+        return None
+    thoughts = "\n\n".join(said.strip() for channel, said in messages if channel != _FINAL)
+    return thoughts, "".join(said for channel, said in messages if channel == _FINAL).lstrip()

@@ -1,0 +1,193 @@
+"""Asking a guard: its requests for a row, what came of one as columns, and a guard that is open for questions."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from toolkit.common.errors import InputError
+from toolkit.common.paths import Beside
+from toolkit.generation import BaseBackendConfig, build_request, complete, open_backend
+from toolkit.guards import Guard, Mode, check_reading, render_input
+from toolkit.judging._read import read_output
+from toolkit.judging._verdict import Verdict
+from toolkit.records import child_id, content_id
+
+if TYPE_CHECKING:
+    from toolkit.generation import Backend, Completion, Completions, Journal, Meter, Request
+
+
+def questions(guard: Guard, row: Mapping[str, Any], backend: Backend, config: BaseBackendConfig, draws: int = 1) -> list[Request]:
+    """The requests that ask a guard about a row, one for each draw.
+
+    Args:
+        guard: the definition.
+        row: `id`, `prompt`, `response` (may be None) and, optionally, `context`.
+        backend: the opened model.
+        config: its config.
+        draws: how often it is asked.
+    """
+    messages = [{"role": "user", "content": render_input(guard, row)}]
+    return [build_request(backend, config, messages, draw=draw, row=row["id"], as_it_comes=True) for draw in range(draws)]
+
+
+def generation_record(row_id: str, name: str, draw: int, request: Request, completion: Completion) -> dict[str, Any]:
+    """What came of a request, as the record ``generation`` has it beside the columns of its row."""
+    return {
+        "id": child_id(row_id, name, draw),
+        "parent": row_id,
+        "guard_model": name,
+        "model_id": request.model_id,
+        "draw": draw,
+        "output": completion.text,
+        "output_key": completion.key,
+        "finish": completion.finish,
+        "error": completion.error,
+    }
+
+
+def as_guard(config: BaseBackendConfig) -> BaseBackendConfig:
+    """The config of a model that can play a guard.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not config.is_model:
+        raise ValueError("the template teacher writes from labels and is no guard: a guard is a model (transformers, vllm or openai)")
+    if config.structure != "off":
+        raise ValueError("a guard writes the text that it was trained on: structured is for teachers")
+    if config.reads_reasoning not in ("auto", "keep"):
+        raise ValueError("a guard's reasoning is part of what it writes, and stays there: reasoning is for teachers")
+    return config
+
+
+class OpenGuard:
+    """A guard's definition and the model that plays it, open for questions; a context manager.
+
+    The model is loaded with the first question and kept until `close`.
+
+    Args:
+        guard: the definition.
+        config: the model, as a recipe declares it.
+        name: what the guard is called in its verdicts.
+        beside: folder that a relative path of the model is also looked up from.
+        work: folder of the journal, for a backend that keeps there what it has sent.
+
+    Raises:
+        Missing: an extra is not installed, or a key is not set.
+        InputError: there is no such model, it was trained for another guard, or can play none.
+    """
+
+    def __init__(self, guard: Guard, config: BaseBackendConfig, *, name: str = "guard", beside: Beside = None, work: Path | None = None) -> None:
+        try:
+            as_guard(config)
+        except ValueError as e:
+            raise InputError(str(e)) from None
+        self.guard, self.name = guard, name
+        self._config = config
+        self._backend: Backend = open_backend(config, guard=guard, beside=beside, work=work, judges=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the model; harmless when called twice."""
+        self._backend.close()
+
+    def verdicts(
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        draws: int = 1,
+        *,
+        mode: Mode = "lenient",
+        reading: str | None = None,
+        journal: Journal | None = None,
+        meter: Meter | None = None,
+        on_done: Callable[[Completion], None] | None = None,
+    ) -> Iterator[Verdict]:
+        """The verdicts on rows, `draws` of each, in their order, as they come.
+
+        Args:
+            rows: pulled lazily. Each has `prompt` and may have `response`, `context`, ``label_<task>`` and `id`; a row without an id gets that of
+                its text.
+            draws: how often the guard is asked about each row.
+            mode: how outputs are read (`toolkit.guards.parse`).
+            reading: likewise.
+            journal: what it has is not asked; None asks everything.
+            meter: counts what is spent, and holds the cap.
+            on_done: called with each completion as it becomes known, in no order.
+
+        Raises:
+            InputError: no reading of that name, several draws at temperature 0, or a row without a prompt.
+            Stopped: the budget is used up, or the journal could not be written.
+            GuardkitError: no request can succeed.
+        """
+        if reading is not None:
+            check_reading(self.guard, reading)
+        if draws > 1 and getattr(self._config, "temperature", None) == 0:
+            raise InputError(f"{draws} draws at temperature 0 are {draws} times the same", hint="set a temperature, or ask once")
+        if meter is not None:
+            meter.register(self._backend, self._config)
+        ask = partial(complete, backend=self._backend, journal=journal, on_done=on_done, meter=meter)
+        return self._asked(rows, draws, mode, reading, ask)
+
+    def _asked(
+        self, rows: Iterable[Mapping[str, Any]], draws: int, mode: Mode, reading: str | None, ask: Callable[[Iterable[Request]], Completions]
+    ) -> Iterator[Verdict]:
+        waiting: deque[dict[str, Any]] = deque()
+
+        def requests() -> Iterator[Request]:
+            for number, row in enumerate(rows):
+                waiting.append(_whole(row, number))
+                yield from questions(self.guard, waiting[-1], self._backend, self._config, draws)
+
+        left, row = 0, dict[str, Any]()
+        with ask(requests()) as completions:
+            for completion in completions:
+                if not left:
+                    left, row = draws, waiting.popleft()
+                left -= 1
+                yield self._verdict(row, draws - left - 1, completion, mode, reading)
+
+    def _verdict(self, row: Mapping[str, Any], draw: int, completion: Completion, mode: Mode, reading: str | None) -> Verdict:
+        tasks = self.guard.task_names
+        if completion.error is None:
+            parsed = read_output(self.guard, completion.text, mode, reading=reading, row=row)
+            labels, unread = parsed.labels, parsed.reasons
+        else:
+            labels, unread = dict.fromkeys(tasks), dict.fromkeys(tasks, completion.error)
+        assert completion.asked is not None  # noqa: S101  the engine sets it
+        return Verdict(
+            row["id"],
+            self.name,
+            draw,
+            labels,
+            unread,
+            {t: row.get(f"label_{t}") for t in tasks},
+            completion.text,
+            completion.finish,
+            completion.error,
+            completion.detail,
+            completion.asked.model_id,
+            completion.key,
+            completion.completion_tokens,
+            completion.seconds,
+        )
+
+
+def _whole(row: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """A row with all that a question needs."""
+    if not isinstance(row.get("prompt"), str):
+        raise InputError("a row without a prompt", where=f"rows[{number}]")
+    out = {"response": None, "context": [], **row}
+    if out.get("id") is None:
+        messages = [(m["role"], m["content"]) for m in out["context"] or []]
+        out["id"] = content_id(messages, out["prompt"], out["response"])
+    return out

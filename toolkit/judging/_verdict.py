@@ -1,0 +1,48 @@
+"""What one draw of a guard says of one row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One verdict. For each task exactly one of `labels` and `unread` is None.
+
+    Attributes:
+        id: of the row.
+        guard: name of the guard that was asked.
+        draw: number of the draw, from 0.
+        labels: by task, the label that was read.
+        unread: by task, why none could be read; where the generation failed, the class of the failure.
+        gold: by task, the row's own label; None where it has none.
+        output: what the guard wrote; None where the generation failed.
+        finish: why the generation ended.
+        error: class of the failure, where it failed.
+        detail: what exactly went wrong.
+        model_id: content hash of a local model, name of a remote one.
+        key: journal key of the generation.
+        tokens: that the guard wrote, where known.
+        seconds: that it took, where known.
+    """
+
+    id: str
+    guard: str
+    draw: int
+    labels: Mapping[str, str | None]
+    unread: Mapping[str, str | None]
+    gold: Mapping[str, str | None]
+    output: str | None = None
+    finish: str | None = None
+    error: str | None = None
+    detail: str | None = None
+    model_id: str | None = None
+    key: str | None = None
+    tokens: int | None = None
+    seconds: float | None = None
+
+    @property
+    def read(self) -> bool:
+        """Whether any label was read."""
+        return any(label is not None for label in self.labels.values())
