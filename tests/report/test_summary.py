@@ -34,7 +34,10 @@ def judged(tmp_path: Path) -> Path:
     """A run that mines and scores two guards' predictions on four rows."""
     texts = {"a": ["harmful", "unharmful", "harmful", "harmful"], ODD: ["unharmful", "unharmful", "harmful", "?"]}
     for i, said in enumerate(texts.values()):
-        (tmp_path / f"{i}.jsonl").write_text("".join(json.dumps(prediction(n, f"Request: {w}")) + "\n" for n, w in enumerate(said)) + "{torn\n")
+        (tmp_path / f"{i}.jsonl").write_text(
+            "".join(json.dumps(prediction(n, f"Answers: \nRequest: {w}\nCompletion: None\nResponse: None")) + "\n" for n, w in enumerate(said))
+            + "{torn\n"
+        )
     files = {name: str(tmp_path / f"{i}.jsonl") for i, name in enumerate(texts)}
     return run(
         tmp_path,
@@ -63,6 +66,7 @@ def test_figures_come_from_the_manifests(judged: Path) -> None:
     assert all(s["seconds"] >= 0 and Path(s["folder"]).is_dir() for s in found["steps"])
     assert found["hard"]["hard"]["hard_by_task"] == {"prompt": 1, "refusal": 0, "response": 0}
     assert found["pairs"]["pairs"] == {"prompt": 1, "refusal": 0, "response": 0}
+    assert [f["value"] for f in found["figures"] if f["name"] == "passed_over"] == [{}]
     assert {r["guard"] for r in found["scores"]["scores"]} == {"a", ODD, "majority class", "always positive"}
     assert found["notes"] == [] and found["seconds"] == pytest.approx(sum(s["seconds"] for s in found["steps"]), abs=0.06)
     json.dumps(found)
