@@ -218,6 +218,8 @@ CONFIGS["vllm-server"] = (
 
 for _name in ("openai", "openai-batch", "transformers", "vllm", "vllm-server"):
     CONFIGS[_name][1].update(system="merge", reasoning="think")
+for _name in ("transformers", "vllm", "vllm-server"):
+    CONFIGS[_name][1].update(chat_template_kwargs={"enable_thinking": False})
 
 
 @pytest.mark.parametrize(

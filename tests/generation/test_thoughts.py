@@ -134,6 +134,24 @@ def test_a_prompt_that_the_server_cut_is_flagged_and_told_once(server: Server, t
     assert len(told) == 2, "once for each run"
 
 
+@pytest.mark.parametrize(
+    ("text", "read", "cut"),
+    [
+        ("今天天气很好，我们去公园散步。" * 400, 1_300, True),
+        ("今天天气很好，我们去公园散步。" * 400, 3_000, False),
+        ("วันนี้อากาศดี เราไปเดินเล่น" * 300, 1_600, True),
+        ("Grüße aus dem Garten. " * 400, 1_700, False),
+    ],
+)
+def test_a_prompt_in_a_script_without_spaces_that_was_cut(server: Server, text: str, read: int, cut: bool) -> None:
+    server.script = lambda asked, body: (200, {}, chat("Fine.", usage={"prompt_tokens": read, "completion_tokens": 3}))
+    backend = open_backend(c := config(server))
+    done = complete([build_request(backend, c, [{"role": "user", "content": text}])], backend, None)
+    assert ["has cut the prompt" in (x.detail or "") for x in done] == [cut]
+    assert done.stats.cut == cut
+    backend.close()
+
+
 @pytest.mark.parametrize("count", [10_500, 9_000, 5_300, None])
 def test_a_prompt_that_was_read_whole_is_not_flagged(server: Server, count: int | None) -> None:
     usage = {"completion_tokens": 3} | ({} if count is None else {"prompt_tokens": count})

@@ -68,7 +68,7 @@ def test_only_completion_tokens_carry_loss(tiny: tuple[Path, dict[str, Any]], wr
     from transformers import AutoTokenizer
 
     from toolkit.training._config import trainer_args
-    from toolkit.training._shared import Dropped, read_shards
+    from toolkit.training._shared import Bounds, Dropped, read_shards
     from toolkit.training._trainers import GuardSft
 
     folder, _ = tiny
@@ -77,7 +77,7 @@ def test_only_completion_tokens_carry_loss(tiny: tuple[Path, dict[str, Any]], wr
     data = read_shards(write_sft(rows), ["prompt", "completion"], ["id"], tmp_path / "cache")
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     args = trainer_args(SftConfig(model=str(folder)), str(tmp_path / "work"))
-    trainer: Any = GuardSft(model=str(folder), args=args, train_dataset=data, processing_class=tokenizer, limit=128, dropped=Dropped())
+    trainer: Any = GuardSft(model=str(folder), args=args, train_dataset=data, processing_class=tokenizer, bounds=Bounds(128), dropped=Dropped())
     for row, done in zip(rows, trainer.train_dataset, strict=True):
         prompt = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=True)["input_ids"]
         assert done["input_ids"][: len(prompt)] == prompt

@@ -13,7 +13,7 @@ from shardfolders import said, sft_rows
 from toolkit.common.errors import InputError
 from toolkit.training._config import Scratch
 from toolkit.training._model import _set_template, scratch_tokenizer
-from toolkit.training._shared import Dropped
+from toolkit.training._shared import Bounds, Dropped
 
 TEXTS = [m["content"] for r in sft_rows(40) for m in r["prompt"] + r["completion"]]
 TOKENIZER: Any = None
@@ -105,9 +105,9 @@ def test_every_row_is_kept_or_named(rows: list[tuple[int, int]], limit: int | No
     good = [f"r{i}" for i, (a, b) in enumerate(rows) if b and (limit is None or a + b <= limit)]
     if not good:
         with pytest.raises(InputError, match="no row can be trained on"):
-            leave_out(data, [["input_ids"]], ["labels"], limit, dropped)
+            leave_out(data, [["input_ids"]], ["labels"], Bounds(limit), dropped)
     else:
-        kept = leave_out(data, [["input_ids"]], ["labels"], limit, dropped)
+        kept = leave_out(data, [["input_ids"]], ["labels"], Bounds(limit), dropped)
         assert list(kept["id"]) == good
         assert list(kept["length"]) == [len(x) for x in kept["input_ids"]]
     assert sorted(good + [i for ids in dropped.ids.values() for i in ids]) == sorted(data["id"])

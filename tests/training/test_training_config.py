@@ -65,3 +65,29 @@ def test_a_value_that_trl_refuses_is_an_input_error() -> None:
 def test_bad_settings_are_refused(data: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         SftConfig.model_validate(data)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "message"),
+    [
+        ({"learning_rate": "fast"}, "must be a number, not 'fast'"),
+        ({"max_steps": 2.5}, "must be a whole number, not 2.5"),
+        ({"num_train_epochs": [3]}, "must be a number, not [3]"),
+        ({"gradient_checkpointing": "no"}, "must be true or false, not 'no'"),
+        ({"per_device_train_batch_size": True}, "must be a whole number, not True"),
+        ({"lr_scheduler_kwargs": 3}, "must be keys with values or a text, not 3"),
+        ({"optim": 3}, "must be a text, not 3"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_an_input_error_with_its_place(trainer: dict[str, Any], message: str) -> None:
+    [key] = trainer
+    with pytest.raises(InputErrors) as e:
+        check_trainer(SftConfig(model="m", trainer=trainer))
+    [fault] = e.value.errors
+    assert (fault.message, fault.where) == (message, f"trainer.{key}")
+    assert fault.hint is None or "its default is" in fault.hint
+
+
+def test_what_trl_takes_passes() -> None:
+    check_trainer(SftConfig(model="m", trainer={"learning_rate": 1, "max_steps": 3, "lr_scheduler_type": "linear", "max_length": None, "bf16": None}))
+    check_trainer(DpoConfig(model="m", trainer={"loss_type": "sigmoid", "loss_weights": [1.0], "pad_to_multiple_of": 8}))

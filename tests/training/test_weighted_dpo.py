@@ -217,9 +217,9 @@ def test_grouping_by_length_keeps_weights_with_their_pairs(tiny: Tiny, tmp_path:
     settings = PLAIN | {"per_device_train_batch_size": 3, "train_sampling_strategy": "group_by_length"}
     import dataclasses
 
-    from toolkit.training._shared import Dropped
+    from toolkit.training._shared import Bounds, Dropped
 
-    trainer = make(lambda **k: WeightedDPOTrainer(limit=128, dropped=Dropped(), **k), tiny[0], rows, tmp_path, weights, **settings)
+    trainer = make(lambda **k: WeightedDPOTrainer(bounds=Bounds(128), dropped=Dropped(), **k), tiny[0], rows, tmp_path, weights, **settings)
     assert dataclasses.is_dataclass(trainer.data_collator)
     seen = 0
     for batch in trainer.get_train_dataloader():

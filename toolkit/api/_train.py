@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from toolkit.api._results import Trained
-from toolkit.common.errors import InputError, InputErrors, short_path
+from toolkit.common.errors import GuardkitError, InputError, InputErrors, short_path
 from toolkit.common.folders import check_own
 from toolkit.common.models import MODEL, calm_threads, model_folder
 from toolkit.common.outputs import check_output
@@ -24,23 +24,25 @@ def train(
     progress: Progress | None = None,
     *,
     allow: str | Collection[str] = (),
+    overwrite: bool = False,
 ) -> Trained:
     """Train a guard on shards, as a YAML file or a dict says.
 
     Args:
         method: sft or dpo.
         config: file of YAML, or a dict, with `shards` and `output` (folders), `model`, the other options of the operator train_sft or train_dpo, and
-            `seed`.
-        progress: where progress is shown; default nowhere.
+            `seed`. For `shards` and `model` a step's folder will do, too.
+        progress: where progress is shown, and the settings as they are resolved before it starts; default nowhere.
         allow: what it may do beyond the shards, by name (``trust_remote_code``, ``api_key_env=MY_KEY``): see `toolkit.common.reach`.
+        overwrite: replace a model that guardkit trained before.
 
     Returns:
         Metrics of the training, and ``output``.
 
     Raises:
-        InputErrors: faults in the config; InputError: an `output` in which something other than a model that guardkit trained lies, shards that are
+        InputErrors: faults in the config; InputError: an `output` in which something lies (but see `overwrite`), shards that are
             not as their manifest says, or cannot be trained on; Missing: no trl.
-        Stopped: interrupted, or the disk is full; no model is written then.
+        Stopped: interrupted, or the disk is full; no model is written then, and the same again starts from the beginning.
 
     Example:
         >>> config = {"shards": "outputs/small/shards/shards", "output": "guard", "model": {"scratch": {}}, "trainer": {"max_steps": 1}}
@@ -50,6 +52,7 @@ def train(
     from pydantic import Field, create_model
 
     from toolkit.shards import verify
+    from toolkit.shards.exporters import shard_folder
     from toolkit.training import DpoConfig, SftConfig, check_trainer, train_dpo, train_sft
 
     base: type[SftConfig] | type[DpoConfig] = SftConfig if method == "sft" else DpoConfig
@@ -64,27 +67,51 @@ def train(
     if isinstance(options.model, str) and (start := model_folder(options.model, roots, short=True)) is not None:
         options = options.model_copy(update={"model": str(start)})
     named: Path = getattr(given, "shards")  # noqa: B009 (fields made above)
-    shards, out = roots.first(named) or at_door(named), at_door(getattr(given, "output"))  # noqa: B009
-    _check_output(out, shards, file.where(("output",)))
+    shards, out = shard_folder(roots.first(named) or at_door(named)), at_door(getattr(given, "output"))  # noqa: B009
+    _check_output(out, shards, file.where(("output",)), overwrite=overwrite)
     check_output(out, reads=[*own, shards, *roots.read], whole=True, own="model", hint="give another folder as `output`")
     verify(shards)
     calm_threads()  # before torch is first loaded
-    check_trainer(options)
+    try:
+        check_trainer(options)
+    except InputError as e:
+        raise InputErrors([_placed(f, file) for f in (e.errors if isinstance(e, InputErrors) else [e])]) from None
     progress = progress or Progress.silent()
 
     def show(done: int, total: int, loss: float | None) -> None:
         progress.update(done, total, "" if loss is None else f"loss {loss:.3f}")
 
-    with stopping(), progress:
+    def begin(settings: Mapping[str, Any]) -> None:
+        progress.note(begun(settings))
+
+    with stopping(_AGAIN), progress:
         progress.start(f"train {method}")
-        metrics = train_sft(shards, out, options, show) if isinstance(options, SftConfig) else train_dpo(shards, out, options, show)
+        way: Any = train_sft if isinstance(options, SftConfig) else train_dpo
+        metrics = way(shards, out, options, show, begin)
         progress.finish(f"model in {short_path(out)}")
     return Trained({**metrics, "output": short_path(out)})
 
 
-def _check_output(out: Path, shards: Path, where: str) -> None:
-    """A training replaces its folder whole: nothing but a model that guardkit trained may lie there."""
+_AGAIN = "no model is written; the same command starts the training from its beginning"
+
+
+def begun(settings: Mapping[str, Any]) -> str:
+    """The settings of a training as they are resolved, in words."""
+    s = settings
+    rows = f"{s['rows_an_update']:,} rows ({s['batch']} x {s['accumulation']} accumulated), {s['epochs']:,} epochs"
+    return f"{s['updates']:,} updates of {rows}, learning rate {s['learning_rate']:g} ({s['schedule']}), on {s['device']}"
+
+
+def _placed(error: GuardkitError, file: YamlFile) -> GuardkitError:
+    """An error about a key, where it stands in the file."""
+    return InputError(error.message, where=file.where(tuple((error.where or "trainer").split("."))), hint=error.hint)
+
+
+def _check_output(out: Path, shards: Path, where: str, *, overwrite: bool) -> None:
+    """A training replaces its folder whole: nothing but a model that guardkit trained may lie there, and that only where it may be lost."""
     hint = f"a training replaces its folder whole: {MODEL.hint}"
     if out == here() or shards.resolve().is_relative_to(out.resolve()):
         raise InputError(f"{short_path(out)!r} cannot be written: it is the working folder, or the shards lie in it", where=where, hint=hint)
     check_own(out, MODEL, where=where)
+    if not overwrite and out.is_dir() and MODEL.wrote(out) is not None:
+        raise InputError(f"{short_path(out)}: a trained model lies there", where=where, hint="give another folder, or say --overwrite to replace it")

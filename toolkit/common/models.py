@@ -72,7 +72,8 @@ _HUB_ID = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*/)?[A-Za-z0-9_][A-Za-z0-9_.
 def model_folder(name: str, beside: Beside = None, *, short: bool = False) -> Path | None:
     """The local folder, absolute, that a model's, adapter's or tokenizer's name stands for; None for an id on the hub (see above).
 
-    Of several folders of that name the first with a model in it is taken; whether that is whole is the caller's to check.
+    Of several folders of that name the first with a model in it is taken; whether that is whole is the caller's to check. A step's folder is as good
+    as the model in it (``model``).
 
     Args:
         name: as the user wrote it.
@@ -85,13 +86,18 @@ def model_folder(name: str, beside: Beside = None, *, short: bool = False) -> Pa
     if "://" in name:
         raise InputError("a URL, not a model folder nor a hub model (owner/name)", where=name, hint="a model on the hub is named by owner/name alone")
     roots = Roots.of(beside)
-    found = roots.first(name, lambda path: any((path / f).is_file() for f in (*_CONFIGS, *_TOKENIZERS))) or roots.first(name, Path.is_dir)
+    found = roots.first(name, lambda path: _holds(path) or _holds(path / "model")) or roots.first(name, Path.is_dir)
     if found is not None:
+        found = found / "model" if not _holds(found) and _holds(found / "model") else found
         roots.saw(found)
         return found
     if _HUB_ID.fullmatch(name) is None or not (short or "/" in name):
         raise InputError("no such model folder, nor a hub model (owner/name)", where=name)
     return None
+
+
+def _holds(folder: Path) -> bool:
+    return any((folder / f).is_file() for f in (*_CONFIGS, *_TOKENIZERS))
 
 
 def is_model_folder(name: str) -> bool:
@@ -136,7 +142,7 @@ def trained_for(folder: Path) -> dict[str, Any] | None:
     """What guardkit trained the model for: ``{"guard", "input", "chat_template", "prompts"}``; None where another program trained it.
 
     ``guard`` is the definition's name and version and ``input`` the fingerprint of its input (null where the shards did not say),
-    ``chat_template`` the sha256 of the template's text.
+    ``chat_template`` the sha256 of the template's text; ``chat_template_kwargs``, where it is there, its arguments, which the text has in it.
 
     Raises:
         InputError: the file is not JSON.

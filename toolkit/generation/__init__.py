@@ -12,9 +12,11 @@ Importing this room loads no model library and no HTTP client; opening a backend
 from toolkit.generation._backend import Backend, build_request, open_backend
 from toolkit.generation._base_config import BaseBackendConfig, Destination, Listed, Opening, Price, Sampling
 from toolkit.generation._budget import Meter
+from toolkit.generation._chat import Chat, ControlTextError
 from toolkit.generation._config import (
     OpenAIBatchConfig,
     OpenAIConfig,
+    TemplateArguments,
     TemplateConfig,
     TransformersConfig,
     VllmConfig,
@@ -54,9 +56,11 @@ __all__ = [
     "Backend",
     "BackendConfig",
     "BaseBackendConfig",
+    "Chat",
     "Compacted",
     "Completion",
     "Completions",
+    "ControlTextError",
     "Destination",
     "Figures",
     "Group",
@@ -74,6 +78,7 @@ __all__ = [
     "Request",
     "Sampling",
     "Stats",
+    "TemplateArguments",
     "TemplateConfig",
     "TransformersConfig",
     "Verified",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from toolkit.common.files import canonical_json
 from toolkit.common.models import is_model_folder, model_digest, model_folder, model_hash
@@ -67,6 +67,29 @@ class _Chat(Sampling, BaseBackendConfig):
         return {"backend": self.backend, **self.shaping()} | ({} if self.reasoning == "auto" else {"reasoning": self.reasoning})
 
 
+_GIVEN = frozenset(
+    (
+        *("add_generation_prompt", "chat_template", "continue_final_message", "conversation", "documents", "max_length", "messages", "padding"),
+        *("return_assistant_tokens_mask", "return_dict", "return_tensors", "tokenize", "tokenizer_kwargs", "tools", "truncation"),
+    )
+)
+"""What a chat template is given otherwise, or `apply_chat_template` takes for itself."""
+
+
+def _plain_arguments(value: dict[str, Any]) -> dict[str, Any]:
+    if bad := sorted(n for n in value if not n.isidentifier() or n in _GIVEN or n.endswith("_token")):
+        raise ValueError(f"chat_template_kwargs may not hold {bad}: no names of a template's own arguments")
+    try:
+        canonical_json(value)
+    except (TypeError, ValueError) as e:
+        raise ValueError(f"chat_template_kwargs must be plain data: {e}") from None
+    return value
+
+
+TemplateArguments = Annotated[dict[str, Any], AfterValidator(_plain_arguments)]
+"""Arguments of a chat template, beside the messages."""
+
+
 class _Local(_Chat):
     runs_here: ClassVar[bool] = True
 
@@ -78,6 +101,8 @@ class _Local(_Chat):
     """Type of the weights; auto takes the one that they are saved in."""
     check_training: bool = True
     """Refuse a model that guardkit trained for another guard's input, or with another chat template, than it would now be asked with."""
+    chat_template_kwargs: TemplateArguments = {}
+    """Arguments of the model's chat template (`enable_thinking: false`, …). A guard that guardkit trained has its own in its template."""
 
     @field_validator("temperature", "top_p")
     @classmethod
@@ -87,7 +112,11 @@ class _Local(_Chat):
         return value
 
     def shaping(self) -> dict[str, Any]:
-        return super().shaping() | {"extra": canonical_json({"dtype": self.dtype})}
+        return super().shaping() | {"extra": canonical_json(self._runs_as())}
+
+    def _runs_as(self) -> dict[str, Any]:
+        """What of the model's running shapes its answers; what was added later only where it says something, so that older answers stay found."""
+        return {"dtype": self.dtype} | ({"chat_template_kwargs": self.chat_template_kwargs} if self.chat_template_kwargs else {})
 
     @property
     def model_name(self) -> str:
@@ -152,8 +181,8 @@ class VllmConfig(_Local):
             raise ValueError(f"distributed_executor_backend is one of {', '.join(_EXECUTORS)}")
         return value
 
-    def shaping(self) -> dict[str, Any]:
-        return super().shaping() | {"extra": canonical_json({"dtype": self.dtype, "max_model_len": self.max_model_len})}
+    def _runs_as(self) -> dict[str, Any]:
+        return super()._runs_as() | {"max_model_len": self.max_model_len}
 
     def open(self, at: Opening) -> Backend:
         from toolkit.generation.backends._vllm import VllmBackend
@@ -319,8 +348,7 @@ class VllmServerConfig(VllmConfig):
     """Seconds that the server may take to load the model."""
 
     def shaping(self) -> dict[str, Any]:
-        runs_as = canonical_json({"dtype": self.dtype, "max_model_len": self.max_model_len})
-        return _Chat.shaping(self) | {"revision": runs_as}  # in the key, not in what is sent
+        return _Chat.shaping(self) | {"revision": canonical_json(self._runs_as())}  # in the key, not in what is sent
 
     def open(self, at: Opening) -> Backend:
         from toolkit.generation.backends._vllm_server import VllmServerBackend

@@ -5,12 +5,14 @@ for each row's last completion; it warns once for each kind of oddity, and count
 
 - a finish word that nobody knows: the answer counts as not finished (`toolkit.generation._vocabulary`);
 - a prompt of which the server counted far fewer tokens than it has words: it was cut, silently, to what the server has room for. No tokeniser makes
-  one token of several words, so a count below half of them is no matter of the tokeniser. Such an answer says so in its `detail`.
+  one token of several words, so a count below half of them is no matter of the tokeniser. In scripts without spaces two characters count as a word:
+  no tokeniser needs less than half a token for one, over a whole prompt. Such an answer says so in its `detail`.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import replace
 
 from toolkit.generation._request import Completion, Request
@@ -22,6 +24,9 @@ _log = logging.getLogger(__name__)
 
 _LETTERS = 8
 """Letters for each token that was read, below which words are not counted: two words with their spaces have as many in any prose."""
+
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+"""Thai and Lao, Burmese, Khmer, kana, Chinese characters."""
 
 _SMALL = 256
 """Words of a prompt that is too small to be cut by a server."""
@@ -67,9 +72,16 @@ class HandOut:
 def _words_lost(request: Request, read: int) -> int:
     """Words of a prompt that has twice as many as tokens were read of it, else 0."""
     size = 0
+    spaced = True
     for _, content in request.messages:
         size += len(content)
-    if size < _LETTERS * read or size < 2 * _SMALL:
+        spaced = spaced and content.isascii()
+    if size < (_LETTERS if spaced else _LETTERS // 2) * read or size < 2 * _SMALL:
         return 0
-    words = sum(len(content.split()) for _, content in request.messages)
+    words = sum(map(_words, (content for _, content in request.messages)))
     return words if words >= _SMALL and words > 2 * read else 0
+
+
+def _words(text: str) -> int:
+    words = len(text.split())
+    return words if text.isascii() else words + len(_UNSPACED.findall(text)) // 2

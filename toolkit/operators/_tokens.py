@@ -18,6 +18,7 @@ from toolkit.common.errors import require
 from toolkit.common.models import model_folder, tokenizer_hash, tokenizer_parts
 from toolkit.common.paths import Beside
 from toolkit.common.reading import Identity, identity
+from toolkit.generation import Chat
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -51,6 +52,7 @@ class TokenCounter:
         self._name = str(model_folder(name, beside) or name)
         self._template = chat_template
         self._loaded: PreTrainedTokenizerBase | None = None
+        self._chat: Chat | None = None
 
     def texts(self, texts: Sequence[str | None]) -> list[int | None]:
         """Tokens of each text alone, without special tokens; None for None."""
@@ -70,8 +72,10 @@ class TokenCounter:
         if not chat:
             end = str(tokenizer.eos_token)
             return self._lengths([p + c + ("" if c.endswith(end) else end) for p, c in rows], special=True)
+        if self._chat is None or self._chat.tokenizer is not tokenizer:
+            self._chat = Chat(tokenizer)
         talks = [[{"role": "user", "content": p}, {"role": "assistant", "content": c}] for p, c in rows]
-        return self._lengths([str(tokenizer.apply_chat_template(t, tokenize=False)) for t in talks])
+        return self._chat.lengths(talks)
 
     def _tokenizer(self) -> PreTrainedTokenizerBase:
         if self._loaded is None:

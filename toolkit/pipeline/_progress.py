@@ -95,6 +95,10 @@ class Progress:
                 left = f", {_time(seconds / done * (total - done))} left" if 0 < done < total else ""
             self._line(f"{self._name}: {done:,}{of}, {rate}{left}")
 
+    def note(self, words: str) -> None:
+        """A line about the step before it is done."""
+        self.finish(words)
+
     def finish(self, words: str) -> None:
         """The step is done."""
         if not self._quiet:

@@ -55,8 +55,11 @@ class _Signals:
 
 
 @contextmanager
-def stopping() -> Iterator[None]:
+def stopping(again: str = _AGAIN) -> Iterator[None]:
     """Within the block an interrupt, a termination, a full disk or one that cannot be written is `Stopped`.
+
+    Args:
+        again: what running the same again does.
 
     Raises:
         Stopped: with what stopped it.
@@ -68,14 +71,14 @@ def stopping() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         by = f" by {signals.names[0]}" if signals.names and signals.names[0] != "SIGINT" else ""
-        raise Stopped(f"interrupted{by}", hint=_AGAIN) from None
+        raise Stopped(f"interrupted{by}", hint=again) from None
     except GuardkitError:
         raise
     except Exception as e:
         if (what := _full(e)) is not None:
-            raise Stopped(f"the disk is full ({what})", hint=f"make room, then {_AGAIN}") from e
+            raise Stopped(f"the disk is full ({what})", hint=f"make room, then {again}") from e
         if (failing := _failing(e)) is not None:
-            raise Stopped(f"the disk cannot be written ({failing})", hint=f"see to it (dmesg says more), then {_AGAIN}") from e
+            raise Stopped(f"the disk cannot be written ({failing})", hint=f"see to it (dmesg says more), then {again}") from e
         raise
     except BaseException as e:
         if type(e).__name__ == "PanicException":

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from toolkit.training._dpo import train_dpo as train_dpo
     from toolkit.training._model import load_tokenizer as load_tokenizer
     from toolkit.training._sft import train_sft as train_sft
+    from toolkit.training._shared import Begin as Begin
     from toolkit.training._shared import Progress as Progress
 
 __getattr__, __dir__ = lazily(__name__)

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, did_you_mean, require
 from toolkit.common.reach import Asked, HubName, NeedsLeave
+from toolkit.generation import TemplateArguments
 from toolkit.training._plain import ATTENTION, PLAIN, PLAIN_MODEL
 
 if TYPE_CHECKING:
@@ -162,6 +163,9 @@ class _Config(_Model):
     chat_template: str | None = None
     """``llama3``, ``plain`` or Jinja text; default: the tokenizer's own, or, where it has none, ``llama3`` if it has Llama 3's header
     tokens and ``plain`` otherwise."""
+    chat_template_kwargs: TemplateArguments = {}
+    """Arguments of the chat template (``enable_thinking: false``, …). They become part of the trained model's template, so that it is asked as it was
+    trained by whatever program."""
     threads: int | None = Field(None, ge=1)
     """Threads of torch; default: torch's own choice."""
 
@@ -174,7 +178,7 @@ class SftConfig(_Config):
 
     @model_validator(mode="after")
     def _one_template(self) -> SftConfig:
-        if self.chat_template is not None and self.scratch is not None:
+        if self.scratch is not None and (self.chat_template is not None or self.chat_template_kwargs):
             raise ValueError("chat_template goes with a model by name or folder; one from scratch has its own")
         return self
 
@@ -210,7 +214,7 @@ def trainer_args(config: SftConfig | DpoConfig, output_dir: str) -> SFTConfig | 
     from trl.trainer.sft_config import SFTConfig
 
     cls: type[SFTConfig] | type[DPOConfig] = DPOConfig if isinstance(config, DpoConfig) else SFTConfig
-    if errors := _faults(config.trainer, cls):
+    if errors := _faults(config, cls):
         raise InputErrors(errors)
     cpu = bool(config.trainer.get("use_cpu", not torch.cuda.is_available()))
     fixed = {"output_dir": output_dir, "seed": config.seed, "report_to": "none", "save_strategy": "no", "eval_strategy": "no"}
@@ -229,18 +233,51 @@ def check_trainer(config: SftConfig | DpoConfig) -> None:
     trainer_args(config, "unused")
 
 
-def _faults(trainer: Mapping[str, Any], cls: type) -> list[GuardkitError]:
+def _faults(config: SftConfig | DpoConfig, cls: type) -> list[GuardkitError]:
     known = _known(cls)
     out: list[GuardkitError] = []
-    for key in trainer:
+    for key, value in config.trainer.items():
+        where = f"trainer.{key}"
         if key in _OWN:
-            out.append(InputError(f"{key!r} cannot be set: {_OWN[key]}", where=f"trainer.{key}"))
+            out.append(InputError(f"{key!r} cannot be set: {_OWN[key]}", where=where))
         elif key not in known:
-            out.append(InputError(f"unknown key {key!r}", where=f"trainer.{key}", hint=did_you_mean(key, known - _OWN.keys())))
+            out.append(InputError(f"unknown key {key!r}", where=where, hint=did_you_mean(key, known.keys() - _OWN.keys())))
+        elif (kinds := _kinds(key, known[key])) and not _fits(value, kinds):
+            usual = defaults(config, cpu=False).get(key, getattr(cls, key, None))
+            hint = None if usual is None or callable(usual) else f"its default is {usual!r}"
+            out.append(InputError(f"must be {' or '.join(_KINDS[k] for k in kinds)}, not {value!r}", where=where, hint=hint))
     return out
 
 
-def _known(cls: type) -> set[str]:
+def _known(cls: type) -> dict[str, Any]:
+    """The fields of TRL's configuration, with their types."""
     from dataclasses import fields
 
-    return {f.name for f in fields(cls) if f.init}
+    return {f.name: f.type for f in fields(cls) if f.init}
+
+
+_KINDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list", dict: "keys with values"}
+
+
+def _kinds(key: str, declared: Any) -> list[type]:
+    """The kinds of value that a field takes, as its type says; none where that says too little. The libraries check few of them."""
+    from enum import Enum
+    from types import NoneType, UnionType
+    from typing import Union, get_args, get_origin
+
+    members = get_args(declared) if isinstance(declared, UnionType) or get_origin(declared) is Union else (declared,)
+    found = [get_origin(m) or m for m in members if m is not NoneType]
+    found = [str if isinstance(m, type) and issubclass(m, Enum) else m for m in found]
+    if key == "loss_type":  # TRL takes one name, too
+        found.append(str)
+    return list(dict.fromkeys(found)) if all(m in _KINDS for m in found) else []
+
+
+def _fits(value: Any, kinds: list[type]) -> bool:
+    if value is None:  # TRL's own matter
+        return True
+    if isinstance(value, bool):
+        return bool in kinds
+    if isinstance(value, int):
+        return int in kinds or float in kinds
+    return isinstance(value, tuple(kinds))

@@ -14,11 +14,14 @@ from toolkit.common.errors import InputError
 from toolkit.common.folders import new_folder, work_beside
 from toolkit.common.models import MODEL, calm_threads
 from toolkit.common.paths import at_door
+from toolkit.generation import Chat
 from toolkit.training._config import DpoConfig, trainer_args
-from toolkit.training._shared import Dropped, Progress, Watch, quiet, read_shards, record, refusals, run, torch_threads
+from toolkit.training._shared import Begin, Bounds, Dropped, Progress, Watch, quiet, read_shards, record, refusals, run, torch_threads
 
 
-def train_dpo(shards: str | Path, out: str | Path, config: DpoConfig, on_progress: Progress | None = None) -> dict[str, Any]:
+def train_dpo(
+    shards: str | Path, out: str | Path, config: DpoConfig, on_progress: Progress | None = None, on_begin: Begin | None = None
+) -> dict[str, Any]:
     """Train a model on the preference pairs of the split ``train`` of a shard folder.
 
     Args:
@@ -26,12 +29,13 @@ def train_dpo(shards: str | Path, out: str | Path, config: DpoConfig, on_progres
             plain DPO) and id.
         out: model folder to write; see `train_sft`.
         config: the start model, which is also the reference, and the trainer's settings.
-        on_progress: as in `train_sft`.
+        on_progress, on_begin: as in `train_sft`.
 
     Returns:
-        Metrics for JSON: pairs, pairs_used, dropped, prompts_cut, weight_min, weight_mean, weight_max, pairs_right_last (share of the
-        last update's pairs whose chosen answer gained more on the reference than the rejected one), steps, epochs, loss_first,
-        loss_last (preference and SFT term together), tokens (chosen and rejected), seconds, parameters, device.
+        Metrics for JSON: pairs, pairs_used, dropped, prompts_cut, weight_min, weight_mean, weight_max, weight_zero (pairs whose weight is 0),
+        settings (as for `on_begin`), pairs_right_last (share of the last update's pairs whose chosen answer gained more on the reference than
+        the rejected one), steps, epochs, loss_first, loss_last (preference and SFT term together), tokens (chosen and rejected), seconds,
+        parameters, device.
 
     Raises:
         InputError: shards, weights, model folder or settings that cannot be used, a chat template that asks otherwise than it
@@ -40,27 +44,27 @@ def train_dpo(shards: str | Path, out: str | Path, config: DpoConfig, on_progres
     """
     calm_threads()
     shards, out = at_door(shards), at_door(out)
-    watch, dropped = Watch(on_progress), Dropped()
+    watch, dropped = Watch(on_progress, on_begin), Dropped()
     with new_folder(out, MODEL) as new:
         work = work_beside(new)
         args = trainer_args(config, str(work / "trainer"))
         with quiet(not args.disable_tqdm), torch_threads(config.threads):
-            from toolkit.training._model import load_tokenizer, positions, prompts_cut
+            from toolkit.training._model import check_ending, load_start, prompts_cut
             from toolkit.training._trainers import WeightedDPOTrainer
 
             data = read_shards(shards, ["prompt", "chosen", "rejected"], ["weight", "id"], work / "cache")
             weights = _check_weights(data, shards)
-            tokenizer = load_tokenizer(config.model, config.chat_template, args)
-            cut = prompts_cut(tokenizer, data, "chosen")
-            trained = record(shards, tokenizer, cut)
-            known = [n for n in (args.max_length, positions(config.model, args)) if n]
+            tokenizer, room, embedded = load_start(config, args)
+            cut = prompts_cut(chat := Chat(tokenizer), data, "chosen")
+            check_ending(chat, config.model)
+            trained = record(shards, tokenizer, cut, config)
             with refusals():
                 trainer = WeightedDPOTrainer(
                     model=config.model,
                     args=args,
                     train_dataset=data,
                     processing_class=tokenizer,
-                    limit=min(known) if known else None,
+                    bounds=Bounds(args.max_length, room, embedded, config.model),
                     dropped=dropped,
                 )
             metrics = run(trainer, watch, new, trained)
@@ -73,4 +77,7 @@ def _check_weights(data: Any, shards: Path) -> dict[str, float]:
     for row_id, weight in zip(data["id"], weights, strict=True):
         if weight is None or not math.isfinite(weight) or weight < 0:
             raise InputError(f"pair {row_id}: the weight is {weight}; it must be a number that is not negative", where=str(shards))
-    return {"weight_min": min(weights), "weight_mean": math.fsum(weights) / len(weights), "weight_max": max(weights)}
+    if max(weights) == 0:
+        hint = "a weight multiplies what a pair teaches: see the step that made them (pair), or train without the column's zeros"
+        raise InputError("the weight of every pair is 0, so that none teaches which answer is the better one", where=str(shards), hint=hint)
+    return {"weight_min": min(weights), "weight_mean": math.fsum(weights) / len(weights), "weight_max": max(weights), "weight_zero": weights.count(0)}

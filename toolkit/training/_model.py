@@ -7,13 +7,16 @@ three, so that sampling needs nothing but the folder.
 from __future__ import annotations
 
 import logging
+import re
+import secrets
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError, Missing
 from toolkit.common.models import model_folder
-from toolkit.training._config import Scratch
+from toolkit.generation import Chat, ControlTextError
+from toolkit.training._config import DpoConfig, Scratch, SftConfig
 from toolkit.training._shared import refusals
 
 if TYPE_CHECKING:
@@ -120,12 +123,13 @@ def scratch_model(scratch: Scratch, tokenizer: PreTrainedTokenizerBase, seed: in
     return model
 
 
-def load_tokenizer(name: str, chat_template: str | None, args: Any) -> PreTrainedTokenizerBase:
+def load_tokenizer(name: str, chat_template: str | None, args: Any, arguments: Mapping[str, Any] | None = None) -> PreTrainedTokenizerBase:
     """The tokenizer of a model by name or folder, with a chat template and tokens for end and padding.
 
     Args:
         name: hub name or folder.
         chat_template: see `SftConfig`.
+        arguments: of the chat template, which becomes one that has them.
         args: TRL's configuration, for its ``trust_remote_code`` and the ``revision`` of its ``model_init_kwargs``.
 
     Raises:
@@ -146,6 +150,9 @@ def load_tokenizer(name: str, chat_template: str | None, args: Any) -> PreTraine
         hint = "a gated model needs its licence accepted on the hub and a token in HF_TOKEN; without network give a local folder"
         raise Missing(f"cannot load the model {name!r}: {first}", hint=hint) from None
     _set_template(tokenizer, chat_template, name)
+    if arguments:
+        tokenizer.chat_template = with_arguments(str(tokenizer.chat_template), arguments)
+        _try_template(tokenizer)
     if tokenizer.eos_token is None:
         raise InputError("the tokenizer has no end-of-sequence token, so that a model could not learn to stop", where=name)
     if tokenizer.pad_token is None:
@@ -153,13 +160,52 @@ def load_tokenizer(name: str, chat_template: str | None, args: Any) -> PreTraine
     return tokenizer
 
 
-def positions(name: str, args: Any) -> int | None:
-    """How many tokens a model can take at once, as its configuration says; None where it does not."""
+def load_start(config: SftConfig | DpoConfig, args: Any) -> tuple[Any, int | None, int | None]:
+    """Tokenizer, positions and embedded tokens of the model by name or folder that a training starts from; see `load_tokenizer`."""
+    name = str(config.model)
+    tokenizer = load_tokenizer(name, config.chat_template, args, config.chat_template_kwargs)
+    room, embedded = sizes(name, args)
+    pad_inside(tokenizer, embedded)
+    return tokenizer, room, embedded
+
+
+def sizes(name: str, args: Any) -> tuple[int | None, int | None]:
+    """How many tokens a model can take at once, and how many it embeds, as its configuration says; None where it does not."""
     from transformers import AutoConfig
 
     text = AutoConfig.from_pretrained(name, **_hub_options(args)).get_text_config()
-    found = getattr(text, "max_position_embeddings", None)
-    return int(found) if found else None
+    found = (getattr(text, n, None) for n in ("max_position_embeddings", "vocab_size"))
+    room, embedded = (int(n) if n else None for n in found)
+    return room, embedded
+
+
+def pad_inside(tokenizer: Any, embedded: int | None) -> None:
+    """Pad with the end token where the tokenizer's padding token came after the model's embeddings, as many scripts leave it."""
+    if embedded is None or tokenizer.pad_token_id < embedded:
+        return
+    said = "the padding token %r (%d) lies beyond the model's %d embeddings: padded with %r instead"
+    _log.warning(said, tokenizer.pad_token, tokenizer.pad_token_id, embedded, tokenizer.eos_token)
+    tokenizer.pad_token = tokenizer.eos_token
+
+
+_SET = re.compile(r"\{% set \w+ = [^\n]* %\}\{# chat_template_kwargs #\}\n")
+
+
+def with_arguments(template: str, arguments: Mapping[str, Any]) -> str:
+    """A chat template that has its arguments itself, in place of those that it was given so before."""
+    sets = "".join(f"{{% set {name} = {_jinja(value)} %}}{{# chat_template_kwargs #}}\n" for name, value in sorted(arguments.items()))
+    return sets + _SET.sub("", template)
+
+
+def _jinja(value: Any) -> str:
+    """A value as Jinja writes it."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(_jinja, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_jinja(k)}: {_jinja(v)}' for k, v in value.items())}}}"
+    return ascii(value)
 
 
 def _hub_options(args: Any) -> dict[str, Any]:
@@ -167,6 +213,8 @@ def _hub_options(args: Any) -> dict[str, Any]:
 
 
 def _set_template(tokenizer: Any, wanted: str | None, name: str) -> None:
+    if isinstance(tokenizer.chat_template, dict):  # several by name: transformers takes this one
+        tokenizer.chat_template = tokenizer.chat_template.get("default")
     if wanted is None and tokenizer.chat_template is not None:
         return
     vocab = tokenizer.get_vocab()
@@ -191,14 +239,27 @@ def _try_template(tokenizer: Any) -> None:
         raise InputError("the chat template does not render the message", where="chat_template", hint="use llama3, plain or Jinja text")
 
 
-def prompts_cut(tokenizer: Any, data: Any, answer: str, most: int = 64) -> dict[str, int]:
+def check_ending(chat: Chat, name: str) -> None:
+    """Check that a guard can learn to stop.
+
+    Raises:
+        InputError: the chat template ends an answer with no token of its own.
+    """
+    if chat.end is None:
+        hint = "give a chat_template that writes the end token after an answer (chat_template: plain, say)"
+        raise InputError(
+            f"the chat template of {name} ends an answer with no token of its own: a guard could not learn to stop", where="chat_template", hint=hint
+        )
+
+
+def prompts_cut(chat: Chat, data: Any, answer: str, most: int = 64) -> dict[str, int]:
     """Check that a guard is trained on the words that it is asked in, and count where the tokens differ all the same.
 
     The text of prompt and answer must begin with what inference renders of the prompt. Its tokens may yet not begin with the prompt's, where
-    the answer's first characters join the prompt's last token: TRL then starts the answer where the two part.
+    the answer's first characters join the prompt's last token: the answer then starts where the two part.
 
     Args:
-        tokenizer: with its chat template.
+        chat: tokenizer and chat template.
         data: rows with ``prompt`` and `answer`.
         answer: column of the answer.
         most: rows looked at, evenly spread.
@@ -207,32 +268,67 @@ def prompts_cut(tokenizer: Any, data: Any, answer: str, most: int = 64) -> dict[
         ``{"looked_at": n, "cut": k}``: rows, and in how many of them the prompt's tokens are no prefix.
 
     Raises:
-        InputError: a chat template under which the texts differ.
+        InputError: a chat template under which the texts differ, or that opens a thought where it is asked and has closed it where it is trained.
     """
-    # Longer rows are left out and counted elsewhere; this warning of transformers would say that they are not.
-    tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
     rows = data.select(range(0, len(data), max(1, len(data) // most)))
     cut = 0
     with refusals():
         for row in rows:
-            _check_text(tokenizer, row["prompt"], row[answer])
-            head = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=True)["input_ids"]
-            whole = tokenizer.apply_chat_template(row["prompt"] + row[answer], return_dict=True)["input_ids"]
-            cut += whole[: len(head)] != head
+            between = _check_text(chat, row["prompt"], row[answer])
+            head, whole = chat.tokens(row["prompt"], ask=True), chat.tokens(row["prompt"] + row[answer], ask=False)
+            if parts := whole[: len(head)] != head:
+                cut += 1
+            if between and (parts or chat.opens_thought(row["prompt"])):
+                raise _other_words(chat, f"a prompt and then {between!r}", "the prompt alone")
     if cut:
         _log.warning("the chat template changes the prompt once an answer follows, in %d of %d rows looked at", cut, len(rows))
     return {"looked_at": len(rows), "cut": cut}
 
 
-def _check_text(tokenizer: Any, prompt: Any, answer: Any) -> None:
-    asked = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
-    trained = tokenizer.apply_chat_template(prompt + answer, tokenize=False)
+def _check_text(chat: Chat, prompt: Any, answer: Any) -> str:
+    """What the template writes between a prompt as it is asked and the answer that is trained."""
+    asked, trained = chat.text(prompt, ask=True), chat.text(prompt + answer, ask=False)
     if trained.startswith(asked):
-        return
+        rest, said = trained[len(asked) :], answer[0]["content"].strip()
+        return rest.partition(said)[0].strip() if said and said in rest else ""
     at = next((i for i, (a, b) in enumerate(zip(asked, trained, strict=False)) if a != b), min(len(asked), len(trained)))
-    raise InputError(
-        f"the chat template renders a prompt in other words once its answer follows: the guard would be trained on "
-        f"{trained[max(0, at - 20) : at + 40]!r} and asked with {asked[max(0, at - 20) : at + 40]!r}",
-        where="chat_template",
-        hint="give a chat_template whose generation prompt is how an answer begins (chat_template: plain, say)",
-    )
+    raise _other_words(chat, repr(trained[max(0, at - 20) : at + 40]), repr(asked[max(0, at - 20) : at + 40]))
+
+
+def _other_words(chat: Chat, trained: str, asked: str) -> InputError:
+    hint = "give a chat_template whose generation prompt is how an answer begins (chat_template: plain, say)"
+    if "enable_thinking" in str(chat.tokenizer.chat_template):
+        hint = "set chat_template_kwargs: {enable_thinking: false}, with which this template writes no thoughts of its own"
+    words = "the chat template renders a prompt in other words once its answer follows: the guard would be trained on"
+    return InputError(f"{words} {trained} and asked with {asked}", where="chat_template", hint=hint)
+
+
+def tokenised(chat: Chat, data: Any, answers: Mapping[str, str], *, processes: int | None = None) -> Any:
+    """The rows with the tokens of prompt and answers.
+
+    Args:
+        chat: tokenizer and chat template.
+        data: rows with ``prompt``.
+        answers: for each column with an answer the column that gets its tokens; ``prompt_ids`` gets the prompt's, as far as they are the same
+            before each of the answers.
+        processes: of `datasets`.
+
+    Raises:
+        InputError: a row whose text the tokenizer cannot tell from control tokens.
+    """
+
+    def tokens(row: Mapping[str, Any]) -> dict[str, list[int]]:
+        try:
+            head = chat.tokens(row["prompt"], ask=True)
+            whole = {made: chat.tokens(row["prompt"] + row[column], ask=False) for column, made in answers.items()}
+        except ControlTextError as e:
+            raise InputError(str(e), where=f"row {row.get('id')}") from None
+        same = min(_common(head, ids) for ids in whole.values())
+        return {"prompt_ids": head[:same]} | {made: ids[same:] for made, ids in whole.items()}
+
+    return data.map(tokens, num_proc=processes, new_fingerprint=secrets.token_hex(8))  # else it hashes tokenizer and all
+
+
+def _common(first: Sequence[int], second: Sequence[int]) -> int:
+    """Tokens that two texts begin with alike."""
+    return next((i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second)))

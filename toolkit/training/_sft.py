@@ -12,11 +12,14 @@ from typing import Any
 from toolkit.common.folders import new_folder, work_beside
 from toolkit.common.models import MODEL, calm_threads
 from toolkit.common.paths import at_door
+from toolkit.generation import Chat
 from toolkit.training._config import SftConfig, trainer_args
-from toolkit.training._shared import Dropped, Progress, Watch, message_texts, quiet, read_shards, record, refusals, run, torch_threads
+from toolkit.training._shared import Begin, Bounds, Dropped, Progress, Watch, message_texts, quiet, read_shards, record, refusals, run, torch_threads
 
 
-def train_sft(shards: str | Path, out: str | Path, config: SftConfig, on_progress: Progress | None = None) -> dict[str, Any]:
+def train_sft(
+    shards: str | Path, out: str | Path, config: SftConfig, on_progress: Progress | None = None, on_begin: Begin | None = None
+) -> dict[str, Any]:
     """Train a model on the split ``train`` of a shard folder.
 
     Args:
@@ -25,10 +28,12 @@ def train_sft(shards: str | Path, out: str | Path, config: SftConfig, on_progres
             Anything else there is refused before the training begins.
         config: the model to start from and the trainer's settings.
         on_progress: called after each logged update (every one by default); what it raises ends the training, with nothing written.
+        on_begin: called once before the first update, with the settings as they are resolved.
 
     Returns:
         Metrics for JSON: rows, rows_used, dropped ({reason: {count, ids}}), prompts_cut (of at most 64 rows looked at, how many prompts'
-        tokens are no prefix of the row's), steps, epochs, loss_first, loss_last (nats a token), tokens, seconds, parameters, device.
+        tokens are no prefix of the row's), settings (as for `on_begin`), steps, epochs, loss_first, loss_last (nats a token), tokens, seconds,
+        parameters, device.
 
     Raises:
         InputError: shards, model folder or settings that cannot be used, a chat template that asks otherwise than it
@@ -37,26 +42,27 @@ def train_sft(shards: str | Path, out: str | Path, config: SftConfig, on_progres
     """
     calm_threads()
     shards, out = at_door(shards), at_door(out)
-    watch, dropped = Watch(on_progress), Dropped()
+    watch, dropped = Watch(on_progress, on_begin), Dropped()
     with new_folder(out, MODEL) as new:
         work = work_beside(new)
         args = trainer_args(config, str(work / "trainer"))
         with quiet(not args.disable_tqdm), torch_threads(config.threads):
-            from toolkit.training._model import prompts_cut
+            from toolkit.training._model import check_ending, prompts_cut
             from toolkit.training._trainers import GuardSft
 
             data = read_shards(shards, ["prompt", "completion"], ["id"], work / "cache")
-            model, tokenizer, positions = _start(config, args, data)
-            cut = prompts_cut(tokenizer, data, "completion")
-            trained = record(shards, tokenizer, cut)
-            known = [n for n in (args.max_length, positions) if n]
+            model, tokenizer, room, embedded = _start(config, args, data)
+            name = config.model if isinstance(config.model, str) else "the model from scratch"
+            cut = prompts_cut(chat := Chat(tokenizer), data, "completion")
+            check_ending(chat, name)
+            trained = record(shards, tokenizer, cut, config)
             with refusals():
                 trainer = GuardSft(
                     model=model,
                     args=args,
                     train_dataset=data,
                     processing_class=tokenizer,
-                    limit=min(known) if known else None,
+                    bounds=Bounds(args.max_length, room, embedded, name),
                     dropped=dropped,
                 )
             metrics = run(trainer, watch, new, trained)
@@ -64,13 +70,11 @@ def train_sft(shards: str | Path, out: str | Path, config: SftConfig, on_progres
     return counts | metrics
 
 
-def _start(config: SftConfig, args: Any, data: Any) -> tuple[Any, Any, int | None]:
-    """Model (an object, or a name for TRL to load with its own options), tokenizer, positions."""
-    from toolkit.training._model import load_tokenizer, positions, scratch_model, scratch_tokenizer
+def _start(config: SftConfig, args: Any, data: Any) -> tuple[Any, Any, int | None, int | None]:
+    """Model (an object, or a name for TRL to load with its own options), tokenizer, positions, tokens that it embeds."""
+    from toolkit.training._model import load_start, scratch_model, scratch_tokenizer
 
     if (scratch := config.scratch) is not None:
         tokenizer = scratch_tokenizer(scratch, message_texts(data, ["prompt", "completion"]))
-        return scratch_model(scratch, tokenizer, config.seed), tokenizer, scratch.max_length
-    name = str(config.model)
-    tokenizer = load_tokenizer(name, config.chat_template, args)
-    return name, tokenizer, positions(name, args)
+        return scratch_model(scratch, tokenizer, config.seed), tokenizer, scratch.max_length, len(tokenizer)
+    return str(config.model), *load_start(config, args)

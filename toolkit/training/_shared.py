@@ -20,21 +20,28 @@ from typing import TYPE_CHECKING, Any
 from toolkit.common.errors import InputError
 from toolkit.common.files import tree_digests
 from toolkit.common.manifests import read_json
-from toolkit.common.models import TRAINED
+from toolkit.common.models import TRAINED, model_folder, trained_for
 from toolkit.common.parquet import batches, open_parquet
+from toolkit.generation import Chat, ControlTextError
 from toolkit.shards import MANIFEST, read_manifest
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
+    from toolkit.training._config import DpoConfig, SftConfig
+
 Progress = Callable[[int, int, float | None], None]
 """Called after every logged update with updates done, updates in all, and the loss (None where none was logged)."""
+
+Begin = Callable[[Mapping[str, Any]], None]
+"""Called before the first update with the settings as they are resolved; see `resolved`."""
 
 
 @dataclass
 class Dropped:
-    """Rows that a training leaves out, by reason: ``too_long`` (more tokens than max_length), ``no_completion`` (nothing to learn)."""
+    """Rows that a training leaves out, by reason: ``too_long`` (more tokens than max_length), ``no_completion`` (nothing to learn), and of pairs
+    ``empty_answer`` and ``same_answers`` (nothing to prefer)."""
 
     ids: dict[str, list[str]] = field(default_factory=dict)
 
@@ -50,6 +57,47 @@ class Dropped:
     def report(self) -> dict[str, Any]:
         """``{reason: {"count": n, "ids": [...]}}``."""
         return {reason: {"count": len(ids), "ids": ids} for reason, ids in sorted(self.ids.items())}
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a row may have.
+
+    Args:
+        wanted: tokens at most, as the trainer is told; None for any number.
+        room: tokens at most that the model reads at once; None where its configuration does not say.
+        embedded: tokens that the model knows; likewise.
+        model: what to call it in errors.
+    """
+
+    wanted: int | None = None
+    room: int | None = None
+    embedded: int | None = None
+    model: str = "the model"
+
+    @property
+    def limit(self) -> int | None:
+        """Tokens at most; None for any number."""
+        return min((n for n in (self.wanted, self.room) if n), default=None)
+
+    @property
+    def hint(self) -> str:
+        """What to do where rows are too long."""
+        if self.room is not None and self.limit == self.room:
+            return f"{self.model} reads {self.room:,} tokens at once, prompt and answer: shorten the rows, or start from a model that reads more"
+        reads = "" if self.room is None else f" (the model reads {self.room:,})"
+        return f"raise trainer.max_length, which is {self.wanted}{reads}, or shorten the rows"
+
+    def check(self, largest: Mapping[str, int | None]) -> None:
+        """Refuse tokens that the model does not know (InputError).
+
+        Args:
+            largest: token of each column.
+        """
+        beyond = max((n for n in largest.values() if n is not None), default=0)
+        if self.embedded is not None and beyond >= self.embedded:
+            hint = "enlarge them first (transformers: model.resize_token_embeddings(len(tokenizer))), and save model and tokenizer together"
+            raise InputError(f"the rows hold the token {beyond}, and {self.model} has {self.embedded} embeddings", where="model", hint=hint)
 
 
 _BATCH = 1000
@@ -194,6 +242,8 @@ def refusals() -> Iterator[None]:
 
     try:
         yield
+    except ControlTextError as e:
+        raise InputError(str(e), where="model") from None
     except (TemplateError, RecursionError) as e:
         raise InputError(f"the chat template cannot render a row: {e}", where="chat_template") from e
     except (ValueError, NotImplementedError) as e:  # how trl reports settings that do not go together
@@ -203,11 +253,12 @@ def refusals() -> Iterator[None]:
 class Watch:
     """Collects the losses that a trainer logs, reports progress, and refuses a training that has diverged."""
 
-    def __init__(self, on_progress: Progress | None) -> None:
+    def __init__(self, on_progress: Progress | None, on_begin: Begin | None = None) -> None:
         self.losses: list[float] = []
         self.tokens = 0
         self.last: dict[str, Any] = {}
-        self._on_progress = on_progress
+        self.settings: dict[str, Any] = {}
+        self._on_progress, self._on_begin = on_progress, on_begin
 
     def callback(self) -> Any:
         """The trainer's callback."""
@@ -216,6 +267,9 @@ class Watch:
         watch = self
 
         class _Callback(TrainerCallback):
+            def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+                watch.begin(resolved(args, state))
+
             def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **_: Any) -> None:
                 if not logs or "loss" not in logs:
                     return
@@ -223,6 +277,12 @@ class Watch:
                 watch.saw(float(logs["loss"]), int(logs.get("num_tokens", watch.tokens)), state.global_step, state.max_steps)
 
         return _Callback()
+
+    def begin(self, settings: dict[str, Any]) -> None:
+        """Note the settings."""
+        self.settings = settings
+        if self._on_begin is not None:
+            self._on_begin(settings)
 
     def saw(self, loss: float, tokens: int, step: int, steps: int) -> None:
         """Note one logged update."""
@@ -234,20 +294,45 @@ class Watch:
             self._on_progress(step, steps, loss)
 
 
-def record(shards: Path, tokenizer: Any, prompts: Mapping[str, int]) -> dict[str, Any]:
+def resolved(args: Any, state: Any) -> dict[str, Any]:
+    """What a training is about to do: updates, epochs, batch, accumulation, rows_an_update, learning_rate, schedule, device."""
+    batch, steps = args.train_batch_size, args.gradient_accumulation_steps
+    return {
+        "updates": state.max_steps,
+        "epochs": state.num_train_epochs,
+        "batch": batch,
+        "accumulation": steps,
+        "rows_an_update": batch * steps,
+        "learning_rate": args.learning_rate,
+        "schedule": str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)),
+        "device": str(args.device),
+    }
+
+
+def record(shards: Path, tokenizer: Any, prompts: Mapping[str, int], config: SftConfig | DpoConfig) -> dict[str, Any]:
     """What a model is trained for, as its folder will say (`toolkit.common.models.trained_for`).
 
     Args:
         shards: whose manifest, if they have one, names the guard.
         tokenizer: with its chat template.
         prompts: as `toolkit.training._model.prompts_cut` counts them.
+        config: of the training.
     """
     try:
         manifest = read_manifest(shards)
     except InputError:  # rows that another program wrote: no guard is known, and none is checked later
         manifest = {}
     template = hashlib.sha256(tokenizer.chat_template.encode()).hexdigest()
-    return {"guard": manifest.get("guard"), "input": manifest.get("guard_input"), "chat_template": template, "prompts": dict(prompts)}
+    said = {"guard": manifest.get("guard"), "input": manifest.get("guard_input"), "chat_template": template, "prompts": dict(prompts)}
+    arguments = config.chat_template_kwargs or _arguments_of(config)
+    return said | ({"chat_template_kwargs": arguments} if arguments else {})
+
+
+def _arguments_of(config: SftConfig | DpoConfig) -> dict[str, Any]:
+    """Arguments of the chat template that the model to start from has in its own."""
+    if config.chat_template is not None or not isinstance(config.model, str) or (folder := model_folder(config.model, short=True)) is None:
+        return {}
+    return dict((trained_for(folder) or {}).get("chat_template_kwargs") or {})
 
 
 def run(trainer: Any, watch: Watch, new: Path, trained_for: Mapping[str, Any]) -> dict[str, Any]:
@@ -260,8 +345,8 @@ def run(trainer: Any, watch: Watch, new: Path, trained_for: Mapping[str, Any]) -
         trained_for: see `record`.
 
     Returns:
-        steps, epochs, loss_first, loss_last (means over an update), tokens (all that were read, repeats counted, padding not), seconds
-        (of the training alone), parameters, device.
+        settings (see `resolved`), steps, epochs, loss_first, loss_last (means over an update), tokens (all that were read, repeats counted,
+        padding not), seconds (of the training alone), parameters, device.
     """
     from transformers import PrinterCallback
 
@@ -270,13 +355,14 @@ def run(trainer: Any, watch: Watch, new: Path, trained_for: Mapping[str, Any]) -
     started = time.monotonic()
     trainer.train()
     seconds = time.monotonic() - started
-    finish_generation_config(trainer.model, trainer.processing_class)
+    finish_generation_config(trainer.model, Chat(trainer.processing_class))
     trainer.save_model(str(new))
     (new / "training_args.bin").unlink(missing_ok=True)  # a pickle of paths and times
     (new / "README.md").unlink(missing_ok=True)
     said = {**trained_for, "files": tree_digests(new)}
     (new / TRAINED).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
     return {
+        "settings": watch.settings,
         "steps": trainer.state.global_step,
         "epochs": trainer.state.epoch,
         "loss_first": watch.losses[0] if watch.losses else None,
@@ -288,12 +374,12 @@ def run(trainer: Any, watch: Watch, new: Path, trained_for: Mapping[str, Any]) -
     }
 
 
-def finish_generation_config(model: Any, tokenizer: Any) -> None:
-    """Let generation stop at the token that ends a trained turn."""
+def finish_generation_config(model: Any, chat: Chat) -> None:
+    """Let generation stop at the token that ends a trained turn, whatever the tokenizer's end token is."""
     config = model.generation_config
     known = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
-    ends = list(dict.fromkeys(i for i in (tokenizer.eos_token_id, *known) if i is not None))
+    ends = list(dict.fromkeys(i for i in (chat.tokenizer.eos_token_id, chat.end, *known) if i is not None))
     config.eos_token_id = ends[0] if len(ends) == 1 else ends
-    config.pad_token_id = tokenizer.pad_token_id
+    config.pad_token_id = chat.tokenizer.pad_token_id
     model.config.eos_token_id = config.eos_token_id
     model.config.use_cache = True  # switched off for training

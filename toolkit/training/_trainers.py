@@ -20,40 +20,65 @@ from trl.trainer.dpo_trainer import DataCollatorForPreference, DPOTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 
 from toolkit.common.errors import InputError
-from toolkit.training._shared import Dropped
+from toolkit.generation import Chat
+from toolkit.training._model import tokenised
+from toolkit.training._shared import Bounds, Dropped
 
 
-def leave_out(data: Dataset, sequences: Sequence[Sequence[str]], completions: Sequence[str], limit: int | None, dropped: Dropped) -> Dataset:
+def leave_out(
+    data: Dataset,
+    sequences: Sequence[Sequence[str]],
+    completions: Sequence[str],
+    bounds: Bounds,
+    dropped: Dropped,
+    *,
+    answers: Sequence[str] = (),
+    pair: tuple[str, str] | None = None,
+) -> Dataset:
     """The rows of `data` that can be trained on, with a column ``length`` (tokens); the others are noted by id.
 
     Args:
         data: tokenised rows with a column ``id``.
         sequences: each a list of columns of token ids that stand one after the other; the longest of them is the row's length.
         completions: columns of which each must have a token to learn (a label other than -100).
-        limit: most tokens of a row.
+        bounds: how long a row may be, and which tokens the model knows.
         dropped: where rows left out are noted.
+        answers: columns of messages of which none may be blank.
+        pair: two columns of token ids that must differ.
+
+    Raises:
+        InputError: no row can be trained on, or one has a token that the model does not embed.
     """
     keep: list[int] = []
     lengths: list[int] = []
     ids = list(data["id"]) if "id" in data.column_names else [str(i) for i in range(len(data))]
-    names = sorted({c for s in sequences for c in s} | set(completions))
+    names = sorted({*(c for s in sequences for c in s), *completions, *answers, *(pair or ())} & set(data.column_names))
     at = 0
     for batch in data.select_columns(names).with_format("arrow").iter(1000):
-        sizes = {c: pc.list_value_length(batch[c]).to_pylist() for c in names}
+        sizes = {c: pc.list_value_length(batch[c]).to_pylist() for s in sequences for c in s}
+        if bounds.embedded is not None:
+            bounds.check({c: pc.max(pc.list_flatten(batch[c])).as_py() for c in sizes})
         learnt = {c: [any(t != -100 for t in row) for row in batch[c].to_pylist()] for c in completions}
+        said = {c: [any(m["content"].strip() for m in row) for row in batch[c].to_pylist()] for c in answers if c in names}
+        first, second = (batch[c].to_pylist() for c in pair) if pair is not None else ([], [])
         for i in range(batch.num_rows):
             length = max(sum(sizes[c][i] for c in s) for s in sequences)
-            if limit is not None and length > limit:
+            if bounds.limit is not None and length > bounds.limit:
                 dropped.add("too_long", ids[at])
-            elif not all(learnt[c][i] for c in completions):
+            elif not all(rows[i] for rows in learnt.values()):
                 dropped.add("no_completion", ids[at])
+            elif not all(rows[i] for rows in said.values()):
+                dropped.add("empty_answer", ids[at])
+            elif pair is not None and first[i] == second[i]:
+                dropped.add("same_answers", ids[at])
             else:
                 keep.append(at)
                 lengths.append(length)
             at += 1
     if not keep:
         counts = ", ".join(f"{len(v)} {k}" for k, v in dropped.ids.items())
-        raise InputError(f"no row can be trained on: {counts}", where="trainer.max_length", hint="raise it, or shorten the rows")
+        where, hint = ("trainer.max_length", bounds.hint) if "too_long" in dropped.ids else (None, "look at the step that made these rows")
+        raise InputError(f"no row can be trained on: {counts}", where=where, hint=hint)
     kept = data if len(keep) == len(ids) else data.select(keep)
     return kept.add_column("length", lengths)
 
@@ -69,10 +94,11 @@ def _keep_columns(trainer: Any, *columns: str) -> None:
 
 
 class GuardSft(SFTTrainer):
-    """`trl.SFTTrainer` that leaves out rows longer than max_length, by id, instead of cutting them."""
+    """`trl.SFTTrainer` that takes what rows say for text alone (`toolkit.generation.Chat`), and leaves out rows that are too long, by id, instead of
+    cutting them."""
 
-    def __init__(self, *args: Any, limit: int | None, dropped: Dropped, **kwargs: Any) -> None:
-        self._limit, self.dropped = limit, dropped
+    def __init__(self, *args: Any, bounds: Bounds, dropped: Dropped, **kwargs: Any) -> None:
+        self._bounds, self.dropped = bounds, dropped
         super().__init__(*args, **kwargs)
 
     def _send_telemetry(self) -> None:
@@ -85,11 +111,19 @@ class GuardSft(SFTTrainer):
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, packing: bool, formatting_func: Any, dataset_name: str) -> Any:
         whole = copy.copy(args)
         whole.max_length = None
-        rows = super()._prepare_dataset(dataset, processing_class, whole, False, formatting_func, dataset_name)
-        rows = leave_out(rows, [["input_ids"]], ["labels"], self._limit, self.dropped)
+        rows = tokenised(Chat(processing_class), dataset, {"completion": "completion_ids"}, processes=args.dataset_num_proc)
+        rows = rows.map(_labelled, remove_columns=["prompt_ids", "completion_ids"], num_proc=args.dataset_num_proc)
+        rows = super()._prepare_dataset(rows, processing_class, whole, False, formatting_func, dataset_name)
+        rows = leave_out(rows, [["input_ids"]], ["labels"], self._bounds, self.dropped, answers=["completion"])
         if not packing:
             return rows
         return super()._prepare_dataset(rows, processing_class, args, True, None, dataset_name)
+
+
+def _labelled(row: dict[str, Any]) -> dict[str, list[int]]:
+    """A row as TRL's trainer reads it: the loss is on the completion alone."""
+    prompt, completion = row["prompt_ids"], row["completion_ids"]
+    return {"input_ids": prompt + completion, "labels": [-100] * len(prompt) + completion}
 
 
 @dataclass
@@ -125,18 +159,19 @@ class WeightedDPOTrainer(DPOTrainer):
 
     The mean is over the pairs of the (micro-)batch, never over the sum of weights, and the SFT term is TRL's own. With every weight 1 the
     loss and its gradient are TRL's, bit for bit: what is added to TRL's loss is ``mean((weight - 1) * term)``. Without the column
-    it is TRL's trainer.
+    it is TRL's trainer. What rows say is taken for text alone, as in `GuardSft`.
 
     Args:
-        limit: most tokens of prompt and answer together; a longer pair is left out and noted in `dropped`. None: TRL's behaviour (cut).
+        bounds: most tokens of prompt and answer together, …; a longer pair is left out and noted in `dropped`, and so is one with a blank answer, or
+            with two that are the same. None: nothing is left out, and what is too long is cut.
         dropped: where such pairs are noted.
 
     Raises:
         InputError: a column ``weight`` with a loss other than sigmoid (+ sft), or with an option that changes the preference term.
     """
 
-    def __init__(self, *args: Any, limit: int | None = None, dropped: Dropped | None = None, **kwargs: Any) -> None:
-        self._limit, self.dropped = limit, dropped if dropped is not None else Dropped()
+    def __init__(self, *args: Any, bounds: Bounds | None = None, dropped: Dropped | None = None, **kwargs: Any) -> None:
+        self._bounds, self.dropped = bounds, dropped if dropped is not None else Dropped()
         settings: DPOConfig = kwargs["args"]
         self._weighted = "weight" in kwargs["train_dataset"].column_names
         if self._weighted:
@@ -154,13 +189,13 @@ class WeightedDPOTrainer(DPOTrainer):
         """Nothing is sent."""
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
-        whole = copy.copy(args)
-        whole.max_length = args.max_length if self._limit is None else None
-        rows = super()._prepare_dataset(dataset, processing_class, whole, dataset_name)
-        if self._limit is None:
+        answers = {"chosen": "chosen_ids", "rejected": "rejected_ids"}
+        rows = tokenised(Chat(processing_class), dataset, answers, processes=args.dataset_num_proc)
+        if self._bounds is None:
             return rows
         sequences = [["prompt_ids", "chosen_ids"], ["prompt_ids", "rejected_ids"]]
-        return leave_out(rows, sequences, ["chosen_ids", "rejected_ids"], self._limit, self.dropped)
+        both = ("chosen_ids", "rejected_ids")
+        return leave_out(rows, sequences, both, self._bounds, self.dropped, answers=list(answers), pair=both)
 
     def _set_signature_columns_if_needed(self) -> None:
         _untyped(super())._set_signature_columns_if_needed()

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
+    from toolkit.generation._chat import Chat
+
 _LIKELIEST = 256
 """Tokens that are sorted first; where top-p needs more, all are."""
 
@@ -57,14 +59,17 @@ class Sampler:
 
     Args:
         model: a causal language model of transformers, in eval mode.
-        tokenizer: its tokenizer.
+        chat: its tokenizer and chat template.
     """
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
+    def __init__(self, model: Any, chat: Chat) -> None:
         self._model = model
-        self._tokenizer = tokenizer
-        self._ends = _end_tokens(model, tokenizer)
-        self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+        self._tokenizer = tokenizer = chat.tokenizer
+        self._ends = _end_tokens(model, chat)
+        self.vocabulary = int(model.get_input_embeddings().weight.shape[0])
+        """Tokens that the model embeds."""
+        pad = tokenizer.pad_token_id
+        self._pad = pad if pad is not None and pad < self.vocabulary else 0  # masked: any token will do
         self._last_only = "logits_to_keep" in inspect.signature(model.forward).parameters
 
     def draw(self, draws: Sequence[Draw], temperature: float, top_p: float) -> Iterator[Draw]:
@@ -273,8 +278,8 @@ def _grown(states: torch.Tensor, length: int) -> torch.Tensor:
     return buffer
 
 
-def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Ids that end a sequence: the tokenizer's and those of the model's generation config."""
+def _end_tokens(model: Any, chat: Chat) -> frozenset[int]:
+    """Ids that end a sequence: the tokenizer's, the one that ends a turn of the chat template, and those of the model's generation config."""
     ends = getattr(model.generation_config, "eos_token_id", None)
     listed = ends if isinstance(ends, list) else [ends]
-    return frozenset(t for t in (*listed, tokenizer.eos_token_id) if t is not None)
+    return frozenset(t for t in (*listed, chat.tokenizer.eos_token_id, chat.end) if t is not None)

@@ -128,7 +128,7 @@ class Wire:
             needs.
     """
 
-    def __init__(self, config: OpenAIConfig, key: str) -> None:
+    def __init__(self, config: OpenAIConfig, key: str, path: str) -> None:
         import httpx2
         import openai
 
@@ -136,7 +136,7 @@ class Wire:
         unused = httpx2.AsyncClient(transport=httpx2.AsyncBaseTransport(), trust_env=False)  # sends nothing: what is wanted is what it would send
         with usable(config.base_url):
             client = openai.AsyncOpenAI(api_key=key, base_url=config.base_url, http_client=unused)
-        self.url = str(client.base_url).rstrip("/") + "/chat/completions"
+        self.url = str(client.base_url).rstrip("/") + path
         self._headers = {k: v for k, v in {**client.default_headers, **client.auth_headers}.items() if isinstance(v, str)}
         protect_headers(self._headers)
         self._headers["Content-Type"] = "application/json"

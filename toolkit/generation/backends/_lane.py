@@ -45,7 +45,7 @@ _OWN = re.compile(r"\S*\d\S{11,}|\S{11,}\d\S*")
 class Lane:
     """The backend's requests on the loop's thread; all but `done`, `waiting` and the constructor belong to that thread."""
 
-    def __init__(self, config: OpenAIConfig, model_id: str, endpoint: str, wire: Wire) -> None:
+    def __init__(self, config: OpenAIConfig, model_id: str, endpoint: str, wire: Wire, body: Callable[[Request], bytes]) -> None:
         self.ready: deque[Item] = deque()
         self.flying = 0
         self.most = config.concurrency
@@ -53,7 +53,7 @@ class Lane:
         self.meter: Meter | None = None
         self.waiting = 0  # items that wait to be sent again, or are held
         self.done = Done()
-        self._config, self._model, self._endpoint, self._wire = config, model_id, endpoint, wire
+        self._config, self._model, self._endpoint, self._wire, self._body = config, model_id, endpoint, wire, body
         self._gate: Gate | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
@@ -101,9 +101,13 @@ class Lane:
         """Take requests in."""
         for request in requests if self._ending is None else []:
             try:
-                self.ready.append(Item(request, _encoded(request)))
+                self.ready.append(Item(request, self._body(request)))
             except UnicodeEncodeError as e:
                 self.done.put(failed(request, "bad_request", f"the prompt is not Unicode text: {e.reason}"))
+            except ValueError as e:
+                self.done.put(failed(request, "bad_request", str(e)))
+            except GuardkitError as e:
+                self._end(e)
         self._pump()
 
     def start(self, item: Item, sent: Sent) -> None:
@@ -356,3 +360,9 @@ def _encoded(request: Request) -> bytes:
         return orjson.dumps(payload)
     except TypeError:  # a lone surrogate, or what orjson does not know and JSON does (integers beyond 64 bits)
         return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+Form = tuple[str, Callable[[Request], bytes]]
+"""Where requests go below the base URL, and what makes their bodies (ValueError: this one cannot be asked; GuardkitError: none can)."""
+
+CHAT: Form = ("/chat/completions", _encoded)

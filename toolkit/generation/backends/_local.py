@@ -14,6 +14,7 @@ from toolkit.common.models import adapter_config, base_roots, chat_template, cou
 from toolkit.common.paths import Beside
 from toolkit.common.reading import Files
 from toolkit.common.secrets import shown
+from toolkit.generation._chat import Chat
 
 if TYPE_CHECKING:
     from toolkit.generation._config import TransformersConfig, VllmConfig
@@ -79,7 +80,8 @@ class LocalModel:
         self.tokenizer_folder = self.adapter if self.adapter and (self.adapter / "tokenizer_config.json").is_file() else folder
         self._files = Files()
         if guard is not None and config.check_training:
-            check_templates(self.adapter or folder, guard, template_of=self.tokenizer_folder)
+            check_templates(self.adapter or folder, guard, template_of=self.tokenizer_folder, arguments=config.chat_template_kwargs)
+        self._arguments = config.chat_template_kwargs
 
     @cached_property
     def model_id(self) -> str:
@@ -87,6 +89,22 @@ class LocalModel:
         base = self.folder if self.adapter is not None else None
         parts = [self.folder, *([self.adapter] if self.adapter is not None else [])]
         return self._files.digest(self.adapter or self.folder, lambda p: model_hash(p, base), lambda _: [f for p in parts for f in counted_files(p)])
+
+    def _load_chat(self) -> Chat:
+        """The tokenizer with its chat template.
+
+        Raises:
+            InputError: the folder has none, or none that transformers can load.
+        """
+        from transformers import AutoTokenizer
+
+        try:
+            tokenizer: Any = AutoTokenizer.from_pretrained(self.tokenizer_folder, trust_remote_code=False)
+        except Exception as e:  # loaders of a dozen formats read the user's files: whatever they raise is about those
+            raise InputError(f"transformers cannot load this tokenizer: {str(e)[:300]}", where=str(self.tokenizer_folder)) from e
+        if not tokenizer.chat_template:
+            raise InputError("the tokenizer has no chat template", where=str(self.tokenizer_folder), hint="save one with the model")
+        return Chat(tokenizer, self._arguments)
 
     def still(self) -> None:
         """Check, once the model has been loaded by its name, that its files are those that `model_id` was computed of.
@@ -111,16 +129,17 @@ def _base_folder(folder: Path, config: Mapping[str, Any], beside: Beside) -> Pat
     return base
 
 
-def check_templates(folder: Path, guard: Guard, *, template_of: Path | None = None) -> None:
+def check_templates(folder: Path, guard: Guard, *, template_of: Path | None = None, arguments: Mapping[str, Any] | None = None) -> None:
     """Check that a model that guardkit trained is asked in the words that it was trained on: same input of the guard, same chat template.
 
     Args:
         folder: of the model or adapter; one without ``guardkit.json`` passes.
         guard: as which it is to be asked.
         template_of: folder of the tokenizer, where that is another one.
+        arguments: for the chat template; those of the training stand in the template itself.
 
     Raises:
-        InputError: another chat template, or a guard with another instruction, input or context.
+        InputError: another chat template or other arguments, or a guard with another instruction, input or context.
     """
     from toolkit.guards import input_fingerprint
 
@@ -135,3 +154,6 @@ def check_templates(folder: Path, guard: Guard, *, template_of: Path | None = No
     known, now = trained.get("chat_template"), hashlib.sha256((chat_template(template_of or folder) or "").encode()).hexdigest()
     if known is not None and known != now:
         raise InputError(f"trained with the chat template {str(known)[:12]}, and now has {now[:12]} (sha256)", where=str(folder), hint=hint)
+    if arguments and (of_training := trained.get("chat_template_kwargs") or {}) != arguments:
+        hint = "leave chat_template_kwargs out: those of the training are part of the model's chat template"
+        raise InputError(f"trained with chat_template_kwargs {of_training}, asked with {dict(arguments)}", where=str(folder), hint=hint)

@@ -35,7 +35,7 @@ from toolkit.common.secrets import fit_for_a_header, protect
 from toolkit.generation._config import OpenAIBatchConfig, OpenAIConfig
 from toolkit.generation._request import Completion, Request
 from toolkit.generation.backends._http import CLOSING, LoopThread, Wire
-from toolkit.generation.backends._lane import Lane
+from toolkit.generation.backends._lane import CHAT, Form, Lane
 
 if TYPE_CHECKING:
     from toolkit.generation._budget import Meter
@@ -55,7 +55,7 @@ class OpenAIBackend:
 
     journalled = True
 
-    def __init__(self, config: OpenAIConfig, *, beside: Beside = None) -> None:
+    def __init__(self, config: OpenAIConfig, *, beside: Beside = None, form: Form = CHAT) -> None:
         require("openai", "openai", "the backend openai")
         require("aiohttp", "openai", "the backend openai")
         self.model_id = config.model
@@ -63,6 +63,7 @@ class OpenAIBackend:
         self.parallel = max(4 * config.concurrency, config.concurrency + 16)
         self.meter: Meter | None = None
         self._config = config
+        self._form = form
         self._key = _api_key(config)
         self._thread: LoopThread | None = None
         self._lane: Lane | None = None
@@ -122,9 +123,10 @@ class OpenAIBackend:
 
     def _start(self) -> tuple[Lane, asyncio.AbstractEventLoop]:
         if self._thread is None or self._lane is None:
-            wire = Wire(self._config, self._key)
+            path, body = self._form
+            wire = Wire(self._config, self._key, path)
             thread = LoopThread.acquire()
-            lane = Lane(self._config, self.model_id, self.endpoint, wire)
+            lane = Lane(self._config, self.model_id, self.endpoint, wire, body)
             try:
                 asyncio.run_coroutine_threadsafe(lane.open(), thread.loop).result(CLOSING)
             except BaseException:  # whatever it was, the thread must not stay without a user

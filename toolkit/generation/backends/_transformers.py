@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.common.errors import GuardkitError, InputError, require
 from toolkit.common.models import calm_threads
 from toolkit.common.paths import Beside
+from toolkit.generation._chat import Chat
 from toolkit.generation._config import TransformersConfig
 from toolkit.generation._request import Completion, Request, failed
 from toolkit.generation._vocabulary import no_system, takes_no_system
@@ -76,7 +77,7 @@ class TransformersBackend(LocalModel):
         self._config = config
         self.parallel = _POOL * config.batch
         self._sampler: Sampler | None = None
-        self._tokenizer: Any = None
+        self._chat: Chat | None = None
         self._context: int | None = None
         self.tokens = 0
         """Tokens generated so far."""
@@ -110,7 +111,7 @@ class TransformersBackend(LocalModel):
         """Drop the model."""
         if self.seconds:
             _log.info("%d tokens in %.1f s: %.0f tokens/s", self.tokens, self.seconds, self.tokens / self.seconds)
-        self._sampler = self._tokenizer = None
+        self._sampler = self._chat = None
         import gc
 
         gc.collect()
@@ -125,14 +126,14 @@ class TransformersBackend(LocalModel):
         calm_threads()
         _vllm_engine.free_idle()
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM
 
         device = self._config.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             with _no_bars():
-                self._tokenizer = AutoTokenizer.from_pretrained(self.tokenizer_folder, trust_remote_code=False)
+                chat = self._load_chat()
                 model: Any = AutoModelForCausalLM.from_pretrained(self.folder, dtype=self._config.dtype, trust_remote_code=False)
             if self.adapter is not None:
                 merge_adapter(model, self.adapter)
@@ -142,17 +143,16 @@ class TransformersBackend(LocalModel):
         except Exception as e:  # loaders of a dozen formats read the user's files: whatever they raise is about those
             raise InputError(f"transformers cannot load this model: {str(e)[:300]}", where=str(self.folder)) from e
         self.still()
-        if not self._tokenizer.chat_template:
-            raise InputError("the tokenizer has no chat template", where=str(self.folder), hint="save one with the model")
         self._context = getattr(model.config, "max_position_embeddings", None)
-        self._sampler = Sampler(model, self._tokenizer)
+        self._chat = chat
+        self._sampler = Sampler(model, chat)
         return self._sampler
 
     def _tokenise(self, request: Request, arrived: int) -> _Waiting | Completion:
-        self._load()
+        sampler = self._load()
+        assert self._chat is not None  # noqa: S101  loaded with the sampler
         try:
-            text = self._tokenizer.apply_chat_template(request.messages_list(), tokenize=False, add_generation_prompt=True)
-            prompt = tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+            prompt = tuple(self._chat.tokens(request.messages_list(), ask=True))
         except Exception as e:  # noqa: BLE001  a chat template is a program of the model's author: whatever it raises costs this request
             if takes_no_system(str(e)):
                 raise no_system(self._config.model, _plain(e)) from None
@@ -161,6 +161,8 @@ class TransformersBackend(LocalModel):
             return failed(request, "bad_request", "the prompt has no tokens")
         if self._context is not None and len(prompt) >= self._context:
             return failed(request, "bad_request", f"the prompt has {len(prompt)} tokens, the model reads {self._context}")
+        if max(prompt) >= sampler.vocabulary:
+            return failed(request, "bad_request", f"the prompt has the token {max(prompt)}, and the model embeds {sampler.vocabulary}")
         return _Waiting(request, prompt, arrived, time.monotonic())
 
     def _batch(self, batch: list[_Waiting]) -> Iterator[Completion]:

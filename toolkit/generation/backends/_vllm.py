@@ -4,6 +4,7 @@ Contract: as `toolkit.generation.Backend`. The engine is kept full with ``concur
 as it has finished, so there is no batch barrier. Draws of one prompt share its prefill through vLLM's prefix cache, in whole blocks of
 ``block_size`` tokens (16 on a GPU, 128 on a CPU). A draw is seeded by its request's key; vLLM does not promise equal text for equal
 seeds in another batch. ``finish`` is ``stop`` or ``length``. An ensemble of adapters loads its base once (`toolkit.generation.kept_warm`).
+vLLM gets tokens, never text: what a prompt says is text to the model, too (`toolkit.generation._chat`).
 
 Failure semantics: a request that vLLM refuses (too long, not tokenisable) fails as ``bad_request``, one that the engine gives up as
 ``server_error``. An output without text is an output. A model that vLLM cannot load is an `InputError`, a missing package `Missing`, an
@@ -21,6 +22,7 @@ from toolkit.common.errors import Stopped, require
 from toolkit.common.files import canonical_json
 from toolkit.common.models import adapter_config
 from toolkit.common.paths import Beside
+from toolkit.generation._chat import Chat
 from toolkit.generation._config import VllmConfig
 from toolkit.generation._request import Completion, Request, failed
 from toolkit.generation._vocabulary import no_system, takes_no_system
@@ -49,6 +51,7 @@ class VllmBackend(LocalModel):
         self._config = config
         self.parallel = config.concurrency
         self._engine: _vllm_engine.Engine | None = None
+        self._chat: Chat | None = None
         self._broken = False
         self.read = 0
         """Tokens of prompts so far."""
@@ -98,6 +101,7 @@ class VllmBackend(LocalModel):
             config = self._config
             rank = 0 if self.adapter is None else int((adapter_config(self.adapter) or {}).get("r", 1))
             base = _vllm_engine.Base(self.folder.resolve(), self.tokenizer_folder, config.dtype, config.max_model_len, canonical_json(config.engine))
+            self._chat = self._load_chat()
             self._engine, self._broken = _vllm_engine.take(base, rank), False
             self.still()
         return self._engine
@@ -121,6 +125,8 @@ class VllmBackend(LocalModel):
         from vllm import SamplingParams
         from vllm.v1.engine.exceptions import EngineDeadError
 
+        chat = self._chat
+        assert chat is not None  # noqa: S101  loaded with the engine
         adapter = None if self.adapter is None else engine.adapter(self.model_id, self.adapter)
         params = SamplingParams(
             temperature=request.temperature,
@@ -128,9 +134,11 @@ class VllmBackend(LocalModel):
             max_tokens=request.max_tokens,
             seed=None if request.seed is None else int(request.key[:16], 16) >> 1,  # 63 bits: what torch takes
             stop=list(request.stop),
+            stop_token_ids=chat.ends,
         )
         try:
-            inner: str = engine.llm.enqueue_chat(request.messages_list(), params, use_tqdm=False, lora_request=adapter)[0]
+            prompt = {"prompt_token_ids": chat.tokens(request.messages_list(), ask=True)}
+            inner: str = engine.llm.enqueue(prompt, params, use_tqdm=False, lora_request=adapter)[0]
             return inner
         except EngineDeadError as e:
             raise self._dead() from e

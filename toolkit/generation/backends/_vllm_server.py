@@ -1,7 +1,8 @@
 """Backend ``vllm-server``: a local model behind ``vllm serve``, started for the first request and stopped in `close`.
 
-Contract: as `toolkit.generation.Backend`, the requests going through the backend ``openai``. The server listens on a free port of
-this machine alone, wants a key that is random for each start and stands in its environment only, and serves the model (with its
+Contract: as `toolkit.generation.Backend`, the requests going through the backend ``openai``. What the server gets are tokens (its ``/completions``
+takes them), so that what a prompt says is text to the model, too (`toolkit.generation._chat`). The server listens on a free port of this machine
+alone, wants a key that is random for each start and stands in its environment only, and serves the model (with its
 adapter) under its content hash, which is also its name in journal keys. Its defaults are vLLM's, never those of the model's
 ``generation_config``, so that a request's key says all that shaped its answer. It ends with this process, by kill -9 too (`_watch`).
 
@@ -23,16 +24,20 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+
+import orjson
 
 from toolkit.common.errors import GuardkitError, InputError, Stopped, require
 from toolkit.common.models import adapter_config
 from toolkit.common.paths import Beside
 from toolkit.common.secrets import protect
+from toolkit.generation._chat import Chat
 from toolkit.generation._config import OpenAIConfig, VllmServerConfig
 from toolkit.generation._request import Completion, Request
+from toolkit.generation._vocabulary import no_system, takes_no_system
 from toolkit.generation.backends import _vllm_engine, _watch
 from toolkit.generation.backends._local import LocalModel
 from toolkit.generation.backends._openai import OpenAIBackend
@@ -106,6 +111,7 @@ class VllmServerBackend(LocalModel):
     def _start(self) -> tuple[OpenAIBackend, _Server]:
         if self._server is None or self._client is None:
             _vllm_engine.free_idle()
+            form = ("/completions", _as_tokens(self._load_chat(), self._config.model))
             key = secrets.token_urlsafe(32)
             protect(key)
             self._server = _Server(self._command, key, str(self.folder))
@@ -113,7 +119,7 @@ class VllmServerBackend(LocalModel):
             os.environ[_KEY] = key
             try:
                 self.still()
-                self._client = OpenAIBackend(self._endpoint_config(self.model_id, self._server.port))
+                self._client = OpenAIBackend(self._endpoint_config(self.model_id, self._server.port), form=form)
             finally:
                 del os.environ[_KEY]
         return self._client, self._server
@@ -215,6 +221,22 @@ class _Server:
     def _last_lines(self) -> str:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
         return "\n".join([*(f"  | {line[:300]}" for line in lines), f"  its log: {self.log}"])
+
+
+def _as_tokens(chat: Chat, model: str) -> Callable[[Request], bytes]:
+    """What makes the body of a request to ``/completions``."""
+
+    def body(request: Request) -> bytes:
+        payload = request.payload()
+        try:
+            payload["prompt"] = chat.tokens(payload.pop("messages"), ask=True)
+        except Exception as e:  # noqa: BLE001  a chat template is a program of the model's author: whatever it raises costs this request
+            if takes_no_system(str(e)):
+                raise no_system(model, str(e)) from None
+            raise ValueError(f"the prompt cannot be tokenised: {type(e).__name__}: {e}") from None
+        return orjson.dumps(payload | {"stop_token_ids": chat.ends})
+
+    return body
 
 
 def _watched(command: list[str], log: IO[bytes], environment: dict[str, str]) -> subprocess.Popen[bytes]:

@@ -33,6 +33,14 @@ def training_config(cls: type[T], **values: Any) -> T:
         raise InputError("; ".join(f["msg"].removeprefix("Value error, ") for f in e.errors())) from None
 
 
+def identity_of(config: BaseModel) -> dict[str, Any]:
+    """The part of an operator's config that shapes its model; what was added later only where it says something, so that older runs stay finished."""
+    out = config.model_dump(mode="json")
+    if not out["chat_template_kwargs"]:
+        del out["chat_template_kwargs"]
+    return out
+
+
 def check_options(config: SftConfig | DpoConfig) -> None:
     """Check `trainer` against TRL's own class before anything runs; it loads TRL, so only where there is something to check.
 
@@ -72,6 +80,18 @@ def report_training(metrics: Mapping[str, Any], out: Output, rows: str = "rows")
     for reason, dropped in metrics["dropped"].items():
         out.set_aside(pl.DataFrame({"id": dropped["ids"]}, schema={"id": pl.String}), reason)
     out.stat("parameters", metrics["parameters"])
-    for name in ("loss_first", "loss_last", "tokens", "steps", "epochs", "device", "weight_min", "weight_mean", "weight_max"):
+    for name in (
+        "settings",
+        "loss_first",
+        "loss_last",
+        "tokens",
+        "steps",
+        "epochs",
+        "device",
+        "weight_min",
+        "weight_mean",
+        "weight_max",
+        "weight_zero",
+    ):
         if name in metrics:
             out.note(name, metrics[name])

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from toolkit.generation import TemplateArguments
 from toolkit.guards import Guard
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
-from toolkit.operators.train._train import check_options, loss_words, report_training, training_config, training_needs
+from toolkit.operators.train._train import check_options, identity_of, loss_words, report_training, training_config, training_needs
 from toolkit.shards import verify
 from toolkit.training import DpoConfig, train_dpo, trainer_leave
 
@@ -22,6 +23,8 @@ class TrainDpoConfig(Config):
     one that may run code or write elsewhere needs leave: `--allow NAME`."""
     chat_template: str | None = None
     """Chat template for a model that has none: llama3, plain, or Jinja."""
+    chat_template_kwargs: TemplateArguments = Field(default_factory=dict)
+    """Arguments of the chat template (`enable_thinking: false`, …); they become part of the trained model's template."""
     threads: int | None = Field(None, ge=1)
     """CPU threads of torch."""
 
@@ -50,6 +53,9 @@ class TrainDpo(DatasetOperator):
 
     def needs(self, ctx: Context) -> list[str]:
         return training_needs()
+
+    def identity(self) -> dict[str, Any]:
+        return identity_of(self.config)
 
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
         shards = inputs["shards"].artefact("shards")

@@ -10,10 +10,11 @@ from pydantic import Field
 
 from toolkit.common.models import model_folder
 from toolkit.common.reach import HubName
+from toolkit.generation import TemplateArguments
 from toolkit.guards import Guard
 from toolkit.operators._backends import model_digest
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
-from toolkit.operators.train._train import check_options, loss_words, report_training, training_config, training_needs
+from toolkit.operators.train._train import check_options, identity_of, loss_words, report_training, training_config, training_needs
 from toolkit.shards import verify
 from toolkit.training import ScratchModel, SftConfig, train_sft, trainer_leave
 
@@ -29,6 +30,8 @@ class TrainSftConfig(Config):
     """Options of TRL's SFTConfig, passed through; one that may run code or write elsewhere needs leave: `--allow NAME`."""
     chat_template: str | None = None
     """Chat template for a model that has none: llama3, plain, or Jinja."""
+    chat_template_kwargs: TemplateArguments = Field(default_factory=dict)
+    """Arguments of the chat template (`enable_thinking: false`, …); they become part of the trained model's template."""
     threads: int | None = Field(None, ge=1)
     """CPU threads of torch."""
 
@@ -60,6 +63,9 @@ class TrainSft(DatasetOperator):
 
     def needs(self, ctx: Context) -> list[str]:
         return training_needs()
+
+    def identity(self) -> dict[str, Any]:
+        return identity_of(self.config)
 
     def files(self, ctx: Context) -> dict[str, str]:
         return {"model": model_digest(self.config.model, ctx)} if isinstance(self.config.model, str) else {}
