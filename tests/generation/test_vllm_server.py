@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_vllm_backend import DAYS, alive, ask, config, descendants, equal, gone, killed, needs_vllm, reference
+from test_vllm_backend import DAYS, MARKED, alive, ask, config, descendants, equal, gone, killed, needs_vllm, reference
 from tiny import tiny_adapter, tiny_llama
 
 from toolkit.common.errors import InputError, Stopped
@@ -62,6 +62,8 @@ def test_a_server_is_started_asked_and_stopped(model: Path, tmp_path: Path) -> N
         assert [x.text for x in again] == [x.text for x in out]
         assert again.stats.asked == 1
     assert equal(out[:40], ask(reference(model, adapter=str(adapter)), DAYS)) >= 36
+    [marked] = ask(c, [MARKED], backend=backend)
+    assert marked.prompt_tokens == 3 + len(MARKED), "a byte is a token: what a prompt says is text"
     server = backend._server
     with pytest.raises(urllib.error.HTTPError, match="401"):
         urllib.request.urlopen(f"http://127.0.0.1:{server.port}/v1/models")
