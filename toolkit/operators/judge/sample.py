@@ -53,7 +53,7 @@ class SampleConfig(Config):
 
     k: int = Field(4, ge=1)
     """Draws from each guard (4 in the paper's figure and in the released code)."""
-    backend: Annotated[StepTransformers | StepVllm, Field(discriminator="backend"), AfterValidator(_writes_text)] | None = None
+    backend: Annotated[StepTransformers | StepVllm, Field(discriminator="backend"), AfterValidator(as_guard)] | None = None
     """How guards that earlier steps trained are run: `{backend: transformers, …}` or `{backend: vllm, …}`, without `model`, which is the step's."""
     models: dict[str, GuardBackend] = Field(default_factory=dict)
     """Further guards by name, each with its whole backend."""
