@@ -77,12 +77,19 @@ def test_block_sizes_and_thread_counts(busy: World) -> None:
 
 def test_block_sizes_and_thread_counts_in_mining(world: World) -> None:
     guard = load_guard("guardreasoner")
-    says = {"h": "Answers: \nRequest: harmful", "u": "Answers: \nRequest: unharmful", "?": "I would rather not say."}
+    block = "Answers: \nRequest: {}\nCompletion: None\nResponse: None"
+    says = {"h": block.format("harmful"), "u": block.format("unharmful"), "?": "I would rather not say."}
     for name, words in (("a", "hhuu?hh"), ("b", "huhu?uh"), ("c", "huuhuhh")):
         lines = []
         for i in range(40):
             prompt = render_input(guard, {"prompt": f"question {i} about a garden", "response": None})
-            lines.append({"prompt": prompt, "label": "harmful" if i % 2 else "unharmful", "predict": says[words[i % 7]] + f"\n{'.' * (i % 5)}"})
+            lines.append(
+                {
+                    "prompt": prompt,
+                    "label": "harmful" if i % 2 else "unharmful",
+                    "predict": f"{'.' * (i % 5)}\n{says[words[i % 7]]}" + "\nSo." * (i % 3 == 0),
+                }
+            )
         (world.folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + "{torn\n")
     files = {n: str(world.folder / f"{n}.jsonl") for n in "abc"}
     world.recipe(
