@@ -12,7 +12,7 @@ from server import running
 from teachers import Said, Small, Teacher, number, openai, sound
 
 import toolkit
-from toolkit.common.errors import InputError
+from toolkit.common.errors import InputError, Missing
 
 
 @pytest.fixture
@@ -87,3 +87,24 @@ def test_a_teacher_without_a_system_role_is_told_in_the_users_message(teacher: T
     assert len(teacher.requests) <= 16
     done = world.run({"backend": openai(teacher, system="merge")}, {"id": "valid", "use": "validate"}, output="merged")
     assert len(done.rows("valid")) == 30
+
+
+def test_a_fallback_takes_over_a_teacher_that_refuses_every_request_alike(teacher: Teacher, tmp_path: Path) -> None:
+    teacher.say = lambda body: 400 if body["model"] == "first" else sound(body)
+    options = {"backend": openai(teacher), "fallback": [openai(teacher, "second")], "fallback_on": ["bad_request"]}
+    done = Small(tmp_path, [{}] * 30).run(options)
+    assert done.stats()["teachers"] == {"second": 30}
+    with pytest.raises(Missing, match="refused the first 8 requests alike"):
+        Small(tmp_path, [{}] * 30).run({**options, "fallback_on": ["refused"]}, output="other")
+    teacher.say = lambda body: 400
+    with pytest.raises(Missing, match="refused the first 8 requests alike"):  # nobody stands behind the last one
+        Small(tmp_path, [{}] * 40).run(options, output="both")
+
+
+def test_the_summary_of_a_run_quotes_what_an_endpoint_said_of_its_failures(teacher: Teacher, tmp_path: Path) -> None:
+    teacher.say = lambda body: {"error": {"message": "the plants are asleep\x1b[2J", "type": "x"}} if number(body) % 2 else sound(body)
+    Small(tmp_path, [{}] * 6).run({"backend": openai(teacher)})
+    result = toolkit.run(tmp_path / "recipe.yaml", output=tmp_path / "out" / "run", raise_failures=False)
+    (asked,) = result.summary["generations"]
+    assert asked["errors"] == {"bad_request": 3} and "the plants are asleep" in asked["said"]["bad_request"]
+    assert "Failed (asked, teacher), bad_request: 3 (HTTP 400: the plants are asleep" in repr(result) and "\x1b" not in repr(result)

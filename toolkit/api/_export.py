@@ -12,7 +12,7 @@ from toolkit.common.errors import InputError, short_path
 from toolkit.common.outputs import check_output
 from toolkit.common.paths import at_door
 from toolkit.common.resources import find
-from toolkit.pipeline import Progress
+from toolkit.pipeline import Progress, refuse_stale
 from toolkit.shards.exporters import COPIES, Weights, shard_folder
 from toolkit.shards.exporters import export as export_shards
 
@@ -60,8 +60,8 @@ def export(
         `repo`, ``{"repo", "would_send": [{"path", "bytes", "sha256"}]}`` with `dry_run`, else what `toolkit.shards.push` returns.
 
     Raises:
-        InputError: neither a format nor a repository, options that belong to the other one, and all that `toolkit.shards.exporters.export` and
-            `toolkit.shards.push` raise, with `Missing` and `Stopped`.
+        InputError: the shards are of a stale step; neither a format nor a repository, options that belong to the other one, and all that
+            `toolkit.shards.exporters.export` and `toolkit.shards.push` raise, with `Missing` and `Stopped`.
 
     Example:
         >>> toolkit.export("outputs/small/shards", "trl", output="for-trl")["output"]
@@ -70,6 +70,7 @@ def export(
     folder = at_door(folder)
     given = {"output": output, "split": split, "weights": weights, "copies": copies, "guard": guard, "sign": sign, "overwrite": overwrite or None}
     _sensible(to, repo, given, dry_run)
+    refuse_stale(shard_folder(folder))
     record, target, signed_by = None, None, None
     if to is not None:
         target = at_door(output if output is not None else f"{_name(folder)}-{to}")

@@ -10,7 +10,7 @@ from toolkit.common.errors import GuardkitError, InputError, did_you_mean, short
 from toolkit.common.paths import at_door, is_there
 from toolkit.common.resources import workspace
 from toolkit.operators import operator_class, operator_names
-from toolkit.pipeline import RecipeSpec, StepFolder, clean, kept_recipe, recipe_steps, step_folders
+from toolkit.pipeline import RecipeSpec, StepFolder, clean, kept_recipe, recipe_steps, stale, step_folders
 from toolkit.report import Figures, Lines, as_html, as_text, run_state
 
 
@@ -31,9 +31,15 @@ class Steps(dict[str, StepFolder]):
     def __init__(self, folder: Path) -> None:
         super().__init__({done.step: done for done in step_folders(folder)})
         self.folder = folder
+        self.stale = stale(self.values())
+        """Those that are not what the recipe makes (any more), since the last run has not come to them."""
 
     def _lines(self) -> list[dict[str, Any]]:
-        return [{"step": n, "rows": s.rows, "columns": len(s.manifest["columns"]), "folder": short_path(s.path)} for n, s in self.items()]
+        state = {True: "stale", False: "built"}
+        return [
+            {"step": n, "state": state[n in self.stale], "rows": s.rows, "columns": len(s.manifest["columns"]), "folder": short_path(s.path)}
+            for n, s in self.items()
+        ]
 
     def __repr__(self) -> str:
         return as_text(self._lines(), f"Finished steps of {short_path(self.folder)}")
@@ -78,7 +84,7 @@ def read_run(folder: str | Path) -> Steps:
 
 
 def list_runs() -> Lines:
-    """The runs in the workspace: ``folder``, ``recipe``, ``steps`` in the recipe, ``built`` of them; ``problem`` where one cannot be read.
+    """The runs in the workspace: ``folder``, ``recipe``, ``steps`` in the recipe, those ``built`` and ``stale``, and a ``problem`` with reading one.
 
     Example:
         >>> [(run["folder"], run["built"]) for run in toolkit.list_runs()]
@@ -86,14 +92,14 @@ def list_runs() -> Lines:
     """
     out = Lines()
     for path in sorted(workspace().glob("*/run.json")):
-        line: dict[str, Any] = {"folder": short_path(path.parent), "recipe": None, "steps": 0, "built": 0, "problem": None}
+        line: dict[str, Any] = {"folder": short_path(path.parent), "recipe": None, "steps": 0, "built": 0, "stale": 0, "problem": None}
         try:
             state = run_state(path.parent)
         except GuardkitError as e:
             out.append(line | {"problem": str(e)})
             continue
-        built = sum(s["state"] == "built" for s in state["steps"])
-        out.append(line | {"recipe": state["recipe"], "steps": len(state["steps"]), "built": built})
+        counts = {how: sum(s["state"] == how for s in state["steps"]) for how in ("built", "stale")}
+        out.append(line | {"recipe": state["recipe"], "steps": len(state["steps"]), **counts})
     return out
 
 

@@ -8,11 +8,21 @@ from typing import Any
 
 from toolkit.api._results import Checked, Explained, Planned
 from toolkit.api._run import AnyRecipe, Paths, planned, run_folder
-from toolkit.pipeline import PlannedStep, reach
+from toolkit.common.several import several
+from toolkit.pipeline import PlannedStep, Selection, reach
 
 
-def check(recipe: AnyRecipe, *, overrides: str | Sequence[str] = (), sources: Paths | None = None, allow: str | Collection[str] = ()) -> Checked:
-    """Check a recipe without running it.
+def check(
+    recipe: AnyRecipe,
+    *,
+    overrides: str | Sequence[str] = (),
+    sources: Paths | None = None,
+    allow: str | Collection[str] = (),
+    until: str | Sequence[str] = (),
+    from_: str | Sequence[str] = (),
+    only: str | Sequence[str] = (),
+) -> Checked:
+    """Check a recipe without running it, or those of its steps that `run` would take with the same `until`, `from_` and `only`.
 
     Returns:
         ``recipe``, ``steps`` (how many), ``needs`` (what this machine lacks to run it, in words), and what it reaches (`toolkit.pipeline.reach`):
@@ -25,8 +35,8 @@ def check(recipe: AnyRecipe, *, overrides: str | Sequence[str] = (), sources: Pa
         >>> toolkit.check("small.yaml")["steps"]
         7
     """
-    plan = planned(recipe, overrides, sources, allow)
-    return Checked({"recipe": plan.recipe.spec.recipe, "steps": len(plan.steps), "needs": plan.needs(), **reach(plan)})
+    plan = planned(recipe, overrides, sources, allow, Selection(several(until), several(from_), several(only)))
+    return Checked({"recipe": plan.recipe.spec.recipe, "steps": len(plan.chosen), "needs": plan.needs(), **reach(plan)})
 
 
 def plan(
@@ -39,11 +49,14 @@ def plan(
     probe: int = 0,
     budget: float | None = None,
     allow: str | Collection[str] = (),
+    until: str | Sequence[str] = (),
+    from_: str | Sequence[str] = (),
+    only: str | Sequence[str] = (),
 ) -> Planned:
     """What a run would do and what it would cost.
 
     Args:
-        recipe, overrides, sources, output, allow: as for `run`.
+        recipe, overrides, sources, output, allow, until, from_, only: as for `run`.
         sample: rows of each step that asks a model to look at, at most.
         probe: rows of each step to ask for real, for what answers take; they go into the journal.
         budget: dollars that the run will have: every price must then be known, and the probe spends no more.
@@ -67,7 +80,7 @@ def plan(
     """
     from toolkit.pipeline import forecast
 
-    checked = planned(recipe, overrides, sources, allow)
+    checked = planned(recipe, overrides, sources, allow, Selection(several(until), several(from_), several(only)))
     return Planned(forecast(checked, run_folder(checked, output), sample=sample, probe=probe, budget=budget))
 
 

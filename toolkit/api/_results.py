@@ -45,6 +45,7 @@ class Verified(Figures):
     rows: int
     files: dict[str, dict[str, Any]]
     signature: dict[str, Any] | None
+    stale: list[str]
     unproven: dict[str, str]
 
 

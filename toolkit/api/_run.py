@@ -17,7 +17,7 @@ from toolkit.common.paths import at_door, here
 from toolkit.common.resources import workspace
 from toolkit.common.several import several
 from toolkit.common.yamlfile import YamlFile
-from toolkit.pipeline import JOURNAL, TAKEN, Plan, Progress, Recipe, build_recipe, load_recipe, make_plan, run_plan, stopping
+from toolkit.pipeline import EVERY, JOURNAL, TAKEN, Plan, Progress, Recipe, Selection, build_recipe, load_recipe, make_plan, run_plan, stopping
 from toolkit.report import print_summary, summarise
 
 Paths = Mapping[str, str | Path | Sequence[str | Path]]
@@ -70,8 +70,15 @@ def run(
     progress: Progress | None = None,
     raise_failures: bool = True,
     allow: str | Collection[str] = (),
+    until: str | Sequence[str] = (),
+    from_: str | Sequence[str] = (),
+    only: str | Sequence[str] = (),
 ) -> Result:
     """Run a recipe; every step that is up to date is reused.
+
+    Some of its steps run alone: `until` some (with all that they hang on), `from_` some on (with all that hangs on them), both, or these `only`.
+    What is not among them is neither built nor changed, and what it would need is not asked for; what the chosen ones read of it must be finished and
+    up to date.
 
     Args:
         recipe: path, folder or shipped name; what stands in a recipe's file, as a dict; or a recipe already read (then `overrides` must be empty).
@@ -84,6 +91,7 @@ def run(
         progress: where progress is shown; default nowhere.
         raise_failures: raise `TooManyFailures`, or return it in the result.
         allow: what the recipe may do beyond the rows, by name (``trust_remote_code``, ``api_key_env=MY_KEY``): see `toolkit.common.reach`.
+        until, from_, only: ids of steps, one or several.
 
     Raises:
         InputError, Missing, Stopped, TooManyFailures: see `toolkit.common.errors`.
@@ -95,8 +103,10 @@ def run(
         >>> recipe = {"recipe": "tiny", "steps": [{"id": "seeds", "use": "load", "with": {"source": "quickstart", "limit": 1}}]}
         >>> toolkit.run(recipe, output="outputs/tiny").built
         ['seeds']
+        >>> toolkit.run("small.yaml", output="outputs/half", until="few").built
+        ['seeds', 'clean', 'few']
     """
-    plan = planned(recipe, overrides, sources, allow)
+    plan = planned(recipe, overrides, sources, allow, Selection(several(until), several(from_), several(only)))
     folder = run_folder(plan, output)
     done = run_plan(plan, output=folder, block_rows=block_rows, progress=progress, force=force, budget=budget)
     summary = {**summarise(folder), "built": done.built, "reused": done.reused}
@@ -107,7 +117,9 @@ def run(
     return Result(folder, summary, done.built, done.reused, done.failed)
 
 
-def planned(recipe: AnyRecipe, overrides: str | Sequence[str], sources: Paths | None, allow: str | Collection[str] = ()) -> Plan:
+def planned(
+    recipe: AnyRecipe, overrides: str | Sequence[str], sources: Paths | None, allow: str | Collection[str] = (), select: Selection = EVERY
+) -> Plan:
     """The checked recipe.
 
     Raises:
@@ -121,7 +133,7 @@ def planned(recipe: AnyRecipe, overrides: str | Sequence[str], sources: Paths | 
         loaded = build_recipe(YamlFile("recipe", dict(recipe)), here(), several(overrides))
     else:
         loaded = load_recipe(recipe, several(overrides))
-    return make_plan(loaded, {name: several(files) for name, files in (sources or {}).items()}, several(allow))
+    return make_plan(loaded, {name: several(files) for name, files in (sources or {}).items()}, several(allow), select)
 
 
 def run_folder(plan: Plan, output: str | Path | None) -> Path:

@@ -15,7 +15,7 @@ from toolkit.common.paths import Roots, at_door, here
 from toolkit.common.reach import refused
 from toolkit.common.several import several
 from toolkit.common.yamlfile import YamlFile, load_yaml
-from toolkit.pipeline import Progress, stopping
+from toolkit.pipeline import Progress, refuse_stale, stopping
 
 
 def train(
@@ -40,8 +40,8 @@ def train(
         Metrics of the training, and ``output``.
 
     Raises:
-        InputErrors: faults in the config; InputError: an `output` in which something lies (but see `overwrite`), shards that are
-            not as their manifest says, or cannot be trained on; Missing: no trl.
+        InputErrors: faults in the config; InputError: an `output` in which something lies (but see `overwrite`), shards or a
+            model of a stale step, shards that are not as their manifest says, or cannot be trained on; Missing: no trl.
         Stopped: interrupted, or the disk is full; no model is written then, and the same again starts from the beginning.
 
     Example:
@@ -64,12 +64,15 @@ def train(
     if left := refused(given, several(allow), file.where):
         raise InputErrors(left)
     options = base(**{n: getattr(given, n) for n in base.model_fields})
-    if isinstance(options.model, str) and (start := model_folder(options.model, roots, short=True)) is not None:
+    start = model_folder(options.model, roots, short=True) if isinstance(options.model, str) else None
+    if start is not None:
         options = options.model_copy(update={"model": str(start)})
     named: Path = getattr(given, "shards")  # noqa: B009 (fields made above)
     shards, out = shard_folder(roots.first(named) or at_door(named)), at_door(getattr(given, "output"))  # noqa: B009
     _check_output(out, shards, file.where(("output",)), overwrite=overwrite)
     check_output(out, reads=[*own, shards, *roots.read], whole=True, own="model", hint="give another folder as `output`")
+    for used in filter(None, (shards, start)):
+        refuse_stale(used)
     verify(shards)
     calm_threads()  # before torch is first loaded
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from toolkit.api._results import Signed, Verified
 from toolkit.common.errors import InputError, Missing, short_path
 from toolkit.common.paths import at_door
-from toolkit.pipeline import is_run, verify_run
+from toolkit.pipeline import is_run, refuse_stale, stale, stale_step, step_folders, verify_run
 from toolkit.shards import SUFFIX, public_keys, signature_of, unproven
 from toolkit.shards import sign as sign_manifest
 from toolkit.shards import verify as verify_shards
@@ -34,7 +34,8 @@ def verify(folder: str | Path, *, key: str | Path | None = None, require_signatu
         ``folder``; ``kind``: ``shards``, ``export`` or ``run``; ``to``: the export's format, else None; ``rows`` (of an export: of its shards);
         ``files``: by path what the manifest says of each; ``signature``: None, or ``by`` (the key's fingerprint), ``key``, ``trusted`` (True
         where it is one of `key`, None where none was given); ``unproven``: what the manifest says and the files cannot prove, by name; of a run
-        also ``missing``: steps of its recipe that are not finished, or gone.
+        also ``missing``: steps of its recipe that are not finished, or gone; ``stale``: steps, of this run or the one that made the shards, that
+        are whole, but not what the recipe makes (any more).
 
     Raises:
         InputError: the folder is neither, or its manifest cannot be read; it is not signed, or not by one of the keys; InputErrors: all that is
@@ -53,7 +54,8 @@ def verify(folder: str | Path, *, key: str | Path | None = None, require_signatu
         found = verify_run(place)
         for manifest in sorted(place.glob(f"*/shards/{MANIFEST}")):
             verify_shards(manifest.parent)
-        return Verified({"folder": short_path(place), "to": None, **found, "signature": None, "unproven": RUN})
+        left = stale(step_folders(place))
+        return Verified({"folder": short_path(place), "to": None, **found, "signature": None, "stale": sorted(left), "unproven": RUN})
     where = shard_folder(place)
     trusted = public_keys(at_door(key)) if key is not None else None
     exported = _exported(where)
@@ -71,6 +73,7 @@ def verify(folder: str | Path, *, key: str | Path | None = None, require_signatu
             "rows": said["rows"],
             "files": said["files"],
             "signature": None if signature is None else {"by": signature.by, "key": signature.key, "trusted": True if trusted is not None else None},
+            "stale": [old] if (old := stale_step(where)) is not None else [],
             "unproven": unproven_of_export(said, where) if exported else unproven(said),
         }
     )
@@ -87,7 +90,7 @@ def sign(folder: str | Path, key: str | Path | None = None) -> Signed:
         ``folder``, ``file`` (of the signature), ``by`` (the key's fingerprint) and ``key`` (the public one).
 
     Raises:
-        InputError: as `verify`, or the key cannot be read; Missing: no key, or the package `cryptography`.
+        InputError: as `verify`, or the key cannot be read; the shards are of a stale step; Missing: no key, or the package `cryptography`.
 
     Example:
         >>> toolkit.sign("outputs/small/shards", "key")["file"]
@@ -98,6 +101,7 @@ def sign(folder: str | Path, key: str | Path | None = None) -> Signed:
     where = shard_folder(at_door(folder))
     if not (key := key or os.environ.get(KEY)):
         raise Missing("no key to sign with", hint=f"--key FILE, or {KEY}: the file of a private key (ssh-keygen -t ed25519 -f FILE)")
+    refuse_stale(where)
     exported = _exported(where)
     check = verify_export if exported else verify_shards
     check(where, signature=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -50,6 +51,11 @@ SourceOpt = Annotated[
 ]
 BudgetOpt = Annotated[float | None, typer.Option("--budget", metavar="DOLLARS", min=0, help="Hard cap on what this run may spend.")]
 OutputOpt = Annotated[Path | None, typer.Option("--output", help="Folder of the run (default: outputs/RECIPE).")]
+UntilOpt = Annotated[list[str] | None, typer.Option("--until", metavar="STEP", help="Run this step and what it hangs on, no other. Repeatable.")]
+FromOpt = Annotated[
+    list[str] | None, typer.Option("--from", metavar="STEP", help="Run this step and what hangs on it, on finished steps. Repeatable.")
+]
+OnlyOpt = Annotated[list[str] | None, typer.Option("--only", metavar="STEP", help="Run this step alone, on finished steps. Repeatable.")]
 JsonOpt = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; progress goes to stderr.")]
 
 
@@ -83,14 +89,17 @@ def run(
     output: OutputOpt = None,
     force: Annotated[bool, typer.Option("--force", help="Rebuild every step; answers in the journal are still not paid for again.")] = False,
     budget: BudgetOpt = None,
+    until: UntilOpt = None,
+    from_: FromOpt = None,
+    only: OnlyOpt = None,
     allow: AllowOpt = None,
     json: JsonOpt = False,
 ) -> None:
-    """Run a recipe; what is finished and unchanged is reused.
+    """Run a recipe, or some of its steps; what is finished and unchanged is reused.
 
     Example: guardkit run quickstart --set samples.k=2
     """
-    _run(recipe, set_, source, output, force, budget, allow, json)
+    _run(recipe, set_, source, output, force, budget, allow, json, until=until or (), from_=from_ or (), only=only or ())
 
 
 def _run(
@@ -102,6 +111,7 @@ def _run(
     budget: float | None,
     allow: list[str] | None,
     json: bool,
+    **steps: Any,
 ) -> None:
     from toolkit.api import run as run_recipe
     from toolkit.api.command import Progress
@@ -117,6 +127,7 @@ def _run(
         progress=Progress(),
         raise_failures=False,
         allow=allow or (),
+        **steps,
     )
     if json:
         _say.document(result.summary)
@@ -132,6 +143,9 @@ def check(
     set_: SetOpt = None,
     source: SourceOpt = None,
     ready: Annotated[bool, typer.Option("--ready", help="Exit with 4 when this machine lacks something.")] = False,
+    until: UntilOpt = None,
+    from_: FromOpt = None,
+    only: OnlyOpt = None,
     allow: AllowOpt = None,
     json: JsonOpt = False,
 ) -> None:
@@ -143,7 +157,8 @@ def check(
     from toolkit.common.errors import InputError, Missing
 
     try:
-        found = check_recipe(recipe, overrides=set_ or (), sources=_say.pairs(source), allow=allow or ())
+        steps: dict[str, Sequence[str]] = {"until": until or (), "from_": from_ or (), "only": only or ()}
+        found = check_recipe(recipe, overrides=set_ or (), sources=_say.pairs(source), allow=allow or (), **steps)
     except InputError as e:
         if json:
             _say.document({"recipe": recipe, "steps": None, "faults": _say.faults(e), "needs": [], "sends": [], "fetches": [], "allowed": []})
@@ -167,6 +182,9 @@ def plan(
     budget: Annotated[
         float | None, typer.Option("--budget", metavar="DOLLARS", min=0, help="What the run may spend: every price must be known.")
     ] = None,
+    until: UntilOpt = None,
+    from_: FromOpt = None,
+    only: OnlyOpt = None,
     allow: AllowOpt = None,
     json: JsonOpt = False,
 ) -> None:
@@ -176,8 +194,9 @@ def plan(
     """
     from toolkit.api import plan as plan_recipe
 
-    paths = _say.pairs(source)
-    found = plan_recipe(recipe, overrides=set_ or (), sources=paths, output=output, sample=sample, probe=probe, budget=budget, allow=allow or ())
+    named: dict[str, Any] = {"sources": _say.pairs(source), "output": output, "sample": sample, "probe": probe, "budget": budget}
+    named |= {"until": until or (), "from_": from_ or (), "only": only or ()}
+    found = plan_recipe(recipe, overrides=set_ or (), allow=allow or (), **named)
     if json:
         _say.document(found)
     else:

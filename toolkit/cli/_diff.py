@@ -28,7 +28,10 @@ def diff(
     if json:
         _say.document(found)
         return
-    _say.lines(f"a: {found['a']['folder']}", f"b: {found['b']['folder']}", "")
+    for side in ("a", "b"):
+        left = f" (stale, and left out: {', '.join(found[side]['stale'])})" if found[side]["stale"] else ""
+        _say.lines(f"{side}: {found[side]['folder']}{left}")
+    _say.lines("")
     _steps(found["steps"])
     numbers = ", ".join(f"{found[kind]['rows']:,} {kind}" for kind in ("added", "gone", "changed"))
     _say.lines(f"Rows of {found['step']!r}: {found['a']['rows']:,} in a, {found['b']['rows']:,} in b; {found['same']:,} the same, {numbers}")

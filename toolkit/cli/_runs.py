@@ -27,8 +27,8 @@ def runs_list(json: JsonOpt = False) -> None:
     if json:
         _say.document(found)
     else:
-        rows = [[r["folder"], r["recipe"] or r["problem"], str(r["steps"]), str(r["built"])] for r in found]
-        _say.table("Runs", ["run", "recipe"], ["steps", "built"], rows)
+        rows = [[r["folder"], r["recipe"] or r["problem"], str(r["steps"]), str(r["built"]), str(r["stale"])] for r in found]
+        _say.table("Runs", ["run", "recipe"], ["steps", "built", "stale"], rows)
 
 
 @runs.command("status")

@@ -32,6 +32,8 @@ def verify(
         return
     what = {"shards": "shards", "export": f"an export for {found['to']}", "run": "a run"}[found["kind"]]
     said = [f"{found['folder']}: {what}, {len(found['files'])} file(s), {found['rows']:,} rows, all as the manifest says"]
+    if found["stale"]:
+        said += [f"Stale, so not what the recipe makes until it is run again: {', '.join(found['stale'])}"]
     if found["kind"] == "run":
         said += [f"Steps that are not finished, or gone: {', '.join(found['missing'])}"] if found["missing"] else []
         said += ["Signatures: its shards' own; name a step to see who signed them."]

@@ -215,6 +215,19 @@ def tokenizer_hash(path: str | Path) -> str:
     return digest(["tokenizer/1", {p.name: _file_digest(p) for p in files}])
 
 
+def parameters(folder: Path) -> int | None:
+    """About how many weights lie in a model folder, by the size of its files; None where that cannot be told (quantised, an adapter, none there)."""
+    try:
+        config = _json_object(folder / "config.json") or {}
+    except InputError:
+        return None
+    files = [p for pattern in ("*.safetensors", "*.bin") if (p := sorted(folder.glob(pattern)))]
+    if not files or "quantization_config" in config:
+        return None
+    size = 4 if "32" in str(config.get("dtype") or config.get("torch_dtype")) else 2
+    return sum(f.stat().st_size for f in files[0] if f.name not in _IGNORED) // size
+
+
 def counted_files(folder: Path) -> list[Path]:
     """The files in a model folder that `model_hash` hangs on."""
     return [p for p in sorted(folder.rglob("*")) if p.is_file() and _counts(p.relative_to(folder))]

@@ -9,7 +9,7 @@
 Importing this room loads no model library and no HTTP client; opening a backend loads what it needs.
 """
 
-from toolkit.generation._backend import Backend, build_request, open_backend
+from toolkit.generation._backend import Backend, HandsOn, build_request, open_backend
 from toolkit.generation._base_config import BaseBackendConfig, Destination, Listed, Opening, Price, Sampling
 from toolkit.generation._budget import Meter
 from toolkit.generation._chat import Chat, ControlTextError
@@ -64,6 +64,7 @@ __all__ = [
     "Destination",
     "Figures",
     "Group",
+    "HandsOn",
     "Journal",
     "Known",
     "Listed",

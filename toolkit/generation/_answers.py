@@ -14,6 +14,7 @@ as ``too_large``, for good.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -84,9 +85,8 @@ def read_answer(key: str, body: bytes, seconds: float | None) -> Completion:
             message = choice["message"] if "message" in choice else {"content": choice["text"]}
             text, thoughts, refusal = _content(message.get("content"))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as e:
-        raise AttemptError(
-            "malformed", f"{type(e).__name__} in {len(body)} bytes beginning {body[:80]!r}", again=True, status=200, lost=True
-        ) from None
+        what = _no_json(body) or f"{type(e).__name__} in {len(body)} bytes beginning {body[:80]!r}"
+        raise AttemptError("malformed", what, again=_STREAM.match(body) is None, status=200, lost=True) from None
     if fault is not None:
         if fault.kind == "content_filter":
             return Completion(key, None, error=fault.kind, detail=fault.detail, seconds=seconds, raw=body)
@@ -109,6 +109,24 @@ def read_answer(key: str, body: bytes, seconds: float | None) -> Completion:
         reasoning=reasoning,
         raw=body,
     )
+
+
+_STREAM = re.compile(rb"\s*(data|event|id|retry)?:")
+"""How a stream of events begins (HTML standard, "Server-sent events"); JSON never does."""
+_PAGE = re.compile(rb"\s*<(!doctype\s+html|html|head|body)\b", re.IGNORECASE)
+_TITLE = re.compile(rb"<title[^>]*>(.{1,200}?)</title>", re.IGNORECASE | re.DOTALL)
+
+
+def _no_json(body: bytes) -> str | None:
+    """What a body is that is no JSON, where that can be told; asking again for a stream is no use."""
+    if _STREAM.match(body):
+        return f"a stream of events, which was not asked for (`extra: {{stream: false}}` may end that), beginning {body[:80]!r}"
+    if _PAGE.match(body):
+        found = _TITLE.search(body[:_ROOM])
+        title = " ".join(found[1].decode("utf-8", "replace").split()) if found else ""
+        named = f", {title!r}" if title else ""
+        return f"a web page and no answer{named}: base_url (which usually ends in /v1) names a site, or a gateway stands in between"
+    return None
 
 
 def _failure_in(answer: dict[str, Any], choice: dict[str, Any], finish: str | None) -> AttemptError | None:

@@ -71,6 +71,13 @@ class Metered(Protocol):
 
 
 @runtime_checkable
+class HandsOn(Protocol):
+    """A backend that gives up where all requests fail alike, but for classes of failure that another backend takes over."""
+
+    handed_on: frozenset[str]
+
+
+@runtime_checkable
 class Keeping(Protocol):
     """A backend that keeps answers of its own on disk until the journal has them; the engine tells it which journal that is."""
 

@@ -13,6 +13,8 @@ Contract of `complete`:
 - The journal keeps an answer as it came; what is handed out, and what `follow` sees, has its reasoning beside it (`_hand_out`).
 - With all in the journal, or no request at all, no backend is touched.
 - With a meter no request is sent that could break its cap: first what is in flight may come in cheaper, then the run stops.
+- With `ahead` the beginning is tentative until `Completions.widen`: what the journal has is handed out before anything is asked, and no more than so
+  many requests are ahead of the slowest one. `Completions.halt` ends a run that is of no use: nothing more is asked, what is in flight comes in.
 
 Failure semantics: an exception from a backend, the journal, the consumer (close) or an interrupt ends the run; before it leaves,
 all that has been answered is written to the journal. A failed request is asked again by the next run, unless the failure is `FINAL`.
@@ -23,17 +25,18 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from toolkit.common.errors import Stopped
+from toolkit.common.errors import GuardkitError, Stopped
 from toolkit.generation._backend import Backend, Keeping, Metered, Salvages
 from toolkit.generation._budget import Meter, dollars
 from toolkit.generation._commit import Committer
 from toolkit.generation._hand_out import HandOut
 from toolkit.generation._journal import Journal
 from toolkit.generation._request import Completion, Request, failed
+from toolkit.generation._slots import Asked, Slot
 from toolkit.generation._spill import Spill, weight
 from toolkit.generation._stats import Stats
 
@@ -50,33 +53,6 @@ WINDOW = 65536
 """Requests that may be ahead of the slowest one."""
 
 
-@dataclass(slots=True)
-class _Slot:
-    """One row's place in the order."""
-
-    index: int
-    request: Request
-    trail: tuple[Completion, ...] = ()
-    completion: Completion | None = None
-    spilled: int = -1
-    """Where it lies in the spill."""
-
-    @property
-    def ready(self) -> bool:
-        return self.completion is not None or self.spilled >= 0
-
-
-@dataclass(slots=True)
-class _Asked:
-    """A key on its way: with a backend, or arrived and not yet in the journal."""
-
-    slots: list[_Slot]
-    """Who waits for it; once it has arrived, those whose last word it is."""
-    row: str
-    """Under whose name it will stand in the journal."""
-    completion: Completion | None = None
-
-
 def complete(
     requests: Iterable[Request],
     backend: Backend | Sequence[Backend],
@@ -87,6 +63,7 @@ def complete(
     follow: Follow | None = None,
     meter: Meter | None = None,
     on_wait: Callable[[str], None] | None = None,
+    ahead: int | None = None,
 ) -> Completions:
     """Answer requests through the journal; see the module's docstring.
 
@@ -99,6 +76,7 @@ def complete(
         follow: asks again in a row's place; called for answers from the journal as well, so it must always decide alike.
         meter: counts what is spent, and holds the cap.
         on_wait: called while a backend waits for long, with what it says about that (for progress).
+        ahead: as `window`, until the consumer says that it may be wider.
 
     Returns:
         An iterator of completions with the run's `Stats` in ``.stats``; a context manager.
@@ -108,7 +86,7 @@ def complete(
         GuardkitError: no request can succeed (while iterating).
     """
     backends = list(backend) if isinstance(backend, Sequence) else [backend]
-    return Completions(requests, backends, journal if backends[0].journalled else None, on_done, window, follow, meter, on_wait)
+    return Completions(requests, backends, journal if backends[0].journalled else None, on_done, window, follow, meter, on_wait, ahead)
 
 
 class Completions(Iterator[Completion]):
@@ -124,6 +102,7 @@ class Completions(Iterator[Completion]):
         follow: Follow | None,
         meter: Meter | None,
         on_wait: Callable[[str], None] | None,
+        ahead: int | None,
     ) -> None:
         self.stats = Stats()
         self._hand_out = HandOut(self.stats)
@@ -135,16 +114,19 @@ class Completions(Iterator[Completion]):
         self._committer: Committer | None = None
         self._unwritten = 0  # answers that have arrived and do not count yet
         self._on_done, self._on_wait = on_done, on_wait
-        self._window = max(window, *(b.parallel for b in backends))
+        most = max(b.parallel for b in backends)
+        self._window, self._wide = max(window if ahead is None else min(ahead, window), most), max(window, most)
+        self._tentative = ahead is not None
+        self._halted: GuardkitError | None = None
         self._follow = follow
         self._meter = meter
         self._pulled = 0
         self._exhausted = False
         self._broke = False
-        self._slots: deque[_Slot] = deque()
+        self._slots: deque[Slot] = deque()
         self._held = 0  # completions in memory, by `weight`
         self._spill: Spill | None = None
-        self._asked: dict[str, _Asked] = {}
+        self._asked: dict[str, Asked] = {}
         self._flying: dict[str, Request] = {}  # with the backend
         self._queues: list[deque[Request]] = [deque() for _ in backends]  # to be asked, before further rows
         self._lane = {(b.endpoint, b.model_id): i for i, b in reversed(list(enumerate(backends)))}
@@ -170,6 +152,14 @@ class Completions(Iterator[Completion]):
         """End early: what has been answered is written to the journal, what is in flight is dropped."""
         self._run.close()
 
+    def widen(self) -> None:
+        """The beginning is over: ask as far ahead as may be."""
+        self._window, self._tentative = self._wide, False
+
+    def halt(self, error: GuardkitError) -> None:
+        """Ask nothing more. Once what is in flight, and may have been paid for, has come in and is in the journal, the error is raised."""
+        self._halted = self._halted or error
+
     def _running(self) -> Generator[Completion]:
         self._begun = time.monotonic()
         try:
@@ -180,6 +170,8 @@ class Completions(Iterator[Completion]):
                     continue
                 self._write()
                 yield from self._release()
+                if self._halted is not None:
+                    raise self._halted
                 if self._broke:
                     raise self._out_of_money()
                 if self._exhausted and not self._slots:
@@ -240,19 +232,19 @@ class Completions(Iterator[Completion]):
 
     def _pull(self, lane: int) -> Request | None:
         """The next request for a backend; None where there is none for now."""
-        if self._broke:
+        if self._broke or self._halted is not None:
             return None
         queue = self._queues[lane]
         while not queue:
             if lane or self._exhausted or len(self._slots) >= self._window:
                 return None
-            if not self._flying and self._held >= 4 * BLOCK and self._slots[0].ready:
+            if not self._flying and (self._tentative or self._held >= 4 * BLOCK) and self._slots and self._slots[0].ready:
                 return None  # all from the journal so far: hand it out first
             if not self._block and not self._look_up():
                 self._exhausted = True
                 return None
             request = self._block.popleft()
-            slot = _Slot(self._pulled, request)
+            slot = Slot(self._pulled, request)
             self._pulled += 1
             self._slots.append(slot)
             self._place(slot, self._known.get(request.key))
@@ -287,7 +279,7 @@ class Completions(Iterator[Completion]):
             self._journal.share(shared)
         return {key: replace(k.completion, lost=0) for key, k in known.items()}
 
-    def _place(self, slot: _Slot, known: Completion | None) -> None:
+    def _place(self, slot: Slot, known: Completion | None) -> None:
         """Answer a slot's request from the journal, join an equal one, or queue it for its backend."""
         request = slot.request
         if known is not None:
@@ -302,10 +294,10 @@ class Completions(Iterator[Completion]):
             else:
                 self._decide(slot, asked.completion, asked)
         else:
-            self._asked[request.key] = _Asked([slot], request.row)
+            self._asked[request.key] = Asked([slot], request.row)
             self._queues[self._lane.get((request.endpoint, request.model_id), 0)].append(request)
 
-    def _decide(self, slot: _Slot, completion: Completion, asked: _Asked | None) -> None:
+    def _decide(self, slot: Slot, completion: Completion, asked: Asked | None) -> None:
         """Take what came for a slot, or ask again in its place; `asked` while it is not yet in the journal."""
         read = completion if self._follow is None else self._hand_out.read(slot.request, completion)
         following = self._follow(slot.index, slot.request, read, slot.trail) if self._follow is not None else None
@@ -319,7 +311,7 @@ class Completions(Iterator[Completion]):
         else:
             self._fill(slot, completion)
 
-    def _fill(self, slot: _Slot, completion: Completion) -> None:
+    def _fill(self, slot: Slot, completion: Completion) -> None:
         """A slot's last completion, now that it counts."""
         whole = replace(self._hand_out.read(slot.request, completion), asked=slot.request, trail=slot.trail, raw=None)
         self._hand_out.report(slot.request, whole)

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from toolkit.generation import Backend, BaseBackendConfig, Completion, Request
     from toolkit.guards import Guard
     from toolkit.operators._context import Mark as Mark
+    from toolkit.operators._stop_if import StopIf
 
 Kind = Literal["row", "generation", "dataset"]
 Shape = Literal["source", "one_to_one", "select", "merge", "expand", "pick", "sink"]
@@ -83,6 +84,8 @@ class Operator(ABC):
     """For an input, the artefact that its step must make; the key ``*`` stands for every input that is not named in `inputs`."""
     deterministic: ClassVar[bool] = True
     """Whether equal inputs give equal bytes; false for what samples or trains a model."""
+    validates: ClassVar[bool] = False
+    """Whether a row that it rejects is one that a model answered badly: such rows count for `stop_if`, and may for a recipe's `failures`."""
     config_class: ClassVar[type[Config]] = NoConfig
     example: ClassVar[Mapping[str, Any]] = {}
     """Options of a plain use, as `with` holds them; they must be sound."""
@@ -197,6 +200,11 @@ class GenerationOperator(Operator):
     shape: ClassVar[Shape] = "one_to_one"
     deterministic = False
     uses = frozenset({"guard", "taxonomy", "seed"})
+
+    @property
+    def stop_if(self) -> StopIf | None:
+        """When to stop asking, as too many rows come to nothing; None: never."""
+        return getattr(self.config, "stop_if", None)
 
     def factor(self, inputs: Sequence[str]) -> float:
         return 1.0

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from toolkit.common.lazy import lazily
 from toolkit.pipeline._counts import ConservationError, Counts
+from toolkit.pipeline._current import AGAIN, STALE, refuse_stale, stale, stale_step
 from toolkit.pipeline._fingerprints import Fingerprints, finished, up_to_date
 from toolkit.pipeline._finished import StepFolder, is_run, recipe_steps, step_folders, verify_run
 from toolkit.pipeline._folder import JOURNAL, clean
@@ -13,6 +14,7 @@ from toolkit.pipeline._progress import Progress
 from toolkit.pipeline._reach import reach
 from toolkit.pipeline._recipe import TAKEN, Recipe, RecipeSpec, Step, build_recipe, kept_recipe, load_recipe, resolved_yaml
 from toolkit.pipeline._run import Run, run_plan
+from toolkit.pipeline._selection import EVERY, Selection
 from toolkit.pipeline._stop import stopping
 
 if TYPE_CHECKING:
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
     from toolkit.pipeline._overlaps import find_overlaps as find_overlaps
 
 __all__ = [
+    "AGAIN",
+    "EVERY",
     "JOURNAL",
+    "STALE",
     "TAKEN",
     "ConservationError",
     "Counts",
@@ -36,6 +41,7 @@ __all__ = [
     "Recipe",
     "RecipeSpec",
     "Run",
+    "Selection",
     "Step",
     "StepFolder",
     "build_recipe",
@@ -50,10 +56,13 @@ __all__ = [
     "make_plan",
     "reach",
     "recipe_steps",
+    "refuse_stale",
     "rejected_rows",
     "resolved_yaml",
     "run_generation",
     "run_plan",
+    "stale",
+    "stale_step",
     "step_folders",
     "stopping",
     "up_to_date",

@@ -48,8 +48,8 @@ def diff_runs(run_a: str | Path, run_b: str | Path, *, step: str | None, shown: 
     names = [n for n in changed["columns"].to_list() if n is not None]
     return {
         "equal": left == right and not (gone.height or added.height or changed.height),
-        "a": {"folder": str(run_a), "rows": found.same + gone.height + changed.height},
-        "b": {"folder": str(run_b), "rows": found.same + added.height + changed.height},
+        "a": {"folder": str(run_a), "rows": found.same + gone.height + changed.height, "stale": a.stale},
+        "b": {"folder": str(run_b), "rows": found.same + added.height + changed.height, "stale": b.stale},
         "step": at,
         "same": found.same,
         "columns": {"a": [c for c in left if c not in right], "b": [c for c in right if c not in left]},
@@ -162,6 +162,7 @@ def rejected_rows(run: str | Path, step: str | None, *, reason: str | None, ids:
     side = Side(at_door(run))
     if side.manifest is not None:
         raise InputError("shards hold only rows that were kept", where=str(run), hint="give the folder of the run that made them")
+    side.refuse_stale(step)
     if step is not None and step not in side.counts:
         raise InputError(f"no finished step called {step!r}", where=str(run), hint=did_you_mean(step, side.counts))
     wanted = pl.lit(True)

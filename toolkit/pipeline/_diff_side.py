@@ -14,9 +14,11 @@ import polars as pl
 
 from toolkit.common.errors import InputError, did_you_mean, short_path
 from toolkit.common.parquet import open_parquet
-from toolkit.operators import operator_class
+from toolkit.pipeline._current import AGAIN as RUN_AGAIN
+from toolkit.pipeline._current import STALE, stale
 from toolkit.pipeline._finished import REJECTS, StepFolder, read_blocks, step_folders
 from toolkit.pipeline._recipe import Recipe, kept_recipe
+from toolkit.pipeline._selection import closure, inputs_of
 from toolkit.shards import read_manifest
 
 SHARDS = "shards"
@@ -33,6 +35,7 @@ class Side:
         folders: finished steps that have a folder.
         counts: of each step, as in the manifests (also of those without a folder).
         identity: what shaped each step, inputs aside: operator, version, config, guard, seed, files (empty for a run made before manifests said it).
+        stale: finished steps that are not current: they are left out.
         manifest: of shards; None for a run.
     """
 
@@ -41,6 +44,7 @@ class Side:
         self.folders: dict[str, StepFolder] = {}
         self.counts: dict[str, dict[str, Any]] = {}
         self.identity: dict[str, dict[str, Any]] = {}
+        self.stale: list[str] = []
         self.manifest: dict[str, Any] | None = None
         self.order: list[str] = [SHARDS]
         self.inputs: dict[str, list[str]] = {SHARDS: []}
@@ -54,13 +58,15 @@ class Side:
 
     def _open_run(self, recipe: Recipe) -> None:
         self.order = [s.id for s in recipe.steps]
-        self.inputs = _inputs(recipe)
-        for done in step_folders(self.folder):
-            if done.step not in self.order:  # left there by an earlier recipe
-                continue
+        self.inputs = inputs_of(recipe)
+        there = [done for done in step_folders(self.folder) if done.step in self.order]  # others were left there by an earlier recipe
+        old = stale(there)
+        for done in (f for f in there if f.step not in old):
             self.folders[done.step] = done
             self.identity |= done.manifest.get("identity", {})
             self.counts |= {c["step"]: c for c in done.manifest["counts"]}
+        left = {c["step"] for f in there if f.step in old for c in f.manifest["counts"]}
+        self.stale = [step for step in self.order if step in left and step not in self.counts]
 
     def files(self, step: str) -> dict[Path, str]:
         """The parquet files that hold a step's kept rows, with their sha256 as the manifest says; none where it has no rows of its own."""
@@ -98,12 +104,7 @@ class Side:
 
     def upstream(self, step: str) -> list[str]:
         """The step and all that it hangs on, in the order of the recipe."""
-        found, todo = set[str](), [step]
-        while todo:
-            at = todo.pop()
-            if at not in found:
-                found.add(at)
-                todo += self.inputs.get(at, [])
+        found = closure(self.inputs, [step])
         return [s for s in self.order if s in found]
 
     def homes(self, step: str) -> list[str]:
@@ -111,30 +112,14 @@ class Side:
         wanted = set(self.upstream(step))
         return [s for s in self.order if s in self.folders and wanted & {c["step"] for c in self.folders[s].manifest["counts"]}]
 
+    def refuse_stale(self, step: str | None) -> None:
+        """Refuse a stale step (InputError)."""
+        if step in self.stale:
+            raise InputError(f"the step {step!r} is stale: {STALE}", where=short_path(self.folder), hint=RUN_AGAIN)
+
     def comparable(self) -> list[str]:
         """Steps whose rows have ids and lie there, in the order of the recipe."""
         return [s for s in self.order if "id" in self.columns(s)]
-
-
-def _inputs(recipe: Recipe) -> dict[str, list[str]]:
-    out: dict[str, list[str]] = {}
-    before: str | None = None
-    for step in recipe.steps:
-        if isinstance(step.inputs, dict):
-            out[step.id] = list(dict.fromkeys(step.inputs.values()))
-        elif step.inputs is not None:
-            out[step.id] = [step.inputs]
-        else:
-            out[step.id] = [before] if before is not None and _reads(step.use) else []
-        before = step.id
-    return out
-
-
-def _reads(use: str) -> bool:
-    try:
-        return bool(operator_class(use).inputs)
-    except InputError:  # another package's, which is not installed here: nearly all read rows
-        return True
 
 
 def common_step(a: Side, b: Side, step: str | None) -> str:
@@ -143,6 +128,8 @@ def common_step(a: Side, b: Side, step: str | None) -> str:
     Raises:
         InputError: there is none, or the one named is none of them.
     """
+    a.refuse_stale(step)
+    b.refuse_stale(step)
     both = [s for s in a.comparable() if s in set(b.comparable())]
     if step is not None and step not in both:
         hint = did_you_mean(step, both) if both else None

@@ -64,6 +64,10 @@ OUTPUT_TOKENS = 260.0
 """Tokens that a reasoning takes: GuardReasoner's own outputs came to 254-260 a query (arXiv:2501.18492, table 9)."""
 
 
+ROW_CHARACTERS = Interval(200, 1000, 3000)
+"""Text of a row that nobody has seen: an assumption of ours. The inputs of GuardReasonerTrain, instruction aside, have 34 to 6,000."""
+
+
 @dataclass
 class Looked:
     """What some or all rows of a step ask one backend.
@@ -183,10 +187,42 @@ def estimate(found: Estimate, looked: Looked, config: BaseBackendConfig, journal
         return
     found.prompt_tokens = found.calls.times(_prompt(looked, found.calls.mid, history, found.basis))
     found.output_tokens = found.calls.times(_output(looked, found.calls.mid, history, found.basis))
-    if (price := price_of(config)) is not None:
+    _charge(found, config)
+    found.seconds = _seconds(found, config, history)
+
+
+def assume(found: Estimate, calls: float, blank: Looked, config: BaseBackendConfig, journal: Journal | None) -> None:
+    """Fill in an estimate of which no row can be looked at, from stated averages.
+
+    Args:
+        found: with its names; figures and `basis` are filled here.
+        calls: of the step, as far as the recipe says.
+        blank: a look at what a row without any text would ask.
+        config, journal: as for `estimate`.
+    """
+    found.calls = Interval(calls, calls, calls)
+    history = journal.history(blank.shape) if journal is not None and blank.shape is not None else []
+    counts = [h[0] for h in history if h[0] is not None]
+    if len(counts) >= ENOUGH:
+        found.basis.append(f"prompt tokens: {fmean(counts):,.0f} a call, from {len(counts):,} answers to other rows")
+        found.prompt_tokens = found.calls.times(_mean(counts, calls))
+    else:
+        fixed = fmean(blank.left)
+        found.basis.append(
+            f"prompt tokens: assumed, a row's own text of {ROW_CHARACTERS.mid:,.0f} characters ({ROW_CHARACTERS.low:,.0f} to "
+            f"{ROW_CHARACTERS.high:,.0f}) beside the {fixed:,.0f} of the prompt, and 4 characters a token, 3 to 5 (OpenAI's rule for English)"
+        )
+        found.prompt_tokens = found.calls.times(ROW_CHARACTERS.plus(Interval(fixed, fixed, fixed)).times(TOKENS_A_CHARACTER))
+    found.output_tokens = found.calls.times(_output(blank, calls, history, found.basis))
+    _charge(found, config)
+    found.seconds = _seconds(found, config, history)
+
+
+def _charge(found: Estimate, config: BaseBackendConfig) -> None:
+    """Dollars of the tokens, where the price is known."""
+    if (price := price_of(config)) is not None and found.prompt_tokens is not None and found.output_tokens is not None:
         read, written = price.price.input / 1e6, price.price.output / 1e6
         found.dollars = found.prompt_tokens.times(read).plus(found.output_tokens.times(written))
-    found.seconds = _seconds(found, config, history)
 
 
 def _seen(looked: Looked, rows: Interval) -> str:

@@ -59,15 +59,16 @@ class Fingerprints:
         return None if made is None else digest([own, made.digest()])
 
 
-def up_to_date(final: Path, fingerprint: str | None, block: int = BLOCK) -> StepFolder | None:
-    """The finished step at `final` if it has this fingerprint, its files are there, and no generation of it is to be asked again."""
+def up_to_date(final: Path, fingerprint: str | None, block: int = BLOCK, *, again: bool = True) -> StepFolder | None:
+    """The finished step at `final` if it has this fingerprint, its files are there, and no generation of it is to be asked again (`again`: unless
+    it is not this run that would ask)."""
     if fingerprint is None:
         return None
     try:
         done = StepFolder.open(final, block)
     except InputError:
         return None
-    fits = done.manifest.get("fingerprint") == fingerprint and done.step == final.name and not done.retry and done.intact()
+    fits = done.manifest.get("fingerprint") == fingerprint and done.step == final.name and not (again and done.retry) and done.intact()
     return done if fits else None
 
 
@@ -93,7 +94,8 @@ def reusable(plan: Plan, folder: Path) -> tuple[dict[str, StepFolder], set[str]]
     damaged, sound = set[str](), set[str]()
     while True:
         done = finished(plan, folder, damaged)
-        read = {done[source].step: done[source] for s in plan.steps.values() if s.id not in done for source in s.inputs.values() if source in done}
+        todo = [s for s in plan.steps.values() if s.id in plan.chosen and s.id not in done]
+        read = {done[source].step: done[source] for s in todo for source in s.inputs.values() if source in done}
         unread = [f for step, f in read.items() if step not in sound]
         if not unread:
             return done, damaged
@@ -102,7 +104,8 @@ def reusable(plan: Plan, folder: Path) -> tuple[dict[str, StepFolder], set[str]]
 
 
 def finished(plan: Plan, folder: Path, damaged: Container[str] = ()) -> dict[str, StepFolder]:
-    """For each step that a run in this folder would reuse, the folder that its rows went to: its own, or that of the last of its group.
+    """For each step that a run in this folder would reuse, the folder that its rows went to: its own, or that of the last of its group. Of those
+    that are not chosen the ones that have a folder.
 
     Changes nothing; `folder` need not exist.
 
@@ -115,7 +118,7 @@ def finished(plan: Plan, folder: Path, damaged: Container[str] = ()) -> dict[str
     prints = Fingerprints(plan, out.get)
     for group in plan.groups:
         last = group[-1].id
-        done = None if last in damaged else up_to_date(folder / last, prints.of(last))
+        done = None if last in damaged else up_to_date(folder / last, prints.of(last), again=last in plan.chosen)
         if done is not None:
             out |= {step.id: done for step in group}
     return out

@@ -1,6 +1,6 @@
 """A run's folder: whose it is, its log, what a killed run left in it.
 
-run.json, recipe.yaml   which recipe this is a run of; the recipe after expansion and overrides
+run.json, recipe.yaml   which recipe this is a run of, and which steps are current; the recipe after expansion and overrides
 events.jsonl            what happened when, on which host: the only place for times and host facts
 <step>/                 one folder a finished step
 .guardkit.lock          held while a process works here; its presence says that the folder is guardkit's
@@ -15,7 +15,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from toolkit.common.folders import check_own, remove_folder, sweep
 from toolkit.common.locks import Lock
 from toolkit.common.manifests import read_manifest
 from toolkit.common.reading import regular, unreadable
-from toolkit.pipeline._finished import step_folders
+from toolkit.pipeline._current import Current
+from toolkit.pipeline._finished import StepFolder, step_folders
 from toolkit.pipeline._plan import Plan
 from toolkit.pipeline._recipe import sealed_yaml
 from toolkit.pipeline._stop import is_full
@@ -40,8 +41,8 @@ _WRITTEN = ("run.json", "recipe.yaml", "summary.json")
 
 
 @contextmanager
-def owned(folder: Path, plan: Plan) -> Iterator[None]:
-    """Hold a run's folder: make it, refuse it to a second process and to another recipe, clear up what a killed run left.
+def owned(folder: Path, plan: Plan, done: Mapping[str, StepFolder]) -> Iterator[Current]:
+    """Hold a run's folder: make it, refuse it to a second process and to another recipe, clear up what a killed run left. `done`: its finished steps.
 
     Raises:
         InputError: a file, a folder with something else in it, one that may not be written, in use, or of another recipe. Nothing in it has
@@ -57,10 +58,11 @@ def owned(folder: Path, plan: Plan) -> Iterator[None]:
             if (folder / name).exists():
                 regular(folder / name, folder / name)
         _sweep(folder)
+        current = Current(folder, plan, done)
         write_atomic(folder / "recipe.yaml", sealed_yaml(plan.recipe, plan.source_paths))
-        write_atomic(folder / "run.json", json.dumps({"recipe": recipe.recipe, "version": recipe.version}) + "\n")
+        current.write()
         _end_torn_line(folder / "events.jsonl")
-        yield
+        yield current
 
 
 @contextmanager
@@ -90,7 +92,7 @@ def check_places(plan: Plan, folder: Path, done: Collection[str]) -> None:
         InputError: see `toolkit.common.folders.check_own`.
     """
     for last in (group[-1].id for group in plan.groups):
-        if last not in done:
+        if last in plan.chosen and last not in done:
             check_own(folder / last, STEP, digests=False)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import GuardkitError, short_path
 from toolkit.operators import GenerationOperator, Operator
-from toolkit.pipeline._estimate import NONE, Estimate, Interval, Looked, estimate, look, together
+from toolkit.pipeline._estimate import NONE, Estimate, Looked, assume, estimate, look, together
 from toolkit.pipeline._fingerprints import finished
 from toolkit.pipeline._models import Unbuilt, check_prices, config_of, declared
 from toolkit.pipeline._plan import Plan, PlannedStep
@@ -53,7 +53,7 @@ def forecast(checked: Plan, folder: Path, *, sample: int = 200, probe: int = 0, 
     notes = [] if all(line["exact"] for line in lines) else [NOTE]
     with TemporaryDirectory(prefix="guardkit-plan-") as temp, ExitStack() as stack:
         money = _Money(checked, folder, done, Sampler(checked, done, sample, Path(temp)), folder.parent / "journal", budget)
-        asking = [s for s in checked.steps.values() if isinstance(s.operator, GenerationOperator) and s.id not in done]
+        asking = [s for s in checked.steps.values() if isinstance(s.operator, GenerationOperator) and s.id in checked.chosen and s.id not in done]
         if budget is not None:
             check_prices(checked, [s.id for s in asking], done, folder)
         if probe:
@@ -91,6 +91,8 @@ def _lines(checked: Plan, done: Mapping[str, StepFolder]) -> list[dict[str, Any]
         else:
             rows[step.id], calls = _estimate(checked, step, came)
         state = "reuse" if step.id in done else "build"
+        if step.id not in checked.chosen:
+            continue
         lines.append({"step": step.id, "use": step.operator.name, "state": state, "rows": rows[step.id], "exact": step.id in done, "calls": calls})
     return lines
 
@@ -154,14 +156,24 @@ class _Money:
             try:
                 estimate(found, self._look(step, name, backend), config, self.journal)
             except NotSampled as e:
-                found.calls = None if calls is None else Interval(*[calls / len(backends)] * 3)
-                found.dollars = NONE if price is not None and price.price.input == price.price.output == 0 else None
                 found.basis.append(f"no rows to look at: {e}")
+                blank = look(iter([_asked(_asks(step), self._blank(step), name, backend, self._context(step))]), None)
+                if calls is not None and blank.left:
+                    assume(found, calls / len(backends), blank, config, self.journal)
+                else:
+                    found.dollars = NONE if price is not None and price.price.input == price.price.output == 0 else None
             out.append(found)
         for basis in dict.fromkeys("; ".join(m.basis) for m in out):
             names = ", ".join(m.name for m in out if "; ".join(m.basis) == basis)
             self.notes.append(f"{step.id} ({names}): {basis}.")
         return out
+
+    def _blank(self, step: PlannedStep) -> dict[str, Any]:
+        """A row as it comes into a step, with labels and no text."""
+        columns = self.plan.steps[step.inputs[step.operator.inputs[0]]].columns
+        empty: dict[str, Any] = {"string": "", "bool": False, "int64": 0, "float64": 0.0}
+        row: dict[str, Any] = {c.name: [] if isinstance(c.type, dict) and "list" in c.type else empty.get(str(c.type)) for c in columns.values()}
+        return row | {f"label_{t.name}": t.labels[0] for t in self.plan.guard.tasks if f"label_{t.name}" in row}
 
     def _named(self, model: str) -> str:
         """A model's name; that of a step goes by the step."""

@@ -12,7 +12,7 @@ may ask again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,7 +25,9 @@ from toolkit.generation import Backend, Completion, Journal, Meter, Request, com
 from toolkit.operators import Columns, Context, GenerationOperator
 from toolkit.operators.base import DETAIL, OUTCOME, REASON, Output, StepInput, Unasked
 from toolkit.pipeline._counts import Counts
+from toolkit.pipeline._rows import RowStep
 from toolkit.pipeline._store import MARKS
+from toolkit.pipeline._trial import Trial
 from toolkit.records import to_polars
 
 if TYPE_CHECKING:
@@ -52,13 +54,20 @@ class GenerationOutput(Output, Protocol):
 
 @dataclass(frozen=True)
 class GenerationStep:
-    """The step to run: its operator, what it may know, columns of the rows that come and of those that it makes, its counts (filled here)."""
+    """The step to run: its operator, what it may know, columns of the rows that come and of those that it makes, its counts (filled here), and the
+    row steps after it as far as one that validates, for `stop_if`."""
 
     operator: GenerationOperator
     ctx: Context
     came: Columns
     columns: Columns
     counts: Counts
+    after: Sequence[RowStep] = ()
+
+    @property
+    def types(self) -> dict[str, Any]:
+        """Of the rows that it makes, with the reason for which one is rejected."""
+        return {**to_polars(tuple(self.columns.values())), REASON: pl.String, DETAIL: pl.String}
 
 
 @kept_warm()
@@ -76,6 +85,7 @@ def run_generation(
 
     Raises:
         GuardkitError: no request can succeed, or the journal cannot be written.
+        Missing: too many rows come to nothing (`stop_if` of the operator).
         Stopped: the budget is used up.
     """
     op, ctx, counts = step.operator, step.ctx, step.counts
@@ -91,7 +101,8 @@ def run_generation(
         with ExitStack() as stack:
             backends = [_opened(stack, o, meter) for o in (opener, *op.fallbacks(name, ctx))]
             asking = _Asking(step, name, source, backends[0])
-            sink = _Sink(step, name, writer, asking, usage, draws=round(counts.factor / len(opened)))
+            trial = Trial(counts.step, op.stop_if, step.types, step.after) if op.stop_if is not None else None
+            sink = _Sink(step, name, writer, asking, usage, trial, draws=round(counts.factor / len(opened)))
 
             def waits(note: str = "", name: str = name) -> None:
                 spent = f", ${meter.spent:,.2f}" if meter is not None and meter.spent else ""
@@ -110,7 +121,10 @@ def run_generation(
                 follow=asking.follow if _asks_again(op) else None,
                 meter=meter,
                 on_wait=waits,
+                ahead=None if op.stop_if is None else op.stop_if.after + max(b.parallel for b in backends),
             )
+            if trial is not None:
+                trial.watch(results)
             with results:
                 for completion in results:
                     sink.take(completion)
@@ -232,11 +246,14 @@ class _Usage:
 class _Sink:
     """Takes what came of requests, in their order, and writes it in batches."""
 
-    def __init__(self, step: GenerationStep, name: str, writer: GenerationOutput, asking: _Asking, usage: _Usage, draws: int) -> None:
+    def __init__(
+        self, step: GenerationStep, name: str, writer: GenerationOutput, asking: _Asking, usage: _Usage, trial: Trial | None, draws: int
+    ) -> None:
         self._op = step.operator
         self._counts = step.counts
         self._came = to_polars(tuple(step.came.values()))
-        self._types = {**to_polars(tuple(step.columns.values())), REASON: pl.String, DETAIL: pl.String}
+        self._types = step.types
+        self._trial = trial
         self._name = name
         self._writer = writer
         self._asking = asking
@@ -260,18 +277,20 @@ class _Sink:
         clean = _clean(completion)
         try:
             if number in self._asking.faults:
-                self._reject(self._row, self._asking.faults.pop(number))
+                self._fault(self._asking.faults.pop(number))
                 return
             row = self._op.answer(self._row, self._name, draw, completion.asked, clean)
         except (GuardkitError, MemoryError):
             raise
         except Exception as e:  # noqa: BLE001  as in `_Asking.requests`
-            self._reject(self._row, _said(e))
+            self._fault(_said(e))
             return
         if row.get(REASON) is None and completion.error is not None:  # a failure is never data, whatever the operator says
             row = {**row, REASON: completion.error, DETAIL: completion.detail}
         elif row.get(REASON) is None and clean.text != completion.text:
             row = {**row, REASON: "not_unicode", DETAIL: "the answer holds half of a surrogate pair"}
+        if self._trial is not None:
+            self._trial.add(row)
         self._rows.append(row)
         self._chars += text_size(row)
         if len(self._rows) >= WRITE_EVERY or self._chars >= WRITE_CHARS:
@@ -307,6 +326,12 @@ class _Sink:
         gone = rows.filter(pl.col(REASON).is_not_null()).with_columns(pl.lit("rejected").alias(OUTCOME))
         if gone.height:
             self._writer.write_lines(self._writer.lines(self._counts, gone, *(pl.col(m) for m in MARKS)))
+
+    def _fault(self, detail: str) -> None:
+        """Reject the row at hand, at which the operator failed."""
+        if self._trial is not None:
+            self._trial.add({REASON: ERROR, DETAIL: detail})
+        self._reject(self._row, detail)
 
     def _reject(self, row: dict[str, Any], detail: str, reason: str = ERROR) -> None:
         self._flush()  # the rejects stay in the order of the requests

@@ -4,25 +4,29 @@ All faults are found at once and before anything runs: unknown keys and operator
 earlier step writes, files that are not there. A step that hangs on a faulty one is checked as far as that allows and reports nothing that
 follows from the other's fault.
 
+Of a recipe of which only some steps are to run (`toolkit.pipeline._selection`) those and what they hang on are planned, and no other is looked at.
+
 A plan is of one moment: the files that its steps read are digested when it is made, and a step that finds another one when it is built is an error.
 Make a new one for another run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, did_you_mean
-from toolkit.common.reach import refused
+from toolkit.common.hub import lacking
+from toolkit.common.reach import hub_names, refused
 from toolkit.common.reading import Files
 from toolkit.guards import Guard, load_guard
 from toolkit.operators import Columns, Context, DatasetOperator, Operator, RowOperator, SourceOperator, operator_class
 from toolkit.pipeline._lineage import upstream
 from toolkit.pipeline._recipe import Recipe, Step
+from toolkit.pipeline._selection import EVERY, Selection, closure, inputs_of, readers
 from toolkit.records import name_fault
 from toolkit.taxonomy import Taxonomy, load_taxonomy
 
@@ -39,7 +43,7 @@ class PlannedStep:
         identity: all that shapes its result but its inputs: operator and version, config, guard, taxonomy and seed where it uses them,
             the files that it reads.
         files: the outside files that it reads, as they were when they were digested for `identity`.
-        consumers: steps that read it.
+        consumers: steps of the recipe that read it.
     """
 
     id: str
@@ -54,13 +58,19 @@ class PlannedStep:
 
 @dataclass
 class Plan:
-    """A checked recipe. `steps` are in the order of the recipe, in which every step comes after its inputs."""
+    """A checked recipe.
+
+    Attributes:
+        steps: in the order of the recipe, in which every step comes after its inputs: those that run, and those that they hang on.
+        chosen: ids of those that run; of the others finished ones are read.
+    """
 
     recipe: Recipe
     guard: Guard
     taxonomy: Taxonomy
     steps: dict[str, PlannedStep]
     source_paths: Mapping[str, Sequence[Path]]
+    chosen: Set[str]
 
     def context(
         self,
@@ -88,21 +98,26 @@ class Plan:
     @cached_property
     def groups(self) -> list[list[PlannedStep]]:
         """Steps in the order of the run. Those that hand rows on without a file stand together: consecutive row steps that only the next one
-        reads; and a source that streams, with row steps after it and, at the end, an operator that reads its rows as often as it says.
+        reads; and a source that streams, with row steps after it and, at the end, an operator that reads its rows as often as it says. A step that
+        is not chosen stands alone.
         """
         out: list[list[PlannedStep]] = []
         for step in self.steps.values():
-            if out and _joins(out[-1], step):
+            if out and {out[-1][-1].id, step.id} <= self.chosen and _joins(out[-1], step):
                 out[-1].append(step)
             else:
                 out.append([step])
         return out
 
-    def needs(self, steps: Sequence[str] | None = None) -> list[str]:
-        """What this machine lacks to run these steps (default: all), in words."""
-        chosen = self.steps if steps is None else steps
-        found = [f"step {s!r}: {n}" for s in chosen for n in self.steps[s].operator.needs(self.context(s))]
-        return list(dict.fromkeys(found))
+    def needs(self, steps: Iterable[str] | None = None) -> list[str]:
+        """What this machine lacks to run these steps (default: all that are chosen), in words."""
+        chosen = self.chosen if steps is None else steps
+        return [f"step {s!r}: {n}" for s in chosen for n in dict.fromkeys(self._needs(self.steps[s].operator, self.context(s)))]
+
+    def _needs(self, operator: Operator, ctx: Context) -> list[str]:
+        """What an operator says that it lacks, and each name on the hub among its options that cannot be had."""
+        names = ((what, name) for _, what, name in hub_names(operator.config) if self.recipe.roots.first(name, Path.is_dir) is None)
+        return [*operator.needs(ctx), *filter(None, (lacking(name, what) for what, name in names))]
 
 
 def _joins(group: Sequence[PlannedStep], step: PlannedStep) -> bool:
@@ -117,35 +132,43 @@ def _joins(group: Sequence[PlannedStep], step: PlannedStep) -> bool:
     return streams and once and (len(group) == 1 or isinstance(last.operator, RowOperator))
 
 
-def make_plan(recipe: Recipe, source_paths: Mapping[str, Sequence[str | Path]] | None = None, allow: Collection[str] = ()) -> Plan:
+def make_plan(
+    recipe: Recipe,
+    source_paths: Mapping[str, Sequence[str | Path]] | None = None,
+    allow: Collection[str] = (),
+    select: Selection = EVERY,
+) -> Plan:
     """Check a recipe against its guard, taxonomy and operators.
 
     Args:
         recipe: as read.
         source_paths: input files for sources, given by the user; those of the recipe's own `sources` stand behind them.
         allow: what the user gives leave for (`toolkit.common.reach`); an option that needs more is a fault.
+        select: the steps to run.
 
     Raises:
-        InputErrors: all faults, each by file, line and key.
+        InputErrors: all faults, each by file, line and key; steps that are named and are none.
     """
+    reads = inputs_of(recipe)
+    chosen = dict.fromkeys(select.chosen(reads)).keys()
+    planned_ids, read_by = closure(reads, chosen), readers(reads)
     faults = _Faults(recipe)
     where = recipe.file.where
     guard = faults.collect(lambda: load_guard(recipe.spec.guard, recipe.roots), where(("guard",)))
     taxonomy = faults.collect(lambda: load_taxonomy(recipe.spec.taxonomy, recipe.roots), where(("taxonomy",)))
-    drafts = _drafts(recipe, faults, allow)
+    drafts = _drafts(recipe, planned_ids, faults, allow)
     if guard is None or taxonomy is None:
         raise InputErrors(faults.found)
-    plan = Plan(recipe, guard, taxonomy, {}, _source_paths(recipe, source_paths or {}, faults))
+    plan = Plan(recipe, guard, taxonomy, {}, _source_paths(recipe, source_paths or {}, faults), chosen)
     for spec in recipe.steps:
         draft = drafts.get(spec.id)
         if draft is None or any(step not in plan.steps for step in draft[1].values()):
             continue
         planned = _complete(plan, spec, *draft, faults)
         if planned is not None:
+            planned.consumers = read_by[spec.id]
             plan.steps[spec.id] = planned
-            for source in dict.fromkeys(planned.inputs.values()):
-                plan.steps[source].consumers.append(spec.id)
-    if not faults.found:
+    if not faults.found and len(plan.steps) == len(recipe.steps):  # else the file may be for a step that is not looked at
         _check_sources(plan, source_paths or {}, faults)
     if faults.found:
         raise InputErrors(faults.found)
@@ -195,12 +218,12 @@ class _Faults:
         return None
 
 
-def _drafts(recipe: Recipe, faults: _Faults, allow: Collection[str]) -> dict[str, tuple[Operator, dict[str, str]]]:
-    """For each step without a fault so far its operator and inputs: what needs neither guard nor columns."""
+def _drafts(recipe: Recipe, wanted: Collection[str], faults: _Faults, allow: Collection[str]) -> dict[str, tuple[Operator, dict[str, str]]]:
+    """For each of the wanted steps without a fault so far its operator and inputs: what needs neither guard nor columns."""
     out: dict[str, tuple[Operator, dict[str, str]]] = {}
     earlier: list[str] = []
     for spec in recipe.steps:
-        if not spec.faulty:
+        if not spec.faulty and spec.id in wanted:
             draft = _draft(spec, earlier, faults, allow)
             if draft is not None:
                 out[spec.id] = draft
@@ -259,7 +282,7 @@ def _complete(plan: Plan, spec: Step, operator: Operator, inputs: dict[str, str]
     identity = faults.collect(lambda: _identity(plan, spec, operator, inputs, files), spec.where("with"))
     for fault in filter(None, map(name_fault, columns or ())):
         faults.add(f"no column may be called so: {fault}", spec.where("with"))
-    if len(faults.found) == before:
+    if len(faults.found) == before and spec.id in plan.chosen:
         faults.collect(lambda: operator.look(plan.context(spec.id, files=files)), spec.where("with"))
     if columns is None or identity is None or len(faults.found) > before:
         return None

@@ -22,7 +22,7 @@ def reach(plan: Plan) -> dict[str, list[dict[str, Any]]]:
         thing that needed leave.
     """
     out: dict[str, list[dict[str, Any]]] = {"sends": [], "fetches": [], "allowed": []}
-    for step in plan.steps.values():
+    for step in (plan.steps[s] for s in plan.chosen):
         op = step.operator
         columns = op.sends(plan.guard) if isinstance(op, GenerationOperator) else op.reads(plan.guard)
         for config in inner(op.config):

@@ -27,6 +27,7 @@ from toolkit.common.paths import Roots
 from toolkit.common.reading import regular
 from toolkit.common.resources import find_recipe
 from toolkit.common.yamlfile import DEPTH, FILE_BYTES, NODES, Key, YamlFile, dump_yaml, explain, load_yaml, parse_yaml, read_text
+from toolkit.pipeline._failures import Failures
 
 _ID = re.compile(r"[a-zA-Z][a-zA-Z0-9_.-]{0,99}")
 """What a step may be called: its folder has that name."""
@@ -77,14 +78,20 @@ class RecipeSpec(BaseModel):
     """Harm categories: a name, or a path ending in .yaml."""
     seed: int = Field(0, ge=0)
     """Seed of everything random."""
-    failures: float = Field(0.0, ge=0.0, le=1.0)
-    """Share of a step's generations (or of its rows, where an operator fails on a row) that may fail; above it the run ends with exit code 1."""
+    failures: Annotated[float, Field(ge=0.0, le=1.0)] | Failures = 0.0
+    """Share of a step's generations (or of its rows, where an operator fails on a row) that may fail; above it the run ends with exit code 1.
+    Rejects of validation do not count but with `{generations: 0.01, validation: 0.2}`."""
     beside: str | list[str] | None = None
     """Folder, or folders, that relative paths are looked up in after the working folder (default: the recipe's own)."""
     sources: dict[str, list[str]] = Field(default_factory=dict)
     """Local files for sources by name, as `--source` gives them."""
     steps: list[StepSpec] = Field(min_length=1)
     """What to do, in order."""
+
+    @property
+    def may_fail(self) -> Failures:
+        """`failures` whole."""
+        return self.failures if isinstance(self.failures, Failures) else Failures(generations=self.failures)
 
 
 @dataclass

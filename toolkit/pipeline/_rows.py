@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
@@ -22,6 +23,9 @@ from toolkit.operators.base import DETAIL, OUTCOME, REASON, StepInput
 from toolkit.pipeline._counts import ConservationError, Counts
 from toolkit.pipeline._store import MARKS, StepWriter, conform
 from toolkit.records import to_polars
+
+if TYPE_CHECKING:
+    from toolkit.operators.base import Mark
 
 AT = "_row_at"
 """Column with a row's place in its block: through it a lost, doubled or moved row is found."""
@@ -59,9 +63,14 @@ def run_rows(group: Sequence[RowStep], source: StepInput, writer: StepWriter, pr
         progress(done, source.rows, "rows")
 
 
-def row_blocks(
-    group: Sequence[RowStep], blocks: Iterable[pl.DataFrame], writer: StepWriter
-) -> Iterator[tuple[int, pl.DataFrame, pl.DataFrame | None]]:
+class Lines(Protocol):
+    """Makes lines of rows that are not kept (`StepWriter.lines`)."""
+
+    def lines(self, counts: Counts, rows: pl.DataFrame, outcome: Mark, reason: Mark, detail: Mark = None, survivor: Mark = None) -> pl.DataFrame:
+        """One for each row."""
+
+
+def row_blocks(group: Sequence[RowStep], blocks: Iterable[pl.DataFrame], writer: Lines) -> Iterator[tuple[int, pl.DataFrame, pl.DataFrame | None]]:
     """Blocks of rows through a group of row steps, counted under each.
 
     Gives for each block the number of rows that came, the rows that the last step keeps, and the lines for the rejects of those that left on the
@@ -77,7 +86,7 @@ def row_blocks(
         yield block.height, rows.drop(AT), pl.concat(left).sort(AT).drop(AT) if left else None
 
 
-def _apply(step: RowStep, rows: pl.DataFrame, writer: StepWriter, left: list[pl.DataFrame]) -> pl.DataFrame:
+def _apply(step: RowStep, rows: pl.DataFrame, writer: Lines, left: list[pl.DataFrame]) -> pl.DataFrame:
     """The rows that a step keeps, with its columns; lines for those that leave are added to `left`."""
     kept = [pl.DataFrame(schema={AT: rows.schema[AT], **to_polars(tuple(step.columns.values()))})]
     for came, result in _pieces(step.operator, step.ctx, rows):

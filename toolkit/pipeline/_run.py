@@ -8,14 +8,15 @@ it and a run that is resumed finds it from wherever it is started.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from toolkit.common.errors import InputError, Missing, TooManyFailures, short_path
+from toolkit.common.errors import InputError, InputErrors, Missing, TooManyFailures
 from toolkit.common.folders import new_folder, remove_folder
 from toolkit.common.paths import at_door
 from toolkit.common.resources import workspace
@@ -23,6 +24,7 @@ from toolkit.generation import Journal, Meter
 from toolkit.operators import Context, DatasetOperator, GenerationOperator, RowOperator, SourceOperator
 from toolkit.operators.base import StepInput
 from toolkit.pipeline._counts import ConservationError, Counts
+from toolkit.pipeline._failures import judge_failures
 from toolkit.pipeline._fingerprints import Fingerprints, damage, reusable, stale, up_to_date
 from toolkit.pipeline._finished import BLOCK, StepFolder
 from toolkit.pipeline._folder import JOURNAL, check_places, log, owned
@@ -32,6 +34,7 @@ from toolkit.pipeline._models import check_prices
 from toolkit.pipeline._plan import Plan, PlannedStep
 from toolkit.pipeline._progress import Progress
 from toolkit.pipeline._rows import RowStep, run_rows
+from toolkit.pipeline._selection import closure
 from toolkit.pipeline._stop import stopping
 from toolkit.pipeline._store import STEP, StepWriter
 from toolkit.pipeline._stream import Stream
@@ -70,6 +73,8 @@ class _Job:
     journal: Callable[[], Journal]
     meter: Meter
     damaged: Set[str] = frozenset()
+    finished: Callable[[StepFolder], None] = lambda done: None
+    """Told of each step that is built, or found up to date."""
 
 
 def run_plan(
@@ -88,53 +93,86 @@ def run_plan(
         output: folder of the run (default: ``<workspace>/<recipe name>``).
         block_rows: rows held at a time; never changes the result.
         progress: where progress is shown.
-        force: rebuild every step.
+        force: rebuild every step that is chosen.
         budget: dollars that the whole run may spend; None for no cap.
 
     Raises:
         InputError: the folder is in use, belongs to another recipe or to something else, or cannot be written; something that guardkit did not
             write lies where a step is to be built; a budget is given, and the price
-            of a model is not known.
+            of a model is not known; a step that is not chosen, and that a chosen one hangs on, is not finished.
         Missing: the machine lacks something that a step to be built needs; nothing has been done then.
         Stopped: interrupted, terminated, the budget is used up, or the disk is full; all progress kept.
     """
     folder = at_door(output) if output is not None else workspace() / plan.recipe.spec.recipe
-    done, damaged = ({}, set[str]()) if force else reusable(plan, folder)
-    if needs := plan.needs([s for s in plan.steps if s not in done]):
-        raise Missing("not ready to run:\n  " + "\n  ".join(needs))
+    done, damaged = ({}, set[str]()) if force and len(plan.chosen) == len(plan.steps) else reusable(plan, folder)
+    done = {s: f for s, f in done.items() if s not in plan.chosen} if force else done
+    _check_given(plan, done)
+    todo = [s for s in plan.chosen if s not in done]
+    if needs := plan.needs(todo):
+        raise Missing("not ready to run:\n  " + "\n  ".join(needs), hint=_without(plan, todo))
     if budget is not None:
-        check_prices(plan, [s for s in plan.steps if s not in done], done, folder)
+        check_prices(plan, todo, done, folder)
     meter = Meter(cap=budget)
     run = Run(folder)
     started = time.monotonic()
-    with stopping(), owned(folder, plan):
+    with stopping(), owned(folder, plan, done) as current:
         progress = progress or Progress.silent()
         check_places(plan, folder, done)
         with _logged(folder), _journal_once(folder) as journal, progress:
-            _run_groups(_Job(plan, run, block_rows, progress, journal, meter, damaged), force)
+            _run_groups(_Job(plan, run, block_rows, progress, journal, meter, damaged, current.add), force)
         run.seconds = time.monotonic() - started
         log(folder, "done", seconds=round(run.seconds, 2), built=run.built, reused=run.reused)
-    _judge_failures(plan, run)
+    judge_failures(plan, run)
     return run
 
 
+def _check_given(plan: Plan, done: Mapping[str, StepFolder]) -> None:
+    """Whether all that the chosen steps hang on is finished (InputErrors)."""
+    given = {c["step"] for s, folder in done.items() if s not in plan.chosen for c in folder.manifest["counts"]}
+    faults = []
+    for step in plan.steps.values():
+        if step.id not in plan.chosen and step.id not in given:
+            what = f"step {step.id!r}, which is not among those that are to run, is not finished, is damaged, or is no more what the recipe says"
+            faults.append(InputError(what, where=step.spec.where(), hint=f"build it first: --until {step.id}"))
+    if faults:
+        raise InputErrors(faults)
+
+
+def _without(plan: Plan, todo: Sequence[str]) -> str | None:
+    """What to do where some steps cannot run here: the others alone, as far as there are any."""
+    lacking = {s for s in todo if plan.needs([s])}
+    reads = {s.id: list(s.inputs.values()) for s in plan.steps.values()}
+    rest = [s for s in todo if not closure(reads, [s]) & lacking]
+    last = [s for s in rest if not any(s in reads[other] for other in rest)]
+    return f"what needs none of this runs by itself: {' '.join(f'--until {s}' for s in last)}" if last else None
+
+
 def _run_groups(job: _Job, force: bool) -> None:
-    """Build or reuse each group in turn. One whose files are damaged is found when another that reads it is to be built: the run goes back to it."""
+    """Build or reuse each group of chosen steps in turn. One whose files are damaged is found when another that reads it is to be built: the run goes
+    back to it."""
     plan, run, damaged = job.plan, job.run, set(job.damaged)
     prints = Fingerprints(plan, run.steps.get)
+    place = {last: n for n, last in enumerate((s for s in (g[-1].id for g in plan.groups) if s in plan.chosen), 1)}
     i = 0
     while i < len(plan.groups):
         group = plan.groups[i]
         last = group[-1]
+        if last.id not in plan.chosen:
+            if (given := up_to_date(run.folder / last.id, prints.of(last.id), job.block, again=False)) is not None:
+                run.steps[last.id] = given
+            i += 1
+            continue
         fingerprint = prints.of(last.id)
         assert fingerprint is not None  # noqa: S101  a step's inputs are built before it
         done = None if (force and last.id not in run.built) or last.id in damaged else up_to_date(run.folder / last.id, fingerprint, job.block)
         if done is None and (worse := _damaged_input(job, group)) is not None:
+            if worse not in plan.chosen:
+                raise InputError(f"step {worse!r}, which is not among those that are to run, is damaged", hint=f"build it anew: --until {worse}")
             damaged.add(worse)
             prints = Fingerprints(plan, run.steps.get)
             i = next(n for n, g in enumerate(plan.groups) if g[-1].id == worse)
             continue
-        job.progress.start(f"[{i + 1}/{len(plan.groups)}] {_title(group)}")
+        job.progress.start(f"[{place[last.id]}/{len(place)}] {_title(group)}")
         if done is None:
             done = _build_told(job, group, fingerprint, force)
             damaged.discard(last.id)
@@ -144,6 +182,7 @@ def _run_groups(job: _Job, force: bool) -> None:
         for path in stale(group, run.folder, prints):
             remove_folder(path, STEP, overwrite=True)
         run.steps[last.id] = done
+        job.finished(done)
         i += 1
 
 
@@ -196,7 +235,8 @@ def _build(job: _Job, group: Sequence[PlannedStep], fingerprint: str) -> tuple[S
         inputs: dict[str, StepInput] = {**made}
         if isinstance(op, GenerationOperator):
             came = job.plan.steps[last.inputs[op.inputs[0]]].columns
-            run_generation(GenerationStep(op, contexts[-1], came, last.columns, counts[-1]), inputs, writer, job.journal, job.meter)
+            asking = GenerationStep(op, contexts[-1], came, last.columns, counts[-1], _validating(job.plan, last))
+            run_generation(asking, inputs, writer, job.journal, job.meter)
         else:
             _run_here(job, group, [*zip(contexts, counts, strict=True)], inputs, writer)
         for step in group:
@@ -207,6 +247,20 @@ def _build(job: _Job, group: Sequence[PlannedStep], fingerprint: str) -> tuple[S
         made_as = {s.id: s.identity for s in group}
         writer.close({"step": last.id, "use": op.name, "version": op.version, "fingerprint": fingerprint, "identity": made_as})
     return StepFolder.open(final, job.block), writer.notes
+
+
+def _validating(plan: Plan, asking: PlannedStep) -> list[RowStep]:
+    """The row steps from one that asks a model on, as far as the nearest that validates; none where there is none, or it does not run."""
+    paths = deque([[s] for s in asking.consumers])
+    while paths:
+        path = paths.popleft()
+        if path[-1] not in plan.chosen or not isinstance(op := plan.steps[path[-1]].operator, RowOperator):
+            continue
+        if op.validates:
+            found = [plan.steps[s] for s in path]
+            return [RowStep(s.operator, plan.context(s.id), s.columns, Counts(s.id, s.operator.name, s.operator.shape)) for s in found]  # type: ignore[arg-type]
+        paths += [[*path, s] for s in plan.steps[path[-1]].consumers]
+    return []
 
 
 def _files_as_planned(plan: Plan, step: PlannedStep) -> None:
@@ -278,23 +332,3 @@ def _journal_once(folder: Path) -> Iterator[Callable[[], Journal]]:
     finally:
         for journal in held:
             journal.close()
-
-
-def _judge_failures(plan: Plan, run: Run) -> None:
-    """Hold each step's failures against what the recipe allows: those of steps that were reused too, so that the verdict hangs on what lies there."""
-    too_many = []
-    for done in run.steps.values():
-        for counts in done.manifest["counts"]:
-            own = counts["step"] == done.step
-            failed = counts["rejected"].get("operator_error", 0) + (done.failed if own else 0)
-            of = done.manifest["asked"] if own and done.manifest["asked"] else counts["in"]
-            if failed:
-                run.failures[counts["step"]] = (failed, of)
-                if failed > plan.recipe.spec.failures * of:
-                    too_many.append(f"{failed:,} of {of:,} in step {counts['step']!r}")
-    if too_many:
-        run.failed = TooManyFailures(
-            f"the run is complete, but {', '.join(too_many)} failed; the recipe allows {plan.recipe.spec.failures:.1%} of a step",
-            hint=f"see rejects.parquet in the steps' folders under {short_path(run.folder)}; the same command asks again for the generations that "
-            "failed, and only for them",
-        )

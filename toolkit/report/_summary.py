@@ -18,7 +18,7 @@ from toolkit.common.paths import at_door
 from toolkit.common.reading import regular, unreadable
 from toolkit.common.secrets import shown
 from toolkit.operators import operator_class
-from toolkit.pipeline import Recipe, Step, StepFolder, is_run, kept_recipe, step_folders
+from toolkit.pipeline import AGAIN, STALE, Recipe, Step, StepFolder, is_run, kept_recipe, stale, step_folders
 
 if TYPE_CHECKING:
     import polars as pl
@@ -46,20 +46,21 @@ def summarise(folder: Path) -> dict[str, Any]:
         folder: the run's folder.
 
     Returns:
-        ``recipe``, ``output``, ``steps`` (counts, seconds, folder of each), ``figures`` (what the operators show of their finished steps, in the
-        order of the recipe: ``step`` (None: of the whole run), ``use``, ``name``, ``doc``, ``value``, ``shown``: lines, and tables with ``title,
-        words, numbers, rows, parts``), some of their values by name (`ALWAYS`: by step, or of the run), ``generations`` (for each step and model
-        that was asked when the step was last built: calls, answers from the journal, tokens, dollars), ``seconds``, ``notes``.
+        ``recipe``, ``output``, ``steps`` (of each its ``state``: built, stale or not built; counts, seconds, folder), ``figures`` (what the operators
+        show of their finished steps, in the order of the recipe: ``step`` (None: of the whole run), ``use``, ``name``, ``doc``, ``value``, ``shown``:
+        lines, and tables with ``title, words, numbers, rows, parts``), some of their values by name (`ALWAYS`: by step, or of the run),
+        ``generations`` (for each step and model that was asked when the step was last built: calls, answers from the journal, tokens, dollars),
+        ``seconds``, ``notes``.
 
     Raises:
         InputError: not the folder of a run, or one whose files cannot be read.
     """
-    recipe, folder, counted, built = _read(folder)
+    recipe, folder, counted, built, old = _read(folder)
     seconds = {step: float(event["seconds"]) for step, event in built.items()}
     figures = _Shown()
     generations: list[dict[str, Any]] = []
     for spec in recipe.steps:
-        found = counted.get(spec.id)
+        found = counted.get(spec.id) if spec.id not in old else None
         done = _Done(found[1], found[0]) if found is not None and found[1].step == spec.id else None
         figures.take(spec, done)
         if done is not None:
@@ -67,12 +68,12 @@ def summarise(folder: Path) -> dict[str, Any]:
     return {
         "recipe": recipe.spec.recipe,
         "output": short_path(folder),
-        "steps": _lines(recipe, counted, seconds),
+        "steps": _lines(recipe, counted, seconds, old),
         **figures.by_name(),
         "figures": figures.figures(),
         "generations": generations,
         "seconds": round(sum(seconds.values()), 1),
-        "notes": list(figures.notes),
+        "notes": [*figures.notes, *([f"What a stale step made counts for nothing here: {STALE}. To make it anew, {AGAIN}."] if old else [])],
     }
 
 
@@ -82,16 +83,17 @@ def run_state(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: as `summarise`.
     """
-    recipe, _, counted, built = _read(folder)
-    return {"recipe": recipe.spec.recipe, "steps": _lines(recipe, counted, {step: float(event["seconds"]) for step, event in built.items()})}
+    recipe, _, counted, built, old = _read(folder)
+    seconds = {step: float(event["seconds"]) for step, event in built.items()}
+    return {"recipe": recipe.spec.recipe, "steps": _lines(recipe, counted, seconds, old)}
 
 
 Counted = dict[str, tuple[dict[str, Any], StepFolder]]
 """By step its counts, and the folder in which they stand."""
 
 
-def _read(folder: Path) -> tuple[Recipe, Path, Counted, dict[str, dict[str, Any]]]:
-    """A run's recipe, its folder, the steps that are done, and what its log says of them."""
+def _read(folder: Path) -> tuple[Recipe, Path, Counted, dict[str, dict[str, Any]], set[str]]:
+    """A run's recipe, its folder, the steps that are done, what its log says of them, and which are stale."""
     folder = at_door(folder)
     if not is_run(folder):
         raise InputError("not the folder of a run", where=str(folder))
@@ -101,11 +103,14 @@ def _read(folder: Path) -> tuple[Recipe, Path, Counted, dict[str, dict[str, Any]
     # Folders of steps that the recipe no longer has may lie there from an earlier one.
     done = [f for f in step_folders(folder) if f.step in {s.id for s in recipe.steps}]
     done.sort(key=lambda f: order.index(f.step) if f.step in order else -1)
-    # A step that ran together with later ones has no folder of its own; its counts stand in theirs. What was built last holds.
-    return recipe, folder, {c["step"]: (c, f) for f in done for c in f.manifest["counts"]}, built
+    left = stale(done)
+    # A step that ran together with later ones has no folder of its own; its counts stand in theirs. What is current holds, then what was built last.
+    done.sort(key=lambda f: f.step not in left)
+    counted = {c["step"]: (c, f) for f in done for c in f.manifest["counts"]}
+    return recipe, folder, counted, built, {step for step, (_, f) in counted.items() if f.step in left}
 
 
-def _lines(recipe: Recipe, counted: Counted, seconds: Mapping[str, float]) -> list[dict[str, Any]]:
+def _lines(recipe: Recipe, counted: Counted, seconds: Mapping[str, float], old: set[str]) -> list[dict[str, Any]]:
     """For each step of the recipe what became of its rows."""
     lines: list[dict[str, Any]] = []
     for spec in recipe.steps:
@@ -114,7 +119,7 @@ def _lines(recipe: Recipe, counted: Counted, seconds: Mapping[str, float]) -> li
             continue
         counts, at = counted[spec.id]
         took = seconds.get(spec.id) if at.step == spec.id else None
-        lines.append({**counts, "state": "built", "seconds": took, "folder": short_path(at.path)})
+        lines.append({**counts, "state": "stale" if spec.id in old else "built", "seconds": took, "folder": short_path(at.path)})
     return lines
 
 
@@ -213,7 +218,8 @@ def _generations(step: str, notes: Any) -> Iterator[dict[str, Any]]:
     """What a generation step's log says of each model that it asked."""
     for name, figures in notes.items() if isinstance(notes, dict) else ():
         if isinstance(figures, dict) and all(isinstance(figures.get(f), int | float | None) for f in _FIGURES[:-1]):
-            yield {"step": step, "model": name, **{f: figures.get(f) for f in _FIGURES}}
+            said = figures.get("said")
+            yield {"step": step, "model": name, **{f: figures.get(f) for f in _FIGURES}, "said": said if isinstance(said, dict) else {}}
 
 
 def _built(folder: Path) -> dict[str, dict[str, Any]]:

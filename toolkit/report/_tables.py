@@ -21,6 +21,10 @@ def print_summary(summary: dict[str, Any], stream: TextIO | None = None) -> None
     console.print(_steps(summary))
     if any(g["asked"] or g["from_journal"] for g in summary["generations"]):
         console.print(_generations(summary["generations"]))
+    for g in summary["generations"]:
+        for kind, n in (g["errors"] or {}).items():
+            words = one_line(str(g["said"].get(kind) or ""))[:300]
+            _say(console, f"Failed ({g['step']}, {g['model']}), {kind}: {n:,}" + (f" ({words})" if words else ""))
     for figure in summary["figures"]:
         for one in figure["shown"]:
             _say(console, one if isinstance(one, str) else one["title"])
@@ -59,7 +63,7 @@ def _steps(summary: dict[str, Any]) -> Table:
     table = _table(f"Run of {summary['recipe']}: rows at each step", ["step", "operator"], numbers, "why")
     for s in summary["steps"]:
         if s["state"] != "built":
-            _add(table, s["step"], s["use"], *[""] * len(numbers), "not built")
+            _add(table, s["step"], s["use"], *[""] * len(numbers), s["state"])
             continue
         aside, rejected = sum(s["set_aside"].values()), sum(s["rejected"].values())
         why = [f"{k} {n:,}" for kind in ("rejected", "set_aside") for k, n in s[kind].items()]

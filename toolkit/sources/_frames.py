@@ -78,15 +78,19 @@ def read_frames(
             yield reader.slow(block, text=kind in DELIMITED)
 
 
-def count_rows(path: Path, kind: str) -> int | None:
-    """Rows of a file as its footer or its line ends tell (blank lines count); None where only reading it would tell."""
+def count_rows(path: Path, kind: str, delimiter: str | None = None) -> int:
+    """Rows of a file, for an estimate: as its footer or its line ends tell (blank lines count), else by reading it.
+
+    Args:
+        path, kind, delimiter: as for `read_frames`.
+    """
     if kind == "parquet":
         with open_parquet(path) as file:
             return int(file.metadata.num_rows)
-    if kind != "jsonl" or path.suffix == ".gz":
-        return None
-    with opened(path) as f:
-        return sum(_lines(block) for block in _whole_lines(f))
+    if kind == "jsonl":
+        with opened(path) as f:
+            return sum(_lines(block) for block in _whole_lines(f))
+    return sum(map(len, read_blocks(path, kind, [], BLOCK_ROWS, delimiter=delimiter)))
 
 
 class _Reader:

@@ -51,6 +51,7 @@ class Lane:
         self.most = config.concurrency
         self.patience = config.patience
         self.meter: Meter | None = None
+        self.handed_on: frozenset[str] = frozenset()
         self.waiting = 0  # items that wait to be sent again, or are held
         self.done = Done()
         self._config, self._model, self._endpoint, self._wire, self._body = config, model_id, endpoint, wire, body
@@ -237,6 +238,7 @@ class Lane:
             if fault.kind == "connection" and not self._reached:
                 raise self._unreachable(fault)
             self._hold(item, fault) if failing else self._fail(item, fault)
+            self._raise_if_alike(fault)
         elif self._room(item, fault):
             self._later(item, wait if spends else 0.0)  # in an outage the breaker says when
 
@@ -297,14 +299,17 @@ class Lane:
             raise end_of_service(self._endpoint, fault)
 
     def _raise_if_alike(self, fault: AttemptError) -> None:
-        """Many requests refused in the same words before any answer: the words are about what all of them have in common."""
-        if fault.kind not in ("bad_request", "forbidden") or self._answered:
+        """Many requests that came to nothing in the same words before any answer: the words are about what all of them have in common."""
+        if fault.kind not in ("bad_request", "forbidden", "malformed") or fault.kind in self.handed_on or self._answered:
             return
         words = (fault.status, _OWN.sub("", fault.detail))
         self._alike[words] += 1
         if self._alike[words] >= ALIKE:
-            hint = "change what it names (temperature: null, max_tokens_name, extra, model, …) and run again: every answer is kept"
-            raise Missing(f"{self._endpoint} refused the first {self._alike[words]} requests alike and answered none: {fault.detail}", hint=hint)
+            what, names = "refused", "temperature: null, max_tokens_name, extra, model, …"
+            if fault.kind == "malformed":
+                what, names = "gave no answer that can be read to", "base_url, extra, …"
+            hint = f"change what it names ({names}) and run again: every answer is kept"
+            raise Missing(f"{self._endpoint} {what} the first {self._alike[words]} requests alike and answered none: {fault.detail}", hint=hint)
 
     def _unreachable(self, fault: AttemptError) -> Missing:
         return Missing(f"cannot reach {self._config.base_url}: {fault.detail}", hint="start the server, or check base_url and the network")

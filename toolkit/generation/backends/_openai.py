@@ -62,6 +62,7 @@ class OpenAIBackend:
         self.endpoint = config.endpoint_name
         self.parallel = max(4 * config.concurrency, config.concurrency + 16)
         self.meter: Meter | None = None
+        self.handed_on: frozenset[str] = frozenset()
         self._config = config
         self._form = form
         self._key = _api_key(config)
@@ -71,7 +72,7 @@ class OpenAIBackend:
     def generate(self, requests: Iterator[Request | None]) -> Iterator[Completion | None]:
         """As `Backend.generate`."""
         lane, loop = self._start()
-        lane.meter = self.meter
+        lane.meter, lane.handed_on = self.meter, self.handed_on
         flying = 0
         ended = False
         while True:

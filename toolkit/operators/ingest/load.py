@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,7 +17,18 @@ from toolkit.guards import Guard
 from toolkit.operators.base import Columns, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.ingest._intake import LOOK, OPTIONS, Intake, IntakeConfig, Labels
 from toolkit.records import load_record
-from toolkit.sources import Block, Source, VoteMethod, hub_needs, load_source, read_labels, read_source, source_files
+from toolkit.sources import (
+    Block,
+    Source,
+    VoteMethod,
+    count_rows,
+    format_of,
+    hub_needs,
+    load_source,
+    read_labels,
+    read_source,
+    source_files,
+)
 
 _PLACE = pl.format("{}, row {}: {}", "source", pl.col("source_row") + 1, "detail").alias("detail")
 """Where a row that cannot be a seed stood in its source, from 1, and what was found there."""
@@ -166,18 +178,27 @@ class Load(DatasetOperator):
         if errors:
             raise errors[0] if len(errors) == 1 else InputErrors(errors)
 
-    def expected_rows(self, ctx: Context) -> int | None:
-        """Rows that the sources' own schemas state; None where one does not."""
+    def expected_rows(self, ctx: Context, *, count: bool = True) -> int | None:
+        """Rows that the sources' own schemas state, and those in local files that are given instead; None where that is not known, or, of files, not
+        to be counted."""
         counts: list[int | None] = []
         for source in self.sources(ctx):
             parts = source.part_names(self.config.parts) if source.parts else []
-            counts += [source.rows([p]) for p in parts] or [source.rows()]
+            if (given := self._given(source.name, ctx)) is None:
+                counts += [source.rows([p]) for p in parts] or [source.rows()]
+            elif count:
+                found: Counter[str | None] = Counter()
+                for file in source_files(source, given, parts=self.config.parts, beside=ctx.roots):
+                    found[file.part] += len(source.views) * count_rows(file.path, format_of(file.path), source.delimiter)
+                counts += found.values()
+            else:
+                counts.append(None)
         most = self.config.limit
         known = [c if most is None else min(c, most) for c in counts if c is not None]
         return sum(known) if len(known) == len(counts) else None
 
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
-        total = self.expected_rows(ctx)
+        total = self.expected_rows(ctx, count=False)
         done = 0
         for source in self.sources(ctx):
             intakes: dict[str, Intake] = {}

@@ -11,6 +11,7 @@ from toolkit.common.errors import InputError
 from toolkit.generation import BackendConfig, BaseBackendConfig, build_request
 from toolkit.guards import Guard, template, variables
 from toolkit.operators import _backends
+from toolkit.operators._stop_if import StopIf
 from toolkit.operators._words import closed
 from toolkit.operators.base import DETAIL, REASON, Columns, Config, Context, GenerationOperator, StepInput
 from toolkit.records import Column
@@ -31,6 +32,8 @@ class GenerateConfig(Config):
     """System message, likewise; none by default."""
     column: str = Field("generated", pattern=r"^[a-z][a-z0-9_]*$")
     """Column for the answer; `<column>_model`, `<column>_key` and `<column>_finish` stand beside it."""
+    stop_if: StopIf | None = StopIf()
+    """Stop asking once more than this share of the rows comes to nothing. null: go on whatever comes."""
 
     @field_validator("backend")
     @classmethod

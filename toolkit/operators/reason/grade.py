@@ -12,6 +12,7 @@ from toolkit.common.errors import InputError
 from toolkit.common.yamlfile import FaultAt
 from toolkit.generation import BackendConfig, BaseBackendConfig
 from toolkit.guards import Guard, exchange
+from toolkit.operators._stop_if import StopIf
 from toolkit.operators.base import DETAIL, REASON, Columns, Config, Context
 from toolkit.operators.reason._asking import AskingOperator, JudgePrompt, a_model, closed_schema, load_judge, read_object
 from toolkit.records import Column
@@ -45,6 +46,8 @@ class GradeConfig(Config):
     """flag: grades are stored and no row leaves for them; a `select` step may. reject: a row with a grade below `least` is rejected."""
     least: int | None = Field(None, ge=LOW, le=HIGH)
     """With `on_fault: reject`: the lowest grade that a row may have in any criterion."""
+    stop_if: StopIf | None = None
+    """Stop asking once more than a share of the rows comes to nothing: {rejected: 0.5, after: 200}."""
 
     _asks_a_model = field_validator("backend")(a_model)
 

@@ -12,6 +12,7 @@ from pydantic import field_validator
 
 from toolkit.generation import BackendConfig, BaseBackendConfig
 from toolkit.guards import Guard, parse, sections
+from toolkit.operators._stop_if import StopIf
 from toolkit.operators.base import DETAIL, REASON, Config, Context
 from toolkit.operators.reason._asking import AskingOperator, JudgePrompt, a_model, closed_schema, load_judge, read_object
 from toolkit.records import Column
@@ -35,6 +36,8 @@ class RederiveConfig(Config):
     Whole words, in any case."""
     on_fault: Literal["flag", "reject"] = "flag"
     """flag: what was reached is stored and no row leaves for it. reject: a row whose labels are not reached is rejected."""
+    stop_if: StopIf | None = None
+    """Stop asking once more than a share of the rows comes to nothing: {rejected: 0.5, after: 200}."""
 
     _asks_a_model = field_validator("backend")(a_model)
 

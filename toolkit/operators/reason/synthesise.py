@@ -12,9 +12,10 @@ from pydantic import Field, model_validator
 
 from toolkit.common.errors import InputError
 from toolkit.common.yamlfile import FaultAt
-from toolkit.generation import BackendConfig, BaseBackendConfig, build_request
+from toolkit.generation import BackendConfig, BaseBackendConfig, HandsOn, build_request
 from toolkit.guards import Guard, blind_messages, feedback, load_prompt, response_format, teacher_messages
 from toolkit.operators import _backends
+from toolkit.operators._stop_if import StopIf
 from toolkit.operators.base import DETAIL, REASON, Config, Context, GenerationOperator, StepInput
 from toolkit.operators.reason._feedback import sentences
 from toolkit.operators.reason._figures import SYNTHESISED
@@ -65,6 +66,9 @@ class SynthesiseConfig(Config):
     the tasks whose label they contradict into `suspect`; no label is changed."""
     prompt: str | None = None
     """Another prompt for the teacher than the guard's own: a name in schemas/prompts, or a path ending in .yaml."""
+    stop_if: StopIf | None = StopIf()
+    """Stop asking once more than this share of the rows comes to nothing: a teacher that is of no use is found out early. null: go on whatever
+    comes. The template teacher is never stopped."""
 
     @model_validator(mode="after")
     def _template_is_no_model(self) -> SynthesiseConfig:
@@ -117,6 +121,10 @@ class Synthesise(GenerationOperator):
     def _configs(self) -> list[BaseBackendConfig]:
         return [self.config.backend, *self.config.fallback]
 
+    @property
+    def stop_if(self) -> StopIf | None:
+        return self.config.stop_if if self.config.backend.is_model else None
+
     def backends(self) -> dict[str, BaseBackendConfig]:
         return {str(i): config for i, config in enumerate(self._configs)}
 
@@ -153,8 +161,10 @@ class Synthesise(GenerationOperator):
 
     def _opener(self, teacher: int, ctx: Context) -> Callable[[], Backend]:
         def opened() -> Backend:
-            self._backends[teacher] = _backends.opened(self._configs[teacher], ctx)
-            return self._backends[teacher]
+            backend = self._backends[teacher] = _backends.opened(self._configs[teacher], ctx)
+            if teacher + 1 < len(self._configs) and isinstance(backend, HandsOn):
+                backend.handed_on = frozenset(self.config.fallback_on)
+            return backend
 
         return opened
 

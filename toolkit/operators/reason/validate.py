@@ -93,6 +93,7 @@ class Validate(RowOperator):
 
     name = "validate"
     version = 3
+    validates = True
     config_class = ValidateConfig
     example = {"rules": ["truncated", "answers", "labels"]}
     figures = REASONED

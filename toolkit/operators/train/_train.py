@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel
 
 from toolkit.common.errors import InputError, InputErrors
-from toolkit.common.models import calm_threads
+from toolkit.common.hub import cached
+from toolkit.common.machine import GIB, gpu_memory, has_gpu, memory
+from toolkit.common.models import calm_threads, model_folder, parameters
+from toolkit.common.paths import Roots
 from toolkit.operators.base import Output
 
 if TYPE_CHECKING:
@@ -21,6 +24,26 @@ T = TypeVar("T", bound=BaseModel)
 def training_needs() -> list[str]:
     """What this machine lacks to train."""
     return [f"the package {p!r} is missing: pip install 'guardkit[train]'" for p in ("torch", "trl") if find_spec(p) is None]
+
+
+def memory_needs(model: str, trainer: Mapping[str, Any], roots: Roots) -> list[str]:
+    """Whether training all weights of a model cannot fit here. What it takes at least: weights and, with Adam, gradients and two moments of each, in
+    the type that they are loaded in; texts come on top. Silent where one of these figures is not known, or more than one machine may share them.
+    """
+    if any(trainer.get(k) for k in ("deepspeed", "fsdp", "parallelism_config")):
+        return []
+    folder = model_folder(model, roots, short=True) or cached(model)
+    count = None if folder is None else parameters(folder)
+    have = gpu_memory() if has_gpu() else memory()
+    if count is None or have is None:
+        return []
+    options = trainer.get("model_init_kwargs")
+    dtype = str((options.get("dtype") or options.get("torch_dtype") or "float32") if isinstance(options, Mapping) else "float32")
+    each = (4 if "32" in dtype else 2) * (4 if str(trainer.get("optim", "adamw_torch")).startswith("adamw_torch") else 1)
+    if (least := count * each) <= have:
+        return []
+    where = f"the largest GPU here has {have / GIB:,.0f}" if has_gpu() else f"this machine has no GPU, and {have / GIB:,.0f} of memory"
+    return [f"training {model!r} ({count / 1e9:,.1f} billion weights) takes {least / GIB:,.0f} GiB before any text is read, and {where}"]
 
 
 def training_config(cls: type[T], **values: Any) -> T:

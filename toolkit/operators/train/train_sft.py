@@ -14,7 +14,7 @@ from toolkit.generation import TemplateArguments
 from toolkit.guards import Guard
 from toolkit.operators._backends import model_digest
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
-from toolkit.operators.train._train import check_options, identity_of, loss_words, report_training, training_config, training_needs
+from toolkit.operators.train._train import check_options, identity_of, loss_words, memory_needs, report_training, training_config, training_needs
 from toolkit.shards import verify
 from toolkit.training import ScratchModel, SftConfig, train_sft, trainer_leave
 
@@ -62,7 +62,8 @@ class TrainSft(DatasetOperator):
         return {}
 
     def needs(self, ctx: Context) -> list[str]:
-        return training_needs()
+        c = self.config
+        return training_needs() + (memory_needs(c.model, c.trainer, ctx.roots) if isinstance(c.model, str) else [])
 
     def identity(self) -> dict[str, Any]:
         return identity_of(self.config)

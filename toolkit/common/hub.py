@@ -1,0 +1,116 @@
+"""Whether a model that is named on the Hugging Face hub can be had, told before anything is paid for.
+
+Contract: what lies in the hub's cache is not asked for. Else one HEAD request for a small file of it says whether it is there, and whether this
+machine's token may have it; it sends nothing but the name and that token (``HF_ENDPOINT``, ``HF_TOKEN``, ``HF_HOME`` are the hub's own variables),
+follows no redirect, takes `LONGEST` seconds at most, and is made once a process for each name. A hub that does not answer is asked no second time.
+What cannot be told (a busy hub, say) is no lack.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from threading import Thread
+
+from toolkit.common.secrets import protect, shown
+
+LONGEST = 4.0
+"""Seconds that a question may take."""
+
+_WEIGHTS = ("*.safetensors", "*.bin")
+_OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+
+
+def lacking(name: str, what: str = "model") -> str | None:
+    """Why a name on the hub cannot be had from here, in words; None where it can, or nothing is known against it.
+
+    Args:
+        name: as the hub has it.
+        what: model, tokenizer, embedding model.
+    """
+    if cached(name, weights=what != "tokenizer") is not None:
+        return None
+    if offline := next((v for v in _OFFLINE if os.environ.get(v, "").upper() in ("1", "ON", "YES", "TRUE")), None):
+        return f"the {what} {name!r} is not on this machine, and {offline} is set: fetch it first, or name a local folder"
+    return _lacking(name, what, endpoint(), token())
+
+
+def endpoint() -> str:
+    """Address of the hub."""
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+
+def token() -> str | None:
+    """The token of this machine: of the environment, or as ``hf auth login`` keeps it."""
+    found = os.environ.get("HF_TOKEN", "").strip()
+    try:
+        found = found or (_home() / "token").read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    protect(found)
+    return found or None
+
+
+def cached(name: str, *, weights: bool = True) -> Path | None:
+    """The folder of a model in the hub's cache; `weights`: only where some of these lie there."""
+    cache = Path(os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or _home() / "hub").expanduser()
+    wanted = _WEIGHTS if weights else ("*.json", "*.model")
+    try:
+        snapshots = sorted((cache / f"models--{name.replace('/', '--')}" / "snapshots").iterdir())
+        return next((s for s in snapshots if any(next(s.glob(w), None) is not None for w in wanted)), None)
+    except OSError:
+        return None
+
+
+def _home() -> Path:
+    return Path(os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface").expanduser()
+
+
+@lru_cache(maxsize=256)
+def _lacking(name: str, what: str, at: str, secret: str | None) -> str | None:
+    status, code = _answer(f"{at}/{name}/resolve/main/config.json", secret) if at not in _silent else (None, "it does not answer")
+    if status is None:
+        _silent.add(at)
+        return f"the {what} {name!r} is not on this machine, and the hub ({at}) cannot be reached: {code}; fetch it first, or name a local folder"
+    if code == "GatedRepo" or (status == 403 and not code):
+        have = "the token of HF_TOKEN has no leave for it" if secret else "HF_TOKEN is not set"
+        return (
+            f"the {what} {name!r} is gated, and {have}: accept its terms at {at}/{name}, make a token with read access at {at}/settings/tokens "
+            "and set HF_TOKEN; or name a local folder"
+        )
+    if code == "RepoNotFound" or (status in (401, 404) and not code):
+        return f"the hub ({at}) has no {what} {name!r} that this machine may see: check the name, or set HF_TOKEN where it is private"
+    return None
+
+
+_silent: set[str] = set()
+"""Hubs that have not answered in this process."""
+
+
+def _answer(url: str, secret: str | None) -> tuple[int | None, str]:
+    """Status of an answer and the hub's code of the error; no status and the reason where there is none."""
+    found: list[tuple[int | None, str]] = []
+    thread = Thread(target=lambda: found.append(_ask(url, secret)), daemon=True, name="guardkit-hub")  # looking up a name has no timeout of its own
+    thread.start()
+    thread.join(LONGEST)
+    return found[0] if found else (None, f"no answer within {LONGEST:g} s")
+
+
+def _ask(url: str, secret: str | None) -> tuple[int | None, str]:
+    from http.client import HTTPException
+    from urllib.error import HTTPError, URLError
+    from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+    class Stay(HTTPRedirectHandler):
+        def redirect_request(self, *_: object) -> None:
+            return None
+
+    request = Request(url, method="HEAD", headers={"Authorization": f"Bearer {secret}"} if secret else {})  # noqa: S310  the hub's own address
+    try:
+        with build_opener(Stay).open(request, timeout=LONGEST) as answer:
+            return int(answer.status), ""
+    except HTTPError as e:
+        return (e.code, str(e.headers.get("X-Error-Code") or "")) if e.code >= 400 else (200, "")
+    except (URLError, HTTPException, OSError, ValueError) as e:
+        return None, shown(str(getattr(e, "reason", None) or e))[:200]

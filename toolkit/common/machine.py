@@ -1,0 +1,56 @@
+"""What this machine has to run and train models on: GPUs and memory, as far as that is told without loading torch."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+GIB = 1 << 30
+_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""Of the drivers of NVIDIA and AMD, and of Windows' subsystem for Linux."""
+
+
+def has_gpu() -> bool:
+    """Whether there is a GPU that this process may use."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return not (hidden is not None and hidden.strip() in ("", "-1")) and any(Path(d).exists() for d in _DEVICES)
+
+
+def gpu_memory() -> int | None:
+    """Bytes of the largest GPU; None where there is none, or its driver does not say."""
+    return _gpu_memory() if has_gpu() else None
+
+
+@lru_cache(maxsize=1)
+def _gpu_memory() -> int | None:
+    import shutil
+    import subprocess
+
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return None
+    try:
+        asked = [tool, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+        said = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True).stdout.split()  # noqa: S603
+        return max(int(n) for n in said) << 20
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+
+
+def memory() -> int | None:
+    """Bytes of the machine's own memory; None where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return None
+
+
+def wants_gpu(package: str) -> bool:
+    """Whether a package that is installed is a build for GPUs, as its version says (vLLM marks its other builds: ``+cpu``)."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return not any(word in version(package) for word in ("cpu", "tpu", "xpu"))
+    except PackageNotFoundError:
+        return False

@@ -1,0 +1,120 @@
+"""Which of a run's finished steps are current, and which are stale.
+
+A run that failed or was stopped leaves folders of an earlier recipe, or of what an earlier step made, beside those that it made itself. So
+``run.json`` names the steps that the last run made or found up to date, each with a digest of what it made: written when a run begins, and whenever
+it has made another. A finished step that is not among them is stale: it is left where it is, but nobody takes it for what the recipe makes.
+
+A run of some steps alone leaves the others as they were, unless they hang on one that is not current, or their part of the recipe has changed.
+The ``run.json`` of an earlier guardkit names none: all finished steps count as current then.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from toolkit.common.errors import InputError, short_path
+from toolkit.common.files import digest, write_atomic
+from toolkit.common.manifests import read_manifest
+from toolkit.common.yamlfile import parse_yaml
+from toolkit.pipeline._finished import StepFolder, step_folders
+from toolkit.pipeline._plan import Plan
+from toolkit.pipeline._recipe import kept_yaml, resolved_yaml
+from toolkit.pipeline._selection import inputs_of
+
+STALE = "it is of an earlier recipe, or of inputs that have changed since, and the last run has not come to it"
+AGAIN = "run the recipe again; what is still right is reused"
+_SHAPING = ("guard", "taxonomy", "seed")
+
+
+class Current:
+    """The steps of a run that are current, as ``run.json`` says.
+
+    Args:
+        folder: of the run, as it was before this run writes to it.
+        plan: the checked recipe.
+        done: its finished steps, as `toolkit.pipeline.finished` gives them.
+    """
+
+    def __init__(self, folder: Path, plan: Plan, done: Mapping[str, StepFolder]) -> None:
+        self._folder, self._recipe = folder, plan.recipe.spec
+        self._steps = {f.step: _digest(f) for f in done.values()}
+        if len(plan.steps) < len(plan.recipe.steps):
+            self._carry(plan, done)
+
+    def write(self) -> None:
+        """Write ``run.json``."""
+        said = {"recipe": self._recipe.recipe, "version": self._recipe.version, "current": self._steps}
+        write_atomic(self._folder / "run.json", json.dumps(said) + "\n")
+
+    def add(self, done: StepFolder) -> None:
+        """A step is built, or found up to date."""
+        if self._steps.get(done.step) != (made := _digest(done)):
+            self._steps[done.step] = made
+            self.write()
+
+    def _carry(self, plan: Plan, done: Mapping[str, StepFolder]) -> None:
+        """Steps that this run does not look at stay current where nothing that they hang on is known to have changed."""
+        try:
+            before, old, folders = _named(self._folder), _parts(kept_yaml(self._folder).data), step_folders(self._folder)
+        except InputError:  # no run, or none that can be read: nothing in it is current
+            return
+        new, reads = _parts(parse_yaml(resolved_yaml(plan.recipe), "recipe").data), inputs_of(plan.recipe)
+        known = {c["step"] for f in done.values() for c in f.manifest["counts"]}
+        order = {step: n for n, step in enumerate(reads)}
+        for folder in sorted((f for f in folders if f.step in reads and f.step not in plan.steps), key=lambda f: order[f.step]):
+            made = [c["step"] for c in folder.manifest["counts"]]
+            same = all(s in new and new[s] == old.get(s) for s in made) and (before is None or before.get(folder.step) == _digest(folder))
+            if same and known.issuperset(r for s in made for r in reads[s] if r not in made):
+                self._steps[folder.step] = _digest(folder)
+                known.update(made)
+
+
+def stale(folders: Iterable[StepFolder]) -> set[str]:
+    """The ids of those finished steps of one run that are not current."""
+    found = list(folders)
+    current = _named(found[0].path.parent) if found else None
+    return set() if current is None else {f.step for f in found if current.get(f.step) != _digest(f)}
+
+
+def refuse_stale(folder: Path) -> None:
+    """Refuse what lies in the folder of a stale step, where it would be taken for what its recipe makes.
+
+    Raises:
+        InputError: it does.
+    """
+    if (step := stale_step(folder)) is not None:
+        hint = f"{AGAIN}. Or copy the folder, if this is what you want"
+        raise InputError(f"the step {step!r} is stale: {STALE}", where=short_path(folder), hint=hint)
+
+
+def stale_step(folder: Path) -> str | None:
+    """The id of the stale step whose folder this is, or that made what lies in it; None where it is current, or no step's."""
+    for place in (folder, folder.parent):
+        if (place.parent / "run.json").is_file():
+            try:
+                return next(iter(stale([StepFolder.open(place)])), None)
+            except InputError:
+                continue
+    return None
+
+
+def _named(run: Path) -> dict[str, str] | None:
+    """What ``run.json`` says; None where it names none."""
+    try:
+        current = read_manifest(run / "run.json").get("current")
+    except FileNotFoundError:
+        return None
+    return {str(k): str(v) for k, v in current.items()} if isinstance(current, dict) else None
+
+
+def _digest(done: StepFolder) -> str:
+    return digest([done.manifest["fingerprint"], done.manifest["files"]])
+
+
+def _parts(recipe: Any) -> dict[str, Any]:
+    """For each step all that a kept recipe says of what it makes."""
+    top = [recipe.get(k) for k in _SHAPING]
+    return {s["id"]: [top, s.get("use"), s.get("from"), s.get("with")] for s in recipe["steps"]}
