@@ -41,7 +41,7 @@ def test_a_result_is_its_dict() -> None:
     with pytest.raises(AttributeError, match="did you mean 'steps'"):
         found.stepz  # noqa: B018  the access is the test
     runs = toolkit.list_runs()
-    assert isinstance(runs, list) and runs == [{"folder": "outputs/small", "recipe": "small", "steps": 7, "built": 7, "problem": None}]
+    assert isinstance(runs, list) and runs == [{"folder": "outputs/small", "recipe": "small", "steps": 7, "built": 7, "stale": 0, "problem": None}]
 
 
 def results() -> dict[str, Any]:
