@@ -60,9 +60,9 @@ def test_help_lists_the_verbs_grouped_in_the_order_of_the_work(cli: Cli) -> None
             found.setdefault(panel, []).append(line.split()[1])
     assert list(found) == [p for p in PANELS if p in found]
     assert found == {
-        "build": ["quickstart", "run", "check", "plan", "explain", "generate", "mine", "export", "verify", "sign"],
+        "build": ["quickstart", "run", "check", "plan", "explain", "init", "generate", "mine", "export", "verify", "sign"],
         "train": ["train"],
-        "look": ["operators", "sources", "guards", "schema", "overlaps", "diff", "rejects", "journal", "runs"],
+        "look": ["operators", "sources", "guards", "schema", "overlaps", "diff", "doctor", "rejects", "journal", "runs"],
     }
 
 

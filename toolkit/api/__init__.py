@@ -10,8 +10,11 @@ from toolkit.common.lazy import lazily
 if TYPE_CHECKING:
     from toolkit.api._apply import Applied as Applied
     from toolkit.api._apply import apply as apply
+    from toolkit.api._doctor import doctor as doctor
     from toolkit.api._export import export as export
     from toolkit.api._generate import generate as generate
+    from toolkit.api._init import init as init
+    from toolkit.api._init import list_recipes as list_recipes
     from toolkit.api._journal import journal_compact as journal_compact
     from toolkit.api._journal import journal_export as journal_export
     from toolkit.api._journal import journal_migrate as journal_migrate

@@ -36,7 +36,7 @@ from toolkit.generation import (
     unread,
     verify_journal,
 )
-from toolkit.pipeline import stopping
+from toolkit.pipeline import JOURNAL, stopping
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -315,7 +315,8 @@ def runs_holding(root: Path, rows: set[str], keys: set[str]) -> list[str]:
 
 
 def _folder(folder: str | Path | None) -> Path:
-    return workspace() / "journal" if folder is None else at_door(folder)
+    inner = (place := workspace() if folder is None else at_door(folder)) / JOURNAL
+    return inner if folder is None or (inner / "journal.sqlite").is_file() else place
 
 
 def _time(seconds: float) -> str:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.common.errors import GuardkitError, InputError, did_you_mean, short_path
-from toolkit.common.paths import at_door, is_there
+from toolkit.common.paths import at_door
 from toolkit.common.resources import workspace
 from toolkit.operators import operator_class, operator_names
-from toolkit.pipeline import RecipeSpec, StepFolder, clean, kept_recipe, recipe_steps, stale, step_folders
+from toolkit.pipeline import RecipeSpec, StepFolder, clean, kept_recipe, recipe_steps, run_of, stale, step_folders
 from toolkit.report import Figures, Lines, as_html, as_text, run_state
 
 
@@ -122,10 +122,7 @@ def clean_run(folder: str | Path) -> list[str]:
 
 
 def _run(folder: str | Path) -> Path:
-    path = at_door(folder)
-    if not is_there(path / "run.json", Path.is_file):
-        raise InputError("not the folder of a run", where=str(folder), hint="see `guardkit runs list`")
-    return path
+    return run_of(at_door(folder))[0]
 
 
 def sources_table() -> Lines:

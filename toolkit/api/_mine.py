@@ -32,7 +32,7 @@ def mine(
     could be read, and all were so; else undecided.
 
     Args:
-        predictions: for each guard its file of JSON Lines {prompt, label, predict}.
+        predictions: for each guard its file of JSON Lines {prompt, label, predict}, or a folder of such files.
         output: folder of the run; the pairs lie in it as shards.
         task: the task that `label` is for.
         guard: guard definition, by name or path.

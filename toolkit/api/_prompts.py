@@ -17,6 +17,7 @@ from typing import Any
 from toolkit.common.errors import InputError, InputErrors
 from toolkit.common.jsontext import may_repeat, repeated_key
 from toolkit.common.parquet import batches, open_parquet
+from toolkit.common.paths import near_file
 from toolkit.common.reading import Files
 from toolkit.sources import opened as plain_file
 
@@ -69,7 +70,7 @@ def hold_prompts(path: Path) -> Files:
         InputError: there is none, or it cannot be read.
     """
     if not path.exists():
-        raise InputError("no such file", where=str(path))
+        raise InputError("no such file", where=str(path), hint=near_file(path))
     if not path.is_file():
         raise InputError("not a regular file: prompts are read twice", where=str(path), hint="write them to a file first")
     files = Files()

@@ -36,6 +36,27 @@ class Planned(Figures):
     notes: list[str]
 
 
+class Drafted(Figures):
+    """Of `init`."""
+
+    recipe: str
+    source: str | None
+    rows: int
+    kept: int
+    uses: dict[str, str]
+    unused: list[str]
+    open: list[str]
+    faults: list[str]
+
+
+class Health(Figures):
+    """Of `doctor`."""
+
+    ok: bool
+    needed: list[str]
+    found: list[dict[str, Any]]
+
+
 class Verified(Figures):
     """Of `verify`."""
 
@@ -89,6 +110,7 @@ class Rejects(Figures):
     rows: int
     counts: list[dict[str, Any]]
     shown: list[dict[str, Any]]
+    output: str | None
 
 
 class Overlaps(Figures):

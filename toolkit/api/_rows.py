@@ -41,29 +41,37 @@ def diff(run_a: str | Path, run_b: str | Path, *, step: str | None = None, shown
 
 
 def rejects(
-    run: str | Path, step: str | None = None, *, reason: str | None = None, ids: str | Iterable[str] | None = None, limit: int = 10
+    run: str | Path,
+    step: str | None = None,
+    *,
+    reason: str | None = None,
+    ids: str | Iterable[str] | None = None,
+    limit: int = 10,
+    output: str | Path | None = None,
 ) -> Rejects:
     """The rows that a run's steps did not keep: rejected, merged or set aside.
 
     Args:
-        run: the run's folder.
+        run: the run's folder; a step's in it means the rows that left that step.
         step: only rows that left this step.
         reason: only rows that left for this reason.
         ids: only this row, or these.
         limit: rows to show whole.
+        output: file for all of them (.jsonl, .csv or .parquet), with the columns of ``shown``; ``row`` is JSON text but in JSON Lines.
 
     Returns:
         ``rows`` (number), ``counts`` (rows by step, outcome and reason, in the order of the recipe) and ``shown``: ``step``, ``id``, ``outcome``,
-        ``reason``, ``detail``, ``survivor`` and ``row``, the row as it came into the step.
+        ``reason``, ``detail``, ``survivor`` and ``row``, the row as it came into the step; ``output``.
 
     Raises:
-        InputError: not a run, or no step of that name.
+        InputError: not a run, no step of that name, a reason for which no row of the run left, an id that none of them has (the nearest name stands
+            beside it); an output of another kind.
 
     Example:
         >>> toolkit.rejects("outputs/small", "few", limit=0)["counts"]
         [{'step': 'few', 'outcome': 'set_aside', 'reason': 'not_selected', 'rows': 9}]
     """
-    return Rejects(rejected_rows(run, step, reason=reason, ids=ids, limit=limit))
+    return Rejects(rejected_rows(run, step, reason=reason, ids=ids, limit=limit, output=output))
 
 
 def overlaps(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -16,6 +17,7 @@ from toolkit.common.outputs import check_output, part_below
 from toolkit.common.paths import at_door, here
 from toolkit.common.resources import workspace
 from toolkit.common.several import several
+from toolkit.common.tables import WIDE
 from toolkit.common.yamlfile import YamlFile
 from toolkit.pipeline import EVERY, JOURNAL, TAKEN, Plan, Progress, Recipe, Selection, build_recipe, load_recipe, make_plan, run_plan, stopping
 from toolkit.report import print_summary, summarise
@@ -50,12 +52,15 @@ class Result:
     failed: TooManyFailures | None = None
 
     def __repr__(self) -> str:
-        out = StringIO()
-        print_summary(self.summary, out)
-        return out.getvalue().strip("\n")
+        return self._tables(shutil.get_terminal_size((100, 24)).columns)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(repr(self))}</pre>"
+        return f"<pre>{escape(self._tables(WIDE))}</pre>"
+
+    def _tables(self, width: int) -> str:
+        out = StringIO()
+        print_summary(self.summary, out, width)
+        return out.getvalue().strip("\n")
 
 
 def run(

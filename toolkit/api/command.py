@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from toolkit.common.lazy import lazily
 
 if TYPE_CHECKING:
+    from toolkit.api._doctor import EXTRAS as EXTRAS
     from toolkit.api._generate import too_many as too_many
     from toolkit.api._journal import EXPORT_COLUMNS as EXPORT_COLUMNS
     from toolkit.api._journal import journal_unread as journal_unread
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from toolkit.operators import operator_names as operator_names
     from toolkit.operators.describe import as_step as as_step
     from toolkit.pipeline import Progress as Progress
+    from toolkit.pipeline import load_recipe as load_recipe
+    from toolkit.pipeline import recipe_steps as recipe_steps
     from toolkit.report import print_summary as print_summary
     from toolkit.report import summarise as summarise
 

@@ -40,11 +40,14 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
+    from typer.main import get_command
+
     from toolkit.cli._app import app
+    from toolkit.cli._complete import ask_first
 
     try:
         # Not standalone: typer would end an interrupt in its own way.
-        code: Any = app(prog_name="guardkit", standalone_mode=False)
+        code: Any = ask_first(get_command(app))(prog_name="guardkit", standalone_mode=False)
     except Exception as e:
         error: Any = e
         if not hasattr(error, "format_message"):

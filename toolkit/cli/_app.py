@@ -9,10 +9,12 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from toolkit.cli import _plan, _reach, _say
+from toolkit.cli import _complete, _plan, _reach, _say
 from toolkit.cli._diff import diff
+from toolkit.cli._doctor import doctor
 from toolkit.cli._export import export
 from toolkit.cli._generate import generate
+from toolkit.cli._init import init
 from toolkit.cli._journal import journal
 from toolkit.cli._overlaps import overlaps
 from toolkit.cli._reach import AllowOpt
@@ -43,11 +45,30 @@ app = typer.Typer(
 )
 
 RecipeArg = Annotated[
-    str, typer.Argument(help="A recipe: a file, a folder with recipe.yaml, or a shipped name (quickstart, guardreasoner/8b).", show_default=False)
+    str,
+    typer.Argument(
+        help="A recipe: a file, a folder with recipe.yaml, or a shipped name (quickstart, guardreasoner/8b).",
+        show_default=False,
+        autocompletion=_complete.recipes,
+    ),
 ]
-SetOpt = Annotated[list[str] | None, typer.Option("--set", metavar="STEP.OPTION=VALUE", help="Override an option of a step, or seed=N. Repeatable.")]
+SetOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="STEP.OPTION=VALUE",
+        help="Override an option of a step, or seed=N. Repeatable.",
+        autocompletion=_complete.recipe_options,
+    ),
+]
 SourceOpt = Annotated[
-    list[str] | None, typer.Option("--source", metavar="NAME=FILE", help="Read a source from local files of the same columns. Repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--source",
+        metavar="NAME=FILE",
+        help="Read a source from local files or folders of the same columns. Repeatable.",
+        autocompletion=_complete.schemas("sources", "="),
+    ),
 ]
 BudgetOpt = Annotated[float | None, typer.Option("--budget", metavar="DOLLARS", min=0, help="Hard cap on what this run may spend.")]
 OutputOpt = Annotated[Path | None, typer.Option("--output", help="Folder of the run (default: outputs/RECIPE).")]
@@ -226,6 +247,7 @@ def explain(recipe: RecipeArg, set_: SetOpt = None, source: SourceOpt = None, al
             _say.lines(f"  {key}: {_say.short(one['value'])}    # {one['origin']}")
 
 
+app.command("init", rich_help_panel=BUILD)(init)
 app.command("generate", rich_help_panel=BUILD)(generate)
 
 
@@ -236,7 +258,7 @@ def mine(
         typer.Option(
             "--predictions",
             metavar="NAME=FILE",
-            help="What one guard wrote: JSON Lines of {prompt, label, predict}. Once for each guard.",
+            help="What one guard wrote: JSON Lines of {prompt, label, predict}, or a folder of such files. Once for each guard.",
             show_default=False,
         ),
     ],
@@ -281,7 +303,10 @@ app.add_typer(train, name="train", rich_help_panel=TRAIN)
 
 
 @app.command(rich_help_panel=LOOK)
-def operators(name: Annotated[str | None, typer.Argument(help="Show one operator whole.", show_default=False)] = None, json: JsonOpt = False) -> None:
+def operators(
+    name: Annotated[str | None, typer.Argument(help="Show one operator whole.", show_default=False, autocompletion=_complete.operators)] = None,
+    json: JsonOpt = False,
+) -> None:
     """The operators with their options and columns.
 
     Example: guardkit operators mine
@@ -300,7 +325,9 @@ def operators(name: Annotated[str | None, typer.Argument(help="Show one operator
 
 @app.command(rich_help_panel=LOOK)
 def sources(
-    name: Annotated[str | None, typer.Argument(help="Show one source whole.", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Show one source whole.", show_default=False, autocompletion=_complete.schemas("sources"))
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Try each source on the hub (gated ones need HF_TOKEN).")] = False,
     json: JsonOpt = False,
 ) -> None:
@@ -326,7 +353,12 @@ def sources(
 
 
 @app.command(rich_help_panel=LOOK)
-def guards(name: Annotated[str | None, typer.Argument(help="Show one guard's tasks.", show_default=False)] = None, json: JsonOpt = False) -> None:
+def guards(
+    name: Annotated[
+        str | None, typer.Argument(help="Show one guard's tasks.", show_default=False, autocompletion=_complete.schemas("guards"))
+    ] = None,
+    json: JsonOpt = False,
+) -> None:
     """The guard definitions.
 
     Example: guardkit guards guardreasoner
@@ -357,6 +389,7 @@ def schema(json: JsonOpt = False) -> None:
 
 app.command("overlaps", rich_help_panel=LOOK)(overlaps)
 app.command("diff", rich_help_panel=LOOK)(diff)
+app.command("doctor", rich_help_panel=LOOK)(doctor)
 app.command("rejects", rich_help_panel=LOOK)(rejects)
 app.add_typer(journal, name="journal", rich_help_panel=LOOK)
 app.add_typer(runs, name="runs", rich_help_panel=LOOK)

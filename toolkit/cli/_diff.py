@@ -7,13 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-from toolkit.cli import _say
+from toolkit.cli import _complete, _say
 
 
 def diff(
     run_a: Annotated[Path, typer.Argument(help="Folder of a run, or of shards.", show_default=False)],
     run_b: Annotated[Path, typer.Argument(help="Another one.", show_default=False)],
-    step: Annotated[str | None, typer.Option("--step", metavar="STEP", help="Compare this step's rows (default: the last that both have).")] = None,
+    step: Annotated[
+        str | None,
+        typer.Option(
+            "--step", metavar="STEP", help="Compare this step's rows (default: the last that both have).", autocompletion=_complete.run_steps
+        ),
+    ] = None,
     shown: Annotated[int, typer.Option("--shown", metavar="N", min=0, help="Rows of each kind to show.")] = 5,
     output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Write every row that differs (.jsonl, .csv, .parquet).")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout; progress goes to stderr.")] = False,

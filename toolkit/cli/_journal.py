@@ -51,8 +51,8 @@ def show(folder: FolderOpt = None, row: RowOpt = None, key: KeyOpt = None, json:
         return
     rows = [
         [
-            _say.short(g["endpoint"], 40),
-            _say.short(g["model_id"], 40),
+            g["endpoint"],
+            g["model_id"],
             g["outcome"] if g["served"] else f"{g['outcome']} (asked again)",
             *(f"{g[n]:,}" for n in ("records", "prompt_tokens", "completion_tokens")),
             f"{g['cost']:,.4f}" if g["unpriced"] < g["records"] else "",

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from toolkit.cli import _say
+from toolkit.cli import _complete, _say
 
 
 def overlaps(
@@ -16,9 +16,19 @@ def overlaps(
     ] = None,
     benchmark: Annotated[
         list[str] | None,
-        typer.Option("--benchmark", metavar="NAME[=FILE]", help="These benchmarks alone, or all: of FILE, FILES or the hub. Repeatable."),
+        typer.Option(
+            "--benchmark",
+            metavar="NAME[=FILE]",
+            help="These benchmarks alone, or all: of FILE, FILES or the hub. Repeatable.",
+            autocompletion=_complete.schemas("benchmarks"),
+        ),
     ] = None,
-    source: Annotated[list[str] | None, typer.Option("--source", metavar="NAME[=FILE]", help="A source, see `guardkit sources`. Repeatable.")] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source", metavar="NAME[=FILE]", help="A source, see `guardkit sources`. Repeatable.", autocompletion=_complete.schemas("sources")
+        ),
+    ] = None,
     rows: Annotated[
         list[str] | None,
         typer.Option(

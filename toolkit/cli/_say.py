@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from toolkit.common.errors import GuardkitError, InputError, InputErrors
-from toolkit.common.text import json_text, one_line, plain
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
+from toolkit.common.tables import columns_of, table_text, width_of
+from toolkit.common.text import json_text, plain
 
 documents = 0
 """JSON documents printed so far: with ``--json`` there is one, never two."""
@@ -73,25 +70,9 @@ def table(
     title: str, left: Sequence[str], right: Sequence[str], rows: Sequence[Sequence[str]], last: str | None = None, texts: Sequence[str] = ()
 ) -> None:
     """A table; `last` is a column of prose."""
-    from rich import box
-    from rich.table import Table
-
-    t = Table(title=plain(title) or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in left:
-        t.add_column(name, no_wrap=True)
-    for name in right:
-        t.add_column(name, justify="right", no_wrap=True)
-    if last is not None:
-        t.add_column(last, overflow="fold")
-    for i, row in enumerate(rows):
-        t.add_row(*map(one_line, row), *([plain(texts[i])] if last is not None else []))
-    _show(t)
-
-
-def _show(what: RenderableType) -> None:
-    from rich.console import Console
-
-    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160, highlight=False, markup=False, emoji=False).print(what)
+    whole = [[*row, *([texts[i]] if last is not None else [])] for i, row in enumerate(rows)]
+    text = table_text(title, columns_of(left, right, last), whole, width=width_of(sys.stdout))
+    sys.stdout.write(f"{text}\n\n")
     sys.stdout.flush()
 
 

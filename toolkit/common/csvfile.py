@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError
 from toolkit.common.parquet import batches, open_parquet
+from toolkit.common.paths import near_file
 from toolkit.common.reading import Files, unreadable
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def read_sheet(path: Path, held: Files | None = None) -> tuple[list[str], Iterat
             that are not empty.
     """
     if not path.is_file():
-        raise InputError("no such file", where=str(path))
+        raise InputError("no such file", where=str(path), hint=near_file(path))
     if path.suffix.lower() == ".parquet":
         return _parquet(path, held or Files())
     if path.suffix.lower() not in (".csv", ".tsv", ".txt"):

@@ -82,13 +82,26 @@ class Missing(GuardkitError):  # noqa: N818 (named by what happened)
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``"did you mean 'x'?"`` for the nearest of `known`, else ``"known: a, b, c"``."""
+    names = sorted(known)
+    return nearest(word, names) or f"known: {', '.join(names)}"
+
+
+_COMPARED = 5000
+"""Names up to which all are compared letter by letter; of more, those that begin alike."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """``"did you mean 'x'?"`` for the nearest of `known`, of which there may be any number; None where none is near."""
     from difflib import get_close_matches
 
-    names = sorted(known)
-    if same := [n for n in names if n.casefold() == word.strip().casefold()]:
+    names, plain = sorted(known), word.strip().casefold()
+    if same := [n for n in names if n.casefold() == plain]:
         return f"did you mean {same[0]!r}?"
-    near = get_close_matches(word, names, n=1, cutoff=0.6)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
+    if len(plain) >= 4 and len(begun := [n for n in names if n.casefold().startswith(plain)]) == 1:  # an id of which the beginning was copied
+        return f"did you mean {begun[0]!r}?"
+    some = names if len(names) <= _COMPARED else [n for n in names if n[:4].casefold() == plain[:4]]
+    near = get_close_matches(word, some[:_COMPARED], n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else None
 
 
 def require(module: str, extra: str, why: str) -> None:

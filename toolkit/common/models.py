@@ -25,7 +25,7 @@ from toolkit.common.errors import InputError
 from toolkit.common.files import digest
 from toolkit.common.folders import Kind, files_below
 from toolkit.common.manifests import read_json
-from toolkit.common.paths import Beside, Roots
+from toolkit.common.paths import Beside, Roots, near_file
 from toolkit.common.reading import Files, sha256_once, unreadable
 
 TRAINED = "guardkit.json"
@@ -92,7 +92,8 @@ def model_folder(name: str, beside: Beside = None, *, short: bool = False) -> Pa
         roots.saw(found)
         return found
     if _HUB_ID.fullmatch(name) is None or not (short or "/" in name):
-        raise InputError("no such model folder, nor a hub model (owner/name)", where=name)
+        near = next((hint for folder in roots.folders if (hint := near_file(folder / name)) is not None), None)
+        raise InputError("no such model folder, nor a hub model (owner/name)", where=name, hint=near)
     return None
 
 

@@ -17,9 +17,10 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
-from toolkit.common.errors import InputError, short_path
+from toolkit.common.errors import InputError, nearest, short_path
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # one slash: a `Path` has made one of two
 _MAGIC = re.compile(r"[*?\[]")
@@ -52,6 +53,14 @@ def is_there(path: Path, test: Callable[[Path], bool] = Path.exists) -> bool:
         return test(path)
     except (OSError, ValueError):
         return False
+
+
+def near_file(path: Path) -> str | None:
+    """``did you mean …?`` for a file or folder that is not there, by the names beside it."""
+    try:
+        return nearest(path.name, (p.name for p in islice(path.parent.iterdir(), 10_000) if not p.name.startswith(".")))
+    except (OSError, ValueError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -91,8 +100,10 @@ class Roots:
         """
         found = self.first(name, Path.is_file)
         if found is None:
-            absolute = _spelled(name).is_absolute()
-            raise InputError("no such file", where=str(name), hint=None if absolute else f"looked in: {', '.join(map(short_path, self.folders))}")
+            path = _spelled(name)
+            looked = None if path.is_absolute() else f"looked in: {', '.join(map(short_path, self.folders))}"
+            near = next((hint for folder in self.folders if (hint := near_file(folder / path)) is not None), None)
+            raise InputError("no such file", where=str(name), hint="; ".join(filter(None, (near, looked))) or None)
         self.saw(found)
         return found
 

@@ -33,8 +33,11 @@ def shipped(kind: str) -> Path:
 
 
 def schema_folders(folder: str, beside: Beside = None) -> list[Path]:
-    """Where the schemas of a kind lie, the user's own (``schemas/<folder>`` in the working folder, then in `beside`) before the shipped one."""
-    return [root / "schemas" / folder for root in (*Roots.of(beside).folders, shipped("schemas").parent)]
+    """Where the schemas of a kind lie, the user's own before the shipped one: ``schemas/<folder>`` in the working folder, then in `beside` and, where
+    that lies in a folder called ``recipes``, beside this one."""
+    own = Roots.of(beside).folders
+    above = [parent.parent for root in own[1:] for parent in (root, *root.parents) if parent.name == "recipes"][:1]
+    return list(dict.fromkeys(root / "schemas" / folder for root in (*own, *above, shipped("schemas").parent)))
 
 
 def names(folder: str, beside: Beside = None) -> list[str]:
@@ -69,14 +72,21 @@ def find_recipe(name: str) -> Path:
     Raises:
         InputError: nothing there; the message has the nearest name.
     """
-    own = here() / "recipes"
-    for root in (here(), own, shipped("recipes")):
+    for root in (here(), *_recipe_folders()):
         for spelling in (name, f"{name}.yaml", f"{name}/recipe.yaml"):
             if (path := Roots((root,)).first(spelling, Path.is_file)) is not None:
                 return path
-    tops = (own, shipped("recipes"))
-    known = {p.relative_to(top).with_suffix("").as_posix().removesuffix("/recipe") for top in tops for p in top.rglob("*.yaml")}
-    raise InputError(f"no recipe called {name!r}", hint=did_you_mean(name, known))
+    raise InputError(f"no recipe called {name!r}", hint=did_you_mean(name, recipe_names()))
+
+
+def recipe_names() -> list[str]:
+    """Names that `find_recipe` knows: the user's own in ``./recipes``, and those that ship with guardkit."""
+    found = {p.relative_to(top) for top in _recipe_folders() for p in top.rglob("*.yaml")}
+    return sorted({p.with_suffix("").as_posix().removesuffix("/recipe") for p in found if p.parts[0] != "schemas"})
+
+
+def _recipe_folders() -> tuple[Path, Path]:
+    return here() / "recipes", shipped("recipes")
 
 
 def workspace() -> Path:

@@ -18,6 +18,7 @@ import yaml
 
 from toolkit.common._scalars import Refused, Scalar, is_plain_text, plain_key, plain_value
 from toolkit.common.errors import InputError, InputErrors, did_you_mean, short_path
+from toolkit.common.paths import near_file
 from toolkit.common.secrets import shown
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def read_text(path: Path, most: int | None = None) -> str:
             raise InputError(f"more than {most:,} bytes: no such file is that long", where=str(path))
         return raw.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
-        raise InputError("no such file", where=str(path)) from None
+        raise InputError("no such file", where=str(path), hint=near_file(path)) from None
     except (OSError, ValueError) as e:
         if isinstance(e, UnicodeDecodeError):
             raise InputError(f"not UTF-8 (byte {e.start})", where=str(path), hint="save the file as UTF-8") from None

@@ -285,9 +285,13 @@ def template(source: str) -> jinja2.Template:
     Raises:
         InputError: not valid Jinja.
     """
-    from jinja2 import TemplateSyntaxError
+    from jinja2 import TemplateSyntaxError, nodes
 
     try:
+        kinds: Any = (nodes.Include, nodes.Extends, nodes.Import, nodes.FromImport)
+        if (other := _environment().parse(source).find(kinds)) is not None:
+            word = {"Include": "include", "Extends": "extends", "Import": "import", "FromImport": "from"}[type(other).__name__]
+            raise InputError(f"a template stands alone: {{% {word} %}} finds no other one", where=f"line {other.lineno} of it")
         return _environment().from_string(source)
     except TemplateSyntaxError as e:
         raise InputError(f"not a valid template: {e.message}", where=f"line {e.lineno} of it") from None

@@ -144,6 +144,13 @@ class Operator(ABC):
             InputError: they do not fit, as the run would find.
         """
 
+    def before_run(self, ctx: Context) -> None:  # noqa: B027  most have none
+        """What takes too long for a check, and must be known before anything is paid for: asked of each step that a run builds, before the first.
+
+        Raises:
+            InputError: the step would not run.
+        """
+
     def fetches(self, ctx: Context) -> list[tuple[str, str]]:
         """What it would fetch from the hub that no option of its config names: what it is, and its name."""
         return []

@@ -6,7 +6,7 @@ from toolkit.common.lazy import lazily
 from toolkit.pipeline._counts import ConservationError, Counts
 from toolkit.pipeline._current import AGAIN, STALE, refuse_stale, stale, stale_step
 from toolkit.pipeline._fingerprints import Fingerprints, finished, up_to_date
-from toolkit.pipeline._finished import StepFolder, is_run, recipe_steps, step_folders, verify_run
+from toolkit.pipeline._finished import StepFolder, is_run, recipe_steps, run_of, step_folders, verify_run
 from toolkit.pipeline._folder import JOURNAL, clean
 from toolkit.pipeline._generation import GenerationStep, run_generation
 from toolkit.pipeline._plan import Plan, PlannedStep, make_plan
@@ -60,6 +60,7 @@ __all__ = [
     "rejected_rows",
     "resolved_yaml",
     "run_generation",
+    "run_of",
     "run_plan",
     "stale",
     "stale_step",

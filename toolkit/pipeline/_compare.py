@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.common.csvfile import write_sheet
-from toolkit.common.errors import InputError, did_you_mean
-from toolkit.common.files import new_file
+from toolkit.common.errors import InputError, did_you_mean, nearest, short_path
 from toolkit.common.outputs import check_output
 from toolkit.common.paths import at_door
 from toolkit.common.several import several
 from toolkit.pipeline import _diff as rows_of
 from toolkit.pipeline._diff_side import Side, common_step
+from toolkit.pipeline._finished import run_of
+from toolkit.pipeline._row_files import output_file, write_rows
 from toolkit.pipeline._stop import stopping
 
 if TYPE_CHECKING:
@@ -23,15 +24,12 @@ if TYPE_CHECKING:
 
 SHORT = 160
 """Characters of a value that are shown."""
-FORMATS = (".jsonl", ".csv", ".parquet")
 
 
 def diff_runs(run_a: str | Path, run_b: str | Path, *, step: str | None, shown: int, output: str | Path | None) -> dict[str, Any]:
     """Compare two runs, or two folders of shards: see `toolkit.diff`."""
-    if output is not None and Path(output).suffix not in FORMATS:
-        raise InputError(f"the output must end in {', '.join(FORMATS)}", where=str(output))
+    target = output_file(output)
     a, b = Side(at_door(run_a)), Side(at_door(run_b))
-    target = None if output is None else at_door(output)
     if target is not None:
         check_output(target, reads=(a.folder, b.folder))
     if (a.manifest is None) != (b.manifest is None):
@@ -95,14 +93,7 @@ def _write(path: Path, found: Mapping[str, pl.DataFrame]) -> None:
 
     order = ["change", "id", "nth", "step", "outcome", "reason", "detail", "survivor", "parent", "columns", "since"]
     rows = pl.concat([f.with_columns(pl.lit(kind).alias("change")) for kind, f in found.items()], how="diagonal_relaxed")
-    rows = rows.select(*(pl.col(c) if c in rows.columns else pl.lit(None, pl.String).alias(c) for c in order))
-    with new_file(path) as new:
-        if path.suffix == ".jsonl":
-            rows.write_ndjson(new)
-        elif path.suffix == ".csv":
-            write_sheet(rows, new)
-        else:
-            rows.write_parquet(new, compression="zstd")
+    write_rows(path, [rows.select(*(pl.col(c) if c in rows.columns else pl.lit(None, pl.String).alias(c) for c in order))])
 
 
 # What shaped the steps -------------------------------------------------------------------------------------------------
@@ -155,14 +146,19 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 # Rows that were not kept -----------------------------------------------------------------------------------------------
 
 
-def rejected_rows(run: str | Path, step: str | None, *, reason: str | None, ids: str | Iterable[str] | None, limit: int) -> dict[str, Any]:
+def rejected_rows(
+    run: str | Path, step: str | None, *, reason: str | None, ids: str | Iterable[str] | None, limit: int, output: str | Path | None
+) -> dict[str, Any]:
     """The rows that a run's steps did not keep: see `toolkit.rejects`."""
     import polars as pl
 
-    side = Side(at_door(run))
-    if side.manifest is not None:
-        raise InputError("shards hold only rows that were kept", where=str(run), hint="give the folder of the run that made them")
+    target = output_file(output)
+    place, inner = run_of(at_door(run))
+    step = step or inner
+    side = Side(place)
     side.refuse_stale(step)
+    if target is not None:
+        check_output(target, reads=(side.folder,))
     if step is not None and step not in side.counts:
         raise InputError(f"no finished step called {step!r}", where=str(run), hint=did_you_mean(step, side.counts))
     wanted = pl.lit(True)
@@ -170,6 +166,7 @@ def rejected_rows(run: str | Path, step: str | None, *, reason: str | None, ids:
         if values is not None:
             wanted = wanted & pl.col(column).is_in(values)
     homes = [s for s in side.order if s in side.folders]
+    _check_named(side, homes, reason, several(ids))
     counts: Counter[tuple[str, str, str]] = Counter()
     for block in (b for home in homes for b in side.rejects(home)):
         counts.update({(s, o, r): n for s, o, r, n in block.filter(wanted).group_by("step", "outcome", "reason").len().iter_rows()})
@@ -178,14 +175,37 @@ def rejected_rows(run: str | Path, step: str | None, *, reason: str | None, ids:
         if len(shown) >= min(limit, counts.total()):
             break
         shown += [_whole(row) for row in block.filter(wanted).head(limit - len(shown)).iter_rows(named=True)]
-    place = {s: i for i, s in enumerate(side.order)}
-    lines = sorted(counts.items(), key=lambda item: (place.get(item[0][0], len(place)), item[0][1], item[0][2]))
+    if target is not None:
+        with stopping():
+            none = pl.DataFrame(schema=dict.fromkeys(("step", "id", "outcome", "reason", "detail", "survivor", "row"), pl.String))
+            blocks = (b for home in homes for b in side.rejects(home, whole=True))
+            write_rows(target, chain([none], (b.filter(wanted) for b in blocks)), as_json=("row",))
+    at = {s: i for i, s in enumerate(side.order)}
+    lines = sorted(counts.items(), key=lambda item: (at.get(item[0][0], len(at)), item[0][1], item[0][2]))
     return {
         "run": str(run),
         "rows": counts.total(),
         "counts": [{"step": s, "outcome": o, "reason": r, "rows": n} for (s, o, r), n in lines],
         "shown": shown,
+        "output": None if target is None else short_path(target),
     }
+
+
+def _check_named(side: Side, homes: Iterable[str], reason: str | None, ids: Collection[str]) -> None:
+    """Some row of the run left for that reason, and each of the ids is one of theirs."""
+    if reason is None and not ids:
+        return
+    reasons, known = set[str](), set[str]()
+    for block in (b for home in homes for b in side.rejects(home)):
+        reasons.update(block["reason"].unique().drop_nulls())
+        if ids:
+            known.update(block["id"].drop_nulls())
+    if reason is not None and reason not in reasons:
+        hint = did_you_mean(reason, reasons) if reasons else "every row was kept"
+        raise InputError(f"no row of this run left for the reason {reason!r}", where=short_path(side.folder), hint=hint)
+    for one in ids:
+        if one not in known:
+            raise InputError(f"no row with the id {one!r} was left out", where=short_path(side.folder), hint=nearest(one, known))
 
 
 def _whole(line: dict[str, Any]) -> dict[str, Any]:

@@ -15,11 +15,12 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from toolkit.common.errors import GuardkitError, InputError, InputErrors, Missing, did_you_mean, require, short_path
+from toolkit.common.errors import GuardkitError, InputError, InputErrors, Missing, did_you_mean, nearest, require, short_path
 from toolkit.common.files import digest
 from toolkit.common.folders import files_below, litter
 from toolkit.common.manifests import Below, Sha256, checked, read_manifest
 from toolkit.common.parquet import batches, open_parquet
+from toolkit.common.paths import is_there
 from toolkit.common.reading import Identity, identity, sha256_once, unreadable
 from toolkit.common.several import several
 from toolkit.pipeline._recipe import kept_yaml
@@ -299,6 +300,20 @@ def step_folders(run: Path) -> list[StepFolder]:
 def is_run(folder: Path) -> bool:
     """Whether a folder is a run's."""
     return (folder / "run.json").exists()
+
+
+def run_of(folder: Path) -> tuple[Path, str | None]:
+    """The run that a folder is, or lies in as a step's (then with the step), or as a step's shards or model.
+
+    Raises:
+        InputError: it is neither.
+    """
+    for place, below in ((folder, 0), (folder.parent, 1), (folder.parent.parent, 2)):
+        if is_there(place / "run.json", Path.is_file):
+            return place, folder.relative_to(place).parts[0] if below else None
+    near = [p.parent.name for p in folder.parent.glob("*/run.json")] if is_there(folder.parent, Path.is_dir) else []
+    hint = nearest(folder.name, near) or "see `guardkit runs list`"
+    raise InputError("not the folder of a run", where=str(folder), hint=hint)
 
 
 def verify_run(run: Path) -> dict[str, Any]:

@@ -18,10 +18,10 @@ from toolkit.common.errors import InputError, Missing, short_path
 from toolkit.common.files import new_file
 from toolkit.common.outputs import check_output
 from toolkit.common.parquet import batches, open_parquet
-from toolkit.common.paths import Roots, at_door, is_there
+from toolkit.common.paths import Roots, at_door, is_there, near_file
 from toolkit.common.reading import Files
 from toolkit.common.several import several
-from toolkit.pipeline._finished import StepFolder
+from toolkit.pipeline._finished import StepFolder, is_run, step_folders
 from toolkit.pipeline._stop import stopping
 
 if TYPE_CHECKING:
@@ -128,7 +128,10 @@ def _rows(name: str, place: Path, roots: Roots) -> _Set:
     import polars as pl
 
     if not is_there(place):
-        raise InputError("no such file or folder", where=str(place))
+        raise InputError("no such file or folder", where=str(place), hint=near_file(place))
+    if is_run(place):
+        hint = f"name a step whose rows are meant: {', '.join(short_path(place / s.step) for s in step_folders(place) if s.row_files())}"
+        raise InputError("a run has many rows", where=str(place), hint=hint)
     parts: list[pl.DataFrame] = []
     unread = 0
     before = 0

@@ -119,6 +119,19 @@ class Plan:
         names = ((what, name) for _, what, name in hub_names(operator.config) if self.recipe.roots.first(name, Path.is_dir) is None)
         return [*operator.needs(ctx), *filter(None, (lacking(name, what) for what, name in names))]
 
+    def before_run(self, steps: Sequence[str]) -> None:
+        """Ask each of these steps what takes too long for a check.
+
+        Raises:
+            InputErrors: all faults, each at its step.
+        """
+        faults = _Faults(self.recipe)
+        for step in steps:
+            planned = self.steps[step]
+            faults.collect(partial(planned.operator.before_run, self.context(step)), planned.spec.where("with"))
+        if faults.found:
+            raise InputErrors(faults.found)
+
 
 def _joins(group: Sequence[PlannedStep], step: PlannedStep) -> bool:
     """Whether a step takes the rows of a group as they come."""

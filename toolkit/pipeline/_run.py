@@ -110,6 +110,7 @@ def run_plan(
     todo = [s for s in plan.chosen if s not in done]
     if needs := plan.needs(todo):
         raise Missing("not ready to run:\n  " + "\n  ".join(needs), hint=_without(plan, todo))
+    plan.before_run(todo)
     if budget is not None:
         check_prices(plan, todo, done, folder)
     meter = Meter(cap=budget)

@@ -6,19 +6,21 @@ Nothing is changed in the data: equality, JSON and keys are those of the dict or
 from __future__ import annotations
 
 import html
-import io
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from toolkit.common.errors import did_you_mean
+from toolkit.common.tables import Column, table_text
 from toolkit.common.text import one_line
 
 _ROWS = 20
 """Rows of a table that are shown."""
 _SHORT = 100
 """Characters of a cell that are shown in a table of several columns."""
+_WRAPS = 24
+"""Characters beyond which a text may wrap."""
 
 
 class Figures(dict[str, Any]):
@@ -53,23 +55,21 @@ class Lines(list[dict[str, Any]]):
 
 def as_text(value: Mapping[str, Any] | Sequence[Any], title: str) -> str:
     """The tables of a result, as wide as the terminal; nothing is cut but long texts."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    out = io.StringIO()
-    console = Console(file=out, width=shutil.get_terminal_size((100, 24)).columns, highlight=False, markup=False, emoji=False, color_system=None)
+    width = shutil.get_terminal_size((100, 24)).columns
+    out = []
     for part in _parts(value, title):
-        table = Table(title=one_line(part.title) or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_header=any(part.columns))
-        for i, name in enumerate(part.columns):
-            number = any(part.columns) and all(_is_number(row[i]) for row in part.rows)
-            table.add_column(one_line(name), overflow="fold", justify="right" if number else "left")
-        for row in part.rows[:_ROWS]:
-            table.add_row(*map(part.cell, row))
-        console.print(table)
-        if part.more:
-            console.print(part.more, soft_wrap=True)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n") or (f"{title}: nothing" if title else "nothing")
+        header = any(part.columns)
+        columns = [Column(name, _kind_of([row[i] for row in part.rows], header)) for i, name in enumerate(part.columns)]
+        rows = [[part.cell(v) for v in row] for row in part.rows[:_ROWS]]
+        out += [table_text(part.title, columns, rows, width=width, header=header), *([part.more] if part.more else [])]
+    return "\n\n".join(out).strip("\n") or (f"{title}: nothing" if title else "nothing")
+
+
+def _kind_of(values: Sequence[Any], header: bool) -> Literal["text", "number", "prose"]:
+    """Numbers stay whole; a column of texts wraps where one of them is long."""
+    if header and all(map(_is_number, values)):
+        return "number"
+    return "prose" if any(not _is_number(v) and len(_cell(v)) > _WRAPS for v in values[:_ROWS]) else "text"
 
 
 def as_html(value: Mapping[str, Any] | Sequence[Any], title: str) -> str:

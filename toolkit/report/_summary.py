@@ -18,7 +18,7 @@ from toolkit.common.paths import at_door
 from toolkit.common.reading import regular, unreadable
 from toolkit.common.secrets import shown
 from toolkit.operators import operator_class
-from toolkit.pipeline import AGAIN, STALE, Recipe, Step, StepFolder, is_run, kept_recipe, stale, step_folders
+from toolkit.pipeline import AGAIN, STALE, Recipe, Step, StepFolder, kept_recipe, run_of, stale, step_folders
 
 if TYPE_CHECKING:
     import polars as pl
@@ -94,9 +94,7 @@ Counted = dict[str, tuple[dict[str, Any], StepFolder]]
 
 def _read(folder: Path) -> tuple[Recipe, Path, Counted, dict[str, dict[str, Any]], set[str]]:
     """A run's recipe, its folder, the steps that are done, what its log says of them, and which are stale."""
-    folder = at_door(folder)
-    if not is_run(folder):
-        raise InputError("not the folder of a run", where=str(folder))
+    folder, _ = run_of(at_door(folder))
     recipe = kept_recipe(folder)
     built = _built(folder)
     order = list(built)

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from dataclasses import dataclass, field
+from typing import Any, TextIO
 
+from toolkit.common.tables import Column, columns_of, table_text, width_of
 from toolkit.common.text import one_line
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
 
-
-def print_summary(summary: dict[str, Any], stream: TextIO | None = None) -> None:
-    """Print the tables of what `summarise` gives; plain, and as wide as they need, where `stream` is no terminal."""
-    from rich.console import Console
-
+def print_summary(summary: dict[str, Any], stream: TextIO | None = None, width: int | None = None) -> None:
+    """Print the tables of `summarise`'s figures; plain, and as wide as they need where nothing limits them (`width_of`, or `width`)."""
     stream = stream or sys.stdout
-    console = Console(file=stream, width=None if stream.isatty() else 160, highlight=False, markup=False, emoji=False)
+    console = _Console(stream, width or width_of(stream))
     console.print(_steps(summary))
     if any(g["asked"] or g["from_journal"] for g in summary["generations"]):
         console.print(_generations(summary["generations"]))
@@ -36,29 +32,38 @@ def print_summary(summary: dict[str, Any], stream: TextIO | None = None) -> None
         _say(console, f"Note: {note}")
 
 
-def _say(console: Console, text: str) -> None:
-    console.print(one_line(text), soft_wrap=True)
+@dataclass
+class _Table:
+    """Rows of texts, to be drawn in a place of some width."""
+
+    title: str
+    columns: list[Column]
+    rows: list[list[str]] = field(default_factory=list)
+    grouped: bool = False
 
 
-def _add(table: Table, *cells: str) -> None:
-    table.add_row(*map(one_line, cells))
+@dataclass(frozen=True)
+class _Console:
+    stream: TextIO
+    width: int | None
+
+    def print(self, table: _Table) -> None:
+        self.stream.write(table_text(table.title, table.columns, table.rows, width=self.width, grouped=table.grouped) + "\n\n")
 
 
-def _table(title: str, left: list[str], right: list[str], wide: str | None = None) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=one_line(title) or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in left:
-        table.add_column(name, no_wrap=True)
-    for name in right:
-        table.add_column(name, justify="right", no_wrap=True)
-    if wide:
-        table.add_column(wide, overflow="fold")
-    return table
+def _say(console: _Console, text: str) -> None:
+    console.stream.write(one_line(text) + "\n")
 
 
-def _steps(summary: dict[str, Any]) -> Table:
+def _add(table: _Table, *cells: str) -> None:
+    table.rows.append(list(cells))
+
+
+def _table(title: str, left: list[str], right: list[str], wide: str | None = None) -> _Table:
+    return _Table(title, columns_of(left, right, wide))
+
+
+def _steps(summary: dict[str, Any]) -> _Table:
     numbers = ["in", "kept", "rejected", "merged", "set aside", "time"]
     table = _table(f"Run of {summary['recipe']}: rows at each step", ["step", "operator"], numbers, "why")
     for s in summary["steps"]:
@@ -73,7 +78,7 @@ def _steps(summary: dict[str, Any]) -> Table:
     return table
 
 
-def _generations(found: list[dict[str, Any]]) -> Table:
+def _generations(found: list[dict[str, Any]]) -> _Table:
     numbers = ["calls", "from the journal", "asked again", "failed", "tokens read", "written", "dollars"]
     table = _table("Generations, when each step was last built", ["step", "model"], numbers)
     for g in found:
@@ -83,17 +88,12 @@ def _generations(found: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _figure(shown: dict[str, Any]) -> Table:
+def _figure(shown: dict[str, Any]) -> _Table:
     """A table that an operator shows."""
     table = _table("", list(shown["words"]), list(shown["numbers"]))
-    last = None
+    table.grouped = bool(shown["parts"])
     for row in shown["rows"]:
-        cells = list(map(_cell, row))
-        if shown["parts"]:
-            if last not in (None, cells[0]):
-                table.add_section()
-            last, cells[0] = cells[0], cells[0] if cells[0] != last else ""
-        _add(table, *cells)
+        _add(table, *map(_cell, row))
     return table
 
 

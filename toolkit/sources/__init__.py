@@ -5,7 +5,7 @@ with guardkit. Another source is another file and no other code.
 """
 
 from toolkit.sources._convert import read_labels
-from toolkit.sources._definition import Columns, Filter, Hub, Label, Part, Source, SourceInfo, VoteMethod, list_sources, load_source
+from toolkit.sources._definition import Columns, Filter, Hub, Label, LabelSource, Part, Source, SourceInfo, VoteMethod, list_sources, load_source
 from toolkit.sources._faults import Fault, has_surrogate
 from toolkit.sources._files import SourceFile, expand_files, source_files
 from toolkit.sources._formats import arrow_rows, file_columns, format_of, read_blocks
@@ -27,6 +27,7 @@ __all__ = [
     "HubCheck",
     "JsonLine",
     "Label",
+    "LabelSource",
     "Occurrences",
     "Part",
     "SeenKeys",

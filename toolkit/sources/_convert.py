@@ -78,7 +78,7 @@ class Converter:
         self._guard = guard
         self._vote: VoteMethod = vote or "unsafe_or_safe"
         self._rules = _rules(source, guard)
-        self._messages = _message_reader(source)
+        self._messages = _message_reader(source, guard)
         self._answers = _answer_reader(source, source.parts[part], guard) if part else None
         _check(source, guard, self._rules)
         self._schemes = {name: taxonomy.scheme(name) for name in _schemes(source, self._rules)}
@@ -186,7 +186,12 @@ class Converter:
         return out if not rule.where_positive or any(labels[i][0] == word for i, word in self._positive) else []
 
 
-def _message_reader(source: Source) -> Callable[[Row], Messages]:
+def _written_with(name: str, guard: Guard) -> Guard:
+    """The guard that an exchange was written with: the run's own, where that is the one."""
+    return guard if name == guard.name else load_guard(name)
+
+
+def _message_reader(source: Source, own: Guard) -> Callable[[Row], Messages]:
     """How context, prompt and response are got from a row."""
     c, e = source.columns, source.exchange
     if c is not None and c.messages is not None:
@@ -194,7 +199,7 @@ def _message_reader(source: Source) -> Callable[[Row], Messages]:
     if e is None:
         prompt, response, context = (c.prompt or "", c.response, c.context) if c else ("", None, None)
         return lambda row: (_context(row, context) if context else [], _prompt(row, prompt), text_of(row, response) if response else None)
-    column, guard = e.column, load_guard(e.guard)
+    column, guard = e.column, _written_with(e.guard, own)
 
     def read(row: Row) -> Messages:
         text = text_of(row, column)
@@ -225,7 +230,7 @@ def _answer_reader(source: Source, part: Part, guard: Guard) -> Callable[[Row, s
     """How the labels are got from a column that holds the part's one label; None where the source has label columns instead."""
     if source.answer is None or source.exchange is None or part.task is None:
         return None
-    column, task, label_source, written_by = source.answer.column, part.task, part.label_source, load_guard(source.exchange.guard)
+    column, task, label_source, written_by = source.answer.column, part.task, part.label_source, _written_with(source.exchange.guard, guard)
     words = frozenset(written_by.task(task).labels)
 
     def read(row: Row, response: str | None) -> list[Labelled]:

@@ -19,7 +19,7 @@ from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.files import digest
 from toolkit.common.paths import Beside
 from toolkit.common.resources import find, names
-from toolkit.common.yamlfile import load_yaml
+from toolkit.common.yamlfile import FaultAt, load_yaml
 
 LabelSource = Literal["human", "vote", "inferred", "consensus", "reviewed", "written"]
 Missing = Literal["absent", "not_applicable", "to_infer"]
@@ -157,6 +157,20 @@ class Label(_Model):
     """Column with the share of annotators, in [0, 1], who gave the label in `column`; a row keeps it in `votes`."""
     missing: Missing | None = None
     """What a null label means; default: what the guard says for the task."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _columns_are_named(cls, data: Any) -> Any:
+        """``any: true`` beside ``columns: […]`` is what other tools have."""
+        if isinstance(data, dict):
+            given = data.get("columns")
+            names = f"[{', '.join(map(str, given))}]" if isinstance(given, list) and given else "[COLUMN, COLUMN]"
+            for way in ("any", "all"):
+                if isinstance(data.get(way), bool):
+                    raise FaultAt(f"{way} takes the names of the columns; write {way}: {names}", way)
+            if given is not None and cls is Label:
+                raise FaultAt(f"no key of a label; several columns stand in any: {names}, or in all: {names}; one is `column`", "columns")
+        return data
 
     @model_validator(mode="after")
     def _one_way(self) -> Label:

@@ -20,7 +20,7 @@ from toolkit.common.errors import InputError, InputErrors
 from toolkit.common.paths import Beside
 from toolkit.common.reading import Files
 from toolkit.guards import Guard
-from toolkit.records import content_id, load_record, row_id, to_arrow
+from toolkit.records import content_id, load_record, row_id, to_arrow, to_polars
 from toolkit.sources._convert import Converter, Seed
 from toolkit.sources._definition import Source, VoteMethod, missing_columns
 from toolkit.sources._faults import Fault, RowError, shown
@@ -80,7 +80,7 @@ def read_source(
         beside: folder that relative files are also looked up from.
         block_rows: most rows a block; the result is the same at any number.
         held: files of a step: what is read must be what the plan has digested.
-        first: of each local file no more than so many of its first rows, for a look; a block for each.
+        first: of each local file no more than so many of its first rows, for a look; a block for each, in which lists are null.
 
     Raises:
         InputError: what is wrong with the source as a whole; raised here, not at the first block.
@@ -160,7 +160,7 @@ def _read_files(
     unseen: set[str] | None = None
     for file, kind in files:
         if maker is None or maker.part != file.part:
-            maker = _Maker(source, guard, file.part)
+            maker = _Maker(source, guard, file.part, small=first is not None)
         converter = make(part=file.part, csv=kind in DELIMITED)
         unseen = set(converter.sparse) if unseen is None else unseen
         raw = read_blocks(file.path, kind, converter.wanted, block_rows, held, source.delimiter)
@@ -182,15 +182,17 @@ def _seeing(blocks: Iterator[list[Raw]], unseen: set[str]) -> Iterator[list[Raw]
 
 
 class _Maker:
-    """Makes the blocks of one source name; numbers its rows and counts its texts."""
+    """Makes the blocks of one source name; numbers its rows and counts its texts. `small`: there are few rows, and a look is to be quick."""
 
-    def __init__(self, source: Source, guard: Guard, part: str | None) -> None:
+    def __init__(self, source: Source, guard: Guard, part: str | None, *, small: bool = False) -> None:
         self.part = part
+        self._small = small
         self._name = f"{source.name}-{part}" if part else source.name
         self._family = source.name
         self._licence = (source.parts[part].licence if part else None) or source.licence
         self._tasks = guard.task_names
-        self._schema = to_arrow(load_record("seed", guard.task_names).columns)
+        record = load_record("seed", guard.task_names).columns
+        self._schema, self._types = to_arrow(record), to_polars(record)
         self._seen = Occurrences()
         self._next = 0
 
@@ -247,7 +249,10 @@ class _Maker:
         for i, task in enumerate(self._tasks):
             columns[f"label_{task}"] = [s.labels[i][0] for _, s in seeds]
             columns[f"label_{task}_source"] = [s.labels[i][1] for _, s in seeds]
-        # Through Arrow: polars builds a list of structs row by row, which would take most of the time.
+        if self._small:
+            return pl.DataFrame({n: [None] * len(seeds) if t.is_nested() else columns[n] for n, t in self._types.items()}, schema=self._types)
+        # Through Arrow: polars builds a list of structs row by row, which would take most of the time. Arrow, for its part, imports pandas where that
+        # is installed, which takes longer than a look.
         table = pa.table([pa.array(columns[f.name], f.type) for f in self._schema], schema=self._schema)
         return pl.DataFrame(table)
 

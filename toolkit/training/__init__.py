@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from toolkit.training._config import Scratch as Scratch
     from toolkit.training._config import ScratchModel as ScratchModel
     from toolkit.training._config import SftConfig as SftConfig
+    from toolkit.training._config import check_fields as check_fields
     from toolkit.training._config import check_trainer as check_trainer
     from toolkit.training._config import trainer_leave as trainer_leave
     from toolkit.training._dpo import train_dpo as train_dpo

@@ -1,8 +1,8 @@
 """What a training is told: the model to start from, the seed, and the settings of TRL's trainer.
 
 Settings that guardkit gives a default, because the published recipe or a small CPU needs it, are in `defaults`; every other field of
-TRL's ``SFTConfig`` and ``DPOConfig`` may be set under ``trainer`` and keeps TRL's own default. Keys are checked against those
-classes when a training starts, or by `check_trainer` (which loads TRL, a second or two).
+TRL's ``SFTConfig`` and ``DPOConfig`` may be set under ``trainer`` and keeps TRL's own default. `check_fields` holds keys and plain values against
+the source of those classes (a tenth of a second); `check_trainer`, which loads TRL and takes seconds, finds what TRL itself refuses, too.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, did_you_mean, require
 from toolkit.common.reach import Asked, HubName, NeedsLeave
 from toolkit.generation import TemplateArguments
+from toolkit.training._fields import fields_of, misfit
 from toolkit.training._plain import ATTENTION, PLAIN, PLAIN_MODEL
 
 if TYPE_CHECKING:
@@ -126,10 +127,7 @@ def _trainer_leaves(trainer: Mapping[str, Any], config: Any) -> Iterator[Asked]:
     """What under ``trainer`` is not known to be plain data; fields that TRL does not have are refused elsewhere."""
     odd = [k for k, v in trainer.items() if k not in PLAIN and k not in _OWN and k != "model_init_kwargs" and v not in (None, False)]
     if odd and find_spec("trl") is not None:
-        from trl.trainer.dpo_config import DPOConfig
-        from trl.trainer.sft_config import SFTConfig
-
-        odd = [k for k in odd if k in _known(SFTConfig) or k in _known(DPOConfig)]
+        odd = [k for k in odd if k in fields_of("SFTConfig") or k in fields_of("DPOConfig")]
     yield from (_asked(k, (k,)) for k in odd)
     options = trainer.get("model_init_kwargs")
     if not isinstance(options, Mapping):
@@ -214,8 +212,7 @@ def trainer_args(config: SftConfig | DpoConfig, output_dir: str) -> SFTConfig | 
     from trl.trainer.sft_config import SFTConfig
 
     cls: type[SFTConfig] | type[DPOConfig] = DPOConfig if isinstance(config, DpoConfig) else SFTConfig
-    if errors := _faults(config, cls):
-        raise InputErrors(errors)
+    check_fields(config)
     cpu = bool(config.trainer.get("use_cpu", not torch.cuda.is_available()))
     fixed = {"output_dir": output_dir, "seed": config.seed, "report_to": "none", "save_strategy": "no", "eval_strategy": "no"}
     try:
@@ -233,51 +230,23 @@ def check_trainer(config: SftConfig | DpoConfig) -> None:
     trainer_args(config, "unused")
 
 
-def _faults(config: SftConfig | DpoConfig, cls: type) -> list[GuardkitError]:
-    known = _known(cls)
-    out: list[GuardkitError] = []
+def check_fields(config: SftConfig | DpoConfig) -> None:
+    """Hold the keys of `trainer`, and what each value may be, against the installed TRL, which is not loaded.
+
+    Raises:
+        InputErrors: unknown fields, fields that guardkit sets itself, values of another type, all at once; Missing: trl is not installed.
+    """
+    require("trl", "train", "training")
+    known = fields_of("DPOConfig" if isinstance(config, DpoConfig) else "SFTConfig")
+    faults: list[GuardkitError] = []
     for key, value in config.trainer.items():
         where = f"trainer.{key}"
         if key in _OWN:
-            out.append(InputError(f"{key!r} cannot be set: {_OWN[key]}", where=where))
+            faults.append(InputError(f"{key!r} cannot be set: {_OWN[key]}", where=where))
         elif key not in known:
-            out.append(InputError(f"unknown key {key!r}", where=where, hint=did_you_mean(key, known.keys() - _OWN.keys())))
-        elif (kinds := _kinds(key, known[key])) and not _fits(value, kinds):
-            usual = defaults(config, cpu=False).get(key, getattr(cls, key, None))
-            hint = None if usual is None or callable(usual) else f"its default is {usual!r}"
-            out.append(InputError(f"must be {' or '.join(_KINDS[k] for k in kinds)}, not {value!r}", where=where, hint=hint))
-    return out
-
-
-def _known(cls: type) -> dict[str, Any]:
-    """The fields of TRL's configuration, with their types."""
-    from dataclasses import fields
-
-    return {f.name: f.type for f in fields(cls) if f.init}
-
-
-_KINDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list", dict: "keys with values"}
-
-
-def _kinds(key: str, declared: Any) -> list[type]:
-    """The kinds of value that a field takes, as its type says; none where that says too little. The libraries check few of them."""
-    from enum import Enum
-    from types import NoneType, UnionType
-    from typing import Union, get_args, get_origin
-
-    members = get_args(declared) if isinstance(declared, UnionType) or get_origin(declared) is Union else (declared,)
-    found = [get_origin(m) or m for m in members if m is not NoneType]
-    found = [str if isinstance(m, type) and issubclass(m, Enum) else m for m in found]
-    if key == "loss_type":  # TRL takes one name, too
-        found.append(str)
-    return list(dict.fromkeys(found)) if all(m in _KINDS for m in found) else []
-
-
-def _fits(value: Any, kinds: list[type]) -> bool:
-    if value is None:  # TRL's own matter
-        return True
-    if isinstance(value, bool):
-        return bool in kinds
-    if isinstance(value, int):
-        return int in kinds or float in kinds
-    return isinstance(value, tuple(kinds))
+            faults.append(InputError(f"unknown key {key!r}", where=where, hint=did_you_mean(key, known.keys() - _OWN.keys())))
+        elif (why := misfit(known[key], value)) is not None:
+            usual = defaults(config, cpu=False).get(key, known[key].default)
+            faults.append(InputError(why, where=where, hint=None if usual is None else f"its default is {usual!r}"))
+    if faults:
+        raise InputErrors(faults)

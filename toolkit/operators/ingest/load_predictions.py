@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -24,8 +25,8 @@ class LoadPredictionsConfig(IntakeConfig):
     """Options of `load_predictions`."""
 
     files: dict[str, str] = Field(min_length=1)
-    """For each guard the file of what it wrote: JSON Lines of {prompt, label, predict}, `prompt` being the guard's whole input, as it is or as a chat
-    template wraps it."""
+    """For each guard the file of what it wrote, or a folder of such files: JSON Lines of {prompt, label, predict}, `prompt` being the guard's whole
+    input, as it is or as a chat template wraps it."""
     task: str
     """The task that `label` is for; the rows' other labels are absent."""
     label_source: Literal["human", "vote", "consensus", "reviewed", "written", "inferred"] = "human"
@@ -54,36 +55,50 @@ class LoadPredictions(DatasetOperator):
             raise InputError(f"the guard {guard.name!r} has no task {self.config.task!r}", hint=did_you_mean(self.config.task, guard.task_names))
         return {c.name: c for c in load_record("generation", guard.task_names).columns}
 
-    def _path(self, name: str, ctx: Context) -> Path:
-        return ctx.roots.file(self.config.files[name])
+    def _paths(self, name: str, ctx: Context) -> list[Path]:
+        """The files of a guard: the one that is named, or those of JSON Lines in the folder."""
+        given = self.config.files[name]
+        if (folder := ctx.roots.first(given, Path.is_dir)) is None:
+            return [ctx.roots.file(given)]
+        found = sorted(p for p in folder.rglob("*") if p.is_file() and p.name.lower().removesuffix(".gz").endswith((".jsonl", ".ndjson")))
+        if not found:
+            raise InputError("no JSON Lines in this folder", where=str(folder))
+        ctx.roots.saw(*found)
+        return found
 
     def identity(self) -> dict[str, Any]:
         return {"task": self.config.task, "label_source": self.config.label_source, "names": list(self.config.files)}
 
     def files(self, ctx: Context) -> dict[str, str]:
-        paths = {name: self._path(name, ctx) for name in self.config.files}
+        out: dict[str, str] = {}
         by_place: dict[Path, str] = {}
-        for name, path in paths.items():
-            if (other := by_place.setdefault(path.resolve(), name)) != name:
-                raise InputError(f"{other!r} and {name!r} are the same file: one guard would count twice", where=str(path))
-        return {name: ctx.files.digest(path) for name, path in paths.items()}
+        for name, given in self.config.files.items():
+            paths = self._paths(name, ctx)
+            for i, path in enumerate(paths):
+                if (other := by_place.setdefault(path.resolve(), name)) != name:
+                    raise InputError(f"{other!r} and {name!r} are the same file: one guard would count twice", where=str(path))
+                out[name if len(paths) == 1 and ctx.roots.first(given, Path.is_file) else f"{name}/{i:05d}/{path.name}"] = ctx.files.digest(path)
+        return out
 
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
         labels: dict[str, str] = {}
-        read = {name: self._read(name, labels, out, ctx) for name in self.config.files}
+        read: dict[str, set[str]] = {}
+        for name in self.config.files:
+            seen: dict[str, int] = {}
+            read[name] = set()
+            for path in self._paths(name, ctx):
+                read[name] |= self._read(name, path, seen, labels, out, ctx)
         first, *others = read
         for name in others:
             if not read[first] & read[name]:
                 message = f"no row of {name!r} is a row of {first!r}: guards are compared on the same rows"
-                raise InputError(message, where=str(self._path(name, ctx)), hint=f"{first!r} is {self._path(first, ctx)}")
+                raise InputError(message, where=str(self._paths(name, ctx)[0]), hint=f"{first!r} is {self._paths(first, ctx)[0]}")
         out.stat("rows", len(labels))
         out.stat("missing", {name: len(labels) - len(rows) for name, rows in read.items()})
 
-    def _read(self, name: str, labels: dict[str, str], out: Output, ctx: Context) -> set[str]:
-        """Read one guard's file; the ids of its rows."""
+    def _read(self, name: str, path: Path, seen: dict[str, int], labels: dict[str, str], out: Output, ctx: Context) -> set[str]:
+        """Read one guard's file; the ids of its rows. `seen`: how often each text has been there in its files."""
         types = to_polars(load_record("generation", ctx.guard.task_names).columns)
-        path = self._path(name, ctx)
-        seen: dict[str, int] = {}
         parents: set[str] = set()
         intake = Intake(f"{name!r}, {path.name}")
         rows = 0
@@ -105,8 +120,21 @@ class LoadPredictions(DatasetOperator):
             ctx.progress(rows, None, name)
         if not rows:
             raise InputError("no rows", where=str(path))
-        intake.check(self.config, ctx.step)
+        try:
+            intake.check(self.config, ctx.step)
+        except InputError as e:
+            raise InputError(e.message, where=e.where, hint=self._fitting(path, ctx) or e.hint) from None
         return parents
+
+    def _fitting(self, path: Path, ctx: Context) -> str | None:
+        """Which other tasks the labels of a file fit, where they do not fit this one."""
+        fit: Counter[str] = Counter()
+        for raw in next(iter(read_blocks(path, "jsonl", ["prompt", "label", "predict"], BLOCK)), []):
+            said = raw.get("label") if isinstance(raw, dict) else None
+            fit.update(t.name for t in ctx.guard.tasks if isinstance(said, str) and _label(said, t.name, ctx.guard) is not None)
+        mine = fit.pop(self.config.task, 0)
+        better = [f"task {t!r} ({n:,} rows)" for t, n in fit.most_common() if n > mine]
+        return f"the labels fit the {' or the '.join(better)}; say so with --task (task in a recipe)" if better else None
 
     def _row(
         self, name: str, number: int, raw: Mapping[str, Any] | Fault, seen: dict[str, int], labels: dict[str, str], ctx: Context
@@ -123,9 +151,7 @@ class LoadPredictions(DatasetOperator):
             prompt, response = split_released_input(raw["prompt"], guard)
         except InputError as e:
             return Fault("not_this_guard", e.message, shown)
-        # The label is a plain word, or an answers block.
-        word = without_tokens(raw["label"])
-        label = word if word in task.labels else parse(guard, raw["label"]).labels[task.name]
+        label = _label(raw["label"], task.name, guard)
         if label is None:
             return Fault("unknown_label", unknown_label(raw["label"], task.labels), shown)
         content = content_id([], prompt, response)
@@ -168,3 +194,9 @@ class LoadPredictions(DatasetOperator):
             gone = "not_applicable" if t.applies == "response" and response is None else "absent"
             row[f"label_{t.name}_source"] = self.config.label_source if own else gone
         return row
+
+
+def _label(said: str, task: str, guard: Guard) -> str | None:
+    """The label of a task: a plain word, or one in an answers block."""
+    word = without_tokens(said)
+    return word if word in guard.task(task).labels else parse(guard, said).labels[task]

@@ -64,19 +64,23 @@ def identity_of(config: BaseModel) -> dict[str, Any]:
     return out
 
 
-def check_options(config: SftConfig | DpoConfig) -> None:
-    """Check `trainer` against TRL's own class before anything runs; it loads TRL, so only where there is something to check.
+def check_options(config: SftConfig | DpoConfig, *, whole: bool = False) -> None:
+    """Check `trainer` against TRL's own class before anything runs.
+
+    Args:
+        config: of the training.
+        whole: also what TRL itself refuses, for which it is loaded.
 
     Raises:
         InputError: keys that TRL does not have or that guardkit sets, values that it refuses.
     """
     if not config.trainer or training_needs():
         return
-    from toolkit.training import check_trainer
+    from toolkit.training import check_fields, check_trainer
 
     calm_threads()  # before torch is first loaded
     try:
-        check_trainer(config)
+        (check_trainer if whole else check_fields)(config)
     except InputErrors as e:
         raise InputError("; ".join(f"{f.where}: {f.message}" for f in e.errors), hint=" ".join(f.hint for f in e.errors if f.hint) or None) from None
     except InputError as e:

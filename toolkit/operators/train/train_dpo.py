@@ -54,6 +54,9 @@ class TrainDpo(DatasetOperator):
     def needs(self, ctx: Context) -> list[str]:
         return training_needs()
 
+    def before_run(self, ctx: Context) -> None:
+        check_options(self._training("-", 0), whole=True)
+
     def identity(self) -> dict[str, Any]:
         return identity_of(self.config)
 

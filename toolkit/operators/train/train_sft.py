@@ -65,6 +65,9 @@ class TrainSft(DatasetOperator):
         c = self.config
         return training_needs() + (memory_needs(c.model, c.trainer, ctx.roots) if isinstance(c.model, str) else [])
 
+    def before_run(self, ctx: Context) -> None:
+        check_options(self._training(0), whole=True)
+
     def identity(self) -> dict[str, Any]:
         return identity_of(self.config)
 
