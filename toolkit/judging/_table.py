@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import polars as pl
@@ -33,7 +33,12 @@ def row_table(verdicts: Iterable[Verdict], guard: Guard) -> pl.DataFrame:
 
 
 def records_table(rows: pl.DataFrame, guard: Guard, asked: pl.DataFrame | None = None) -> pl.DataFrame:
-    """The table of one draw of each guard, from records of the kind ``verdict``.
+    """The table of one draw of each guard, from records of the kind ``verdict``; see `records_parts`."""
+    return pl.concat([pl.DataFrame(schema=TABLE), *records_parts(rows, guard, asked)])
+
+
+def records_parts(rows: pl.DataFrame, guard: Guard, asked: pl.DataFrame | None = None) -> Iterator[pl.DataFrame]:
+    """The parts of that table one after the other, one for each guard and task: of many rows the whole is large.
 
     Args:
         rows: `parent`, `guard_model`, ``verdict_<task>`` and, without `asked`, ``label_<task>``; `draw` and ``unread_<task>`` where there are any.
@@ -44,7 +49,6 @@ def records_table(rows: pl.DataFrame, guard: Guard, asked: pl.DataFrame | None =
     labels = [f"label_{t}" for t in guard.task_names]
     if asked is None:
         asked = rows.unique("parent", keep="first", maintain_order=True).select(pl.col("parent").alias("id"), *labels)
-    parts = [pl.DataFrame(schema=TABLE)]
     for name in rows["guard_model"].unique(maintain_order=True):
         own = rows.filter(pl.col("guard_model") == name).with_columns(_there=True).drop(*labels, "id", strict=False)
         mine = asked.select("id", *labels).join(own, left_on="id", right_on="parent", how="left", maintain_order="left")
@@ -52,18 +56,15 @@ def records_table(rows: pl.DataFrame, guard: Guard, asked: pl.DataFrame | None =
             verdict = pl.col(f"verdict_{task}")
             why = pl.col(f"unread_{task}") if f"unread_{task}" in mine.columns else pl.lit(None, pl.String)
             unread = pl.when(pl.col("_there").is_null()).then(pl.lit(NOT_THERE)).when(verdict.is_null()).then(pl.coalesce(why, pl.lit(UNTOLD)))
-            parts.append(
-                mine.select(
-                    "id",
-                    guard=pl.lit(name, pl.String),
-                    draw=pl.col("draw").fill_null(0) if "draw" in mine.columns else pl.lit(0, pl.Int64),
-                    task=pl.lit(task),
-                    gold=pl.col(f"label_{task}"),
-                    verdict=verdict,
-                    unread=unread.otherwise(pl.lit(None, pl.String)),
-                )
+            yield mine.select(
+                "id",
+                guard=pl.lit(name, pl.String),
+                draw=pl.col("draw").fill_null(0) if "draw" in mine.columns else pl.lit(0, pl.Int64),
+                task=pl.lit(task),
+                gold=pl.col(f"label_{task}"),
+                verdict=verdict,
+                unread=unread.otherwise(pl.lit(None, pl.String)),
             )
-    return pl.concat(parts)
 
 
 def with_reading(table: pl.DataFrame, guard: Guard, reading: str) -> pl.DataFrame:
@@ -81,30 +82,33 @@ def with_reading(table: pl.DataFrame, guard: Guard, reading: str) -> pl.DataFram
     return table
 
 
-def score_table(table: pl.DataFrame, guard: Guard, names: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+def score_table(table: pl.DataFrame | Iterable[pl.DataFrame], guard: Guard, names: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
     """Accuracy and F1 of each guard on each task that has gold labels, beside a constant answer.
 
     What was not read counts once, as wrong; a line without gold does not count.
 
     Args:
-        table: of `row_table` or `records_table`, with the draws that are to count.
+        table: with the draws that are to count, whole or in parts.
         guard: the definition.
         names: what to call a guard.
     """
+    cells: dict[str, dict[str, Counter[tuple[str, str | None]]]] = {t: {} for t in guard.task_names}
+    guards: dict[str, None] = {}
+    for part in [table] if isinstance(table, pl.DataFrame) else table:
+        guards |= dict.fromkeys(part["guard"].unique(maintain_order=True))
+        known = part.filter(pl.col("gold").is_not_null())
+        for task, name, gold, verdict, n in known.group_by("task", "guard", "gold", "verdict", maintain_order=True).len().iter_rows():
+            cells[task].setdefault(name, Counter())[gold, verdict] += n
     out: list[dict[str, Any]] = []
-    guards = table["guard"].unique(maintain_order=True).to_list()
     for task in guard.tasks:
-        known = table.filter((pl.col("task") == task.name) & pl.col("gold").is_not_null())
-        if not known.height:
+        if not (mine := cells[task.name]):
             continue
-        cells = dict[str, list[tuple[str, str | None, int]]]()
-        for name, gold, verdict, n in known.group_by("guard", "gold", "verdict").len().iter_rows():
-            cells.setdefault(name, []).append((gold, verdict, n))
         for name in guards:
-            scored = score_counts(tally(cells.get(name, ()), task.positive))
+            scored = score_counts(tally(((*cell, n) for cell, n in mine.get(name, {}).items()), task.positive))
             out.append({"task": task.name, "guard": (names or {}).get(name, name), **scored.as_dict()})
-        labels = known.filter(pl.col("guard") == known["guard"][0])["gold"].to_list()
-        negative = Counter(v for v in labels if v != task.positive).most_common(1)
-        constant = baselines(labels, task.positive, negative[0][0] if negative else task.labels[0])
-        out += [{"task": task.name, "guard": title, **s.as_dict()} for title, s in constant.items()]
+        labels: Counter[str] = Counter()
+        for (gold, _), n in next(iter(mine.values())).items():
+            labels[gold] += n
+        negative = next((label for label, _ in labels.most_common() if label != task.positive), task.labels[0])
+        out += [{"task": task.name, "guard": title, **s.as_dict()} for title, s in baselines(labels.elements(), task.positive, negative).items()]
     return out

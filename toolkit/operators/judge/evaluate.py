@@ -12,7 +12,7 @@ from pydantic import Field
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.files import write_atomic
 from toolkit.guards import Guard, check_reading
-from toolkit.judging import records_table, score_table, with_reading
+from toolkit.judging import records_parts, score_table, with_reading
 from toolkit.operators._losses import with_losses
 from toolkit.operators._words import check_words
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
@@ -87,10 +87,10 @@ class Evaluate(DatasetOperator):
         _something(asked, first, further.height, labels, ctx)
         if "asked" in inputs:
             out.stat("matched", _matched(asked, first, inputs))
-        rows = records_table(first, ctx.guard, asked)
-        if self.config.reading is not None:
-            rows = with_reading(rows, ctx.guard, self.config.reading)
-        table = score_table(rows, ctx.guard, self.config.names)
+        parts = records_parts(first, ctx.guard, asked)
+        if (reading := self.config.reading) is not None:
+            parts = (with_reading(part, ctx.guard, reading) for part in parts)
+        table = score_table(parts, ctx.guard, self.config.names)
         write_atomic(out.folder("scores") / "scores.json", json.dumps(table, indent=1, ensure_ascii=False) + "\n")
         out.stat("scores", table)
 
