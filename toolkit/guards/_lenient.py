@@ -30,8 +30,14 @@ _REMARK = r"(?:[ \t*_`]*+\([^()\n]{0,80}+\))?+"
 _SIGNS = ":=|–—→-"
 _BULLET = rf"(?:(?:[-•–]|\d[.)])[ \t]++{_SOFT})?+"
 _NOT = r"(?:(?:is|are|was)\s+)?(?:not|never|non|no)(?:[\s*_]+|-)|(?:is|are|was)n['’]t\s+"
-_JOINS = r"(?:[,;]?\s*\b(?:or|and/or|and|nor|vs|versus)\b\.?|[,;/|(\[]|\n\s*(?:[-*•]|\d{1,2}[.)])(?=\s)|(?<=[ \t]))"
-"""What stands between the labels of a list."""
+_OR = r"(?:[,;]?\s*\b(?:or|and/or|and|nor|vs|versus)\b\.?|[/|]|\n\s*(?:[-*•]|\d{1,2}[.)])(?=\s))"
+"""What makes a list of the labels before and behind it."""
+_BESIDE = r"[^\w\n.!?:={own}]{{0,8}}+"
+_NEXT_TO = rf"{_BESIDE}(?:\.{{{{2,5}}}}[ \t]*)?(?:(?!(?:not|non|no)\b)\w{{{{1,3}}}}{_BESIDE})?"
+"""What may stand between two labels that stand side by side, a short word at most ("harmful (unharmful)", "harmful ou unharmful")."""
+_CLOSED = r"(?![*_`\"'“”‘’]*+[ \t]++(?!(?:or|and|nor)\b)\w)"
+"""Such a label is not the first word of more ("unharmful (harmful words are absent)")."""
+_OPEN = r"(?P<asks>\(?\?)|(?P<open>(?:,\s*)?or\s+not\b|[/|]\s*not\b)"
 _BEFORE_FIELD = re.compile(rf"[\s>#|•.\d{_WRAP}+-]*")
 _AFTER_LABEL = re.compile(rf"[ \t|.,;!{_WRAP}]*(?:\Z|[\r\n]|<\|?[^<>\n]{{1,30}}>)")
 _NEAR = 40
@@ -130,7 +136,7 @@ def _of_task(guard: Guard, task: Task) -> _Patterns:
     any_word = f"{negation}{_SOFT}(?:{label}|{_STARTS}(?P<missing>{missing}){_ENDS})"
     lead = [w for w in re.findall(r"\w+|[^\w\s]", before) if not re.fullmatch(_SOFT, w)]
     first = lead[0].lower() if lead and lead[0].isascii() and lead[0].isalnum() else ""
-    bare = not lead
+    bare, own = not lead, ""
     if lead and lead[-1] in _SIGNS:
         own = re.escape(lead.pop())
         others = "".join(re.escape(s) for s in _SIGNS if re.escape(s) != own)
@@ -141,6 +147,7 @@ def _of_task(guard: Guard, task: Task) -> _Patterns:
     led = "".join(_SOFT + re.escape(w) for w in lead).removeprefix(_SOFT)
     answer = any_word + sign if bare else f"{start}{led}{sign}{_SOFT}{_BULLET}(?:{any_word}|)"
     word = rf"{_STARTS}(?:{'|'.join([*words, missing])}){_ENDS}"
-    rest = rf"{_TIGHT}(?:(?P<asks>\?)|(?P<open>(?:,\s*)?or\s+not\b)|{_JOINS}{_SOFT}{word}(?:{_TIGHT}{_JOINS}{_SOFT}{word})*)"
+    more = rf"(?:{_OR}{_SOFT}{word}|{_NEXT_TO.format(own=own)}{word}{_CLOSED})"
+    rest = rf"{_TIGHT}(?:{_OPEN}|{more}(?:{_TIGHT}{more})*)"
     flags = re.IGNORECASE
     return _Patterns(first, re.compile(answer, flags), re.compile(rest, flags), re.compile(word, flags), labels)
