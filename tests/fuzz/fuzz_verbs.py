@@ -88,5 +88,5 @@ VERBS = [
     Verb("journal purge", ("journal", "purge", "--row", "p1", "--row", "p2", "--yes"), (), ("outputs/journal",)),
 ]
 
-SLOW = [Verb("train", ("train", "sft", "t.yaml"), ("models/tiny",), ("outputs/r/shards/shards",), _train_file)]
+SLOW = [Verb("train", ("train", "sft", "t.yaml", "--overwrite"), ("models/tiny",), ("outputs/r/shards/shards",), _train_file)]
 """In the long harness alone: it loads torch."""

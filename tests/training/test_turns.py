@@ -86,6 +86,14 @@ def test_a_template_that_opens_a_thought_is_refused_with_what_to_set(tmp_path: P
     assert "chat_template_kwargs: {enable_thinking: false}" in str(e.value.hint)
 
 
+def test_words_that_a_template_puts_before_an_answer_are_told(tmp_path: Path, write_sft: Write, caplog: pytest.LogCaptureFixture) -> None:
+    empty = THINKS.replace("{% else %}{{ '<think>\n' }}", "")
+    with caplog.at_level("WARNING", logger="toolkit"):
+        train(base(tmp_path / "base", empty), write_sft(sft_rows(2)), tmp_path / "out")
+    [told] = [r.getMessage() for r in caplog.records if "before an answer" in r.getMessage()]
+    assert "</think>" in told and "chat_template_kwargs" in told
+
+
 def test_arguments_of_a_template_are_the_trained_models_own(tmp_path: Path, write_sft: Write, write_dpo: Write) -> None:
     folder, rows = base(tmp_path / "base", THINKS), sft_rows(4)
     found = train(folder, write_sft(rows), tmp_path / "out", chat_template_kwargs={"enable_thinking": False})

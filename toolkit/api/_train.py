@@ -53,7 +53,7 @@ def train(
 
     from toolkit.shards import verify
     from toolkit.shards.exporters import shard_folder
-    from toolkit.training import DpoConfig, SftConfig, check_trainer, train_dpo, train_sft
+    from toolkit.training import DpoConfig, SftConfig, check_trainer, in_words, train_dpo, train_sft
 
     base: type[SftConfig] | type[DpoConfig] = SftConfig if method == "sft" else DpoConfig
     form = create_model("TrainFile", __base__=base, shards=(Path, Field()), output=(Path, Field()))
@@ -85,7 +85,7 @@ def train(
         progress.update(done, total, "" if loss is None else f"loss {loss:.3f}")
 
     def begin(settings: Mapping[str, Any]) -> None:
-        progress.note(begun(settings))
+        progress.note(in_words(settings))
 
     with stopping(_AGAIN), progress:
         progress.start(f"train {method}")
@@ -96,13 +96,6 @@ def train(
 
 
 _AGAIN = "no model is written; the same command starts the training from its beginning"
-
-
-def begun(settings: Mapping[str, Any]) -> str:
-    """The settings of a training as they are resolved, in words."""
-    s = settings
-    rows = f"{s['rows_an_update']:,} rows ({s['batch']} x {s['accumulation']} accumulated), {s['epochs']:,} epochs"
-    return f"{s['updates']:,} updates of {rows}, learning rate {s['learning_rate']:g} ({s['schedule']}), on {s['device']}"
 
 
 def _placed(error: GuardkitError, file: YamlFile) -> GuardkitError:

@@ -52,4 +52,4 @@ def _train(method: Literal["sft", "dpo"], config: Path, allow: list[str] | None,
     if json:
         _say.document(metrics)
     else:
-        _say.lines(*(f"{name}: {_say.short(value)}" for name, value in metrics.items()))
+        _say.lines(*(f"{name}: {_say.short(value)}" for name, value in metrics.items() if name != "settings"))

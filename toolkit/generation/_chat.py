@@ -68,6 +68,7 @@ class Chat:
         self._control = control
         self._ids = frozenset(control.values())
         self._found = _pattern(control)
+        self._firsts = {t[0] for t in control}
         ending = self._found.search(after) if self._found is not None else None
         self.end: int | None = control[ending.group()] if ending is not None else None
         """The token that ends an answer; None where the template has none."""
@@ -101,7 +102,10 @@ class Chat:
 
     def holds(self, messages: Talk) -> bool:
         """Whether a message holds a control token as it is written."""
-        return self._found is not None and any(self._found.search(m["content"]) for m in messages)
+        found = self._found
+        return found is not None and any(
+            found.search(text) for text in (m["content"] for m in messages) if any(first in text for first in self._firsts)
+        )
 
     def opens_thought(self, messages: Talk) -> bool:
         """Whether the template, where the answer is to begin, has opened a thought for the model to go on with."""
@@ -112,7 +116,7 @@ class Chat:
 
     def _of_template(self, messages: Talk, ask: bool) -> list[int] | None:
         """Control tokens that the template writes around messages of these roles; None where it takes no others in their place."""
-        shape = (ask, tuple((m["role"], not m["content"].strip()) for m in messages))
+        shape = (ask, tuple((m["role"], not m["content"] or m["content"].isspace()) for m in messages))
         if shape not in self._shapes:
             others = [{"role": role, "content": "" if blank else "x"} for role, blank in shape[1]]
             try:

@@ -22,5 +22,6 @@ if TYPE_CHECKING:
     from toolkit.training._sft import train_sft as train_sft
     from toolkit.training._shared import Begin as Begin
     from toolkit.training._shared import Progress as Progress
+    from toolkit.training._shared import in_words as in_words
 
 __getattr__, __dir__ = lazily(__name__)

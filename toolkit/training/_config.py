@@ -73,6 +73,8 @@ _OWN = {
     "data_seed": "set `seed` beside `trainer`",
     "report_to": "guardkit starts no logging service; metrics are returned",
     "save_strategy": "no checkpoints are written",
+    "save_steps": "no checkpoints are written",
+    "save_total_limit": "no checkpoints are written",
     "push_to_hub": "nothing is uploaded",
     "hub_token": "secrets come from the environment",
     "eval_strategy": "guards are evaluated by guardkit",

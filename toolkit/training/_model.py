@@ -271,7 +271,7 @@ def prompts_cut(chat: Chat, data: Any, answer: str, most: int = 64) -> dict[str,
         InputError: a chat template under which the texts differ, or that opens a thought where it is asked and has closed it where it is trained.
     """
     rows = data.select(range(0, len(data), max(1, len(data) // most)))
-    cut = 0
+    cut, added = 0, set()
     with refusals():
         for row in rows:
             between = _check_text(chat, row["prompt"], row[answer])
@@ -280,8 +280,11 @@ def prompts_cut(chat: Chat, data: Any, answer: str, most: int = 64) -> dict[str,
                 cut += 1
             if between and (parts or chat.opens_thought(row["prompt"])):
                 raise _other_words(chat, f"a prompt and then {between!r}", "the prompt alone")
+            added |= {between} - {""}
     if cut:
         _log.warning("the chat template changes the prompt once an answer follows, in %d of %d rows looked at", cut, len(rows))
+    for words in sorted(added):
+        _log.warning("the chat template writes %r before an answer, which the guard learns to write, too: see chat_template_kwargs", words)
     return {"looked_at": len(rows), "cut": cut}
 
 

@@ -309,6 +309,13 @@ def resolved(args: Any, state: Any) -> dict[str, Any]:
     }
 
 
+def in_words(settings: Mapping[str, Any]) -> str:
+    """The settings of a training as they are resolved, in words."""
+    s = settings
+    rows = f"{s['rows_an_update']:,} rows ({s['batch']} x {s['accumulation']} accumulated), {s['epochs']:,} epochs"
+    return f"{s['updates']:,} updates of {rows}, learning rate {s['learning_rate']:g} ({s['schedule']}), on {s['device']}"
+
+
 def record(shards: Path, tokenizer: Any, prompts: Mapping[str, int], config: SftConfig | DpoConfig) -> dict[str, Any]:
     """What a model is trained for, as its folder will say (`toolkit.common.models.trained_for`).
 

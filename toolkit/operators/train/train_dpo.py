@@ -12,7 +12,7 @@ from toolkit.guards import Guard
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.train._train import check_options, identity_of, loss_words, report_training, training_config, training_needs
 from toolkit.shards import verify
-from toolkit.training import DpoConfig, train_dpo, trainer_leave
+from toolkit.training import DpoConfig, in_words, train_dpo, trainer_leave
 
 
 class TrainDpoConfig(Config):
@@ -64,7 +64,13 @@ class TrainDpo(DatasetOperator):
         shards = inputs["shards"].artefact("shards")
         verify(shards)
         config = self._training(str(inputs["model"].artefact("model")), ctx.rng_seed("train") % 2**31)
-        metrics = train_dpo(shards, out.folder("model"), config, lambda done, total, loss: ctx.progress(done, total, loss_words(loss)))
+        metrics = train_dpo(
+            shards,
+            out.folder("model"),
+            config,
+            lambda done, total, loss: ctx.progress(done, total, loss_words(loss)),
+            lambda settings: ctx.progress(0, settings["updates"], in_words(settings)),
+        )
         report_training(metrics, out, "pairs")
 
     def _training(self, model: str, seed: int) -> DpoConfig:

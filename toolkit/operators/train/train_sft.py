@@ -16,7 +16,7 @@ from toolkit.operators._backends import model_digest
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.train._train import check_options, identity_of, loss_words, memory_needs, report_training, training_config, training_needs
 from toolkit.shards import verify
-from toolkit.training import ScratchModel, SftConfig, train_sft, trainer_leave
+from toolkit.training import ScratchModel, SftConfig, in_words, train_sft, trainer_leave
 
 TINY = "The guards are tiny and trained from scratch for a minute or two; the figures show that the loop works, not what it can reach."
 
@@ -80,7 +80,13 @@ class TrainSft(DatasetOperator):
         config = self._training(
             ctx.rng_seed("train") % 2**31, model_folder(self.config.model, ctx.roots) if isinstance(self.config.model, str) else None
         )
-        metrics = train_sft(shards, out.folder("model"), config, lambda done, total, loss: ctx.progress(done, total, loss_words(loss)))
+        metrics = train_sft(
+            shards,
+            out.folder("model"),
+            config,
+            lambda done, total, loss: ctx.progress(done, total, loss_words(loss)),
+            lambda settings: ctx.progress(0, settings["updates"], in_words(settings)),
+        )
         report_training(metrics, out)
 
     def _training(self, seed: int, folder: Path | None = None) -> SftConfig:
