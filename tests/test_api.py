@@ -218,7 +218,14 @@ def test_runs_are_listed_and_cleaned(recipe: Path) -> None:
     (Path("outputs") / "broken").mkdir()
     (Path("outputs") / "broken" / "run.json").write_text('{"recipe": "x"}')
     broken, small = api.list_runs()
-    assert "recipe.yaml" in broken["problem"] and small == {"folder": "outputs/small", "recipe": "small", "steps": 7, "built": 7, "problem": None}
+    assert "recipe.yaml" in broken["problem"] and small == {
+        "folder": "outputs/small",
+        "recipe": "small",
+        "steps": 7,
+        "built": 7,
+        "stale": 0,
+        "problem": None,
+    }
     recipe.write_text(yaml.safe_dump({"recipe": "small", "seed": 4, "steps": STEPS[:2]}, sort_keys=False))
     toolkit.run(recipe)
     gone = api.clean_run("outputs/small")

@@ -224,9 +224,8 @@ def test_what_hangs_on_a_model_or_on_data_elsewhere_is_not_guessed(teacher: Teac
     second = model(found, "second")
     assert any("the step 'reasoning' gets from a model" in b for b in second["basis"])
     assert any("assumed" in b for b in second["basis"]) and second["dollars"]["low"] < second["dollars"]["high"], "from stated averages"
-    assert found["total"]["dollars"] is None, "a sum of which a part is unknown"
     away = model(toolkit.plan(recipe(teacher), overrides=["seeds.source=wildguard_train", "seeds.limit=50"]))
-    assert away["calls"]["mid"] > 0 and away["dollars"] is None and "not on this machine" in away["basis"][-1]
+    assert away["calls"]["mid"] == 40 and away["dollars"]["mid"] > 0 and any("not on this machine" in b for b in away["basis"])
 
 
 def test_the_command(teacher: Teacher, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -80,5 +80,5 @@ def test_a_template_reaches_no_python(model: Teacher, tmp_path: Path) -> None:
 def test_it_is_listed_with_its_options_and_columns() -> None:
     found = describe_operator("generate")
     assert found["writes"] == ["plain", "plain_model", "plain_key", "plain_finish"]
-    assert [o["name"] for o in found["options"]] == ["backend", "user", "system", "column"]
+    assert [o["name"] for o in found["options"]] == ["backend", "user", "system", "column", "stop_if"]
     assert all(o["doc"] for o in found["options"])

@@ -451,7 +451,8 @@ def test_what_shapes_the_answers_is_part_of_the_steps_identity_and_nothing_else(
         "labels": "blind",
         "prompt": "short",
     }
-    assert set(changed) == set(SynthesiseConfig.model_fields)
+    assert {*changed, "stop_if"} == set(SynthesiseConfig.model_fields)
+    assert identity(stop_if=None) == plain
     assert len({plain, *(identity(**{name: value}) for name, value in changed.items())}) == 1 + len(changed)
     assert identity(backend=MODEL | {"timeout": 5, "retries": 1, "concurrency": 9, "price": {"input": 1, "output": 2}}) == plain
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from toolkit.common.files import canonical_json
+from toolkit.common.machine import has_gpu, wants_gpu
 from toolkit.common.paths import Beside
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ class BaseBackendConfig(Model):
     """Whether an answer may take hours, so that nothing is asked just to try."""
     requires: ClassVar[tuple[str, str] | None] = None
     """A package that it imports, and how it is installed."""
+    on_gpu: ClassVar[bool] = False
+    """Whether that package runs on a GPU alone, unless its version says otherwise."""
     remark: ClassVar[str] = ""
     """What is said beside the figures of every run that asks it."""
     not_in_key: ClassVar[Mapping[str, str]] = {
@@ -204,6 +207,9 @@ class BaseBackendConfig(Model):
         out = []
         if self.requires is not None and find_spec(self.requires[0]) is None:
             out.append(f"the package {self.requires[0]!r} is missing: pip install {self.requires[1]}")
+        elif self.requires is not None and self.on_gpu and wants_gpu(self.requires[0]) and not has_gpu():
+            what = f"{self.requires[0]} is installed for a GPU, and this machine has none to use"
+            out.append(f"{what}: run this step where there is one, or with another backend")
         to = self.sends()
         if to is not None and to.key is not None and self.needs_key and not os.environ.get(to.key):
             out.append(f"the environment variable {to.key} is not set: it holds the key for {to.url}")

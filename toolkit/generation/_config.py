@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, field_validator
 
 from toolkit.common.files import canonical_json
-from toolkit.common.machine import has_gpu, wants_gpu
 from toolkit.common.models import is_model_folder, model_digest, model_folder, model_hash
 from toolkit.common.paths import Beside, Roots
 from toolkit.common.reach import HubName, NeedsLeave
@@ -164,6 +163,7 @@ class VllmConfig(_Local):
     """A local model run by vLLM in this process."""
 
     requires: ClassVar[tuple[str, str] | None] = ("vllm", "'guardkit[vllm]'")
+    on_gpu: ClassVar[bool] = True
 
     backend: Literal["vllm"]
     concurrency: int = Field(default=1024, ge=1)
@@ -181,13 +181,6 @@ class VllmConfig(_Local):
         if value.get("distributed_executor_backend", "mp") not in _EXECUTORS:  # vLLM imports any other name as Python
             raise ValueError(f"distributed_executor_backend is one of {', '.join(_EXECUTORS)}")
         return value
-
-    def needs(self) -> list[str]:
-        """As for every backend; and a GPU, where the vLLM that is installed is for one."""
-        out = super().needs()
-        if wants_gpu("vllm") and not has_gpu():
-            out.append("vLLM is installed for a GPU, and this machine has none to use: run this step where there is one, or take transformers")
-        return out
 
     def _runs_as(self) -> dict[str, Any]:
         return super()._runs_as() | {"max_model_len": self.max_model_len}
