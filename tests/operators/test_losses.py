@@ -14,7 +14,7 @@ class Before:
 
     steps: list[dict[str, Any]] = field(default_factory=list)
 
-    def lineage(self) -> dict[str, Any]:
+    def history(self) -> dict[str, Any]:
         return {"steps": self.steps}
 
 

@@ -21,6 +21,7 @@ from toolkit.common.several import several
 from toolkit.common.yamlfile import YamlFile
 from toolkit.guards import Guard, load_guard
 from toolkit.operators import Columns, Context, DatasetOperator, GenerationOperator, Operator, RowOperator, operator_class
+from toolkit.operators._uses import shown
 from toolkit.operators._words import check_words
 from toolkit.operators.base import DETAIL, OUTCOME, REASON
 from toolkit.pipeline import JOURNAL, Counts, GenerationStep, run_generation, stopping
@@ -150,10 +151,12 @@ def apply(
         {}
     """
     op = _operator(operator, options)
-    ctx = Context(load_guard(guard), load_taxonomy(taxonomy), seed, op.name, here(), settled=Roots.of(None))
-    inputs = {name: _typed(frame, ctx.guard) for name, frame in _inputs(op, rows).items()}
+    whole = load_guard(guard)
+    seen, harms = shown(op, whole, load_taxonomy(taxonomy))
+    ctx = Context(seen, harms, seed if "seed" in op.used() else None, op.name, here(), settled=Roots.of(None))
+    inputs = {name: _typed(frame, whole) for name, frame in _inputs(op, rows).items()}
     for name, frame in inputs.items():
-        _check(frame, f"{op.name}, input {name!r}", ctx.guard)
+        _check(frame, f"{op.name}, input {name!r}", whole)
     if left := refused(op.config, several(allow), lambda key: ".".join(map(str, key))):
         raise InputErrors(left)
     place = None if artefacts is None else at_door(artefacts)

@@ -8,8 +8,10 @@ from typing import Any
 
 from toolkit.api._results import Checked, Explained, Planned
 from toolkit.api._run import AnyRecipe, Paths, planned, run_folder
+from toolkit.common.paths import at_door
+from toolkit.common.resources import workspace
 from toolkit.common.several import several
-from toolkit.pipeline import PlannedStep, Selection, reach
+from toolkit.pipeline import PlannedStep, Selection, prospect, reach
 
 
 def check(
@@ -63,10 +65,10 @@ def plan(
 
     Returns:
         ``recipe``, ``output``, ``needs``, ``notes``, ``total`` (calls, dollars, seconds of all models), and for each step ``step``, ``use``,
-        ``state`` (build or reuse), ``rows`` that come out and ``calls`` that it makes (None where neither can be known before the run), ``exact``
-        (of a finished step), else they are estimates; ``models``: for each model that a step to be built asks ``name``, ``model``, ``endpoint``,
-        ``calls``, ``answered`` (in the journal), ``prompt_tokens``, ``output_tokens``, ``dollars``, ``seconds`` (each ``low``, ``mid``, ``high``,
-        or None), ``basis`` (what the figures rest on, in words).
+        ``state`` (build, reuse, or unless: built unless all steps in ``unless`` come out equal), ``rows`` that come out and ``calls`` that it
+        makes (None where neither can be known before the run), ``exact`` (of a finished step), else they are estimates; ``models``: for each
+        model that a step to be built asks ``name``, ``model``, ``endpoint``, ``calls``, ``answered`` (in the journal), ``prompt_tokens``,
+        ``output_tokens``, ``dollars``, ``seconds`` (each ``low``, ``mid``, ``high``, or None), ``basis`` (what the figures rest on, in words).
 
     Raises:
         InputErrors: as `check`; with a budget, each price that is not known.
@@ -84,12 +86,22 @@ def plan(
     return Planned(forecast(checked, run_folder(checked, output), sample=sample, probe=probe, budget=budget))
 
 
-def explain(recipe: AnyRecipe, *, overrides: str | Sequence[str] = (), sources: Paths | None = None, allow: str | Collection[str] = ()) -> Explained:
-    """The resolved recipe, every value with its origin: file and line, ``--set …``, or a default.
+def explain(
+    recipe: AnyRecipe,
+    *,
+    overrides: str | Sequence[str] = (),
+    sources: Paths | None = None,
+    output: str | Path | None = None,
+    allow: str | Collection[str] = (),
+) -> Explained:
+    """The resolved recipe, every value with its origin (file and line, ``--set …``, or a default), and what a run would do with each step.
+
+    Args:
+        recipe, overrides, sources, output, allow: as for `run`.
 
     Returns:
-        ``recipe``: the recipe's own keys; ``steps``: for each ``id, use, version, where, from, from_origin, with``. Values are
-        ``{"value", "origin"}``; nested options have dotted names.
+        ``recipe``: the recipe's own keys; ``steps``: for each ``id, use, version, where, from, from_origin, with``, and as in `plan` ``state`` and
+        ``unless``. Values are ``{"value", "origin"}``; nested options have dotted names.
 
     Raises:
         InputErrors: as `check`.
@@ -108,7 +120,8 @@ def explain(recipe: AnyRecipe, *, overrides: str | Sequence[str] = (), sources: 
         for k, v in spec.model_dump(mode="json").items()
         if k != "steps"
     }
-    return Explained({"recipe": top, "steps": [_explained(s) for s in checked.steps.values()]})
+    found = prospect(checked, at_door(output) if output is not None else workspace() / spec.recipe)
+    return Explained({"recipe": top, "steps": [_explained(s) | found.state(s.id) for s in checked.steps.values()]})
 
 
 def _explained(step: PlannedStep) -> dict[str, Any]:

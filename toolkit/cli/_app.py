@@ -225,14 +225,16 @@ def plan(
 
 
 @app.command(rich_help_panel=BUILD)
-def explain(recipe: RecipeArg, set_: SetOpt = None, source: SourceOpt = None, allow: AllowOpt = None, json: JsonOpt = False) -> None:
-    """The resolved recipe, each value with where it comes from.
+def explain(
+    recipe: RecipeArg, set_: SetOpt = None, source: SourceOpt = None, output: OutputOpt = None, allow: AllowOpt = None, json: JsonOpt = False
+) -> None:
+    """The resolved recipe, each value with where it comes from, and what a run would build.
 
     Example: guardkit explain quickstart
     """
     from toolkit.api import explain as explain_recipe
 
-    found = explain_recipe(recipe, overrides=set_ or (), sources=_say.pairs(source), allow=allow or ())
+    found = explain_recipe(recipe, overrides=set_ or (), sources=_say.pairs(source), output=output, allow=allow or ())
     if json:
         _say.document(found)
         return
@@ -240,7 +242,7 @@ def explain(recipe: RecipeArg, set_: SetOpt = None, source: SourceOpt = None, al
         _say.lines(f"{key}: {_say.short(one['value'])}    # {one['origin']}")
     for step in found["steps"]:
         inputs = ", ".join(f"{name}: {source}" for name, source in step["from"].items())
-        _say.lines("", f"{step['id']}: {step['use']} (version {step['version']})    # {step['where']}")
+        _say.lines("", f"{step['id']}: {step['use']} (version {step['version']}), {_plan.state(step)}    # {step['where']}")
         if inputs:
             _say.lines(f"  from {inputs}    # {step['from_origin']}")
         for key, one in step["with"].items():

@@ -10,7 +10,7 @@ from toolkit.cli import _say
 
 def show(found: Mapping[str, Any]) -> None:
     """Print what `toolkit.api.plan` found."""
-    rows = [[s["step"], s["use"], s["state"], _say.number(s["rows"], s["exact"]), _say.number(s["calls"], s["exact"])] for s in found["steps"]]
+    rows = [[s["step"], s["use"], state(s), _say.number(s["rows"], s["exact"]), _say.number(s["calls"], s["exact"])] for s in found["steps"]]
     _say.table(f"Plan of {found['recipe']}", ["step", "operator", "state"], ["rows out", "calls"], rows)
     models = [(s["step"], m) for s in found["steps"] for m in s["models"]]
     if models:
@@ -19,6 +19,14 @@ def show(found: Mapping[str, Any]) -> None:
         right = ["to ask", "in the journal", "tokens read", "tokens written", "dollars", "time"]
         _say.table("Asking models (from the low to the high end of a 90 % interval)", ["step", "name", "model"], right, asked + total)
     _say.lines(*found["notes"], *(f"needs: {n}" for n in found["needs"]))
+
+
+def state(step: Mapping[str, Any]) -> str:
+    """What a run would do with a step, in words."""
+    if step["state"] != "unless":
+        return {"build": "to build", "reuse": "reused"}[step["state"]]
+    *some, last = step["unless"]
+    return f"built unless {', '.join(some)} and {last} come out equal" if some else f"built unless {last} comes out equal"
 
 
 def _figures(model: Mapping[str, Any]) -> list[str]:

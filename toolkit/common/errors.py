@@ -80,6 +80,10 @@ class Missing(GuardkitError):  # noqa: N818 (named by what happened)
     exit_code = 4
 
 
+class BrokenContract(RuntimeError):  # noqa: N818 (named by what happened)
+    """Code does not keep what it promises its callers, an operator's of another package say: a bug in it, never a user's fault (exit code 70)."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``"did you mean 'x'?"`` for the nearest of `known`, else ``"known: a, b, c"``."""
     names = sorted(known)

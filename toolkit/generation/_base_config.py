@@ -117,6 +117,8 @@ class BaseBackendConfig(Model):
     """A package that it imports, and how it is installed."""
     on_gpu: ClassVar[bool] = False
     """Whether that package runs on a GPU alone, unless its version says otherwise."""
+    uses: ClassVar[frozenset[str]] = frozenset()
+    """What of the guard and the taxonomy that it is opened with it reads itself, in the words of `toolkit.operators.Operator.uses`."""
     remark: ClassVar[str] = ""
     """What is said beside the figures of every run that asks it."""
     not_in_key: ClassVar[Mapping[str, str]] = {

@@ -362,6 +362,7 @@ class TemplateConfig(BaseBackendConfig):
 
     is_model: ClassVar[bool] = False
     runs_here: ClassVar[bool] = True
+    uses: ClassVar[frozenset[str]] = frozenset({"guard.tasks", "guard.questions", "guard.steps", "guard.output", "taxonomy.names", "taxonomy.cues"})
     remark: ClassVar[str] = (
         "The reasoning was put together by the embedded template teacher, for trying guardkit; train no guard on it that is to be used."
     )

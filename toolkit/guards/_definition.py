@@ -11,11 +11,12 @@ from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 from string import Formatter
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationInfo, field_validator, model_serializer, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from toolkit.common.errors import did_you_mean
+from toolkit.common.facets import Faceted, Part
 from toolkit.common.files import digest
 from toolkit.common.paths import Beside
 from toolkit.common.resources import find
@@ -46,12 +47,10 @@ def _placeholders(value: str, known: Collection[str], needed: Collection[str]) -
     return value
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Task(_Model):
+class Task(Part):
     """One question that the guard answers."""
+
+    later = frozenset({"readings"})
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     """Names the columns ``label_<name>``."""
@@ -111,20 +110,12 @@ class Task(_Model):
                     raise FaultAt(f"{label!r} cannot stand for {other!r}: {why}", "readings", name, label)
         return self
 
-    @model_serializer(mode="wrap")
-    def _without_unused(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """What a definition of an earlier version lacks is left out where it is not used: so its digest stays."""
-        out: dict[str, Any] = plain(self)
-        if not self.readings:
-            out.pop("readings", None)
-        return out
-
     def read_as(self, label: str | None, reading: str) -> str | None:
         """The label that one stands for in a reading; itself where the task has no such reading or the reading does not name it."""
         return self.readings.get(reading, {}).get(label, label) if label is not None else None
 
 
-class Steps(_Model):
+class Steps(Part):
     """Bounds on the reasoning steps of one task (paper, section 3.2: 1 to 10)."""
 
     min: int = Field(1, ge=0)
@@ -138,7 +129,7 @@ class Steps(_Model):
         return value
 
 
-class Output(_Model):
+class Output(Part):
     """How the guard writes: optional `open`; for each task its heading, steps and conclusion; optional `close` and `separator`; the answers.
 
     ``{n}`` is the task's number, ``{k}`` the step's, both from 1. Each is one line.
@@ -207,7 +198,7 @@ Write the whole answer again, in the form asked for and without these faults.
 """
 
 
-class Blind(_Model):
+class Blind(Part):
     """Prompt templates for a teacher that is to judge by itself (sandboxed Jinja). Variables: tasks, steps, missing_word, exchange, structured."""
 
     system: str
@@ -220,7 +211,7 @@ class Blind(_Model):
         return value
 
 
-class Teacher(_Model):
+class Teacher(Part):
     """Prompt templates for the teacher (sandboxed Jinja). Variables: tasks, steps, missing_word, infer, exchange, answers, structured."""
 
     system: str
@@ -257,8 +248,27 @@ class Prompt(Teacher):
         return digest(self.model_dump(exclude={"name", "version", "description"}))
 
 
-class Guard(_Model):
-    """A guard definition. Equal definitions are equal and hash alike."""
+class Guard(Faceted):
+    """A guard definition. Equal definitions are equal and hash alike.
+
+    `facets` are the parts by which a step counts a guard: a step that does not ask the teacher is not built anew for a word that the teacher is told.
+    """
+
+    facets = {
+        "name": ("name",),
+        "version": ("version",),
+        "tasks": ("tasks.name", "tasks.labels", "tasks.positive", "tasks.applies", "tasks.missing"),
+        "readings": ("tasks.readings",),
+        "questions": ("tasks.question", "tasks.subject"),
+        "steps": ("steps",),
+        "input": ("instruction", "input", "context"),
+        "output": ("output", "tasks.field"),
+        "system": ("teacher.system",),
+        "user": ("teacher.user",),
+        "blind": ("teacher.blind",),
+        "feedback": ("teacher.feedback",),
+    }
+    always = "name"
 
     name: str = Field(min_length=1)
     version: int
@@ -311,9 +321,6 @@ class Guard(_Model):
             raise FaultAt(f"missing_word {self.output.missing_word!r} is also a label", "output", "missing_word")
         return self
 
-    def __hash__(self) -> int:
-        return hash(self.fingerprint)
-
     @property
     def task_names(self) -> tuple[str, ...]:
         """Names of the tasks in order."""
@@ -333,13 +340,7 @@ class Guard(_Model):
 
     def with_teacher(self, teacher: Teacher) -> Guard:
         """This guard with other prompts for its teacher."""
-        fields = {name: getattr(self, name) for name in Guard.model_fields}
-        return Guard.model_construct(**{**fields, "teacher": teacher})
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Digest of the whole definition but its description."""
-        return digest(self.model_dump(exclude={"description"}))
+        return self.replaced(teacher=Teacher.model_construct(**{name: getattr(teacher, name) for name in Teacher.model_fields}))
 
 
 def unknown_label(word: str, labels: Collection[str]) -> str:

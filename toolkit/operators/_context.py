@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from toolkit.common.facets import Undeclared
 from toolkit.common.paths import Roots
 from toolkit.common.reading import Files
 
@@ -24,9 +25,9 @@ class Context:
     """What an operator may know of the world.
 
     Attributes:
-        guard: definition that the recipe names.
-        taxonomy: harm categories that the recipe names.
-        seed: the recipe's seed; an operator mixes its step's id in through `rng_seed`.
+        guard: definition that the recipe names, as far as the operator says that it reads it (`Operator.uses`).
+        taxonomy: harm categories that the recipe names, as far as likewise.
+        seed: the recipe's seed; an operator mixes its step's id in through `rng_seed`. None for one that does not name ``seed`` in its `uses`.
         step: id of the step.
         beside: folder of the recipe.
         progress: called with (done, total or None, a few words).
@@ -34,6 +35,7 @@ class Context:
         work: folder of the workspace's journal, for a backend that keeps there what it has sent.
         lineage: how the rows that it reads were made (`toolkit.pipeline._lineage`), to be asked for when all have been read; an operator that
             asks names ``recipe`` in its `uses`. Empty where there is no recipe.
+        history: the same for any operator, for the words of an error alone: nothing that it makes may depend on it.
         files: the outside files of the step. `Operator.files` takes their digests from it, and what is read later is read through it: a file must be
             what it was when the run was planned.
         settled: the recipe's `roots`; where there is no recipe they are made of the working folder and `beside`.
@@ -41,13 +43,14 @@ class Context:
 
     guard: Guard
     taxonomy: Taxonomy
-    seed: int
+    seed: int | None
     step: str
     beside: Path
     progress: Callable[[int, int | None, str], None] = lambda done, total, words: None
     source_paths: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     work: Path | None = None
     lineage: Callable[[], Mapping[str, Any]] = dict
+    history: Callable[[], Mapping[str, Any]] = dict
     files: Files = field(default_factory=Files)
     settled: Roots | None = None
 
@@ -57,9 +60,15 @@ class Context:
         return self.settled or Roots.of(self.beside)
 
     def rng_seed(self, *parts: str | int) -> int:
-        """A 63-bit seed from the recipe's seed and `parts`."""
+        """A 63-bit seed from the recipe's seed and `parts`.
+
+        Raises:
+            Undeclared: the operator does not name ``seed`` in its `uses`.
+        """
         from toolkit.common.files import digest
 
+        if self.seed is None:
+            raise Undeclared(f"the step {self.step!r} draws by the recipe's seed, which its operator does not name in its `uses`")
         return int(digest([self.seed, *parts])[:15], 16)
 
 
@@ -81,7 +90,7 @@ class StepInput(Protocol):
         """A file or folder that the step made."""
 
     def digest(self) -> str:
-        """Identity of all that the step made."""
+        """Identity of what is read of it: its rows, or the artefact that is taken from it."""
 
 
 class Output(Protocol):

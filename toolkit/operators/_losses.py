@@ -13,7 +13,7 @@ STEPS, REASONS = 3, 3
 
 def losses(ctx: Context) -> str:
     """What the steps before did not keep: ``of 640 rows seeds rejected 640 (unknown_label 640)``; empty where they kept all, or nothing is known."""
-    steps = [s for s in ctx.lineage().get("steps", ()) if _lost(s)]
+    steps = [s for s in ctx.history().get("steps", ()) if _lost(s)]
     most = sorted(steps, key=lambda s: (not s["kept"], _lost(s)), reverse=True)[:STEPS]
     told = [_told(s) for s in steps if s in most]
     return "; ".join([*told, *([f"{len(steps) - STEPS} more steps lost some"] if len(steps) > STEPS else [])])

@@ -42,6 +42,8 @@ from toolkit.operators.figures import Figure
 from toolkit.records import Column
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import polars as pl
 
     from toolkit.generation import Backend, BaseBackendConfig, Completion, Request
@@ -77,7 +79,9 @@ class Operator(ABC):
     inputs: ClassVar[tuple[str, ...]] = ("rows",)
     """Names of its inputs; the first is the default. ``*`` at the end: any number of further named ones."""
     uses: ClassVar[frozenset[str]] = frozenset({"guard"})
-    """What of the context shapes the result: guard, taxonomy, seed, recipe (its name, version and the ids of the steps before)."""
+    """What it reads of the recipe, and so what shapes the result: facets of the guard and of the taxonomy (``guard.tasks``, ``taxonomy.maps``: see
+    `toolkit.guards.Guard.facets`; ``guard`` for all), ``seed``, ``recipe`` (what `Context.lineage` says). It is shown nothing else, and its step is
+    built anew when one of them changes."""
     makes: ClassVar[tuple[str, ...]] = ()
     """Artefacts: model, shards, …"""
     takes: ClassVar[Mapping[str, str]] = {}
@@ -94,6 +98,10 @@ class Operator(ABC):
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    def used(self) -> frozenset[str]:
+        """What of `uses` it reads with these options."""
+        return self.uses
 
     @property
     def stored(self) -> bool:
@@ -154,6 +162,16 @@ class Operator(ABC):
     def fetches(self, ctx: Context) -> list[tuple[str, str]]:
         """What it would fetch from the hub that no option of its config names: what it is, and its name."""
         return []
+
+    def counts_by(self, artefact: str, folder: Path, files: Mapping[str, str]) -> Any:
+        """What an artefact of its counts by for a step that takes it: as long as that is the same, the step need not be built anew. JSON.
+
+        Args:
+            artefact: its name.
+            folder: where it lies.
+            files: its files below that, with their sha256; all of them are what it counts by unless an operator knows better.
+        """
+        return dict(files)
 
     def source_names(self, ctx: Context) -> list[str]:
         """Sources that it reads, for which a user may name files."""
@@ -226,6 +244,9 @@ class GenerationOperator(Operator):
     def backends(self) -> dict[str, BaseBackendConfig]:
         """The backends of its options by name: that of its place (``models.main``), for the one called `backend` the empty one."""
         return {"" if place == ("backend",) else ".".join(map(str, place)): b for place, b in _backends_in(self.config)}
+
+    def used(self) -> frozenset[str]:
+        return super().used().union(*(backend.uses for backend in self.backends().values()))
 
     def needs(self, ctx: Context) -> list[str]:
         return [need for backend in self.backends().values() for need in backend.needs()]

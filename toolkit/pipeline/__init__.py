@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from toolkit.common.lazy import lazily
 from toolkit.pipeline._counts import ConservationError, Counts
 from toolkit.pipeline._current import AGAIN, STALE, refuse_stale, stale, stale_step
-from toolkit.pipeline._fingerprints import Fingerprints, finished, up_to_date
+from toolkit.pipeline._fingerprints import Fingerprints, Prospect, Standing, finished, prospect, up_to_date
 from toolkit.pipeline._finished import StepFolder, is_run, recipe_steps, run_of, step_folders, verify_run
 from toolkit.pipeline._folder import JOURNAL, clean
 from toolkit.pipeline._generation import GenerationStep, run_generation
@@ -38,10 +38,12 @@ __all__ = [
     "Plan",
     "PlannedStep",
     "Progress",
+    "Prospect",
     "Recipe",
     "RecipeSpec",
     "Run",
     "Selection",
+    "Standing",
     "Step",
     "StepFolder",
     "build_recipe",
@@ -54,6 +56,7 @@ __all__ = [
     "kept_recipe",
     "load_recipe",
     "make_plan",
+    "prospect",
     "reach",
     "recipe_steps",
     "refuse_stale",

@@ -127,7 +127,9 @@ def _differences(a: Side, b: Side, step: str) -> Iterator[dict[str, Any]]:
         yield {"what": "from", "a": a.inputs[step], "b": b.inputs[step]}
     if pair[0] is None or pair[1] is None:  # not built, or made before manifests said what shaped a step
         return
-    made = ("files", "counts", "rows", "columns") if a.manifest is not None else ()  # what is in shards, not what shaped them
+    made = ("files", "counts", "rows", "columns") if a.manifest is not None else ("before",)  # not what shaped a step itself
+    if a.manifest is None and len({"step" in p for p in pair if p is not None}) > 1:  # one was made before a step counted the facets that it reads
+        made = (*made, "step", "guard", "taxonomy", "seed", "recipe")
     left, right = (dict(_flat({k: v for k, v in p.items() if k not in made})) for p in pair if p is not None)
     for what in [*left, *(k for k in right if k not in left)]:
         if left.get(what) != right.get(what):

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from toolkit.common.errors import BrokenContract
 from toolkit.operators.base import Shape
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-class ConservationError(RuntimeError):
+class ConservationError(BrokenContract):
     """Rows in and rows out of a step do not add up, or a row is not what its operator declared: a bug in an operator, never a user's fault."""
 
 

@@ -60,7 +60,9 @@ class _Manifest(BaseModel):
     asked: int = Field(ge=0)
     failed: int = Field(ge=0)
     retry: int = Field(0, ge=0)
+    fingerprint_version: int = 1
     identity: dict[str, dict[str, Any]] = {}
+    inputs: dict[str, dict[str, str]] | None = None
     files: dict[Below, Sha256]
     sizes: dict[Below, int]
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from toolkit.common.errors import GuardkitError, short_path
+from toolkit.common.errors import BrokenContract, GuardkitError, short_path
 from toolkit.operators import GenerationOperator, Operator
 from toolkit.pipeline._estimate import NONE, Estimate, Looked, assume, estimate, look, together
-from toolkit.pipeline._fingerprints import finished
+from toolkit.pipeline._fingerprints import Prospect, prospect
 from toolkit.pipeline._models import Unbuilt, check_prices, config_of, declared
 from toolkit.pipeline._plan import Plan, PlannedStep
 from toolkit.pipeline._sampled import NotSampled, Sampler, spread
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 NOTE = (
     "~ marks an estimate: nothing dropped, nothing merged, every answer asked for anew (those in the journal are not); rows of data that is not "
     "here are as many as its source's schema states. ? cannot be known before the run."
+)
+UNLESS = (
+    "A step that is built unless another comes out equal is as it would be but for that one, and is looked at again when that is built. Calls, "
+    "dollars and needs are those of a run that builds it."
 )
 SPANS = (
     "Tokens, dollars and time are estimates with an interval of 90 % or more; further attempts, the second question after a blind one, fallback "
@@ -48,9 +52,11 @@ def forecast(checked: Plan, folder: Path, *, sample: int = 200, probe: int = 0, 
         probe: rows of each step to ask for real.
         budget: dollars that the run will have.
     """
-    done = finished(checked, folder)
-    lines = _lines(checked, done)
+    found = prospect(checked, folder)
+    done = found.done
+    lines = _lines(checked, found)
     notes = [] if all(line["exact"] for line in lines) else [NOTE]
+    notes += [UNLESS] if found.unless else []
     with TemporaryDirectory(prefix="guardkit-plan-") as temp, ExitStack() as stack:
         money = _Money(checked, folder, done, Sampler(checked, done, sample, Path(temp)), folder.parent / "journal", budget)
         asking = [s for s in checked.steps.values() if isinstance(s.operator, GenerationOperator) and s.id in checked.chosen and s.id not in done]
@@ -78,10 +84,11 @@ def forecast(checked: Plan, folder: Path, *, sample: int = 200, probe: int = 0, 
     }
 
 
-def _lines(checked: Plan, done: Mapping[str, StepFolder]) -> list[dict[str, Any]]:
+def _lines(checked: Plan, found: Prospect) -> list[dict[str, Any]]:
     """For each step its line."""
     rows: dict[str, int | None] = {}
     lines = []
+    done = found.done
     for step in checked.steps.values():
         came = rows[next(iter(step.inputs.values()))] if step.inputs else None
         if step.id in done:
@@ -90,10 +97,10 @@ def _lines(checked: Plan, done: Mapping[str, StepFolder]) -> list[dict[str, Any]
             calls: int | None = 0
         else:
             rows[step.id], calls = _estimate(checked, step, came)
-        state = "reuse" if step.id in done else "build"
         if step.id not in checked.chosen:
             continue
-        lines.append({"step": step.id, "use": step.operator.name, "state": state, "rows": rows[step.id], "exact": step.id in done, "calls": calls})
+        line = {"step": step.id, "use": step.operator.name, **found.state(step.id)}
+        lines.append({**line, "rows": rows[step.id], "exact": step.id in done, "calls": calls})
     return lines
 
 
@@ -252,7 +259,7 @@ def _asked(op: GenerationOperator, row: Mapping[str, Any], name: str, backend: B
     """What a step asks about a row; None where it cannot."""
     try:
         return op.requests(row, name, backend, ctx)
-    except (GuardkitError, MemoryError):
+    except (GuardkitError, BrokenContract, MemoryError):
         raise
     except Exception:  # noqa: BLE001  an operator, possibly another's, failed on this row: the run rejects it and goes on
         return None

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
 
-from toolkit.common.errors import GuardkitError
+from toolkit.common.errors import BrokenContract, GuardkitError
 from toolkit.common.sizes import text_size
 from toolkit.generation import Backend, Completion, Journal, Meter, Request, complete, kept_warm
 from toolkit.operators import Columns, Context, GenerationOperator
@@ -173,7 +173,7 @@ class _Asking:
         for row in self.rows():
             try:
                 found = self._op.requests(row, self._name, self._backend, self._ctx)
-            except (GuardkitError, MemoryError):
+            except (GuardkitError, BrokenContract, MemoryError):
                 raise
             except Unasked as e:
                 self.asked.append((e.reason, e.detail))
@@ -199,7 +199,7 @@ class _Asking:
         following = None
         try:
             following = self._op.again(row, self._name, request, _clean(completion), trail, self._ctx)
-        except (GuardkitError, MemoryError):
+        except (GuardkitError, BrokenContract, MemoryError):
             raise
         except Exception as e:  # noqa: BLE001  as in `requests`
             self.faults[number] = _said(e)
@@ -280,7 +280,7 @@ class _Sink:
                 self._fault(self._asking.faults.pop(number))
                 return
             row = self._op.answer(self._row, self._name, draw, completion.asked, clean)
-        except (GuardkitError, MemoryError):
+        except (GuardkitError, BrokenContract, MemoryError):
             raise
         except Exception as e:  # noqa: BLE001  as in `_Asking.requests`
             self._fault(_said(e))

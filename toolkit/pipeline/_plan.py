@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, did_you_mean
+from toolkit.common.files import digest
 from toolkit.common.hub import lacking
 from toolkit.common.reach import hub_names, refused
 from toolkit.common.reading import Files
 from toolkit.guards import Guard, load_guard
 from toolkit.operators import Columns, Context, DatasetOperator, Operator, RowOperator, SourceOperator, operator_class
+from toolkit.operators._uses import counted, guard_for, shown, withheld
 from toolkit.pipeline._lineage import upstream
 from toolkit.pipeline._recipe import Recipe, Step
 from toolkit.pipeline._selection import EVERY, Selection, closure, inputs_of, readers
@@ -40,8 +42,8 @@ class PlannedStep:
     Attributes:
         inputs: the operator's input names to step ids.
         columns: of the rows that it keeps; empty for a sink.
-        identity: all that shapes its result but its inputs: operator and version, config, guard, taxonomy and seed where it uses them,
-            the files that it reads.
+        identity: all that shapes its result but its inputs: operator and version, config, its id, what the operator uses of guard, taxonomy, seed and
+            recipe, the files that it reads.
         files: the outside files that it reads, as they were when they were digested for `identity`.
         consumers: steps of the recipe that read it.
     """
@@ -79,18 +81,23 @@ class Plan:
         work: Path | None = None,
         lineage: Callable[[], Mapping[str, Any]] = dict,
         files: Files | None = None,
+        operator: Operator | None = None,
     ) -> Context:
-        """The context of a step; `work` is the journal's folder, `lineage` as in `Context`, `files` those of a step that is not planned yet."""
+        """The context of a step, with what its operator uses; `work` is the journal's folder, `lineage` as in `Context`, `files` and `operator` those
+        of a step that is not planned yet."""
+        operator = operator or self.steps[step].operator
+        guard, taxonomy = shown(operator, self.guard, self.taxonomy)
         return Context(
-            guard=self.guard,
-            taxonomy=self.taxonomy,
-            seed=self.recipe.spec.seed,
+            guard=guard,
+            taxonomy=taxonomy,
+            seed=self.recipe.spec.seed if "seed" in operator.used() else None,
             step=step,
             beside=self.recipe.folder,
             progress=progress,
             source_paths=self.source_paths,
             work=work,
-            lineage=lineage,
+            lineage=lineage if "recipe" in operator.used() else withheld(operator, "lineage"),
+            history=lineage,
             files=files or (self.steps[step].files if step in self.steps else Files()),
             settled=self.recipe.roots,
         )
@@ -290,13 +297,14 @@ def _complete(plan: Plan, spec: Step, operator: Operator, inputs: dict[str, str]
     _check_made(plan, spec, operator, inputs, faults)
     given = {name: plan.steps[step].columns for name, step in inputs.items()}
     operator.follow([plan.steps[s].operator for s in upstream(plan.steps, inputs)])
-    columns = faults.collect(lambda: operator.columns(given, plan.guard), spec.where("from") if spec.inputs is not None else spec.where())
+    at = spec.where("from") if spec.inputs is not None else spec.where()
+    columns = faults.collect(lambda: operator.columns(given, guard_for(operator, plan.guard)), at)
     files = Files()
     identity = faults.collect(lambda: _identity(plan, spec, operator, inputs, files), spec.where("with"))
     for fault in filter(None, map(name_fault, columns or ())):
         faults.add(f"no column may be called so: {fault}", spec.where("with"))
     if len(faults.found) == before and spec.id in plan.chosen:
-        faults.collect(lambda: operator.look(plan.context(spec.id, files=files)), spec.where("with"))
+        faults.collect(lambda: operator.look(plan.context(spec.id, files=files, operator=operator)), spec.where("with"))
     if columns is None or identity is None or len(faults.found) > before:
         return None
     if operator.shape in ("expand", "pick") and "parent" not in columns:
@@ -321,15 +329,14 @@ def _check_made(plan: Plan, spec: Step, operator: Operator, inputs: Mapping[str,
 
 
 def _identity(plan: Plan, spec: Step, operator: Operator, inputs: Mapping[str, str], files: Files) -> dict[str, Any]:
-    out: dict[str, Any] = {"use": operator.name, "version": operator.version, "config": operator.identity()}
-    if "guard" in operator.uses:
-        out["guard"] = plan.guard.fingerprint
-    if "taxonomy" in operator.uses:
-        out["taxonomy"] = plan.taxonomy.fingerprint
-    if "seed" in operator.uses:
-        out["seed"] = [plan.recipe.spec.seed, spec.id]
-    if "recipe" in operator.uses:  # what `Context.lineage` says beside what the inputs' fingerprints cover
-        recipe = plan.recipe.spec
-        out["recipe"] = [recipe.recipe, recipe.version, recipe.seed, plan.taxonomy.name, upstream(plan.steps, inputs)]
-    out["files"] = operator.files(plan.context(spec.id, files=files))
+    out: dict[str, Any] = {"use": operator.name, "version": operator.version, "config": operator.identity(), "step": spec.id}
+    out |= counted(operator, plan.guard, plan.taxonomy)
+    recipe = plan.recipe.spec
+    if "seed" in operator.used():
+        out["seed"] = recipe.seed
+    if "recipe" in operator.used():  # what `Context.lineage` says beside what became of the rows
+        before = upstream(plan.steps, inputs)
+        out["recipe"] = [recipe.recipe, recipe.version, recipe.seed, plan.taxonomy.name, before]
+        out["before"] = digest([plan.steps[s].identity for s in before])
+    out["files"] = operator.files(plan.context(spec.id, files=files, operator=operator))
     return out

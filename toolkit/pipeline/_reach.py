@@ -10,6 +10,7 @@ from toolkit.common.reach import asked, hub_names, inner
 from toolkit.common.secrets import bare_urls
 from toolkit.generation import BaseBackendConfig
 from toolkit.operators import GenerationOperator
+from toolkit.operators._uses import guard_for
 from toolkit.pipeline._plan import Plan, PlannedStep
 
 
@@ -24,7 +25,8 @@ def reach(plan: Plan) -> dict[str, list[dict[str, Any]]]:
     out: dict[str, list[dict[str, Any]]] = {"sends": [], "fetches": [], "allowed": []}
     for step in (plan.steps[s] for s in plan.chosen):
         op = step.operator
-        columns = op.sends(plan.guard) if isinstance(op, GenerationOperator) else op.reads(plan.guard)
+        guard = guard_for(op, plan.guard)
+        columns = op.sends(guard) if isinstance(op, GenerationOperator) else op.reads(guard)
         for config in inner(op.config):
             if isinstance(config, BaseBackendConfig) and (to := config.sends()) is not None:
                 out["sends"].append({"step": step.id, "url": bare_urls(to.url), "model": to.model, "key": to.key, "columns": columns})

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
-from toolkit.common.errors import GuardkitError
+from toolkit.common.errors import BrokenContract, GuardkitError
 from toolkit.operators import Columns, Context, RowOperator
 from toolkit.operators.base import DETAIL, OUTCOME, REASON, StepInput
 from toolkit.pipeline._counts import ConservationError, Counts
@@ -109,7 +109,7 @@ def _pieces(operator: RowOperator, ctx: Context, rows: pl.DataFrame, *, part: bo
     try:
         yield rows, _query(operator, ctx, rows)
         return
-    except (GuardkitError, ConservationError, MemoryError):
+    except (GuardkitError, BrokenContract, MemoryError):
         raise
     except (Exception, pl.exceptions.PanicException) as e:  # noqa: BLE001  an operator, possibly another's, failed on some row: find it
         error = f"{type(e).__name__}: {e}"

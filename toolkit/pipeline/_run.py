@@ -25,10 +25,11 @@ from toolkit.operators import Context, DatasetOperator, GenerationOperator, RowO
 from toolkit.operators.base import StepInput
 from toolkit.pipeline._counts import ConservationError, Counts
 from toolkit.pipeline._failures import judge_failures
-from toolkit.pipeline._fingerprints import Fingerprints, damage, reusable, stale, up_to_date
+from toolkit.pipeline._fingerprints import Standing, damage, reusable, stale, up_to_date
 from toolkit.pipeline._finished import BLOCK, StepFolder
 from toolkit.pipeline._folder import JOURNAL, check_places, log, owned
 from toolkit.pipeline._generation import GenerationStep, run_generation
+from toolkit.pipeline._inputs import taken
 from toolkit.pipeline._lineage import lineage
 from toolkit.pipeline._models import check_prices
 from toolkit.pipeline._plan import Plan, PlannedStep
@@ -152,35 +153,36 @@ def _run_groups(job: _Job, force: bool) -> None:
     """Build or reuse each group of chosen steps in turn. One whose files are damaged is found when another that reads it is to be built: the run goes
     back to it."""
     plan, run, damaged = job.plan, job.run, set(job.damaged)
-    prints = Fingerprints(plan, run.steps.get)
+    standing = Standing(plan, run.steps.get)
     place = {last: n for n, last in enumerate((s for s in (g[-1].id for g in plan.groups) if s in plan.chosen), 1)}
     i = 0
     while i < len(plan.groups):
         group = plan.groups[i]
         last = group[-1]
         if last.id not in plan.chosen:
-            if (given := up_to_date(run.folder / last.id, prints.of(last.id), job.block, again=False)) is not None:
+            if (given := up_to_date(run.folder / last.id, standing, job.block, again=False)) is not None:
                 run.steps[last.id] = given
             i += 1
             continue
-        fingerprint = prints.of(last.id)
-        assert fingerprint is not None  # noqa: S101  a step's inputs are built before it
-        done = None if (force and last.id not in run.built) or last.id in damaged else up_to_date(run.folder / last.id, fingerprint, job.block)
+        done = None if (force and last.id not in run.built) or last.id in damaged else up_to_date(run.folder / last.id, standing, job.block)
         if done is None and (worse := _damaged_input(job, group)) is not None:
             if worse not in plan.chosen:
                 raise InputError(f"step {worse!r}, which is not among those that are to run, is damaged", hint=f"build it anew: --until {worse}")
             damaged.add(worse)
-            prints = Fingerprints(plan, run.steps.get)
+            standing = Standing(plan, run.steps.get)
             i = next(n for n, g in enumerate(plan.groups) if g[-1].id == worse)
             continue
         job.progress.start(f"[{place[last.id]}/{len(place)}] {_title(group)}")
         if done is None:
-            done = _build_told(job, group, fingerprint, force)
+            done = _build_told(job, group, standing, force)
             damaged.discard(last.id)
         else:
             run.reused += [s.id for s in group if s.id not in (*run.built, *run.reused)]
-            job.progress.finish(f"{_kept(done)}, up to date")
-        for path in stale(group, run.folder, prints):
+            equal = standing.by_inputs(done)
+            if equal:
+                log(run.folder, "reused", step=last.id, fingerprint=standing.fingerprint(last.id), made_as=done.manifest["fingerprint"])
+            job.progress.finish(f"{_kept(done)}, up to date{', for what it reads came out equal' if equal else ''}")
+        for path in stale(group, run.folder, standing):
             remove_folder(path, STEP, overwrite=True)
         run.steps[last.id] = done
         job.finished(done)
@@ -193,17 +195,20 @@ def _damaged_input(job: _Job, group: Sequence[PlannedStep]) -> str | None:
     return next((folder.step for folder in read if folder.faults()), None)
 
 
-def _build_told(job: _Job, group: Sequence[PlannedStep], fingerprint: str, force: bool) -> StepFolder:
+def _build_told(job: _Job, group: Sequence[PlannedStep], standing: Standing, force: bool) -> StepFolder:
     """Build a group, and tell of it: to the log, and whoever watches."""
     run, last = job.run, group[-1]
     began = time.monotonic()
     anew = ""
-    if not force and (wrong := damage(run.folder / last.id, fingerprint)) is not None:
+    if not force and (wrong := damage(run.folder / last.id, standing)) is not None:
         run.damaged[last.id] = wrong
         log(run.folder, "damaged", step=last.id, what=wrong)
         anew = f"; built anew, what lay there was damaged ({wrong})"
+    header = standing.header(group)
+    fingerprint = header["fingerprint"]
+    assert fingerprint is not None  # noqa: S101  a step's inputs are built before it
     log(run.folder, "started", step=last.id, fingerprint=fingerprint)
-    done, notes = _build(job, group, fingerprint)
+    done, notes = _build(job, group, header)
     seconds = time.monotonic() - began
     log(run.folder, "built", step=last.id, fingerprint=fingerprint, seconds=round(seconds, 3), **notes)
     run.reused = [s for s in run.reused if s not in {g.id for g in group}]
@@ -221,8 +226,8 @@ def _kept(done: StepFolder) -> str:
     return f"{done.manifest['counts'][-1]['kept']:,} rows"
 
 
-def _build(job: _Job, group: Sequence[PlannedStep], fingerprint: str) -> tuple[StepFolder, dict[str, Any]]:
-    """Build a group in a hidden folder; the folder of its last step, and what goes to the log."""
+def _build(job: _Job, group: Sequence[PlannedStep], header: Mapping[str, Any]) -> tuple[StepFolder, dict[str, Any]]:
+    """Build a group in a hidden folder; the folder of its last step, and what goes to the log. `header`: what its manifest says of what made it."""
     last, op = group[-1], group[-1].operator
     final = job.run.folder / last.id
     counts = [Counts(s.id, s.operator.name, s.operator.shape) for s in group]
@@ -233,7 +238,7 @@ def _build(job: _Job, group: Sequence[PlannedStep], fingerprint: str) -> tuple[S
         step.files.begin()
     with new_folder(final, STEP, overwrite=True) as new, StepWriter(new, last.columns, counts) as writer:
         made = {name: job.run.steps[step] for name, step in last.inputs.items() if step in job.run.steps}
-        inputs: dict[str, StepInput] = {**made}
+        inputs: dict[str, StepInput] = {n: taken(job.plan, last, n, f) if isinstance(f, StepFolder) else f for n, f in made.items()}
         if isinstance(op, GenerationOperator):
             came = job.plan.steps[last.inputs[op.inputs[0]]].columns
             asking = GenerationStep(op, contexts[-1], came, last.columns, counts[-1], _validating(job.plan, last))
@@ -245,8 +250,7 @@ def _build(job: _Job, group: Sequence[PlannedStep], fingerprint: str) -> tuple[S
             _files_as_planned(job.plan, step)
         for folder in made.values():
             folder.still()
-        made_as = {s.id: s.identity for s in group}
-        writer.close({"step": last.id, "use": op.name, "version": op.version, "fingerprint": fingerprint, "identity": made_as})
+        writer.close({"step": last.id, "use": op.name, "version": op.version, **header})
     return StepFolder.open(final, job.block), writer.notes
 
 

@@ -166,7 +166,7 @@ class Sampler:
     def _built(self, planned: PlannedStep, made: Mapping[str, SampledRows]) -> StepFolder:
         run = Run(self.folder, steps=cast("dict[str, StepFolder]", dict(made)))
         job = _Job(self._plan, run, BLOCK, Progress.silent(), _no_journal, Meter())
-        return _build(job, [planned], "sample")[0]
+        return _build(job, [planned], {"fingerprint": "sample"})[0]
 
 
 def spread(rows: StepInput, n: int) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 from toolkit.shards._card import CARD_SECTIONS, card, markdown_table, plain
 from toolkit.shards._kinds import SHARD_KINDS, ShardKind, kind_of
 from toolkit.shards._licences import Licences, known, licence_digests, licence_section, load_licences, models_section, resolve
-from toolkit.shards._manifest import MANIFEST, NAMED, read_manifest
+from toolkit.shards._manifest import GUARD_FACETS, MANIFEST, NAMED, read_manifest, trained_on
 from toolkit.shards._push import push, to_send
 from toolkit.shards._shards import SPLIT_HINT, ShardWriter, check_columns, names_split
 from toolkit.shards._sign import SUFFIX, Signature, public_keys, sign, signature_of
@@ -11,6 +11,7 @@ from toolkit.shards._verify import unproven, verify
 
 __all__ = [
     "CARD_SECTIONS",
+    "GUARD_FACETS",
     "MANIFEST",
     "NAMED",
     "SHARD_KINDS",
@@ -38,6 +39,7 @@ __all__ = [
     "sign",
     "signature_of",
     "to_send",
+    "trained_on",
     "unproven",
     "verify",
 ]

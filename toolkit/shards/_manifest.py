@@ -6,6 +6,7 @@ Format 2. Format 1 (before the card stood in the folder) is read and verified as
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,12 @@ UNPROVEN = {
 
 NAMED = ("kind", "sections")
 """What a recipe may name of other packages: the kind of the shards, sections of the card."""
+
+GUARD_FACETS = ("version", "tasks", "input", "output")
+"""What of a guard the rows hang on: the manifest's `guard_fingerprint` is of the guard with these facets alone (in shards of an earlier guardkit: of
+the whole definition)."""
+
+
 KNOWN = frozenset(LATER) | {"format", "made_by", "rows", "columns", "files", "counts", "guard", "guard_fingerprint", "guard_input", "step", SEAL}
 """Keys of manifests."""
 
@@ -172,6 +179,20 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         InputError: there is none, it is torn or not JSON, or of a format that this guardkit does not read.
     """
     return parse_manifest(folder / MANIFEST)
+
+
+def trained_on(folder: Path, files: Mapping[str, str]) -> dict[str, Any]:
+    """What of a shard folder shapes a model that is trained on it: the data files, and the input of the guard, which the model's folder repeats
+    (`toolkit.common.models.trained_for`). The guard's version, the card and what the manifest says of how the rows were made are left out.
+
+    Args:
+        folder: of the shards.
+        files: all its files with their sha256.
+    """
+    manifest = read_manifest(folder)
+    guard = str(manifest.get("guard")).rpartition(" ")[0]
+    data = {n: sha256 for n, sha256 in files.items() if n in manifest["files"]}
+    return {"files": data, "kind": manifest.get("kind"), "guard": guard, "input": manifest.get("guard_input")}
 
 
 def parse_manifest(path: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from toolkit.guards import Guard, input_fingerprint, load_guard
 from toolkit.shards._card import CARD_SECTIONS, NO_LABEL, ORIGINS, card
 from toolkit.shards._kinds import SHARD_KINDS, kind_of
 from toolkit.shards._licences import licence_section, load_licences, models_section, resolve
-from toolkit.shards._manifest import AGAIN, CARD, KNOWN, LATER, MANIFEST, UNPROVEN, read_manifest
+from toolkit.shards._manifest import AGAIN, CARD, GUARD_FACETS, KNOWN, LATER, MANIFEST, UNPROVEN, read_manifest
 from toolkit.shards._sign import SUFFIX, signature_of
 from toolkit.shards._tables import NONE, Tables
 
@@ -258,7 +258,8 @@ def _guard_of(manifest: Mapping[str, Any]) -> Guard | None:
     if name not in names("guards"):
         return None
     guard = load_guard(name)
-    return guard if version == str(guard.version) and manifest.get("guard_fingerprint") == guard.fingerprint else None
+    same = (guard.only(GUARD_FACETS).fingerprint, guard.fingerprint)
+    return guard if version == str(guard.version) and manifest.get("guard_fingerprint") in same else None
 
 
 def _false_labels(lines: Iterable[Mapping[str, Any]], guard: Guard | None) -> list[str]:

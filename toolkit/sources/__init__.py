@@ -4,7 +4,7 @@
 with guardkit. Another source is another file and no other code.
 """
 
-from toolkit.sources._convert import read_labels
+from toolkit.sources._convert import GUARDS, guards_of, read_labels
 from toolkit.sources._definition import Columns, Filter, Hub, Label, LabelSource, Part, Source, SourceInfo, VoteMethod, list_sources, load_source
 from toolkit.sources._faults import Fault, has_surrogate
 from toolkit.sources._files import SourceFile, expand_files, source_files
@@ -17,6 +17,7 @@ from toolkit.sources._read import REJECT_COLUMNS, Block, read_rows, read_source
 from toolkit.sources._released import split_released_input
 
 __all__ = [
+    "GUARDS",
     "REJECT_COLUMNS",
     "Block",
     "Columns",
@@ -41,6 +42,7 @@ __all__ = [
     "expand_files",
     "file_columns",
     "format_of",
+    "guards_of",
     "has_surrogate",
     "hub_needs",
     "list_sources",

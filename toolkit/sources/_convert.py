@@ -19,6 +19,9 @@ from toolkit.taxonomy import Taxonomy
 Row = dict[str, Any]
 Labelled = tuple[str | None, str]
 """A label and its source; or None and the reason why there is none."""
+GUARDS = "guards/"
+"""What the names of guards among a step's files begin with."""
+
 _MESSAGE = frozenset({"role", "content"})
 
 
@@ -187,8 +190,16 @@ class Converter:
 
 
 def _written_with(name: str, guard: Guard) -> Guard:
-    """The guard that an exchange was written with: the run's own, where that is the one."""
-    return guard if name == guard.name else load_guard(name)
+    """The guard that an exchange was written with, as far as its rows hang on it: the run's own, where that is the one."""
+    return (guard if name == guard.name else load_guard(name)).only(("tasks", "input", "output"))
+
+
+def guards_of(source: Source, own: Guard | None = None) -> dict[str, str]:
+    """Guards other than the run's `own` whose form the rows of a source have, for the files that a step reads: ``{name: digest}``."""
+    e = source.exchange
+    if e is None or (own is not None and e.guard == own.name):
+        return {}
+    return {f"{GUARDS}{e.guard}": load_guard(e.guard).only(("tasks", "input", "output")).fingerprint}
 
 
 def _message_reader(source: Source, own: Guard) -> Callable[[Row], Messages]:

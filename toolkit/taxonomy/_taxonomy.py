@@ -7,23 +7,18 @@ harm (``benign``, ``Safe``). A value without an entry is an error of the caller'
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from toolkit.common.errors import InputError, did_you_mean
-from toolkit.common.files import digest
+from toolkit.common.facets import Faceted, Part
 from toolkit.common.paths import Beside
 from toolkit.common.resources import find
 from toolkit.common.yamlfile import load_yaml
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Category(_Model):
+class Category(Part):
     """One kind of harm."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -36,8 +31,18 @@ class Category(_Model):
     """Mild words and short phrases that the template teacher may quote."""
 
 
-class Taxonomy(_Model):
-    """Categories, and for each scheme its values' categories."""
+class Taxonomy(Faceted):
+    """Categories, and for each scheme its values' categories. `facets`: as a guard's."""
+
+    facets = {
+        "name": ("name",),
+        "version": ("version",),
+        "names": ("categories.name",),
+        "cues": ("categories.title", "categories.terms"),
+        "maps": ("maps",),
+        "descriptions": ("description", "categories.description"),
+    }
+    always = "name"
 
     name: str
     version: int
@@ -94,11 +99,6 @@ class Taxonomy(_Model):
         if value not in values:
             raise InputError(f"{value!r} is not in the map of {scheme!r} in taxonomy {self.name!r}", hint=did_you_mean(value, values))
         return values[value]
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Digest of the whole definition."""
-        return digest(self.model_dump())
 
 
 def load_taxonomy(name: str | Path = "guardkit", beside: Beside = None) -> Taxonomy:

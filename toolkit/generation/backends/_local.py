@@ -150,7 +150,7 @@ def check_templates(folder: Path, guard: Guard, *, template_of: Path | None = No
     known, now = trained.get("input"), input_fingerprint(guard)
     if known is not None and known != now:
         before = f"the guard {trained.get('guard')} (input {str(known)[:12]})"
-        raise InputError(f"trained for {before}, asked as {guard.name} {guard.version} (input {now[:12]})", where=str(folder), hint=hint)
+        raise InputError(f"trained for {before}, asked as {guard.name} (input {now[:12]})", where=str(folder), hint=hint)
     known, now = trained.get("chat_template"), hashlib.sha256((chat_template(template_of or folder) or "").encode()).hexdigest()
     if known is not None and known != now:
         raise InputError(f"trained with the chat template {str(known)[:12]}, and now has {now[:12]} (sha256)", where=str(folder), hint=hint)

@@ -100,7 +100,7 @@ class TemplateBackend:
         if guard is None:
             raise InputError("the template teacher writes for a guard, and none is given")
         self._seed = config.seed
-        self._guard = guard
+        self._guard = guard = guard.only([word.partition(".")[2] for word in config.uses if word.startswith("guard.")])
         self._categories = {c.name: c for c in taxonomy.categories} if taxonomy else {}
         self._cues = {c.name: _cues(c.terms) for c in self._categories.values()}
         low = max(guard.steps.min, min(config.steps[0], guard.steps.max), 1)

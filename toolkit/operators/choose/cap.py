@@ -50,7 +50,7 @@ class Cap(DatasetOperator):
     config_class = CapConfig
     passes = 2
     example = {"by": "categories", "most": 2000, "within": ["source"]}
-    uses = frozenset({"seed"})
+    uses = frozenset({"guard.tasks", "seed"})
     config: CapConfig
 
     def reads(self, guard: Guard) -> list[str]:

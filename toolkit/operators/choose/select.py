@@ -60,9 +60,12 @@ class Select(RowOperator):
     shape: ClassVar[Shape] = "select"
     config_class = SelectConfig
     example = {"where": {"split": "train"}, "share": 0.25}
-    uses = frozenset({"seed"})
+    uses = frozenset({"guard.tasks", "seed"})
     figures = REASONED
     config: SelectConfig
+
+    def used(self) -> frozenset[str]:
+        return self.uses if self.config.share < 1 else self.uses - {"seed"}
 
     def reads(self, guard: Guard) -> list[str]:
         c = self.config

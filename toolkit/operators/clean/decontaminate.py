@@ -23,6 +23,7 @@ from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Ou
 from toolkit.operators.clean._against import Against, benchmark_side, build, text_columns, text_files, text_side
 from toolkit.operators.clean._matches import match, report_lines, verdicts
 from toolkit.records import Column, to_arrow, to_polars
+from toolkit.sources import guards_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,6 +132,8 @@ class Decontaminate(DatasetOperator):
         for found in self._chosen(ctx).found:
             name = found.benchmark.name
             out[f"{name}.yaml"] = found.benchmark.fingerprint
+            for way in found.benchmark.ways:
+                out |= guards_of(way)
             out |= {f"{name}/{i:05d}/{p.name}": ctx.files.digest(p) for i, p in enumerate(found.paths)}
         for name, path in text_files(self.config.against, ctx.roots).items():
             text_columns(path, self.config.text)  # raises what is wrong with it before any row is read

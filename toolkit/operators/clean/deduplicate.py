@@ -129,7 +129,7 @@ class Deduplicate(DatasetOperator):
     shape = "merge"
     config_class = DeduplicateConfig
     example = {"methods": ["normalised", "near"], "conflicts": "majority"}
-    uses = frozenset({"guard"})
+    uses = frozenset({"guard.tasks"})
     makes = ("clusters", "conflicts")
     passes = 2
     config: DeduplicateConfig

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import polars as pl
 from pydantic import Field, model_validator
@@ -65,8 +65,13 @@ class Measure(RowOperator):
     name = "measure"
     config_class = MeasureConfig
     example = {"measures": ["chars", "steps", "repeated"], "texts": ["reasoning"]}
-    uses: ClassVar[frozenset[str]] = frozenset({"guard"})
+    uses = frozenset({"guard.tasks", "guard.input", "guard.output"})
     config: MeasureConfig
+
+    def used(self) -> frozenset[str]:
+        wanted = set(self.config.measures)
+        told = {"guard.input"} if "example_tokens" in wanted else set()
+        return frozenset(told | ({"guard.tasks", "guard.output"} if wanted & {"steps", "step_chars"} else set()))
 
     @property
     def stored(self) -> bool:

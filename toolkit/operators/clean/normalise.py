@@ -55,7 +55,7 @@ class Normalise(RowOperator):
         return ["context", "prompt", "response", "content_id", "group"]
 
     def writes(self, guard: Guard) -> list[Column]:
-        return [c for c in load_record("seed", guard.task_names).columns if c.name in self.reads(guard)]
+        return [c for c in load_record("seed").columns if c.name in self.reads(guard)]
 
     def apply(self, rows: pl.LazyFrame, ctx: Context) -> pl.LazyFrame:
         message = pl.element().struct

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -17,6 +18,7 @@ from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Ou
 from toolkit.records import Column
 from toolkit.shards import (
     CARD_SECTIONS,
+    GUARD_FACETS,
     NAMED,
     SHARD_KINDS,
     Licences,
@@ -29,6 +31,7 @@ from toolkit.shards import (
     load_licences,
     models_section,
     resolve,
+    trained_on,
 )
 
 SHOWN = 5
@@ -65,7 +68,7 @@ class Shards(DatasetOperator):
     passes = 1
     config_class = ShardsConfig
     example = {"title": "My guard's training data"}
-    uses = frozenset({"guard", "recipe"})
+    uses = frozenset({"recipe", *(f"guard.{facet}" for facet in GUARD_FACETS)})
     makes = ("shards",)
     config: ShardsConfig
     _columns: tuple[Column, ...] = ()
@@ -89,6 +92,9 @@ class Shards(DatasetOperator):
 
     def files(self, ctx: Context) -> dict[str, str]:
         return licence_digests(ctx.roots)
+
+    def counts_by(self, artefact: str, folder: Path, files: Mapping[str, str]) -> Any:
+        return trained_on(folder, files)
 
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
         table = load_licences(ctx.roots)

@@ -23,6 +23,7 @@ from toolkit.sources import (
     VoteMethod,
     count_rows,
     format_of,
+    guards_of,
     hub_needs,
     load_source,
     read_labels,
@@ -85,7 +86,7 @@ class Load(DatasetOperator):
     inputs = ()
     config_class = LoadConfig
     example = {"source": "quickstart"}
-    uses = frozenset({"guard", "taxonomy"})
+    uses = frozenset({"guard.tasks", "guard.input", "guard.output", "taxonomy.names", "taxonomy.maps"})
     config: LoadConfig
     _spelled: Mapping[str, str] = {}
     """By a source's name how the recipe names it, which may be a path; known once they are read (`sources`)."""
@@ -150,6 +151,7 @@ class Load(DatasetOperator):
         out = {}
         for source in self.sources(ctx):
             out[f"{source.name}.yaml"] = source.fingerprint
+            out |= guards_of(source, ctx.guard)
             try:
                 paths = self.paths(source, ctx)
             except Missing:  # `needs` says so, and a run stops there

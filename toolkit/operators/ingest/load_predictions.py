@@ -48,6 +48,7 @@ class LoadPredictions(DatasetOperator):
     inputs = ()
     config_class = LoadPredictionsConfig
     example = {"files": {"1B": "1B.jsonl", "8B": "8B.jsonl"}, "task": "prompt"}
+    uses = frozenset({"guard.tasks", "guard.input", "guard.output"})
     config: LoadPredictionsConfig
 
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:

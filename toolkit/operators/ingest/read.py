@@ -97,7 +97,7 @@ class Read(SourceOperator):
     name = "read"
     config_class = ReadConfig
     example = {"files": ["rows.jsonl"], "columns": {"id": "id", "prompt": "prompt"}}
-    uses = frozenset({"guard"})
+    uses = frozenset({"guard.tasks"})
     config: ReadConfig
 
     def __init__(self, config: ReadConfig) -> None:

@@ -44,10 +44,13 @@ class Evaluate(DatasetOperator):
     inputs = ("rows", "*")
     config_class = EvaluateConfig
     example = {"names": {"main": "R-SFT"}}
-    uses = frozenset({"guard"})
+    uses = frozenset({"guard.tasks", "guard.readings"})
     makes = ("scores",)
     figures = EVALUATED
     config: EvaluateConfig
+
+    def used(self) -> frozenset[str]:
+        return self.uses if self.config.reading is not None else self.uses - {"guard.readings"}
 
     def reads(self, guard: Guard) -> list[str]:
         return ["parent", "guard_model", "draw", *(f"{k}_{t}" for t in guard.task_names for k in ("label", "verdict"))]

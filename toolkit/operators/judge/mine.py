@@ -40,7 +40,7 @@ class Mine(DatasetOperator):
     shape = "merge"
     config_class = MineConfig
     example = {"tasks": ["prompt"]}
-    uses = frozenset({"guard"})
+    uses = frozenset({"guard.tasks"})
     figures = MINED
     config: MineConfig
 

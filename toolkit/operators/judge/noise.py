@@ -76,7 +76,7 @@ class Noise(DatasetOperator):
     inputs = ("rows", "*")
     config_class = NoiseConfig
     example = {"tasks": ["prompt"], "in_sample": {"main": {"split": ["train"]}}}
-    uses = frozenset({"guard"})
+    uses = frozenset({"guard.tasks"})
     makes = ("review",)
     config: NoiseConfig
 

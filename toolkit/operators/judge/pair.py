@@ -68,7 +68,7 @@ class Pair(DatasetOperator):
     inputs = ("rows", "verdicts")
     config_class = PairConfig
     example = {"pick": "longest", "chosen_right_on": "all"}
-    uses = frozenset({"guard", "seed"})
+    uses = frozenset({"guard.tasks", "seed"})
     figures = PAIRED
     config: PairConfig
 
@@ -96,6 +96,10 @@ class Pair(DatasetOperator):
 
     def files(self, ctx: Context) -> dict[str, str]:
         return self._validator.files(ctx)
+
+    def used(self) -> frozenset[str]:
+        drawn = {"seed"} if self.config.pick == "random" else set()
+        return (self.uses - {"seed"}) | drawn | (self._validator.used() if self.config.chosen_passes != "anything" else set())
 
     def reads(self, guard: Guard) -> list[str]:
         return load_record("hard", guard.task_names).names

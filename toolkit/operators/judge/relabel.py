@@ -73,7 +73,7 @@ class Relabel(DatasetOperator):
     inputs = ("rows", "*")
     config_class = RelabelConfig
     example = {"change": "both", "quorum": 0.75, "min_voters": 3, "mode": "flag"}
-    uses = frozenset({"guard"})
+    uses = frozenset({"guard.tasks"})
     makes = ("changes",)
     config: RelabelConfig
 

@@ -45,7 +45,7 @@ class Review(DatasetOperator):
     shape = "one_to_one"
     config_class = ReviewConfig
     example = {"decisions": "review.csv"}
-    uses = frozenset({"guard"})
+    uses = frozenset({"guard.tasks"})
     makes = ("changes",)
     passes = 1
     config: ReviewConfig

@@ -84,6 +84,7 @@ class Sample(GenerationOperator):
     shape: ClassVar[Shape] = "expand"
     inputs = ("rows", "*")
     takes = {"*": "model"}
+    uses = frozenset({"guard.tasks", "guard.input"})
     figures = SAMPLED
     config_class = SampleConfig
     example = {"k": 4, "models": {"main": {"backend": "transformers", "model": "my-guard", "temperature": 1.0, "top_p": 0.95}}}
@@ -98,6 +99,9 @@ class Sample(GenerationOperator):
         if both := set(trained) & set(self.config.models):
             raise InputError(f"two guards are called {sorted(both)[0]!r}")
         return super().columns(inputs, guard)
+
+    def used(self) -> frozenset[str]:
+        return super().used() | (self.config.backend.uses if self.config.backend else frozenset())
 
     def reads(self, guard: Guard) -> list[str]:
         return load_record("seed", guard.task_names).names

@@ -28,9 +28,13 @@ class Verdicts(RowOperator):
 
     name = "verdicts"
     version = 2
+    uses = frozenset({"guard.tasks", "guard.output", "guard.input", "guard.readings"})
     config_class = VerdictsConfig
     example = {"mode": "strict"}
     config: VerdictsConfig
+
+    def used(self) -> frozenset[str]:
+        return self.uses if self.config.reading is not None else self.uses - {"guard.readings"}
 
     def reads(self, guard: Guard) -> list[str]:
         return ["output"]

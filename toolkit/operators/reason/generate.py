@@ -58,7 +58,7 @@ class Generate(GenerationOperator):
     """
 
     name = "generate"
-    uses = frozenset()
+    uses = frozenset({"guard.tasks"})
     config_class = GenerateConfig
     example = {"backend": {"backend": "openai", "model": "my-model"}, "user": "Say this in plain words: {{ prompt }}", "column": "plain"}
     config: GenerateConfig

@@ -76,7 +76,7 @@ class Grade(AskingOperator):
 
     name = "grade"
     config_class = GradeConfig
-    uses = frozenset({"guard"})
+    uses = frozenset({"guard.tasks", "guard.questions", "guard.input", "guard.output"})
     example = {"backend": {"backend": "openai", "model": "my-judge"}, "on_fault": "reject", "least": 3}
     config: GradeConfig
 

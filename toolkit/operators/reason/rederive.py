@@ -55,7 +55,7 @@ class Rederive(AskingOperator):
     name = "rederive"
     version = 2
     config_class = RederiveConfig
-    uses = frozenset({"guard"})
+    uses = frozenset({"guard.tasks", "guard.questions", "guard.input", "guard.output"})
     example = {"backend": {"backend": "openai", "model": "another-model"}}
     config: RederiveConfig
 

@@ -45,6 +45,7 @@ class SwapLabels(AskingOperator):
 
     name = "swap_labels"
     version = 2
+    uses = frozenset({"guard.tasks", "guard.questions", "guard.steps", "guard.input", "guard.output", "guard.system", "guard.user", "seed"})
     config_class = SwapLabelsConfig
     example = {"backend": {"backend": "openai", "model": "my-teacher"}}
     config: SwapLabelsConfig
@@ -52,6 +53,9 @@ class SwapLabels(AskingOperator):
     @property
     def backend(self) -> BaseBackendConfig:
         return self.config.backend
+
+    def used(self) -> frozenset[str]:
+        return super().used() - ({"guard.system", "guard.user"} if self.config.prompt else set())
 
     def reads(self, guard: Guard) -> list[str]:
         return load_record("seed", guard.task_names).names

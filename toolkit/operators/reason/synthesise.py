@@ -21,7 +21,7 @@ from toolkit.operators.reason._feedback import sentences
 from toolkit.operators.reason._figures import SYNTHESISED
 from toolkit.operators.reason._forms import PROBE, Forms, is_probe
 from toolkit.operators.reason._path import Ask, Labels, Policy, Turn, blind_verdicts, label_faults
-from toolkit.operators.reason.validate import RULES, STANDARD, Rule
+from toolkit.operators.reason.validate import RULES, STANDARD, Rule, ruled
 from toolkit.records import Column, load_record
 
 if TYPE_CHECKING:
@@ -91,6 +91,12 @@ class SynthesiseConfig(Config):
         return self
 
 
+_ANY = frozenset({"guard.tasks", "guard.output"})
+_MODEL = _ANY | {"guard.questions", "guard.steps", "guard.input"}
+_PROMPT = frozenset({"guard.system", "guard.user", "guard.blind", "guard.feedback"})
+"""What a prompt of its own stands in for."""
+
+
 class Synthesise(GenerationOperator):
     """A teacher writes step-by-step reasoning for each row, its labels given (paper, section 3.2) or, in blind mode, kept from it.
 
@@ -102,10 +108,21 @@ class Synthesise(GenerationOperator):
 
     name = "synthesise"
     version = 2
+    uses = _MODEL | _PROMPT
     config_class = SynthesiseConfig
     example = {"backend": {"backend": "template"}}
     figures = SYNTHESISED
     config: SynthesiseConfig
+
+    def used(self) -> frozenset[str]:
+        c = self.config
+        own = _ANY
+        if c.backend.is_model:
+            asked = {"given": {"system", "user"}, "blind": {"blind"}, "blind_then_given": {"system", "user", "blind"}}[c.labels]
+            told = {f"guard.{part}" for part in (asked | {"feedback"} if c.attempts > 1 else asked)}
+            rules = self._policy().rules
+            own = (_MODEL | told | (ruled(rules) if rules else set())) - (_PROMPT if c.prompt else set())
+        return own.union(*(config.uses for config in self._configs))
 
     def reads(self, guard: Guard) -> list[str]:
         return load_record("seed", guard.task_names).names

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
 import polars as pl
@@ -21,12 +21,18 @@ from toolkit.operators.reason._measures import Budget, Languages
 from toolkit.operators.reason._rules import all_faults, check_reasoning
 from toolkit.records import Column, load_record
 
-__all__ = ["BASIC", "RULES", "STANDARD", "Rule", "Validate", "ValidateConfig", "all_faults", "check_reasoning"]
+__all__ = ["BASIC", "RULES", "STANDARD", "Rule", "Validate", "ValidateConfig", "all_faults", "check_reasoning", "ruled"]
 
 _READS: Mapping[str, tuple[str, ...]] = {
     "truncated": ("reasoning_finish",),
     "copied": ("prompt", "response"),
     "budget": ("context", "prompt", "response"),
+}
+RULED = frozenset({"guard.tasks", "guard.steps", "guard.output"})
+_RULED: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("conclusions", "words", "leakage"), ("guard.questions",)),
+    "copied": ("guard.questions", "guard.input", "guard.system"),
+    "budget": ("guard.input",),
 }
 _FAULTS = Column("faults", {"list": "string"}), Column("fault_details", {"list": "string"})
 
@@ -94,10 +100,14 @@ class Validate(RowOperator):
     name = "validate"
     version = 3
     validates = True
+    uses = RULED | {"guard.questions", "guard.input", "guard.system"}
     config_class = ValidateConfig
     example = {"rules": ["truncated", "answers", "labels"]}
     figures = REASONED
     config: ValidateConfig
+
+    def used(self) -> frozenset[str]:
+        return ruled(self.config.chosen)
 
     @property
     def stored(self) -> bool:
@@ -159,6 +169,12 @@ class Validate(RowOperator):
         if "language" in c.chosen:
             out.append(Languages(ctx.guard, c.languages, c.min_language_chars))
         return out
+
+
+def ruled(rules: Collection[str]) -> frozenset[str]:
+    """What of the guard some rules read. Answers that no rule wants well-formed are read leniently, past an input that is repeated."""
+    lenient = () if "answers" in rules else ("guard.input",)
+    return RULED.union(lenient, *(_RULED.get(rule, ()) for rule in rules))
 
 
 def _labels(guard: Guard) -> list[str]:
