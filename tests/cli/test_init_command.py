@@ -54,7 +54,7 @@ def test_people_are_told_what_was_taken_for_what_and_what_to_decide(cli: Cli, tm
     assert "prompt: prompt" in out and "harmful_response: label of response" in out and "To be decided" in out and "who gave the labels" in out
     assert "next: guardkit check mine.yaml" in out
     text = (tmp_path / "schemas" / "sources" / "mine.yaml").read_text()
-    assert "CHECK" in text and "# harmful_response: 'no' 8, 'yes' 4" in text.replace('"', "'")
+    assert "CHECK" in text and "# harmful_response: 'no' (8), 'yes' (4)" in text.replace('"', "'")
 
 
 def test_nothing_is_overwritten(cli: Cli, tmp_path: Path) -> None:

@@ -205,7 +205,9 @@ def test_rows_that_were_not_kept_are_shown_with_their_reason(world: World) -> No
     assert all(s["row"]["split"] == "test" and s["detail"] == "split is test" for s in aside["shown"])
     one = aside["shown"][0]["id"]
     assert [s["id"] for s in look(run.folder, ids=[one])["shown"]] == [one]
-    assert look(run.folder, reason="merged")["rows"] == 1 and look(run.folder, reason="no such")["rows"] == 0
+    assert look(run.folder, reason="merged")["rows"] == 1 and look(run.folder, "seeds", reason="merged")["rows"] == 0
+    with pytest.raises(InputError, match="known: merged"):
+        look(run.folder, reason="no such")
     with pytest.raises(InputError, match="did you mean 'unique'"):
         look(run.folder, "uniqe")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError, did_you_mean, nearest, short_path
-from toolkit.common.outputs import check_output
+from toolkit.common.outputs import check_output, marked
 from toolkit.common.paths import at_door
 from toolkit.common.several import several
 from toolkit.pipeline import _diff as rows_of
@@ -29,7 +29,11 @@ SHORT = 160
 def diff_runs(run_a: str | Path, run_b: str | Path, *, step: str | None, shown: int, output: str | Path | None) -> dict[str, Any]:
     """Compare two runs, or two folders of shards: see `toolkit.diff`."""
     target = output_file(output)
-    a, b = Side(at_door(run_a)), Side(at_door(run_b))
+    (place_a, step_a), (place_b, step_b) = _placed(run_a), _placed(run_b)
+    if len(named := {s for s in (step, step_a, step_b) if s is not None}) > 1:
+        raise InputError(f"the rows of several steps: {', '.join(sorted(named))}", hint="one step is compared: name the runs, and --step STEP")
+    step = next(iter(named), None)
+    a, b = Side(place_a), Side(place_b)
     if target is not None:
         check_output(target, reads=(a.folder, b.folder))
     if (a.manifest is None) != (b.manifest is None):
@@ -61,6 +65,12 @@ def diff_runs(run_a: str | Path, run_b: str | Path, *, step: str | None, shown: 
             "shown": _values(a, b, at, changed.head(shown)),
         },
     }
+
+
+def _placed(folder: str | Path) -> tuple[Path, str | None]:
+    """A folder to compare, and the step that it means where it is a step's: then the run's folder."""
+    place = at_door(folder)
+    return run_of(place) if marked(place) == "step" else (place, None)
 
 
 def _missing(rows: pl.DataFrame, shown: int) -> dict[str, Any]:

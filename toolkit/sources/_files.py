@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from toolkit.common.errors import InputError, Missing, did_you_mean, short_path
+from toolkit.common.outputs import marked
 from toolkit.common.paths import Beside, Roots
 from toolkit.common.resources import shipped
 from toolkit.sources._definition import Part, Source
@@ -67,22 +68,38 @@ def _bundled(folder: str, beside: Beside) -> Path:
 
 
 def expand_files(items: Sequence[str | Path], beside: Beside = None) -> list[Path]:
-    """The files that some names stand for: files, folders (all files in them whose format is known) or glob patterns; each once, in order.
+    """The files that some names stand for: files, folders (all files in them whose format is known; of a step and of shards those of its rows) or
+    glob patterns; each once, in order.
 
     Raises:
-        InputError: no such file, or no file in a folder.
+        InputError: no such file, or no file in a folder; a run, whose steps each have rows.
     """
     out: list[Path] = []
     roots = Roots.of(beside)
     for item in items:
         found = _resolve(item, roots)
         if isinstance(found, Path):
-            folder, found = found, [p for p in sorted(found.rglob("*")) if p.is_file() and known_suffix(p)]
+            folder, found = found, _inside(found)
             if not found:
                 raise InputError("no parquet, JSON or CSV file in this folder", where=str(folder))
         out += found
     roots.saw(*out)
     return list({p.resolve(): p for p in reversed(out)}.values())[::-1]
+
+
+def _inside(folder: Path) -> list[Path]:
+    """The files in a folder; of one that guardkit keeps, those that hold its rows."""
+    kind = marked(folder)
+    if kind == "run":
+        steps = sorted(p.parent.parent.name for p in folder.glob("*/rows/rows.parquet"))
+        hint = f"name a step whose rows are meant: {', '.join(short_path(folder / s) for s in steps)}"
+        raise InputError("a run's folder, and each of its steps has rows", where=str(folder), hint=hint)
+    if kind == "step":
+        own = folder / "rows" / "rows.parquet"
+        return [own] if own.is_file() else sorted((folder / "shards" / "data").rglob("*.parquet"))
+    if kind == "shards":
+        return sorted((folder / "data").rglob("*.parquet"))
+    return [p for p in sorted(folder.rglob("*")) if p.is_file() and known_suffix(p)]
 
 
 def _expand(source: Source, item: str | Path, roots: Roots) -> list[SourceFile]:

@@ -138,7 +138,7 @@ def _by_score(column: ColumnLook, task: Task, fit: int) -> _Reading | None:
 
 
 def _counted(column: ColumnLook) -> str:
-    top = [f"{_shown(v)} {n:,}" for v, n in column.counts.most_common(8)]
+    top = [f"{_shown(v)} ({n:,})" for v, n in column.counts.most_common(8)]
     empty = column.rows - len(column.values)
     return f"{column.name}: {', '.join(top)}" + (f", nothing in {empty:,}" if empty else "")
 
