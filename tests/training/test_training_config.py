@@ -43,7 +43,7 @@ def test_every_wrong_trainer_key_is_told_at_once_with_the_nearest_name() -> None
     text = str(e.value)
     assert len(e.value.errors) == 4
     assert "trainer.learning_rat" in text and "did you mean 'learning_rate'" in text and "did you mean 'beta'" in text
-    with pytest.raises(InputErrors, match="no checkpoints are written"):
+    with pytest.raises(InputErrors, match="`checkpoint`"):
         check_trainer(SftConfig(model="m", trainer={"save_steps": 50}))
     assert "guardkit writes the model folder" in text and "no logging service" in text
 

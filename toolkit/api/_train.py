@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from toolkit.api._results import Trained
-from toolkit.common.errors import GuardkitError, InputError, InputErrors, short_path
+from toolkit.common.errors import GuardkitError, InputError, InputErrors, Stopped, short_path
 from toolkit.common.folders import check_own
 from toolkit.common.models import MODEL, calm_threads, model_folder
 from toolkit.common.outputs import check_output
@@ -16,6 +17,9 @@ from toolkit.common.reach import refused
 from toolkit.common.several import several
 from toolkit.common.yamlfile import YamlFile, load_yaml
 from toolkit.pipeline import Progress, refuse_stale, stopping
+
+if TYPE_CHECKING:
+    from toolkit.training import DpoConfig, SftConfig
 
 
 def train(
@@ -30,8 +34,9 @@ def train(
 
     Args:
         method: sft or dpo.
-        config: file of YAML, or a dict, with `shards` and `output` (folders), `model`, the other options of the operator train_sft or train_dpo, and
-            `seed`. For `shards` and `model` a step's folder will do, too.
+        config: file of YAML, or a dict, with `shards` and `output` (folders), `model`, the other options of the operator train_sft or train_dpo,
+            `seed`, and `checkpoint` (updates between two checkpoints, from the last of which the same training goes on). For `shards` and `model` a
+            step's folder will do, too.
         progress: where progress is shown, and the settings as they are resolved before it starts; default nowhere.
         allow: what it may do beyond the shards, by name (``trust_remote_code``, ``api_key_env=MY_KEY``): see `toolkit.common.reach`.
         overwrite: replace a model that guardkit trained before.
@@ -42,43 +47,24 @@ def train(
     Raises:
         InputErrors: faults in the config; InputError: an `output` in which something lies (but see `overwrite`), shards or a
             model of a stale step, shards that are not as their manifest says, or cannot be trained on; Missing: no trl.
-        Stopped: interrupted, or the disk is full; no model is written then, and the same again starts from the beginning.
+        Stopped: interrupted, or the disk is full; no model is written then, and the same again starts from the beginning, or goes on
+            from its last checkpoint.
 
     Example:
         >>> config = {"shards": "outputs/small/shards/shards", "output": "guard", "model": {"scratch": {}}, "trainer": {"max_steps": 1}}
         >>> toolkit.train("sft", config)["steps"]
         1
     """
-    from pydantic import Field, create_model
-
     from toolkit.shards import verify
-    from toolkit.shards.exporters import shard_folder
-    from toolkit.training import DpoConfig, SftConfig, check_trainer, in_words, train_dpo, train_sft
+    from toolkit.training import SftConfig, check_trainer, in_words, kept_update, train_dpo, train_sft
 
-    base: type[SftConfig] | type[DpoConfig] = SftConfig if method == "sft" else DpoConfig
-    form = create_model("TrainFile", __base__=base, shards=(Path, Field()), output=(Path, Field()))
-    file = YamlFile("config", dict(config)) if isinstance(config, Mapping) else load_yaml(at_door(config))
-    own = [] if isinstance(config, Mapping) else [at_door(config)]
-    roots = Roots.of(own[0].parent if own else None)
-    given = file.model(form)
-    if left := refused(given, several(allow), file.where):
-        raise InputErrors(left)
-    options = base(**{n: getattr(given, n) for n in base.model_fields})
-    start = model_folder(options.model, roots, short=True) if isinstance(options.model, str) else None
-    if start is not None:
-        options = options.model_copy(update={"model": str(start)})
-    named: Path = getattr(given, "shards")  # noqa: B009 (fields made above)
-    shards, out = shard_folder(roots.first(named) or at_door(named)), at_door(getattr(given, "output"))  # noqa: B009
-    _check_output(out, shards, file.where(("output",)), overwrite=overwrite)
-    check_output(out, reads=[*own, shards, *roots.read], whole=True, own="model", hint="give another folder as `output`")
-    for used in filter(None, (shards, start)):
-        refuse_stale(used)
-    verify(shards)
+    job = _job(method, config, allow, overwrite=overwrite)
+    verify(job.shards)
     calm_threads()  # before torch is first loaded
     try:
-        check_trainer(options)
+        check_trainer(job.options)
     except InputError as e:
-        raise InputErrors([_placed(f, file) for f in (e.errors if isinstance(e, InputErrors) else [e])]) from None
+        raise InputErrors([_placed(f, job.file) for f in (e.errors if isinstance(e, InputErrors) else [e])]) from None
     progress = progress or Progress.silent()
 
     def show(done: int, total: int, loss: float | None) -> None:
@@ -87,12 +73,55 @@ def train(
     def begin(settings: Mapping[str, Any]) -> None:
         progress.note(in_words(settings))
 
-    with stopping(_AGAIN), progress:
-        progress.start(f"train {method}")
-        way: Any = train_sft if isinstance(options, SftConfig) else train_dpo
-        metrics = way(shards, out, options, show, begin)
-        progress.finish(f"model in {short_path(out)}")
-    return Trained({**metrics, "output": short_path(out)})
+    try:
+        with stopping(_AGAIN), progress:
+            progress.start(f"train {method}")
+            way: Any = train_sft if isinstance(job.options, SftConfig) else train_dpo
+            metrics = way(job.shards, job.out, job.options, show, begin, job.checkpoint)
+            progress.finish(f"model in {short_path(job.out)}")
+    except Stopped as e:
+        if job.checkpoint is None or (update := kept_update(job.out)) is None:
+            raise
+        raise Stopped(e.message, hint=f"no model is written yet; the same command goes on after update {update:,}") from e
+    return Trained({**metrics, "output": short_path(job.out)})
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A training as it was asked for, its paths found."""
+
+    options: SftConfig | DpoConfig
+    shards: Path
+    out: Path
+    checkpoint: int | None
+    file: YamlFile
+
+
+def _job(method: Literal["sft", "dpo"], config: str | Path | Mapping[str, Any], allow: str | Collection[str], *, overwrite: bool) -> _Job:
+    from pydantic import Field, create_model
+
+    from toolkit.shards.exporters import shard_folder
+    from toolkit.training import DpoConfig, SftConfig
+
+    base: type[SftConfig] | type[DpoConfig] = SftConfig if method == "sft" else DpoConfig
+    more: dict[str, Any] = {"shards": (Path, Field()), "output": (Path, Field()), "checkpoint": (int | None, Field(None, ge=1))}
+    form = create_model("TrainFile", __base__=base, **more)
+    file = YamlFile("config", dict(config)) if isinstance(config, Mapping) else load_yaml(at_door(config))
+    own = [] if isinstance(config, Mapping) else [at_door(config)]
+    roots = Roots.of(own[0].parent if own else None)
+    given: Any = file.model(form)
+    if left := refused(given, several(allow), file.where):
+        raise InputErrors(left)
+    options = base(**{n: getattr(given, n) for n in base.model_fields})
+    start = model_folder(options.model, roots, short=True) if isinstance(options.model, str) else None
+    if start is not None:
+        options = options.model_copy(update={"model": str(start)})
+    shards, out = shard_folder(roots.first(given.shards) or at_door(given.shards)), at_door(given.output)
+    _check_output(out, shards, file.where(("output",)), overwrite=overwrite)
+    check_output(out, reads=[*own, shards, *roots.read], whole=True, own="model", hint="give another folder as `output`")
+    for used in filter(None, (shards, start)):
+        refuse_stale(used)
+    return _Job(options, shards, out, given.checkpoint, file)
 
 
 _AGAIN = "no model is written; the same command starts the training from its beginning"

@@ -9,6 +9,7 @@ All work goes on in ``.<name>.guardkit`` beside the folder, which holds
     lock     the mark that the folder is guardkit's, held while a process works there
     new      what is being made         work    a trainer's caches and the like
     old      what is being replaced     gone    what is being removed
+    kept     what a next attempt goes on from (`kept_beside`)
 
 and is gone when the work is done. A hidden folder without that mark is somebody's own: it is neither used nor removed. After a kill at any moment the
 next writer, or `sweep`, finishes or undoes the swap: ``old`` without the folder itself means that the new one was whole and on disk.
@@ -32,6 +33,7 @@ from toolkit.common.files import FILE, FOLDER, beside, fsync_path, fsync_tree, m
 from toolkit.common.locks import Busy, Lock, is_lock
 
 _LOCK = "lock"
+_KEPT = "kept"
 _SHOWN = 5
 """Files that a refusal names."""
 _LITTER = re.compile(r"\.DS_Store|Thumbs\.db|desktop\.ini|\.nfs[0-9a-f]{16,}")
@@ -141,6 +143,7 @@ def new_folder(final: Path, kind: Kind, *, overwrite: bool = False) -> Iterator[
             final.rename(box.old)
         box.new.rename(final)
         fsync_path(final.parent)
+        shutil.rmtree(box.kept, ignore_errors=True)
 
 
 def work_beside(new: Path) -> Path:
@@ -148,6 +151,18 @@ def work_beside(new: Path) -> Path:
     work = new.parent / "work"
     work.mkdir(mode=FOLDER)
     return work
+
+
+def kept_beside(new: Path) -> Path:
+    """A folder beside one that `new_folder` gave that stays when the block ends with an error, or by a kill, and goes once the new one is there."""
+    kept = new.parent / _KEPT
+    kept.mkdir(mode=FOLDER, exist_ok=True)
+    return kept
+
+
+def kept_of(final: Path) -> Path:
+    """Where that folder lies; it need not be there."""
+    return beside(final) / _KEPT
 
 
 def remove_folder(folder: Path, kind: Kind, *, overwrite: bool = False) -> None:
@@ -197,7 +212,7 @@ class _Box:
 
     def __init__(self, final: Path) -> None:
         self.final, self.path = final, beside(final)
-        self.new, self.old, self.work, self.gone = (self.path / n for n in ("new", "old", "work", "gone"))
+        self.new, self.old, self.work, self.gone, self.kept = (self.path / n for n in ("new", "old", "work", "gone", _KEPT))
         try:
             make_folder(final.parent)
             self._lock = self._take()
@@ -229,6 +244,8 @@ class _Box:
             fsync_path(self.final.parent)
         for path in (self.old, self.new, self.work, self.gone):
             shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):
+            self.kept.rmdir()  # where nothing is kept
 
     def close(self) -> None:
         """Leave the folder, and nothing of it where nothing else lies in it."""

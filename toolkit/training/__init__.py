@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from toolkit.common.lazy import lazily
 
 if TYPE_CHECKING:
+    from toolkit.training._checkpoints import kept_update as kept_update
     from toolkit.training._config import DpoConfig as DpoConfig
     from toolkit.training._config import Scratch as Scratch
     from toolkit.training._config import ScratchModel as ScratchModel
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from toolkit.training._dpo import train_dpo as train_dpo
     from toolkit.training._model import load_tokenizer as load_tokenizer
     from toolkit.training._sft import train_sft as train_sft
-    from toolkit.training._shared import Begin as Begin
-    from toolkit.training._shared import Progress as Progress
-    from toolkit.training._shared import in_words as in_words
+    from toolkit.training._watch import Begin as Begin
+    from toolkit.training._watch import Progress as Progress
+    from toolkit.training._watch import in_words as in_words
 
 __getattr__, __dir__ = lazily(__name__)

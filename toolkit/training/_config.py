@@ -66,21 +66,22 @@ _SCRATCH: dict[str, Any] = {
 # Without a GPU: no mixed precision and no recomputation, which only cost time there, and no pinned memory.
 _CPU: dict[str, Any] = {"bf16": False, "gradient_checkpointing": False, "dataloader_pin_memory": False, "use_cpu": True}
 _ALWAYS: dict[str, Any] = {"logging_steps": 1, "logging_first_step": True, "disable_tqdm": True, "logging_nan_inf_filter": False}
+_CHECKPOINTS = "`guardkit train` writes checkpoints where `checkpoint` (updates between two) stands beside `trainer`; a step writes none"
 # Set by guardkit; the reason is told to whoever sets them.
 _OWN = {
     "output_dir": "guardkit writes the model folder",
     "seed": "set `seed` beside `trainer`",
     "data_seed": "set `seed` beside `trainer`",
     "report_to": "guardkit starts no logging service; metrics are returned",
-    "save_strategy": "no checkpoints are written",
-    "save_steps": "no checkpoints are written",
-    "save_total_limit": "no checkpoints are written",
+    "save_strategy": _CHECKPOINTS,
+    "save_steps": _CHECKPOINTS,
+    "save_total_limit": _CHECKPOINTS,
     "push_to_hub": "nothing is uploaded",
     "hub_token": "secrets come from the environment",
     "eval_strategy": "guards are evaluated by guardkit",
     "eval_on_start": "guards are evaluated by guardkit",
-    "load_best_model_at_end": "no checkpoints are written",
-    "resume_from_checkpoint": "no checkpoints are written",
+    "load_best_model_at_end": "guards are evaluated by guardkit",
+    "resume_from_checkpoint": "a training goes on from its own by itself",
     "remove_unused_columns": "guardkit's own columns must not reach the model",
     "chat_template_path": "set `chat_template` beside `trainer`",
     "pad_token": "the tokenizer's own is used",
@@ -201,8 +202,13 @@ def defaults(config: SftConfig | DpoConfig, *, cpu: bool) -> dict[str, Any]:
     return _ALWAYS | base | (_CPU if cpu else {})
 
 
-def trainer_args(config: SftConfig | DpoConfig, output_dir: str) -> SFTConfig | DPOConfig:
+def trainer_args(config: SftConfig | DpoConfig, output_dir: str, checkpoint: int | None = None) -> SFTConfig | DPOConfig:
     """TRL's configuration: the user's fields over guardkit's defaults over TRL's.
+
+    Args:
+        config: of the training.
+        output_dir: the trainer's folder.
+        checkpoint: updates between two checkpoints, which lie there; None for none.
 
     Raises:
         InputErrors: unknown fields or fields that guardkit sets itself, all at once; InputError: values that TRL refuses;
@@ -217,6 +223,8 @@ def trainer_args(config: SftConfig | DpoConfig, output_dir: str) -> SFTConfig | 
     check_fields(config)
     cpu = bool(config.trainer.get("use_cpu", not torch.cuda.is_available()))
     fixed = {"output_dir": output_dir, "seed": config.seed, "report_to": "none", "save_strategy": "no", "eval_strategy": "no"}
+    if checkpoint is not None:
+        fixed |= {"save_strategy": "steps", "save_steps": checkpoint, "save_total_limit": 2}
     try:
         args = cls(**(defaults(config, cpu=cpu) | config.trainer | fixed))
     except (TypeError, ValueError, ImportError) as e:  # what transformers and trl raise for a value or a combination that they refuse

@@ -11,16 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.common.errors import InputError
-from toolkit.common.folders import new_folder, work_beside
+from toolkit.common.folders import kept_beside, new_folder, work_beside
 from toolkit.common.models import MODEL, calm_threads
 from toolkit.common.paths import at_door
 from toolkit.generation import Chat
+from toolkit.training._checkpoints import Checkpoints, identity_of
 from toolkit.training._config import DpoConfig, trainer_args
-from toolkit.training._shared import Begin, Bounds, Dropped, Progress, Watch, quiet, read_shards, record, refusals, run, torch_threads
+from toolkit.training._shared import Bounds, Dropped, quiet, read_shards, record, refusals, run, torch_threads
+from toolkit.training._watch import Begin, Progress, Watch
 
 
 def train_dpo(
-    shards: str | Path, out: str | Path, config: DpoConfig, on_progress: Progress | None = None, on_begin: Begin | None = None
+    shards: str | Path,
+    out: str | Path,
+    config: DpoConfig,
+    on_progress: Progress | None = None,
+    on_begin: Begin | None = None,
+    checkpoint: int | None = None,
 ) -> dict[str, Any]:
     """Train a model on the preference pairs of the split ``train`` of a shard folder.
 
@@ -29,7 +36,7 @@ def train_dpo(
             plain DPO) and id.
         out: model folder to write; see `train_sft`.
         config: the start model, which is also the reference, and the trainer's settings.
-        on_progress, on_begin: as in `train_sft`.
+        on_progress, on_begin, checkpoint: as in `train_sft`.
 
     Returns:
         Metrics for JSON: pairs, pairs_used, dropped, prompts_cut, weight_min, weight_mean, weight_max, weight_zero (pairs whose weight is 0),
@@ -47,7 +54,8 @@ def train_dpo(
     watch, dropped = Watch(on_progress, on_begin), Dropped()
     with new_folder(out, MODEL) as new:
         work = work_beside(new)
-        args = trainer_args(config, str(work / "trainer"))
+        keep = None if checkpoint is None else Checkpoints(kept_beside(new), checkpoint, identity_of(config, shards))
+        args = trainer_args(config, str(work / "trainer" if keep is None else keep.folder), checkpoint)
         with quiet(not args.disable_tqdm), torch_threads(config.threads):
             from toolkit.training._model import check_ending, load_start, prompts_cut
             from toolkit.training._trainers import WeightedDPOTrainer
@@ -67,7 +75,7 @@ def train_dpo(
                     bounds=Bounds(args.max_length, room, embedded, config.model),
                     dropped=dropped,
                 )
-            metrics = run(trainer, watch, new, trained)
+            metrics = run(trainer, watch, new, trained, keep)
     counts = {"pairs": len(data), "pairs_used": len(data) - dropped.count, "dropped": dropped.report(), "prompts_cut": cut}
     return counts | weights | {"pairs_right_last": watch.last.get("rewards/accuracies")} | metrics
 

@@ -9,16 +9,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from toolkit.common.folders import new_folder, work_beside
+from toolkit.common.folders import kept_beside, new_folder, work_beside
 from toolkit.common.models import MODEL, calm_threads
 from toolkit.common.paths import at_door
 from toolkit.generation import Chat
+from toolkit.training._checkpoints import Checkpoints, identity_of
 from toolkit.training._config import SftConfig, trainer_args
-from toolkit.training._shared import Begin, Bounds, Dropped, Progress, Watch, message_texts, quiet, read_shards, record, refusals, run, torch_threads
+from toolkit.training._shared import Bounds, Dropped, message_texts, quiet, read_shards, record, refusals, run, torch_threads
+from toolkit.training._watch import Begin, Progress, Watch
 
 
 def train_sft(
-    shards: str | Path, out: str | Path, config: SftConfig, on_progress: Progress | None = None, on_begin: Begin | None = None
+    shards: str | Path,
+    out: str | Path,
+    config: SftConfig,
+    on_progress: Progress | None = None,
+    on_begin: Begin | None = None,
+    checkpoint: int | None = None,
 ) -> dict[str, Any]:
     """Train a model on the split ``train`` of a shard folder.
 
@@ -29,6 +36,7 @@ def train_sft(
         config: the model to start from and the trainer's settings.
         on_progress: called after each logged update (every one by default); what it raises ends the training, with nothing written.
         on_begin: called once before the first update, with the settings as they are resolved.
+        checkpoint: updates between two checkpoints, from the last of which the same training goes on after a stop or a kill; None for none.
 
     Returns:
         Metrics for JSON: rows, rows_used, dropped ({reason: {count, ids}}), prompts_cut (of at most 64 rows looked at, how many prompts'
@@ -45,7 +53,8 @@ def train_sft(
     watch, dropped = Watch(on_progress, on_begin), Dropped()
     with new_folder(out, MODEL) as new:
         work = work_beside(new)
-        args = trainer_args(config, str(work / "trainer"))
+        keep = None if checkpoint is None else Checkpoints(kept_beside(new), checkpoint, identity_of(config, shards))
+        args = trainer_args(config, str(work / "trainer" if keep is None else keep.folder), checkpoint)
         with quiet(not args.disable_tqdm), torch_threads(config.threads):
             from toolkit.training._model import check_ending, prompts_cut
             from toolkit.training._trainers import GuardSft
@@ -65,7 +74,7 @@ def train_sft(
                     bounds=Bounds(args.max_length, room, embedded, name),
                     dropped=dropped,
                 )
-            metrics = run(trainer, watch, new, trained)
+            metrics = run(trainer, watch, new, trained, keep)
     counts = {"rows": len(data), "rows_used": len(data) - dropped.count, "dropped": dropped.report(), "prompts_cut": cut}
     return counts | metrics
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,18 +23,14 @@ from toolkit.common.models import TRAINED, model_folder, trained_for
 from toolkit.common.parquet import batches, open_parquet
 from toolkit.generation import Chat, ControlTextError
 from toolkit.shards import MANIFEST, read_manifest
+from toolkit.training._watch import Watch
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
+    from toolkit.training._checkpoints import Checkpoints
     from toolkit.training._config import DpoConfig, SftConfig
-
-Progress = Callable[[int, int, float | None], None]
-"""Called after every logged update with updates done, updates in all, and the loss (None where none was logged)."""
-
-Begin = Callable[[Mapping[str, Any]], None]
-"""Called before the first update with the settings as they are resolved; see `resolved`."""
 
 
 @dataclass
@@ -222,6 +217,20 @@ def quiet(show_bars: bool) -> Iterator[None]:
 
 
 @contextmanager
+def errors_only() -> Iterator[None]:
+    """Without the warnings of transformers."""
+    from transformers.utils import logging
+
+    hf_logging: Any = logging
+    before = hf_logging.get_verbosity()
+    hf_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(before)
+
+
+@contextmanager
 def torch_threads(threads: int | None) -> Iterator[None]:
     """Run with that many of torch's threads, then with as many as before."""
     import torch
@@ -250,72 +259,6 @@ def refusals() -> Iterator[None]:
         raise InputError(f"trl refuses: {e}", where="trainer") from e
 
 
-class Watch:
-    """Collects the losses that a trainer logs, reports progress, and refuses a training that has diverged."""
-
-    def __init__(self, on_progress: Progress | None, on_begin: Begin | None = None) -> None:
-        self.losses: list[float] = []
-        self.tokens = 0
-        self.last: dict[str, Any] = {}
-        self.settings: dict[str, Any] = {}
-        self._on_progress, self._on_begin = on_progress, on_begin
-
-    def callback(self) -> Any:
-        """The trainer's callback."""
-        from transformers import TrainerCallback
-
-        watch = self
-
-        class _Callback(TrainerCallback):
-            def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-                watch.begin(resolved(args, state))
-
-            def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **_: Any) -> None:
-                if not logs or "loss" not in logs:
-                    return
-                watch.last = dict(logs)
-                watch.saw(float(logs["loss"]), int(logs.get("num_tokens", watch.tokens)), state.global_step, state.max_steps)
-
-        return _Callback()
-
-    def begin(self, settings: dict[str, Any]) -> None:
-        """Note the settings."""
-        self.settings = settings
-        if self._on_begin is not None:
-            self._on_begin(settings)
-
-    def saw(self, loss: float, tokens: int, step: int, steps: int) -> None:
-        """Note one logged update."""
-        self.losses.append(loss)
-        self.tokens = tokens
-        if not math.isfinite(loss):
-            raise InputError(f"the loss is {loss} at update {step}: the training has diverged", hint="lower trainer.learning_rate")
-        if self._on_progress is not None:
-            self._on_progress(step, steps, loss)
-
-
-def resolved(args: Any, state: Any) -> dict[str, Any]:
-    """What a training is about to do: updates, epochs, batch, accumulation, rows_an_update, learning_rate, schedule, device."""
-    batch, steps = args.train_batch_size, args.gradient_accumulation_steps
-    return {
-        "updates": state.max_steps,
-        "epochs": state.num_train_epochs,
-        "batch": batch,
-        "accumulation": steps,
-        "rows_an_update": batch * steps,
-        "learning_rate": args.learning_rate,
-        "schedule": str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)),
-        "device": str(args.device),
-    }
-
-
-def in_words(settings: Mapping[str, Any]) -> str:
-    """The settings of a training as they are resolved, in words."""
-    s = settings
-    rows = f"{s['rows_an_update']:,} rows ({s['batch']} x {s['accumulation']} accumulated), {s['epochs']:,} epochs"
-    return f"{s['updates']:,} updates of {rows}, learning rate {s['learning_rate']:g} ({s['schedule']}), on {s['device']}"
-
-
 def record(shards: Path, tokenizer: Any, prompts: Mapping[str, int], config: SftConfig | DpoConfig) -> dict[str, Any]:
     """What a model is trained for, as its folder will say (`toolkit.common.models.trained_for`).
 
@@ -342,7 +285,7 @@ def _arguments_of(config: SftConfig | DpoConfig) -> dict[str, Any]:
     return dict((trained_for(folder) or {}).get("chat_template_kwargs") or {})
 
 
-def run(trainer: Any, watch: Watch, new: Path, trained_for: Mapping[str, Any]) -> dict[str, Any]:
+def run(trainer: Any, watch: Watch, new: Path, trained_for: Mapping[str, Any], keep: Checkpoints | None = None) -> dict[str, Any]:
     """Train, fill the model folder, and return the metrics that both trainings have.
 
     Args:
@@ -350,6 +293,7 @@ def run(trainer: Any, watch: Watch, new: Path, trained_for: Mapping[str, Any]) -
         watch: collects the losses.
         new: the fresh folder that becomes the model's.
         trained_for: see `record`.
+        keep: where checkpoints are written, and gone on from.
 
     Returns:
         settings (see `resolved`), steps, epochs, loss_first, loss_last (means over an update), tokens (all that were read, repeats counted,
@@ -359,8 +303,13 @@ def run(trainer: Any, watch: Watch, new: Path, trained_for: Mapping[str, Any]) -
 
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(watch.callback())
+    last = None
+    if keep is not None:
+        last = keep.last()
+        trainer.add_callback(keep.callback())
     started = time.monotonic()
-    trainer.train()
+    with errors_only() if last is not None else nullcontext():  # of weights that a checkpoint has once for two places transformers warns
+        trainer.train(resume_from_checkpoint=None if last is None else str(last))
     seconds = time.monotonic() - started
     finish_generation_config(trainer.model, Chat(trainer.processing_class))
     trainer.save_model(str(new))
