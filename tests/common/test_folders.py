@@ -295,6 +295,29 @@ def test_a_rename_that_fails_brings_the_old_one_back(tmp_path: Path, monkeypatch
     assert read(tmp_path / "f") in (OLD, NEW) and names(tmp_path) == ["f"]
 
 
+def test_what_cannot_be_removed_is_told_and_goes_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    make(tmp_path / "d", OLD)
+    real = os.unlink
+
+    def failing(path: object, *a: object, **k: object) -> None:
+        if k.get("dir_fd") is not None:
+            raise OSError(5, "Input/output error")
+        real(path, *a, **k)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(os, "unlink", failing)
+    with new_folder(tmp_path / "d", LISTED) as new:
+        make(new, NEW)
+    assert read(tmp_path / "d") == NEW
+    assert (tmp_path / ".d.guardkit" / "old").is_dir()
+    assert ".d.guardkit/old, which nobody needs, could not be removed" in caplog.text
+    monkeypatch.undo()
+    with new_folder(tmp_path / "d", LISTED) as new:
+        make(new, OLD)
+    assert [p.name for p in tmp_path.iterdir()] == ["d"]
+
+
 def test_two_writers_of_one_folder_do_not_mix(tmp_path: Path) -> None:
     with new_folder(tmp_path / "f", LISTED) as new:
         make(new, NEW)

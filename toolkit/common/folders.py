@@ -18,6 +18,7 @@ next writer, or `sweep`, finishes or undoes the swap: ``old`` without the folder
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import shutil
@@ -32,6 +33,7 @@ from toolkit.common.errors import InputError, short_path
 from toolkit.common.files import FILE, FOLDER, beside, fsync_path, fsync_tree, make_folder, mode_of, sha256_file
 from toolkit.common.locks import Busy, Lock, is_lock
 
+_log = logging.getLogger(__name__)
 _LOCK = "lock"
 _KEPT = "kept"
 _SHOWN = 5
@@ -244,6 +246,8 @@ class _Box:
             fsync_path(self.final.parent)
         for path in (self.old, self.new, self.work, self.gone):
             shutil.rmtree(path, ignore_errors=True)
+            if os.path.lexists(path):
+                _log.warning("%s, which nobody needs, could not be removed; the next command that writes there tries again", short_path(path))
         with suppress(OSError):
             self.kept.rmdir()  # where nothing is kept
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError, InputErrors
+from toolkit.common.manifests import read_bytes
 from toolkit.common.parquet import batches, open_parquet
 from toolkit.common.reading import sha256_once
 from toolkit.common.resources import names
@@ -326,7 +327,7 @@ def _false_licence(manifest: Mapping[str, Any]) -> list[Fault]:
 
 def _other_card(path: Path, manifest: Mapping[str, Any]) -> str | None:
     """The first line of a card that is not the one which the manifest gives."""
-    there, wanted = path.read_bytes().decode(errors="backslashreplace").split("\n"), card(manifest).split("\n")
+    there, wanted = read_bytes(path).decode(errors="backslashreplace").split("\n"), card(manifest).split("\n")
     if there == wanted:
         return None
     at = next((i for i, (a, b) in enumerate(zip(there, wanted, strict=False)) if a != b), min(len(there), len(wanted)))
