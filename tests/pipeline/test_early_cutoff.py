@@ -250,12 +250,36 @@ def test_a_finished_run_of_an_earlier_guardkit_is_reused(done: World) -> None:
     assert done.built() == set()
 
 
-def test_what_changes_in_a_run_of_an_earlier_guardkit_is_built_with_all_that_follows(done: World) -> None:
+def test_what_comes_out_equal_in_a_run_of_an_earlier_guardkit_leaves_the_rest(done: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new version of an operator comes with a new guardkit, and trains no guard anew for that."""
+    as_before(done)
+    monkeypatch.setattr("toolkit.operators.clean.normalise.Normalise.version", 9)
+    monkeypatch.setattr("guardkit_stub.Loud.version", 9)
+    assert states(done)["unique"] == ["clean"] and states(done)["guard"] == ["shards"] and states(done)["shards"] == "build"
+    before = {p: p.read_bytes() for p in (done.folder / "out").glob("*/manifest.json")}
+    assert before == {p: p.read_bytes() for p in (done.folder / "out").glob("*/manifest.json")}, "a plan writes nothing"
+    assert done.built() == {"clean", "noise", "shards"} and not (done.folder / "trained.log").exists()
+    assert "inputs" in manifest(done, "unique") and "inputs" not in manifest(done, "seeds"), "what they read is written down where it was needed"
+    assert done.built() == set() and verify_run(done.folder / "out")["missing"] == []
+
+
+@pytest.mark.parametrize("moment", ["write", "moved", "renamed"])
+def test_killed_while_a_step_of_an_earlier_guardkit_is_built_anew(done: World, moment: str) -> None:
     as_before(done)
     reword_source(done)
+    die(done, moment, "seeds")
+    assert done.built() - {"seeds"} == {"shards"} and not (done.folder / "trained.log").exists()
+
+
+def test_what_a_step_of_an_earlier_guardkit_read_is_believed_only_where_it_is_proven(done: World) -> None:
+    as_before(done)
+    shutil.rmtree(done.folder / "out" / "seeds")
+    reword_source(done)
+    assert done.built() == {"seeds", "clean", "shards"}, "nobody knows what `clean` read; what is after it read what `clean` made"
+    as_before(done)
+    seeds = done.folder / "seeds.jsonl"
+    seeds.write_text(seeds.read_text().replace("number 7", "number 77"))
     assert done.built() == ALL
-    (done.folder / "tiny.yaml").write_text((done.folder / "tiny.yaml").read_text().replace("a test makes", "the test makes"))
-    assert done.built() == {"seeds", "shards"}, "from then on what a step read is written down"
 
 
 def test_steps_of_both_kinds_stand_side_by_side(done: World) -> None:

@@ -28,7 +28,7 @@ from typing import Any
 from toolkit.common.errors import InputError, short_path
 from toolkit.common.files import digest
 from toolkit.pipeline._finished import BLOCK, StepFolder
-from toolkit.pipeline._former import former_identity
+from toolkit.pipeline._former import former_identity, is_former, reads_of
 from toolkit.pipeline._inputs import taken
 from toolkit.pipeline._plan import Plan, PlannedStep
 from toolkit.pipeline._store import STEP
@@ -51,7 +51,7 @@ class Fingerprints:
     ) -> None:
         self._plan = plan
         self._made = made
-        self._identity = identity
+        self.identity = identity
         self._known: dict[str, str] = {}
 
     def of(self, step: str) -> str | None:
@@ -68,7 +68,7 @@ class Fingerprints:
             if None in inputs.values():
                 unknown.add(one.id)
             elif one.id not in self._known:
-                self._known[one.id] = digest({**self._identity(one), "inputs": inputs})
+                self._known[one.id] = digest({**self.identity(one), "inputs": inputs})
         return self._known.get(step)
 
     def _counted(self, step: str) -> str | None:
@@ -102,7 +102,7 @@ class Standing:
 
     def by_inputs(self, done: StepFolder) -> bool:
         """Whether a finished step that is current is so because what it reads came out equal, however it was made."""
-        return bool(done.manifest.get("fingerprint_version") == VERSION and done.manifest["fingerprint"] != self.fingerprint(done.step))
+        return bool(done.manifest["fingerprint"] != self._of_its_time(done).of(done.step))
 
     def current(self, done: StepFolder) -> bool:
         """Whether a finished step is what the plan would make, all that it reads being built."""
@@ -111,24 +111,28 @@ class Standing:
     def waits_for(self, done: StepFolder) -> frozenset[str] | None:
         """The steps, not built yet, on whose bytes it hangs whether a finished step is what the plan would make: none where it is; None where it is
         not in any case."""
-        prints = self._prints if done.manifest.get("fingerprint_version") == VERSION else self._former
-        fingerprint = prints.of(done.step)
+        fingerprint = self._of_its_time(done).of(done.step)
         if fingerprint == done.manifest["fingerprint"]:
             return frozenset()
         hangs_on = self._by_inputs(done)
-        if hangs_on is None or not any("recipe" in self._plan.steps[s].operator.used() for s in done.manifest["identity"]):
+        if hangs_on is None or not any("recipe" in self._plan.steps[s].operator.used() for s in done.manifest["identity"] if s in self._plan.steps):
             return hangs_on
-        return hangs_on or None if fingerprint is None else None
+        return hangs_on or None if fingerprint is None and not is_former(done) else None
+
+    def _of_its_time(self, done: StepFolder) -> Fingerprints:
+        """Fingerprints as guardkit computed them when a step was made."""
+        return self._former if is_former(done) else self._prints
 
     def _by_inputs(self, done: StepFolder) -> frozenset[str] | None:
         """As `waits_for`, by the bytes of what the step read."""
-        made_as, read = done.manifest.get("identity", {}), done.manifest.get("inputs")
-        if read is None:  # made before manifests said it
+        made_as, read = done.manifest.get("identity", {}), reads_of(self._plan, done)
+        if read is None:
             return None
+        identity = self._of_its_time(done).identity
         waiting, seen, unbuilt = [done.step], set[str](), set[str]()
         while waiting:
             step = self._plan.steps.get(waiting.pop())
-            if step is None or step.id not in made_as or digest(made_as[step.id]) != digest(step.identity):
+            if step is None or step.id not in made_as or digest(made_as[step.id]) != digest(identity(step)):
                 return None
             seen.add(step.id)
             then = read.get(step.id, {})

@@ -1,13 +1,23 @@
-"""Fingerprints as they were before a step counted the facets of its guard that it reads: of the whole guard, and without its own id.
+"""Steps of an earlier guardkit. Their fingerprints are of the whole guard and without the step's own id; their manifests do not say what they read.
 
-A step whose manifest does not say `fingerprint_version` was made then. It is still recognised as long as nothing of all that has changed.
+A step whose manifest does not say `fingerprint_version` was made then. It is recognised as long as nothing of all that has changed. What it read can
+be told as long as that still lies there: the fingerprints prove it (`reads_of`). So it is written down before a run builds anything (`write_down`),
+and a step that is built anew, for an operator's new version say, and comes out equal leaves those of then as they are, too.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit.common.errors import InputError
+from toolkit.common.files import digest, write_atomic
+from toolkit.common.manifests import SEAL, sealed
 from toolkit.operators import Operator
+from toolkit.pipeline._finished import MANIFEST, StepFolder
+from toolkit.pipeline._inputs import taken
 from toolkit.pipeline._lineage import upstream
 from toolkit.sources import GUARDS
 
@@ -44,3 +54,57 @@ def former_identity(plan: Plan, step: PlannedStep) -> dict[str, Any]:
 def _used(operator: Operator) -> frozenset[str]:
     words = frozenset(word.partition(".")[0] for word in operator.uses)
     return _USED.get(operator.name, words)
+
+
+def is_former(done: StepFolder) -> bool:
+    """Whether a step was made by such a guardkit."""
+    return "fingerprint_version" not in done.manifest
+
+
+def reads_of(plan: Plan, done: StepFolder) -> dict[str, dict[str, str]] | None:
+    """What a step read, as manifests say it (`inputs`): as written down, or as its fingerprint proves. None where neither tells."""
+    read: dict[str, dict[str, str]] | None = done.manifest.get("inputs")
+    return read if read is not None or not is_former(done) else _proven(plan, done, lambda step: _lying(done.path.parent / step))
+
+
+def write_down(plan: Plan, folder: Path, done: Mapping[str, StepFolder]) -> None:
+    """Have the manifests of such steps say what they read, where one that they read is about to be built anew. Each is whole before and after.
+
+    Args:
+        plan: the checked recipe.
+        folder: of the run.
+        done: the steps that are not built.
+    """
+    for group in plan.groups:
+        found = _lying(folder / group[-1].id)
+        if found is None or not is_former(found) or "inputs" in found.manifest or all(s in done for g in group for s in g.inputs.values()):
+            continue
+        if (read := reads_of(plan, found)) is not None and found.intact():  # a manifest that is younger than a change would hide it
+            said = {k: v for k, v in found.manifest.items() if k != SEAL} | {"inputs": read}
+            write_atomic(found.path / MANIFEST, json.dumps(sealed(said), indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def _lying(folder: Path) -> StepFolder | None:
+    try:
+        found = StepFolder.open(folder)
+    except InputError:
+        return None
+    return found if found.step == folder.name else None
+
+
+def _proven(plan: Plan, done: StepFolder, lying: Callable[[str], StepFolder | None]) -> dict[str, dict[str, str]] | None:
+    """What a step read, if what lies there is that: its fingerprint comes of its own identity and the fingerprints of these steps."""
+    made_as, prints, read = done.manifest.get("identity", {}), dict[str, str](), dict[str, dict[str, str]]()
+    for step in (s for s in plan.steps.values() if s.id in made_as):
+        inputs = {}
+        for name, source in step.inputs.items():
+            if source in prints:  # it ran in the same group, without a folder
+                inputs[name] = prints[source]
+                continue
+            if (found := lying(source)) is None:
+                return None
+            own = found.manifest["fingerprint"]
+            inputs[name] = own if plan.steps[source].operator.deterministic else digest([own, found.digest()])
+            read.setdefault(step.id, {})[name] = taken(plan, step, name, found).digest()
+        prints[step.id] = digest({**made_as[step.id], "inputs": inputs})
+    return read if prints.get(done.step) == done.manifest["fingerprint"] else None

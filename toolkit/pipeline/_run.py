@@ -28,6 +28,7 @@ from toolkit.pipeline._failures import judge_failures
 from toolkit.pipeline._fingerprints import Standing, damage, reusable, stale, up_to_date
 from toolkit.pipeline._finished import BLOCK, StepFolder
 from toolkit.pipeline._folder import JOURNAL, check_places, log, owned
+from toolkit.pipeline._former import write_down
 from toolkit.pipeline._generation import GenerationStep, run_generation
 from toolkit.pipeline._inputs import taken
 from toolkit.pipeline._lineage import lineage
@@ -120,6 +121,8 @@ def run_plan(
     with stopping(), owned(folder, plan, done) as current:
         progress = progress or Progress.silent()
         check_places(plan, folder, done)
+        if todo:
+            write_down(plan, folder, done)
         with _logged(folder), _journal_once(folder) as journal, progress:
             _run_groups(_Job(plan, run, block_rows, progress, journal, meter, damaged, current.add), force)
         run.seconds = time.monotonic() - started
