@@ -85,6 +85,16 @@ def environment(pid: int, name: str) -> list[str]:
 
 
 @needs_vllm
+def test_a_model_with_mistrals_own_tokenizer_is_asked_in_messages(tmp_path: Path) -> None:
+    folder = tiny_llama(tmp_path / "model")
+    backend: Any = open_backend(served(folder))
+    assert backend._form()[0] == "/completions"
+    (folder / "tokenizer.json").rename(folder / "tekken.json")
+    backend = open_backend(served(folder))
+    assert backend._form()[0] == "/chat/completions"
+
+
+@needs_vllm
 def test_a_server_that_cannot_start_says_why(model: Path, tmp_path: Path) -> None:
     torn = tiny_llama(tmp_path / "torn", width=256)
     (torn / "model.safetensors").write_bytes((torn / "model.safetensors").read_bytes()[:5000])

@@ -57,7 +57,7 @@ class TokenCounter:
     def texts(self, texts: Sequence[str | None]) -> list[int | None]:
         """Tokens of each text alone, without special tokens; None for None."""
         said = [t for t in texts if t is not None]
-        counts = iter(self._lengths(said))
+        counts = iter(self._lengths(said, split_special_tokens=True))  # a control token in it is text (`toolkit.generation.Chat`)
         return [None if t is None else next(counts) for t in texts]
 
     def examples(self, rows: Sequence[tuple[str, str]], *, chat: bool = True) -> list[int]:
@@ -71,7 +71,7 @@ class TokenCounter:
         tokenizer = self._tokenizer()
         if not chat:
             end = str(tokenizer.eos_token)
-            return self._lengths([p + c + ("" if c.endswith(end) else end) for p, c in rows], special=True)
+            return self._lengths([p + c + ("" if c.endswith(end) else end) for p, c in rows], add_special_tokens=True)
         if self._chat is None or self._chat.tokenizer is not tokenizer:
             self._chat = Chat(tokenizer)
         talks = [[{"role": "user", "content": p}, {"role": "assistant", "content": c}] for p, c in rows]
@@ -83,9 +83,9 @@ class TokenCounter:
             self._loaded = _load(self._name, self._template, tuple(map(identity, tokenizer_parts(folder))) if folder.is_dir() else ())
         return self._loaded
 
-    def _lengths(self, texts: list[str], *, special: bool = False) -> list[int]:
+    def _lengths(self, texts: list[str], **how: bool) -> list[int]:
         tokenizer = self._tokenizer()
-        return [len(ids) for ids in tokenizer(texts, add_special_tokens=special)["input_ids"]] if texts else []
+        return [len(ids) for ids in tokenizer(texts, **{"add_special_tokens": False, **how})["input_ids"]] if texts else []
 
 
 @lru_cache(maxsize=8)

@@ -39,6 +39,7 @@ from toolkit.generation._config import OpenAIConfig, VllmServerConfig
 from toolkit.generation._request import Completion, Request
 from toolkit.generation._vocabulary import no_system, takes_no_system
 from toolkit.generation.backends import _vllm_engine, _watch
+from toolkit.generation.backends._lane import CHAT, Form
 from toolkit.generation.backends._local import LocalModel
 from toolkit.generation.backends._openai import OpenAIBackend
 
@@ -111,7 +112,7 @@ class VllmServerBackend(LocalModel):
     def _start(self) -> tuple[OpenAIBackend, _Server]:
         if self._server is None or self._client is None:
             _vllm_engine.free_idle()
-            form = ("/completions", _as_tokens(self._load_chat(), self._config.model))
+            form = self._form()
             key = secrets.token_urlsafe(32)
             protect(key)
             self._server = _Server(self._command, key, str(self.folder))
@@ -123,6 +124,12 @@ class VllmServerBackend(LocalModel):
             finally:
                 del os.environ[_KEY]
         return self._client, self._server
+
+    def _form(self) -> Form:
+        """How the server is asked. Mistral's own tokenizers have no chat template, and take what a prompt says for text by themselves."""
+        if (self.tokenizer_folder / "tekken.json").is_file() and not (self.tokenizer_folder / "tokenizer.json").is_file():
+            return CHAT
+        return "/completions", _as_tokens(self._load_chat(), self._config.model)
 
     def _endpoint_config(self, model: str, port: int) -> OpenAIConfig:
         config = self._config
