@@ -165,7 +165,8 @@ def test_a_folder_that_holds_something_else_is_left_alone(cli: Callable[..., Sai
 
 def test_a_guard_of_the_users_own_is_mined_too(cli: Callable[..., Said], tmp_path: Path) -> None:
     definition = (Path(__file__).parents[2] / "schemas" / "guards" / "guardreasoner.yaml").read_text()
-    (tmp_path / "own.yaml").write_text(definition.replace("name: guardreasoner", "name: own").replace("field: Request", "field: Verdict"))
+    own = definition.replace("name: guardreasoner", "name: own").replace("field: Request", "field: Verdict").replace("name: prompt", "name: asked")
+    (tmp_path / "own.yaml").write_text(own)
     rows = [{**prediction(n, t), "predict": t} for n, t in enumerate(["Verdict: harmful", "Verdict: unharmful"])]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     said = cli("mine", *A, "--guard", "own.yaml", "--output", "deep/out", "--json")

@@ -13,6 +13,7 @@ from toolkit.common.errors import InputError, short_path
 from toolkit.common.paths import at_door, here
 from toolkit.common.resources import find
 from toolkit.common.yamlfile import YamlFile
+from toolkit.guards import load_guard
 from toolkit.pipeline import Progress, StepFolder, build_recipe
 
 
@@ -20,7 +21,7 @@ def mine(
     predictions: Mapping[str, str | Path | Sequence[str | Path]],
     *,
     output: str | Path,
-    task: str = "prompt",
+    task: str | None = None,
     guard: str | Path = "guardreasoner",
     pick: Literal["longest", "shortest", "random"] = "longest",
     seed: int = 0,
@@ -34,7 +35,7 @@ def mine(
     Args:
         predictions: for each guard its file of JSON Lines {prompt, label, predict}, or a folder of such files.
         output: folder of the run; the pairs lie in it as shards.
-        task: the task that `label` is for.
+        task: the task that `label` is for; default: the guard's first.
         guard: guard definition, by name or path.
         pick: which of the right and which of the wrong outputs make the pair.
         seed: for random.
@@ -58,6 +59,7 @@ def mine(
     files = {name: str(_one(name, given)) for name, given in predictions.items()}
     if str(guard).endswith((".yaml", ".yml")):
         guard = find("guards", guard)
+    task = task or load_guard(guard).task_names[0]
     steps: list[dict[str, Any]] = [
         {"id": "predictions", "use": "load_predictions", "with": {"files": files, "task": task}},
         {"id": "verdicts", "use": "verdicts"},

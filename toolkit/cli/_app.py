@@ -265,7 +265,7 @@ def mine(
         ),
     ],
     output: Annotated[Path, typer.Option("--output", help="Folder for the pairs.", show_default=False)],
-    task: Annotated[str, typer.Option("--task", help="The task that `label` is for.")] = "prompt",
+    task: Annotated[str | None, typer.Option("--task", help="The task of `label`; the guard's first by default.", show_default=False)] = None,
     guard: Annotated[str, typer.Option("--guard", help="Guard definition.")] = "guardreasoner",
     pairs: Annotated[Literal["longest", "shortest", "random"], typer.Option("--pairs", help="Which right and which wrong output.")] = "longest",
     seed: Annotated[int, typer.Option("--seed", help="Seed of --pairs random.")] = 0,
