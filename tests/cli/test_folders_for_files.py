@@ -120,6 +120,8 @@ def test_schemas_beside_a_recipe_are_found_from_anywhere(layout: str, cli: Cli, 
     ("args", "message"),
     [
         (("generate", "--model", "m", "--input", "prompt.jsonl", "--output", "o.jsonl"), "did you mean 'prompts.jsonl'?"),
+        (("verify", "prompts.jsonll"), "did you mean 'prompts.jsonl'?"),
+        (("export", "prompts.jsonll", "--format", "trl"), "did you mean 'prompts.jsonl'?"),
         (("train", "sft", "prompts.jsonn"), "did you mean 'prompts.jsonl'?"),
         (("overlaps", "--rows", "a=prompts.json"), "did you mean 'prompts.jsonl'?"),
         (("mine", "--predictions", "a=promts.jsonl", "--output", "o"), "did you mean 'prompts.jsonl'?"),

@@ -110,3 +110,20 @@ def test_a_run_is_no_file_of_labelled_rows(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "run" / "run.json").write_text('{"recipe": "x"}')
     said = cli("init", "run")
     assert said.code == 2 and "no labelled rows" in said.err
+
+
+def test_rows_that_cannot_be_seeds_are_said_and_allowed_for(cli: Cli, tmp_path: Path) -> None:
+    """A load stops where more than one row in a hundred is rejected; the draft allows for what it has seen."""
+    lines = [f"How often do I water plant {i}?,no" for i in range(9)] + [",no"]
+    (tmp_path / "gaps.csv").write_bytes(("prompt,harmful\n" + "\n".join(lines) + "\n").encode() + "Wo ist das Café?,yes\n".encode("latin-1"))
+    said = cli("init", "gaps.csv", "--json")
+    assert said.code == 0 and said.json["faults"] == [] and said.json["kept"] == 9
+    assert any("1 of 11 rows looked at would be rejected: empty_prompt" in text for text in said.json["open"])
+    assert "max_rejected" in (tmp_path / "gaps.yaml").read_text()
+    assert cli("run", "gaps").code == 0
+
+
+def test_rows_one_level_down_in_a_document(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "doc.json").write_text(json.dumps({"version": 1, "data": [{"q": q, "harmful": v} for q, _, v in ROWS]}, indent=1))
+    said = cli("init", "doc.json", "--json")
+    assert said.code == 0 and said.json["uses"] == {"q": "prompt", "harmful": "label of prompt"} and said.json["faults"] == [], said.err

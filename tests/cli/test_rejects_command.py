@@ -79,13 +79,13 @@ def test_the_nearest_name_stands_beside_a_mistaken_one(args: tuple[str, ...], me
 def test_a_steps_folder_is_taken_where_files_and_runs_are(run: str, cli: Cli, tmp_path: Path) -> None:
     """Its kept rows, and not what it rejected, which lies beside them."""
     assert cli("diff", f"{run}/apart", f"{run}/apart", "--json").json["step"] == "apart"
-    said = cli("diff", f"{run}/apart", f"{run}/rows")
-    assert said.code == 2 and "several steps: apart, rows" in said.err
+    said = cli("diff", f"{run}/apart", run, "--step", "clean")
+    assert said.code == 2 and "several steps: apart, clean" in said.err
     (tmp_path / "again.yaml").write_text(
-        "recipe: again\nseed: 1\nsteps:\n  - {id: rows, use: read, with: {files: [outputs/r/rows], columns: {id: id, prompt: prompt}}}\n"
+        "recipe: again\nseed: 1\nsteps:\n  - {id: rows, use: read, with: {files: [outputs/r/apart], columns: {id: id, prompt: prompt}}}\n"
     )
     said = cli("run", "again.yaml", "--json")
-    assert said.code == 0 and said.json["steps"][0]["in"] == said.json["steps"][0]["kept"] == 5, said.err
+    assert said.code == 0 and said.json["steps"][0]["in"] == said.json["steps"][0]["kept"] == 3, said.err
     said = cli("run", "again.yaml", "--set", "rows.files=[outputs/r]", "--output", "none")
     assert said.code == 2 and "outputs/r/apart" in said.err, said.err
 

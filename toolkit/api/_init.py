@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from toolkit.api._recipes import check
 from toolkit.api._results import Drafted
@@ -82,7 +83,7 @@ def init(
         draft.source["files"] = [f"*{''.join(first.suffixes[-2:]) if first.suffix == '.gz' else first.suffix}"]
     data = place.relative_to(folder).as_posix() if place.is_relative_to(folder) else str(place)
     _write(targets["source"], draft_yaml(draft))
-    _write(targets["recipe"], "\n".join(_recipe_lines(called, data, str(guard), str(taxonomy), targets["recipe"])) + "\n")
+    _write(targets["recipe"], "\n".join(_recipe_lines(draft, called, data, str(guard), str(taxonomy), targets["recipe"])) + "\n")
     return _drafted(draft, targets)
 
 
@@ -154,7 +155,7 @@ def _write(path: Path, text: str) -> None:
         raise
 
 
-def _recipe_lines(name: str, data: str, guard: str, taxonomy: str, path: Path) -> Iterator[str]:
+def _recipe_lines(draft: Draft, name: str, data: str, guard: str, taxonomy: str, path: Path) -> Iterator[str]:
     yield f"# Drafted by guardkit: read schemas/sources/{name}.yaml first, then: guardkit check {short_path(path)}; guardkit run {short_path(path)}"
     yield f"recipe: {flow(name)}"
     yield "version: 1"
@@ -163,7 +164,11 @@ def _recipe_lines(name: str, data: str, guard: str, taxonomy: str, path: Path) -
     yield "seed: 1"
     yield ""
     yield "steps:"
-    yield f"  - {{id: seeds, use: load, with: {flow({'source': name, 'files': [data]})}}}"
+    load: dict[str, Any] = {"source": name, "files": [data]}
+    if draft.share > 0:
+        load["max_rejected"] = round(min(1.0, draft.share * 1.5 + 0.01), 2)
+        yield f"  # CHECK: {draft.share:.1%} of the rows that were looked at are rejected; the source's file says why"
+    yield f"  - {{id: seeds, use: load, with: {flow(load)}}}"
     yield "  - {id: clean, use: normalise}"
     yield "  - {id: unique, use: deduplicate}"
     yield "  - {id: parts, use: split, with: {parts: {train: 0.9, test: 0.1}}}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from toolkit.api._results import Signed, Verified
 from toolkit.common.errors import InputError, Missing, short_path
-from toolkit.common.paths import at_door
+from toolkit.common.paths import at_door, near_folder
 from toolkit.pipeline import is_run, refuse_stale, stale, stale_step, step_folders, verify_run
 from toolkit.shards import SUFFIX, public_keys, signature_of, unproven
 from toolkit.shards import sign as sign_manifest
@@ -118,5 +118,5 @@ def _exported(where: Path) -> bool:
     exported, shards = (where / RECORD).is_file(), (where / MANIFEST).is_file()
     if not exported and not shards:
         message = f"no {MANIFEST} (shards) and no {RECORD} (an export): neither of the two, or one that was never finished"
-        raise InputError(message, where=str(where), hint="name the folder that holds that file")
+        raise InputError(message, where=str(where), hint=near_folder(where) or "name the folder that holds that file")
     return exported and not shards

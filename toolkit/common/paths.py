@@ -56,11 +56,19 @@ def is_there(path: Path, test: Callable[[Path], bool] = Path.exists) -> bool:
 
 
 def near_file(path: Path) -> str | None:
-    """``did you mean …?`` for a file or folder that is not there, by the names beside it."""
+    """``did you mean …?`` for a file or folder that is not there, by the names beside it; an equal suffix makes no likeness."""
     try:
-        return nearest(path.name, (p.name for p in islice(path.parent.iterdir(), 10_000) if not p.name.startswith(".")))
+        names = [p.name for p in islice(path.parent.iterdir(), 10_000) if not p.name.startswith(".")]
     except (OSError, ValueError):
         return None
+    stem, stems = path.stem, {Path(n).stem for n in names}
+    like = {stem} if stem in stems else {s for s in stems if nearest(stem, [s]) is not None}
+    return nearest(path.name, (n for n in names if Path(n).stem in like))
+
+
+def near_folder(path: Path) -> str | None:
+    """The same for a folder; None where it is there."""
+    return None if is_there(path, Path.is_dir) else near_file(path)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from toolkit.common.errors import InputError
 from toolkit.common.manifests import SEAL, Below, checked
 from toolkit.common.manifests import read_manifest as read_sealed
+from toolkit.common.paths import near_folder
 
 FORMAT = 2
 """Format of the manifests that are written. A card that is rendered otherwise, and a table that counts otherwise, are another format."""
@@ -200,7 +201,8 @@ def parse_manifest(path: Path) -> dict[str, Any]:
     try:
         data = read_sealed(path, again=AGAIN)
     except FileNotFoundError:
-        raise InputError("no manifest.json: not a shard folder, or one that was never finished", where=str(path.parent)) from None
+        message, hint = "no manifest.json: not a shard folder, or one that was never finished", near_folder(path.parent)
+        raise InputError(message, where=str(path.parent), hint=hint) from None
     if data.get("made_by") != "guardkit" or "files" not in data:
         raise InputError("not a manifest of guardkit's shards", where=str(path))
     if type(data.get("format")) is not int or data["format"] not in READ:

@@ -20,10 +20,11 @@ from toolkit.sources._chat import conversation
 from toolkit.sources._convert import Converter
 from toolkit.sources._definition import LabelSource, Source, load_source
 from toolkit.sources._faults import RowError
+from toolkit.sources._read import read_source
 from toolkit.sources._released import split_released_input
 from toolkit.sources.draft._draft_labels import LabelDraft, draft_labels
 from toolkit.sources.draft._meanings import named
-from toolkit.sources.draft._profile import ColumnLook, Look, look_at
+from toolkit.sources.draft._profile import LOOK, ColumnLook, Look, look_at
 from toolkit.taxonomy import Taxonomy
 
 _PROMPTS = [
@@ -106,6 +107,11 @@ class Draft:
     def looked(self) -> int:
         """Rows looked at."""
         return len(self.look.rows) + self.look.faults
+
+    @property
+    def share(self) -> float:
+        """Share of the rows that are rejected."""
+        return self.rejected.total() / max(1, self.kept + self.rejected.total())
 
     def note(self, part: str, text: str, *, undecided: bool = False) -> None:
         """Say something beside a part; `undecided`: a person has to look."""
@@ -361,18 +367,14 @@ def _category_values(column: ColumnLook) -> tuple[str, set[str]] | None:
 
 
 def _tried(draft: Draft, guard: Guard, taxonomy: Taxonomy) -> None:
-    """Read the rows with what was drafted."""
+    """Read the first rows with what was drafted, as a check of the recipe will."""
     source = YamlFile("draft", draft.source).model(Source)
-    converter = Converter(source, guard, taxonomy, csv=draft.look.csv)
-    for view in converter.views:
-        for row in draft.look.rows:
-            try:
-                view.seed(view.typed(row))
-                draft.kept += 1
-            except RowError as e:
-                draft.rejected[f"{e.reason}: {e}"] += 1
-    for why, n in draft.rejected.most_common(3):
-        draft.open.append(f"{n:,} of {len(draft.look.rows) * len(converter.views):,} rows looked at would be rejected: {why}")
+    for block in read_source(source, guard=guard, taxonomy=taxonomy, files=[draft.look.path], first=LOOK):
+        draft.kept += block.rows.height
+        bad = block.rejects.filter(block.rejects["outcome"] == "rejected")
+        draft.rejected.update(f"{reason}: {detail}" for reason, detail in bad.select("reason", "detail").iter_rows())
+    of = draft.kept + draft.rejected.total()
+    draft.open += [f"{n:,} of {of:,} rows looked at would be rejected: {why}" for why, n in draft.rejected.most_common(3)]
 
 
 def _shipped(draft: Draft, guard: Guard, taxonomy: Taxonomy) -> None:

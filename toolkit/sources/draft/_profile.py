@@ -121,26 +121,26 @@ def look_at(path: Path) -> Look:
     kind = format_of(path, stated or "auto")
     found = probe(path, kind)
     delimiter = _delimiter(path, kind, found.columns)
-    rows: list[dict[str, Any]] = []
-    faults = 0
-    wanted = sorted(found.columns or ()) if kind == "parquet" else []
-    blocks = read_blocks(path, kind, wanted, LOOK, delimiter=delimiter)
-    seen = _rows(blocks)
-    for row in islice(seen, LOOK):
-        if isinstance(row, Fault):
-            faults += 1
-        else:
-            rows.append(row)
+    rows, faults, more = _read(path, kind, sorted(found.columns or ()) if kind == "parquet" else [], delimiter)
+    if kind == "json" and len(rows) == 1 and (inner := next((v for v in rows[0].values() if _is_table(v)), None)) is not None:
+        rows, faults, more = _read(path, kind, list(inner[0]), delimiter)  # the rows lie one level down, and are known by their columns
     if not rows:
         raise InputError(f"no row can be read as {kind}", where=str(path), hint="`guardkit init` needs a row to look at")
-    look = Look(path, kind, stated, delimiter, rows, faults, next(seen, None) is not None)
+    look = Look(path, kind, stated, delimiter, rows, faults, more)
     look.columns.update((c.name, c) for c in _columns(rows, look.csv))
     return look
 
 
-def _rows(blocks: Iterator[list[Any]]) -> Iterator[Any]:
-    for block in blocks:
-        yield from block
+def _read(path: Path, kind: str, wanted: list[str], delimiter: str | None) -> tuple[list[dict[str, Any]], int, bool]:
+    """The first rows, how many of them could not be read, and whether there are more."""
+    every = (row for block in read_blocks(path, kind, wanted, LOOK, delimiter=delimiter) for row in block)
+    some = list(islice(every, LOOK))
+    rows = [row for row in some if not isinstance(row, Fault)]
+    return rows, len(some) - len(rows), next(every, None) is not None
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(v, dict) and "role" not in v and "from" not in v for v in value)
 
 
 def _sniffed(path: Path) -> str:
