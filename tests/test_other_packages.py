@@ -29,6 +29,8 @@ rated = guardkit_more:RATED
 ratings = guardkit_more:ratings
 [guardkit.exporters]
 stars = guardkit_more:Stars
+[guardkit.trainers]
+count = guardkit_more:COUNT
 """
 BACKEND = {"backend": "echo", "model": "small", "price": {"input": 1000, "output": 2000}}
 
@@ -106,6 +108,19 @@ def test_a_recipe_runs_with_all_that_another_package_brings(world: World) -> Non
     assert world("verify", "out").code == 0
     refused = world("export", shards, "--format", "openai", "--output", "no")
     assert refused.code == 2 and "has no place for rated answers" in refused.err
+
+
+def test_a_trainer_of_another_package_is_a_verb(world: World) -> None:
+    assert world("run", world.recipe()).code == 0
+    (world.folder / "t.yaml").write_text("shards: outputs/r/shards/shards\noutput: made\nseed: 3\n")
+    said = world("train", "count", "t.yaml", "--json")
+    assert said.code == 0, said.err
+    assert said.json == {"rows": world.calls, "seed": 3, "output": "made"} and (world.folder / "made" / "config.json").is_file()
+    assert "count" in world("train", "--help").out
+    (world.folder / "t.yaml").write_text("shards: outputs/r/shards/shards\noutput: made\nsed: 3\n")
+    assert "t.yaml:3:sed: unknown key 'sed'\n  did you mean 'seed'" in world("train", "count", "t.yaml").err
+    world.installed = False
+    assert world("train", "count", "t.yaml").code == 2
 
 
 def test_a_hosted_backend_of_another_package_costs_what_nobody_knows(world: World) -> None:

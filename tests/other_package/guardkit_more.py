@@ -1,4 +1,4 @@
-"""A package of somebody else's: a hosted backend, operators with a figure, a kind of shards, a section of the card, an exporter.
+"""A package of somebody else's: a hosted backend, operators with a figure, a kind of shards, a section of the card, an exporter, a trainer.
 
 Each call of the backend is a line in ``calls.log`` of the working folder: what would have been paid for.
 """
@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import polars as pl
+from pydantic import BaseModel, ConfigDict
 
+from toolkit.common.folders import new_folder
+from toolkit.common.models import MODEL, TRAINED
 from toolkit.generation import BackendConfig, BaseBackendConfig, Completion, Opening, Price, Request, Sampling, build_request
 from toolkit.guards import Guard
 from toolkit.operators import Column, Columns, Config, Context, GenerationOperator, RowOperator
@@ -19,6 +22,7 @@ from toolkit.operators.base import DETAIL, REASON
 from toolkit.operators.figures import Figure, Finished, Table, stat
 from toolkit.shards import ShardKind, markdown_table, plain
 from toolkit.shards.exporters import Format, Made
+from toolkit.training import Trainer
 
 if TYPE_CHECKING:
     from toolkit.generation import Backend
@@ -168,6 +172,23 @@ def ratings(manifest: Mapping[str, Any]) -> list[str]:
     """What the ratings mean."""
     rows = [["1", "of no use"], ["5", plain("as good | as can be")]]
     return ["## Ratings", "", *markdown_table(["rating", "meaning"], rows, marked=True)]
+
+
+class CountOptions(BaseModel):
+    """What the trainer `count` is told."""
+
+    model_config = ConfigDict(extra="forbid")
+    seed: int = 0
+
+
+def _count(shards: Path, out: Path, config: CountOptions, on_progress: Any, on_begin: Any) -> dict[str, Any]:
+    with new_folder(out, MODEL) as new:
+        (new / "config.json").write_text("{}")
+        (new / TRAINED).write_text('{"guard": null, "input": null, "chat_template": null, "prompts": {}}')
+    return {"rows": sum(pl.read_parquet(file).height for file in (shards / "data").glob("*.parquet")), "seed": config.seed}
+
+
+COUNT = Trainer("count", CountOptions, _count)
 
 
 class Stars(Format):

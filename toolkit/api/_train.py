@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from toolkit.api._results import Trained
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, Stopped, short_path
@@ -19,11 +19,11 @@ from toolkit.common.yamlfile import YamlFile, load_yaml
 from toolkit.pipeline import Progress, refuse_stale, stopping
 
 if TYPE_CHECKING:
-    from toolkit.training import DpoConfig, SftConfig
+    from toolkit.training import Trainer
 
 
 def train(
-    method: Literal["sft", "dpo"],
+    method: str,
     config: str | Path | Mapping[str, Any],
     progress: Progress | None = None,
     *,
@@ -33,7 +33,7 @@ def train(
     """Train a guard on shards, as a YAML file or a dict says.
 
     Args:
-        method: sft or dpo.
+        method: sft, dpo, or a trainer that another package brings.
         config: file of YAML, or a dict, with `shards` and `output` (folders), `model`, the other options of the operator train_sft or train_dpo,
             `seed`, and `checkpoint` (updates between two checkpoints, from the last of which the same training goes on). For `shards` and `model` a
             step's folder will do, too.
@@ -45,7 +45,7 @@ def train(
         Metrics of the training, and ``output``.
 
     Raises:
-        InputErrors: faults in the config; InputError: an `output` in which something lies (but see `overwrite`), shards or a
+        InputErrors: faults in the config; InputError: no such trainer, an `output` in which something lies (but see `overwrite`), shards or a
             model of a stale step, shards that are not as their manifest says, or cannot be trained on; Missing: no trl.
         Stopped: interrupted, or the disk is full; no model is written then, and the same again starts from the beginning, or goes on
             from its last checkpoint.
@@ -56,13 +56,13 @@ def train(
         1
     """
     from toolkit.shards import verify
-    from toolkit.training import SftConfig, check_trainer, in_words, kept_update, train_dpo, train_sft
+    from toolkit.training import in_words, kept_update
 
     job = _job(method, config, allow, overwrite=overwrite)
     verify(job.shards)
     calm_threads()  # before torch is first loaded
     try:
-        check_trainer(job.options)
+        job.trainer.check(job.options)
     except InputError as e:
         raise InputErrors([_placed(f, job.file) for f in (e.errors if isinstance(e, InputErrors) else [e])]) from None
     progress = progress or Progress.silent()
@@ -76,8 +76,8 @@ def train(
     try:
         with stopping(_AGAIN), progress:
             progress.start(f"train {method}")
-            way: Any = train_sft if isinstance(job.options, SftConfig) else train_dpo
-            metrics = way(job.shards, job.out, job.options, show, begin, job.checkpoint)
+            kept = {"checkpoint": job.checkpoint} if job.trainer.resumes else {}
+            metrics = job.trainer.train(job.shards, job.out, job.options, on_progress=show, on_begin=begin, **kept)
             progress.finish(f"model in {short_path(job.out)}")
     except Stopped as e:
         if job.checkpoint is None or (update := kept_update(job.out)) is None:
@@ -90,30 +90,33 @@ def train(
 class _Job:
     """A training as it was asked for, its paths found."""
 
-    options: SftConfig | DpoConfig
+    trainer: Trainer
+    options: Any
     shards: Path
     out: Path
     checkpoint: int | None
     file: YamlFile
 
 
-def _job(method: Literal["sft", "dpo"], config: str | Path | Mapping[str, Any], allow: str | Collection[str], *, overwrite: bool) -> _Job:
+def _job(method: str, config: str | Path | Mapping[str, Any], allow: str | Collection[str], *, overwrite: bool) -> _Job:
     from pydantic import Field, create_model
 
     from toolkit.shards.exporters import shard_folder
-    from toolkit.training import DpoConfig, SftConfig
+    from toolkit.training import TRAINERS
 
-    base: type[SftConfig] | type[DpoConfig] = SftConfig if method == "sft" else DpoConfig
-    more: dict[str, Any] = {"shards": (Path, Field()), "output": (Path, Field()), "checkpoint": (int | None, Field(None, ge=1))}
-    form = create_model("TrainFile", __base__=base, **more)
+    trainer = TRAINERS.get(method)
+    more: dict[str, Any] = {"shards": (Path, Field()), "output": (Path, Field())}
+    more |= {"checkpoint": (int | None, Field(None, ge=1))} if trainer.resumes else {}
+    form = create_model("TrainFile", __base__=trainer.config, **more)
     file = YamlFile("config", dict(config)) if isinstance(config, Mapping) else load_yaml(at_door(config))
     own = [] if isinstance(config, Mapping) else [at_door(config)]
     roots = Roots.of(own[0].parent if own else None)
     given: Any = file.model(form)
     if left := refused(given, several(allow), file.where):
         raise InputErrors(left)
-    options = base(**{n: getattr(given, n) for n in base.model_fields})
-    start = model_folder(options.model, roots, short=True) if isinstance(options.model, str) else None
+    options: Any = trainer.config(**{n: getattr(given, n) for n in trainer.config.model_fields})
+    model = getattr(options, "model", None)
+    start = model_folder(model, roots, short=True) if isinstance(model, str) else None
     if start is not None:
         options = options.model_copy(update={"model": str(start)})
     shards, out = shard_folder(roots.first(given.shards) or at_door(given.shards)), at_door(given.output)
@@ -121,7 +124,14 @@ def _job(method: Literal["sft", "dpo"], config: str | Path | Mapping[str, Any], 
     check_output(out, reads=[*own, shards, *roots.read], whole=True, own="model", hint="give another folder as `output`")
     for used in filter(None, (shards, start)):
         refuse_stale(used)
-    return _Job(options, shards, out, given.checkpoint, file)
+    return _Job(trainer, options, shards, out, given.checkpoint if trainer.resumes else None, file)
+
+
+def other_trainers() -> list[str]:
+    """Names of the trainers that other packages bring."""
+    from toolkit.training import TRAINERS
+
+    return TRAINERS.others()
 
 
 _AGAIN = "no model is written; the same command starts the training from its beginning"

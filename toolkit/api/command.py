@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from toolkit.api._generate import too_many as too_many
     from toolkit.api._journal import EXPORT_COLUMNS as EXPORT_COLUMNS
     from toolkit.api._journal import journal_unread as journal_unread
+    from toolkit.api._train import other_trainers as other_trainers
     from toolkit.guards import load_guard as load_guard
     from toolkit.operators import describe_operator as describe_operator
     from toolkit.operators import operator_names as operator_names

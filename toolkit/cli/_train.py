@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from toolkit.cli import _say
 from toolkit.cli._reach import AllowOpt
 
-train = typer.Typer(no_args_is_help=True, help="Train on shards, outside a recipe.\n\nExample: guardkit train sft my-sft.yaml")
 
+class Trainers(TyperGroup):
+    """guardkit's own trainers, and those that other packages bring: these are looked for when one is named that is not ours, or all are listed."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        from toolkit.api.command import other_trainers
+
+        return [*super().list_commands(ctx), *other_trainers()]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        from toolkit.api.command import other_trainers
+
+        found = super().get_command(ctx, cmd_name)
+        return found if found is not None or cmd_name not in other_trainers() else _of_another_package(cmd_name)
+
+
+train = typer.Typer(cls=Trainers, no_args_is_help=True, help="Train on shards, outside a recipe.\n\nExample: guardkit train sft my-sft.yaml")
+
+ConfigArg = Annotated[Path, typer.Argument(help="YAML: shards, output, and the options of the trainer.", show_default=False)]
 OverwriteOpt = Annotated[bool, typer.Option("--overwrite", help="Replace the model that lies in `output`.")]
 JsonOpt = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; progress goes to stderr.")]
 
@@ -44,7 +62,18 @@ def train_dpo(
     _train("dpo", config, allow, overwrite, json)
 
 
-def _train(method: Literal["sft", "dpo"], config: Path, allow: list[str] | None, overwrite: bool, json: bool) -> None:
+def _of_another_package(name: str) -> Any:
+    """The command of a trainer that another package brings."""
+
+    def other(config: ConfigArg, allow: AllowOpt = None, overwrite: OverwriteOpt = False, json: JsonOpt = False) -> None:
+        _train(name, config, allow, overwrite, json)
+
+    app = typer.Typer()
+    app.command(name, help="A trainer of another package.", no_args_is_help=True)(other)
+    return typer.main.get_command(app)
+
+
+def _train(method: str, config: Path, allow: list[str] | None, overwrite: bool, json: bool) -> None:
     from toolkit.api import train
     from toolkit.api.command import Progress
 

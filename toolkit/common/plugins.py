@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
 class Registry(Generic[T]):
     """What there is of a kind, by name.
 
@@ -37,11 +35,8 @@ class Registry(Generic[T]):
         base: what it should be, for errors.
     """
 
-    what: str
-    group: str
-    own: Mapping[str, str]
-    fits: Callable[[str, Any], bool]
-    base: str
+    def __init__(self, what: str, group: str, own: Mapping[str, str], fits: Callable[[str, Any], bool], base: str) -> None:
+        self.what, self.group, self.own, self.fits, self.base = what, group, own, fits, base
 
     def names(self) -> list[str]:
         """All names, those of other packages last."""

@@ -38,7 +38,6 @@ from toolkit.common.reach import Key, placed
 from toolkit.operators._context import Context as Context
 from toolkit.operators._context import Output as Output
 from toolkit.operators._context import StepInput as StepInput
-from toolkit.operators.figures import Figure
 from toolkit.records import Column
 
 if TYPE_CHECKING:
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
     from toolkit.guards import Guard
     from toolkit.operators._context import Mark as Mark
     from toolkit.operators._stop_if import StopIf
+    from toolkit.operators.figures import Figure
 
 Kind = Literal["row", "generation", "dataset"]
 Shape = Literal["source", "one_to_one", "select", "merge", "expand", "pick", "sink"]

@@ -1,0 +1,51 @@
+"""The trainers that there are, by name; other packages bring theirs through the entry-point group ``guardkit.trainers`` (``module:TRAINER``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from toolkit.common.plugins import Registry
+from toolkit.training._config import DpoConfig, SftConfig, check_trainer
+from toolkit.training._dpo import train_dpo
+from toolkit.training._sft import train_sft
+
+
+def _nothing(config: Any) -> None:
+    """No check before the training begins."""
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """A way to train on shards, as ``guardkit train NAME`` runs it.
+
+    Attributes:
+        name: of the trainer.
+        config: its options; one called `model` that is a text names the model to start from.
+        train: called with the folder of the shards, which are verified, the model folder to write and the options, and by name with `on_progress`
+            and `on_begin` (as `train_sft` has them), and `checkpoint` where it `resumes`; gives the metrics. The folder appears whole or not at
+            all, and takes the place of nothing but a model that guardkit trained.
+        check: raises what of the options cannot be, before any data is read.
+        resumes: whether it can go on from a checkpoint.
+    """
+
+    name: str
+    config: type[BaseModel]
+    train: Callable[..., dict[str, Any]]
+    check: Callable[[Any], None] = _nothing
+    resumes: bool = False
+
+
+SFT = Trainer("sft", SftConfig, train_sft, check_trainer, resumes=True)
+DPO = Trainer("dpo", DpoConfig, train_dpo, check_trainer, resumes=True)
+
+TRAINERS: Registry[Trainer] = Registry(
+    "trainer",
+    "guardkit.trainers",
+    {trainer.name: f"{__name__}:{trainer.name.upper()}" for trainer in (SFT, DPO)},
+    lambda name, found: isinstance(found, Trainer) and found.name == name,
+    "Trainer of that name",
+)
