@@ -19,6 +19,7 @@ ENTRIES = """
 [guardkit.backends]
 echo = guardkit_more:EchoConfig
 misnamed = guardkit_more:EchoConfig
+parrot = guardkit_more:ParrotConfig
 [guardkit.operators]
 repeat = guardkit_more:Repeat
 rate = guardkit_more:Rate
@@ -154,6 +155,28 @@ def test_faults_name_the_place_and_the_nearest_as_everywhere(world: World) -> No
     assert said.code == 2 and "'misnamed' of guardkit-more is no backend" in said.err
     said = world("run", world.recipe(rating=6))
     assert said.code == 2 and "a rating that is not from 1 to 5" in said.err
+
+
+def test_a_backend_that_runs_here_runs_a_guard_that_an_earlier_step_trained(world: World) -> None:
+    samples: dict[str, Any] = {"k": 1, "backend": {"backend": "parrot", "feathers": 2}}
+    steps = [
+        {"id": "seeds", "use": "load", "with": {"source": "quickstart", "limit": 1}},
+        {"id": "reasoned", "use": "synthesise", "with": {"backend": {"backend": "template"}}},
+        {"id": "rendered", "use": "render_sft"},
+        {"id": "shards", "use": "shards"},
+        {"id": "guard", "use": "train_sft", "with": {"model": {"scratch": {}}, "trainer": {}}},
+        {"id": "samples", "use": "sample", "from": {"rows": "seeds", "mine": "guard"}, "with": samples},
+    ]
+
+    def said() -> Said:
+        (world.folder / "r.yaml").write_text(yaml.safe_dump({"recipe": "r", "steps": steps}, sort_keys=False))
+        return world("explain", "r.yaml")
+
+    assert "backend.feathers: 2" in said().out
+    samples["backend"]["model"] = "my-guard"
+    assert "takes no model here: it is that of the step named in `from`" in said().err
+    samples["backend"] = {"backend": "echo"}
+    assert said().code == 2, "a hosted one runs no folder"
 
 
 def test_its_options_are_described_and_in_the_schema_of_recipes(world: World) -> None:

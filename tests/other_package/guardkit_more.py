@@ -57,6 +57,18 @@ class EchoConfig(Sampling, BaseBackendConfig):
         return Echo(self)
 
 
+class ParrotConfig(Sampling, BaseBackendConfig):
+    """A model of a folder here."""
+
+    runs_here: ClassVar[bool] = True
+
+    backend: Literal["parrot"]
+    model: str
+    """Its folder."""
+    feathers: int = 1
+    """How many."""
+
+
 class Echo:
     """Answers at once."""
 

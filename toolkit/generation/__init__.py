@@ -40,7 +40,7 @@ from toolkit.generation._journal_look import Figures, Group, journal_figures, re
 from toolkit.generation._journal_records import Known, Record
 from toolkit.generation._journal_repair import Repaired, repair_journal
 from toolkit.generation._prices import price_of, unpriced
-from toolkit.generation._registry import BACKENDS, BackendConfig
+from toolkit.generation._registry import BACKENDS, BackendConfig, OpenUnion
 from toolkit.generation._request import ADDED, EXCLUDED, FAILURES, FINAL, Completion, Request, as_messages
 from toolkit.generation._stats import Stats
 from toolkit.generation._vocabulary import FINISHED, ended
@@ -71,6 +71,7 @@ __all__ = [
     "Meter",
     "OpenAIBatchConfig",
     "OpenAIConfig",
+    "OpenUnion",
     "Opening",
     "Price",
     "Purged",

@@ -28,6 +28,33 @@ if TYPE_CHECKING:
     from toolkit.guards import Guard
     from toolkit.taxonomy import Taxonomy
 
+NOT_IN_KEY: dict[str, str] = {
+    "backend": "the endpoint's name says it",
+    "timeout": "how long we wait does not change the answer",
+    "retries": "an answer is the same at the first attempt and the third",
+    "patience": "likewise for refusals by the rate limit",
+    "concurrency": "how many requests are in flight does not change one of them",
+    "api_key_env": "a secret's place; who pays does not change the answer",
+    "batch": "a local draw is seeded by its own key, not by its batch",
+    "device": "where the arithmetic runs; what is computed is the same",
+    "engine": "capacity of the engine: memory, parallelism",
+    "slow_start": "how fast requests begin does not change one of them",
+    "requests_per_minute": "likewise",
+    "tokens_per_minute": "likewise",
+    "price": "what an answer costs does not change it",
+    "poll": "how often we look does not change what is there",
+    "batch_requests": "a request is answered alone, whatever it is sent with",
+    "batch_megabytes": "likewise",
+    "start_timeout": "how long we wait does not change the answer",
+    "reasoning": "how an answer is read; it is kept as it came",
+    "structured": "part of the key as the request's schema, which the operator renders from it",
+    "check_training": "whether we ask at all does not change the answer",
+    "adapter": "part of the key as model_id, which is the content hash of model and adapter together",
+    "model": "part of the key as model_id: the name at an endpoint, the content hash of a local model",
+    "base_url": "part of the key as endpoint, unless a name is declared there",
+}
+"""Keys of guardkit's own configs that do not go into `shaping`, each with its reason."""
+
 Structured = Literal["off", "try", "require"]
 
 

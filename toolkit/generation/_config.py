@@ -1,7 +1,7 @@
 """guardkit's own backends as a recipe declares them: pydantic models, told apart by the key ``backend``; what each says of itself: `_base_config`.
 
 Contract: every key is known (``extra="forbid"``), every default is resolved here, and each key either shapes the answers, and is
-then part of every request's key through `shaping`, or stands in `NOT_IN_KEY` with its reason. Nothing here loads a model, opens a
+then part of every request's key through `shaping`, or stands in `NOT_IN_KEY` (there) with its reason. Nothing here loads a model, opens a
 connection or reads a secret.
 """
 
@@ -23,33 +23,6 @@ from toolkit.generation._thoughts import Reader
 if TYPE_CHECKING:
     from toolkit.common.reading import Files
     from toolkit.generation._backend import Backend
-
-NOT_IN_KEY: dict[str, str] = {
-    "backend": "the endpoint's name says it",
-    "timeout": "how long we wait does not change the answer",
-    "retries": "an answer is the same at the first attempt and the third",
-    "patience": "likewise for refusals by the rate limit",
-    "concurrency": "how many requests are in flight does not change one of them",
-    "api_key_env": "a secret's place; who pays does not change the answer",
-    "batch": "a local draw is seeded by its own key, not by its batch",
-    "device": "where the arithmetic runs; what is computed is the same",
-    "engine": "capacity of the engine: memory, parallelism",
-    "slow_start": "how fast requests begin does not change one of them",
-    "requests_per_minute": "likewise",
-    "tokens_per_minute": "likewise",
-    "price": "what an answer costs does not change it",
-    "poll": "how often we look does not change what is there",
-    "batch_requests": "a request is answered alone, whatever it is sent with",
-    "batch_megabytes": "likewise",
-    "start_timeout": "how long we wait does not change the answer",
-    "reasoning": "how an answer is read; it is kept as it came",
-    "structured": "part of the key as the request's schema, which the operator renders from it",
-    "check_training": "whether we ask at all does not change the answer",
-    "adapter": "part of the key as model_id, which is the content hash of model and adapter together",
-    "model": "part of the key as model_id: the name at an endpoint, the content hash of a local model",
-    "base_url": "part of the key as endpoint, unless a name is declared there",
-}
-"""Config keys that do not go into `shaping`, each with its reason."""
 
 
 class _Chat(Sampling, BaseBackendConfig):

@@ -86,6 +86,8 @@ class Shards(DatasetOperator):
             kind_of([c.name for c in self._columns], self.config.kind, self.name)
         for section in self.config.sections:
             CARD_SECTIONS.get(section)
+            if section in CARD_SECTIONS.own:
+                raise InputError(f"every card has the section {section!r}", hint="name those of other packages alone")
         if self.config.licence is not None:
             known(self.config.licence, load_licences())
         return {}

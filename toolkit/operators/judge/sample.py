@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from toolkit.common.errors import InputError
-from toolkit.generation import BackendConfig, BaseBackendConfig, TransformersConfig, VllmConfig
+from toolkit.generation import BACKENDS, BackendConfig, BaseBackendConfig, OpenUnion, TransformersConfig, VllmConfig
 from toolkit.guards import Guard
 from toolkit.judging import as_guard, generation_record, questions
 from toolkit.operators import _backends
@@ -45,6 +46,22 @@ class StepVllm(VllmConfig):
     """The model is that of the step named in `from`."""
 
 
+@lru_cache(maxsize=32)
+def _of_step(cls: type[BaseBackendConfig]) -> type[BaseBackendConfig] | None:
+    """How another package's backend runs a guard that an earlier step trained; None for one that runs no model of this machine."""
+    if not (cls.runs_here and "model" in cls.model_fields):
+        return None
+    made: type[BaseBackendConfig] = create_model(f"Step{cls.__name__}", __base__=cls, __doc__=cls.__doc__, model=(OfStep, ""))
+    return made
+
+
+StepBackend = Annotated[
+    BaseBackendConfig,
+    OpenUnion(Annotated[StepTransformers | StepVllm, Field(discriminator="backend")], _of_step),
+    AfterValidator(as_guard),
+]
+
+
 GuardBackend = Annotated[BackendConfig, AfterValidator(as_guard)]
 
 
@@ -53,7 +70,7 @@ class SampleConfig(Config):
 
     k: int = Field(4, ge=1)
     """Draws from each guard (4 in the paper's figure and in the released code)."""
-    backend: Annotated[StepTransformers | StepVllm, Field(discriminator="backend"), AfterValidator(as_guard)] | None = None
+    backend: StepBackend | None = None
     """How guards that earlier steps trained are run: `{backend: transformers, …}` or `{backend: vllm, …}`, without `model`, which is the step's."""
     models: dict[str, GuardBackend] = Field(default_factory=dict)
     """Further guards by name, each with its whole backend."""
@@ -69,8 +86,7 @@ class SampleConfig(Config):
         """The backend of a guard that an earlier step trained."""
         if self.backend is None:
             raise InputError("sample needs `backend` to run the guards that earlier steps trained", hint="backend: {backend: transformers}")
-        cls = TransformersConfig if isinstance(self.backend, StepTransformers) else VllmConfig
-        return cls.model_validate({**self.backend.model_dump(), "model": path})
+        return BACKENDS.get(self.backend.backend).model_validate({**self.backend.model_dump(), "model": path})
 
 
 class Sample(GenerationOperator):
