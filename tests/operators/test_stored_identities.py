@@ -58,7 +58,7 @@ T = {**BACKENDS["transformers"], "temperature": 1.0}
 STEPS: dict[str, tuple[str, dict[str, Any]]] = {
     "synthesise": ("synthesise", {"backend": ONE}),
     "synthesise, template": ("synthesise", {"backend": BACKENDS["template"]}),
-    "synthesise, all": ("synthesise", {"backend": ALL, "fallback": [BACKENDS["openai-batch"], BACKENDS["vllm"]], "attempts": 3, "labels": "blind"}),
+    "synthesise, all": ("synthesise", {"backend": ALL, "fallback": [BACKENDS["openai-batch"], BACKENDS["vllm"]], "attempts": 3, "labels": "given"}),
     "generate": ("generate", {"backend": ONE, "user": "Say: {{ prompt }}", "system": "Be brief.", "column": "plain"}),
     "generate, local": ("generate", {"backend": T, "user": "{{ prompt }}"}),
     "rederive": ("rederive", {"backend": ALL, "hide": ["b", "A"], "on_fault": "reject"}),
@@ -84,7 +84,7 @@ KEYS = {
 IDENTITIES = {
     "synthesise": "578e1bec6023b93e57fbca48a1f78e53dfa30a67213d954d5459ccfafa5209bf",
     "synthesise, template": "6866ba4d13381878e39055e15f2b5ffa5fd33f1d50c737ecd7e63e9864691e08",
-    "synthesise, all": "50b2f939ea6013f3888df75d406791fe1606e405431e9ac210f045547313143e",
+    "synthesise, all": "f1a7ec16ab2b99a3fe1d125292ee51a821bb2821258c7cf460b6fb04a09d6c34",
     "generate": "85c8c00b2d8a45b10646b0c75ab6a7dec430c8e40e76e082df4958eba7f9ebfa",
     "generate, local": "9974cdeef6c565ea7601c64b1a81190bbb37d1cd5642e434eee016a387e0250e",
     "rederive": "51951c606449ed0f8500406394817eb72d9210574a145534a9470b1465dd1748",

@@ -256,7 +256,7 @@ class GenerationOperator(Operator):
         return {f"{name}.{part}" if name else part: digest for name, parts in found.items() for part, digest in parts.items()}
 
     def identity(self) -> dict[str, Any]:
-        out = super().identity()
+        out = {name: value for name, value in super().identity().items() if name != "stop_if"}  # when to stop shapes no answer
         for place, backend in _backends_in(self.config):
             at: Any = out
             for part in place[:-1]:
