@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from toolkit.common import models
 from toolkit.common.paths import Beside, Roots
-from toolkit.generation import open_backend
+from toolkit.common.reach import Key, placed
+from toolkit.generation import BACKENDS, BaseBackendConfig, open_backend
 
 if TYPE_CHECKING:
-    from toolkit.generation import Backend, BaseBackendConfig
+    from pydantic import BaseModel
+
+    from toolkit.generation import Backend
     from toolkit.operators.base import Context
 
 
@@ -21,6 +25,28 @@ def opened(config: BaseBackendConfig, ctx: Context, *, judges: bool = False) -> 
 def model_digest(name: str, ctx: Context, *, short: bool = False) -> str:
     """`toolkit.common.models.model_digest` of a step's model (InputError: no such folder)."""
     return models.model_digest(name, ctx.roots, ctx.files, short=short)
+
+
+def backends_in(config: BaseModel) -> Iterator[tuple[Key, BaseBackendConfig]]:
+    """The backends of an operator's options, each with its place."""
+    return ((place, found) for place, found in placed(config) if isinstance(found, BaseBackendConfig))
+
+
+def remarks(options: Mapping[str, Any]) -> list[str]:
+    """What the backends that are named in some options, as a recipe has them, say beside a run's figures."""
+    names = dict.fromkeys(n for n in _named(options) if n in BACKENDS.own or n in BACKENDS.others())
+    return [remark for name in names if (remark := BACKENDS.get(name).remark)]
+
+
+def _named(options: Any) -> Iterator[str]:
+    if isinstance(options, Mapping):
+        if isinstance(name := options.get("backend"), str):
+            yield name
+        options = options.values()
+    elif not isinstance(options, list):
+        return
+    for inner in options:
+        yield from _named(inner)
 
 
 class ShownModels:

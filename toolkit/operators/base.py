@@ -34,7 +34,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from toolkit.common.errors import InputError, did_you_mean
-from toolkit.common.reach import Key, placed
 from toolkit.operators._context import Context as Context
 from toolkit.operators._context import Output as Output
 from toolkit.operators._context import StepInput as StepInput
@@ -236,14 +235,15 @@ class GenerationOperator(Operator):
 
     @classmethod
     def remarks(cls, options: Mapping[str, Any]) -> list[str]:
-        from toolkit.generation import BACKENDS
+        from toolkit.operators._backends import remarks
 
-        names = dict.fromkeys(n for n in _named_backends(options) if n in BACKENDS.own or n in BACKENDS.others())
-        return [remark for name in names if (remark := BACKENDS.get(name).remark)]
+        return remarks(options)
 
     def backends(self) -> dict[str, BaseBackendConfig]:
         """The backends of its options by name: that of its place (``models.main``), for the one called `backend` the empty one."""
-        return {"" if place == ("backend",) else ".".join(map(str, place)): b for place, b in _backends_in(self.config)}
+        from toolkit.operators._backends import backends_in
+
+        return {"" if place == ("backend",) else ".".join(map(str, place)): b for place, b in backends_in(self.config)}
 
     def used(self) -> frozenset[str]:
         return super().used().union(*(backend.uses for backend in self.backends().values()))
@@ -256,8 +256,10 @@ class GenerationOperator(Operator):
         return {f"{name}.{part}" if name else part: digest for name, parts in found.items() for part, digest in parts.items()}
 
     def identity(self) -> dict[str, Any]:
+        from toolkit.operators._backends import backends_in
+
         out = {name: value for name, value in super().identity().items() if name != "stop_if"}  # when to stop shapes no answer
-        for place, backend in _backends_in(self.config):
+        for place, backend in backends_in(self.config):
             at: Any = out
             for part in place[:-1]:
                 at = at[part]
@@ -321,25 +323,6 @@ class GenerationOperator(Operator):
     def stats(self) -> dict[str, Any]:
         """Figures for the manifest, asked for after the last `answer`; the same on every run that has the same answers."""
         return {}
-
-
-def _named_backends(options: Any) -> Iterator[str]:
-    """Names of the backends in some options, as a recipe has them."""
-    if isinstance(options, Mapping):
-        if isinstance(name := options.get("backend"), str):
-            yield name
-        options = options.values()
-    elif not isinstance(options, list):
-        return
-    for inner in options:
-        yield from _named_backends(inner)
-
-
-def _backends_in(config: BaseModel) -> Iterator[tuple[Key, BaseBackendConfig]]:
-    """The backends of some options, each with its place."""
-    from toolkit.generation import BaseBackendConfig
-
-    return ((place, found) for place, found in placed(config) if isinstance(found, BaseBackendConfig))
 
 
 class DatasetOperator(Operator):
