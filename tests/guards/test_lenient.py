@@ -234,6 +234,20 @@ def test_what_strict_reads_lenient_reads_alike(guardreasoner: Guard, junk: str, 
         assert all((parsed.labels[t] is None) != (parsed.reasons[t] is None) for t in guardreasoner.task_names)
 
 
+@settings(deadline=None, max_examples=300)
+@given(JUNK, st.integers(0, 80), LABELS)
+def test_strict_reads_nothing_but_the_exact_block_at_the_end(guardreasoner: Guard, junk: str, at: int, label: str) -> None:
+    """Whatever a lenient reading tolerates: a strict one takes the very lines that the guard's format has, and no others."""
+    text = BLOCK.format(label)
+    text = text[:at] + junk + text[at:]
+    parsed = parse(guardreasoner, text, "strict")
+    lines = text.rstrip().split("\n")
+    if parsed.problems == ():
+        assert [line.rstrip() for line in lines[-4:]] == BLOCK.format(parsed.labels["prompt"]).replace(": \n", ":\n").split("\n")
+    for task, said in parsed.labels.items():
+        assert said is None or f"{guardreasoner.task(task).field}: {said}" in [line.rstrip() for line in lines]
+
+
 @settings(deadline=None)
 @given(JUNK)
 def test_the_quick_way_through_plain_text_finds_what_the_search_finds(guard: Guard, junk: str) -> None:
