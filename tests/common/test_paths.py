@@ -77,8 +77,8 @@ def test_names_are_looked_up_here_and_then_beside_whatever_the_working_folder_is
     monkeypatch.chdir(here.parent)
     assert roots.file("both.jsonl") == here / "both.jsonl" and roots.file("one.jsonl") == beside / "one.jsonl"
     assert list(roots.read) == [here / "both.jsonl", beside / "one.jsonl"]
-    with pytest.raises(InputError, match=r"^none\.jsonl: no such file\n  looked in: work, work/recipes$"):
-        roots.file("none.jsonl")
+    with pytest.raises(InputError, match=r"^absent\.jsonl: no such file\n  looked in: work, work/recipes$"):
+        roots.file("absent.jsonl")
 
 
 def test_a_pattern_means_the_same_files_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
