@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,7 +22,11 @@ ANSWERS = {
     "owner/plain-404": (404, ""),
     "owner/no-config": (404, "EntryNotFound"),
     "owner/busy": (503, ""),
+    "short": (401, "RepoNotFound"),
+    "sentence-transformers/short": (200, ""),
 }
+LARGE = 10**12
+"""Weights of every model here, as its page says."""
 
 
 class Hub(ThreadingHTTPServer):
@@ -44,6 +49,14 @@ class Hub(ThreadingHTTPServer):
                     self.send_header("Location", "http://127.0.0.1:1/elsewhere")
                 self.end_headers()
 
+            def do_GET(self) -> None:
+                server.asked.append((self.path, self.headers.get("Authorization")))
+                body = json.dumps({"id": "x", "safetensors": {"parameters": {"BF16": LARGE}, "total": LARGE}}).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
             def log_message(self, *_: object) -> None:
                 pass
 
@@ -52,12 +65,13 @@ class Hub(ThreadingHTTPServer):
 
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HTTP_PROXY", "http_proxy"):
+    for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", *hub._CACHES, "HTTP_PROXY", "http_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     with Hub() as server:
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
         hub._lacking.cache_clear()
+        hub._parameters.cache_clear()
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
@@ -91,6 +105,11 @@ def test_what_lies_in_the_cache_is_not_asked_for(served: Hub, tmp_path: Path) ->
     assert lacking("owner/gated", "tokenizer") is None and lacking("owner/gated") is not None
     (place / "model.safetensors").write_bytes(b"")
     assert lacking("owner/gated") is None and len(served.asked) == 1
+
+
+def test_an_embedding_model_without_an_owner_is_found_where_its_library_looks(served: Hub) -> None:
+    assert lacking("short", "embedding model") is None
+    assert "has no model 'short'" in str(lacking("short"))
 
 
 def test_offline_and_out_of_reach(served: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,12 @@ def test_a_gated_base_model_is_told_before_the_teacher_is_paid(world: World, tea
     assert len(teacher.requests) == 24 and "guard" not in done.built
 
 
+def test_memory_is_told_of_a_model_that_is_still_on_the_hub(world: World, teacher: Server, served: Hub) -> None:  # noqa: F811
+    world.recipe(*steps(teacher, {**TRAIN, "with": {"model": "owner/free"}}))
+    (need,) = toolkit.check(world.folder / "recipe.yaml").needs
+    assert "step 'guard': training 'owner/free' (1,000.0 billion weights) takes 14,901 GiB before any text is read" in need
+
+
 @pytest.mark.parametrize("step", OTHERS, ids=lambda s: s["use"])
 def test_so_is_every_name_on_the_hub_of_any_operator(world: World, served: Hub, step: dict[str, Any]) -> None:  # noqa: F811
     world.recipe(step)

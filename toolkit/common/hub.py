@@ -1,6 +1,6 @@
 """Whether a model that is named on the Hugging Face hub can be had, told before anything is paid for.
 
-Contract: what lies in the hub's cache is not asked for. Else one HEAD request for a small file of it says whether it is there, and whether this
+Contract: what lies in a cache of the hub's is not asked for. Else one HEAD request for a small file of it says whether it is there, and whether this
 machine's token may have it; it sends nothing but the name and that token (``HF_ENDPOINT``, ``HF_TOKEN``, ``HF_HOME`` are the hub's own variables),
 follows no redirect, takes `LONGEST` seconds at most, and is made once a process for each name. A hub that does not answer is asked no second time.
 What cannot be told (a busy hub, say) is no lack.
@@ -8,6 +8,7 @@ What cannot be told (a busy hub, say) is no lack.
 
 from __future__ import annotations
 
+import json
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -17,8 +18,13 @@ from toolkit.common.secrets import protect, shown
 
 LONGEST = 4.0
 """Seconds that a question may take."""
+_MOST = 1 << 20
+"""Bytes of an answer that are read."""
 
-_WEIGHTS = ("*.safetensors", "*.bin")
+_WEIGHTS = ("*.safetensors", "*.bin", "*.gguf", "*.pt")
+_CACHES = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE", "SENTENCE_TRANSFORMERS_HOME")
+_OWNER = {"embedding model": "sentence-transformers/"}
+"""What a library puts before a name without an owner."""
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
@@ -29,11 +35,18 @@ def lacking(name: str, what: str = "model") -> str | None:
         name: as the hub has it.
         what: model, tokenizer, embedding model.
     """
-    if cached(name, weights=what != "tokenizer") is not None:
+    names = [name, *([_OWNER[what] + name] if what in _OWNER and "/" not in name else [])]
+    if any(cached(n, weights=what != "tokenizer") is not None for n in names) or os.environ.get("VLLM_USE_MODELSCOPE"):
         return None
-    if offline := next((v for v in _OFFLINE if os.environ.get(v, "").upper() in ("1", "ON", "YES", "TRUE")), None):
+    if offline := _offline():
         return f"the {what} {name!r} is not on this machine, and {offline} is set: fetch it first, or name a local folder"
-    return _lacking(name, what, endpoint(), token())
+    found = [_lacking(n, what, endpoint(), token()) for n in names]
+    return found[0] if all(found) else None
+
+
+def parameters(name: str) -> int | None:
+    """How many weights a model has, as the hub counts them; None where it does not say."""
+    return None if _offline() or endpoint() in _silent else _parameters(name, endpoint(), token())
 
 
 def endpoint() -> str:
@@ -54,13 +67,20 @@ def token() -> str | None:
 
 def cached(name: str, *, weights: bool = True) -> Path | None:
     """The folder of a model in the hub's cache; `weights`: only where some of these lie there."""
-    cache = Path(os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or _home() / "hub").expanduser()
     wanted = _WEIGHTS if weights else ("*.json", "*.model")
-    try:
-        snapshots = sorted((cache / f"models--{name.replace('/', '--')}" / "snapshots").iterdir())
-        return next((s for s in snapshots if any(next(s.glob(w), None) is not None for w in wanted)), None)
-    except OSError:
-        return None
+    for cache in (*filter(None, map(os.environ.get, _CACHES)), _home() / "hub"):
+        try:
+            for snapshot in sorted((Path(cache).expanduser() / f"models--{name.replace('/', '--')}" / "snapshots").iterdir()):
+                if any(next(snapshot.glob(w), None) is not None for w in wanted):
+                    return snapshot
+        except OSError:
+            continue
+    return None
+
+
+def _offline() -> str | None:
+    """The variable that forbids to ask the hub."""
+    return next((v for v in _OFFLINE if os.environ.get(v, "").upper() in ("1", "ON", "YES", "TRUE")), None)
 
 
 def _home() -> Path:
@@ -69,7 +89,7 @@ def _home() -> Path:
 
 @lru_cache(maxsize=256)
 def _lacking(name: str, what: str, at: str, secret: str | None) -> str | None:
-    status, code = _answer(f"{at}/{name}/resolve/main/config.json", secret) if at not in _silent else (None, "it does not answer")
+    status, code, _ = _answer("HEAD", f"{at}/{name}/resolve/main/config.json", secret) if at not in _silent else (None, "it does not answer", b"")
     if status is None:
         _silent.add(at)
         return f"the {what} {name!r} is not on this machine, and the hub ({at}) cannot be reached: {code}; fetch it first, or name a local folder"
@@ -84,20 +104,32 @@ def _lacking(name: str, what: str, at: str, secret: str | None) -> str | None:
     return None
 
 
+@lru_cache(maxsize=256)
+def _parameters(name: str, at: str, secret: str | None) -> int | None:
+    _, _, body = _answer("GET", f"{at}/api/models/{name}?expand[]=safetensors", secret)
+    try:
+        total = json.loads(body)["safetensors"]["total"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return total if isinstance(total, int) and total > 0 else None
+
+
 _silent: set[str] = set()
 """Hubs that have not answered in this process."""
 
+Answer = tuple[int | None, str, bytes]
+"""Status, the hub's code of an error, and body; no status, and the reason, where there is none."""
 
-def _answer(url: str, secret: str | None) -> tuple[int | None, str]:
-    """Status of an answer and the hub's code of the error; no status and the reason where there is none."""
-    found: list[tuple[int | None, str]] = []
-    thread = Thread(target=lambda: found.append(_ask(url, secret)), daemon=True, name="guardkit-hub")  # looking up a name has no timeout of its own
-    thread.start()
+
+def _answer(method: str, url: str, secret: str | None) -> Answer:
+    found: list[Answer] = []
+    thread = Thread(target=lambda: found.append(_ask(method, url, secret)), daemon=True, name="guardkit-hub")
+    thread.start()  # looking up a host's name has no timeout of its own
     thread.join(LONGEST)
-    return found[0] if found else (None, f"no answer within {LONGEST:g} s")
+    return found[0] if found else (None, f"no answer within {LONGEST:g} s", b"")
 
 
-def _ask(url: str, secret: str | None) -> tuple[int | None, str]:
+def _ask(method: str, url: str, secret: str | None) -> Answer:
     from http.client import HTTPException
     from urllib.error import HTTPError, URLError
     from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -106,11 +138,12 @@ def _ask(url: str, secret: str | None) -> tuple[int | None, str]:
         def redirect_request(self, *_: object) -> None:
             return None
 
-    request = Request(url, method="HEAD", headers={"Authorization": f"Bearer {secret}"} if secret else {})  # noqa: S310  the hub's own address
+    headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+    request = Request(url, method=method, headers=headers)  # noqa: S310  the hub's own address
     try:
         with build_opener(Stay).open(request, timeout=LONGEST) as answer:
-            return int(answer.status), ""
+            return int(answer.status), "", answer.read(_MOST)
     except HTTPError as e:
-        return (e.code, str(e.headers.get("X-Error-Code") or "")) if e.code >= 400 else (200, "")
+        return (e.code, str(e.headers.get("X-Error-Code") or ""), b"") if e.code >= 400 else (200, "", b"")
     except (URLError, HTTPException, OSError, ValueError) as e:
-        return None, shown(str(getattr(e, "reason", None) or e))[:200]
+        return None, shown(str(getattr(e, "reason", None) or e))[:200], b""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 
+from toolkit.common import hub
 from toolkit.common.errors import InputError, InputErrors
-from toolkit.common.hub import cached
 from toolkit.common.machine import GIB, gpu_memory, has_gpu, memory
 from toolkit.common.models import calm_threads, model_folder, parameters
 from toolkit.common.paths import Roots
@@ -32,8 +32,8 @@ def memory_needs(model: str, trainer: Mapping[str, Any], roots: Roots) -> list[s
     """
     if any(trainer.get(k) for k in ("deepspeed", "fsdp", "parallelism_config")):
         return []
-    folder = model_folder(model, roots, short=True) or cached(model)
-    count = None if folder is None else parameters(folder)
+    folder = model_folder(model, roots, short=True) or hub.cached(model)
+    count = hub.parameters(model) if folder is None else parameters(folder)
     have = gpu_memory() if has_gpu() else memory()
     if count is None or have is None:
         return []
