@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.generation import Journal
-from toolkit.pipeline import _folder, _store, load_recipe, make_plan, run_plan
+from toolkit.pipeline import _current, _folder, _store, load_recipe, make_plan, run_plan
 
 
 def die() -> None:
@@ -71,7 +71,7 @@ def arm(moment: str, step: str) -> None:
                 die()
             write_atomic(path, data)
 
-        _folder.write_atomic = half_claim
+        _current.write_atomic = half_claim
     elif moment == "log":
         log = _folder.log
 

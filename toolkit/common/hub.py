@@ -68,9 +68,10 @@ def token() -> str | None:
 def cached(name: str, *, weights: bool = True) -> Path | None:
     """The folder of a model in the hub's cache; `weights`: only where some of these lie there."""
     wanted = _WEIGHTS if weights else ("*.json", "*.model")
-    for cache in (*filter(None, map(os.environ.get, _CACHES)), _home() / "hub"):
+    caches = [Path(place) for variable in _CACHES if (place := os.environ.get(variable))]
+    for cache in [*caches, _home() / "hub"]:
         try:
-            for snapshot in sorted((Path(cache).expanduser() / f"models--{name.replace('/', '--')}" / "snapshots").iterdir()):
+            for snapshot in sorted((cache.expanduser() / f"models--{name.replace('/', '--')}" / "snapshots").iterdir()):
                 if any(next(snapshot.glob(w), None) is not None for w in wanted):
                     return snapshot
         except OSError:
