@@ -14,8 +14,8 @@ from world import PLUGIN, World
 
 from toolkit.common.facets import Undeclared
 from toolkit.common.resources import shipped
+from toolkit.generation import TemplateConfig
 from toolkit.guards import Guard
-from toolkit.guards._definition import Teacher
 from toolkit.operators import operator_class
 from toolkit.pipeline import run_plan
 from toolkit.taxonomy import Taxonomy
@@ -215,13 +215,11 @@ def test_a_change_rebuilds_exactly_the_right_steps(done: World, part: str) -> No
     assert done.built() == expected
 
 
-def test_every_field_of_a_guard_and_a_taxonomy_is_in_the_table() -> None:
-    """A field that is added to a definition is a line here before it is anything else."""
-    told = {part.partition(".")[0] for part in GUARD}
-    assert told == set(Guard.model_fields) | {"teacher", "output"} and {f"teacher.{f}" for f in Teacher.model_fields} <= set(GUARD)
-    assert {"description", "version", "name", "maps"} <= set(TAXONOMY) and set(Taxonomy.model_fields) == {*TAXONOMY} & {*Taxonomy.model_fields} | {
-        "categories"
-    }
+def test_every_facet_is_in_the_table() -> None:
+    """A facet that is added to a definition, or a field that is in none, is a line there before it is anything else."""
+    assert [f for f, paths in Guard.facets.items() if not any(part.startswith(path) for part in GUARD for path in paths)] == []
+    assert {part.partition(".")[0] for part in GUARD} == set(Guard.model_fields)
+    assert {*Taxonomy.model_fields, *Taxonomy.facets} <= {*TAXONOMY, "categories", "names", "cues", "descriptions"}
 
 
 NOT_READ = {
@@ -257,3 +255,35 @@ def test_what_an_operator_forgets_to_name_it_cannot_read(done: World, monkeypatc
 def done_in(world: World, step: str) -> str:
     """The folder of a step, or of the last of its group."""
     return next(f.parent.name for f in world.folder.glob("out/*/manifest.json") if step in json.loads(f.read_text())["identity"])
+
+
+MODEL = {"backend": {"backend": "openai", "model": "m", "base_url": "http://localhost:9/v1"}}
+TOLD: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "labels given": ({}, {"system", "user"}),
+    "asked again": ({"attempts": 2}, {"system", "user", "feedback"}),
+    "blind": ({"labels": "blind"}, {"blind"}),
+    "blind, then given": ({"labels": "blind_then_given", "attempts": 2}, {"system", "user", "blind", "feedback"}),
+    "by a prompt of its own": ({"prompt": "short", "attempts": 2}, set()),
+    "held against what it was told": ({"labels": "blind", "attempts": 2, "rules": ["answers", "copied"]}, {"blind", "system", "feedback"}),
+}
+
+
+@pytest.mark.parametrize("how", TOLD)
+def test_a_teachers_prompt_counts_as_far_as_a_model_is_told_it(done: World, how: str) -> None:
+    options, told = TOLD[how]
+    write(done, [{**s, "with": {**MODEL, **options}} if s["id"] == "reasoning" else s for s in STEPS])
+    asked = done.plan().steps["reasoning"].identity
+    guard(
+        "teacher", {"system": "A", "user": "B {{ exchange }}", "blind": {"system": "C", "user": "D {{ exchange }}"}, "feedback": "E {{ reasons }}"}
+    )(done)
+    other = done.plan().steps["reasoning"].identity
+    assert {f for f in asked["guard"] if asked["guard"][f] != other["guard"][f]} == told
+    assert {k: v for k, v in asked.items() if k != "guard"} == {k: v for k, v in other.items() if k != "guard"} and "taxonomy" not in asked
+
+
+def test_what_a_backend_forgets_to_name_it_cannot_read(done: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend is shown what its operator is shown, and what it names itself."""
+    assert {"guard.steps", "taxonomy.cues"} <= done.plan().steps["reasoning"].operator.used()
+    monkeypatch.setattr(TemplateConfig, "uses", TemplateConfig.uses - {"taxonomy.cues"})
+    with pytest.raises(Undeclared, match="Category"):
+        done.run()
