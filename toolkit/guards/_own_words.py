@@ -45,6 +45,8 @@ _ASKS_TO_ANSWER = re.compile(
 """How a prompt ends that a chat template has wrapped, with or without its special tokens."""
 _END = 400
 """Characters at the end of a text in which that is looked for."""
+_TELLING = 40
+"""Characters of an instruction from which on a text that holds it and an input repeats them; a shorter one may be said by chance."""
 _SPOKEN = re.compile(r"\s*(?:system|user)[ \t]*\n")
 """How a conversation begins whose special tokens were left out."""
 _ANSWERS = re.compile(r"(?<![ \t])assistant[ \t]*(?:\n|\Z)")
@@ -74,11 +76,23 @@ def own_parts(guard: Guard, text: str, asked: str | None = None) -> list[str]:
         text: as `plain` gives it.
         asked: the guard's input, where it is known: what stands up to its end is left out.
     """
-    if asked and (core := plain(asked).strip()) and (at := text.find(core)) >= 0:
+    told = plain(guard.instruction).strip()
+    core = plain(asked).strip() if asked else ""
+    if core and (at := text.find(core)) >= 0 and (len(told) >= _TELLING or _begins(text[:at])):
         text = text[at + len(core) :]
-    elif (told := plain(guard.instruction).strip()) and text.lstrip().startswith(told):
+    elif told and text.lstrip().startswith(told):
         text = text.lstrip()[len(told) :]
     return [own for part in _turns(text) if (own := _without_reasoning(guard, part)).strip()]
+
+
+def _begins(before: str) -> bool:
+    """Whether an input that stands behind this is where inputs stand: at the beginning of the text, or of a turn that is not the assistant's."""
+    if _MARKUP.fullmatch(before):
+        return True
+    heads = list(_TURN.finditer(before))
+    if heads:
+        return not _answers(heads[-1]) and not before[heads[-1].end() :].strip()
+    return _SPOKEN.match(before) is not None and before.rstrip().endswith("user")
 
 
 def without_tokens(text: str) -> str:
