@@ -35,7 +35,9 @@ PLAIN = (
 )
 
 
-def byte_level(template: str, *, bos: str | None, eos: str, special: Sequence[str], plain: Sequence[str] = (), ignore_merges: bool = False) -> Any:
+def byte_level(
+    template: str, *, bos: str | None, eos: str, special: Sequence[str], plain: Sequence[str] = (), ignore_merges: bool = False, rstrip: bool = False
+) -> Any:
     """As GPT-2, Llama 3, Qwen, DeepSeek: BPE over bytes, its control tokens behind the vocabulary."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -46,7 +48,7 @@ def byte_level(template: str, *, bos: str | None, eos: str, special: Sequence[st
     bpe.decoder = decoders.ByteLevel()  # type: ignore[assignment]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     bpe.train_from_iterator(TEXTS, trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, show_progress=False))
-    bpe.add_special_tokens([AddedToken(t, normalized=False) for t in dict.fromkeys([*([bos] if bos else []), eos, *special])])
+    bpe.add_special_tokens([AddedToken(t, normalized=False, rstrip=rstrip) for t in dict.fromkeys([*([bos] if bos else []), eos, *special])])
     bpe.add_tokens([AddedToken(t, normalized=False) for t in plain])
     return fast(bpe, template, bos=bos, eos=eos, special=special)
 
@@ -98,6 +100,7 @@ FAMILIES: dict[str, Callable[[], Any]] = {
     "deepseek": lambda: byte_level(
         R1, bos="<｜begin｜>", eos="<｜end｜>", special=[], plain=["<｜User｜>", "<｜Assistant｜>", "<think>", "</think>"]
     ),
+    "phi": lambda: byte_level(CHATML, bos="<s>", eos="<|im_end|>", special=["<|im_start|>"], rstrip=True),
     "llama2": lambda: pieces(LLAMA2, "bpe", prefix="first"),
     "llama2-legacy": lambda: pieces(LLAMA2, "bpe", prefix="always"),
     "unigram": lambda: pieces(LLAMA2, "unigram", prefix="always"),
@@ -108,6 +111,7 @@ CONTROL: dict[str, list[str]] = {
     "llama3": ["<|im_end|>", "<|begin|>"],
     "gemma": ["<end_of_turn>", "<start_of_turn>", "<eos>", "<bos>"],
     "deepseek": ["<｜User｜>", "<｜Assistant｜>", "<｜end｜>"],
+    "phi": ["<|im_end|>", "<|im_start|>"],
     "llama2": ["</s>", "<s>"],
     "llama2-legacy": ["</s>", "<s>"],
     "unigram": ["</s>", "<s>"],

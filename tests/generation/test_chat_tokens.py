@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from functools import cache
 from pathlib import Path
@@ -50,6 +51,23 @@ def test_ordinary_messages_have_the_tokens_that_transformers_gives_them(family: 
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@settings(deadline=None, max_examples=30)
+@given(texts=st.lists(WORDS.filter(lambda t: "<" not in t and t not in ("", "x")), min_size=1, max_size=3))
+def test_the_way_that_tells_them_apart_gives_ordinary_messages_the_same_tokens(family: str, texts: list[str]) -> None:
+    """Under a template that refuses other messages in the place of these, so that nothing can be compared."""
+    c = refusing(family)
+    for ask in (True, False):
+        assert c.tokens(said(*texts), ask=ask) == by_transformers(family, said(*texts), ask)
+
+
+@cache
+def refusing(family: str) -> Chat:
+    tokenizer = copy.deepcopy(chat(family).tokenizer)
+    tokenizer.chat_template = "{% if messages[0].content in ('x', '') %}{{ raise_exception('no') }}{% endif %}" + tokenizer.chat_template
+    return Chat(tokenizer)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 @settings(deadline=None, max_examples=40)
 @given(data=st.data())
 def test_no_text_is_a_control_token(family: str, data: st.DataObject) -> None:
@@ -61,8 +79,8 @@ def test_no_text_is_a_control_token(family: str, data: st.DataObject) -> None:
         harmless = said(*("x" if m["content"].strip() else "" for m in messages))
         assert control(family, ids) == control(family, by_transformers(family, harmless, ask)), "as many as without such a text, and the same"
         if family != "unigram":  # it has no bytes for what it has not seen
-            text = chat(family).text(messages, ask=ask)
-            assert chat(family).tokenizer.decode(ids).replace(" ", "") == text.replace(" ", ""), "nothing is lost"
+            written = chat(family).tokenizer.decode(ids)
+            assert "".join(written.split()) == "".join(chat(family).text(messages, ask=ask).split()), "nothing is lost"
 
 
 @pytest.mark.parametrize("family", FAMILIES)
