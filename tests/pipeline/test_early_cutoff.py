@@ -19,7 +19,7 @@ import toolkit
 from toolkit.common.errors import InputError
 from toolkit.common.facets import Undeclared
 from toolkit.common.manifests import sealed
-from toolkit.pipeline import Fingerprints, StepFolder, prospect, verify_run
+from toolkit.pipeline import Fingerprints, StepFolder, prospect, stale, step_folders, verify_run
 from toolkit.pipeline._former import former_identity
 
 STEPS: list[dict[str, Any]] = [
@@ -84,7 +84,7 @@ def test_what_reads_equal_rows_stays(done: World) -> None:
     kept = [e for e in events(done, "reused") if e["step"] == "clean"]
     assert kept[0]["made_as"] == manifest(done, "clean")["fingerprint"] != kept[0]["fingerprint"]
     assert done.built() == set()
-    assert verify_run(done.folder / "out")["missing"] == []
+    assert verify_run(done.folder / "out")["missing"] == [] and stale(step_folders(done.folder / "out")) == set()
 
 
 def test_what_reads_other_rows_is_built(done: World) -> None:

@@ -7,6 +7,7 @@ The fingerprint of a step covers the same words. So a part that an operator read
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from toolkit.common.errors import BrokenContract, did_you_mean
@@ -43,11 +44,11 @@ def counted(operator: Operator, guard: Guard, taxonomy: Taxonomy) -> dict[str, d
 
 def withheld(operator: Operator, what: str) -> Callable[[], NoReturn]:
     """Stands in for what an operator does not say that it reads."""
+    return partial(_refuse, operator.name, what)
 
-    def read() -> NoReturn:
-        raise Undeclared(f"the operator {operator.name!r} reads the {what} and does not name it in its `uses`")
 
-    return read
+def _refuse(operator: str, what: str) -> NoReturn:
+    raise Undeclared(f"the operator {operator!r} reads the {what} and does not name it in its `uses`")
 
 
 def _shown(operator: Operator, name: str, whole: F) -> F:
