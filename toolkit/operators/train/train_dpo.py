@@ -33,7 +33,7 @@ class TrainDpo(DatasetOperator):
     """Hard-sample DPO: train a guard on weighted preference pairs (paper, section 3.3; spec D).
 
     Makes the artefact `model`. Starts from the model of the step named in `from: {shards: …, model: …}`, which is also the reference. The weight
-    multiplies each pair's preference term alone.
+    multiplies each pair's preference term alone. A training that is stopped begins anew.
     """
 
     name = "train_dpo"

@@ -39,7 +39,8 @@ class TrainSftConfig(Config):
 class TrainSft(DatasetOperator):
     """Reasoning SFT: fine-tune a guard on the shards of an earlier step, on completions only (paper, section 3.2; spec B).
 
-    Makes the artefact `model`. Shards are verified first. A row longer than the model's limit is set aside by name, never cut.
+    Makes the artefact `model`. Shards are verified first. A row longer than the model's limit is set aside by name, never cut. A training
+    that is stopped begins anew.
     """
 
     name = "train_sft"
