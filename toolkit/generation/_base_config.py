@@ -126,13 +126,8 @@ class Opening:
     judges: bool = False
 
 
-class BaseBackendConfig(Model):
-    """Base of backend configs, those of other packages too. A subclass has the key ``backend`` with its name as the only value, what else its
-    backend takes, and `open`; the rest has defaults that are safe, see the module's docstring.
-    """
-
-    if TYPE_CHECKING:
-        backend: str
+class _Says:
+    """What a config class says of its backend once for all its configs. A subclass that says otherwise names it anew, as a ``ClassVar``."""
 
     is_model: ClassVar[bool] = True
     """Whether a model answers; False for what writes by rules and answers no questions."""
@@ -154,6 +149,18 @@ class BaseBackendConfig(Model):
         "price": "what an answer costs does not change it",
     }
     """Keys that shape no answer, or stand elsewhere in the request's key, each with its reason."""
+
+
+_Says.__annotations__.clear()  # pydantic would evaluate all of them again for every config class, at each start
+
+
+class BaseBackendConfig(Model, _Says):
+    """Base of backend configs, those of other packages too. A subclass has the key ``backend`` with its name as the only value, what else its
+    backend takes, and `open`; the rest has defaults that are safe, see the module's docstring.
+    """
+
+    if TYPE_CHECKING:
+        backend: str
 
     @classmethod
     def __branch__(cls, tag: str) -> type | None:

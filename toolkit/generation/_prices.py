@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from toolkit.common import resources
 from toolkit.common.errors import InputError
 from toolkit.common.paths import Beside
 from toolkit.common.yamlfile import FaultAt, load_yaml
-from toolkit.generation._base_config import BaseBackendConfig, Price
+from toolkit.generation._base_config import BaseBackendConfig, Model, Price
 
 OLD = 180
 """Days after which a table price is said to be old: providers change theirs several times a year."""
@@ -34,11 +34,7 @@ Text = Annotated[str, StringConstraints(min_length=1)]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://")]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class ListedPrice(_Model):
+class ListedPrice(Model):
     """One model in a price file."""
 
     input: float = Field(ge=0)
@@ -67,7 +63,7 @@ class ListedPrice(_Model):
         return self
 
 
-class PriceFile(_Model):
+class PriceFile(Model):
     """A file of ``schemas/prices``: one provider."""
 
     provider: Text

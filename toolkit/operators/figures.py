@@ -65,9 +65,11 @@ class Table:
 
 
 def as_it_is(step: Finished, figure: Figure, value: Any) -> Iterator[Table | str]:
-    """A value as a table where it is a dict or a list of dicts, else in a line."""
+    """A value as a table where it is a dict, a dict of dicts or a list of dicts, else in a line."""
     title = f"{figure.doc} ({step.step})"
     lines = [value] if isinstance(value, Mapping) else value
+    if isinstance(value, Mapping) and value and all(isinstance(inner, Mapping) for inner in value.values()):
+        lines = [{"": name, **inner} for name, inner in value.items()]
     if isinstance(lines, list) and lines and all(isinstance(line, Mapping) for line in lines):
         names = list(dict.fromkeys(name for line in lines for name in line))
         words = [n for n in names if any(isinstance(line.get(n), str) for line in lines)]

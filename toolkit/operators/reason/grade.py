@@ -14,6 +14,7 @@ from toolkit.generation import BackendConfig, BaseBackendConfig
 from toolkit.guards import Guard, exchange
 from toolkit.operators._stop_if import StopIf
 from toolkit.operators.base import DETAIL, REASON, Columns, Config, Context
+from toolkit.operators.figures import Figure, stat
 from toolkit.operators.reason._asking import AskingOperator, JudgePrompt, a_model, closed_schema, load_judge, read_object
 from toolkit.records import Column
 
@@ -76,6 +77,7 @@ class Grade(AskingOperator):
 
     name = "grade"
     config_class = GradeConfig
+    figures = (Figure("grades", "rows by grade, for each criterion", stat("grades")),)
     uses = frozenset({"guard.tasks", "guard.questions", "guard.input", "guard.output"})
     example = {"backend": {"backend": "openai", "model": "my-judge"}, "on_fault": "reject", "least": 3}
     config: GradeConfig

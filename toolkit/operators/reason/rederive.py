@@ -14,6 +14,7 @@ from toolkit.generation import BackendConfig, BaseBackendConfig
 from toolkit.guards import Guard, parse, sections
 from toolkit.operators._stop_if import StopIf
 from toolkit.operators.base import DETAIL, REASON, Config, Context
+from toolkit.operators.figures import Figure, stat
 from toolkit.operators.reason._asking import AskingOperator, JudgePrompt, a_model, closed_schema, load_judge, read_object
 from toolkit.records import Column
 
@@ -55,6 +56,7 @@ class Rederive(AskingOperator):
     name = "rederive"
     version = 2
     config_class = RederiveConfig
+    figures = (Figure("rederived", "what the steps alone came to, for each task", stat("rederived")),)
     uses = frozenset({"guard.tasks", "guard.questions", "guard.input", "guard.output"})
     example = {"backend": {"backend": "openai", "model": "another-model"}}
     config: RederiveConfig

@@ -12,6 +12,7 @@ from toolkit.common.errors import InputError, did_you_mean
 from toolkit.generation import BackendConfig, BaseBackendConfig
 from toolkit.guards import Guard, MalformedJson, from_json, is_json, load_prompt, parse, response_format, sections, teacher_messages
 from toolkit.operators.base import DETAIL, REASON, Columns, Config, Context, Unasked
+from toolkit.operators.figures import Figure, stat
 from toolkit.operators.reason._asking import AskingOperator, a_model
 from toolkit.records import Column, child_id, load_record
 
@@ -47,6 +48,10 @@ class SwapLabels(AskingOperator):
     version = 2
     uses = frozenset({"guard.tasks", "guard.questions", "guard.steps", "guard.input", "guard.output", "guard.system", "guard.user", "seed"})
     config_class = SwapLabelsConfig
+    figures = (
+        Figure("swapped", "what became of wrong labels, for each task", stat("swapped")),
+        Figure("followed_share", "share of wrong labels that were followed", stat("followed_share")),
+    )
     example = {"backend": {"backend": "openai", "model": "my-teacher"}}
     config: SwapLabelsConfig
 
