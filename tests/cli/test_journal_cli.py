@@ -16,6 +16,7 @@ import pytest
 from commands import CHECKOUT, Said
 
 from toolkit import api
+from toolkit.api.command import EXPORT_COLUMNS
 from toolkit.common.errors import GuardkitError
 from toolkit.common.files import new_file
 from toolkit.generation import Completion, Journal, Request
@@ -64,12 +65,12 @@ def test_export_writes_every_column(cli: Cli, filled: list[tuple[Request, Comple
     said = cli("journal", "export", "a.jsonl", "--raw", "--failures", "--json")
     assert (said.code, said.json) == (0, {"file": "a.jsonl", "records": 4})
     lines = [json.loads(line) for line in (tmp_path / "a.jsonl").open()]
-    assert [list(line) for line in lines] == [list(api.EXPORT_COLUMNS)] * 4
+    assert [list(line) for line in lines] == [list(EXPORT_COLUMNS)] * 4
     assert [(line["key"], line["text"], line["error"]) for line in lines] == [(r.key, c.text, c.error) for r, c in filled]
     assert lines[0]["raw"].encode() == filled[0][1].raw
     assert cli("journal", "export", "a.parquet", "--model", "m").out == "3 records in a.parquet\n"
     table = pl.read_parquet(tmp_path / "a.parquet")
-    assert table.columns == list(api.EXPORT_COLUMNS)[:-1]
+    assert table.columns == list(EXPORT_COLUMNS)[:-1]
     assert table["text"].to_list() == ["mild \x1b[31m words \ufffd", "local words", None]
     assert table["shared_by"].to_list() == [["twin"], [], []]
     for bad, words in (("a.csv", "ends in .jsonl or .parquet"), ("none/a.jsonl", "no such folder")):
