@@ -134,7 +134,7 @@ class Fuzz:
             case.wrong += [f"the answer for {row} is gone from the journal" for row in before if kept.get(row) != before[row]]
         if case.fault == "enospc" and said.hit and said.code not in (0, 3):
             case.wrong.append(f"exit code {said.code} on a full disk: {said.err.strip()[-300:]}")
-        left = re.compile(r"\.guardkit/(lock$|(old|new|work|gone)(/|$))" if "could not be removed" in said.err else r"\A\b")
+        left = re.compile(r"\.guardkit/(lock$|(old|new|work|gone)(/|$))" if "could not be removed" in said.err else r"(?!)")
         now = {n: d for n, d in made(world, verb).items() if not left.search(n)}
         done = said.code == 0 and now == reference.made
         if said.code == 0 and not done:

@@ -46,7 +46,7 @@ class Current:
 
     def write(self) -> None:
         """Write ``run.json``."""
-        said = {"recipe": self._recipe.recipe, "version": self._recipe.version, "current": self._steps}
+        said = {"recipe": self._recipe.recipe, "version": self._recipe.version, "current": dict(sorted(self._steps.items()))}
         write_atomic(self._folder / "run.json", json.dumps(said) + "\n")
 
     def add(self, done: StepFolder) -> None:
