@@ -32,7 +32,7 @@ GUARD = load_guard("guardreasoner")
 STEPS = ("seeds", "clean", "unique", "parts", "reasoning", "valid", "train-rows", "sft-rows", "sft-shards", "guard-main", "test-rows")
 NAME = "tiny-guard"
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_spec("vllm") is None, reason="vllm is not installed")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.skipif(find_spec("vllm") is None, reason="vllm is not installed")]
 
 
 @pytest.fixture(scope="module")
