@@ -31,7 +31,7 @@ def undisturbed(world: World) -> dict[str, dict[str, str]]:
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_keeps_all_progress(world: World, undisturbed: dict[str, dict[str, str]], name: str) -> None:
-    world.script("pace", "0.02")
+    world.script("pace", "0.1")
     process = subprocess.Popen(
         command("run", "recipe.yaml", "--output", "out"), env=environment(), cwd=world.folder, stderr=subprocess.PIPE, text=True
     )
