@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +262,21 @@ def test_the_recipe_that_a_run_keeps_runs_again_and_reuses_every_step(world: Wor
     again = run_plan(make_plan(resolved), output=run.folder)
     assert again.built == [] and again.reused == ["seeds", "noise-a", "noise-b", "asked"]
     assert (run.folder / "recipe.yaml").read_text().partition("\n")[2] == resolved_yaml(resolved, make_plan(resolved).source_paths), "kept as it is"
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda text: "", lambda text: text[:-3], lambda text: text.replace("tiny", "tidy")], ids=["emptied", "cut", "changed"]
+)
+def test_a_kept_recipe_that_was_damaged_is_told_and_written_anew(world: World, damage: Callable[[str], str]) -> None:
+    world.recipe({"id": "noise", "use": "loud"})
+    path = world.run().folder / "recipe.yaml"
+    before = path.read_text()
+    path.write_text(damage(before))
+    for command in (("verify", "out"), ("runs", "status", "out")):
+        done = world.cli(*command)
+        assert done.returncode == 2 and "has been changed since the run wrote it" in done.stderr
+    world.run()
+    assert path.read_text() == before
 
 
 def test_every_shipped_recipe_survives_its_own_resolution() -> None:

@@ -270,7 +270,7 @@ def kept_yaml(run: Path) -> YamlFile:
     path = run / "recipe.yaml"
     regular(path, path)
     first, _, rest = (text := read_text(path, FILE_BYTES)).partition("\n")
-    if first.startswith(_SEALED) and first.removeprefix(_SEALED) != hashlib.sha256(rest.encode()).hexdigest():
+    if not text or (first.startswith(_SEALED) and first.removeprefix(_SEALED) != hashlib.sha256(rest.encode()).hexdigest()):
         raise InputError("has been changed since the run wrote it", where=short_path(path), hint="run the recipe again: what it made is kept")
     return parse_yaml(text, short_path(path))
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from toolkit.common.errors import InputError, require
 from toolkit.common.files import write_atomic
+from toolkit.common.manifests import read_bytes
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -56,7 +57,7 @@ def sign(manifest: Path, key: Path) -> Signature:
 
     private = _private(key)
     public = base64.b64decode(private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).split()[1])
-    signature = _string(_KIND) + _string(private.sign(_signed(manifest.read_bytes(), b"sha512")))
+    signature = _string(_KIND) + _string(private.sign(_signed(read_bytes(manifest), b"sha512")))
     blob = _MAGIC + struct.pack(">I", 1) + b"".join(map(_string, (public, NAMESPACE, b"", b"sha512", signature)))
     text = base64.b64encode(blob).decode()
     lines = [text[i : i + 70] for i in range(0, len(text), 70)]
@@ -79,7 +80,7 @@ def signature_of(manifest: Path) -> Signature | None:
 
     public, hashed, signature = _parsed(path)
     try:
-        Ed25519PublicKey.from_public_bytes(public[-32:]).verify(signature, _signed(manifest.read_bytes(), hashed))
+        Ed25519PublicKey.from_public_bytes(public[-32:]).verify(signature, _signed(read_bytes(manifest), hashed))
     except InvalidSignature:
         hint = "the folder was changed after it was signed, or the signature is another folder's"
         raise InputError(f"the signature is not that of this {manifest.name}", where=str(path), hint=hint) from None

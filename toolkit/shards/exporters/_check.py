@@ -14,6 +14,7 @@ import orjson
 
 from toolkit.common.errors import InputError
 from toolkit.common.files import sha256_file
+from toolkit.common.manifests import read_bytes
 from toolkit.common.parquet import batches, open_parquet, said
 from toolkit.shards._card import card
 from toolkit.shards._manifest import parse_manifest
@@ -200,13 +201,13 @@ def _false_shards(folder: Path, record: Mapping[str, Any]) -> list[str]:
 def _false_beside(folder: Path, record: Mapping[str, Any], beside: Mapping[str, str]) -> list[str]:
     """Files that hold no rows and are not what the format writes beside them."""
     there = {name for name, about in record["files"].items() if "rows" not in about} - {SHARDS, "README.md"}
-    other = there ^ set(beside) | {name for name in there & set(beside) if (folder / name).read_bytes() != beside[name].encode()}
+    other = there ^ set(beside) | {name for name in there & set(beside) if read_bytes(folder / name) != beside[name].encode()}
     return [f"{name}: it is not what the format writes beside the rows" for name in sorted(other)]
 
 
 def _false_page(folder: Path, record: Mapping[str, Any]) -> list[str]:
     """Whether README.md is not the page that record and shards give; without the shards' manifest, whether its own part is not."""
-    there = (folder / "README.md").read_bytes().decode(errors="backslashreplace") if "README.md" in record["files"] else ""
+    there = read_bytes(folder / "README.md").decode(errors="backslashreplace") if "README.md" in record["files"] else ""
     if SHARDS in record["files"]:
         text = card(parse_manifest(folder / SHARDS))
     elif MARK not in there:

@@ -21,6 +21,7 @@ from toolkit._version import __version__
 from toolkit.common.errors import InputError, Stopped, did_you_mean, short_path
 from toolkit.common.files import sha256_file
 from toolkit.common.folders import new_folder
+from toolkit.common.manifests import read_bytes
 from toolkit.common.parquet import batches, open_parquet
 from toolkit.shards._card import card
 from toolkit.shards._kinds import kind_of
@@ -89,7 +90,7 @@ def export(
     _apart(output, folder)
     with _room(output), new_folder(output, EXPORT, overwrite=overwrite) as new:
         record = _record(form, repeater, weights, *_write(new, form, repeater, progress))
-        beside = {**form.beside(), SHARDS: (folder / MANIFEST).read_bytes().decode()}
+        beside = {**form.beside(), SHARDS: read_bytes(folder / MANIFEST).decode()}
         for path, text in {**beside, "README.md": page(record, card(manifest))}.items():
             (new / path).write_text(text, encoding="utf-8")
             record["files"][path] = {"bytes": len(text.encode()), "sha256": sha256_file(new / path)}

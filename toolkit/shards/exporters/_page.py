@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from toolkit.common.manifests import read_bytes
 from toolkit.common.yamlfile import dump_yaml, parse_yaml
 from toolkit.shards._card import card
 
@@ -18,7 +19,7 @@ from toolkit.shards._card import card
 def card_of(folder: Path, manifest: dict[str, Any]) -> str:
     """The card of a shard folder: the one in it, else one made from its manifest (shards of an older guardkit have none)."""
     path = folder / "README.md"
-    return path.read_text(encoding="utf-8") if path.is_file() else card(manifest)
+    return read_bytes(path).decode() if path.is_file() else card(manifest)
 
 
 MARK = "What follows is the card of the shards."
