@@ -38,3 +38,15 @@ def test_an_output_without_room_is_a_stop(tmp_path: Path, ending: str, monkeypat
     )  # fmt: skip
     assert run.returncode == 3, run.stderr
     assert "Traceback" not in run.stderr and not list(tmp_path.glob("*rows*"))
+
+
+@pytest.mark.parametrize("number", ["EIO", "EROFS"])
+def test_a_disk_that_fails_is_no_bug_wherever_it_does(number: str) -> None:
+    script = (
+        "import errno\nfrom toolkit import cli\ndef failing():\n"
+        f"    raise OSError(errno.{number}, 'the disk fails')\n"  # as reading an open file does: without the file's name
+        "cli._run = failing\ncli.main()\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=False)
+    assert run.returncode == 3 and "the disk fails" in run.stderr, run.stderr
+    assert "Traceback" not in run.stderr and "bug" not in run.stderr

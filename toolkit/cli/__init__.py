@@ -19,7 +19,7 @@ def main() -> NoReturn:
     from toolkit.cli._streams import open_streams
 
     open_streams()
-    from toolkit.common.errors import GuardkitError
+    from toolkit.common.errors import FAILS, GuardkitError
     from toolkit.common.secrets import LogFilter
 
     if logging.lastResort is not None:  # what prints the warnings of libraries, and ours
@@ -33,7 +33,7 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         code = _interrupted()
     except OSError as e:
-        code = _full() if e.errno == errno.ENOSPC else _bug() if e.filename is None else _failed(_refused(e))
+        code = _full() if e.errno == errno.ENOSPC else _failed(_refused(e)) if e.filename is not None or e.errno in FAILS else _bug()
     except Exception:  # noqa: BLE001  whatever else escapes is a bug of ours, and the user should see where
         code = _bug()
     sys.exit(code)
@@ -70,10 +70,10 @@ def _interrupted() -> int:
 
 def _refused(error: OSError) -> Any:
     """The error of a file that the system does not give, at a place where nothing else is known of it."""
-    from toolkit.common.errors import InputError, Stopped
+    from toolkit.common.errors import FAILS, InputError, Stopped
 
-    kind = Stopped if error.errno in (errno.EIO, errno.EROFS) else InputError
-    return kind(f"the system refuses: {error.strerror or error}", where=str(error.filename))
+    kind = Stopped if error.errno in FAILS else InputError
+    return kind(f"the system refuses: {error.strerror or error}", where=str(error.filename or "") or None)
 
 
 def _failed(error: Any) -> int:

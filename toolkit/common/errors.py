@@ -8,10 +8,16 @@ bug of ours (exit code 70).
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 
 from toolkit.common.secrets import shown
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Error numbers of a disk without room."""
+FAILS = (errno.EIO, errno.EROFS)
+"""Error numbers of a disk that fails: never a bug of ours, whatever was being done."""
 
 
 def short_path(path: object) -> str:

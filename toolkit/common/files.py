@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from toolkit.common.errors import InputError
+from toolkit.common.errors import FULL, InputError
 
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode
 
@@ -191,7 +191,7 @@ def new_file(final: Path) -> Iterator[Path]:
         make_folder(target.parent)
         fd = hold(new)
     except OSError as e:
-        if e.errno in (errno.ENOSPC, errno.EDQUOT):
+        if e.errno in FULL:
             raise
         raise InputError(f"the file cannot be written: {e.strerror}", where=str(final)) from None
     if fd is None:

@@ -17,7 +17,6 @@ next writer, or `sweep`, finishes or undoes the swap: ``old`` without the folder
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import re
@@ -29,7 +28,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from toolkit.common.errors import InputError, short_path
+from toolkit.common.errors import FULL, InputError, short_path
 from toolkit.common.files import FILE, FOLDER, beside, fsync_path, fsync_tree, make_folder, mode_of, sha256_file
 from toolkit.common.locks import Busy, Lock, is_lock
 
@@ -219,7 +218,7 @@ class _Box:
             make_folder(final.parent)
             self._lock = self._take()
         except OSError as e:
-            if e.errno in (errno.ENOSPC, errno.EDQUOT):
+            if e.errno in FULL:
                 raise
             raise InputError(f"the folder cannot be written: {e.strerror}", where=str(final)) from None
 

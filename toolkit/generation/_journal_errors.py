@@ -13,14 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from toolkit.common.errors import GuardkitError, InputError, Stopped, short_path
+from toolkit.common.errors import FULL, GuardkitError, InputError, Stopped, short_path
 
 _DAMAGED = frozenset(
     (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG)
 )
 """Primary codes of a damaged file: ERROR is what a missing table gives, CONSTRAINT what an index that does not fit; our statements are fixed."""
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NAMED = 20
 """Records that are named in a message."""
 
@@ -68,7 +67,7 @@ def named(path: Path) -> Iterator[None]:
     except UnicodeDecodeError as e:  # of a message of SQLite's that holds a damaged name
         raise damaged(path, "its tables cannot be read") from e
     except OSError as e:
-        if e.errno in (*_FULL, errno.EIO):
+        if e.errno in (*FULL, errno.EIO):
             raise stopped(path, e.strerror or "write failed") from e
         if isinstance(e, BlockingIOError):  # a reader without room, beside a writer
             raise InputError("a run works on the journal, and it cannot be read beside it here", where=str(path), hint="wait until it ends") from e
@@ -99,4 +98,4 @@ def _no_room(folder: Path) -> str | None:
         with NamedTemporaryFile(dir=folder):
             return None
     except OSError as e:
-        return e.strerror if e.errno in _FULL else None
+        return e.strerror if e.errno in FULL else None

@@ -6,7 +6,6 @@ out. Signals are handled in the main thread only, where Python delivers them; a 
 
 from __future__ import annotations
 
-import errno
 import re
 import signal
 import sys
@@ -15,13 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from toolkit.common.errors import GuardkitError, Stopped
+from toolkit.common.errors import FAILS, FULL, GuardkitError, Stopped
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL_WORDS = re.compile(r"No space left on device|Disk quota exceeded|File too large|\bos error (28|122|27)\b")
 """How libraries that do not hand on the error number say it: polars, safetensors, torch."""
-_FAILS = (errno.EIO, errno.EROFS)
 _FAILS_WORDS = re.compile(r"Input/output error|Read-only file system|\bos error (5|30)\b")
 
 _AGAIN = "run the same command again to go on: finished steps and answers are kept"
@@ -100,7 +97,7 @@ def _full(error: BaseException | None) -> str | None:
 def _failing(error: BaseException | None) -> str | None:
     """What says that the disk fails: an I/O error, a file system that has become read-only."""
     while error is not None:
-        if (isinstance(error, OSError) and error.errno in _FAILS) or _FAILS_WORDS.search(str(error)):
+        if (isinstance(error, OSError) and error.errno in FAILS) or _FAILS_WORDS.search(str(error)):
             return str(error).splitlines()[0][:200]
         error = error.__cause__ or error.__context__
     return None
@@ -108,4 +105,4 @@ def _failing(error: BaseException | None) -> str | None:
 
 def is_full(error: BaseException) -> bool:
     """Whether an error's number says that there is no room: disk, quota, size of a file."""
-    return isinstance(error, OSError) and error.errno in _FULL
+    return isinstance(error, OSError) and error.errno in FULL

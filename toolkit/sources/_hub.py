@@ -6,7 +6,6 @@ files are memory-mapped by ``datasets``: their pages count as resident until the
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.common.errors import GuardkitError, InputError, InputErrors, Missing, Stopped, require
+from toolkit.common.errors import FULL, GuardkitError, InputError, InputErrors, Missing, Stopped, require
 from toolkit.common.http import careful_hub
 from toolkit.common.paths import here, is_there
 from toolkit.common.secrets import shown
@@ -152,7 +151,7 @@ def _load(source: Source, token: str | None, *, streaming: bool) -> Any:
 def _failed(source: Source, error: Exception) -> GuardkitError:
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+        if isinstance(cause, OSError) and cause.errno in FULL:
             return Stopped(f"the disk is full: {source.name!r} could not be fetched", hint="make room (HF_HOME says where the cache lies)")
         cause = cause.__cause__
     hub = _hub(source)

@@ -9,7 +9,6 @@ in the record, and pairs with weights are refused until it is said whether to re
 
 from __future__ import annotations
 
-import errno
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit._version import __version__
-from toolkit.common.errors import InputError, Stopped, did_you_mean, short_path
+from toolkit.common.errors import FULL, InputError, Stopped, did_you_mean, short_path
 from toolkit.common.files import sha256_file
 from toolkit.common.folders import new_folder
 from toolkit.common.manifests import read_bytes
@@ -125,7 +124,7 @@ def _room(output: Path) -> Iterator[None]:
     try:
         yield
     except OSError as e:
-        if e.errno in (errno.ENOSPC, errno.EDQUOT):
+        if e.errno in FULL:
             raise Stopped("the disk is full; nothing was written", where=str(output), hint="make room, or give another folder with --output") from e
         raise InputError(f"the folder cannot be written: {e.strerror or e}", where=str(output)) from e
 
