@@ -16,7 +16,7 @@ from toolkit.common.errors import InputError
 from toolkit.operators import Operator, operator_class
 
 sys.path.insert(0, str(Path(__file__).parent / "generation"))
-from server import Server, running  # type: ignore[import-not-found]
+from server import Server, running
 
 ROWS = [
     {"prompt": "Hello", "label_prompt": "unharmful"},
@@ -31,14 +31,15 @@ def rows() -> pl.DataFrame:
 
 
 def operators() -> dict[str, Any]:
-    cls = operator_class("normalise")
+    cls: Any = operator_class("normalise")
     return {"name": "normalise", "class": cls, "instance": cls(cls.config_class(max_chars=6))}
 
 
 @pytest.mark.parametrize("kind", ["name", "class", "instance"])
 def test_a_name_a_class_and_an_instance_do_the_same(kind: str, rows: pl.DataFrame) -> None:
     given = operators()[kind]
-    found = toolkit.apply(given, rows, **({} if kind == "instance" else {"max_chars": 6}))
+    options: dict[str, Any] = {} if kind == "instance" else {"max_chars": 6}
+    found = toolkit.apply(given, rows, **options)
     kept, rejected = found
     assert (kept.height, rejected.height, found.operator) == (2, 1, "normalise")
     assert found.rejected.equals(rejected) and found.set_aside.height == found.merged.height == 0

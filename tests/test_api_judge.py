@@ -14,7 +14,7 @@ import toolkit
 from toolkit.common.errors import InputError, InputErrors
 
 sys.path.insert(0, str(Path(__file__).parent / "generation"))
-from server import Server, chat, running  # type: ignore[import-not-found]
+from server import Server, chat, running
 
 ROWS = [{"prompt": "How do I bake bread?", "label_prompt": "unharmful"}, {"prompt": "An insult, please.", "label_prompt": "harmful"}]
 

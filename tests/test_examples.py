@@ -15,7 +15,7 @@ from workspace import furnish
 import toolkit
 
 sys.path.insert(0, str(Path(__file__).parent / "generation"))
-from server import Server, running  # type: ignore[import-not-found]
+from server import Server, running
 
 NAMES = [name for name in toolkit.__all__ if not name.startswith("_")]
 SLOW = {"train"}

@@ -17,17 +17,16 @@ from aiohttp import web
 import toolkit
 from toolkit.cli import _say, main
 from toolkit.common.errors import InputErrors, Stopped
-from toolkit.generation import Journal, OpenAIConfig
-from toolkit.generation._config import Price
+from toolkit.generation import Journal, OpenAIConfig, Price
 from toolkit.pipeline._estimate import Estimate, Looked, estimate
 
 sys.path.insert(0, str(Path(__file__).parent / "generation"))  # its small server
-from server import Server, running  # type: ignore[import-not-found]
+from server import Server, running
 
 PRICE = {"input": 2.5, "output": 10.0}
 
 
-class Teacher(Server):  # type: ignore[misc]
+class Teacher(Server):
     """Counts tokens as an endpoint would: 4.4 characters a token read, 140 to 159 written."""
 
     def __init__(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -11,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from toolkit.guards import load_guard, render_input
 
-RECIPE = {
+RECIPE: dict[str, Any] = {
     "recipe": "small",
     "seed": 4,
     "steps": [

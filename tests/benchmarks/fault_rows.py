@@ -66,7 +66,7 @@ def templates(teachers: int) -> list[Row]:
             for block in run[f"t{n:02}"].blocks():
                 for r in block.iter_rows(named=True):
                     labels = tuple(r[f"label_{t}"] for t in GUARD.task_names)
-                    found.setdefault(r["reasoning"], Row(f"template:{n}/{r['id']}", r["reasoning"], r["prompt"], r["response"], labels))  # type: ignore[arg-type]
+                    found.setdefault(r["reasoning"], Row(f"template:{n}/{r['id']}", r["reasoning"], r["prompt"], r["response"], labels))
     return list(found.values())
 
 

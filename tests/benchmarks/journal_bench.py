@@ -59,7 +59,7 @@ def bodies(size: int, seed: int = 1) -> list[bytes]:
         text = ""
         while len(text) < size - 500:
             text += f"{rng.choice(WORDS)} {rng.randrange(10_000)} "
-        message = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
+        message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
         usage = {"prompt_tokens": 300, "completion_tokens": 400, "total_tokens": 700, "prompt_tokens_details": {"cached_tokens": 0}}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         about = {"id": f"chatcmpl-{rng.getrandbits(96):x}", "object": "chat.completion", "created": 1763600000 + n, "model": "gpt-4o-2024-08-06"}

@@ -38,9 +38,9 @@ def test_verify_says_which_of_the_two_a_folder_is(cli: Cli, tmp_path: Path) -> N
     sft(tmp_path / "step" / "shards")
     assert cli("export", "step", "--format", "openai", "--output", "out").code == 0
     for folder in ("step", "step/shards"):
-        said = cli("verify", folder).out.split("\n")
-        assert said[0] == "step/shards: shards, 4 file(s), 25 rows, all as the manifest says" and said[1].startswith("Not signed: ")
-        assert {line.split(":")[0].strip() for line in said[3:-1]} == {"rows", "splits", "title", "licence.target"}, "what no folder proves"
+        lines = cli("verify", folder).out.split("\n")
+        assert lines[0] == "step/shards: shards, 4 file(s), 25 rows, all as the manifest says" and lines[1].startswith("Not signed: ")
+        assert {line.split(":")[0].strip() for line in lines[3:-1]} == {"rows", "splits", "title", "licence.target"}, "what no folder proves"
     assert cli("verify", "out").out.startswith("out: an export for openai, 4 file(s), 25 rows, all as the manifest says\n")
     found = cli("verify", "out", "--json").json
     assert (found["folder"], found["kind"], found["to"], found["rows"]) == ("out", "export", "openai", 25)

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import CHECKOUT, Said
@@ -41,7 +42,12 @@ def unchanged(tmp_path: Path) -> Callable[..., None]:
         assert tree(tmp_path) == before
 
     before |= tree(tmp_path)
-    check.now = lambda: (before.clear(), before.update(tree(tmp_path)))  # type: ignore[attr-defined]
+
+    def now() -> None:
+        before.clear()
+        before.update(tree(tmp_path))
+
+    check.now = now  # type: ignore[attr-defined]
     return check
 
 
@@ -150,7 +156,7 @@ def test_the_python_doors_hold_the_same(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     data(tmp_path / "data.jsonl")
     done = toolkit.run(recipe(tmp_path / "r.yaml"), output="o/r")
-    given = {"files": ["data.jsonl"], "columns": {"id": "id", "prompt": "prompt"}}
+    given: dict[str, Any] = {"files": ["data.jsonl"], "columns": {"id": "id", "prompt": "prompt"}}
     before = tree(tmp_path)
     with pytest.raises(InputError, match="is a run's"):
         toolkit.apply("read", artefacts=done.folder / "mine", **given)

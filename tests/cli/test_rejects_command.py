@@ -44,7 +44,8 @@ def test_every_row_is_written_to_a_file(suffix: str, run: str, cli: Cli, tmp_pat
     said = cli("rejects", run, "--output", f"gone{suffix}", "--limit", "0", "--json")
     assert said.code == 0 and said.json["output"] == f"gone{suffix}", said.err
     file = tmp_path / f"gone{suffix}"
-    frame = {".jsonl": pl.read_ndjson, ".csv": pl.read_csv, ".parquet": pl.read_parquet}[suffix](file)
+    readers: dict[str, Callable[[Path], pl.DataFrame]] = {".jsonl": pl.read_ndjson, ".csv": pl.read_csv, ".parquet": pl.read_parquet}
+    frame = readers[suffix](file)
     assert frame.columns == ["step", "id", "outcome", "reason", "detail", "survivor", "row"] and frame.height == said.json["rows"] == 3
     if suffix == ".jsonl":
         rows = [json.loads(line) for line in file.read_text().splitlines()]

@@ -34,7 +34,7 @@ def test_what_is_not_shown_cannot_be_read() -> None:
         with pytest.raises(Undeclared, match="does not name it"):
             read()
     with pytest.raises(AttributeError):
-        _ = seen.no_such_thing
+        _ = seen.no_such_thing  # type: ignore[attr-defined]
 
 
 def test_what_is_shown_is_as_it_was() -> None:

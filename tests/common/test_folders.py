@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -301,10 +302,10 @@ def test_what_cannot_be_removed_is_told_and_goes_the_next_time(
     make(tmp_path / "d", OLD)
     real = os.unlink
 
-    def failing(path: object, *a: object, **k: object) -> None:
+    def failing(path: Any, *a: Any, **k: Any) -> None:
         if k.get("dir_fd") is not None:
             raise OSError(5, "Input/output error")
-        real(path, *a, **k)  # type: ignore[call-overload]
+        real(path, *a, **k)
 
     monkeypatch.setattr(os, "unlink", failing)
     with new_folder(tmp_path / "d", LISTED) as new:

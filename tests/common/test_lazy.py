@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -32,7 +33,7 @@ __getattr__, __dir__ = lazily(__name__)
 
 
 @pytest.fixture
-def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     files = {
         "lazy_inner/__init__.py": INNER,
         "lazy_inner/_a.py": "class Thing: pass\n\ndef make(): return Thing()\n",

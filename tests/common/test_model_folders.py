@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from toolkit.common.errors import InputError
 from toolkit.common.files import tree_digests
-from toolkit.common.folders import check_own
+from toolkit.common.folders import check_own, new_folder
 from toolkit.common.models import MODEL, TRAINED
 
-SAID = {"guard": None, "input": None, "chat_template": "0" * 64, "prompts": {}}
+SAID: dict[str, Any] = {"guard": None, "input": None, "chat_template": "0" * 64, "prompts": {}}
 
 
 def model(folder: Path, listed: bool = True) -> Path:
@@ -27,7 +28,11 @@ def model(folder: Path, listed: bool = True) -> Path:
 
 @pytest.mark.parametrize("listed", [True, False], ids=["listed", "earlier"])
 def test_a_model_that_guardkit_trained_may_be_replaced(tmp_path: Path, listed: bool) -> None:
-    check_own(model(tmp_path / "m", listed), MODEL)
+    folder = model(tmp_path / "m", listed)
+    check_own(folder, MODEL)
+    with new_folder(folder, MODEL) as new:
+        (new / "weights").write_text("new")
+    assert [path.name for path in folder.iterdir()] == ["weights"]
 
 
 @pytest.mark.parametrize("listed", [True, False], ids=["listed", "earlier"])

@@ -87,6 +87,7 @@ def test_folders_that_guardkit_keeps(tmp_path: Path, kind: str, file: str, says:
 def test_a_folder_of_others_is_none(tmp_path: Path, says: str) -> None:
     for file in ("manifest.json", "export.json", "run.json"):
         put(tmp_path / "theirs" / file, says)
+        assert marked(tmp_path / "theirs") is None, file
     check_output(tmp_path / "theirs" / "out.jsonl")
 
 

@@ -124,9 +124,9 @@ def test_what_a_library_opens_by_name_must_not_be_written_to(tmp_path: Path) -> 
 
 
 def test_digests_are_taken_again_only_where_something_was_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = []
+    taken: list[int] = []
     real = reading.digest_open
-    monkeypatch.setattr(reading, "digest_open", lambda fd, *a: taken.append(1) or real(fd, *a))
+    monkeypatch.setattr(reading, "digest_open", lambda fd, *a: taken.append(1) or real(fd, *a))  # type: ignore[func-returns-value]
     path = tmp_path / "a"
     path.write_bytes(b"a")
     files = Files()
@@ -148,9 +148,9 @@ def test_digests_of_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_digest_is_remembered_until_the_file_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = []
+    taken: list[int] = []
     real = reading.digest_open
-    monkeypatch.setattr(reading, "digest_open", lambda fd, *a: taken.append(1) or real(fd, *a))
+    monkeypatch.setattr(reading, "digest_open", lambda fd, *a: taken.append(1) or real(fd, *a))  # type: ignore[func-returns-value]
     path = tmp_path / "a"
     path.write_bytes(b"a")
     sha256_once(path, path)

@@ -15,7 +15,12 @@ from toolkit.common import parquet
 from toolkit.common.parquet import ParquetFile, batches, open_parquet
 from toolkit.common.sizes import pieces, row_bytes, total_bytes
 
-TYPES = {"id": pl.String, "n": pl.Int64, "chat": pl.List(pl.Struct({"role": pl.String, "content": pl.String})), "tags": pl.List(pl.String)}
+TYPES: dict[str, Any] = {
+    "id": pl.String,
+    "n": pl.Int64,
+    "chat": pl.List(pl.Struct({"role": pl.String, "content": pl.String})),
+    "tags": pl.List(pl.String),
+}
 TEXT = st.none() | st.text(max_size=12)
 ROW = st.fixed_dictionaries(
     {

@@ -57,7 +57,8 @@ def test_a_benchmark_says_what_the_papers_table_says(name: str, task: str, adver
 def test_what_is_known_of_the_hub() -> None:
     wild = [load_benchmark(n) for n in benchmark_names() if n.startswith("wildguard_test")]
     assert all(b.gated and b.hub and (b.hub.id, b.hub.config, b.sizes.hub) == ("allenai/wildguardmix", "wildguardtest", 1725) for b in wild)
-    assert load_benchmark("beavertails").hub.split == "30k_test"
+    beavertails = load_benchmark("beavertails").hub
+    assert beavertails is not None and beavertails.split == "30k_test"
     assert load_benchmark("xstest_response_refusal").hub is None, "not known, and not made up"
 
 
@@ -147,7 +148,8 @@ def test_a_named_benchmark_that_is_nowhere_says_how_to_give_it(tmp_path: Path) -
     )
     with pytest.raises(Missing, match="git clone"):
         find_benchmark(load_benchmark("openai_moderation"), None)
-    assert find_benchmark(load_benchmark("beavertails"), None).way.hub.split == "30k_test", "what the hub has is read from there"
+    hub = find_benchmark(load_benchmark("beavertails"), None).way.hub
+    assert hub is not None and hub.split == "30k_test", "what the hub has is read from there"
     with pytest.raises(InputError, match="no such file"):
         choose_benchmarks(None, [tmp_path / "gone"])
     with pytest.raises(InputError, match="did you mean 'safe_rlhf'"):
@@ -208,7 +210,7 @@ def test_a_faulty_file_is_named_with_its_line(tmp_path: Path, old: str, new: str
 
 def test_the_hubs_own_columns(tmp_path: Path) -> None:
     none: list[str | None] = [None, None]
-    votes = {
+    votes: dict[str, list[Any]] = {
         "labels_0": ["Safe", "Violence"],
         "labels_1": ["Safe", "Threat, Violence"],
         "labels_2": ["Needs Caution", None],

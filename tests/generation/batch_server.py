@@ -194,7 +194,8 @@ class BatchServer:
     def _end(self, batch: dict[str, Any], plan: str, served: int, now: int) -> None:
         rows = self.rows(batch)
         served = served if plan in ("expired", "cancelled") else 0 if plan == "nothing" else len(rows)
-        output, errors = [], []
+        output: list[Any] = []
+        errors: list[Any] = []
         for n, row in enumerate(rows):
             if n < served:
                 line, fine = self._serve(row)
@@ -269,7 +270,7 @@ def running(server: BatchServer) -> Iterator[BatchServer]:
         return response
 
     loop = asyncio.new_event_loop()
-    app = web.Application(client_max_size=1 << 28, middlewares=[faulty])
+    app = web.Application(client_max_size=1 << 28, middlewares=[faulty])  # type: ignore[list-item]
     app.router.add_post("/v1/files", server.upload)
     app.router.add_get("/v1/files/{id}/content", server.content)
     app.router.add_post("/v1/batches", server.create)

@@ -44,8 +44,8 @@ def byte_level(
     bpe = Tokenizer(models.BPE(ignore_merges=ignore_merges))
     words = Regex(r"\p{N}|[^\r\n\p{L}\p{N}]?\p{L}+| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
     split = pre_tokenizers.Split(words, "isolated")
-    bpe.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])  # type: ignore[assignment]
-    bpe.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    bpe.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    bpe.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     bpe.train_from_iterator(TEXTS, trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, show_progress=False))
     bpe.add_special_tokens([AddedToken(t, normalized=False, rstrip=rstrip) for t in dict.fromkeys([*([bos] if bos else []), eos, *special])])
@@ -65,9 +65,9 @@ def pieces(template: str, kind: str, *, prefix: str) -> Any:
     else:
         raw = Tokenizer(models.Unigram())
         trainer = trainers.UnigramTrainer(vocab_size=200, special_tokens=control, unk_token=control[0], show_progress=False)
-        raw.normalizer = normalizers.NFKC()  # type: ignore[assignment]
-    raw.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=prefix, split=kind != "bpe")  # type: ignore[assignment]
-    raw.decoder = decoders.Metaspace(prepend_scheme=prefix)  # type: ignore[assignment]
+        raw.normalizer = normalizers.NFKC()
+    raw.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=prefix, split=kind != "bpe")
+    raw.decoder = decoders.Metaspace(prepend_scheme=prefix)
     raw.train_from_iterator([*TEXTS, "</ s> < s >"], trainer)
     if kind == "bpe":  # the bytes are in the vocabulary, and no tokens of their own
         import json
@@ -75,7 +75,7 @@ def pieces(template: str, kind: str, *, prefix: str) -> Any:
         spec = json.loads(raw.to_str())
         spec["added_tokens"] = [t for t in spec["added_tokens"] if t["content"] in control]
         raw = Tokenizer.from_str(json.dumps(spec))
-        raw.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])  # type: ignore[assignment]
+        raw.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     raw.add_special_tokens([AddedToken(t, normalized=False) for t in control])
     tokenizer = fast(raw, template, bos="<s>", eos="</s>", special=[])
     tokenizer.unk_token = control[0]

@@ -23,7 +23,7 @@ def http(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
 
 def answer(text: str | None = "Fine.", **more: Any) -> dict[str, Any]:
     """The body of a chat completion, before it is JSON; `more` replaces keys of its message and of itself."""
-    message = {"role": "assistant", "content": text, **{k: more.pop(k) for k in ("refusal", "reasoning_content") if k in more}}
+    message: dict[str, Any] = {"role": "assistant", "content": text, **{k: more.pop(k) for k in ("refusal", "reasoning_content") if k in more}}
     choice = {"index": 0, "finish_reason": more.pop("finish_reason", "stop"), "message": message}
     return {"id": "x", "model": "m", "choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 3}, **more}
 

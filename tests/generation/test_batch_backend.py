@@ -14,9 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.common.errors import InputError, Missing, Stopped
-from toolkit.generation import FAILURES, Completion, Journal, OpenAIConfig, Request, build_request, complete, open_backend
+from toolkit.generation import FAILURES, Completion, Journal, OpenAIConfig, Price, Request, build_request, complete, open_backend
 from toolkit.generation._budget import Meter
-from toolkit.generation._config import Price
 
 SECRET = "sk-very-secret-0123456789"  # noqa: S105
 

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.common.errors import InputError
-from toolkit.generation import Completion, OpenAIConfig, Request, TemplateConfig
-from toolkit.generation._budget import Meter, tokens_at_most
-from toolkit.generation._config import Price
+from toolkit.generation import Completion, OpenAIConfig, Price, Request, TemplateConfig
+from toolkit.generation._budget import Meter
 from toolkit.generation._request import failed
+from toolkit.generation._usage import tokens_at_most
 
 AT = ("http://teacher.example/v1", "teacher")
 PRICE = Price(input=2.5, output=10.0)

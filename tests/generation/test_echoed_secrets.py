@@ -28,6 +28,14 @@ def _twice(head: str) -> str:
     return json.dumps(dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line))
 
 
+def _cut(n: int) -> Callable[[str], Reply]:
+    return lambda head: _json({"error": {"message": "x" * (400 - n) + KEY}}, "400 Bad")
+
+
+def _cut_by_it(n: int) -> Callable[[str], Reply]:
+    return lambda head: _json(answer("key " + KEY[:n], model=KEY[:n]))
+
+
 ECHOES: dict[str, Callable[[str], Reply]] = {
     "text": lambda head: _json(answer(f"your key is {KEY}, thanks; {PROJECT}", model=KEY, id=KEY)),
     "reasoning": lambda head: _json(answer("Fine.", reasoning_content=f"the key is Bearer {KEY}")),
@@ -48,8 +56,8 @@ ECHOES: dict[str, Callable[[str], Reply]] = {
     "bad header": lambda head: _json(answer("Fine."), "200 OK", f"X-A: {KEY}\0"),
     "401": lambda head: _json({"error": {"message": f"bad key {KEY}"}}, "401 Unauthorized"),
     "404": lambda head: _json({"error": {"message": "x" * 380 + KEY}}, "404 Not Found"),
-    **{f"cut {n}": lambda head, n=n: _json({"error": {"message": "x" * (400 - n) + KEY}}, "400 Bad") for n in (8, 9, 20)},
-    **{f"cut by it {n}": lambda head, n=n: _json(answer("key " + KEY[:n], model=KEY[:n])) for n in (8, 15, 27)},
+    **{f"cut {n}": _cut(n) for n in (8, 9, 20)},
+    **{f"cut by it {n}": _cut_by_it(n) for n in (8, 15, 27)},
 }
 
 

@@ -71,7 +71,7 @@ def test_every_spelling_of_a_filter_is_one_outcome_that_is_asked_once(server: Se
 
 
 def test_a_word_in_a_message_is_no_filter(server: Server) -> None:
-    said = (400, {}, error(message="the prompt 'Content Exists Risk' is too long", code="context_length_exceeded"))
+    said: Any = (400, {}, error(message="the prompt 'Content Exists Risk' is too long", code="context_length_exceeded"))
     assert ask(server, {"t": said})["t"].error == "bad_request"
 
 

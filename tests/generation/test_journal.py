@@ -103,7 +103,7 @@ def test_of_a_group_of_any_size_each_key_is_put_once_and_every_row_is_known(tmp_
 
 
 def test_a_batch_is_all_or_nothing(tmp_path: Path) -> None:
-    def broken():  # type: ignore[no-untyped-def]
+    def broken():
         yield ask(1), Completion(ask(1).key, "x")
         raise ZeroDivisionError
 

@@ -61,11 +61,11 @@ def truncate(name: str, keep: Callable[[int], int]) -> Callable[[Path], None]:
     return lambda folder: os.truncate(folder / name, keep((folder / name).stat().st_size))
 
 
-LOSSES: dict[str, Callable[[Path], None]] = {
+LOSSES: dict[str, Callable[[Path], object]] = {
     "file empty beside a log": truncate("journal.sqlite", lambda size: 0),
     "file gone beside a log": lambda folder: (folder / "journal.sqlite").unlink(),
-    "file and log gone": lambda folder: [(folder / name).unlink() for name in ("journal.sqlite", "journal.sqlite-wal")] and None,
-    "only the lock is left": lambda folder: [p.unlink() for p in folder.iterdir() if p.name != "journal.lock"] and None,
+    "file and log gone": lambda folder: [(folder / name).unlink() for name in ("journal.sqlite", "journal.sqlite-wal")],  # type: ignore[func-returns-value]
+    "only the lock is left": lambda folder: [p.unlink() for p in folder.iterdir() if p.name != "journal.lock"],  # type: ignore[func-returns-value]
     "log gone": lambda folder: (folder / "journal.sqlite-wal").unlink(),
     "log empty": truncate("journal.sqlite-wal", lambda size: 0),
     "log cut": truncate("journal.sqlite-wal", lambda size: size // 2),

@@ -26,6 +26,7 @@ from toolkit.generation import (
     verify_journal,
 )
 from toolkit.generation import _journal_repair as repairing
+from toolkit.generation._journal_note import Note
 from toolkit.generation._journal_pages import rows_in
 
 
@@ -190,7 +191,7 @@ STEPS: list[tuple[object, str]] = [
     (Path, "rename"),
     (Path, "replace"),
     (Path, "unlink"),
-    (repairing.Note, "replace"),
+    (Note, "replace"),
     (repairing, "write_state"),
 ]
 

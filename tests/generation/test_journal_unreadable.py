@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -70,7 +71,7 @@ def test_every_reader_goes_on_and_names_it(tmp_path: Path, fault: str, caplog: p
     faults: dict[str, str] = {}
     assert len(list(read_records(tmp_path, failures=True, unreadable=faults))) == 7
     assert set(faults) == {bad, ask("f1").key}
-    met = []
+    met: list[Any] = []
     with pytest.raises(InputError, match=f"2 records cannot be read: {bad}"):
         met.extend(read_records(tmp_path, failures=True))
     assert len(met) == 7
@@ -169,7 +170,8 @@ def test_whatever_a_completion_holds_can_be_kept_and_read_again(
         error,
         detail,
         model,
-        *counts,
+        counts[0],
+        counts[1],
         reals[0],
         reasoning,
         raw if error else None,

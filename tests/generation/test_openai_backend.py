@@ -133,14 +133,14 @@ def test_a_base_url_without_a_path(server: Server) -> None:
 
 
 def test_an_answer_that_our_own_reading_breaks_on_costs_only_its_row(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    from toolkit.generation._answers import read_answer
     from toolkit.generation.backends import _lane
 
     def broken(key: str, body: bytes, seconds: float | None) -> object:
         if b"'odd'" in body:
             raise ArithmeticError("oops")
-        return read(key, body, seconds)
+        return read_answer(key, body, seconds)
 
-    read = _lane.read_answer
     monkeypatch.setattr(_lane, "read_answer", broken)
     odd, other = run(config(server, retries=1), ["odd", "other"])
     assert (odd.error, odd.lost, server.asked["odd"], other.ok) == ("malformed", 2, 2, True)

@@ -10,8 +10,7 @@ import pytest
 
 from toolkit.common.errors import InputErrors
 from toolkit.common.resources import shipped
-from toolkit.generation import OpenAIBatchConfig, OpenAIConfig, TransformersConfig, VllmServerConfig, price_of, unpriced
-from toolkit.generation._config import Price
+from toolkit.generation import OpenAIBatchConfig, OpenAIConfig, Price, TransformersConfig, VllmServerConfig, price_of, unpriced
 from toolkit.generation._prices import OLD, FoundPrice, read_table
 
 TABLES = sorted((shipped("schemas") / "prices").glob("*.yaml"))

@@ -57,12 +57,14 @@ def test_greedy_is_what_transformers_writes(model: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model)
-    reference = AutoModelForCausalLM.from_pretrained(model)
+    reference: Any = AutoModelForCausalLM.from_pretrained(model)
     prompts = texts(20)
     out = run(config(model, temperature=0), prompts)
     finishes = set()
     for prompt, c in zip(prompts, out, strict=True):
-        ids = tokenizer.apply_chat_template([{"role": "user", "content": prompt}], add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        ids: Any = tokenizer.apply_chat_template(
+            [{"role": "user", "content": prompt}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
         with torch.no_grad():
             written = reference.generate(**ids, max_new_tokens=40, do_sample=False)[0, ids["input_ids"].shape[1] :]
         assert c.text == tokenizer.decode(written, skip_special_tokens=True)

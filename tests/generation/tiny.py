@@ -18,8 +18,8 @@ def tiny_llama(folder: Path, *, seed: int = 0, positions: int = 512, template: s
     special = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
     vocabulary = {c: i for i, c in enumerate([*special, *sorted(pre_tokenizers.ByteLevel.alphabet())])}
     tokenizer = Tokenizer(models.BPE(vocabulary, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
-    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     names = {"eos_token": special[1], "pad_token": special[0]}
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names, additional_special_tokens=special[2:])
     fast.chat_template = template

@@ -262,7 +262,7 @@ def test_what_a_guard_writes_is_read_back(guard: Guard, data: st.DataObject) -> 
     labels = {t.name: data.draw(st.sampled_from([*t.labels, None])) for t in guard.tasks}
     text = render_output(guard, {}, labels)
     for mode in ("strict", "lenient"):
-        assert parse(guard, text, mode).labels == labels  # type: ignore[arg-type]
+        assert parse(guard, text, mode).labels == labels
     for wrapping in WRAPPINGS.values():
         assert parse(guard, wrapping.format(asked=render_input(guard, {"prompt": "Hello.", "response": None}), said=text)).labels == labels
 

@@ -102,7 +102,7 @@ def test_rows_that_cannot_be_asked_about_are_named(server: Server) -> None:
 def test_one_guard_goes_the_same_way_in_a_recipe_and_in_python(server: Server, tmp_path: Path) -> None:
     """`sample`, `verdicts` and `evaluate` ask, read and score what the room asks, reads and scores, to the last figure."""
     backend = {"backend": "openai", "model": "m", "base_url": server.base_url, "retries": 0}
-    steps = [
+    steps: list[dict[str, Any]] = [
         {"id": "rows", "use": "load", "with": {"source": "quickstart", "parts": ["home"], "limit": 12}},
         {"id": "samples", "use": "sample", "with": {"k": 1, "models": {"guard": backend}}},
         {"id": "verdicts", "use": "verdicts"},
@@ -184,7 +184,7 @@ def test_a_table_is_scored_as_its_rows_one_by_one(real_data: Path) -> None:
     for size in ("1B", "3B", "8B"):
         lines = (real_data / "guardreasoner" / "predictions" / size / "XSTestResponseRefusal.jsonl").read_text(encoding="utf-8").splitlines()
         for n, line in enumerate(map(json.loads, lines)):
-            read = parse(GUARD, line["predict"]).labels
+            read: dict[str, Any] = parse(GUARD, line["predict"]).labels
             made.append(verdict(seed(n, label_refusal=line["label"]), size, output=line["predict"], **read))
             pairs.setdefault(size, []).append((line["label"], read["refusal"]))
     found = score_table(records_table(verdicts(*made), GUARD), GUARD, {"3B": "three"})
@@ -209,7 +209,7 @@ def test_a_reading_is_for_labels_and_verdicts_alike(tmp_path: Path) -> None:
 
     def scored(reading: str | None) -> tuple[int, ...]:
         read = toolkit.apply("verdicts", rows, guard=own).kept
-        options = {"reading": reading} if reading else {}
+        options: dict[str, Any] = {"reading": reading} if reading else {}
         toolkit.apply("evaluate", read, guard=own, artefacts=tmp_path / f"{reading}", **options)
         first = json.loads((tmp_path / f"{reading}" / "scores" / "scores.json").read_text())[0]
         return tuple(first[n] for n in ("tp", "fp", "fn", "tn"))

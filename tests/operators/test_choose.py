@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import polars as pl
 import pytest
@@ -16,7 +17,7 @@ from toolkit.common.errors import InputError, InputErrors
 GROUPS = st.lists(st.tuples(st.sampled_from([f"g{i}" for i in range(12)]), st.sampled_from([None, None, None, "test"])), min_size=1, max_size=25)
 
 
-def parts(rows: pl.DataFrame, **options: object) -> dict[str, str]:
+def parts(rows: pl.DataFrame, **options: Any) -> dict[str, str]:
     kept, rest = toolkit.apply("split", rows, **options)
     assert not rest.height
     found: dict[str, str] = {}
@@ -99,7 +100,7 @@ def test_select_by_bounds() -> None:
         ({"share": 0}, "greater than 0"),
     ],
 )
-def test_select_refuses_what_it_cannot_compare(options: dict[str, object], message: str) -> None:
+def test_select_refuses_what_it_cannot_compare(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         toolkit.apply("select", seeds({}), **options)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -18,7 +19,7 @@ from toolkit.operators.clean._conflicts import decide
 POLICIES = ["reject", "first", "majority", "keep"]
 
 
-def dedup(rows: pl.DataFrame, **options: object) -> tuple[pl.DataFrame, pl.DataFrame]:
+def dedup(rows: pl.DataFrame, **options: Any) -> tuple[pl.DataFrame, pl.DataFrame]:
     return toolkit.apply("deduplicate", rows, **options)
 
 
@@ -149,7 +150,7 @@ def plain_fates(rows: list[tuple[str, tuple[str | None, ...]]], policy: str) -> 
 
 @settings(max_examples=120, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("pqr"), st.tuples(LABELS, LABELS)), min_size=1, max_size=9), st.sampled_from(POLICIES))
-def test_every_policy_agrees_with_a_recount_by_hand(rows: list[tuple[str, tuple[str | None, str | None]]], policy: str) -> None:
+def test_every_policy_agrees_with_a_recount_by_hand(rows: list[tuple[str, tuple[str | None, ...]]], policy: str) -> None:
     frame = pl.DataFrame(
         [(str(i), c, *ls) for i, (c, ls) in enumerate(rows)], schema=dict.fromkeys(["id", "cluster", "x", "y"], pl.String), orient="row"
     )

@@ -120,7 +120,7 @@ def test_tokens_of_a_text_and_of_what_a_trainer_reads(tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
     folder = tiny_llama(tmp_path / "model")
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     rows = reasoned({"prompt": "Grüße", "response": None}, {"prompt": "abc"})
     found = measured(rows, "tokens", "example_tokens", texts=["prompt", "response"], model=str(folder))
     assert found["tokens_prompt"] == [len("Grüße".encode()), 3], "a byte is a token here"
@@ -170,7 +170,7 @@ def test_moving_a_threshold_makes_anew_only_what_follows_and_every_dropped_row_k
     before = run_steps(tmp_path, STEPS)
     made = {s: done.digest() for s, done in before.items()}
     times = (tmp_path / "out" / "run" / "measured" / "rows" / "rows.parquet").stat().st_mtime_ns
-    middle = rows_of(before["measured"])["chars_reasoning"].median()
+    middle: Any = rows_of(before["measured"])["chars_reasoning"].median()
     steps = [*STEPS]
     steps[5] = {"id": "chosen", "use": "select", "with": {"at_most": {"chars_reasoning": middle}}}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({"recipe": "small", "seed": 5, "steps": steps}, sort_keys=False))
@@ -182,7 +182,7 @@ def test_moving_a_threshold_makes_anew_only_what_follows_and_every_dropped_row_k
         s: d for s, d in made.items() if s not in ("chosen", "rows", "shards")
     }
     gone = rejects(run.folder, "chosen", limit=1000)
-    measured = {r["id"]: r for r in rows_of(after["measured"]).iter_rows(named=True)}
+    measured: dict[str, dict[str, Any]] = {r["id"]: r for r in rows_of(after["measured"]).iter_rows(named=True)}
     over = {i for i, r in measured.items() if r["chars_reasoning"] > middle}
     assert over and {line["id"] for line in gone["shown"]} == over
     for line in gone["shown"]:

@@ -131,7 +131,8 @@ def test_votes_of_a_guard_on_what_it_was_trained_on_do_not_count() -> None:
     honest = noise(rows, repeats, tasks=["prompt"], in_sample={"a": {"split": ["train"]}})
     bad = pl.col("id").is_in(list(planted))
     assert honest.filter(bad)["n_votes_prompt"].unique().to_list() == [4] and honest.filter(~bad)["n_votes_prompt"].unique().to_list() == [6]
-    assert honest.filter(bad)["self_confidence_prompt"].mean() < taught.filter(bad)["self_confidence_prompt"].mean()
+    honest_mean, taught_mean = (found.filter(bad).select(pl.mean("self_confidence_prompt")).item() for found in (honest, taught))
+    assert honest_mean < taught_mean
     # A weight of 0 takes a voter out of the scores; its votes are still counted.
     without = noise(rows, repeats, tasks=["prompt"], weights={"a": 0})
     assert without["n_votes_prompt"].unique().to_list() == [6]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Any
 
 import polars as pl
 import pytest
@@ -15,9 +16,9 @@ from toolkit.common.errors import InputErrors
 from toolkit.records import content_id
 
 
-def clean(text: str, **options: object) -> str:
+def clean(text: str, **options: Any) -> str:
     kept, _ = toolkit.apply("normalise", seeds({"prompt": text + "."}), **options)
-    return kept["prompt"][0].removesuffix(".")
+    return str(kept["prompt"][0]).removesuffix(".")
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ SOURCES = st.sampled_from(["a", "b", "c"])
 CATEGORIES = st.lists(st.sampled_from(["k1", "k2", "k3", "k4"]), max_size=4)
 ROWS = st.lists(st.tuples(SOURCES, LABELS, CATEGORIES), min_size=1, max_size=40)
 
-Some = list[tuple[str, str | None, list[str]]]
+Some = Sequence[tuple[str, str | None, list[str]]]
 
 
 def frame(some: Some) -> pl.DataFrame:
@@ -287,7 +287,7 @@ GROUPED = st.lists(
 @given(GROUPED, st.booleans())
 def test_no_group_straddles_whatever_the_strata(some: list[tuple[str, str, str | None, str | None]], strata: bool) -> None:
     rows = seeds(*({"prompt": f"p{i}", "group": g, "source": s, "label_prompt": x, "split": p} for i, (g, s, x, p) in enumerate(some)))
-    options = {"stratify": ["source", "label_prompt"]} if strata else {}
+    options: dict[str, Any] = {"stratify": ["source", "label_prompt"]} if strata else {}
     kept, rest = toolkit.apply("split", rows, parts={"train": 0.5, "dev": 0.2, "test": 0.3}, **options)
     assert not rest.height and kept["split"].null_count() == 0
     assert all(len(set(parts)) == 1 for (parts,) in kept.group_by("group").agg("split").select("split").iter_rows())
@@ -303,10 +303,10 @@ def test_clusters_of_near_duplicates_stay_together_and_each_stratum_gets_its_sha
     groups = rows.group_by("group").len()
     for source in "ab":
         part = kept.filter(pl.col("source") == source)
-        assert abs((part["split"] == "test").sum() - 0.2 * part.height) < 60, (
+        assert abs(part.filter(pl.col("split") == "test").height - 0.2 * part.height) < 60, (
             "groups of both sources count with the one that most of their rows are of"
         )
-    assert abs((kept["split"] == "test").sum() - 400) <= 2 * groups["len"].max()
+    assert abs(kept.filter(pl.col("split") == "test").height - 400) <= 2 * max(groups["len"])
 
 
 WALK = "a quiet walk number {n} along river {n} behind mill {n} where children used to fish for trout every summer as garden {n} told leaf {n}"

@@ -155,8 +155,8 @@ def test_near_equal_steps_are_found_as_if_every_word_was_compared(words: list[st
     first, second = " ".join(words), " ".join(edited)
     reading = Reading(GUARDS[0], {"reasoning": ""}, strict=False)
     reading.parts = [Section(1, [1, 2], [first, second], None)]
-    folded = [t.replace(".", "").replace(",", "").split() for t in (first, second)]
-    expected = _text._near(len(first), len(second), limits.similarity) and _text._alike(*folded, limits.similarity)
+    one, other = (t.replace(".", "").replace(",", "").split() for t in (first, second))
+    expected = _text._near(len(first), len(second), limits.similarity) and _text._alike(one, other, limits.similarity)
     assert (_text.similar(reading, limits) is not None) == expected
 
 
@@ -167,7 +167,7 @@ def test_sound_rows_are_judged_as_columns(monkeypatch: pytest.MonkeyPatch) -> No
     text = render_output(guard, told, labels)
     rows = block(guard, [text, text.replace("# Task 2", "# Task 5"), text.replace("\n\n#", "\n#") + "  \n", text + "\nmore"], [labels] * 4, "human")
     read = []
-    monkeypatch.setattr(Judge, "_faults", lambda self, reading: read.append(reading.text) or [])
+    monkeypatch.setattr(Judge, "_faults", lambda self, reading: read.append(reading.text) or [])  # type: ignore[func-returns-value]
     Judge(guard, ("answers", "labels", "structure"), LIMITS, every=False)(rows.to_struct("rows"))
     assert read == [rows["reasoning"][1], rows["reasoning"][3]], "the others were not read one by one"
 
@@ -195,7 +195,7 @@ def test_real_outputs_and_edits_of_them_are_judged_as_their_rows_are(real_data: 
 def test_odd_letters_do_not_part_the_columns_from_the_rules(words: str) -> None:
     guard = GUARDS[0]
     labels: dict[str, str | None] = {t.name: t.labels[0] for t in guard.tasks}
-    told = {t.name: Reasoning([f"It is mild. {words}.", f"{words}, we cannot help with this."], None) for t in guard.tasks}
+    told = {t.name: Reasoning([f"It is mild. {words}.", f"{words}, we cannot help with this."], "") for t in guard.tasks}
     rows = block(guard, [render_output(guard, told, labels)], [labels], "human")
     found = Judge(guard, RULES, LIMITS, every=True)(rows.to_struct("rows"))
     assert found.struct.field("reasons")[0].to_list() == [code for code, _ in all_faults(guard, rows.row(0, named=True), RULES)]

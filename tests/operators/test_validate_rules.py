@@ -357,7 +357,7 @@ def test_the_budget_counts_what_is_trained_on(tmp_path: Path) -> None:
     some = row(text())
     (n,) = TokenCounter(str(folder), tmp_path).examples([(render_input(GUARD, {**some, "context": []}), some["reasoning"])])
     assert n > len(some["reasoning"]) > 500, "one token a byte, input and messages too"
-    options = {"rules": ["answers", "budget"], "tokenizer": str(folder)}
+    options: dict[str, Any] = {"rules": ["answers", "budget"], "tokenizer": str(folder)}
     kept, rest = toolkit.apply("validate", frame(some), **options, max_tokens=n)
     assert kept.height == 1
     kept, rest = toolkit.apply("validate", frame(some, row("nothing")), **options, max_tokens=n - 1)

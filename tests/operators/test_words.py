@@ -174,9 +174,10 @@ def test_a_draw_that_comes_twice_is_refused_and_not_counted_twice() -> None:
 
 def test_no_rows_says_where_they_went(tmp_path: Path) -> None:
     lines(tmp_path / "rows.jsonl", *({"id": f"r{n}", "prompt": f"p {n}", "l": "harmful" if n < 2 else "Harmful", "reasoning": "x"} for n in range(9)))
-    rows = {"id": "seeds", "use": "read", "with": {"files": ["rows.jsonl"], "record": "reasoned", "columns": COLUMNS | {"reasoning": "reasoning"}, "constants": SOURCES}}  # fmt: skip
-    render = {"id": "rendered", "use": "render_sft"}
-    pick = {"id": "pick", "use": "select", "with": {"where": {"split": "train"}}}
+    rows: dict[str, Any] = {"id": "seeds", "use": "read", "with": {"files": ["rows.jsonl"], "record": "reasoned", "columns": COLUMNS | {"reasoning": "reasoning"}, "constants": SOURCES}}  # fmt: skip
+    render: dict[str, Any] = {"id": "rendered", "use": "render_sft"}
+    pick: dict[str, Any] = {"id": "pick", "use": "select", "with": {"where": {"split": "train"}}}
+    steps: list[dict[str, Any]]
     for steps, told in (
         ([rows, pick, render, {"id": "out", "use": "shards"}], "no rows to write"),
         ([rows, pick, {"id": "out", "use": "mix", "with": {"parts": {"seeds": 1}}}], "there are no rows"),
@@ -200,7 +201,7 @@ def test_a_training_without_a_train_split_names_the_splits_that_are_there(tmp_pa
 
 def test_what_asks_for_shards_that_no_row_came_to_is_told_so(tmp_path: Path) -> None:
     lines(tmp_path / "rows.jsonl", {"id": "a", "prompt": "p", "l": "Harmful", "reasoning": "x"})
-    rows = {"id": "seeds", "use": "read", "with": {"files": ["rows.jsonl"], "empty": True, "record": "reasoned", "columns": COLUMNS | {"reasoning": "reasoning"}, "constants": SOURCES}}  # fmt: skip
+    rows: dict[str, Any] = {"id": "seeds", "use": "read", "with": {"files": ["rows.jsonl"], "empty": True, "record": "reasoned", "columns": COLUMNS | {"reasoning": "reasoning"}, "constants": SOURCES}}  # fmt: skip
     made = run_steps(tmp_path, [rows, {"id": "rendered", "use": "render_sft"}, {"id": "out", "use": "shards", "with": {"empty": True}}])
     with pytest.raises(InputError, match=r"the step 'out' made no 'shards'\n  no row came to it"):
         made["out"].artefact("shards")

@@ -28,10 +28,12 @@ def die() -> None:
 
 
 def arm(moment: str, step: str) -> None:
-    rename, write_atomic = Path.rename, _store.write_atomic
+    store: Any = _store
+    current: Any = _current
+    rename, write_atomic = Path.rename, store.write_atomic
 
     if moment == "write":
-        write = _store.ParquetFile.write
+        write = store.ParquetFile.write
 
         def dying_write(self: Any, rows: Any) -> None:
             write(self, rows)
@@ -41,7 +43,7 @@ def arm(moment: str, step: str) -> None:
                 self._worker.wait()
                 die()
 
-        _store.ParquetFile.write = dying_write  # type: ignore[method-assign]
+        store.ParquetFile.write = dying_write
     elif moment == "manifest":
 
         def half(path: Path, data: str) -> None:
@@ -50,7 +52,7 @@ def arm(moment: str, step: str) -> None:
                 die()
             write_atomic(path, data)
 
-        _store.write_atomic = half
+        store.write_atomic = half
     elif moment in ("moved", "rename", "renamed"):
 
         def dying_rename(self: Path, target: Path) -> Path:
@@ -71,7 +73,7 @@ def arm(moment: str, step: str) -> None:
                 die()
             write_atomic(path, data)
 
-        _current.write_atomic = half_claim
+        current.write_atomic = half_claim
     elif moment == "log":
         log = _folder.log
 
@@ -83,8 +85,9 @@ def arm(moment: str, step: str) -> None:
                     die()
             log(folder, event, **values)
 
-        import toolkit.pipeline._run as run
+        from toolkit.pipeline import _run
 
+        run: Any = _run
         run.log = half_log
     elif moment == "commit":
         put = Journal.put

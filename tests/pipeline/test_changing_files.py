@@ -56,7 +56,7 @@ KINDS: dict[str, Callable[[Path, list[dict[str, Any]]], None]] = {
 }
 
 
-def during(world: World, monkeypatch: pytest.MonkeyPatch, change: Callable[[], None]) -> None:
+def during(world: World, monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
     """Have `change` happen while the step before is built."""
     import guardkit_stub
 
@@ -90,13 +90,14 @@ def test_a_file_that_is_another_while_it_is_read_and_is_put_back(world: World, m
 def test_a_change_between_the_check_and_the_reading(world: World, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """The file is sound when the step begins, another one when it is opened, and itself again when the step ends."""
     from toolkit.operators.ingest import read
+    from toolkit.sources import read_frames
 
     path = world.folder / "data" / name
     path.parent.mkdir()
     KINDS[name](path, lines("A"))
     kept = path.read_bytes()
     world.recipe({**READ, "id": "data"}, {"id": "all", "use": "select", "with": {"where": {"prompt": "not_null"}}}, load=False)
-    real = read.read_frames
+    real = read_frames
 
     def other(at: Path, *a: Any, **k: Any) -> Any:
         KINDS[name](at, lines("B"))

@@ -239,9 +239,9 @@ def test_rows_are_read_once_a_process_for_their_digest(done: World, monkeypatch:
     from toolkit.common import reading
 
     folder = api.read_run(done.folder / "out")["unique"]
-    digested = []
+    digested: list[int] = []
     real = reading.digest_open
-    monkeypatch.setattr(reading, "digest_open", lambda fd, *a: digested.append(fd) or real(fd, *a))
+    monkeypatch.setattr(reading, "digest_open", lambda fd, *a: digested.append(fd) or real(fd, *a))  # type: ignore[func-returns-value]
     reading._known.clear()
     path = folder.path / "rows/rows.parquet"
     data = path.read_bytes()

@@ -187,7 +187,11 @@ def test_damage_is_found_before_anything_is_compared(done: World) -> None:
 
 
 def test_a_group_without_folders_is_compared_at_its_end(world: World) -> None:
-    group = [{"id": "a", "use": "loud"}, {"id": "b", "use": "select", "with": {"where": {"language": "null"}}}, {"id": "c", "use": "select"}]
+    group: list[dict[str, Any]] = [
+        {"id": "a", "use": "loud"},
+        {"id": "b", "use": "select", "with": {"where": {"language": "null"}}},
+        {"id": "c", "use": "select"},
+    ]
     world.recipe(*group, {"id": "end", "use": "fit"})
     world.run()
     renamed = [{**s, "id": "z"} if s["id"] == "b" else s for s in group]

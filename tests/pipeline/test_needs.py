@@ -19,8 +19,8 @@ from toolkit.operators.train.train_sft import TrainSft, TrainSftConfig
 from toolkit.taxonomy import load_taxonomy
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "common"), str(Path(__file__).parents[1] / "generation")]
-from server import Server, running  # type: ignore[import-not-found]  # noqa: E402
-from test_hub import Hub, served  # type: ignore[import-not-found]  # noqa: E402, F401  a fixture
+from server import Server, running  # noqa: E402
+from test_hub import Hub, served  # noqa: E402, F401  a fixture
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ def test_what_only_other_steps_need_is_no_fault(world: World) -> None:
         {"id": "shout", "use": "loud", "from": "clean"},
         {"id": "far", "use": "generate", "with": {"backend": far, "user": "{{ prompt }}"}},
     )
-    allow = {"allow": "api_key_env=NOT_SET_HERE"}
+    allow: dict[str, Any] = {"allow": "api_key_env=NOT_SET_HERE"}
     with pytest.raises(Missing, match=r"NOT_SET_HERE") as told:
         toolkit.run(world.folder / "recipe.yaml", output=world.folder / "out", **allow)
     assert "--until asked --until shout" in str(told.value), "it says what runs all the same"

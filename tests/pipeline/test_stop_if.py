@@ -21,14 +21,14 @@ from toolkit.generation import Journal
 from toolkit.guards import Reasoning, load_guard, render_output
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "generation"))  # its small server
-from server import Server, chat, running  # type: ignore[import-not-found]
+from server import Server, chat, running
 
 GUARD = load_guard("guardreasoner")
 MILD: dict[str, str | None] = {"prompt": "unharmful", "refusal": "compliance", "response": "unharmful"}
 GOOD = render_output(GUARD, {t: Reasoning(["It is about a garden."], f"The answer is {v}.") for t, v in MILD.items()}, MILD)
 
 
-class Teacher(Server):  # type: ignore[misc]
+class Teacher(Server):
     """Takes its time over the first row, where it is `slow`."""
 
     slow = 0.0
@@ -36,7 +36,7 @@ class Teacher(Server):  # type: ignore[misc]
     async def chat(self, http: web.Request) -> web.StreamResponse:
         if self.slow and number(await http.text()) == 0:
             await asyncio.sleep(self.slow)
-        return await super().chat(http)  # type: ignore[no-any-return]
+        return await super().chat(http)
 
 
 def number(text: str) -> int:
@@ -47,7 +47,8 @@ def number(text: str) -> int:
 
 @pytest.fixture
 def teacher() -> Iterator[Teacher]:
-    with running(Teacher(latency=0.05)) as server:
+    server = Teacher(latency=0.05)
+    with running(server):
         yield server
 
 

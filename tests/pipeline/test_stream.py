@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -125,17 +126,17 @@ def test_a_file_that_changes_while_it_is_read_is_found(tmp_path: Path) -> None:
 
 
 def test_what_a_reader_ahead_raises_is_raised_in_its_place() -> None:
-    def items():
+    def items() -> Iterator[int]:
         yield 1
         yield 2
         raise InputError("the third")
 
-    seen = []
+    seen: list[int] = []
     with pytest.raises(InputError, match="the third"):
         seen.extend(_stream.ahead(items()))
     reader = _stream.ahead(iter(range(10_000)))
     assert next(reader) == 0
-    reader.close()  # leaves no thread behind
+    reader.close()  # type: ignore[attr-defined]  # leaves no thread behind
     import threading
 
     assert not [t for t in threading.enumerate() if t.name == "guardkit-ahead"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +149,14 @@ def test_ids_that_only_hash_alike_are_told_apart() -> None:
 
     ids = Alike()
     ids.add(pl.Series(["a", "b"]))
-    ids.check(Counts("s", "op", "one_to_one"), lambda: [pl.Series(["a", "b"])])
+    looked_at: list[list[str]] = []
+
+    def blocks() -> Iterator[pl.Series]:
+        looked_at.append(["a", "b"])
+        yield pl.Series(["a", "b"])
+
+    ids.check(Counts("s", "op", "one_to_one"), blocks)
+    assert looked_at == [["a", "b"]], "the ids themselves were compared"
 
 
 def test_a_caller_s_rows_with_one_id_are_refused() -> None:

@@ -119,12 +119,13 @@ def test_trl_takes_the_trainer_settings() -> None:
     """A wrong key would otherwise be found after the teacher has been paid."""
     pytest.importorskip("trl")
     from toolkit.training import DpoConfig, SftConfig
-    from toolkit.training._config import check_trainer
+    from toolkit.training._config import trainer_args
 
     found = steps("8b")
-    cpu = {"use_cpu": True}  # on a machine without a GPU bf16 is refused otherwise
-    check_trainer(SftConfig(model=SIZES["8b"], trainer=options(found["guard-main"], "trainer.") | cpu))
-    check_trainer(DpoConfig(model=SIZES["8b"], trainer=options(found["guard-dpo"], "trainer.") | cpu))
+    for kind, step in ((SftConfig, "guard-main"), (DpoConfig, "guard-dpo")):
+        wanted = options(found[step], "trainer.") | {"use_cpu": True}  # on a machine without a GPU bf16 is refused otherwise
+        made = trainer_args(kind(model=SIZES["8b"], trainer=wanted), "unused")
+        assert {key: getattr(made, key) for key in wanted} == wanted, step
 
 
 # check and plan, with nothing at hand -----------------------------------------------------------------------------------

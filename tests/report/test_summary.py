@@ -101,11 +101,15 @@ def test_a_killed_run_is_shown_as_far_as_it_came(judged: Path) -> None:
         summarise(judged.parent)
 
 
-SEEDS = {"id": "seeds", "use": "load", "with": {"source": "quickstart", "limit": 6}}
+SEEDS: dict[str, Any] = {"id": "seeds", "use": "load", "with": {"source": "quickstart", "limit": 6}}
 
 
 def test_template_reasoning_and_its_steps_are_told(tmp_path: Path) -> None:
-    steps = [SEEDS, {"id": "r", "use": "synthesise", "with": {"backend": {"backend": "template"}}}, {"id": "v", "use": "validate"}]
+    steps: list[dict[str, Any]] = [
+        SEEDS,
+        {"id": "r", "use": "synthesise", "with": {"backend": {"backend": "template"}}},
+        {"id": "v", "use": "validate"},
+    ]
     folder = run(tmp_path, steps)
     found = summarise(folder)
     rows = next(toolkit.read_run(folder)["v"].blocks(["steps"]))
@@ -117,7 +121,7 @@ def test_template_reasoning_and_its_steps_are_told(tmp_path: Path) -> None:
 
 def test_steps_that_ran_together_keep_their_own_counts_and_what_was_built_last_holds(tmp_path: Path) -> None:
     where = {"label_prompt": "harmful"}
-    alone = [
+    alone: list[dict[str, Any]] = [
         SEEDS,
         {"id": "clean", "use": "normalise"},
         {"id": "few", "use": "select", "with": {"where": where}},

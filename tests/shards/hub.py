@@ -239,7 +239,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 NAME = r"([\w.-]+/[\w.-]+)"
-ROUTES = [
+ROUTES: list[tuple[str, Callable[..., None]]] = [
     (r"POST /api/repos/create", _Handler.create),
     (r"POST /api/validate-yaml", _Handler.yaml),
     (rf"GET /api/datasets/{NAME}", _Handler.info),

@@ -246,6 +246,7 @@ def test_a_folder_of_format_1_is_what_it_was(tmp_path: Path) -> None:
     seal(folder, manifest)
     assert verify(folder) == manifest == read_manifest(folder)
     assert "# guardkit shards" in card(manifest) and "Licences of the rows: CC0-1.0." in card(manifest)
+    wrong: dict[str, Any]
     for wrong in ({"source": {"gold": 10}}, {"language": {"en": 10}}, {"teacher": {}}):
         seal(folder, manifest | {"counts": counts | wrong})
         assert not accepted(folder), wrong

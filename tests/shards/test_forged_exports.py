@@ -42,7 +42,7 @@ def accepted(folder: Path) -> bool:
 
 def seal(folder: Path, record: Any) -> None:
     """Write a record, and the page that goes with it."""
-    shards = json.loads((folder / "shards.json").read_text()) if (folder / "shards.json").exists() else None
+    shards: Any = json.loads((folder / "shards.json").read_text()) if (folder / "shards.json").exists() else None
     try:
         text = page(record, card(shards))
         (folder / "README.md").write_text(text)

@@ -65,7 +65,7 @@ def test_rows_are_numbered_and_texts_counted_across_files(read, tmp_path) -> Non
 
 @given(st.lists(st.lists(st.integers(0, 12))))
 def test_occurrences_count_like_a_dictionary(blocks: list[list[int]]) -> None:
-    seen, plain_count = Occurrences(), Counter()
+    seen, plain_count = Occurrences(), Counter[str]()
     for block in blocks:
         ids = [content_id([], str(i), None) for i in block]
         want = []

@@ -92,7 +92,8 @@ def test_nan_is_null_in_every_column(read, tmp_path: Path) -> None:
 def test_tsv_and_other_delimiters(read, tmp_path: Path) -> None:
     (tmp_path / "rows.tsv").write_text('q\tbad\n"Hello, you"\tno\n')
     (tmp_path / "rows.csv").write_text("q;bad\nHello, you;no\n")
-    for name, more in (("rows.tsv", {}), ("rows.csv", {"delimiter": ";"})):
+    each: list[tuple[str, dict[str, Any]]] = [("rows.tsv", {}), ("rows.csv", {"delimiter": ";"})]
+    for name, more in each:
         rows, _ = read(source(**more), tmp_path / name)
         assert rows.select("prompt", "label_prompt").rows() == [("Hello, you", "unharmful")]
         assert toolkit.apply("read", files=[str(tmp_path / name)], columns={"prompt": "q"}, **more)[0]["prompt"].to_list() == ["Hello, you"]

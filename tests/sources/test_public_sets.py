@@ -14,9 +14,15 @@ from hubsets import FILES, ROWS, SCHEMAS, aegis, beavertails, toxicchat, wildgua
 
 from toolkit.common.errors import InputError, InputErrors, Missing
 from toolkit.records import load_record, to_polars
-from toolkit.sources import check_hub, list_sources, load_source, read_source
+from toolkit.sources import Source, check_hub, list_sources, load_source, read_source
 
 SETS = ["wildguard_train", "aegis_train", "beavertails_30k_train", "toxicchat_train"]
+
+
+def moved(source: Source, folder: Path, **more: str) -> Source:
+    """The source, whose set lies in a folder of this machine."""
+    assert source.hub is not None
+    return source.model_copy(update={"hub": source.hub.model_copy(update={"id": str(folder), **more})})
 
 
 @pytest.fixture(params=["local", "hub"])
@@ -28,7 +34,7 @@ def read_set(request, read, hub_folder, datasets_cache):
         if request.param == "local":
             return read(name, folder, **options)
         source = load_source(name)
-        return read(source.model_copy(update={"hub": source.hub.model_copy(update={"id": str(folder)})}), **options)
+        return read(moved(source, folder), **options)
 
     return go
 
@@ -126,7 +132,7 @@ def test_both_ways_give_the_same_rows(name, read, hub_folder, datasets_cache) ->
     folder = hub_folder(name)
     source = load_source(name)
     local, _ = read(source, folder / FILES[name])
-    hub, _ = read(source.model_copy(update={"hub": source.hub.model_copy(update={"id": str(folder)})}), block_rows=1)
+    hub, _ = read(moved(source, folder), block_rows=1)
     assert local.equals(hub)
 
 
@@ -191,7 +197,7 @@ def test_a_flag_outside_the_map_costs_its_row(read, hub_folder, tmp_path) -> Non
 def test_a_missing_column_or_an_empty_set_is_an_error_before_the_first_row(guard, taxonomy, hub_folder, datasets_cache) -> None:
     folder = hub_folder("wildguard_train", [])
     source = load_source("wildguard_train")
-    on_hub = source.model_copy(update={"hub": source.hub.model_copy(update={"id": str(folder)})})
+    on_hub = moved(source, folder)
     with pytest.raises(InputError, match="0 rows"):
         read_source(source, guard=guard, taxonomy=taxonomy, files=[folder])
     table = pa.Table.from_pylist(ROWS["wildguard_train"], schema=SCHEMAS["wildguard_train"])
@@ -205,9 +211,9 @@ def test_a_missing_column_or_an_empty_set_is_an_error_before_the_first_row(guard
 
 def test_a_hub_set_with_another_split_is_said_so(guard, taxonomy, hub_folder, datasets_cache) -> None:
     source = load_source("wildguard_train")
-    hub = source.hub.model_copy(update={"id": str(hub_folder("wildguard_train")), "split": "validation"})
+    on_hub = moved(source, hub_folder("wildguard_train"), split="validation")
     with pytest.raises(InputError, match="another form"):
-        read_source(source.model_copy(update={"hub": hub}), guard=guard, taxonomy=taxonomy)
+        read_source(on_hub, guard=guard, taxonomy=taxonomy)
 
 
 def test_a_gated_set_out_of_reach_says_how_to_get_access(tmp_path) -> None:
@@ -230,7 +236,7 @@ def test_a_gated_set_out_of_reach_says_how_to_get_access(tmp_path) -> None:
 @pytest.mark.parametrize("name", SETS)
 def test_check_hub_reads_the_first_rows(name, guard, taxonomy, hub_folder, datasets_cache) -> None:
     source = load_source(name)
-    source = source.model_copy(update={"hub": source.hub.model_copy(update={"id": str(hub_folder(name))})})
+    source = moved(source, hub_folder(name))
     found = check_hub(source, guard=guard, taxonomy=taxonomy)
     assert found.ok and found.rows == len(ROWS[name])
 
@@ -238,11 +244,12 @@ def test_check_hub_reads_the_first_rows(name, guard, taxonomy, hub_folder, datas
 def test_check_hub_reports_columns_and_values_that_do_not_fit(guard, taxonomy, hub_folder, datasets_cache) -> None:
     source = load_source("wildguard_train")
     folder = hub_folder("wildguard_train", [wildguard("a", None, "bad", None, None), *ROWS["wildguard_train"]])
-    hub = source.hub.model_copy(update={"id": str(folder)})
-    found = check_hub(source.model_copy(update={"hub": hub}), guard=guard, taxonomy=taxonomy, rows=3)
+    on_hub = moved(source, folder)
+    found = check_hub(on_hub, guard=guard, taxonomy=taxonomy, rows=3)
     assert not found.ok and found.rows == 3 and "'bad'" in found.faults["unknown_label"][0]
+    assert source.columns is not None
     columns = source.columns.model_copy(update={"prompt": "question"})
-    assert check_hub(source.model_copy(update={"hub": hub, "columns": columns}), guard=guard, taxonomy=taxonomy).missing == ["question"]
+    assert check_hub(on_hub.model_copy(update={"columns": columns}), guard=guard, taxonomy=taxonomy).missing == ["question"]
 
 
 def test_check_hub_without_a_hub(guard, taxonomy) -> None:

@@ -39,8 +39,8 @@ def base(
 
     vocabulary = {c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     raw = Tokenizer(models.BPE(vocabulary, []))
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
-    raw.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
     raw.add_special_tokens([AddedToken(t, normalized=False) for t in SPECIAL])
     raw.add_tokens([AddedToken(t, normalized=False) for t in ("<think>", "</think>", "\n\n")])
     size = raw.get_vocab_size()

@@ -83,7 +83,7 @@ def test_a_killed_command_goes_on_and_an_interrupted_one_says_so(tmp_path: Path,
     base(tmp_path / "base")
     rows = pl.DataFrame([{k: r[k] for k in ("prompt", "completion", "id")} for r in sft_rows(8)])
     messages = {"list": {"struct": {"role": "string", "content": "string"}}}
-    columns = [Column(name=n, type="string" if n == "id" else messages, nullable=False) for n in rows.columns]
+    columns = tuple(Column(name=n, type="string" if n == "id" else messages, nullable=False) for n in rows.columns)
     writer = ShardWriter(tmp_path / "shards", columns, 1000)
     writer.write(rows, "train")
     writer.finish({"guard": "g 1", "guard_input": "abc"})

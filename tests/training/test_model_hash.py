@@ -19,7 +19,7 @@ from toolkit.common.models import model_hash
 Tiny = tuple[Path, dict[str, Any]]
 
 
-def edit(file: str, change: Callable[[Any], None]) -> Callable[[Path], None]:
+def edit(file: str, change: Callable[[Any], None]) -> Callable[[Path], object]:
     def apply(folder: Path) -> None:
         value = json.loads((folder / file).read_text())
         change(value)
@@ -34,11 +34,16 @@ def one_bit(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(raw)
 
 
-def adapter(rank: int) -> Callable[[Path], None]:
+def adapter(rank: int) -> Callable[[Path], object]:
     return lambda folder: (folder / "adapter_config.json").write_text(json.dumps({"r": rank, "base_model_name_or_path": "hub/base"}))
 
 
-SHAPES_OUTPUTS: dict[str, Callable[[Path], None]] = {
+def checkpoint(folder: Path) -> None:
+    (folder / "checkpoint-5").mkdir()
+    (folder / "checkpoint-5" / "model.safetensors").write_bytes(b"x")
+
+
+SHAPES_OUTPUTS: dict[str, Callable[[Path], object]] = {
     "weights": one_bit,
     "vocabulary": edit("tokenizer.json", lambda v: v["model"]["merges"].pop()),
     "tokenizer settings": edit("tokenizer_config.json", lambda v: v.update(padding_side="right")),
@@ -48,11 +53,11 @@ SHAPES_OUTPUTS: dict[str, Callable[[Path], None]] = {
     "code": lambda folder: (folder / "modeling_own.py").write_text("x = 1"),
     "adapter": adapter(8),
 }
-SHAPES_NOTHING: dict[str, Callable[[Path], None]] = {
+SHAPES_NOTHING: dict[str, Callable[[Path], object]] = {
     "times": lambda folder: os.utime(folder / "model.safetensors", (1, 1)),
     "readme": lambda folder: (folder / "README.md").write_text("a card"),
     "trainer's arguments": lambda folder: (folder / "training_args.bin").write_bytes(b"x"),
-    "a checkpoint": lambda folder: (folder / "checkpoint-5").mkdir() or (folder / "checkpoint-5" / "model.safetensors").write_bytes(b"x"),
+    "a checkpoint": checkpoint,
     "hidden files": lambda folder: (folder / ".gitattributes").write_text("x"),
     "library version": edit("config.json", lambda v: v.update(transformers_version="4.0", _name_or_path="/somewhere")),
     "order and layout of JSON": edit("config.json", lambda v: v.update(model_type=v.pop("model_type"))),

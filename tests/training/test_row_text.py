@@ -85,7 +85,7 @@ def test_such_a_row_counts_by_the_same_tokens(tmp_path: Path) -> None:
     from toolkit.operators._tokens import TokenCounter
 
     folder = base(tmp_path / "base")
-    rows = [{"id": "a", "prompt": said("user", p), "completion": said("assistant", "yes")} for p in ("peas", HOSTILE)]
+    rows: list[dict[str, Any]] = [{"id": "a", "prompt": said("user", p), "completion": said("assistant", "yes")} for p in ("peas", HOSTILE)]
     counted = TokenCounter(str(folder), tmp_path).examples([(r["prompt"][0]["content"], "yes") for r in rows])
     assert TokenCounter(str(folder), tmp_path).texts([HOSTILE, None, "peas"]) == [len(HOSTILE), None, 4], "a byte is a token"
     assert counted == [len(ids) for ids in trainer("sft", folder, rows, tmp_path).train_dataset["input_ids"]]

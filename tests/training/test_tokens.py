@@ -59,7 +59,7 @@ def test_special_tokens_are_three_different_ones() -> None:
 
 @pytest.mark.parametrize("wanted", [None, "plain", "{{ messages[0].content }}{{ eos_token }}"])
 def test_a_tokenizer_without_template_gets_one(wanted: str | None) -> None:
-    t = scratch_tokenizer(Scratch(vocab=400), TEXTS)
+    t: Any = scratch_tokenizer(Scratch(vocab=400), TEXTS)
     t.chat_template = None
     _set_template(t, wanted, "a model")
     text = t.apply_chat_template(said("user", "peas") + said("assistant", "garden"), tokenize=False)
@@ -70,7 +70,7 @@ def test_a_tokenizer_without_template_gets_one(wanted: str | None) -> None:
 
 
 def test_llama3_template_ends_turns_with_its_own_token() -> None:
-    t = scratch_tokenizer(Scratch(vocab=400), TEXTS)
+    t: Any = scratch_tokenizer(Scratch(vocab=400), TEXTS)
     t.chat_template = None
     with pytest.raises(InputError, match=r"lacks <\|start_header_id\|>"):
         _set_template(t, "llama3", "a model")

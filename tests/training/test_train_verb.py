@@ -32,7 +32,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     rows = pl.DataFrame([{k: r[k] for k in ("prompt", "completion", "id")} for r in sft_rows(8)])
     rows = rows.with_columns(source=pl.lit("s"), licence=pl.lit("CC0-1.0"))
     messages = {"list": {"struct": {"role": "string", "content": "string"}}}
-    columns = [Column(name=n, type=messages if n in ("prompt", "completion") else "string", nullable=False) for n in rows.columns]
+    columns = tuple(Column(name=n, type=messages if n in ("prompt", "completion") else "string", nullable=False) for n in rows.columns)
     Path("run/made").mkdir(parents=True)
     writer = ShardWriter(Path("run/made/shards"), columns, 1000)
     writer.write(rows, "train")

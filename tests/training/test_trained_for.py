@@ -50,7 +50,7 @@ def test_a_training_writes_what_the_shards_say(write_sft: Write, tmp_path: Path)
         source=pl.lit("s"), licence=pl.lit("CC0-1.0")
     )
     messages = {"list": {"struct": {"role": "string", "content": "string"}}}
-    columns = [Column(name=n, type=messages if n in ("prompt", "completion") else "string", nullable=False) for n in rows.columns]
+    columns = tuple(Column(name=n, type=messages if n in ("prompt", "completion") else "string", nullable=False) for n in rows.columns)
     writer = ShardWriter(tmp_path / "shards", columns, 1000)
     writer.write(rows, "train")
     writer.finish({"guard": "g 1", "guard_input": "abc"})

@@ -122,7 +122,7 @@ def test_sampling_takes_arguments_and_refuses_others_than_those_of_the_training(
         backend.close()
         return x.prompt_tokens
 
-    off = {"chat_template_kwargs": {"enable_thinking": False}}
+    off: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": False}}
     assert prompt_tokens(folder, **off) == prompt_tokens(tmp_path / "out", judges=True) == prompt_tokens(tmp_path / "out", judges=True, **off)
     assert prompt_tokens(folder) != prompt_tokens(folder, **off)
     with pytest.raises(InputError, match=r"trained with chat_template_kwargs .*False.*, asked with .*True"):

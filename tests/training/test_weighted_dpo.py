@@ -61,7 +61,7 @@ def measure(tiny: Tiny, tmp_path: Path) -> Callable[..., tuple[float, Any]]:
 @pytest.mark.parametrize("losses", [PLAIN, BOTH])
 def test_weight_one_is_trls_own_loss_and_gradient(tiny: Tiny, tmp_path: Path, losses: dict[str, Any], precompute: bool) -> None:
     import torch
-    from trl import DPOTrainer
+    from trl.trainer.dpo_trainer import DPOTrainer
 
     from toolkit.training._trainers import WeightedDPOTrainer
 
@@ -73,7 +73,7 @@ def test_weight_one_is_trls_own_loss_and_gradient(tiny: Tiny, tmp_path: Path, lo
 
 def test_a_whole_training_with_weight_one_is_trls_own(tiny: Tiny, tmp_path: Path) -> None:
     import torch
-    from trl import DPOTrainer
+    from trl.trainer.dpo_trainer import DPOTrainer
 
     from toolkit.training._trainers import WeightedDPOTrainer
 

@@ -186,7 +186,7 @@ class Fit(DatasetOperator):
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
         luck = (ctx.beside / "luck").read_text() if (ctx.beside / "luck").exists() else "0"
         (out.folder("model") / "weights").write_text(f"{luck} {inputs['rows'].digest()}")
-        out.use(inputs["rows"].rows)
+        out.use(inputs["rows"].rows or 0)
         out.note("loss", os.getpid())
 
 
@@ -200,7 +200,7 @@ class CountModel(DatasetOperator):
 
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
         out.stat("letters", len((inputs["model"].artefact("model") / "weights").read_text()))
-        out.use(inputs["rows"].rows)
+        out.use(inputs["rows"].rows or 0)
 
 
 class UnevenConfig(Config):
