@@ -1,9 +1,13 @@
-"""docs/architecture.md says what is so: its rooms are those of the import contract, in that order, and every file that it names is there."""
+"""docs/architecture.md says what is so: its rooms are those of the import contract, in that order, and every file that it names is there; and no
+modules import each other in a circle."""
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -26,3 +30,47 @@ def test_every_invariant_says_where_it_is_enforced_and_what_shows_it() -> None:
     rows = re.findall(r"^\| ([1-8]) \|.*?\| (.*?) \| (.*?) \|$", PAGE, re.M)
     assert [n for n, _, _ in rows] == list("12345678")
     assert all("`toolkit/" in enforced and "`tests/" in shown for _, enforced, shown in rows)
+
+
+LATE = {
+    ("toolkit.generation._config", "toolkit.generation.backends"): "a config opens its backend, which is loaded only then",
+    ("toolkit.operators.base", "toolkit.operators._backends"): "what an operator says of its backends, which most operators have none of",
+    ("toolkit.operators.base", "toolkit.operators._stop_if"): "the type of an option, which is a config as `base` has them",
+    ("toolkit.operators.reason._forms", "toolkit.operators.reason._path"): "types of what the forms are made for",
+}
+"""Imports within a function or for types alone that close a circle: (from, to or what begins so), each with its reason."""
+
+
+def imports(module: str, names: dict[str, Path]) -> Iterator[tuple[str, bool]]:
+    """The modules that one imports, each with whether that is in a function or for types alone."""
+
+    def visit(node: ast.AST, late: bool) -> Iterator[tuple[str, bool]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.ImportFrom):
+                for alias in child.names:
+                    whole = f"{child.module}.{alias.name}"
+                    yield whole if whole in names else str(child.module), late
+            elif isinstance(child, ast.Import):
+                yield from ((alias.name, late) for alias in child.names)
+            else:
+                types = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+                yield from visit(child, late or types or isinstance(child, ast.FunctionDef | ast.Lambda))
+
+    return ((name, late) for name, late in visit(ast.parse(names[module].read_text(encoding="utf-8")), False) if name in names and name != module)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Neither at import, which Python would find out some day, nor in functions or for types, where a circle hides."""
+    names = {".".join(p.relative_to(CHECKOUT).with_suffix("").parts).removesuffix(".__init__"): p for p in (CHECKOUT / "toolkit").rglob("*.py")}
+    used, graph = set(), {module: set[str]() for module in names}
+    for module in names:
+        for name, late in imports(module, names):
+            excused = [pair for pair in LATE if late and pair[0] == module and name.startswith(pair[1])]
+            used |= set(excused)
+            if not excused:
+                graph[module].add(name)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as e:
+        raise AssertionError(" <- ".join(e.args[1])) from None
+    assert used == LATE.keys(), "an excuse that nobody needs any more"

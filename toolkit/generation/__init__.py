@@ -9,8 +9,8 @@
 Importing this room loads no model library and no HTTP client; opening a backend loads what it needs.
 """
 
-from toolkit.generation._backend import Backend, HandsOn, build_request, open_backend
-from toolkit.generation._base_config import BaseBackendConfig, Destination, Listed, Opening, Price, Sampling
+from toolkit.generation._backend import build_request, open_backend
+from toolkit.generation._base_config import BACKENDS, BaseBackendConfig, Destination, Listed, Opening, Price, Sampling
 from toolkit.generation._budget import Meter
 from toolkit.generation._chat import Chat, ControlTextError
 from toolkit.generation._config import (
@@ -40,7 +40,8 @@ from toolkit.generation._journal_look import Figures, Group, journal_figures, re
 from toolkit.generation._journal_records import Known, Record
 from toolkit.generation._journal_repair import Repaired, repair_journal
 from toolkit.generation._prices import price_of, unpriced
-from toolkit.generation._registry import BACKENDS, BackendConfig, OpenUnion
+from toolkit.generation._protocol import Backend, HandsOn
+from toolkit.generation._registry import BackendConfig, OpenUnion
 from toolkit.generation._request import ADDED, EXCLUDED, FAILURES, FINAL, Completion, Request, as_messages
 from toolkit.generation._stats import Stats
 from toolkit.generation._vocabulary import FINISHED, ended

@@ -14,17 +14,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from toolkit.common.files import canonical_json
 from toolkit.common.machine import has_gpu, wants_gpu
 from toolkit.common.paths import Beside
+from toolkit.common.plugins import Registry
 
 if TYPE_CHECKING:
     from toolkit.common.reading import Files
-    from toolkit.generation._backend import Backend
+    from toolkit.generation._protocol import Backend
     from toolkit.guards import Guard
     from toolkit.taxonomy import Taxonomy
 
@@ -165,8 +166,6 @@ class BaseBackendConfig(Model, _Says):
     @classmethod
     def __branch__(cls, tag: str) -> type | None:
         """For errors (`toolkit.common.yamlfile`): the config class of that name, where this is the type of an option."""
-        from toolkit.generation._registry import BACKENDS
-
         return BACKENDS.get(tag) if cls is BaseBackendConfig and tag in BACKENDS.names() else None
 
     def open(self, at: Opening) -> Backend:
@@ -273,3 +272,28 @@ class BaseBackendConfig(Model, _Says):
     def at_once(self) -> int:
         """Requests that it answers at a time."""
         return int(getattr(self, "concurrency", 1))
+
+
+def _fits(name: str, found: Any) -> bool:
+    if not (isinstance(found, type) and issubclass(found, BaseBackendConfig)):
+        return False
+    key = found.model_fields.get("backend")
+    return key is not None and name in get_args(key.annotation)
+
+
+_HOME = "toolkit.generation._config"
+BACKENDS: Registry[type[BaseBackendConfig]] = Registry(
+    "backend",
+    "guardkit.backends",
+    {
+        "template": f"{_HOME}:TemplateConfig",
+        "transformers": f"{_HOME}:TransformersConfig",
+        "openai": f"{_HOME}:OpenAIConfig",
+        "openai-batch": f"{_HOME}:OpenAIBatchConfig",
+        "vllm": f"{_HOME}:VllmConfig",
+        "vllm-server": f"{_HOME}:VllmServerConfig",
+    },
+    _fits,
+    "backend: its entry point names a subclass of toolkit.generation.BaseBackendConfig whose key `backend` is that name",
+)
+"""Config classes by the name that stands in a recipe; those of other packages by their entry points (name = ``module:Config``)."""

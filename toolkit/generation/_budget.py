@@ -25,16 +25,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, isfinite
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from toolkit.common.errors import InputError
 from toolkit.common.paths import Roots
 from toolkit.generation._prices import FoundPrice, no_price, price_of, unknown
+from toolkit.generation._protocol import Backend
 from toolkit.generation._request import Completion, Request
 from toolkit.generation._usage import believed, tokens_at_most, written_at_most
 
 if TYPE_CHECKING:
-    from toolkit.generation._backend import Backend
     from toolkit.generation._base_config import BaseBackendConfig, Price
 
 _UNIT = 10**12
@@ -203,3 +203,10 @@ def _cost(request: Request, completion: Completion, price: tuple[int, int]) -> t
     elif completion.error != "content_filter" or completion.finish is not None:  # else the prompt was filtered
         guess += written_at_most(request, completion) * price[1]
     return cost + guess, guess
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """A backend that may send a request more than once; it asks the meter before it repeats one whose cost is not known."""
+
+    meter: Meter | None

@@ -22,7 +22,7 @@ from toolkit.generation._thoughts import Reader
 
 if TYPE_CHECKING:
     from toolkit.common.reading import Files
-    from toolkit.generation._backend import Backend
+    from toolkit.generation._protocol import Backend
 
 
 class _Chat(Sampling, BaseBackendConfig):

@@ -30,11 +30,11 @@ from types import TracebackType
 from typing import Self
 
 from toolkit.common.errors import GuardkitError, Stopped
-from toolkit.generation._backend import Backend, Keeping, Metered, Salvages
-from toolkit.generation._budget import Meter, dollars
+from toolkit.generation._budget import Meter, Metered, dollars
 from toolkit.generation._commit import Committer
 from toolkit.generation._hand_out import HandOut
-from toolkit.generation._journal import Journal
+from toolkit.generation._journal import Journal, Keeping
+from toolkit.generation._protocol import Backend, Salvages
 from toolkit.generation._request import Completion, Request, failed
 from toolkit.generation._slots import Asked, Slot
 from toolkit.generation._spill import Spill, weight

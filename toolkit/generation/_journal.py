@@ -34,7 +34,7 @@ from dataclasses import fields
 from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 from toolkit.generation._journal_file import JournalFile
 from toolkit.generation._journal_records import (
@@ -315,3 +315,10 @@ def _replace_unserved(db: sqlite3.Connection, answers: list[tuple[Any, ...]]) ->
 def _pairs(pairs: Iterable[Pair]) -> list[tuple[bytes, str, int]]:
     named = ((bytes.fromhex(key), row_name(row)) for key, row in pairs)
     return [(key, row, asker_sum(key, row)) for key, row in named]
+
+
+@runtime_checkable
+class Keeping(Protocol):
+    """A backend that keeps answers of its own on disk until the journal has them; the engine tells it which journal that is."""
+
+    journal: Journal | None

@@ -1,51 +1,23 @@
-"""The backends that there are, by name; those of other packages come through the entry-point group ``guardkit.backends`` (name = ``module:Config``).
-
-`BackendConfig` is the type of a recipe's option: it takes the options of any backend, and a backend of another package is looked for only where
-its name is given.
+"""`BackendConfig`, the type of a recipe's option: it takes the options of any backend; one of another package is looked for only where its name is
+given.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
 from toolkit.common.errors import InputError
-from toolkit.common.plugins import Registry
-from toolkit.generation._base_config import BaseBackendConfig
+from toolkit.generation._base_config import BACKENDS, BaseBackendConfig
 from toolkit.generation._config import OpenAIBatchConfig, OpenAIConfig, TemplateConfig, TransformersConfig, VllmConfig, VllmServerConfig
 
 _Own = Annotated[
     TemplateConfig | TransformersConfig | OpenAIConfig | OpenAIBatchConfig | VllmConfig | VllmServerConfig, Field(discriminator="backend")
 ]
-
-
-def _fits(name: str, found: Any) -> bool:
-    if not (isinstance(found, type) and issubclass(found, BaseBackendConfig)):
-        return False
-    key = found.model_fields.get("backend")
-    return key is not None and name in get_args(key.annotation)
-
-
-_HOME = "toolkit.generation._config"
-BACKENDS: Registry[type[BaseBackendConfig]] = Registry(
-    "backend",
-    "guardkit.backends",
-    {
-        "template": f"{_HOME}:TemplateConfig",
-        "transformers": f"{_HOME}:TransformersConfig",
-        "openai": f"{_HOME}:OpenAIConfig",
-        "openai-batch": f"{_HOME}:OpenAIBatchConfig",
-        "vllm": f"{_HOME}:VllmConfig",
-        "vllm-server": f"{_HOME}:VllmServerConfig",
-    },
-    _fits,
-    "backend: its entry point names a subclass of toolkit.generation.BaseBackendConfig whose key `backend` is that name",
-)
-"""Config classes by the name that stands in a recipe."""
 
 
 class OpenUnion:

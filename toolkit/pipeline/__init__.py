@@ -9,12 +9,14 @@ from toolkit.pipeline._fingerprints import Fingerprints, Prospect, Standing, fin
 from toolkit.pipeline._finished import StepFolder, is_run, recipe_steps, run_of, step_folders, verify_run
 from toolkit.pipeline._folder import JOURNAL, clean
 from toolkit.pipeline._generation import GenerationStep, run_generation
-from toolkit.pipeline._plan import Plan, PlannedStep, make_plan
+from toolkit.pipeline._plan import make_plan
+from toolkit.pipeline._planned import Plan, PlannedStep
 from toolkit.pipeline._progress import Progress
 from toolkit.pipeline._reach import reach
-from toolkit.pipeline._recipe import TAKEN, Recipe, RecipeSpec, Step, build_recipe, kept_recipe, load_recipe, resolved_yaml
+from toolkit.pipeline._recipe import TAKEN, Recipe, Step, build_recipe, kept_recipe, load_recipe, resolved_yaml
 from toolkit.pipeline._run import Run, run_plan
 from toolkit.pipeline._selection import EVERY, Selection
+from toolkit.pipeline._spec import RecipeSpec
 from toolkit.pipeline._stop import stopping
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from toolkit.common.files import digest, write_atomic
 from toolkit.common.manifests import read_manifest
 from toolkit.common.yamlfile import parse_yaml
 from toolkit.pipeline._finished import StepFolder, step_folders
-from toolkit.pipeline._plan import Plan
+from toolkit.pipeline._planned import Plan
 from toolkit.pipeline._recipe import kept_yaml, resolved_yaml
 from toolkit.pipeline._selection import inputs_of
 

@@ -1,48 +1,37 @@
-"""What a recipe allows to fail, and what of a run did."""
+"""What of a run failed, held against what its recipe allows."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from pydantic import BaseModel, ConfigDict, Field
+from collections.abc import Mapping
+from pathlib import Path
 
 from toolkit.common.errors import TooManyFailures, short_path
-
-if TYPE_CHECKING:
-    from toolkit.pipeline._plan import Plan
-    from toolkit.pipeline._run import Run
+from toolkit.pipeline._finished import StepFolder
+from toolkit.pipeline._planned import Plan
 
 
-class Failures(BaseModel):
-    """What may fail of a step; above it the run ends with exit code 1."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    generations: float = Field(0.0, ge=0.0, le=1.0)
-    """Share of its generations, or of its rows, where an operator fails on a row."""
-    validation: float = Field(1.0, ge=0.0, le=1.0)
-    """Share of the rows of a step that validates (`validate`) that it may reject."""
-
-
-def judge_failures(plan: Plan, run: Run) -> None:
-    """Hold each step's failures against what the recipe allows: those of steps that were reused too, so that the verdict hangs on what lies there."""
+def failures_of(plan: Plan, steps: Mapping[str, StepFolder], folder: Path) -> tuple[dict[str, tuple[int, int]], TooManyFailures | None]:
+    """For each step with failures how many of how many, and the error where one has more than the recipe allows. Steps that were reused count too, so
+    that a second run of the same command says the same."""
     allowed = plan.recipe.spec.may_fail
+    failures: dict[str, tuple[int, int]] = {}
     too_many, rejected = [], []
-    for done in (run.steps[s] for s in run.steps if s in plan.chosen):
+    for done in (steps[s] for s in steps if s in plan.chosen):
         for counts in done.manifest["counts"]:
             own = counts["step"] == done.step
             failed = counts["rejected"].get("operator_error", 0) + (done.failed if own else 0)
             of = done.manifest["asked"] if own and done.manifest["asked"] else counts["in"]
             if failed:
-                run.failures[counts["step"]] = (failed, of)
+                failures[counts["step"]] = (failed, of)
                 if failed > allowed.generations * of:
                     too_many.append(f"{failed:,} of {of:,} in step {counts['step']!r}")
             gone = sum(counts["rejected"].values())
             if counts["step"] in plan.chosen and plan.steps[counts["step"]].operator.validates and gone > allowed.validation * counts["in"]:
                 rejected.append(f"{gone:,} of {counts['in']:,} rows in step {counts['step']!r}")
-    told = [f"{', '.join(too_many)} failed; the recipe allows {allowed.generations:.1%} of a step"] if too_many else []
-    told += [f"{', '.join(rejected)} were rejected; the recipe allows {allowed.validation:.1%} of a step that validates"] if rejected else []
-    if told:
-        again = "; the same command asks again for the generations that failed, and only for them" if too_many else ""
-        hint = f"see rejects.parquet in the steps' folders under {short_path(run.folder)}{again}"
-        run.failed = TooManyFailures(f"the run is complete, but {'; '.join(told)}", hint=hint)
+    faults = [f"{', '.join(too_many)} failed; the recipe allows {allowed.generations:.1%} of a step"] if too_many else []
+    faults += [f"{', '.join(rejected)} were rejected; the recipe allows {allowed.validation:.1%} of a step that validates"] if rejected else []
+    if not faults:
+        return failures, None
+    again = "; the same command asks again for the generations that failed, and only for them" if too_many else ""
+    hint = f"see rejects.parquet in the steps' folders under {short_path(folder)}{again}"
+    return failures, TooManyFailures(f"the run is complete, but {'; '.join(faults)}", hint=hint)

@@ -30,7 +30,7 @@ from toolkit.common.files import digest
 from toolkit.pipeline._finished import BLOCK, StepFolder
 from toolkit.pipeline._former import former_identity, is_former, reads_of
 from toolkit.pipeline._inputs import taken
-from toolkit.pipeline._plan import Plan, PlannedStep
+from toolkit.pipeline._planned import Plan, PlannedStep
 from toolkit.pipeline._store import STEP
 
 VERSION = 2

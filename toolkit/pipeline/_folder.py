@@ -28,7 +28,7 @@ from toolkit.common.manifests import read_manifest
 from toolkit.common.reading import regular, unreadable
 from toolkit.pipeline._current import Current
 from toolkit.pipeline._finished import StepFolder, step_folders
-from toolkit.pipeline._plan import Plan
+from toolkit.pipeline._planned import Plan
 from toolkit.pipeline._recipe import sealed_yaml
 from toolkit.pipeline._stop import is_full
 from toolkit.pipeline._store import STEP

@@ -19,7 +19,7 @@ from toolkit.operators import GenerationOperator, Operator
 from toolkit.pipeline._estimate import NONE, Estimate, Looked, assume, estimate, look, together
 from toolkit.pipeline._fingerprints import Prospect, prospect
 from toolkit.pipeline._models import Unbuilt, check_prices, config_of, declared
-from toolkit.pipeline._plan import Plan, PlannedStep
+from toolkit.pipeline._planned import Plan, PlannedStep
 from toolkit.pipeline._sampled import NotSampled, Sampler, spread
 from toolkit.pipeline._stop import stopping
 

@@ -22,7 +22,7 @@ from toolkit.pipeline._lineage import upstream
 from toolkit.sources import GUARDS
 
 if TYPE_CHECKING:
-    from toolkit.pipeline._plan import Plan, PlannedStep
+    from toolkit.pipeline._planned import Plan, PlannedStep
 
 _GUARD, _TAXONOMY, _SEED = "guard", "taxonomy", "seed"
 _USED: dict[str, frozenset[str]] = {

@@ -19,7 +19,7 @@ from toolkit.pipeline._finished import ROWS, StepFolder
 if TYPE_CHECKING:
     import polars as pl
 
-    from toolkit.pipeline._plan import Plan, PlannedStep
+    from toolkit.pipeline._planned import Plan, PlannedStep
 
 
 @dataclass(frozen=True)

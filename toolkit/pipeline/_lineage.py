@@ -16,7 +16,7 @@ from toolkit.pipeline._counts import Counts
 
 if TYPE_CHECKING:
     from toolkit.pipeline._finished import StepFolder
-    from toolkit.pipeline._plan import Plan, PlannedStep
+    from toolkit.pipeline._planned import Plan, PlannedStep
 
 
 def upstream(steps: Mapping[str, PlannedStep], inputs: Mapping[str, str]) -> list[str]:

@@ -16,7 +16,7 @@ from toolkit.operators import GenerationOperator
 if TYPE_CHECKING:
     from toolkit.generation import Backend, BaseBackendConfig
     from toolkit.operators.base import StepInput
-    from toolkit.pipeline._plan import Plan
+    from toolkit.pipeline._planned import Plan
 
 
 @dataclass(frozen=True)

@@ -12,144 +12,24 @@ Make a new one for another run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from toolkit.common.errors import GuardkitError, InputError, InputErrors, did_you_mean
+from toolkit.common.errors import InputErrors, did_you_mean
 from toolkit.common.files import digest
-from toolkit.common.hub import lacking
-from toolkit.common.reach import hub_names, refused
+from toolkit.common.reach import refused
 from toolkit.common.reading import Files
-from toolkit.guards import Guard, load_guard
-from toolkit.operators import Columns, Context, DatasetOperator, Operator, RowOperator, SourceOperator, operator_class
-from toolkit.operators._uses import counted, guard_for, shown, withheld
+from toolkit.guards import load_guard
+from toolkit.operators import Operator, operator_class
+from toolkit.operators._uses import counted, guard_for
 from toolkit.pipeline._lineage import upstream
+from toolkit.pipeline._planned import Faults, Plan, PlannedStep
 from toolkit.pipeline._recipe import Recipe, Step
 from toolkit.pipeline._selection import EVERY, Selection, closure, inputs_of, readers
 from toolkit.records import name_fault
-from toolkit.taxonomy import Taxonomy, load_taxonomy
-
-T = TypeVar("T")
-
-
-@dataclass
-class PlannedStep:
-    """A step that has passed the check.
-
-    Attributes:
-        inputs: the operator's input names to step ids.
-        columns: of the rows that it keeps; empty for a sink.
-        identity: all that shapes its result but its inputs: operator and version, config, its id, what the operator uses of guard, taxonomy, seed and
-            recipe, the files that it reads.
-        files: the outside files that it reads, as they were when they were digested for `identity`.
-        consumers: steps of the recipe that read it.
-    """
-
-    id: str
-    spec: Step
-    operator: Operator
-    inputs: dict[str, str]
-    columns: Columns
-    identity: dict[str, Any]
-    files: Files = field(default_factory=Files)
-    consumers: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Plan:
-    """A checked recipe.
-
-    Attributes:
-        steps: in the order of the recipe, in which every step comes after its inputs: those that run, and those that they hang on.
-        chosen: ids of those that run; of the others finished ones are read.
-    """
-
-    recipe: Recipe
-    guard: Guard
-    taxonomy: Taxonomy
-    steps: dict[str, PlannedStep]
-    source_paths: Mapping[str, Sequence[Path]]
-    chosen: Set[str]
-
-    def context(
-        self,
-        step: str,
-        progress: Callable[[int, int | None, str], None] = lambda done, total, words: None,
-        work: Path | None = None,
-        lineage: Callable[[], Mapping[str, Any]] = dict,
-        files: Files | None = None,
-        operator: Operator | None = None,
-    ) -> Context:
-        """The context of a step, with what its operator uses; `work` is the journal's folder, `lineage` as in `Context`, `files` and `operator` those
-        of a step that is not planned yet."""
-        operator = operator or self.steps[step].operator
-        guard, taxonomy = shown(operator, self.guard, self.taxonomy)
-        return Context(
-            guard=guard,
-            taxonomy=taxonomy,
-            seed=self.recipe.spec.seed if "seed" in operator.used() else None,
-            step=step,
-            beside=self.recipe.folder,
-            progress=progress,
-            source_paths=self.source_paths,
-            work=work,
-            lineage=lineage if "recipe" in operator.used() else withheld(operator, "lineage"),
-            history=lineage,
-            files=files or (self.steps[step].files if step in self.steps else Files()),
-            settled=self.recipe.roots,
-        )
-
-    @cached_property
-    def groups(self) -> list[list[PlannedStep]]:
-        """Steps in the order of the run. Those that hand rows on without a file stand together: consecutive row steps that only the next one
-        reads; and a source that streams, with row steps after it and, at the end, an operator that reads its rows as often as it says. A step that
-        is not chosen stands alone.
-        """
-        out: list[list[PlannedStep]] = []
-        for step in self.steps.values():
-            if out and {out[-1][-1].id, step.id} <= self.chosen and _joins(out[-1], step):
-                out[-1].append(step)
-            else:
-                out.append([step])
-        return out
-
-    def needs(self, steps: Iterable[str] | None = None) -> list[str]:
-        """What this machine lacks to run these steps (default: all that are chosen), in words."""
-        chosen = self.chosen if steps is None else steps
-        return [f"step {s!r}: {n}" for s in chosen for n in dict.fromkeys(self._needs(self.steps[s].operator, self.context(s)))]
-
-    def _needs(self, operator: Operator, ctx: Context) -> list[str]:
-        """What an operator says that it lacks, and each name on the hub among its options that cannot be had."""
-        names = ((what, name) for _, what, name in hub_names(operator.config) if self.recipe.roots.first(name, Path.is_dir) is None)
-        return [*operator.needs(ctx), *filter(None, (lacking(name, what) for what, name in names))]
-
-    def before_run(self, steps: Sequence[str]) -> None:
-        """Ask each of these steps what takes too long for a check.
-
-        Raises:
-            InputErrors: all faults, each at its step.
-        """
-        faults = _Faults(self.recipe)
-        for step in steps:
-            planned = self.steps[step]
-            faults.collect(partial(planned.operator.before_run, self.context(step)), planned.spec.where("with"))
-        if faults.found:
-            raise InputErrors(faults.found)
-
-
-def _joins(group: Sequence[PlannedStep], step: PlannedStep) -> bool:
-    """Whether a step takes the rows of a group as they come."""
-    first, last, op = group[0].operator, group[-1], step.operator
-    if last.operator.stored or last.consumers != [step.id] or not op.inputs or step.inputs.get(op.inputs[0]) != last.id:
-        return False
-    streams = isinstance(first, SourceOperator)
-    if isinstance(op, RowOperator):
-        return isinstance(last.operator, RowOperator) or (streams and len(group) == 1)
-    once = isinstance(op, DatasetOperator) and (op.passes == 1 or (op.passes == 2 and len(group) == 1))
-    return streams and once and (len(group) == 1 or isinstance(last.operator, RowOperator))
+from toolkit.taxonomy import load_taxonomy
 
 
 def make_plan(
@@ -172,7 +52,7 @@ def make_plan(
     reads = inputs_of(recipe)
     chosen = dict.fromkeys(select.chosen(reads)).keys()
     planned_ids, read_by = closure(reads, chosen), readers(reads)
-    faults = _Faults(recipe)
+    faults = Faults(recipe)
     where = recipe.file.where
     guard = faults.collect(lambda: load_guard(recipe.spec.guard, recipe.roots), where(("guard",)))
     taxonomy = faults.collect(lambda: load_taxonomy(recipe.spec.taxonomy, recipe.roots), where(("taxonomy",)))
@@ -195,7 +75,7 @@ def make_plan(
     return plan
 
 
-def _source_paths(recipe: Recipe, given: Mapping[str, Sequence[str | Path]], faults: _Faults) -> dict[str, list[Path]]:
+def _source_paths(recipe: Recipe, given: Mapping[str, Sequence[str | Path]], faults: Faults) -> dict[str, list[Path]]:
     """Absolute files of the sources: those given to the command before the recipe's own."""
     out: dict[str, list[Path]] = {}
     sources: Mapping[str, Sequence[str | Path]] = {**recipe.spec.sources, **given}
@@ -206,7 +86,7 @@ def _source_paths(recipe: Recipe, given: Mapping[str, Sequence[str | Path]], fau
     return out
 
 
-def _check_sources(plan: Plan, given: Mapping[str, Sequence[str | Path]], faults: _Faults) -> None:
+def _check_sources(plan: Plan, given: Mapping[str, Sequence[str | Path]], faults: Faults) -> None:
     """Files are named only for sources that a step reads."""
     known = {n for s in plan.steps.values() for n in s.operator.source_names(plan.context(s.id))}
     for name in plan.source_paths:
@@ -215,30 +95,7 @@ def _check_sources(plan: Plan, given: Mapping[str, Sequence[str | Path]], faults
             faults.add("the recipe loads no source of that name", where, did_you_mean(name, known) if known else None)
 
 
-class _Faults:
-    """The faults found so far, each with its place in the recipe."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        self.found = list(recipe.faults)
-        self._own = (f"{recipe.file.path}:", "--set ")
-
-    def add(self, message: str, where: str, hint: str | None = None) -> None:
-        """One more."""
-        self.found.append(InputError(message, where=where, hint=hint))
-
-    def collect(self, load: Callable[[], T], where: str) -> T | None:
-        """What `load` gives, or None and its error among the faults; an error of another file is reported at `where` in the recipe."""
-        try:
-            return load()
-        except GuardkitError as error:
-            for e in error.errors if isinstance(error, InputErrors) else [error]:
-                own = e.where is not None and e.where.startswith(self._own)
-                message = e.message if own or e.where is None else f"{e.where}: {e.message}"
-                self.found.append(type(e)(message, where=e.where if own else where, hint=e.hint))
-        return None
-
-
-def _drafts(recipe: Recipe, wanted: Collection[str], faults: _Faults, allow: Collection[str]) -> dict[str, tuple[Operator, dict[str, str]]]:
+def _drafts(recipe: Recipe, wanted: Collection[str], faults: Faults, allow: Collection[str]) -> dict[str, tuple[Operator, dict[str, str]]]:
     """For each of the wanted steps without a fault so far its operator and inputs: what needs neither guard nor columns."""
     out: dict[str, tuple[Operator, dict[str, str]]] = {}
     earlier: list[str] = []
@@ -251,7 +108,7 @@ def _drafts(recipe: Recipe, wanted: Collection[str], faults: _Faults, allow: Col
     return out
 
 
-def _draft(spec: Step, earlier: Sequence[str], faults: _Faults, allow: Collection[str]) -> tuple[Operator, dict[str, str]] | None:
+def _draft(spec: Step, earlier: Sequence[str], faults: Faults, allow: Collection[str]) -> tuple[Operator, dict[str, str]] | None:
     cls = faults.collect(lambda: operator_class(spec.use), spec.where("use"))
     if cls is None:
         return None
@@ -263,7 +120,7 @@ def _draft(spec: Step, earlier: Sequence[str], faults: _Faults, allow: Collectio
     return None if config is None or inputs is None or left else (cls(config), inputs)
 
 
-def _inputs(cls: type[Operator], spec: Step, earlier: Sequence[str], faults: _Faults) -> dict[str, str] | None:
+def _inputs(cls: type[Operator], spec: Step, earlier: Sequence[str], faults: Faults) -> dict[str, str] | None:
     """Step id of each input of an operator; faults go to `faults`."""
     at = spec.where("from")
     fixed = [n for n in cls.inputs if n != "*"]
@@ -291,7 +148,7 @@ def _inputs(cls: type[Operator], spec: Step, earlier: Sequence[str], faults: _Fa
     return None if bad or missing or unknown else named
 
 
-def _complete(plan: Plan, spec: Step, operator: Operator, inputs: dict[str, str], faults: _Faults) -> PlannedStep | None:
+def _complete(plan: Plan, spec: Step, operator: Operator, inputs: dict[str, str], faults: Faults) -> PlannedStep | None:
     """The planned step; faults in what it takes from other steps and from files go to `faults`."""
     before = len(faults.found)
     _check_made(plan, spec, operator, inputs, faults)
@@ -314,7 +171,7 @@ def _complete(plan: Plan, spec: Step, operator: Operator, inputs: dict[str, str]
     return PlannedStep(spec.id, spec, operator, inputs, {} if operator.shape == "sink" else columns, identity, files)
 
 
-def _check_made(plan: Plan, spec: Step, operator: Operator, inputs: Mapping[str, str], faults: _Faults) -> None:
+def _check_made(plan: Plan, spec: Step, operator: Operator, inputs: Mapping[str, str], faults: Faults) -> None:
     """Each input's step makes what the operator takes from it: an artefact, or rows."""
     for name, step in inputs.items():
         source = plan.steps[step].operator

@@ -11,7 +11,7 @@ from toolkit.common.secrets import bare_urls
 from toolkit.generation import BaseBackendConfig
 from toolkit.operators import GenerationOperator
 from toolkit.operators._uses import guard_for
-from toolkit.pipeline._plan import Plan, PlannedStep
+from toolkit.pipeline._planned import Plan, PlannedStep
 
 
 def reach(plan: Plan) -> dict[str, list[dict[str, Any]]]:

@@ -24,7 +24,7 @@ from toolkit.generation import Journal, Meter
 from toolkit.operators import Context, DatasetOperator, GenerationOperator, RowOperator, SourceOperator
 from toolkit.operators.base import StepInput
 from toolkit.pipeline._counts import ConservationError, Counts
-from toolkit.pipeline._failures import judge_failures
+from toolkit.pipeline._failures import failures_of
 from toolkit.pipeline._fingerprints import Standing, damage, reusable, stale, up_to_date
 from toolkit.pipeline._finished import BLOCK, StepFolder
 from toolkit.pipeline._folder import JOURNAL, check_places, log, owned
@@ -33,7 +33,7 @@ from toolkit.pipeline._generation import GenerationStep, run_generation
 from toolkit.pipeline._inputs import taken
 from toolkit.pipeline._lineage import lineage
 from toolkit.pipeline._models import check_prices
-from toolkit.pipeline._plan import Plan, PlannedStep
+from toolkit.pipeline._planned import Plan, PlannedStep
 from toolkit.pipeline._progress import Progress
 from toolkit.pipeline._rows import RowStep, run_rows
 from toolkit.pipeline._selection import closure
@@ -127,7 +127,7 @@ def run_plan(
             _run_groups(_Job(plan, run, block_rows, progress, journal, meter, damaged, current.add), force)
         run.seconds = time.monotonic() - started
         log(folder, "done", seconds=round(run.seconds, 2), built=run.built, reused=run.reused)
-    judge_failures(plan, run)
+    run.failures, run.failed = failures_of(plan, run.steps, folder)
     return run
 
 

@@ -22,7 +22,7 @@ from toolkit.operators import Context, GenerationOperator
 from toolkit.operators.base import StepInput
 from toolkit.pipeline._finished import BLOCK, StepFolder
 from toolkit.pipeline._models import Unbuilt
-from toolkit.pipeline._plan import Plan, PlannedStep
+from toolkit.pipeline._planned import Plan, PlannedStep
 from toolkit.pipeline._progress import Progress
 from toolkit.pipeline._run import Run, _build, _Job
 

@@ -1,10 +1,10 @@
 """Shards in other trainers' formats: TRL, LLaMA-Factory, verl, ms-swift, OpenAI fine-tuning, the released GuardReasonerTrain layout, and those that
 other packages bring."""
 
-from toolkit.shards.exporters._check import unproven_of_export
+from toolkit.shards.exporters._check import unproven_of_export, verify_export
 from toolkit.shards.exporters._export import export, shard_folder
 from toolkit.shards.exporters._page import card_of
-from toolkit.shards.exporters._record import RECORD, read_export, verify_export
+from toolkit.shards.exporters._record import RECORD, read_export
 from toolkit.shards.exporters._registry import EXPORTERS
 from toolkit.shards.exporters._shapes import Format, Made, ShardSet
 from toolkit.shards.exporters._weights import COPIES, Weights

@@ -12,15 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from toolkit.common.errors import InputError
+from toolkit.common.errors import InputError, InputErrors
 from toolkit.common.files import sha256_file
+from toolkit.common.folders import files_below
 from toolkit.common.manifests import read_bytes
 from toolkit.common.parquet import batches, open_parquet, said
+from toolkit.common.reading import sha256_once
 from toolkit.shards._card import card
 from toolkit.shards._manifest import parse_manifest
+from toolkit.shards._sign import SUFFIX, signature_of
 from toolkit.shards._verify import false_lineage, false_papers, unproven
 from toolkit.shards.exporters._page import MARK, page, parts_of
+from toolkit.shards.exporters._record import ABOUT, RECORD, read_export
 from toolkit.shards.exporters._registry import EXPORTERS
+from toolkit.shards.exporters._shapes import left_out, shard_set
 
 if TYPE_CHECKING:
     import polars as pl
@@ -40,6 +45,39 @@ UNPROVEN = {
 }
 """What a record says that its folder cannot prove."""
 _KNOWN = frozenset(("format", "made_by", "version", "to", "doc", "of", "licence", "rows", "weights", "left_out", "notes", "counts", "files"))
+
+
+def verify_export(folder: Path, *, signature: bool = True) -> dict[str, Any]:
+    """Check an exported folder against its record: every file there, nothing else, sizes and sha256; then its rows, what it says of the shards, its
+    page, and a signature, where there is one.
+
+    Args:
+        folder: of an export.
+        signature: whether one is checked; False is for whoever is about to replace it.
+
+    Returns:
+        The record.
+
+    Raises:
+        InputError: no record that can be read; InputErrors: all that is wrong, each with its file.
+    """
+    record = read_export(folder)
+    there = files_below(folder)
+    extra = sorted(there - set(record["files"]) - {RECORD, RECORD + SUFFIX})
+    errors = [InputError("not in the export's record", where=str(folder / name), hint="move it elsewhere") for name in extra]
+    for name, about in record["files"].items():
+        path = folder / name
+        if name not in there:
+            errors.append(InputError("missing", where=str(path), hint="export again"))
+        elif path.is_symlink() or path.stat().st_size != about["bytes"] or sha256_once(path, path) != about["sha256"]:
+            errors.append(InputError("its bytes are not those of the record (sha256)", where=str(path), hint="export again"))
+    if not errors:
+        errors = [InputError(words, where=str(folder / RECORD), hint="export again") for words in contradictions(folder, record)]
+    if errors:
+        raise InputErrors(errors)
+    if signature:
+        signature_of(folder / RECORD)
+    return record
 
 
 def unproven_of_export(record: Mapping[str, Any], folder: Path) -> dict[str, str]:
@@ -155,8 +193,6 @@ def _false_sums(record: Mapping[str, Any]) -> list[str]:
 
 def _false_shards(folder: Path, record: Mapping[str, Any]) -> list[str]:
     """What the record says of the shards, against their manifest; and what of that manifest cannot be."""
-    from toolkit.shards.exporters._export import ABOUT, left_out, shard_set
-
     path = folder / SHARDS
     manifest = parse_manifest(path)
     wanted = {"manifest_sha256": sha256_file(path), **{k: manifest[k] for k in ABOUT if k in manifest}}

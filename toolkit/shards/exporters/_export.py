@@ -17,21 +17,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit._version import __version__
-from toolkit.common.errors import FULL, InputError, Stopped, did_you_mean, short_path
+from toolkit.common.errors import FULL, InputError, Stopped, short_path
 from toolkit.common.files import sha256_file
 from toolkit.common.folders import new_folder
 from toolkit.common.manifests import read_bytes
 from toolkit.common.parquet import batches, open_parquet
 from toolkit.shards._card import card
-from toolkit.shards._kinds import kind_of
 from toolkit.shards._manifest import MANIFEST
 from toolkit.shards._verify import verify
-from toolkit.shards.exporters._check import SHARDS
+from toolkit.shards.exporters._check import SHARDS, verify_export
 from toolkit.shards.exporters._files import Sink
 from toolkit.shards.exporters._page import page
-from toolkit.shards.exporters._record import EXPORT, FORMAT, RECORD, verify_export
+from toolkit.shards.exporters._record import ABOUT, EXPORT, FORMAT, RECORD
 from toolkit.shards.exporters._registry import EXPORTERS
-from toolkit.shards.exporters._shapes import TEXT, Form, Format, ShardSet, checked
+from toolkit.shards.exporters._shapes import Format, ShardSet, checked, left_out, shard_set
 from toolkit.shards.exporters._weights import COPIES, Repeater, Weights, check_weights
 
 if TYPE_CHECKING:
@@ -43,8 +42,6 @@ MOST = 10_000
 """Copies of one pair, at most: who asks for more has mistaken what a weight is."""
 COUNTED = ("source", "licence", "teacher")
 """Columns whose values the record counts."""
-ABOUT = ("title", "guard", "guard_fingerprint", "guard_input", "recipe", "models", "made_from")
-"""What the record says of the shards."""
 
 
 def export(
@@ -151,26 +148,6 @@ def _apart(output: Path, folder: Path) -> None:
         raise InputError("the output and the shards may not lie in each other", where=str(output), hint="give another folder with --output")
 
 
-def shard_set(folder: Path, manifest: dict[str, Any], split: str | None, weights: Weights | None) -> ShardSet:
-    """What is exported of shards with this manifest (InputError: nothing that a trainer takes)."""
-    names = [c["name"] for c in manifest["columns"]]
-    kind = kind_of(names, manifest.get("kind"), str(folder))
-    types = {c["name"]: c["type"] for c in manifest["columns"]}
-    said = {"prompt", *kind.answers}
-    texts = {n for n in said if types[n] in TEXT}
-    chats = {n for n in said if "role" in types[n] and "content" in types[n]}
-    if said not in (texts, chats):
-        raise InputError("prompt and answers must all be chat messages, or all plain text", where=str(folder))
-    sizes: Counter[str] = Counter()
-    for about in manifest["files"].values():
-        sizes[about["split"]] += about["rows"]
-    if split is not None and split not in sizes:
-        raise InputError(f"the shards have no split called {split!r}", where=str(folder), hint=did_you_mean(split, sizes))
-    form: Form = "text" if texts else "messages"
-    kept = tuple(n for n in names if not (n == "weight" and weights))
-    return ShardSet(folder, manifest, kind, form, kept, {split: sizes[split]} if split else dict(sorted(sizes.items())))
-
-
 def _files(shards: ShardSet, split: str) -> list[Path]:
     return [shards.folder / name for name, about in sorted(shards.manifest["files"].items()) if about["split"] == split]
 
@@ -196,12 +173,6 @@ def _repeater(shards: ShardSet, form: Format, weights: Weights | None, copies: i
             hint="fewer --copies, or smaller weights",
         )
     return Repeater(copies) if weights == "repeat" else None
-
-
-def left_out(shards: ShardSet, form: Format, weights: str | None) -> list[str]:
-    """Columns that the format has no place for."""
-    said = {*form.carried(), *(["weight"] if weights == "repeat" else [])}
-    return [c["name"] for c in shards.manifest["columns"] if c["name"] not in said]
 
 
 def _gone_note(form: Format) -> list[str]:

@@ -7,15 +7,16 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from toolkit.common.errors import InputError, InputErrors
-from toolkit.common.folders import Kind, files_below
+from toolkit.common.errors import InputError
+from toolkit.common.folders import Kind
 from toolkit.common.manifests import Below, checked, read_json
-from toolkit.common.reading import sha256_once
-from toolkit.shards._sign import SUFFIX, signature_of
+from toolkit.shards._sign import SUFFIX
 
 FORMAT = 1
 """Format of the record; another one is refused."""
 RECORD = "export.json"
+ABOUT = ("title", "guard", "guard_fingerprint", "guard_input", "recipe", "models", "made_from")
+"""What the record says of the shards."""
 
 
 class _File(BaseModel):
@@ -77,38 +78,3 @@ def _wrote(folder: Path) -> dict[str, str | None] | None:
 
 
 EXPORT = Kind("export", _wrote, "give another folder with --output", "--overwrite")
-
-
-def verify_export(folder: Path, *, signature: bool = True) -> dict[str, Any]:
-    """Check an exported folder against its record: every file there, nothing else, sizes and sha256; then its rows, what it says of the shards, its
-    page (see `toolkit.shards.exporters._check`), and a signature, where there is one.
-
-    Args:
-        folder: of an export.
-        signature: whether one is checked; False is for whoever is about to replace it.
-
-    Returns:
-        The record.
-
-    Raises:
-        InputError: no record that can be read; InputErrors: all that is wrong, each with its file.
-    """
-    record = read_export(folder)
-    there = files_below(folder)
-    extra = sorted(there - set(record["files"]) - {RECORD, RECORD + SUFFIX})
-    errors = [InputError("not in the export's record", where=str(folder / name), hint="move it elsewhere") for name in extra]
-    for name, about in record["files"].items():
-        path = folder / name
-        if name not in there:
-            errors.append(InputError("missing", where=str(path), hint="export again"))
-        elif path.is_symlink() or path.stat().st_size != about["bytes"] or sha256_once(path, path) != about["sha256"]:
-            errors.append(InputError("its bytes are not those of the record (sha256)", where=str(path), hint="export again"))
-    if not errors:
-        from toolkit.shards.exporters._check import contradictions
-
-        errors = [InputError(words, where=str(folder / RECORD), hint="export again") for words in contradictions(folder, record)]
-    if errors:
-        raise InputErrors(errors)
-    if signature:
-        signature_of(folder / RECORD)
-    return record

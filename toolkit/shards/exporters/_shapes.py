@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from toolkit.common.errors import InputError
-from toolkit.shards._kinds import SHARD_KINDS, ShardKind, refuse
+from toolkit.common.errors import InputError, did_you_mean
+from toolkit.shards._kinds import SHARD_KINDS, ShardKind, kind_of, refuse
+from toolkit.shards.exporters._weights import Weights
 
 if TYPE_CHECKING:
     import polars as pl
@@ -219,3 +220,29 @@ def checked(rows: pl.DataFrame, shards: ShardSet) -> pl.DataFrame:
     refuse(rows.filter(bad), "no conversation that a trainer takes: turns that alternate, then one answer", str(shards.folder), hint)
     shards.of.check(rows, str(shards.folder), hint=hint)
     return rows
+
+
+def shard_set(folder: Path, manifest: dict[str, Any], split: str | None, weights: Weights | None) -> ShardSet:
+    """What is exported of shards with this manifest (InputError: nothing that a trainer takes)."""
+    names = [c["name"] for c in manifest["columns"]]
+    kind = kind_of(names, manifest.get("kind"), str(folder))
+    types = {c["name"]: c["type"] for c in manifest["columns"]}
+    said = {"prompt", *kind.answers}
+    texts = {n for n in said if types[n] in TEXT}
+    chats = {n for n in said if "role" in types[n] and "content" in types[n]}
+    if said not in (texts, chats):
+        raise InputError("prompt and answers must all be chat messages, or all plain text", where=str(folder))
+    sizes: Counter[str] = Counter()
+    for about in manifest["files"].values():
+        sizes[about["split"]] += about["rows"]
+    if split is not None and split not in sizes:
+        raise InputError(f"the shards have no split called {split!r}", where=str(folder), hint=did_you_mean(split, sizes))
+    form: Form = "text" if texts else "messages"
+    kept = tuple(n for n in names if not (n == "weight" and weights))
+    return ShardSet(folder, manifest, kind, form, kept, {split: sizes[split]} if split else dict(sorted(sizes.items())))
+
+
+def left_out(shards: ShardSet, form: Format, weights: str | None) -> list[str]:
+    """Columns that the format has no place for."""
+    said = {*form.carried(), *(["weight"] if weights == "repeat" else [])}
+    return [c["name"] for c in shards.manifest["columns"] if c["name"] not in said]
