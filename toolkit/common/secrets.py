@@ -46,6 +46,10 @@ _WORDS = re.compile(r"{word}(?:[-_ .,:/]+{word})*".format(word=r"(?:(?:[A-Z]?[a-
 _ESCAPED = re.compile(rb"\\u00(2[dD]|3[0-9]|5[fF]|[46][1-9a-fA-F]|[57][0-9aA])")
 """A letter, digit, ``-`` or ``_`` as JSON's escape, which no serialiser writes without need."""
 
+_BACKSLASH = ord("\\")
+_OFTEN = b"#%&~^|`@$<>;*+=?!/'()[]{}ZXQJKVYWzUFGBRPHqjLMDNOCESAIT8697435210_xvk-bwypfgmculhdrsnioat.e\\,:\" "
+"""Bytes from the rarest to the commonest in JSON's texts, roughly; others are rarer."""
+
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>`)]+")
 
 
@@ -66,8 +70,8 @@ class _Form:
 
 _lock = threading.Lock()
 _secrets: set[str] = set()
-_needles: tuple[tuple[bytes, _Form], ...] = ()
-"""All forms of all secrets; replaced as a whole, so that any thread may read it."""
+_needles: tuple[tuple[int, bytes, _Form], ...] = ()
+"""All forms of all secrets, each with its rarest byte; replaced as a whole, so that any thread may read it."""
 
 
 def protect(value: str | None) -> None:
@@ -79,7 +83,7 @@ def protect(value: str | None) -> None:
     with _lock:
         if value not in _secrets:
             _secrets.add(value)
-            _needles += tuple((form.needle, form) for form in _forms(value))
+            _needles += tuple((_rarest(form.needle), form.needle, form) for form in _forms(value))
 
 
 def is_worded(value: str) -> bool:
@@ -110,22 +114,22 @@ def fit_for_a_header(value: str) -> bool:
 
 def redact(text: str) -> str:
     """A message without the secrets in use."""
-    spans = [span for _, form in _needles for span in _spans(text, form.text, form)]
+    spans = [span for *_, form in _needles for span in _spans(text, form.text, form)]
     return _cut(text, spans, MARK) if spans else text
 
 
 def redact_body(body: bytes) -> bytes:
     """The bytes of an answer without the secrets in use; the same object where there is none."""
-    for needle, _ in _needles:
-        if needle in body:
+    for rarest, needle, _ in _needles:
+        if rarest in body and needle in body:  # to look for one byte takes a tenth of the time
             break
     else:
-        if not (_needles and b"\\u00" in body and _hides(body)):
+        if not (_needles and _BACKSLASH in body and b"\\u00" in body and _hides(body)):
             return body
     try:
         value = _redacted(json.loads(body))
     except (ValueError, RecursionError):  # no JSON, or none that anybody will read
-        spans = [span for _, form in _needles for span in _spans(body, form.data, form)]
+        spans = [span for *_, form in _needles for span in _spans(body, form.data, form)]
         return _cut(body, spans, MARK.encode())
     return json.dumps(value).encode() + body[len(body.rstrip()) :]
 
@@ -165,6 +169,11 @@ def _forms(value: str) -> list[_Form]:
     return [_Form(value, data, least, tail=True), *(_Form(text, text.encode("utf-8", "surrogatepass"), n) for text, n in found.items())]
 
 
+def _rarest(needle: bytes) -> int:
+    """The byte of a needle that JSON and prose hold least often."""
+    return min(needle, key=_OFTEN.find)
+
+
 def _spans(text: AnyStr, whole: AnyStr, form: _Form) -> Iterator[tuple[int, int]]:
     """Where `whole` (the form's letters, or bytes) stands in `text`, or a beginning or end of it that is long enough."""
     least, size = form.least, len(whole)
@@ -199,7 +208,7 @@ def _hides(body: bytes) -> bool:
     if _ESCAPED.search(body) is None:
         return False
     plain = _ESCAPED.sub(lambda m: bytes([int(m[1], 16)]), body)
-    return any(needle in plain for needle, _ in _needles)
+    return any(needle in plain for _, needle, _ in _needles)
 
 
 def _redacted(value: Any) -> Any:

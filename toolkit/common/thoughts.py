@@ -26,8 +26,11 @@ MARKS: dict[Reader, tuple[str, str]] = {
 }
 """What opens and closes the reasoning; `harmony` has channels instead."""
 
-_FIRST = tuple({opens[0] for opens, _ in MARKS.values()})
-_CHANNEL, _FINAL = "<|channel|>", "final"
+_CLOSINGS = tuple({closes[: closes.index("/") + 1] for _, closes in MARKS.values()})
+"""How the closing marks begin."""
+
+_CHANNEL, _START, _FINAL = "<|channel|>", "<|start|>", "final"
+_FIRST = (*(opens for opens, _ in MARKS.values()), _CHANNEL, _START)
 _MESSAGE = re.compile(
     r"<\|channel\|>\s*(\w+)[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>(.*?)(?=<\|(?:end|return|call|start|channel)\|>|\Z)", re.DOTALL
 )
@@ -35,9 +38,10 @@ _MESSAGE = re.compile(
 
 def split(text: str, reader: str) -> tuple[str, str] | None:
     """Reasoning and answer of a text; None where it has no reasoning that the reader knows."""
-    if "/" not in text and not text.lstrip().startswith(_FIRST):  # no closing mark, no opening one: most answers
+    begun = text.lstrip()
+    if not begun.startswith(_FIRST) and not ("/" in text and any(closing in text for closing in _CLOSINGS)):  # most answers
         return None
-    if reader in ("auto", "harmony") and text.lstrip().startswith((_CHANNEL, "<|start|>")):
+    if reader in ("auto", "harmony") and begun.startswith((_CHANNEL, _START)):
         return _channels(text)
     for name, (opens, closes) in MARKS.items():
         if reader in ("auto", name) and (found := _between(text, opens, closes)) is not None:

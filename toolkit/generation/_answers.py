@@ -35,6 +35,8 @@ _ROOM, _A_TOKEN = 2 << 20, 1 << 10
 _WORD, _WORDS = 200, 500
 """Letters that are kept of a word of the endpoint's (finish, model) and of its sentences."""
 
+_BACKSLASH = ord("\\")
+
 _COUNTABLE = 2**53
 """Counts of tokens are below this, where JSON's numbers stop being exact (RFC 8259, section 6)."""
 
@@ -152,7 +154,7 @@ def _content(value: Any) -> tuple[str | None, str, str | None]:
     Raises:
         TypeError: it is neither.
     """
-    if isinstance(value, str | None):
+    if isinstance(value, str) or value is None:
         return value, "", None
     texts, thoughts, refusal = [], [], None
     for part in value if isinstance(value, list) else [value]:
@@ -175,7 +177,8 @@ def _content(value: Any) -> tuple[str | None, str, str | None]:
 
 def _first(choices: Any) -> Any:
     """The choice whose index is 0, else the first one."""
-    return next((c for c in choices if c.get("index") == 0), choices[0])
+    first = choices[0]
+    return first if first.get("index") == 0 else next((c for c in choices if c.get("index") == 0), first)
 
 
 def parsed(body: bytes) -> Any:
@@ -191,7 +194,7 @@ def parsed(body: bytes) -> Any:
     except ValueError:
         value = json.loads(body, parse_int=_integer)
     else:
-        if b"\\u0000" not in body:  # the one thing that is to be mended and orjson takes
+        if _BACKSLASH not in body or b"\\u0000" not in body:  # the one thing that is to be mended and orjson takes
             return value
     return _mended(value)
 

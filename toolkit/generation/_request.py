@@ -132,7 +132,9 @@ class Request:
 
     def messages_list(self) -> list[dict[str, str]]:
         """The messages as they are sent: ``[{"role": …, "content": …}, …]``."""
-        sent = [(r, c) for r, c in self.messages if r != "system" or (self.system == "keep" and c.strip())]
+        if self.system == "keep":
+            return [{"role": r, "content": c} for r, c in self.messages if r != "system" or c.strip()]
+        sent = [(r, c) for r, c in self.messages if r != "system"]
         if self.system == "merge" and (told := [c for r, c in self.messages if r == "system" and c.strip()]):
             first = next((i for i, (r, _) in enumerate(sent) if r == "user"), None)
             if first is None:

@@ -19,7 +19,6 @@ from toolkit.operators import Operator
 from toolkit.pipeline._finished import MANIFEST, StepFolder
 from toolkit.pipeline._inputs import taken
 from toolkit.pipeline._lineage import upstream
-from toolkit.sources import GUARDS
 
 if TYPE_CHECKING:
     from toolkit.pipeline._planned import Plan, PlannedStep
@@ -36,6 +35,8 @@ _USED: dict[str, frozenset[str]] = {
 
 def former_identity(plan: Plan, step: PlannedStep) -> dict[str, Any]:
     """What shaped a step but its inputs, as its fingerprint covered it then."""
+    from toolkit.sources import GUARDS
+
     spec, operator = plan.recipe.spec, step.operator
     used = _used(operator)
     out: dict[str, Any] = {"use": operator.name, "version": operator.version, "config": operator.identity()}

@@ -1,7 +1,16 @@
 """What a run came to: figures for machines, tables for people."""
 
-from toolkit.report._figures import Figures, Lines, as_html, as_text
-from toolkit.report._summary import run_state, summarise
-from toolkit.report._tables import print_summary
+from typing import TYPE_CHECKING
 
-__all__ = ["Figures", "Lines", "as_html", "as_text", "print_summary", "run_state", "summarise"]
+from toolkit.common.lazy import lazily
+
+if TYPE_CHECKING:
+    from toolkit.report._figures import Figures as Figures
+    from toolkit.report._figures import Lines as Lines
+    from toolkit.report._figures import as_html as as_html
+    from toolkit.report._figures import as_text as as_text
+    from toolkit.report._summary import run_state as run_state
+    from toolkit.report._summary import summarise as summarise
+    from toolkit.report._tables import print_summary as print_summary
+
+__getattr__, __dir__ = lazily(__name__)

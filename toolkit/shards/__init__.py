@@ -1,45 +1,41 @@
 """Shards: parquet files that trainers read as they are, with a manifest that is written last, and the check of both."""
 
-from toolkit.shards._card import CARD_SECTIONS, card, markdown_table, plain
-from toolkit.shards._kinds import SHARD_KINDS, ShardKind, kind_of
-from toolkit.shards._licences import Licences, known, licence_digests, licence_section, load_licences, models_section, resolve
-from toolkit.shards._manifest import GUARD_FACETS, MANIFEST, NAMED, read_manifest, trained_on
-from toolkit.shards._push import push, to_send
-from toolkit.shards._shards import SPLIT_HINT, ShardWriter, check_columns, names_split
-from toolkit.shards._sign import SUFFIX, Signature, public_keys, sign, signature_of
-from toolkit.shards._verify import unproven, verify
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "CARD_SECTIONS",
-    "GUARD_FACETS",
-    "MANIFEST",
-    "NAMED",
-    "SHARD_KINDS",
-    "SPLIT_HINT",
-    "SUFFIX",
-    "Licences",
-    "ShardKind",
-    "ShardWriter",
-    "Signature",
-    "card",
-    "check_columns",
-    "kind_of",
-    "known",
-    "licence_digests",
-    "licence_section",
-    "load_licences",
-    "markdown_table",
-    "models_section",
-    "names_split",
-    "plain",
-    "public_keys",
-    "push",
-    "read_manifest",
-    "resolve",
-    "sign",
-    "signature_of",
-    "to_send",
-    "trained_on",
-    "unproven",
-    "verify",
-]
+from toolkit.common.lazy import lazily
+
+if TYPE_CHECKING:
+    from toolkit.shards._card import CARD_SECTIONS as CARD_SECTIONS
+    from toolkit.shards._card import card as card
+    from toolkit.shards._card import markdown_table as markdown_table
+    from toolkit.shards._card import plain as plain
+    from toolkit.shards._kinds import SHARD_KINDS as SHARD_KINDS
+    from toolkit.shards._kinds import ShardKind as ShardKind
+    from toolkit.shards._kinds import kind_of as kind_of
+    from toolkit.shards._licences import Licences as Licences
+    from toolkit.shards._licences import known as known
+    from toolkit.shards._licences import licence_digests as licence_digests
+    from toolkit.shards._licences import licence_section as licence_section
+    from toolkit.shards._licences import load_licences as load_licences
+    from toolkit.shards._licences import models_section as models_section
+    from toolkit.shards._licences import resolve as resolve
+    from toolkit.shards._manifest import GUARD_FACETS as GUARD_FACETS
+    from toolkit.shards._manifest import MANIFEST as MANIFEST
+    from toolkit.shards._manifest import NAMED as NAMED
+    from toolkit.shards._manifest import read_manifest as read_manifest
+    from toolkit.shards._manifest import trained_on as trained_on
+    from toolkit.shards._push import push as push
+    from toolkit.shards._push import to_send as to_send
+    from toolkit.shards._shards import SPLIT_HINT as SPLIT_HINT
+    from toolkit.shards._shards import ShardWriter as ShardWriter
+    from toolkit.shards._shards import check_columns as check_columns
+    from toolkit.shards._shards import names_split as names_split
+    from toolkit.shards._sign import SUFFIX as SUFFIX
+    from toolkit.shards._sign import Signature as Signature
+    from toolkit.shards._sign import public_keys as public_keys
+    from toolkit.shards._sign import sign as sign
+    from toolkit.shards._sign import signature_of as signature_of
+    from toolkit.shards._verify import unproven as unproven
+    from toolkit.shards._verify import verify as verify
+
+__getattr__, __dir__ = lazily(__name__)

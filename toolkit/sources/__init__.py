@@ -4,56 +4,49 @@
 with guardkit. Another source is another file and no other code.
 """
 
-from toolkit.sources._convert import GUARDS, guards_of, read_labels
-from toolkit.sources._definition import Columns, Filter, Hub, Label, LabelSource, Part, Source, SourceInfo, VoteMethod, list_sources, load_source
-from toolkit.sources._faults import Fault, has_surrogate
-from toolkit.sources._files import SourceFile, expand_files, source_files
-from toolkit.sources._formats import arrow_rows, file_columns, format_of, read_blocks
-from toolkit.sources._frames import Frame, count_rows, read_frames
-from toolkit.sources._hub import HubCheck, check_hub, hub_needs
-from toolkit.sources._json_lines import JsonLine, opened, read_json_lines
-from toolkit.sources._occurrences import Occurrences, SeenKeys
-from toolkit.sources._read import REJECT_COLUMNS, Block, read_rows, read_source
-from toolkit.sources._released import split_released_input
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "GUARDS",
-    "REJECT_COLUMNS",
-    "Block",
-    "Columns",
-    "Fault",
-    "Filter",
-    "Frame",
-    "Hub",
-    "HubCheck",
-    "JsonLine",
-    "Label",
-    "LabelSource",
-    "Occurrences",
-    "Part",
-    "SeenKeys",
-    "Source",
-    "SourceFile",
-    "SourceInfo",
-    "VoteMethod",
-    "arrow_rows",
-    "check_hub",
-    "count_rows",
-    "expand_files",
-    "file_columns",
-    "format_of",
-    "guards_of",
-    "has_surrogate",
-    "hub_needs",
-    "list_sources",
-    "load_source",
-    "opened",
-    "read_blocks",
-    "read_frames",
-    "read_json_lines",
-    "read_labels",
-    "read_rows",
-    "read_source",
-    "source_files",
-    "split_released_input",
-]
+from toolkit.common.lazy import lazily
+
+if TYPE_CHECKING:
+    from toolkit.sources._convert import GUARDS as GUARDS
+    from toolkit.sources._convert import guards_of as guards_of
+    from toolkit.sources._convert import read_labels as read_labels
+    from toolkit.sources._definition import Columns as Columns
+    from toolkit.sources._definition import Filter as Filter
+    from toolkit.sources._definition import Hub as Hub
+    from toolkit.sources._definition import Label as Label
+    from toolkit.sources._definition import LabelSource as LabelSource
+    from toolkit.sources._definition import Part as Part
+    from toolkit.sources._definition import Source as Source
+    from toolkit.sources._definition import SourceInfo as SourceInfo
+    from toolkit.sources._definition import VoteMethod as VoteMethod
+    from toolkit.sources._definition import list_sources as list_sources
+    from toolkit.sources._definition import load_source as load_source
+    from toolkit.sources._faults import Fault as Fault
+    from toolkit.sources._faults import has_surrogate as has_surrogate
+    from toolkit.sources._files import SourceFile as SourceFile
+    from toolkit.sources._files import expand_files as expand_files
+    from toolkit.sources._files import source_files as source_files
+    from toolkit.sources._formats import arrow_rows as arrow_rows
+    from toolkit.sources._formats import file_columns as file_columns
+    from toolkit.sources._formats import format_of as format_of
+    from toolkit.sources._formats import read_blocks as read_blocks
+    from toolkit.sources._frames import Frame as Frame
+    from toolkit.sources._frames import count_rows as count_rows
+    from toolkit.sources._frames import read_frames as read_frames
+    from toolkit.sources._hub import HubCheck as HubCheck
+    from toolkit.sources._hub import check_hub as check_hub
+    from toolkit.sources._hub import hub_needs as hub_needs
+    from toolkit.sources._json_lines import JsonLine as JsonLine
+    from toolkit.sources._json_lines import opened as opened
+    from toolkit.sources._json_lines import read_json_lines as read_json_lines
+    from toolkit.sources._occurrences import Occurrences as Occurrences
+    from toolkit.sources._occurrences import SeenKeys as SeenKeys
+    from toolkit.sources._read import REJECT_COLUMNS as REJECT_COLUMNS
+    from toolkit.sources._read import Block as Block
+    from toolkit.sources._read import read_rows as read_rows
+    from toolkit.sources._read import read_source as read_source
+    from toolkit.sources._released import split_released_input as split_released_input
+
+__getattr__, __dir__ = lazily(__name__)
