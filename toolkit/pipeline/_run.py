@@ -7,6 +7,7 @@ it and a run that is resumed finds it from wherever it is started.
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -282,6 +283,7 @@ def _files_as_planned(plan: Plan, step: PlannedStep) -> None:
     if now != planned:
         name = next(n for n in {**planned, **now} if planned.get(n) != now.get(n))
         what = "has changed" if name in planned and name in now else "is gone" if name in planned else "is new"
+        name = re.sub(r"\b\d{5}/", "", name)  # the place in the list of files
         raise InputError(f"step {step.id!r}: the file {name!r} {what} since the run was planned", hint="run it again")
 
 
