@@ -279,3 +279,24 @@ def test_a_repaired_journal_is_sound_for_a_reader_that_came_just_before(tmp_path
     with Journal(tmp_path, readonly=True), Journal(tmp_path) as journal:
         journal.put([chat(ask("new"), "mild")])
     assert verify_journal(tmp_path).problems == []
+
+
+@pytest.mark.parametrize("damage", [0, 19, 256 + 40, "cut at 256", "cut at 300"])
+def test_one_damaged_copy_of_the_note_is_told_and_made_anew(tmp_path: Path, damage: int | str, caplog: pytest.LogCaptureFixture) -> None:
+    with Journal(tmp_path) as journal:
+        for n in range(5):
+            journal.put([chat(ask(n), "an answer")])
+    note = tmp_path / "journal.note"
+    sound = note.read_bytes()
+    if isinstance(damage, int):
+        flip(note, damage)
+    else:
+        os.truncate(note, int(damage.split()[-1]))
+    assert any("one of the two copies in journal.note" in p for p in verify_journal(tmp_path).problems)
+    compact_journal(tmp_path)
+    assert "made anew" in caplog.text
+    assert verify_journal(tmp_path).problems == []
+    newest = max(Note(tmp_path).read().commits, 0)  # type: ignore[union-attr]
+    assert newest >= 5
+    assert all(str(newest).encode() in half for half in (note.read_bytes()[:256], note.read_bytes()[256:]))
+    assert len(note.read_bytes()) == len(sound)

@@ -291,19 +291,25 @@ class JournalFile:
         elif self.note is None and state.commits:
             _log.warning("%s: %s, which shows if records are lost, was not there; it is made anew", self.path, self._note.path.name)
         self._note.begin()
-        if state.commits and state != self.note:
+        if self._note.half:
+            _log.warning("%s: one of the two copies in %s could not be read; they are made anew", self.path, self._note.path.name)
+            self._note.replace(state)
+        elif state.commits and state != self.note:
             self._note.write(state)
 
     def _read_note(self, judge: bool = True) -> State | None:
         if os.path.lexists(self.folder / REPAIR):
             raise damaged(self.path, "a repair of it was cut short, or is under way", "end the repair")
         try:
-            return self._note.read()
+            found = self._note.read()
         except Unreadable as e:
             if judge:
                 raise damaged(self.path, str(e)) from None
             self.doubt = str(e)
             return None
+        if self._note.half and not judge:
+            self.doubt = f"one of the two copies in {self._note.path.name} cannot be read: the next run that writes makes them anew"
+        return found
 
     def _not_missing(self, locked: bool) -> None:
         """Raise `Damage` where there is no database but something says that there was one: SQLite would drop the log, and begin anew.

@@ -6,7 +6,8 @@ database (`State`, a row of ``meta``), and once COMMIT has returned the same sta
 Contract:
 - A note that is behind the database is sound: that is what a kill -9 between the two leaves, or a power cut, since a write of the note is not
   fsynced (COMMIT is). A database that is behind its note has lost what was acknowledged.
-- The note has two slots, written in turn, each with a crc32: a torn write, or a look at the wrong moment, leaves the other.
+- The note has two slots, written in turn, each with a crc32: a torn write, or a look at the wrong moment, leaves the other. Where one is damaged
+  (`Note.half`), what was acknowledged last may not be promised any more: the next writer makes the note anew, and verifying tells of it.
 - A blank note promises nothing. It is made before the journal's lock, so that a lock without a note and without a database was not left by a
   journal that was about to be made.
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 import uuid
 import zlib
 from contextlib import suppress
@@ -95,10 +97,15 @@ def counted(db: sqlite3.Connection) -> tuple[int, int, int]:
 
 
 class Note:
-    """The note of a folder; one writer at a time, who holds the journal's lock."""
+    """The note of a folder; one writer at a time, who holds the journal's lock.
+
+    Attributes:
+        half: whether one of the slots could not be read, by the last `read`.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "journal.note"
+        self.half = False
         self._fd: int | None = None
 
     def read(self) -> State | None:
@@ -112,15 +119,22 @@ class Note:
         except FileNotFoundError:
             return None
         try:
-            data = os.pread(fd, 2 * _SLOT, 0)
+            for pause in (0, 0.01, 0.1):  # a slot may be looked at while it is written
+                time.sleep(pause)
+                data = os.pread(fd, 2 * _SLOT, 0)
+                found = [state for slot in (data[:_SLOT], data[_SLOT:]) if (state := _state(slot)) is not None]
+                newest = max(found, key=lambda s: s.commits, default=BLANK)
+                self.half = len(found) < (2 if len(data) > _SLOT or newest.commits else 1)
+                if not data or not self.half:
+                    break
         finally:
             os.close(fd)
         if not data:
+            self.half = False
             return None
-        found = [state for slot in (data[:_SLOT], data[_SLOT:]) if (state := _state(slot)) is not None]
         if not found:
             raise Unreadable(f"{self.path.name}, which says what has been recorded, cannot be read")
-        return max(found, key=lambda s: s.commits)
+        return newest
 
     def begin(self) -> None:
         """Make a blank note where there is none; durable."""
