@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import toolkit
-from toolkit.api._apply import _Collect, _columns, _Rows
 from toolkit.common.errors import InputError, InputErrors
 from toolkit.guards import load_guard
-from toolkit.operators import Context, DatasetOperator, operator_class
+from toolkit.operators import Columns, Context, DatasetOperator, operator_class
 from toolkit.operators.choose._draw import apportion, units
-from toolkit.records import content_id
+from toolkit.pipeline import LOCAL, Counts, FrameInput, FrameOutput, Work, build_step
+from toolkit.records import content_id, load_record
 from toolkit.taxonomy import load_taxonomy
 
 LABELS = st.sampled_from(["harmful", "unharmful", None])
@@ -36,30 +35,19 @@ def frame(some: Some) -> pl.DataFrame:
     return seeds(*({"prompt": f"p{i}", "source": s, "label_prompt": label, "categories": c} for i, (s, label, c) in enumerate(some)))
 
 
-@dataclass(frozen=True)
-class Blocks(_Rows):
-    """Rows that come in blocks."""
-
-    size: int = 7
-
-    @property
-    def rows(self) -> None:  # type: ignore[override]
-        return None
-
-    def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
-        for part in self.frame.iter_slices(self.size):
-            yield part if columns is None else part.select(columns)
-
-
 def in_blocks(name: str, rows: pl.DataFrame, size: int, **options: Any) -> tuple[pl.DataFrame, pl.DataFrame]:
     """As `toolkit.apply`, with the rows in blocks, and their number not known before."""
     cls = operator_class(name)
     op = cls(cls.config_class.model_validate(options))
     assert isinstance(op, DatasetOperator)
     guard = load_guard("guardreasoner")
-    out = _Collect(Path(), op.columns({"rows": _columns(rows)}, guard))
-    op.run({"rows": Blocks(name, rows, size)}, out, Context(guard, load_taxonomy("guardkit"), 0, name, Path()))
-    return whole(out.frames(), rows)
+    columns: Columns = {c.name: c for c in load_record("seed", guard.task_names).columns}
+    counts = Counts(name, name, op.shape)
+    out = FrameOutput([counts], op.columns({"rows": columns}, guard), Path())
+    work = Work(op, Context(guard, load_taxonomy("guardkit"), 0, name, Path()), columns, counts)
+    build_step(LOCAL, [work], {"rows": FrameInput(name, *rows.iter_slices(size), counted=False)}, out)
+    out.check()
+    return whole((out.kept, out.left), rows)
 
 
 def whole(found: tuple[pl.DataFrame, pl.DataFrame], rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -18,6 +18,7 @@ import toolkit
 from toolkit.common.errors import InputError
 from toolkit.guards import load_guard
 from toolkit.operators import Columns, Context, operator_class
+from toolkit.pipeline import LOCAL, Counts, FrameInput, FrameOutput, Work, build_step
 from toolkit.records import Column
 from toolkit.report import summarise
 from toolkit.shards import verify
@@ -84,51 +85,18 @@ def test_the_manifest_names_what_changes_it(teacher: Teacher, tmp_path: Path) ->
     assert one["files"] == two["files"]
 
 
-class Blocks:
-    """A step's rows in blocks; their number is not known before."""
-
-    step = "rows"
-    rows = None
-
-    def __init__(self, *frames: pl.DataFrame) -> None:
-        self._frames = frames
-
-    def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
-        yield from self._frames
-
-    def artefact(self, name: str) -> Path:
-        raise NotImplementedError
-
-    def digest(self) -> str:
-        return ""
-
-
-class Place:
-    """An output that has folders, and counts."""
-
-    def __init__(self, folder: Path) -> None:
-        self.root = folder
-        self.used = 0
-        self.stats: dict[str, Any] = {}
-
-    def folder(self, name: str) -> Path:
-        (self.root / name).mkdir()
-        return self.root / name
-
-    def use(self, n: int) -> None:
-        self.used += n
-
-    def stat(self, name: str, value: Any) -> None:
-        self.stats[name] = value
-
-
-def run(place: Place, *frames: pl.DataFrame, **options: Any) -> None:
+def run(folder: Path, *frames: pl.DataFrame, **options: Any) -> tuple[int, dict[str, Any]]:
+    """The step on blocks of rows whose number is not known before: how many it used, and its figures."""
     cls = operator_class("shards")
     op: Any = cls(cls.config_class(**options))
     ctx = Context(load_guard("guardreasoner"), load_taxonomy(), 0, "out", Path())
     columns: Columns = {n: Column(n, "string", nullable=n != "id") for n in frames[0].columns}
     op.columns({"rows": columns}, ctx.guard)
-    op.run({"rows": Blocks(*frames)}, place, ctx)
+    counts = Counts("out", "shards", op.shape)
+    out = FrameOutput([counts], {}, folder)
+    build_step(LOCAL, [Work(op, ctx, {}, counts)], {"rows": FrameInput("rows", *frames, counted=False)}, out)
+    out.check()
+    return counts.kept, out.stats
 
 
 def block(n: int, licence: str = "MIT", split: Sequence[str | None] | None = None, start: int = 0) -> pl.DataFrame:
@@ -137,30 +105,28 @@ def block(n: int, licence: str = "MIT", split: Sequence[str | None] | None = Non
 
 
 def test_rows_whose_number_is_not_known(tmp_path: Path) -> None:
-    place = Place(tmp_path)
-    run(place, block(3, split=["test", None, "train"]), block(0), block(2, start=3))
+    used, stats = run(tmp_path, block(3, split=["test", None, "train"]), block(0), block(2, start=3))
     made = verify(tmp_path / "shards")
-    assert (made["rows"], place.used, place.stats) == (5, 5, {"rows": 5}) and made["counts"]["split"] == {"test": 1, "train": 4}
+    assert (made["rows"], used, stats) == (5, 5, {"rows": 5}) and made["counts"]["split"] == {"test": 1, "train": 4}
     assert pl.read_parquet(tmp_path / "shards" / "data" / "train-*.parquet")["id"].to_list() == ["r1", "r2", "r3", "r4"]
 
 
 def test_a_stream_without_rows(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no rows to write"):
-        run(Place(tmp_path), block(0))
-    place = Place(tmp_path)
-    run(place, block(0), block(0), empty=True)
-    assert not list(tmp_path.iterdir()) and place.stats == {"rows": 0}
+        run(tmp_path, block(0))
+    assert run(tmp_path, block(0), block(0), empty=True) == (0, {"rows": 0})
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_row_that_is_refused_late_leaves_nothing(tmp_path: Path) -> None:
     late = [block(3000), block(2, "CC-BY-4.0", start=3000), block(3000, start=3002), block(1, "mine", start=6002)]
     with pytest.raises(InputError, match=r"3 rows may not go into a set under MIT") as e:
-        run(Place(tmp_path), *late, licence="MIT")
+        run(tmp_path, *late, licence="MIT")
     assert "2 rows of s under CC-BY-4.0: r3000, r3001" in str(e.value) and "1 row of s under mine (not known): r6002" in str(e.value)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_failure_on_the_way_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot name a split"):
-        run(Place(tmp_path), block(3000), block(1, split=["../up"], start=3000))
+        run(tmp_path, block(3000), block(1, split=["../up"], start=3000))
     assert not list(tmp_path.iterdir())

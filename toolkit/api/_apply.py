@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from toolkit.api._frames import polars_frame
 from toolkit.common.errors import InputError, InputErrors, Missing
-from toolkit.common.files import FOLDER, make_folder
 from toolkit.common.outputs import check_output
 from toolkit.common.parquet import said
 from toolkit.common.paths import Roots, at_door, here
@@ -19,22 +18,19 @@ from toolkit.common.reach import refused
 from toolkit.common.resources import workspace
 from toolkit.common.several import several
 from toolkit.common.yamlfile import YamlFile
+from toolkit.generation import Journal, Meter
 from toolkit.guards import Guard, load_guard
 from toolkit.operators import Columns, Context, DatasetOperator, GenerationOperator, Operator, RowOperator, operator_class
 from toolkit.operators._uses import shown
 from toolkit.operators._words import check_words
-from toolkit.operators.base import DETAIL, OUTCOME, REASON
-from toolkit.pipeline import JOURNAL, Counts, GenerationStep, run_generation, stopping
+from toolkit.operators.base import OUTCOME, REASON
+from toolkit.pipeline import JOURNAL, LOCAL, Counts, FrameInput, FrameOutput, Work, build_step, stopping
 from toolkit.records import Column, load_record, name_fault, to_polars
 from toolkit.report import as_html, as_text
 from toolkit.taxonomy import load_taxonomy
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from toolkit.operators.base import Mark
-
-SURVIVOR = "_survivor"
 
 
 class Applied(tuple["pl.DataFrame", "pl.DataFrame"]):
@@ -162,9 +158,7 @@ def apply(
     place = None if artefacts is None else at_door(artefacts)
     columns = op.columns({name: _columns(frame) for name, frame in inputs.items()}, ctx.guard)
     with _fitting(op.name):
-        if isinstance(op, GenerationOperator):
-            return _asked(op, inputs, columns, ctx, (at_door(work) if work else workspace()) / JOURNAL, budget)
-        return _applied(op, inputs, columns, ctx, place)
+        return _applied(op, inputs, columns, ctx, place, (at_door(work) if work else workspace()) / JOURNAL, budget)
 
 
 def _operator(given: str | type[Operator] | Operator, options: Mapping[str, Any]) -> Operator:
@@ -193,44 +187,52 @@ def _fitting(operator: str) -> Iterator[None]:
         raise InputError(f"the rows do not fit {operator!r}: {said(e)}", hint=hint) from e
 
 
-def _asked(op: GenerationOperator, inputs: Mapping[str, pl.DataFrame], columns: Columns, ctx: Context, folder: Path, budget: float | None) -> Applied:
-    """Through the engine and the journal, as a step."""
-    from toolkit.generation import Journal, Meter
-
-    rows = inputs[op.inputs[0]]
-    for name, column in columns.items():
-        if name in rows.columns and isinstance(column.type, str) and column.type not in ("string", "bool", "int64", "float64"):
-            raise InputError(f"the column {name!r} is of the type {column.type}, which no step hands on", hint="leave it out, or make it text")
-    op.files(ctx)
-    if lacking := op.needs(ctx):
-        raise Missing("\n  ".join(lacking))
-    check_output(folder, reads=ctx.roots.read, own="journal", hint="name another folder with `work`")
-    out = _Collect(folder, columns)
+def _applied(
+    op: Operator, inputs: Mapping[str, pl.DataFrame], columns: Columns, ctx: Context, place: Path | None, work: Path, budget: float | None
+) -> Applied:
+    """As a step of a run, with rows in memory."""
+    given = {name: _columns(frame) for name, frame in inputs.items()}
+    came = given.get(op.inputs[0], {}) if op.inputs else {}
+    if asks := isinstance(op, GenerationOperator):
+        for name, column in columns.items():
+            if name in came and isinstance(column.type, str) and column.type not in ("string", "bool", "int64", "float64"):
+                raise InputError(f"the column {name!r} is of the type {column.type}, which no step hands on", hint="leave it out, or make it text")
+        if lacking := op.needs(ctx):
+            raise Missing("\n  ".join(lacking))
+    if place is not None or asks:
+        op.files(ctx)  # it notes what is read
+    if place is not None:
+        check_output(place, reads=ctx.roots.read)
+    if asks:
+        check_output(work, reads=ctx.roots.read, own="journal", hint="name another folder with `work`")
     counts = Counts(op.name, op.name, op.shape)
-    with stopping(), ExitStack() as stack:
-        opened: list[Journal] = []
+    task = Work(op, replace(ctx, work=work) if asks else ctx, columns, counts, came, typed=False)
+    with ExitStack() as stack:
+        if asks:
+            stack.enter_context(stopping())
+        out = FrameOutput([counts], columns, place or Path(stack.enter_context(TemporaryDirectory())), _types(columns, inputs))
+        rows = {name: FrameInput(name, frame) for name, frame in inputs.items()}
+        build_step(LOCAL, [task], rows, out, journal=_journal_once(work, stack), meter=Meter(cap=budget))
+        out.check()
+        figures = out.stats | ({"asked": out.asked, "failed": out.failed} if asks else {})
+        return Applied(op.name, out.kept, out.left, figures)
 
-        def journal() -> Journal:
-            if not opened:
-                opened.append(stack.enter_context(Journal(folder)))
-            return opened[0]
 
-        step = GenerationStep(op, replace(ctx, work=folder), _columns(rows), columns, counts)
-        run_generation(step, {name: _Rows(name, frame) for name, frame in inputs.items()}, out, journal, Meter(cap=budget))
-    return Applied(op.name, *out.frames(), {**out.figures, "asked": out.asked, "failed": out.failed})
+def _journal_once(folder: Path, stack: ExitStack) -> Callable[[], Journal]:
+    opened: list[Journal] = []
+
+    def journal() -> Journal:
+        if not opened:
+            opened.append(stack.enter_context(Journal(folder)))
+        return opened[0]
+
+    return journal
 
 
-def _applied(op: Operator, inputs: Mapping[str, pl.DataFrame], columns: Columns, ctx: Context, place: Path | None) -> Applied:
-    if isinstance(op, RowOperator):
-        return Applied(op.name, *_row(op, inputs[op.inputs[0]], columns, ctx))
-    assert isinstance(op, DatasetOperator)  # noqa: S101 (for the type checker)
-    with tempfile.TemporaryDirectory() as temporary:
-        if place is not None:
-            op.files(ctx)
-            check_output(place, reads=ctx.roots.read)
-        out = _Collect(place or Path(temporary), columns)
-        op.run({name: _Rows(name, frame) for name, frame in inputs.items()}, out, ctx)
-        return Applied(op.name, *out.frames(), out.figures)
+def _types(columns: Columns, inputs: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
+    """Types of the kept rows where there are none: those of the columns that came, else as they are declared."""
+    there = {name: kind for frame in inputs.values() for name, kind in frame.schema.items()}
+    return {name: there[name] if name in there else to_polars((column,))[name] for name, column in columns.items()}
 
 
 def _inputs(op: Operator, rows: Any) -> dict[str, pl.DataFrame]:
@@ -276,110 +278,3 @@ def _kind(dtype: pl.DataType) -> Any:
     if dtype.is_integer() or dtype.is_float():
         return "int64" if dtype.is_integer() else "float64"
     return {pl.String(): "string", pl.Boolean(): "bool"}.get(dtype, str(dtype))
-
-
-def _row(op: RowOperator, rows: pl.DataFrame, columns: Columns, ctx: Context) -> tuple[pl.DataFrame, pl.DataFrame]:
-    import polars as pl
-
-    done = op.apply(rows.lazy().with_columns(pl.lit(None, pl.String).alias(m) for m in (OUTCOME, REASON, DETAIL)), ctx).collect()
-    marked = done[REASON].is_not_null()
-    return done.filter(~marked).select(list(columns)), done.filter(marked)
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """A DataFrame as a step's input."""
-
-    step: str
-    frame: pl.DataFrame
-
-    @property
-    def rows(self) -> int:
-        return self.frame.height
-
-    def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
-        if self.frame.height:
-            yield self.frame if columns is None else self.frame.select(columns)
-
-    def artefact(self, name: str) -> Path:
-        raise InputError(f"{self.step!r} is a DataFrame: it has no {name!r}")
-
-    def digest(self) -> str:
-        return ""
-
-
-@dataclass
-class _Collect:
-    """An operator's output, in memory."""
-
-    place: Path
-    columns: Columns
-    kept: list[pl.DataFrame] = field(default_factory=list)
-    left: list[pl.DataFrame] = field(default_factory=list)
-    figures: dict[str, Any] = field(default_factory=dict)
-    asked: int = 0
-    failed: int = 0
-    retry: int = 0
-
-    def keep(self, rows: pl.DataFrame) -> None:
-        self.kept.append(rows.select(list(self.columns)))
-
-    def leave(self, rows: pl.DataFrame, outcome: Mark, reason: Mark, detail: Mark = None, survivor: Mark = None) -> None:
-        if rows.height:
-            self.left.append(self.lines(None, rows, outcome, reason, detail, survivor))
-
-    def lines(
-        self, counts: Counts | None, rows: pl.DataFrame, outcome: Mark, reason: Mark, detail: Mark = None, survivor: Mark = None
-    ) -> pl.DataFrame:
-        """The rows with their marks."""
-        import polars as pl
-
-        marks = {OUTCOME: outcome, REASON: reason, DETAIL: detail} | ({} if survivor is None else {SURVIVOR: survivor})
-        return rows.with_columns(pl.lit(v, pl.String).alias(n) if v is None or isinstance(v, str) else v.alias(n) for n, v in marks.items())
-
-    def write_lines(self, lines: pl.DataFrame) -> None:
-        """Rows with their marks."""
-        self.left.append(lines)
-
-    def reject(self, rows: pl.DataFrame, reason: Mark, detail: Mark = None) -> None:
-        self.leave(rows, "rejected", reason, detail)
-
-    def set_aside(self, rows: pl.DataFrame, reason: Mark, detail: Mark = None) -> None:
-        self.leave(rows, "set_aside", reason, detail)
-
-    def merge(self, rows: pl.DataFrame, survivor: Mark) -> None:
-        self.leave(rows, "merged", "merged", None, survivor)
-
-    def merge_count(self, n: int) -> None:
-        """Nothing to keep: the rows are the caller's."""
-
-    def use(self, n: int) -> None:
-        """Likewise."""
-
-    def count_in(self, n: int) -> None:
-        """Likewise."""
-
-    def folder(self, name: str) -> Path:
-        path = self.place / name
-        try:
-            make_folder(path.parent)
-            path.mkdir(mode=FOLDER)
-        except OSError as e:
-            hint = "give another folder: nothing is replaced"
-            raise InputError(f"the artefact {name!r} cannot be written: {e.strerror}", where=str(path), hint=hint) from None
-        return path
-
-    def stat(self, name: str, value: Any) -> None:
-        """A figure for whoever asked."""
-        self.figures[name] = value
-
-    def note(self, name: str, value: Any) -> None:
-        """Times and host facts are nobody's here."""
-
-    def frames(self) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Rows kept and rows not kept."""
-        import polars as pl
-
-        kept = pl.concat(self.kept, how="vertical_relaxed") if self.kept else pl.DataFrame(schema=dict.fromkeys(self.columns, pl.String))
-        marks = pl.DataFrame(schema=dict.fromkeys((OUTCOME, REASON, DETAIL), pl.String))
-        return kept, pl.concat([*self.left, marks], how="diagonal_relaxed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from html import escape
 from io import StringIO
@@ -19,7 +20,22 @@ from toolkit.common.resources import workspace
 from toolkit.common.several import several
 from toolkit.common.tables import WIDE
 from toolkit.common.yamlfile import YamlFile
-from toolkit.pipeline import EVERY, JOURNAL, TAKEN, Plan, Progress, Recipe, Selection, build_recipe, load_recipe, make_plan, run_plan, stopping
+from toolkit.pipeline import (
+    EVERY,
+    JOURNAL,
+    LOCAL,
+    TAKEN,
+    Engine,
+    Plan,
+    Progress,
+    Recipe,
+    Selection,
+    build_recipe,
+    load_recipe,
+    make_plan,
+    run_plan,
+    stopping,
+)
 from toolkit.report import print_summary, summarise
 
 Paths = Mapping[str, str | Path | Sequence[str | Path]]
@@ -72,6 +88,7 @@ def run(
     block_rows: int = 8192,
     force: bool = False,
     budget: float | None = None,
+    processes: int = 1,
     progress: Progress | None = None,
     raise_failures: bool = True,
     allow: str | Collection[str] = (),
@@ -93,6 +110,7 @@ def run(
         block_rows: rows held at a time; never changes the result.
         force: rebuild every step.
         budget: dollars that the run may spend (`Stopped` at the cap, all progress kept); None for no cap.
+        processes: how many share the row steps (`Operator.row_local`); never changes the result.
         progress: where progress is shown; default nowhere.
         raise_failures: raise `TooManyFailures`, or return it in the result.
         allow: what the recipe may do beyond the rows, by name (``trust_remote_code``, ``api_key_env=MY_KEY``): see `toolkit.common.reach`.
@@ -113,13 +131,22 @@ def run(
     """
     plan = planned(recipe, overrides, sources, allow, Selection(several(until), several(from_), several(only)))
     folder = run_folder(plan, output)
-    done = run_plan(plan, output=folder, block_rows=block_rows, progress=progress, force=force, budget=budget)
+    with _engine(processes, progress or Progress.silent()) as engine:
+        done = run_plan(plan, output=folder, block_rows=block_rows, progress=progress, force=force, budget=budget, engine=engine)
     summary = {**summarise(folder), "built": done.built, "reused": done.reused}
     with stopping():
         write_atomic(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
     if done.failed is not None and raise_failures:
         raise done.failed
     return Result(folder, summary, done.built, done.reused, done.failed)
+
+
+def _engine(processes: int, progress: Progress) -> AbstractContextManager[Engine]:
+    if processes == 1:
+        return nullcontext(LOCAL)
+    from toolkit.pipeline import Processes
+
+    return Processes(processes, progress.note)
 
 
 def planned(

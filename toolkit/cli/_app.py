@@ -113,6 +113,7 @@ def run(
     until: UntilOpt = None,
     from_: FromOpt = None,
     only: OnlyOpt = None,
+    processes: Annotated[int, typer.Option("--processes", metavar="N", min=1, help="Share the row steps among N processes.")] = 1,
     allow: AllowOpt = None,
     json: JsonOpt = False,
 ) -> None:
@@ -120,7 +121,8 @@ def run(
 
     Example: guardkit run quickstart --set samples.k=2
     """
-    _run(recipe, set_, source, output, force, budget, allow, json, until=until or (), from_=from_ or (), only=only or ())
+    steps: dict[str, Any] = {"until": until or (), "from_": from_ or (), "only": only or ()}
+    _run(recipe, set_, source, output, force, budget, allow, json, processes=processes, **steps)
 
 
 def _run(
@@ -132,7 +134,7 @@ def _run(
     budget: float | None,
     allow: list[str] | None,
     json: bool,
-    **steps: Any,
+    **how: Any,
 ) -> None:
     from toolkit.api import run as run_recipe
     from toolkit.api.command import Progress
@@ -148,7 +150,7 @@ def _run(
         progress=Progress(),
         raise_failures=False,
         allow=allow or (),
-        **steps,
+        **how,
     )
     if json:
         _say.document(result.summary)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable
+from typing import Any
 
 from toolkit.common.secrets import shown
 
@@ -54,6 +55,16 @@ class GuardkitError(Exception):
         self.hint = hint = hint and shown(hint)
         text = f"{where}: {message}" if where else message
         super().__init__(f"{text}\n  {hint}" if hint else text)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(cls: type[GuardkitError], args: tuple[Any, ...], state: dict[str, Any]) -> GuardkitError:
+    """An error of another process, which may know fewer secrets, as it was."""
+    error = cls.__new__(cls, *(shown(a) if isinstance(a, str) else a for a in args))
+    error.__dict__.update({name: shown(value) if isinstance(value, str) else value for name, value in state.items()})
+    return error
 
 
 class InputError(GuardkitError):

@@ -3,17 +3,20 @@
 from typing import TYPE_CHECKING
 
 from toolkit.common.lazy import lazily
+from toolkit.pipeline._build import build_step
 from toolkit.pipeline._counts import ConservationError, Counts
 from toolkit.pipeline._current import AGAIN, STALE, refuse_stale, stale, stale_step
+from toolkit.pipeline._engine import LOCAL, Engine, Local
 from toolkit.pipeline._fingerprints import Fingerprints, Prospect, Standing, finished, prospect, up_to_date
 from toolkit.pipeline._finished import StepFolder, is_run, recipe_steps, run_of, step_folders, verify_run
 from toolkit.pipeline._folder import JOURNAL, clean
-from toolkit.pipeline._generation import GenerationStep, run_generation
+from toolkit.pipeline._frames import FrameInput, FrameOutput
 from toolkit.pipeline._plan import make_plan
 from toolkit.pipeline._planned import Plan, PlannedStep
 from toolkit.pipeline._progress import Progress
 from toolkit.pipeline._reach import reach
 from toolkit.pipeline._recipe import TAKEN, Recipe, Step, build_recipe, kept_recipe, load_recipe, resolved_yaml
+from toolkit.pipeline._rows import Work
 from toolkit.pipeline._run import Run, run_plan
 from toolkit.pipeline._selection import EVERY, Selection
 from toolkit.pipeline._spec import RecipeSpec
@@ -25,20 +28,26 @@ if TYPE_CHECKING:
     from toolkit.pipeline._forecast import forecast as forecast
     from toolkit.pipeline._overlaps import Places as Places
     from toolkit.pipeline._overlaps import find_overlaps as find_overlaps
+    from toolkit.pipeline._processes import Processes as Processes
 
 __all__ = [
     "AGAIN",
     "EVERY",
     "JOURNAL",
+    "LOCAL",
     "STALE",
     "TAKEN",
     "ConservationError",
     "Counts",
+    "Engine",
     "Fingerprints",
-    "GenerationStep",
+    "FrameInput",
+    "FrameOutput",
+    "Local",
     "Places",
     "Plan",
     "PlannedStep",
+    "Processes",
     "Progress",
     "Prospect",
     "Recipe",
@@ -48,7 +57,9 @@ __all__ = [
     "Standing",
     "Step",
     "StepFolder",
+    "Work",
     "build_recipe",
+    "build_step",
     "clean",
     "diff_runs",
     "find_overlaps",
@@ -64,7 +75,6 @@ __all__ = [
     "refuse_stale",
     "rejected_rows",
     "resolved_yaml",
-    "run_generation",
     "run_of",
     "run_plan",
     "stale",

@@ -49,6 +49,18 @@ class Counts:
             out += self.merged
         return out
 
+    def fresh(self) -> Counts:
+        """Those of the same step, before any row."""
+        return Counts(self.step, self.use, self.shape)
+
+    def add(self, part: Counts) -> None:
+        """Count what became of some more rows."""
+        self.came += part.came
+        self.kept += part.kept
+        self.merged += part.merged
+        self.rejected.update(part.rejected)
+        self.set_aside.update(part.set_aside)
+
     def check(self) -> None:
         """Raise `ConservationError` unless every row that came in is accounted for."""
         if self.accounted != self.expected:

@@ -12,74 +12,41 @@ may ask again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import replace
+from typing import Any
 
 import polars as pl
 
 from toolkit.common.errors import BrokenContract, GuardkitError
 from toolkit.common.sizes import text_size
 from toolkit.generation import Backend, Completion, Journal, Meter, Request, complete, kept_warm
-from toolkit.operators import Columns, Context, GenerationOperator
-from toolkit.operators.base import DETAIL, OUTCOME, REASON, Output, StepInput, Unasked
-from toolkit.pipeline._counts import Counts
-from toolkit.pipeline._rows import RowStep
-from toolkit.pipeline._store import MARKS
+from toolkit.operators import GenerationOperator
+from toolkit.operators.base import DETAIL, REASON, StepInput, Unasked
+from toolkit.pipeline._outputs import StepOutput
+from toolkit.pipeline._rows import Work
 from toolkit.pipeline._trial import Trial
 from toolkit.records import to_polars
-
-if TYPE_CHECKING:
-    from toolkit.operators.base import Mark
 
 ERROR = "operator_error"
 WRITE_EVERY, WRITE_CHARS = 512, 16 << 20
 """Answered rows held before they go to the step's file, and characters of text in them; their answers are in the journal before that."""
 
 
-class GenerationOutput(Output, Protocol):
-    """Where a generation step's results go: a step's folder, or a caller's memory."""
-
-    asked: int
-    failed: int
-    retry: int
-
-    def lines(self, counts: Counts, rows: pl.DataFrame, outcome: Mark, reason: Mark, detail: Mark = None, survivor: Mark = None) -> pl.DataFrame:
-        """Rows that were not kept, each with its marks."""
-
-    def write_lines(self, lines: pl.DataFrame) -> None:
-        """Take what `lines` made."""
-
-
-@dataclass(frozen=True)
-class GenerationStep:
-    """The step to run: its operator, what it may know, columns of the rows that come and of those that it makes, its counts (filled here), and the
-    row steps after it as far as one that validates, for `stop_if`."""
-
-    operator: GenerationOperator
-    ctx: Context
-    came: Columns
-    columns: Columns
-    counts: Counts
-    after: Sequence[RowStep] = ()
-
-    @property
-    def types(self) -> dict[str, Any]:
-        """Of the rows that it makes, with the reason for which one is rejected."""
-        return {**to_polars(tuple(self.columns.values())), REASON: pl.String, DETAIL: pl.String}
+Asking = Work[GenerationOperator]
 
 
 @kept_warm()
 def run_generation(
-    step: GenerationStep, inputs: Mapping[str, StepInput], writer: GenerationOutput, journal: Callable[[], Journal], meter: Meter | None = None
+    step: Asking, inputs: Mapping[str, StepInput], out: StepOutput, journal: Callable[[], Journal], meter: Meter | None = None
 ) -> None:
     """Run a generation step.
 
     Args:
-        step: what to run; the progress of its context is called after each completion.
+        step: what to run; the progress of its context is called after each completion, its counts are filled.
         inputs: finished steps by input name; the first of the operator's inputs has the rows.
-        writer: where rows, rejects and the numbers of asked and failed go.
+        out: where rows, rejects and the numbers of asked and failed go.
         journal: opens the workspace's journal.
         meter: counts what is spent and holds the cap of the whole run.
 
@@ -97,12 +64,13 @@ def run_generation(
     done = 0
     notes: dict[str, Any] = {}
     usage = _Usage()
+    types = {**to_polars(tuple(step.columns.values())), REASON: pl.String, DETAIL: pl.String}  # of the rows that it makes, with why one is rejected
     for name, opener in opened:
         with ExitStack() as stack:
             backends = [_opened(stack, o, meter) for o in (opener, *op.fallbacks(name, ctx))]
             asking = _Asking(step, name, source, backends[0])
-            trial = Trial(counts.step, op.stop_if, step.types, step.after) if op.stop_if is not None else None
-            sink = _Sink(step, name, writer, asking, usage, trial, draws=round(counts.factor / len(opened)))
+            trial = Trial(counts.step, op.stop_if, types, step.after) if op.stop_if is not None else None
+            sink = _Sink(step, types, name, out, asking, usage, trial, draws=round(counts.factor / len(opened)))
 
             def waits(note: str = "", name: str = name) -> None:
                 spent = f", ${meter.spent:,.2f}" if meter is not None and meter.spent else ""
@@ -129,15 +97,15 @@ def run_generation(
                 for completion in results:
                     sink.take(completion)
                 sink.finish()
-        writer.failed += results.stats.failed
-        writer.retry += results.stats.retry
+        out.failed += results.stats.failed
+        out.retry += results.stats.retry
         notes[name] = {**vars(results.stats), "errors": dict(results.stats.errors)}
     for figure, value in op.stats().items():
-        writer.stat(figure, value)
+        out.stat(figure, value)
     if used := usage.told():
-        writer.stat("usage", used)
-    writer.asked = counts.expected
-    writer.note("generation", notes)
+        out.stat("usage", used)
+    out.asked = counts.expected
+    out.note("generation", notes)
 
 
 def _opened(stack: ExitStack, opener: Callable[[], Backend], meter: Meter | None) -> Backend:
@@ -155,7 +123,7 @@ def _asks_again(op: GenerationOperator) -> bool:
 class _Asking:
     """What a step asks, and how each row fared in that."""
 
-    def __init__(self, step: GenerationStep, name: str, source: StepInput, backend: Backend) -> None:
+    def __init__(self, step: Asking, name: str, source: StepInput, backend: Backend) -> None:
         self._op, self._ctx = step.operator, step.ctx
         self._name = name
         self._source = source
@@ -247,15 +215,22 @@ class _Sink:
     """Takes what came of requests, in their order, and writes it in batches."""
 
     def __init__(
-        self, step: GenerationStep, name: str, writer: GenerationOutput, asking: _Asking, usage: _Usage, trial: Trial | None, draws: int
+        self,
+        step: Asking,
+        types: Mapping[str, Any],
+        name: str,
+        out: StepOutput,
+        asking: _Asking,
+        usage: _Usage,
+        trial: Trial | None,
+        draws: int,
     ) -> None:
         self._op = step.operator
-        self._counts = step.counts
-        self._came = to_polars(tuple(step.came.values()))
-        self._types = step.types
+        self._came = to_polars(tuple((step.came or {}).values()))
+        self._types = types
         self._trial = trial
         self._name = name
-        self._writer = writer
+        self._out = out
         self._asking = asking
         self._draws = draws
         self._source = asking.rows()
@@ -322,10 +297,8 @@ class _Sink:
             return
         rows = pl.DataFrame(self._rows, schema=self._types, orient="row")
         self._rows, self._chars = [], 0
-        self._writer.keep(rows.filter(pl.col(REASON).is_null()).drop(REASON, DETAIL))
-        gone = rows.filter(pl.col(REASON).is_not_null()).with_columns(pl.lit("rejected").alias(OUTCOME))
-        if gone.height:
-            self._writer.write_lines(self._writer.lines(self._counts, gone, *(pl.col(m) for m in MARKS)))
+        self._out.keep(rows.filter(pl.col(REASON).is_null()).drop(REASON, DETAIL))
+        self._out.reject(rows.filter(pl.col(REASON).is_not_null()), pl.col(REASON), pl.col(DETAIL))
 
     def _fault(self, detail: str) -> None:
         """Reject the row at hand, at which the operator failed."""
@@ -335,8 +308,7 @@ class _Sink:
 
     def _reject(self, row: dict[str, Any], detail: str, reason: str = ERROR) -> None:
         self._flush()  # the rejects stay in the order of the requests
-        frame = pl.DataFrame([row], schema=self._came, orient="row")
-        self._writer.write_lines(self._writer.lines(self._counts, frame, "rejected", reason, detail[:500]))
+        self._out.reject(pl.DataFrame([row], schema=self._came, orient="row"), reason, detail[:500])
 
 
 def _clean(completion: Completion) -> Completion:

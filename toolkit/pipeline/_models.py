@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import polars as pl
 
 from toolkit.common.errors import InputErrors
 from toolkit.generation import only_looking, unpriced
 from toolkit.operators import GenerationOperator
+from toolkit.pipeline._frames import FrameInput
 
 if TYPE_CHECKING:
     from toolkit.generation import Backend, BaseBackendConfig
@@ -19,25 +17,16 @@ if TYPE_CHECKING:
     from toolkit.pipeline._planned import Plan
 
 
-@dataclass(frozen=True)
-class Unbuilt:
+class Unbuilt(FrameInput):
     """A step that is not built, as a `StepInput`: no rows, and artefacts at the place where they would lie below `folder`."""
 
-    step: str
-    folder: Path
-    rows: int = 0
-
-    def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
-        """No rows."""
-        return iter(())
+    def __init__(self, step: str, folder: Path) -> None:
+        super().__init__(step)
+        self._folder = folder
 
     def artefact(self, name: str) -> Path:
         """Where it would lie."""
-        return self.folder / self.step / name
-
-    def digest(self) -> str:
-        """No identity."""
-        return "unbuilt"
+        return self._folder / self.step / name
 
 
 def declared(plan: Plan, step: str, done: Mapping[str, StepInput], folder: Path) -> dict[str, list[Backend]]:

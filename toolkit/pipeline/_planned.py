@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -147,6 +149,32 @@ class Plan:
             faults.collect(partial(planned.operator.before_run, self.context(step)), planned.spec.where("with"))
         if faults.found:
             raise InputErrors(faults.found)
+
+
+@contextmanager
+def as_planned(plan: Plan, group: Sequence[PlannedStep]) -> Iterator[None]:
+    """Within the block some steps are built: their outside files are those that their fingerprints cover, before it, while it lasts and at its end.
+
+    Raises:
+        InputError: one has changed, is new or is gone since the plan was made.
+    """
+    for step in group:
+        _check_files(plan, step)
+        step.files.begin()
+    yield
+    for step in group:
+        step.files.end()
+        _check_files(plan, step)
+
+
+def _check_files(plan: Plan, step: PlannedStep) -> None:
+    planned: dict[str, str] = step.identity["files"]
+    now = step.operator.files(plan.context(step.id))
+    if now != planned:
+        name = next(n for n in {**planned, **now} if planned.get(n) != now.get(n))
+        what = "has changed" if name in planned and name in now else "is gone" if name in planned else "is new"
+        name = re.sub(r"\b\d{5}/", "", name)  # the place in the list of files
+        raise InputError(f"step {step.id!r}: the file {name!r} {what} since the run was planned", hint="run it again")
 
 
 def _joins(group: Sequence[PlannedStep], step: PlannedStep) -> bool:

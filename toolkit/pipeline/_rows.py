@@ -1,8 +1,9 @@
-"""Running row steps: a block of rows goes through one operator after the other, without a file in between.
+"""Row steps: a block of rows goes through one operator after the other, without a file in between.
 
-Each operator is one lazy query over the block. Rows that it marks leave there: the next operator does not see them, and the rejects hold
-them as they came into the step that they left. So a step's bytes depend neither on the size of the blocks nor on which of its neighbours
-run together with it.
+`row_block` is a pure function: what becomes of the rows of a block hangs on these rows, the operators and what they may know, and it changes nothing.
+So it may run anywhere, on blocks of any size: an engine (`toolkit.pipeline._engine`) says where. Each operator is one lazy query over the block. Rows
+that it marks leave there: the next operator does not see them, and the rejects hold them as they came into the step that they left. So a step's bytes
+depend neither on the size of the blocks nor on which of its neighbours run together with it.
 
 Where a query raises, the block is halved until the rows that it fails on stand alone; they are rejected as `operator_error` and the others
 go on, in order. That costs about three times the block for one bad row and two queries a row when all are bad. An operator that
@@ -11,95 +12,125 @@ fails without any row, or that loses, doubles or reorders rows, is a bug: `Conse
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Generic, TypeVar
 
 import polars as pl
 
 from toolkit.common.errors import BrokenContract, GuardkitError
-from toolkit.operators import Columns, Context, RowOperator
-from toolkit.operators.base import DETAIL, OUTCOME, REASON, StepInput
+from toolkit.operators import Columns, Context, Operator, RowOperator
+from toolkit.operators.base import DETAIL, OUTCOME, REASON
 from toolkit.pipeline._counts import ConservationError, Counts
-from toolkit.pipeline._store import MARKS, StepWriter, conform
+from toolkit.pipeline._outputs import MARKS, Lines, conform, reject_lines
 from toolkit.records import to_polars
-
-if TYPE_CHECKING:
-    from toolkit.operators.base import Mark
 
 AT = "_row_at"
 """Column with a row's place in its block: through it a lost, doubled or moved row is found."""
 
+O_co = TypeVar("O_co", bound=Operator, covariant=True)
+
 
 @dataclass(frozen=True)
-class RowStep:
-    """One step of a group: its operator, what it may know, the columns that it hands on, its counts (filled by `run_rows`)."""
+class Work(Generic[O_co]):
+    """A step that is to be built.
 
-    operator: RowOperator
+    Attributes:
+        operator: that builds it.
+        ctx: what it may know.
+        columns: of the rows that it hands on.
+        counts: what becomes of its rows; filled as it is built.
+        came: of one that asks a model: the columns of the rows that come.
+        after: likewise: the row steps after it as far as one that validates, for `stop_if`.
+        typed: whether its rows get the types of its columns, and must be without nulls where these are; not for rows of a caller's own.
+    """
+
+    operator: O_co
     ctx: Context
     columns: Columns
     counts: Counts
+    came: Columns | None = None
+    after: Sequence[Work[RowOperator]] = ()
+    typed: bool = True
 
 
-def run_rows(group: Sequence[RowStep], source: StepInput, writer: StepWriter, progress: Callable[[int, int | None, str], None]) -> None:
-    """Run a group of row steps.
+RowWork = Work[RowOperator]
 
-    Args:
-        group: the steps in order.
-        source: the rows that the first one reads.
-        writer: where the last one's rows go, and the rejects of all.
-        progress: called after each block; what it raises ends the run.
+
+@dataclass(frozen=True)
+class Block:
+    """What became of a block of rows.
+
+    Attributes:
+        came: rows that came.
+        kept: rows that the last step keeps.
+        left: lines for those that left on the way, in the order of the rows; None without any.
+        counts: under each step.
+    """
+
+    came: int
+    kept: pl.DataFrame
+    left: pl.DataFrame | None
+    counts: Sequence[Counts]
+
+    def check(self) -> None:
+        """Whether every row is accounted for, from the first step to the last (`ConservationError`)."""
+        lines = 0 if self.left is None else self.left.height
+        came = [c.came for c in self.counts]
+        handed_on = [self.came, *(c.kept for c in self.counts)]
+        for counts in self.counts:
+            counts.check()
+        if handed_on != [*came, self.kept.height] or self.came - self.kept.height != lines:
+            steps = ", ".join(c.step for c in self.counts)
+            raise ConservationError(f"a block of {steps}: of {self.came} rows {self.kept.height} were kept and {lines} rejected: {handed_on}")
+
+
+def row_block(group: Sequence[RowWork], block: pl.DataFrame, lines: Lines = reject_lines) -> Block:
+    """A block of rows through a group of row steps.
 
     Raises:
         ConservationError: an operator does not keep its contract.
     """
-    done = 0
-    for came, rows, left in row_blocks(group, source.blocks(), writer):
-        group[-1].counts.kept -= rows.height  # the writer counts what the last one keeps
-        writer.keep(rows)
-        if left is not None:
-            writer.write_lines(left)
-        done += came
-        progress(done, source.rows, "rows")
+    rows = block.with_row_index(AT)
+    left: list[pl.DataFrame] = []
+    found = []
+    for work in group:
+        counts = work.counts.fresh()
+        counts.came = rows.height
+        rows = _apply(work, counts, rows, lines, left)
+        counts.kept = rows.height
+        found.append(counts)
+    return Block(block.height, rows.drop(AT), pl.concat(left, how="diagonal").sort(AT).drop(AT) if left else None, found)
 
 
-class Lines(Protocol):
-    """Makes lines of rows that are not kept (`StepWriter.lines`)."""
-
-    def lines(self, counts: Counts, rows: pl.DataFrame, outcome: Mark, reason: Mark, detail: Mark = None, survivor: Mark = None) -> pl.DataFrame:
-        """One for each row."""
-
-
-def row_blocks(group: Sequence[RowStep], blocks: Iterable[pl.DataFrame], writer: Lines) -> Iterator[tuple[int, pl.DataFrame, pl.DataFrame | None]]:
-    """Blocks of rows through a group of row steps, counted under each.
-
-    Gives for each block the number of rows that came, the rows that the last step keeps, and the lines for the rejects of those that left on the
-    way, in the order of the rows (None without any).
-    """
+def joined(blocks: Sequence[Block]) -> Block:
+    """What became of a block that was cut into these."""
+    first, *rest = blocks
+    if not rest:
+        return first
+    counts = [c.fresh() for c in first.counts]
     for block in blocks:
-        rows = block.with_row_index(AT)
-        left: list[pl.DataFrame] = []
-        for step in group:
-            step.counts.came += rows.height
-            rows = _apply(step, rows, writer, left)
-            step.counts.kept += rows.height
-        yield block.height, rows.drop(AT), pl.concat(left).sort(AT).drop(AT) if left else None
+        for whole, part in zip(counts, block.counts, strict=True):
+            whole.add(part)
+    left = [b.left for b in blocks if b.left is not None]
+    return Block(sum(b.came for b in blocks), pl.concat([b.kept for b in blocks]), pl.concat(left, how="diagonal") if left else None, counts)
 
 
-def _apply(step: RowStep, rows: pl.DataFrame, writer: Lines, left: list[pl.DataFrame]) -> pl.DataFrame:
+def _apply(work: RowWork, counts: Counts, rows: pl.DataFrame, lines: Lines, left: list[pl.DataFrame]) -> pl.DataFrame:
     """The rows that a step keeps, with its columns; lines for those that leave are added to `left`."""
-    kept = [pl.DataFrame(schema={AT: rows.schema[AT], **to_polars(tuple(step.columns.values()))})]
-    for came, result in _pieces(step.operator, step.ctx, rows):
+    kept = [pl.DataFrame(schema={AT: rows.schema[AT], **to_polars(tuple(work.columns.values()))})] if work.typed else []
+    for came, result in _pieces(work.operator, work.ctx, rows):
         marked = result[REASON].is_not_null()
         if not marked.all():
             stay = result.filter(~marked)
-            kept.append(conform(stay, step.columns).select(stay[AT], pl.all()))
+            handed = conform(stay, work.columns) if work.typed else stay.select(list(work.columns))
+            kept.append(handed.select(stay[AT], pl.all()))
         if marked.any():
             gone = came.filter(marked)
             marks = result.filter(marked).select(MARKS)
-            lines = writer.lines(step.counts, gone.drop(AT).hstack(marks), *(pl.col(m) for m in MARKS))
-            left.append(lines.with_columns(gone[AT]))
-    return pl.concat(kept)
+            made = lines(counts, gone.drop(AT).hstack(marks), pl.col(OUTCOME), pl.col(REASON), pl.col(DETAIL), None)
+            left.append(made.with_columns(gone[AT]))
+    return pl.concat(kept) if kept else rows.clear()
 
 
 def _pieces(operator: RowOperator, ctx: Context, rows: pl.DataFrame, *, part: bool = False) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:

@@ -7,12 +7,11 @@ it and a run that is resumed finds it from wherever it is started.
 
 from __future__ import annotations
 
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,25 +21,24 @@ from toolkit.common.folders import new_folder, remove_folder
 from toolkit.common.paths import at_door
 from toolkit.common.resources import workspace
 from toolkit.generation import Journal, Meter
-from toolkit.operators import Context, DatasetOperator, GenerationOperator, RowOperator, SourceOperator
-from toolkit.operators.base import StepInput
-from toolkit.pipeline._counts import ConservationError, Counts
+from toolkit.operators import GenerationOperator, RowOperator
+from toolkit.pipeline._build import build_step
+from toolkit.pipeline._counts import Counts
+from toolkit.pipeline._engine import LOCAL, Engine
 from toolkit.pipeline._failures import failures_of
 from toolkit.pipeline._fingerprints import Standing, damage, reusable, stale, up_to_date
 from toolkit.pipeline._finished import BLOCK, StepFolder
 from toolkit.pipeline._folder import JOURNAL, check_places, log, owned
 from toolkit.pipeline._former import write_down
-from toolkit.pipeline._generation import GenerationStep, run_generation
 from toolkit.pipeline._inputs import taken
 from toolkit.pipeline._lineage import lineage
 from toolkit.pipeline._models import check_prices
-from toolkit.pipeline._planned import Plan, PlannedStep
+from toolkit.pipeline._planned import Plan, PlannedStep, as_planned
 from toolkit.pipeline._progress import Progress
-from toolkit.pipeline._rows import RowStep, run_rows
+from toolkit.pipeline._rows import RowWork, Work
 from toolkit.pipeline._selection import closure
 from toolkit.pipeline._stop import stopping
 from toolkit.pipeline._store import STEP, StepWriter
-from toolkit.pipeline._stream import Stream
 
 
 @dataclass
@@ -75,6 +73,7 @@ class _Job:
     progress: Progress
     journal: Callable[[], Journal]
     meter: Meter
+    engine: Engine = LOCAL
     damaged: Set[str] = frozenset()
     finished: Callable[[StepFolder], None] = lambda done: None
     """Told of each step that is built, or found up to date."""
@@ -88,6 +87,7 @@ def run_plan(
     progress: Progress | None = None,
     force: bool = False,
     budget: float | None = None,
+    engine: Engine = LOCAL,
 ) -> Run:
     """Run a checked recipe, reusing every step that is up to date.
 
@@ -98,6 +98,7 @@ def run_plan(
         progress: where progress is shown.
         force: rebuild every step that is chosen.
         budget: dollars that the whole run may spend; None for no cap.
+        engine: that carries row steps; never changes the result.
 
     Raises:
         InputError: the folder is in use, belongs to another recipe or to something else, or cannot be written; something that guardkit did not
@@ -125,7 +126,7 @@ def run_plan(
         if todo:
             write_down(plan, folder, done)
         with _logged(folder), _journal_once(folder) as journal, progress:
-            _run_groups(_Job(plan, run, block_rows, progress, journal, meter, damaged, current.add), force)
+            _run_groups(_Job(plan, run, block_rows, progress, journal, meter, engine, damaged, current.add), force)
         run.seconds = time.monotonic() - started
         log(folder, "done", seconds=round(run.seconds, 2), built=run.built, reused=run.reused)
     run.failures, run.failed = failures_of(plan, run.steps, folder)
@@ -232,33 +233,25 @@ def _kept(done: StepFolder) -> str:
 
 def _build(job: _Job, group: Sequence[PlannedStep], header: Mapping[str, Any]) -> tuple[StepFolder, dict[str, Any]]:
     """Build a group in a hidden folder; the folder of its last step, and what goes to the log. `header`: what its manifest says of what made it."""
-    last, op = group[-1], group[-1].operator
+    plan, last = job.plan, group[-1]
     final = job.run.folder / last.id
     counts = [Counts(s.id, s.operator.name, s.operator.shape) for s in group]
-    told = partial(lineage, job.plan, last.id, job.run.steps, counts[:-1])
-    contexts = [job.plan.context(s.id, job.progress.update, job.run.folder.parent / JOURNAL, told) for s in group]
-    for step in group:
-        _files_as_planned(job.plan, step)
-        step.files.begin()
+    told = partial(lineage, plan, last.id, job.run.steps, counts[:-1])
+    contexts = [plan.context(s.id, job.progress.update, job.run.folder.parent / JOURNAL, told) for s in group]
+    work = [Work(s.operator, ctx, s.columns, n) for s, ctx, n in zip(group, contexts, counts, strict=True)]
+    if isinstance(op := last.operator, GenerationOperator):
+        work = [replace(work[0], came=plan.steps[last.inputs[op.inputs[0]]].columns, after=_validating(plan, last))]
     with new_folder(final, STEP, overwrite=True) as new, StepWriter(new, last.columns, counts) as writer:
-        made = {name: job.run.steps[step] for name, step in last.inputs.items() if step in job.run.steps}
-        inputs: dict[str, StepInput] = {n: taken(job.plan, last, n, f) if isinstance(f, StepFolder) else f for n, f in made.items()}
-        if isinstance(op, GenerationOperator):
-            came = job.plan.steps[last.inputs[op.inputs[0]]].columns
-            asking = GenerationStep(op, contexts[-1], came, last.columns, counts[-1], _validating(job.plan, last))
-            run_generation(asking, inputs, writer, job.journal, job.meter)
-        else:
-            _run_here(job, group, [*zip(contexts, counts, strict=True)], inputs, writer)
-        for step in group:
-            step.files.end()
-            _files_as_planned(job.plan, step)
-        for folder in made.values():
+        with as_planned(plan, group):
+            made = [(s, name, job.run.steps[source]) for s in group for name, source in s.inputs.items() if source in job.run.steps]
+            build_step(job.engine, work, {n: taken(plan, s, n, f) for s, n, f in made}, writer, journal=job.journal, meter=job.meter)
+        for _, _, folder in made:
             folder.still()
         writer.close({"step": last.id, "use": op.name, "version": op.version, **header})
     return StepFolder.open(final, job.block), writer.notes
 
 
-def _validating(plan: Plan, asking: PlannedStep) -> list[RowStep]:
+def _validating(plan: Plan, asking: PlannedStep) -> list[RowWork]:
     """The row steps from one that asks a model on, as far as the nearest that validates; none where there is none, or it does not run."""
     paths = deque([[s] for s in asking.consumers])
     while paths:
@@ -267,53 +260,9 @@ def _validating(plan: Plan, asking: PlannedStep) -> list[RowStep]:
             continue
         if op.validates:
             found = [plan.steps[s] for s in path]
-            return [RowStep(s.operator, plan.context(s.id), s.columns, Counts(s.id, s.operator.name, s.operator.shape)) for s in found]  # type: ignore[arg-type]
+            return [Work(s.operator, plan.context(s.id), s.columns, Counts(s.id, s.operator.name, s.operator.shape)) for s in found]  # type: ignore[arg-type]
         paths += [[*path, s] for s in plan.steps[path[-1]].consumers]
     return []
-
-
-def _files_as_planned(plan: Plan, step: PlannedStep) -> None:
-    """Check that the outside files of a step are those that its fingerprint covers.
-
-    Raises:
-        InputError: one has changed, is new or is gone since the plan was made.
-    """
-    planned: dict[str, str] = step.identity["files"]
-    now = step.operator.files(plan.context(step.id))
-    if now != planned:
-        name = next(n for n in {**planned, **now} if planned.get(n) != now.get(n))
-        what = "has changed" if name in planned and name in now else "is gone" if name in planned else "is new"
-        name = re.sub(r"\b\d{5}/", "", name)  # the place in the list of files
-        raise InputError(f"step {step.id!r}: the file {name!r} {what} since the run was planned", hint="run it again")
-
-
-def _run_here(
-    job: _Job, group: Sequence[PlannedStep], each: Sequence[tuple[Context, Counts]], inputs: dict[str, StepInput], writer: StepWriter
-) -> None:
-    """A group without a model: a dataset operator or row steps, on finished steps or on a stream."""
-    steps = [RowStep(o, ctx, s.columns, n) for s, (ctx, n) in zip(group, each, strict=True) if isinstance(o := s.operator, RowOperator)]
-    first, op = group[0].operator, group[-1].operator
-    stream = None
-    if isinstance(first, SourceOperator) and len(group) > 1:
-        before = steps if isinstance(op, DatasetOperator) else []
-        stream = Stream(group[-2 if before else 0].id, first, *each[0], before, writer)
-    if isinstance(op, DatasetOperator):
-        _run_dataset(op, inputs if stream is None else {**inputs, op.inputs[0]: stream}, writer, *each[-1])
-    else:
-        run_rows(steps, stream or job.run.steps[group[0].inputs[first.inputs[0]]], writer, job.progress.update)
-
-
-def _run_dataset(op: DatasetOperator, inputs: dict[str, StepInput], writer: StepWriter, ctx: Context, counts: Counts) -> None:
-    if op.shape == "expand":
-        counts.factor = op.factor(list(inputs)) or 1.0
-    rows = inputs.get(op.inputs[0]) if op.inputs else None
-    known = rows.rows if rows is not None else 0
-    counts.came = known or 0
-    op.run(inputs, writer, ctx)
-    if rows is not None and known is None:
-        if rows.rows is None:
-            raise ConservationError(f"the operator {op.name!r} did not read its rows to the end")
-        counts.came += rows.rows
 
 
 @contextmanager

@@ -9,69 +9,48 @@ The rows are spread evenly over the step, not its first. A step that compares ro
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import polars as pl
 
-from toolkit.common.errors import GuardkitError, InputError
-from toolkit.generation import Journal, Meter
+from toolkit.common.errors import GuardkitError
+from toolkit.common.folders import new_folder
 from toolkit.operators import Context, GenerationOperator
 from toolkit.operators.base import StepInput
-from toolkit.pipeline._finished import BLOCK, StepFolder
+from toolkit.pipeline._build import build_step
+from toolkit.pipeline._counts import Counts
+from toolkit.pipeline._engine import LOCAL
+from toolkit.pipeline._finished import StepFolder
+from toolkit.pipeline._frames import FrameInput, FrameOutput
 from toolkit.pipeline._models import Unbuilt
-from toolkit.pipeline._planned import Plan, PlannedStep
-from toolkit.pipeline._progress import Progress
-from toolkit.pipeline._run import Run, _build, _Job
+from toolkit.pipeline._planned import Plan, PlannedStep, as_planned
+from toolkit.pipeline._rows import Work
+from toolkit.pipeline._store import STEP, StepWriter
 
 
 class NotSampled(Exception):  # noqa: N818 (named by what happened)
     """Why there are no rows to look at."""
 
 
-@dataclass(frozen=True)
-class SampledRows:
-    """Some rows of a step: a `StepInput`.
+class SampledRows(FrameInput):
+    """Some rows of a step.
 
     Attributes:
         step: its id.
-        frame: the rows.
         drawn: rows of an earlier step that were looked at, `of` of which there are: what became of them stands here.
         of: likewise; equal to `drawn` where nothing was left out.
         whole: the finished step that they come from; None where they were made for the sample.
     """
 
-    step: str
-    frame: pl.DataFrame
-    drawn: int = 0
-    of: int = 0
-    whole: StepFolder | None = None
-
-    @property
-    def rows(self) -> int:
-        """Number of rows in the sample."""
-        return self.frame.height
-
-    def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
-        """The rows, in one block."""
-        yield self.frame if columns is None else self.frame.select(list(columns))
+    def __init__(self, step: str, frame: pl.DataFrame, drawn: int, of: int, whole: StepFolder | None = None) -> None:
+        super().__init__(step, frame)
+        self.drawn, self.of, self.whole = drawn, of, whole
 
     def artefact(self, name: str) -> Path:
         """A folder that the finished step made (InputError where it is not finished)."""
-        if self.whole is None:
-            raise InputError(f"the step {self.step!r} was run on a sample, which makes no {name!r}")
-        return self.whole.artefact(name)
-
-    def still(self) -> None:
-        """As `StepFolder.still`."""
-        if self.whole is not None:
-            self.whole.still()
-
-    def digest(self) -> str:
-        """No identity: a sample counts for nothing."""
-        return "sample"
+        return super().artefact(name) if self.whole is None else self.whole.artefact(name)
 
 
 class Sampler:
@@ -151,22 +130,35 @@ class Sampler:
             built = self._built(planned, made)
         except GuardkitError as e:
             raise NotSampled(f"the step {planned.id!r} does not run on a sample: {e.message}") from e
-        if not made:
+        if isinstance(built, StepFolder):
             return self._drawn(planned.id, built)
         came = made[next(iter(planned.inputs.values()))]
         if op.shape not in ("expand", "pick"):
-            return SampledRows(planned.id, pl.concat([*built.blocks()]), came.drawn, came.of)
-        of = round(came.of * built.rows / came.drawn) if came.drawn else 0  # its rows are others than those that came
-        return SampledRows(planned.id, frame := spread(built, self._n), frame.height, max(of, frame.height))
+            return SampledRows(planned.id, built, came.drawn, came.of)
+        of = round(came.of * built.height / came.drawn) if came.drawn else 0  # its rows are others than those that came
+        frame = spread(FrameInput(planned.id, built), self._n)
+        return SampledRows(planned.id, frame, frame.height, max(of, frame.height))
 
     def _drawn(self, step: str, rows: StepFolder, whole: StepFolder | None = None) -> SampledRows:
         frame = spread(rows, self._n)
         return SampledRows(step, frame, frame.height, rows.rows, whole)
 
-    def _built(self, planned: PlannedStep, made: Mapping[str, SampledRows]) -> StepFolder:
-        run = Run(self.folder, steps=cast("dict[str, StepFolder]", dict(made)))
-        job = _Job(self._plan, run, BLOCK, Progress.silent(), _no_journal, Meter())
-        return _build(job, [planned], {"fingerprint": "sample"})[0]
+    def _built(self, planned: PlannedStep, made: Mapping[str, SampledRows]) -> StepFolder | pl.DataFrame:
+        """Its rows on those of the samples; those of a source, which are all that it has, in a folder."""
+        op, folder = planned.operator, self.folder / planned.id
+        counts = Counts(planned.id, op.name, op.shape)
+        work = Work(op, self._plan.context(planned.id), planned.columns, counts)
+        inputs = {name: made[source] for name, source in planned.inputs.items()}
+        with as_planned(self._plan, [planned]):
+            if inputs:
+                out = FrameOutput([counts], planned.columns, folder)
+                build_step(LOCAL, [work], inputs, out)
+                out.check()
+                return out.kept
+            with new_folder(folder, STEP) as new, StepWriter(new, planned.columns, [counts]) as writer:
+                build_step(LOCAL, [work], {}, writer)
+                writer.close({"step": planned.id, "use": op.name, "version": op.version, "fingerprint": "sample"})
+        return StepFolder.open(folder)
 
 
 def spread(rows: StepInput, n: int) -> pl.DataFrame:
@@ -189,7 +181,3 @@ def _is_here(op: Any, ctx: Context) -> bool:
         return all(op.paths(source, ctx) for source in op.sources(ctx))
     except GuardkitError:
         return False
-
-
-def _no_journal() -> Journal:
-    raise InputError("no model is asked for a sample")

@@ -17,10 +17,10 @@ from typing import Generic, TypeVar
 import polars as pl
 
 from toolkit.common.errors import InputError
-from toolkit.operators import Context, SourceOperator
-from toolkit.pipeline._counts import Counts
-from toolkit.pipeline._rows import RowStep, row_blocks
-from toolkit.pipeline._store import StepWriter
+from toolkit.operators import SourceOperator
+from toolkit.pipeline._engine import Engine, through
+from toolkit.pipeline._outputs import StepOutput
+from toolkit.pipeline._rows import RowWork, Work
 
 T = TypeVar("T")
 AHEAD = 2
@@ -33,18 +33,18 @@ class Stream:
 
     Attributes:
         step: id of the last of them.
-        source: the operator that reads, with its context and its counts.
+        engine: that carries the row steps.
+        source: what reads.
         after: row steps in order.
-        writer: gets what leaves on the way.
+        out: gets what leaves on the way.
         kept: rows of one whole reading; None before it.
     """
 
     step: str
-    source: SourceOperator
-    ctx: Context
-    counts: Counts
-    after: Sequence[RowStep]
-    writer: StepWriter
+    engine: Engine
+    source: Work[SourceOperator]
+    after: Sequence[RowWork]
+    out: StepOutput
     kept: int | None = field(default=None, init=False)
 
     @property
@@ -59,9 +59,7 @@ class Stream:
             InputError: a second reading gives other rows than the first: a file has changed.
         """
         first, n = self.kept is None, 0
-        for rows, gone in self._read(first):
-            if first and gone is not None:
-                self.writer.later("steps", gone)
+        for rows in self._read(first):
             n += rows.height
             yield rows if columns is None else rows.select(list(columns))
         if first:
@@ -69,24 +67,24 @@ class Stream:
         elif n != self.kept:
             raise InputError(f"the files of the step {self.step!r} have changed while they were read", hint="run it again")
 
-    def _read(self, first: bool) -> Iterator[tuple[pl.DataFrame, pl.DataFrame | None]]:
-        source = self._source(first)
+    def _read(self, first: bool) -> Iterator[pl.DataFrame]:
         if not self.after:
-            yield from ((rows, None) for rows in source)
+            yield from self._source(first)
             return
-        group = [s if first else RowStep(s.operator, s.ctx, s.columns, Counts(s.counts.step, s.counts.use, s.counts.shape)) for s in self.after]
-        for _, rows, left in row_blocks(group, source, self.writer):
-            yield rows, left
+        for block in through(self.engine, self.after, self._source(first), self.out.lines, count=first):
+            if first and block.left is not None:
+                self.out.later("steps", block.left)
+            yield block.kept
 
     def _source(self, first: bool) -> Iterator[pl.DataFrame]:
-        for rows, gone in ahead(self.source.stream(self.ctx)):
+        counts = self.source.counts
+        for rows, gone in ahead(self.source.operator.stream(self.source.ctx)):
             if first:
-                self.counts.came += rows.height + gone.height
-                self.counts.kept += rows.height
+                counts.came += rows.height + gone.height
+                counts.kept += rows.height
                 if gone.height:
-                    self.writer.later(
-                        "source", self.writer.lines(self.counts, gone.select("raw"), *(gone[n] for n in ("outcome", "reason", "detail")))
-                    )
+                    lines = self.out.lines(counts, gone.select("raw"), gone["outcome"], gone["reason"], gone["detail"], None)
+                    self.out.later("source", lines)
             yield rows
 
     def artefact(self, name: str) -> Path:

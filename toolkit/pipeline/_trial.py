@@ -22,13 +22,11 @@ import polars as pl
 from toolkit.common.errors import Missing
 from toolkit.common.text import one_line
 from toolkit.operators.base import DETAIL, OUTCOME, REASON
-from toolkit.pipeline._counts import Counts
-from toolkit.pipeline._rows import RowStep, row_blocks
+from toolkit.pipeline._rows import RowWork, row_block
 
 if TYPE_CHECKING:
     from toolkit.generation import Completions
     from toolkit.operators._stop_if import StopIf
-    from toolkit.operators.base import Mark
 
 _REASONS, _LETTERS = 3, 160
 """Reasons that are told, and letters of an example of each."""
@@ -44,7 +42,7 @@ class Trial:
         after: the row steps after it, as far as one that validates.
     """
 
-    def __init__(self, step: str, stop_if: StopIf, types: Mapping[str, Any], after: Sequence[RowStep]) -> None:
+    def __init__(self, step: str, stop_if: StopIf, types: Mapping[str, Any], after: Sequence[RowWork]) -> None:
         self._step, self._stop_if, self._types, self._after = step, stop_if, types, after
         self._next = stop_if.after  # rows at the next look
         self._held: list[Mapping[str, Any]] = []
@@ -78,11 +76,10 @@ class Trial:
         fell = 0
         if self._held:
             came = pl.DataFrame(self._held, schema=self._types, orient="row").drop(OUTCOME, REASON, DETAIL, strict=False)
-            group = [RowStep(s.operator, s.ctx, s.columns, Counts(s.counts.step, s.counts.use, s.counts.shape)) for s in self._after]
-            for left in (lines for _, _, lines in row_blocks(group, [came], _Marks()) if lines is not None):
-                gone = left.filter(pl.col(OUTCOME) == "rejected")
+            if (left := row_block(self._after, came).left) is not None:
+                gone = left.filter(pl.col("outcome") == "rejected")
                 fell += gone.height
-                for step, reason, detail in gone.select("step", REASON, DETAIL).iter_rows():
+                for step, reason, detail in gone.select("step", "reason", "detail").iter_rows():
                     self._note(f"{step}: {reason}", detail)
             self._tried += came.height
             self._falls = fell / came.height
@@ -117,12 +114,3 @@ class Trial:
             hint="change the model, its prompt or the rules and run again: every answer is kept, and none is paid for twice. To go on all the "
             f"same: --set {self._step}.stop_if=null",
         )
-
-
-class _Marks:
-    """Takes what leaves, without its rows."""
-
-    def lines(self, counts: Counts, rows: pl.DataFrame, outcome: Mark, reason: Mark, detail: Mark = None, survivor: Mark = None) -> pl.DataFrame:
-        given = {OUTCOME: outcome, REASON: reason, DETAIL: detail}
-        marks = [pl.lit(v, pl.String).alias(n) if v is None or isinstance(v, str) else v.alias(n) for n, v in given.items()]
-        return rows.select(*marks, pl.lit(counts.step).alias("step"))

@@ -57,6 +57,7 @@ class Select(RowOperator):
 
     name = "select"
     version = 2
+    row_local = True
     shape: ClassVar[Shape] = "select"
     config_class = SelectConfig
     example = {"where": {"split": "train"}, "share": 0.25}

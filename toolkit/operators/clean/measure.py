@@ -63,6 +63,7 @@ class Measure(RowOperator):
     """
 
     name = "measure"
+    row_local = True
     config_class = MeasureConfig
     example = {"measures": ["chars", "steps", "repeated"], "texts": ["reasoning"]}
     uses = frozenset({"guard.tasks", "guard.input", "guard.output"})

@@ -46,6 +46,7 @@ class Normalise(RowOperator):
     """
 
     name = "normalise"
+    row_local = True
     config_class = NormaliseConfig
     example = {"max_chars": 20000}
     uses = frozenset()

@@ -29,6 +29,7 @@ class RenderDpo(RowOperator):
 
     name = "render_dpo"
     version = 2
+    row_local = True
     uses = frozenset({"guard.tasks", "guard.input"})
     config_class = RenderDpoConfig
     config: RenderDpoConfig

@@ -33,6 +33,7 @@ class RenderSft(RowOperator):
 
     name = "render_sft"
     version = 2
+    row_local = True
     uses = frozenset({"guard.tasks", "guard.input", "guard.output"})
     config_class = RenderSftConfig
     config: RenderSftConfig

@@ -28,6 +28,7 @@ class Verdicts(RowOperator):
 
     name = "verdicts"
     version = 2
+    row_local = True
     uses = frozenset({"guard.tasks", "guard.output", "guard.input", "guard.readings"})
     config_class = VerdictsConfig
     example = {"mode": "strict"}

@@ -99,6 +99,7 @@ class Validate(RowOperator):
 
     name = "validate"
     version = 3
+    row_local = True
     validates = True
     uses = RULED | {"guard.questions", "guard.input", "guard.system"}
     config_class = ValidateConfig
