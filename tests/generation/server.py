@@ -77,6 +77,8 @@ class Server:
     async def chat(self, http: web.Request) -> web.StreamResponse:
         body = await http.json()
         text = body["messages"][-1]["content"]
+        if isinstance(text, list):  # content parts
+            text = "".join(part.get("text", "") for part in text)
         self.requests.append(body)
         self.headers.append(dict(http.headers))
         self.asked[text] += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from toolkit.generation import ADDED, EXCLUDED, BackendConfig, Completion, Request, as_messages
 from toolkit.generation._backend import build_request
 from toolkit.generation._base_config import NOT_IN_KEY
+from toolkit.generation._media import Attached
 
 BASE = Request("model", "https://a/v1", (("system", "judge"), ("user", "hello")), 0.7, 0.95, 100, seed=3, stop=("END",), row="r1")
 OTHER: dict[str, Any] = {
@@ -33,6 +35,7 @@ OTHER: dict[str, Any] = {
     "schema": '{"type":"json_object"}',
     "attempt": 1,
     "system": "merge",
+    "media": (Attached("image", "image/png", "a" * 64, "cat.png", Path("data")),),
     "reasoning": "think",
 }
 ADAPTER: TypeAdapter[Any] = TypeAdapter(BackendConfig)
@@ -49,7 +52,7 @@ def test_exclusions_are_fields() -> None:
     assert set(EXCLUDED) <= {f.name for f in dataclasses.fields(Request)}
 
 
-@pytest.mark.parametrize("name", sorted(set(OTHER) - {"endpoint", "row", "revision", "reasoning"}))
+@pytest.mark.parametrize("name", sorted(set(OTHER) - {"endpoint", "row", "revision", "reasoning", "media"}))
 def test_what_is_sent_follows_the_same_fields(name: str) -> None:
     assert dataclasses.replace(BASE, **{name: OTHER[name]}).payload() != BASE.payload()
 
@@ -80,14 +83,14 @@ def test_key_is_stable_across_versions() -> None:
 
 def test_fields_that_came_later_leave_older_keys_as_they_were() -> None:
     """`BASE` has them at their old value, and its key is that of the first release; at any other they are in it (above)."""
-    assert set(ADDED) == {"revision", "schema", "attempt", "system"}
+    assert set(ADDED) == {"revision", "schema", "attempt", "system", "media"}
     assert all(getattr(BASE, name) == value for name, value in ADDED.items())
 
 
 def test_what_requests_share_is_all_but_messages_draw_and_attempt() -> None:
-    same = dataclasses.replace(BASE, messages=(("user", "x"),), draw=4, attempt=2, row="r9")
+    same = dataclasses.replace(BASE, messages=(("user", "x"),), draw=4, attempt=2, row="r9", media=OTHER["media"])
     assert same.shape == BASE.shape
-    for name in set(OTHER) - {"messages", "draw", "attempt", "row", "reasoning"}:
+    for name in set(OTHER) - {"messages", "media", "draw", "attempt", "row", "reasoning"}:
         assert dataclasses.replace(BASE, **{name: OTHER[name]}).shape != BASE.shape
 
 

@@ -21,11 +21,12 @@ from toolkit.common.yamlfile import YamlFile
 from toolkit.generation import Journal, Meter
 from toolkit.guards import Guard, load_guard
 from toolkit.operators import Columns, Context, DatasetOperator, GenerationOperator, Operator, RowOperator, operator_class
+from toolkit.operators._media import refuse_media
 from toolkit.operators._uses import shown
 from toolkit.operators._words import check_words
 from toolkit.operators.base import OUTCOME, REASON
 from toolkit.pipeline import JOURNAL, LOCAL, Counts, FrameInput, FrameOutput, Work, build_step, stopping
-from toolkit.records import Column, load_record, name_fault, to_polars
+from toolkit.records import MEDIA, Column, has_media, load_record, name_fault, to_polars
 from toolkit.report import as_html, as_text
 from toolkit.taxonomy import load_taxonomy
 
@@ -113,6 +114,7 @@ def apply(
     work: str | Path | None = None,
     budget: float | None = None,
     allow: str | Collection[str] = (),
+    media_folder: str | Path | None = None,
     **options: Any,
 ) -> Applied:
     """One operator on a table. What a model answers goes through the journal: the same call again asks for nothing that it has.
@@ -128,6 +130,7 @@ def apply(
         work: folder for the journal (``WORK/journal``) of an operator that asks a model; default: the workspace.
         budget: dollars that it may spend; None for no cap.
         allow: what its options may do beyond the rows, by name (``trust_remote_code``, ``api_key_env=MY_KEY``): see `toolkit.common.reach`.
+        media_folder: folder that the uris of rows' media are relative to; default: the working folder.
         options: of the operator.
 
     Returns:
@@ -149,14 +152,17 @@ def apply(
     op = _operator(operator, options)
     whole = load_guard(guard)
     seen, harms = shown(op, whole, load_taxonomy(taxonomy))
-    ctx = Context(seen, harms, seed if "seed" in op.used() else None, op.name, here(), settled=Roots.of(None))
+    folder = at_door(media_folder) if media_folder else None
+    ctx = Context(seen, harms, seed if "seed" in op.used() else None, op.name, here(), settled=Roots.of(None), media=folder)
     inputs = {name: _typed(frame, whole) for name, frame in _inputs(op, rows).items()}
     for name, frame in inputs.items():
         _check(frame, f"{op.name}, input {name!r}", whole)
     if left := refused(op.config, several(allow), lambda key: ".".join(map(str, key))):
         raise InputErrors(left)
     place = None if artefacts is None else at_door(artefacts)
-    columns = op.columns({name: _columns(frame) for name, frame in inputs.items()}, ctx.guard)
+    columns = op.columns(given := {name: _columns(frame) for name, frame in inputs.items()}, ctx.guard)
+    if any(map(has_media, given.values())):
+        refuse_media(op, whole)
     with _fitting(op.name):
         return _applied(op, inputs, columns, ctx, place, (at_door(work) if work else workspace()) / JOURNAL, budget)
 
@@ -248,7 +254,7 @@ def _typed(frame: pl.DataFrame, guard: Guard) -> pl.DataFrame:
     """Columns of seeds in which other packages saw nothing but nulls or empty lists, which have no type there, with their own."""
     import polars as pl
 
-    types = to_polars(load_record("seed", guard.task_names).columns)
+    types = to_polars(load_record("seed", guard.task_names).with_optional([MEDIA]))
     blank = [n for n, t in frame.schema.items() if t in (pl.Null, pl.List(pl.Null)) and n in types]
     return frame.with_columns(pl.col(n).cast(types[n]) for n in blank)
 

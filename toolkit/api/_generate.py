@@ -119,7 +119,7 @@ def _ask(prompts: Path, output: Path, config: BaseBackendConfig, schema: str, fo
 
     with ExitStack() as stack:
         held = hold_prompts(prompts)
-        total = check_prompts(prompts, held)
+        total = check_prompts(prompts, held, config.carries)
         meter = Meter(cap=budget)
         backend = open_backend(config, work=folder)
         price = meter.register(backend, config)
@@ -235,13 +235,14 @@ class _Asking:
 
     def requests(self) -> Iterator[Request]:
         """One for each prompt."""
-        from toolkit.generation import Request
+        from toolkit.generation import Request, attached
 
         shaping = {"model_id": self._backend.model_id, "endpoint": self._backend.endpoint, "schema": self._schema, **self._config.shaping()}
         shaping["reasoning"] = self._config.reads_reasoning
         for prompt in read_prompts(self._prompts, self._held):
             self.ids.append(prompt.id)
-            yield Request(messages=prompt.messages, row=str(prompt.id), **shaping)
+            media = attached(prompt.media, self._prompts.parent) if prompt.media else ()
+            yield Request(messages=prompt.messages, row=str(prompt.id), media=media, **shaping)
 
 
 class _Lines(Protocol):

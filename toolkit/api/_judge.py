@@ -70,13 +70,14 @@ def judge(
     work: str | Path | None = None,
     budget: float | None = None,
     allow: str | Collection[str] = (),
+    media_folder: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Judged:
     """Ask a guard about rows and read what it says. Answers go through the journal: the same call again asks for nothing that it has.
 
     Args:
         rows: one row, several, or a table of polars, pandas, pyarrow or datasets. A row has `prompt` and may have `response`, `context` (earlier
-            messages), `id` and, to be scored, ``label_<task>``.
+            messages), `media`, `id` and, to be scored, ``label_<task>``.
         backend: the model that plays the guard, as a recipe declares it: ``{"backend": "transformers", "model": "outputs/run/guard-main/model"}``.
         guard: guard definition, by name or file.
         draws: how often it is asked about each row.
@@ -86,6 +87,7 @@ def judge(
         work: folder for the journal (``WORK/journal``); default: the workspace.
         budget: dollars that may be spent; None for no cap.
         allow: what the backend may do beyond the rows, by name: see `toolkit.common.reach`.
+        media_folder: folder that the uris of rows' media are relative to; default: the working folder.
         progress: where progress is shown; default nowhere.
 
     Returns:
@@ -114,7 +116,7 @@ def judge(
     shown = progress or Progress.silent()
     with stopping(), ExitStack() as stack:
         journal = stack.enter_context(Journal(folder))
-        one = stack.enter_context(OpenGuard(definition, config, name=name, work=folder))
+        one = stack.enter_context(OpenGuard(definition, config, name=name, work=folder, media=at_door(media_folder) if media_folder else None))
         stack.enter_context(shown)
         shown.start(f"judge with {name}")
         done = 0

@@ -1,7 +1,8 @@
 """Files of prompts, read a line at a time: JSON Lines or parquet.
 
 A prompt is ``{"id", "messages": [{"role", "content"}, …]}`` or ``{"id", "user"}`` with or without ``"system"``; the id is a text or a whole number.
-Other keys are not looked at. A parquet file has these as columns; ``messages`` is then a list of structs.
+Pictures and sounds that it is about stand under ``media``, as in rows, with uris relative to the file's folder (docs/media.md). Other keys are not
+looked at. A parquet file has these as columns; ``messages`` and ``media`` are then lists of structs.
 
 Failure semantics: `check_prompts` reads the whole file and finds what is wrong with it, by line, before anything is asked.
 """
@@ -9,7 +10,7 @@ Failure semantics: `check_prompts` reads the whole file and finds what is wrong 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,14 @@ from toolkit.common.jsontext import may_repeat, repeated_key
 from toolkit.common.parquet import batches, open_parquet
 from toolkit.common.paths import near_file
 from toolkit.common.reading import Files
+from toolkit.records import Media, media_of
 from toolkit.sources import opened as plain_file
 
 ROLES = ("system", "developer", "user", "assistant")
 _SHOWN = 20
 """Faults that are listed; a file with as many is not read to its end."""
 _BATCH = 1024
-_KEYS = ("id", "system", "user", "messages")
+_KEYS = ("id", "system", "user", "messages", "media")
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,11 @@ class Prompt:
 
     id: str | int
     messages: tuple[tuple[str, str], ...]
+    media: tuple[Media, ...] = ()
 
 
-def check_prompts(path: Path, held: Files) -> int:
-    """How many prompts a file holds; `held` has its digest, and what is read must have it.
+def check_prompts(path: Path, held: Files, carries: Collection[str] = ()) -> int:
+    """How many prompts a file holds; `held` has its digest, and what is read must have it. `carries`: kinds of media that may go along.
 
     Raises:
         InputErrors: what is wrong with it, each fault by line (or row of a parquet file).
@@ -46,7 +49,9 @@ def check_prompts(path: Path, held: Files) -> int:
     rows = 0
     for where, value in _values(path, held):
         try:
-            _prompt(value() if callable(value) else value)
+            prompt = _prompt(value() if callable(value) else value)
+            if prompt.media and (kinds := sorted({m.kind for m in prompt.media}.difference(carries))):
+                raise ValueError(f"media: the backend cannot carry {', '.join(kinds)}")
         except ValueError as e:
             faults.append(InputError(str(e), where=where))
             if len(faults) == _SHOWN:
@@ -135,10 +140,11 @@ def _prompt(value: Any) -> Prompt:
     name = value.get("id")
     if not isinstance(name, str | int) or isinstance(name, bool):
         raise ValueError("the key 'id' must be a text or a whole number" if "id" in value else "the key 'id' is missing")
+    media = media_of(value["media"]) if "media" in value else ()
     if "messages" in value:
         if "user" in value or "system" in value:
             raise ValueError("either 'messages', or 'system' and 'user'")
-        return Prompt(name, _messages(value["messages"]))
+        return Prompt(name, _messages(value["messages"]), media)
     if "user" not in value:
         raise ValueError("the key 'messages' (or 'user') is missing")
     texts = {k: value[k] for k in ("system", "user") if value.get(k) is not None}
@@ -147,7 +153,7 @@ def _prompt(value: Any) -> Prompt:
             raise ValueError(f"the key {k!r} must be a text")
     if "user" not in texts:
         raise ValueError("the key 'user' must be a text")
-    return Prompt(name, tuple(texts.items()))
+    return Prompt(name, tuple(texts.items()), media)
 
 
 def _messages(value: Any) -> tuple[tuple[str, str], ...]:

@@ -7,6 +7,10 @@ a path is given. A URL is no path: it is refused, never taken for a folder calle
 A name that stands in a file (a recipe, say) is looked up in `Roots`: the working folder as it was when that file was read, then the folder of
 the file. What was found is kept in `Roots.read`, so that no output takes its place (`toolkit.common.outputs`).
 
+A name that stands in rows of data (a picture's, say) is nobody's word here, and leads nowhere but into the one folder that it is said of: it is
+relative, with ``/`` between its parts, and is what it says (`below_fault`); and where links are in the way, the file that they lead to lies in that
+folder, too (`open_below`).
+
 A model is named by a folder or by its id on the hub: see `toolkit.common.models.model_folder`.
 """
 
@@ -15,14 +19,17 @@ from __future__ import annotations
 import glob
 import os
 import re
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 from toolkit.common.errors import InputError, nearest, short_path
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # one slash: a `Path` has made one of two
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")  # ``file:x``, ``data:…``, a drive
 _MAGIC = re.compile(r"[*?\[]")
 
 
@@ -143,6 +150,51 @@ class Roots:
 
 Beside = Path | Roots | None
 """Where a relative name is looked up besides the working folder: a folder, or `Roots` that were settled before."""
+
+
+def below_fault(name: str) -> str | None:
+    """Why no name in data may stand for a file below a folder, in words; None where it may. Nothing is looked up.
+
+    Whatever could mean another place, here or to another program, is refused: an empty name, a URL, an absolute one, a home folder, ``.`` and ``..``,
+    empty parts, backslashes, and what is not printable. An escape (``%2e``) is the letters that it is written with.
+    """
+    faults = (
+        (not name, "is empty"),
+        (not name.isprintable(), "holds a character that cannot be printed"),
+        (_SCHEME.match(name) is not None, "is a URL: only files of the dataset's own folder can be named"),
+        (name[:1] in ("/", "~"), "is not relative to the dataset's folder"),
+        ("\\" in name, "holds a backslash: parts are joined by /"),
+        (any(part in ("", ".", "..") for part in name.split("/")), "has a part that is empty, . or .."),
+    )
+    return next((words for found, words in faults if found), None)
+
+
+def open_below(folder: Path, name: str) -> BinaryIO:
+    """Open the file of a name in data for reading.
+
+    Args:
+        folder: what the name is relative to.
+        name: as `below_fault` lets it pass.
+
+    Raises:
+        InputError: it may not stand for a file, leads out of the folder, is none there, or cannot be read; the message goes on from the name.
+    """
+    if (fault := below_fault(name)) is not None:
+        raise InputError(fault, where=name)
+    try:
+        root = folder.resolve(strict=True)
+        real = (root / name).resolve(strict=True)
+        if not real.is_relative_to(root):
+            raise InputError("is a link that leads out of the dataset's folder", where=name)
+        file = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise InputError(f"is not there, in {short_path(folder)}", where=name) from None
+    except (OSError, ValueError, RuntimeError) as e:  # ValueError: a name that no system call takes; RuntimeError: links in a circle
+        raise InputError(f"cannot be read: {getattr(e, 'strerror', None) or e}", where=name) from None
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise InputError("is not a regular file", where=name)
+    return os.fdopen(file, "rb")
 
 
 def _spelled(path: str | Path) -> Path:

@@ -39,6 +39,7 @@ from toolkit.generation._journal_errors import unread
 from toolkit.generation._journal_look import Figures, Group, journal_figures, read_records
 from toolkit.generation._journal_records import Known, Record
 from toolkit.generation._journal_repair import Repaired, repair_journal
+from toolkit.generation._media import Attached, MediaError, attached, attached_to, not_carried
 from toolkit.generation._prices import price_of, unpriced
 from toolkit.generation._protocol import Backend, HandsOn
 from toolkit.generation._registry import BackendConfig, OpenUnion
@@ -54,6 +55,7 @@ __all__ = [
     "FAILURES",
     "FINAL",
     "FINISHED",
+    "Attached",
     "Backend",
     "BackendConfig",
     "BaseBackendConfig",
@@ -69,6 +71,7 @@ __all__ = [
     "Journal",
     "Known",
     "Listed",
+    "MediaError",
     "Meter",
     "OpenAIBatchConfig",
     "OpenAIConfig",
@@ -88,6 +91,8 @@ __all__ = [
     "VllmConfig",
     "VllmServerConfig",
     "as_messages",
+    "attached",
+    "attached_to",
     "build_request",
     "compact_journal",
     "complete",
@@ -96,6 +101,7 @@ __all__ = [
     "journal_figures",
     "kept_warm",
     "migrate_journal",
+    "not_carried",
     "only_looking",
     "open_backend",
     "price_of",

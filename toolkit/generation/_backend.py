@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from toolkit.common.errors import InputError
 from toolkit.common.paths import Beside
 from toolkit.generation._base_config import BaseBackendConfig, Opening
 from toolkit.generation._declared import LOOKING, Declared
+from toolkit.generation._media import Attached, not_carried
 from toolkit.generation._protocol import Backend
 from toolkit.generation._request import Request, as_messages
 
@@ -57,6 +59,7 @@ def build_request(
     schema: str = "",
     row: str = "",
     as_it_comes: bool = False,
+    media: tuple[Attached, ...] = (),
 ) -> Request:
     """The request that asks `backend` for one draw, with the sampling parameters of its `config` resolved.
 
@@ -67,7 +70,13 @@ def build_request(
         schema: canonical JSON of the ``response_format``, or empty.
         row: id of the row that asks.
         as_it_comes: leave reasoning in the text, whatever the config says: the text is a guard's, whose format says what it is.
+        media: files that the question is about.
+
+    Raises:
+        InputError: files of a kind that the backend cannot carry.
     """
+    if media and (kinds := not_carried(media, config.carries)):
+        raise InputError(f"the backend {config.backend!r} cannot carry {', '.join(kinds)}", where=f"row {row}")
     return Request(
         model_id=backend.model_id,
         endpoint=backend.endpoint,
@@ -77,5 +86,6 @@ def build_request(
         schema=schema,
         row=row,
         reasoning="keep" if as_it_comes else config.reads_reasoning,
+        media=media,
         **config.shaping(),
     )

@@ -140,6 +140,9 @@ class _Says:
     """A package that it imports, and how it is installed."""
     on_gpu: ClassVar[bool] = False
     """Whether that package runs on a GPU alone, unless its version says otherwise."""
+    carries: ClassVar[frozenset[str]] = frozenset()
+    """Kinds of media (`toolkit.records.KINDS`) that can go along with a request. What it does not carry it must never leave out unseen: rows that
+    have such media are refused."""
     uses: ClassVar[frozenset[str]] = frozenset()
     """What of the guard and the taxonomy that it is opened with it reads itself, in the words of `toolkit.operators.Operator.uses`."""
     remark: ClassVar[str] = ""

@@ -15,7 +15,8 @@ What is booked at the worst case is an estimate; `Meter.estimated` says how much
 
 The cap holds for one run of the program: what earlier runs spent is in the journal, and its answers cost nothing now.
 
-Failure semantics: with a cap, a model without a price is an `InputError` before anything is sent; without one, its costs are None.
+Failure semantics: with a cap, a model without a price is an `InputError` before anything is sent; without one, its costs are None. A request with a
+sound is refused likewise where there is a cap and the model costs anything: sounds have prices of their own, which no table here states.
 """
 
 from __future__ import annotations
@@ -171,6 +172,10 @@ class Meter:
     def _worst(self, request: Request) -> int:
         price = self._prices.get((request.endpoint, request.model_id))
         if price is not None:
+            if request.media and self._cap is not None and any(price) and any(m.kind != "image" for m in request.media):
+                kinds = ", ".join(sorted({m.kind for m in request.media} - {"image"}))
+                hint = "run without a budget, or leave rows with such media out in a step before"
+                raise InputError(f"a budget needs a price, and none is known for what {request.model_id!r} asks for {kinds}", hint=hint)
             return _bound(request, price)
         if self._cap is None:
             return 0

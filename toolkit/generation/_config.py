@@ -18,6 +18,7 @@ from toolkit.common.paths import Beside, Roots
 from toolkit.common.reach import HubName, NeedsLeave
 from toolkit.generation._addresses import is_near, key_leaves, url_parts
 from toolkit.generation._base_config import BaseBackendConfig, Destination, Listed, Opening, Price, Sampling, Structured
+from toolkit.generation._media import OPENAI_CARRIES
 from toolkit.generation._thoughts import Reader
 
 if TYPE_CHECKING:
@@ -272,6 +273,8 @@ class _Endpoint(_Chat):
 
 class OpenAIConfig(_Endpoint):
     """Any endpoint that speaks OpenAI's chat completions: OpenAI, vllm serve, llama.cpp, Ollama, …"""
+
+    carries: ClassVar[frozenset[str]] = OPENAI_CARRIES
 
     backend: Literal["openai"]
     concurrency: int = Field(default=32, ge=1, le=16384)

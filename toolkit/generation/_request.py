@@ -2,6 +2,9 @@
 
 Contract: `Request` builds both the HTTP payload and the key, so the two cannot diverge. The key covers every field of the
 dataclass but those in `EXCLUDED`, each with its reason; a field added later is in the key unless someone writes down why not.
+Media of a request (`toolkit.generation._media`) stand before the text of its first message of the user; the key covers their kinds, types and hashes,
+not where they lie. A payload is made with the parts that carry them or not at all, so that none is left out unseen.
+
 A `Completion` is a closed sum: either `text` is there and `error` is None, or `error` names a class of failure from `FAILURES`
 and `text` is None. Nothing here does I/O.
 """
@@ -10,14 +13,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
 from toolkit.common.files import canonical_json, digest
 from toolkit.common.secrets import shown
 from toolkit.common.text import whole
+from toolkit.generation._media import Attached
 
 KEY_VERSION = 1
 """Part of every key; raised when the meaning of a field changes."""
@@ -28,7 +32,7 @@ EXCLUDED: dict[str, str] = {
 }
 """Fields of `Request` that are not in its key, each with its reason."""
 
-ADDED: dict[str, Any] = {"revision": "", "schema": "", "attempt": 0, "system": "keep"}
+ADDED: dict[str, Any] = {"revision": "", "schema": "", "attempt": 0, "system": "keep", "media": ()}
 """Fields that came after the first release, each with the value at which it leaves the key as it was: the answers of older journals stay found.
 At any other value the field is in the key."""
 
@@ -39,6 +43,7 @@ FAILURES: dict[str, str] = {
     "rate_limit": "the endpoint kept refusing for its rate limit until the patience ran out",
     "server_error": "the endpoint answered 5xx (or 408, 409), said so in the body of an answer, or broke its answer off",
     "bad_request": "the endpoint or the model cannot take this request (4xx, too long, text that is not Unicode)",
+    "media": "a file of the request is not there, is not the one of its row, is too large, or of a kind that the endpoint's form cannot carry",
     "no_schema": "the endpoint takes no response_format",
     "connection": "the connection could not be made or broke",
     "forbidden": "the endpoint refused this request (403)",
@@ -85,6 +90,7 @@ class Request:
         extra: canonical JSON object of whatever else shapes the answer and, for an endpoint, is sent.
         row: id of the row that asks (not in the key).
         system: what becomes of system messages: ``keep``, ``merge`` (into the first message of the user), or ``drop``. An empty one is never sent.
+        media: files that the question is about, in order; see the module's docstring.
         reasoning: who takes the reasoning off an answer's content (`toolkit.generation._thoughts`; not in the key).
     """
 
@@ -104,6 +110,7 @@ class Request:
     schema: str = ""
     attempt: int = 0
     system: str = "keep"
+    media: tuple[Attached, ...] = ()
     reasoning: str = "keep"
 
     def __post_init__(self) -> None:
@@ -113,13 +120,17 @@ class Request:
 
     @cached_property
     def key(self) -> str:
-        """sha256 (hex) of the canonical JSON of `KEY_VERSION` and every field, but those in `EXCLUDED` and those of `ADDED` at their old value."""
-        return digest({"key_version": KEY_VERSION, **{n: v for n in _IN_KEY if (v := getattr(self, n)) != ADDED.get(n, _NEVER)}})
+        """sha256 (hex) of the canonical JSON of `KEY_VERSION` and every field, but those in `EXCLUDED` and those of `ADDED` at their old
+        value; of media kind, type and sha256."""
+        body = {"key_version": KEY_VERSION, **{n: v for n in _IN_KEY if (v := getattr(self, n)) != ADDED.get(n, _NEVER)}}
+        if self.media:
+            body["media"] = [(m.kind, m.mime, m.sha256) for m in self.media]
+        return digest(body)
 
     @cached_property
     def shape(self) -> str:
-        """Canonical JSON of all that the key covers but messages, draw and attempt: what requests of one step have in common."""
-        return canonical_json({n: v for n in _IN_KEY if n not in ("messages", "draw", "attempt") and (v := getattr(self, n)) != ADDED.get(n, _NEVER)})
+        """Canonical JSON of all that the key covers but messages, media, draw and attempt: what requests of one step have in common."""
+        return canonical_json({n: v for n in _IN_KEY if n not in _OWN and (v := getattr(self, n)) != ADDED.get(n, _NEVER)})
 
     @property
     def draw_seed(self) -> int | None:
@@ -130,8 +141,17 @@ class Request:
         word = hashlib.sha256(canonical_json(parts).encode()).digest()
         return int.from_bytes(word[:4], "big") >> 1  # 31 bits: what every server accepts
 
-    def messages_list(self) -> list[dict[str, str]]:
-        """The messages as they are sent: ``[{"role": …, "content": …}, …]``."""
+    def messages_list(self, parts: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
+        """The messages as they are sent: ``[{"role": …, "content": …}, …]``.
+
+        Args:
+            parts: content parts of its media, one for each.
+
+        Raises:
+            ValueError: other than so many, or no message of the user that they could stand in.
+        """
+        if self.media or parts:
+            return self._with_parts(parts)
         if self.system == "keep":
             return [{"role": r, "content": c} for r, c in self.messages if r != "system" or c.strip()]
         sent = [(r, c) for r, c in self.messages if r != "system"]
@@ -143,9 +163,19 @@ class Request:
             sent[first] = ("user", "\n\n".join(t for t in (*told, sent[first][1]) if t))
         return [{"role": role, "content": content} for role, content in sent]
 
-    def payload(self) -> dict[str, Any]:
-        """Body of a chat completions request (OpenAI API reference, "Create chat completion")."""
-        body: dict[str, Any] = {"model": self.model_id, "messages": self.messages_list(), self.max_tokens_name: self.max_tokens}
+    def _with_parts(self, parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        if len(parts) != len(self.media):
+            raise ValueError(f"a request with {len(self.media)} files, and {len(parts)} of them would be sent")
+        out = replace(self, media=()).messages_list()
+        asks = next((m for m in out if m["role"] == "user"), None)
+        if asks is None:
+            raise ValueError("a request with files, and no message of the user that asks about them")
+        asks["content"] = [*parts, *([{"type": "text", "text": asks["content"]}] if asks["content"] else [])]
+        return out
+
+    def payload(self, parts: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+        """Body of a chat completions request (OpenAI API reference, "Create chat completion"); arguments and errors as `messages_list`."""
+        body: dict[str, Any] = {"model": self.model_id, "messages": self.messages_list(parts), self.max_tokens_name: self.max_tokens}
         for name, value in (("temperature", self.temperature), ("top_p", self.top_p), ("seed", self.draw_seed)):
             if value is not None:
                 body[name] = value
@@ -159,6 +189,8 @@ class Request:
 
 _IN_KEY = tuple(f.name for f in fields(Request) if f.name not in EXCLUDED)
 _NEVER = object()
+_OWN = frozenset({"messages", "media", "draw", "attempt"})
+"""What of the key is a request's own within its step."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Tokens of a request and its answer: bounds by the text, and what an endpoint's own count is worth.
 
-Bounds: a byte-level tokeniser never makes more tokens than there are bytes in UTF-8. So a prompt has at most `tokens_at_most`; an answer has at most
+Bounds: a byte-level tokeniser never makes more tokens than there are bytes in UTF-8, and no endpoint that is known charges more for an image than
+`TOKENS`. So a prompt has at most `tokens_at_most`; an answer has at most
 the request's ``max_tokens``, unless its text is plainly longer than that: then as many as its bytes.
 
 A count is believed while it is no less than a sixteenth of the text's characters (1 at least; no text has longer tokens on average, but for long runs
@@ -11,6 +12,8 @@ a handful beside real text, billions) counts as not known, and the worst case by
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from toolkit.generation._media import TOKENS
 
 if TYPE_CHECKING:
     from toolkit.generation._request import Completion, Request
@@ -28,7 +31,7 @@ def tokens_at_most(request: Request) -> int:
     count likewise."""
     texts = [*(t for m in request.messages for t in m), request.schema, request.extra]
     size = sum(len(t.encode("utf-8", "surrogatepass")) for t in texts)
-    return size + _PER_MESSAGE * len(request.messages) + _PER_REQUEST
+    return size + TOKENS * len(request.media) + _PER_MESSAGE * len(request.messages) + _PER_REQUEST
 
 
 def written_at_most(request: Request, completion: Completion) -> int:
@@ -43,7 +46,7 @@ def believed(request: Request, completion: Completion) -> tuple[int | None, int 
     asked = 0
     for _, content in request.messages:
         asked += len(content)
-    if read is not None and not max(1, asked // _LETTERS) <= read <= _LETTERS * asked + _ADDED:
+    if read is not None and not max(1, asked // _LETTERS) <= read <= _LETTERS * asked + _ADDED + TOKENS * len(request.media):
         read = None
     said = len(completion.text or "")
     least = -(-said // _LETTERS) if read is not None else max(1, said // _LETTERS)  # who counts nothing read is not believed to have written nothing

@@ -22,6 +22,7 @@ from toolkit.common.paths import Beside
 from toolkit.common.resources import find
 from toolkit.common.yamlfile import FaultAt, load_yaml
 from toolkit.guards._templates import check_template
+from toolkit.records import KINDS
 
 _WORD = re.compile(r"[^\W_](?:[^\r\n]*[^\W_])?")
 
@@ -261,7 +262,7 @@ class Guard(Faceted):
         "readings": ("tasks.readings",),
         "questions": ("tasks.question", "tasks.subject"),
         "steps": ("steps",),
-        "input": ("instruction", "input", "context"),
+        "input": ("instruction", "input", "context", "inputs"),
         "output": ("output", "tasks.field"),
         "system": ("teacher.system",),
         "user": ("teacher.user",),
@@ -269,6 +270,7 @@ class Guard(Faceted):
         "feedback": ("teacher.feedback",),
     }
     always = "name"
+    later = frozenset({"inputs"})
 
     name: str = Field(min_length=1)
     version: int
@@ -281,6 +283,9 @@ class Guard(Faceted):
     """Template of the interaction (Jinja). Variables: prompt, response (None where there is none)."""
     context: str = "{% for m in context %}{{ m.role }}: {{ m.content }}\n{% endfor %}\n"
     """Template of earlier messages, put before the input. Variable: context, a list of {role, content}."""
+    inputs: list[Literal["prompt", "response", "image", "video", "audio"]] = ["prompt", "response"]
+    """What it judges. A row with media of a kind that is not named here is refused, not judged by its text; without `response` every row is judged
+    by its prompt. Media stand before the text, in the row's order."""
     output: Output = Output()
     teacher: Teacher
 
@@ -293,8 +298,12 @@ class Guard(Faceted):
     @model_validator(mode="after")
     def _input_renders(self) -> Guard:
         needed = ("prompt", "response") if any(t.applies == "response" for t in self.tasks) else ("prompt",)
+        if missing := next((name for name in needed if name not in self.inputs), None):
+            raise FaultAt(f"{missing!r} is not among them, and a task is about it", "inputs")
+        if twice := next((name for name in self.inputs if self.inputs.count(name) > 1), None):
+            raise FaultAt(f"{twice!r} is named twice", "inputs")
         try:
-            check_template(self.input, ("prompt", "response"), needed)
+            check_template(self.input, [name for name in ("prompt", "response") if name in self.inputs], needed)
         except ValueError as e:
             raise FaultAt(str(e), "input") from None
         return self
@@ -325,6 +334,11 @@ class Guard(Faceted):
     def task_names(self) -> tuple[str, ...]:
         """Names of the tasks in order."""
         return tuple(t.name for t in self.tasks)
+
+    @property
+    def media(self) -> tuple[str, ...]:
+        """Kinds of media that it judges."""
+        return tuple(name for name in self.inputs if name in KINDS)
 
     def task(self, name: str) -> Task:
         """The task of that name (KeyError if there is none)."""

@@ -32,8 +32,8 @@ def render_input(guard: Guard, row: Mapping[str, Any]) -> str:
 
 
 def input_fingerprint(guard: Guard) -> str:
-    """Digest of what shapes `render_input`: a model trained with another one reads inputs that it does not know."""
-    return digest([guard.instruction, guard.input, guard.context])
+    """Digest of what shapes `render_input`, and of the kinds of media beside it: a model trained with another reads inputs that it does not know."""
+    return digest([guard.instruction, guard.input, guard.context, *([guard.media] if guard.media else [])])
 
 
 def exchange(guard: Guard, row: Mapping[str, Any]) -> str:

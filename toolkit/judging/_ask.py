@@ -10,29 +10,41 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from toolkit.common.errors import InputError
-from toolkit.common.paths import Beside
-from toolkit.generation import BaseBackendConfig, build_request, complete, open_backend
+from toolkit.common.paths import Beside, at_door
+from toolkit.generation import BaseBackendConfig, MediaError, attached_to, build_request, complete, open_backend
 from toolkit.guards import Guard, Mode, check_reading, render_input
 from toolkit.judging._read import read_output
 from toolkit.judging._verdict import Verdict
-from toolkit.records import child_id, content_id
+from toolkit.records import MEDIA, child_id, content_id, media_of
 
 if TYPE_CHECKING:
-    from toolkit.generation import Backend, Completion, Completions, Journal, Meter, Request
+    from toolkit.generation import Attached, Backend, Completion, Completions, Journal, Meter, Request
 
 
-def questions(guard: Guard, row: Mapping[str, Any], backend: Backend, config: BaseBackendConfig, draws: int = 1) -> list[Request]:
+def questions(guard: Guard, row: Mapping[str, Any], backend: Backend, config: BaseBackendConfig, draws: int = 1, *, folder: Path) -> list[Request]:
     """The requests that ask a guard about a row, one for each draw.
 
     Args:
         guard: the definition.
-        row: `id`, `prompt`, `response` (may be None) and, optionally, `context`.
+        row: `id`, `prompt`, `response` (may be None) and, optionally, `context` and `media`.
         backend: the opened model.
         config: its config.
         draws: how often it is asked.
+        folder: what the uris of its media are relative to.
+
+    Raises:
+        MediaError: media that the guard does not judge, or the backend cannot carry.
     """
     messages = [{"role": "user", "content": render_input(guard, row)}]
-    return [build_request(backend, config, messages, draw=draw, row=row["id"], as_it_comes=True) for draw in range(draws)]
+    media = media_for(guard, row, config, folder)
+    return [build_request(backend, config, messages, draw=draw, row=row["id"], as_it_comes=True, media=media) for draw in range(draws)]
+
+
+def media_for(guard: Guard, row: Mapping[str, Any], config: BaseBackendConfig, folder: Path) -> tuple[Attached, ...]:
+    """The files of a row that go to whoever is asked in a guard's words (MediaError: see `questions`)."""
+    if not row.get(MEDIA):
+        return ()
+    return attached_to(row, folder, asker=f"the guard {guard.name!r}", judged=guard.media, carried=config.carries)
 
 
 def generation_record(row_id: str, name: str, draw: int, request: Request, completion: Completion) -> dict[str, Any]:
@@ -76,19 +88,30 @@ class OpenGuard:
         name: what the guard is called in its verdicts.
         beside: folder that a relative path of the model is also looked up from.
         work: folder of the journal, for a backend that keeps there what it has sent.
+        media: folder that the uris of rows' media are relative to; None: the working folder.
 
     Raises:
         Missing: an extra is not installed, or a key is not set.
         InputError: there is no such model, it was trained for another guard, or can play none.
     """
 
-    def __init__(self, guard: Guard, config: BaseBackendConfig, *, name: str = "guard", beside: Beside = None, work: Path | None = None) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        config: BaseBackendConfig,
+        *,
+        name: str = "guard",
+        beside: Beside = None,
+        work: Path | None = None,
+        media: Path | None = None,
+    ) -> None:
         try:
             as_guard(config)
         except ValueError as e:
             raise InputError(str(e)) from None
         self.guard, self.name = guard, name
         self._config = config
+        self._folder = at_door(media or ".")
         self._backend: Backend = open_backend(config, guard=guard, beside=beside, work=work, judges=True)
 
     def __enter__(self) -> Self:
@@ -115,8 +138,8 @@ class OpenGuard:
         """The verdicts on rows, `draws` of each, in their order, as they come.
 
         Args:
-            rows: pulled lazily. Each has `prompt` and may have `response`, `context`, ``label_<task>`` and `id`; a row without an id gets that of
-                its text.
+            rows: pulled lazily. Each has `prompt` and may have `response`, `context`, `media`, ``label_<task>`` and `id`; a row without an id gets
+                that of its text and media.
             draws: how often the guard is asked about each row.
             mode: how outputs are read (`toolkit.guards.parse`).
             reading: likewise.
@@ -125,7 +148,8 @@ class OpenGuard:
             on_done: called with each completion as it becomes known, in no order.
 
         Raises:
-            InputError: no reading of that name, several draws at temperature 0, or a row without a prompt.
+            InputError: no reading of that name, several draws at temperature 0, a row without a prompt, or with media that the guard does not judge
+                or the backend cannot carry.
             Stopped: the budget is used up, or the journal could not be written.
             GuardkitError: no request can succeed.
         """
@@ -146,7 +170,11 @@ class OpenGuard:
         def requests() -> Iterator[Request]:
             for number, row in enumerate(rows):
                 waiting.append(_whole(row, number))
-                yield from questions(self.guard, waiting[-1], self._backend, self._config, draws)
+                try:
+                    asked = questions(self.guard, waiting[-1], self._backend, self._config, draws, folder=self._folder)
+                except MediaError as e:
+                    raise InputError(str(e), where=f"rows[{number}]") from None
+                yield from asked
 
         left, row = 0, dict[str, Any]()
         with ask(requests()) as completions:
@@ -189,5 +217,9 @@ def _whole(row: Mapping[str, Any], number: int) -> dict[str, Any]:
     out = {"response": None, "context": [], **row}
     if out.get("id") is None:
         messages = [(m["role"], m["content"]) for m in out["context"] or []]
-        out["id"] = content_id(messages, out["prompt"], out["response"])
+        try:
+            media = [m.sha256 for m in media_of(out.get(MEDIA))]
+        except ValueError as e:
+            raise InputError(str(e), where=f"rows[{number}]") from None
+        out["id"] = content_id(messages, out["prompt"], out["response"], media)
     return out

@@ -38,6 +38,7 @@ class Context:
         history: the same for any operator, for the words of an error alone: nothing that it makes may depend on it.
         files: the outside files of the step. `Operator.files` takes their digests from it, and what is read later is read through it: a file must be
             what it was when the run was planned.
+        media: folder that the uris of rows' media are relative to; None: `beside`.
         settled: the recipe's `roots`; where there is no recipe they are made of the working folder and `beside`.
     """
 
@@ -53,6 +54,12 @@ class Context:
     history: Callable[[], Mapping[str, Any]] = dict
     files: Files = field(default_factory=Files)
     settled: Roots | None = None
+    media: Path | None = None
+
+    @property
+    def media_folder(self) -> Path:
+        """The dataset's folder: what the uris of rows' media are relative to."""
+        return self.media or self.beside
 
     @property
     def roots(self) -> Roots:

@@ -92,6 +92,9 @@ class Operator(ABC):
     and it can be pickled: then several processes may share the blocks (``--processes``). One that does not say so stays in one process."""
     validates: ClassVar[bool] = False
     """Whether a row that it rejects is one that a model answered badly: such rows count for `stop_if`, and may for a recipe's `failures`."""
+    carries_media: ClassVar[bool] = False
+    """Whether rows with media go through it whatever its options: it neither tells rows apart by their text, nor asks or shows anybody that text
+    alone, nor makes rows anew. See `media_fault`."""
     config_class: ClassVar[type[Config]] = NoConfig
     example: ClassVar[Mapping[str, Any]] = {}
     """Options of a plain use, as `with` holds them; they must be sound."""
@@ -133,6 +136,10 @@ class Operator(ABC):
     def follow(self, before: Sequence[Operator]) -> None:  # noqa: B027  most ask nothing of them
         """Told once, when a recipe is checked, the operators of the steps that its inputs come from, in the order of the recipe. What it takes of
         them belongs into its `identity`."""
+
+    def media_fault(self, guard: Guard) -> str | None:
+        """Why rows with media cannot go through it, for the check of a recipe; None where they can, or where each row tells. `guard`: all of it."""
+        return None if self.carries_media else "it works on the text of rows alone, and would leave out what stands beside it"
 
     def needs(self, ctx: Context) -> list[str]:
         """What this machine lacks for it, in words; empty when ready."""

@@ -19,16 +19,18 @@ from typing import Any
 
 from toolkit.common.errors import InputErrors, did_you_mean
 from toolkit.common.files import digest
+from toolkit.common.paths import is_there, near_folder
 from toolkit.common.reach import refused
 from toolkit.common.reading import Files
 from toolkit.guards import load_guard
 from toolkit.operators import Operator, operator_class
+from toolkit.operators._media import refuse_media
 from toolkit.operators._uses import counted, guard_for
 from toolkit.pipeline._lineage import upstream
 from toolkit.pipeline._planned import Faults, Plan, PlannedStep
 from toolkit.pipeline._recipe import Recipe, Step
 from toolkit.pipeline._selection import EVERY, Selection, closure, inputs_of, readers
-from toolkit.records import name_fault
+from toolkit.records import has_media, name_fault
 from toolkit.taxonomy import load_taxonomy
 
 
@@ -56,10 +58,13 @@ def make_plan(
     where = recipe.file.where
     guard = faults.collect(lambda: load_guard(recipe.spec.guard, recipe.roots), where(("guard",)))
     taxonomy = faults.collect(lambda: load_taxonomy(recipe.spec.taxonomy, recipe.roots), where(("taxonomy",)))
+    media = None if recipe.spec.media is None else recipe.roots.settled(recipe.spec.media)
+    if media is not None and not is_there(media, Path.is_dir):
+        faults.add("no such folder", where(("media",)), near_folder(media))
     drafts = _drafts(recipe, planned_ids, faults, allow)
     if guard is None or taxonomy is None:
         raise InputErrors(faults.found)
-    plan = Plan(recipe, guard, taxonomy, {}, _source_paths(recipe, source_paths or {}, faults), chosen)
+    plan = Plan(recipe, guard, taxonomy, {}, _source_paths(recipe, source_paths or {}, faults), chosen, media)
     for spec in recipe.steps:
         draft = drafts.get(spec.id)
         if draft is None or any(step not in plan.steps for step in draft[1].values()):
@@ -156,6 +161,9 @@ def _complete(plan: Plan, spec: Step, operator: Operator, inputs: dict[str, str]
     operator.follow([plan.steps[s].operator for s in upstream(plan.steps, inputs)])
     at = spec.where("from") if spec.inputs is not None else spec.where()
     columns = faults.collect(lambda: operator.columns(given, guard_for(operator, plan.guard)), at)
+    media = [step for step in inputs.values() if plan.steps[step].media]
+    if media:
+        faults.collect(lambda: refuse_media(operator, plan.guard), at)
     files = Files()
     identity = faults.collect(lambda: _identity(plan, spec, operator, inputs, files), spec.where("with"))
     for fault in filter(None, map(name_fault, columns or ())):
@@ -168,7 +176,8 @@ def _complete(plan: Plan, spec: Step, operator: Operator, inputs: dict[str, str]
         hint = "each child names its parent: this is a fault of the operator, not of the recipe"
         faults.add(f"the operator {operator.name!r} makes children but no column 'parent'", spec.where("use"), hint)
         return None
-    return PlannedStep(spec.id, spec, operator, inputs, {} if operator.shape == "sink" else columns, identity, files)
+    sink = operator.shape == "sink"
+    return PlannedStep(spec.id, spec, operator, inputs, {} if sink else columns, identity, bool(media) if sink else has_media(columns), files)
 
 
 def _check_made(plan: Plan, spec: Step, operator: Operator, inputs: Mapping[str, str], faults: Faults) -> None:

@@ -55,6 +55,7 @@ class PlannedStep:
         columns: of the rows that it keeps; empty for a sink.
         identity: all that shapes its result but its inputs: operator and version, config, its id, what the operator uses of guard, taxonomy, seed and
             recipe, the files that it reads.
+        media: whether its rows, or what it makes of them, may have media.
         files: the outside files that it reads, as they were when they were digested for `identity`.
         consumers: steps of the recipe that read it.
     """
@@ -65,6 +66,7 @@ class PlannedStep:
     inputs: dict[str, str]
     columns: Columns
     identity: dict[str, Any]
+    media: bool = False
     files: Files = field(default_factory=Files)
     consumers: list[str] = field(default_factory=list)
 
@@ -76,6 +78,7 @@ class Plan:
     Attributes:
         steps: in the order of the recipe, in which every step comes after its inputs: those that run, and those that they hang on.
         chosen: ids of those that run; of the others finished ones are read.
+        media: the dataset's folder, where the recipe names one.
     """
 
     recipe: Recipe
@@ -84,6 +87,7 @@ class Plan:
     steps: dict[str, PlannedStep]
     source_paths: Mapping[str, Sequence[Path]]
     chosen: Set[str]
+    media: Path | None = None
 
     def context(
         self,
@@ -111,6 +115,7 @@ class Plan:
             history=lineage,
             files=files or (self.steps[step].files if step in self.steps else Files()),
             settled=self.recipe.roots,
+            media=self.media,
         )
 
     @cached_property

@@ -187,9 +187,9 @@ def resolved_yaml(recipe: Recipe, sources: Mapping[str, Sequence[Path]] | None =
     """
     top = {k: v for k, v in recipe.spec.model_dump().items() if k not in ("steps", "sources")}
     places = list(dict.fromkeys(str(folder.resolve()) for folder in recipe.roots.folders))
-    top["beside"] = places if len(places) > 1 else places[0]
-    if sources:
-        top["sources"] = {name: [str(p) for p in paths] for name, paths in sources.items()}
+    media = top["media"] and str(recipe.roots.settled(top["media"]).resolve())
+    top |= {"beside": places if len(places) > 1 else places[0], "media": media}
+    top |= {"sources": {name: [str(p) for p in paths] for name, paths in sources.items()}} if sources else {}
     steps = [
         {"id": s.id, "use": s.use}
         | ({"from": s.inputs} if s.inputs is not None else {})

@@ -59,6 +59,8 @@ class RecipeSpec(BaseModel):
     Rejects of validation do not count but with `{generations: 0.01, validation: 0.2}`."""
     beside: str | list[str] | None = None
     """Folder, or folders, that relative paths are looked up in after the working folder (default: the recipe's own)."""
+    media: str | None = None
+    """The dataset's folder, which the uris of media are relative to (docs/media.md); default: as `beside`."""
     sources: dict[str, list[str]] = Field(default_factory=dict)
     """Local files for sources by name, as `--source` gives them."""
     steps: list[StepSpec] = Field(min_length=1)

@@ -1,9 +1,33 @@
 """Arrow schemas of the records, declared in ``schemas/records``, and content ids.
 
-A record's columns may depend on the guard: those under ``per_task`` stand once for each of the guard's tasks.
+A record's columns may depend on the guard: those under ``per_task`` stand once for each of the guard's tasks. Those that are `optional` stand only
+in tables that have what they hold.
 """
 
-from toolkit.records._ids import child_id, content_id, pair_id, row_id
+from toolkit.records._ids import child_id, content_id, group_id, pair_id, row_id
+from toolkit.records._media import KINDS, MEDIA, TYPE, Media, frame_has_media, has_media, hashes, media_faults, media_of, others
 from toolkit.records._schemas import Column, RecordSchema, load_record, name_fault, to_arrow, to_polars
 
-__all__ = ["Column", "RecordSchema", "child_id", "content_id", "load_record", "name_fault", "pair_id", "row_id", "to_arrow", "to_polars"]
+__all__ = [
+    "KINDS",
+    "MEDIA",
+    "TYPE",
+    "Column",
+    "Media",
+    "RecordSchema",
+    "child_id",
+    "content_id",
+    "frame_has_media",
+    "group_id",
+    "has_media",
+    "hashes",
+    "load_record",
+    "media_faults",
+    "media_of",
+    "name_fault",
+    "others",
+    "pair_id",
+    "row_id",
+    "to_arrow",
+    "to_polars",
+]

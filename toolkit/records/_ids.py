@@ -21,16 +21,25 @@ def _hash(*parts: str) -> str:
     return h.hexdigest()[:_HEX]
 
 
-def content_id(context: Sequence[tuple[str, str]], prompt: str, response: str | None) -> str:
-    """Id of a row's messages.
+def content_id(context: Sequence[tuple[str, str]], prompt: str, response: str | None, media: Sequence[str] = ()) -> str:
+    """Id of a row's messages, and of its media where it has some.
 
     Args:
         context: (role, content) of each message before the prompt.
         prompt: last user message.
         response: the answer, or None; None and the text "None" differ.
+        media: sha256 (hex) of each of its files, in their order. Where they lie does not count.
     """
     flat = [text for message in context for text in message]
-    return _hash("content/1", str(len(flat)), *flat, prompt, "0" if response is None else "1" + response)
+    said = "0" if response is None else "1" + response
+    if media:
+        return _hash("content/2", str(len(flat)), *flat, prompt, said, *media)
+    return _hash("content/1", str(len(flat)), *flat, prompt, said)
+
+
+def group_id(prompt: str, media: Sequence[str] = ()) -> str:
+    """The group of a row that its source gives none: equal prompts are one; of rows with media, equal media, whatever is asked about them."""
+    return content_id([], "" if media else prompt, None, media)
 
 
 def row_id(source: str, content: str, occurrence: int) -> str:

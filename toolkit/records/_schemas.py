@@ -1,11 +1,13 @@
 """Record schemas read from ``schemas/records/<name>.yaml``.
 
 A file states `columns`; `per_task` columns, once for each of the guard's tasks, ``{task}`` being its name; `more` columns after those; and the
-record that it `extends`, whose columns come first. It is checked when it is read, with file, line and key.
+record that it `extends`, whose columns come first. Columns that are `optional` stand at the end, and only in tables that have what they hold. It is
+checked when it is read, with file, line and key.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,17 +54,23 @@ def name_fault(name: str, *, own: bool = True) -> str | None:
 
 @dataclass(frozen=True)
 class RecordSchema:
-    """A versioned record: its columns in order, and the words that ``label_<task>_source`` may hold."""
+    """A versioned record: the columns that each of its tables has, in order, those that some have (`optional`), and the words that
+    ``label_<task>_source`` may hold."""
 
     name: str
     version: int
     columns: tuple[Column, ...]
     label_sources: tuple[str, ...] = ()
+    optional: tuple[Column, ...] = ()
 
     @property
     def names(self) -> list[str]:
         """Column names in order."""
         return [c.name for c in self.columns]
+
+    def with_optional(self, there: Collection[str]) -> tuple[Column, ...]:
+        """All columns, with those optional ones that are `there`."""
+        return (*self.columns, *(c for c in self.optional if c.name in there))
 
 
 class _File(BaseModel):
@@ -77,9 +85,10 @@ class _File(BaseModel):
     columns: list[Column] = []
     per_task: list[Column] = []
     more: list[Column] = []
+    optional: list[Column] = []
     label_sources: dict[str, str] = {}
 
-    @field_validator("columns", "per_task", "more")
+    @field_validator("columns", "per_task", "more", "optional")
     @classmethod
     def _types_are_known(cls, value: list[Column]) -> list[Column]:
         for i, column in enumerate(value):
@@ -127,8 +136,9 @@ def _load(name: str, tasks: tuple[str, ...], below: tuple[str, ...]) -> RecordSc
         base = _load(data.extends, tasks, (name, *below))
     per_task = [Column(c.name.replace("{task}", t), c.type, c.nullable, c.doc) for t in tasks for c in data.per_task]
     columns = (*base.columns, *data.columns, *per_task, *data.more)
-    _check_names(file, columns)
-    return RecordSchema(data.name, data.version, columns, (*base.label_sources, *data.label_sources))
+    optional = (*base.optional, *data.optional)
+    _check_names(file, (*columns, *optional))
+    return RecordSchema(data.name, data.version, columns, (*base.label_sources, *data.label_sources), optional)
 
 
 def _check_names(file: YamlFile, columns: tuple[Column, ...]) -> None:

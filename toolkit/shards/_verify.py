@@ -18,6 +18,7 @@ from toolkit.common.parquet import batches, open_parquet
 from toolkit.common.reading import sha256_once
 from toolkit.common.resources import names
 from toolkit.guards import Guard, input_fingerprint, load_guard
+from toolkit.records import MEDIA, frame_has_media, media_faults
 from toolkit.shards._card import CARD_SECTIONS, NO_LABEL, ORIGINS, card
 from toolkit.shards._kinds import SHARD_KINDS, kind_of
 from toolkit.shards._licences import licence_section, load_licences, models_section, resolve
@@ -162,11 +163,13 @@ class _Rows:
     tables: Tables = field(init=False)
     hashes: list[pl.Series] = field(default_factory=list)
     strays: set[str] = field(default_factory=set)
+    media: dict[str, str] = field(default_factory=dict)
+    """By file, what is wrong with the media of a row."""
 
     def __post_init__(self) -> None:
         self.names = [c["name"] for c in self.manifest["columns"]]
         self.tables = Tables(self.names)
-        self.extra = [n for n in ("id", "split") if n in self.names]
+        self.extra = [n for n in ("id", "split", MEDIA) if n in self.names]
 
     def read(self) -> None:
         """Read and count them (InputError: a file cannot be read)."""
@@ -180,10 +183,13 @@ class _Rows:
                     self.hashes.append(rows["id"].hash())
                 if "split" in self.extra and rows.schema["split"] == pl.String and (rows["split"].fill_null("train") != about["split"]).any():
                     self.strays.add(name)
+                if frame_has_media(rows) and (fault := next(filter(None, media_faults(rows[MEDIA].to_list())), None)) is not None:
+                    self.media.setdefault(name, fault)
 
     def faults(self) -> list[str]:
-        """What is wrong with the ids and splits of the rows."""
-        out = [f"{name}: the split of its rows is not {self.manifest['files'][name]['split']!r}" for name in sorted(self.strays)]
+        """What is wrong with the ids, splits and media of the rows."""
+        out = [f"{name}: {fault}" for name, fault in sorted(self.media.items())]
+        out += [f"{name}: the split of its rows is not {self.manifest['files'][name]['split']!r}" for name in sorted(self.strays)]
         twice = self._twice()
         return [*out, *([f"the id {twice!r} is there more than once"] if twice is not None else [])]
 

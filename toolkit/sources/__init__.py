@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from toolkit.sources._occurrences import SeenKeys as SeenKeys
     from toolkit.sources._read import REJECT_COLUMNS as REJECT_COLUMNS
     from toolkit.sources._read import Block as Block
+    from toolkit.sources._read import check_media as check_media
     from toolkit.sources._read import read_rows as read_rows
     from toolkit.sources._read import read_source as read_source
     from toolkit.sources._released import split_released_input as split_released_input

@@ -9,6 +9,7 @@ from typing import Any
 
 from toolkit.common.errors import InputError, InputErrors, did_you_mean
 from toolkit.guards import Guard, Task, load_guard, parse
+from toolkit.records import Media, media_of
 from toolkit.sources._chat import Messages, conversation
 from toolkit.sources._definition import Label, Part, Source, VoteMethod
 from toolkit.sources._faults import RowError
@@ -38,6 +39,7 @@ class Seed:
     language: str | None
     group: str | None
     split: str | None
+    media: tuple[Media, ...] = ()
 
 
 class Converter:
@@ -128,9 +130,12 @@ class Converter:
             RowError: the row cannot be one, with the reason.
         """
         context, prompt, response = self._messages(row)
-        if prompt is None or not prompt.strip():
-            raise RowError("empty_prompt", "the prompt is missing" if prompt is None else "the prompt is empty")
         c = self._source.columns
+        media = _media(row, c.media) if c is not None and c.media is not None else ()
+        if prompt is None or not prompt.strip():
+            if not media:
+                raise RowError("empty_prompt", "the prompt is missing" if prompt is None else "the prompt is empty")
+            prompt = prompt or ""
         labels = self._answers(row, response) if self._answers else [self._label(row, t, response) for t in self._guard.tasks]
         return Seed(
             context=context,
@@ -142,6 +147,7 @@ class Converter:
             language=_mark(row, c.language if c else None),
             group=_mark(row, c.group if c else None),
             split=_mark(row, c.split if c else None),
+            media=media,
         )
 
     def _label(self, row: Row, task: Task, response: str | None) -> Labelled:
@@ -285,6 +291,13 @@ def _context(row: Row, column: str) -> list[dict[str, str]]:
     return out
 
 
+def _media(row: Row, column: str) -> tuple[Media, ...]:
+    try:
+        return media_of(value_of(row, column) if column in row else None)
+    except ValueError as e:
+        raise RowError("bad_media", f"{column}: {e}") from None
+
+
 def _mark(row: Row, column: str | None) -> str | None:
     return text_of(row, column) if column is not None and column in row else None
 
@@ -347,6 +360,8 @@ def _kinds(source: Source, rules: Mapping[str, Label]) -> dict[str, frozenset[ty
         out[source.columns.context] = frozenset({list})
     if source.columns and source.columns.messages:
         out[source.columns.messages] = frozenset({list})
+    if source.columns and source.columns.media:
+        out[source.columns.media] = frozenset({list})
     return out
 
 
@@ -361,5 +376,5 @@ def _columns(source: Source, rules: Mapping[str, Label]) -> tuple[list[str], lis
         must += [*rule.vote.columns, *([rule.vote.count] if rule.vote.count else [])] if rule.vote else []
     must += [source.filter.column] if source.filter else []
     must += source.categories.columns if source.categories else []
-    may = [name for name in (c.context, c.language, c.group, c.split) if name] if c else []
+    may = [name for name in (c.context, c.media, c.language, c.group, c.split) if name] if c else []
     return list(dict.fromkeys(must)), list(dict.fromkeys(may))

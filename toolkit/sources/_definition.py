@@ -59,7 +59,7 @@ class Filter(_Model):
 class Columns(_Model):
     """Columns of the source that hold a seed's messages and marks: either `prompt` (and `response`, `context`), or `messages`."""
 
-    later = frozenset({"messages", "turns"})
+    later = frozenset({"messages", "turns", "media"})
 
     prompt: str | None = None
     response: str | None = None
@@ -71,9 +71,11 @@ class Columns(_Model):
     user's before it the prompt, the others are the context."""
     turns: Literal["user", "alternating"] | None = None
     """Where `messages` is a list of plain texts: whose they are, the user's alone or the user's and the assistant's by turns."""
+    media: str | None = None
+    """A list of {kind, uri, sha256, mime}: what the prompt is about (docs/media.md). A row that has some may have no prompt."""
     language: str | None = None
     group: str | None = None
-    """Rows of one group never straddle a split; where null, equal prompts are a group."""
+    """Rows of one group never straddle a split; where null, equal prompts are a group, or, of rows with media, equal media."""
     split: str | None = None
 
     @model_validator(mode="after")
@@ -296,6 +298,11 @@ class Source(_Model):
         if unused := [name for name in self.each if f"{{{name}}}" not in said]:
             raise ValueError(f"each: no column's name holds {{{unused[0]}}}")
         return self
+
+    @property
+    def has_media(self) -> bool:
+        """Whether its rows may have media."""
+        return self.columns is not None and self.columns.media is not None
 
     @cached_property
     def views(self) -> list[Source]:

@@ -20,7 +20,7 @@ from toolkit.common.errors import InputError, InputErrors
 from toolkit.common.paths import Beside
 from toolkit.common.reading import Files
 from toolkit.guards import Guard
-from toolkit.records import content_id, load_record, row_id, to_arrow, to_polars
+from toolkit.records import MEDIA, content_id, group_id, load_record, row_id, to_arrow, to_polars
 from toolkit.sources._convert import Converter, Seed
 from toolkit.sources._definition import Source, VoteMethod, missing_columns
 from toolkit.sources._faults import Fault, RowError, shown
@@ -66,6 +66,7 @@ def read_source(
     block_rows: int = BLOCK_ROWS,
     held: Files | None = None,
     first: int | None = None,
+    media: str | None = None,
 ) -> Iterator[Block]:
     """Read a source from the hub, from local files of the same columns, or from the files that ship with guardkit.
 
@@ -82,24 +83,39 @@ def read_source(
         held: files of a step: what is read must be what the plan has digested.
         first: of each local file no more than so many of its first rows, for a look; a block for each, in which lists are null.
 
+        media: None: rows without a column for media, which the source must not have. Else they have one, and this is put before every uri: the
+            place below the dataset's folder that the source's own uris are relative to, empty for the folder itself.
+
     Raises:
         InputError: what is wrong with the source as a whole; raised here, not at the first block.
         Missing: the hub or its ``datasets`` package is out of reach, or the set is gated and this account has no access.
     """
     if block_rows < 1:
         raise InputError(f"block_rows must be at least 1 (got {block_rows})")
+    check_media(source, media)
     local = source_files(source, files, parts=parts, beside=beside)
     make = partial(Converter, source, guard, taxonomy, vote=vote)
     if local:
-        return _read_files(source, guard, make, _checked(source, local, make(part=local[0].part)), first or block_rows, held, first)
+        return _read_files(source, guard, make, _checked(source, local, make(part=local[0].part)), first or block_rows, held, first, media)
     from toolkit.sources._hub import hub_blocks
 
     converter = make()
     blocks = hub_blocks(source, converter.required, converter.wanted, token, block_rows)
-    return _Maker(source, guard, None).blocks(blocks, converter)
+    return _Maker(source, guard, None, media=media).blocks(blocks, converter)
 
 
-def read_rows(source: Source, blocks: Iterable[list[Raw]], *, guard: Guard, taxonomy: Taxonomy) -> Iterator[Block]:
+def check_media(source: Source, media: str | None) -> None:
+    """Refuse to read a source without its media; `media` as in `read_source`.
+
+    Raises:
+        InputError: it has some, and nobody says where.
+    """
+    if media is None and source.has_media:
+        hint = "say where below the dataset's folder their files lie, `media: .` say (docs/media.md)"
+        raise InputError(f"source {source.name!r} has media, which would be left out", hint=hint)
+
+
+def read_rows(source: Source, blocks: Iterable[list[Raw]], *, guard: Guard, taxonomy: Taxonomy, media: str | None = None) -> Iterator[Block]:
     """Rows that are already in memory, read as `read_source` reads those of a file.
 
     Args:
@@ -107,12 +123,14 @@ def read_rows(source: Source, blocks: Iterable[list[Raw]], *, guard: Guard, taxo
         blocks: lists of rows; a row that has a key has it as a column.
         guard: its tasks are the labels that are read.
         taxonomy: has a map for each scheme that the source names.
+        media: as in `read_source`.
 
     Raises:
         InputError: source, guard and taxonomy do not fit together; a column that the first row lacks.
     """
+    check_media(source, media)
     converter = Converter(source, guard, taxonomy)
-    maker = _Maker(source, guard, None)
+    maker = _Maker(source, guard, None, media=media)
     for block in blocks:
         first = next((row for row in block if isinstance(row, dict)), None) if maker.rows == 0 else None
         if first is not None and (lacking := missing_columns(source, converter.required, frozenset(first), "")):
@@ -155,12 +173,13 @@ def _read_files(
     block_rows: int,
     held: Files | None,
     first: int | None,
+    media: str | None,
 ) -> Iterator[Block]:
     maker: _Maker | None = None
     unseen: set[str] | None = None
     for file, kind in files:
         if maker is None or maker.part != file.part:
-            maker = _Maker(source, guard, file.part, small=first is not None)
+            maker = _Maker(source, guard, file.part, small=first is not None, media=media)
         converter = make(part=file.part, csv=kind in DELIMITED)
         unseen = set(converter.sparse) if unseen is None else unseen
         raw = read_blocks(file.path, kind, converter.wanted, block_rows, held, source.delimiter)
@@ -184,14 +203,15 @@ def _seeing(blocks: Iterator[list[Raw]], unseen: set[str]) -> Iterator[list[Raw]
 class _Maker:
     """Makes the blocks of one source name; numbers its rows and counts its texts. `small`: there are few rows, and a look is to be quick."""
 
-    def __init__(self, source: Source, guard: Guard, part: str | None, *, small: bool = False) -> None:
+    def __init__(self, source: Source, guard: Guard, part: str | None, *, small: bool = False, media: str | None = None) -> None:
         self.part = part
+        self._media = media
         self._small = small
         self._name = f"{source.name}-{part}" if part else source.name
         self._family = source.name
         self._licence = (source.parts[part].licence if part else None) or source.licence
         self._tasks = guard.task_names
-        record = load_record("seed", guard.task_names).columns
+        record = load_record("seed", guard.task_names).with_optional([] if media is None else [MEDIA])
         self._schema, self._types = to_arrow(record), to_polars(record)
         self._seen = Occurrences()
         self._next = 0
@@ -229,7 +249,10 @@ class _Maker:
         import polars as pl
         import pyarrow as pa
 
-        contents = [content_id([(m["role"], m["content"]) for m in s.context], s.prompt, s.response) for _, s in seeds]
+        contents = [
+            content_id([(m["role"], m["content"]) for m in s.context], s.prompt, s.response, [m.sha256 for m in s.media] if s.media else ())
+            for _, s in seeds
+        ]
         counts = self._seen.number(contents)
         columns: dict[str, list[Any]] = {
             "id": [row_id(self._name, c, n) for c, n in zip(contents, counts, strict=True)],
@@ -249,6 +272,8 @@ class _Maker:
         for i, task in enumerate(self._tasks):
             columns[f"label_{task}"] = [s.labels[i][0] for _, s in seeds]
             columns[f"label_{task}_source"] = [s.labels[i][1] for _, s in seeds]
+        if self._media is not None:
+            columns[MEDIA] = [[m._replace(uri=self._media + m.uri)._asdict() for m in s.media] for _, s in seeds]
         if self._small:
             return pl.DataFrame({n: [None] * len(seeds) if t.is_nested() else columns[n] for n, t in self._types.items()}, schema=self._types)
         # Through Arrow: polars builds a list of structs row by row, which would take most of the time. Arrow, for its part, imports pandas where that
@@ -259,7 +284,9 @@ class _Maker:
     def _group(self, seed: Seed, content: str) -> str:
         if seed.group is not None:
             return f"{self._family}:{seed.group}"
-        return content if seed.response is None and not seed.context else content_id([], seed.prompt, None)
+        if seed.media:
+            return group_id(seed.prompt, [m.sha256 for m in seed.media])
+        return content if seed.response is None and not seed.context else group_id(seed.prompt)
 
 
 def _reject_frame(rejects: list[tuple[str, int, str, str, str, str]]) -> pl.DataFrame:

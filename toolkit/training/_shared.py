@@ -22,6 +22,7 @@ from toolkit.common.manifests import read_json
 from toolkit.common.models import TRAINED, model_folder, trained_for
 from toolkit.common.parquet import batches, open_parquet
 from toolkit.generation import Chat, ControlTextError
+from toolkit.records import MEDIA
 from toolkit.shards import MANIFEST, read_manifest
 from toolkit.training._watch import Watch
 
@@ -111,7 +112,7 @@ def read_shards(folder: Path, messages: Sequence[str], others: Sequence[str], ca
 
     Raises:
         InputError: no such folder or split, a file that is not parquet or not what the folder's manifest (if it has one) says, a column missing or
-            of another type, no rows; `cache` is a folder that `datasets` cannot name.
+            of another type, rows with media, no rows; `cache` is a folder that `datasets` cannot name.
     """
     import pyarrow as pa
     from datasets import Dataset
@@ -171,6 +172,9 @@ def _check_parquet(files: Mapping[Path, str | None], messages: Sequence[str], ot
         first = first or schema
         if lacking := [c for c in (*messages, *others) if c not in schema.names]:
             raise InputError(f"column missing: {', '.join(lacking)}", where=str(file), hint=f"it has: {', '.join(schema.names)}")
+        if MEDIA in schema.names and "sha256" in str(schema.field(MEDIA).type):
+            hint = "export them for a trainer that takes media, or make shards of the rows without"
+            raise InputError("these shards have media, which this trainer would leave out", where=str(file), hint=hint)
         for column in messages:
             kind = schema.field(column).type
             inner = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else None

@@ -29,7 +29,8 @@ class Item:
     """A request on its way through its attempts."""
 
     request: Request
-    body: bytes
+    body: bytes  # empty where it is made when it is sent
+    size: int  # bytes of the text that is sent
     begun: float | None = None  # first sent
     attempts: int = 0  # failed ones that count
     refusals: int = 0
@@ -116,7 +117,7 @@ class Gate:
                 self._timer = loop.call_later(wait, self._pump_again)
                 return
             item = lane.ready.popleft()
-            lane.start(item, self.limits.sent(len(item.body), item.request.max_tokens, now))
+            lane.start(item, self.limits.sent(item.size, item.request.max_tokens, now))
 
     def landed(self, sent: Sent, outcome: str) -> None:
         """What came of a request; for a failure, `failed` besides."""

@@ -24,6 +24,7 @@ from toolkit.generation._answers import error_in, largest, read_answer
 from toolkit.generation._config import OpenAIConfig
 from toolkit.generation._faults import GATEWAY, AttemptError, end_of_service, status_failure
 from toolkit.generation._limits import ANSWERED, DROPPED, FAILED, REFUSED, REJECTED, Limits, Sent
+from toolkit.generation._media import MediaError, content_parts
 from toolkit.generation._request import Completion, Request, failed
 from toolkit.generation._usage import believed
 from toolkit.generation._vocabulary import no_system, takes_no_system
@@ -101,12 +102,14 @@ class Lane:
     def submit(self, requests: list[Request]) -> None:
         """Take requests in."""
         for request in requests if self._ending is None else []:
+            if request.media:  # bytes of files are read when they are sent, and not held meanwhile
+                self.ready.append(Item(request, b"", sum(len(content) for _, content in request.messages)))
+                continue
             try:
-                self.ready.append(Item(request, self._body(request)))
-            except UnicodeEncodeError as e:
-                self.done.put(failed(request, "bad_request", f"the prompt is not Unicode text: {e.reason}"))
+                body = self._body(request)
+                self.ready.append(Item(request, body, len(body)))
             except ValueError as e:
-                self.done.put(failed(request, "bad_request", str(e)))
+                self.done.put(_unfit(request, e))
             except GuardkitError as e:
                 self._end(e)
         self._pump()
@@ -158,8 +161,12 @@ class Lane:
         outcome = DROPPED
         try:
             item.begun = item.begun or time.monotonic()
-            answer = await self._ask(item, sent)
-            outcome = REJECTED if answer.error == "content_filter" and answer.finish is None else ANSWERED
+            body = item.body or await self._late(item.request)
+            if isinstance(body, bytes):
+                answer = await self._ask(item, body, sent)
+                outcome = REJECTED if answer.error == "content_filter" and answer.finish is None else ANSWERED
+            else:
+                answer = body
         except AttemptError as e:
             fault, outcome = e, _outcome(e)
         except Exception as e:  # noqa: BLE001  a fault of ours or of a library's must not leave generate waiting for ever
@@ -175,21 +182,28 @@ class Lane:
             self._guarded(lambda: self._after(item, sent, judged))
         self._pump()
 
-    async def _ask(self, item: Item, sent: Sent) -> Completion:
+    async def _late(self, request: Request) -> bytes | Completion:
+        """The body of a request with media, made when it is sent; or why there is none."""
+        try:
+            return await asyncio.to_thread(self._body, request)
+        except ValueError as e:
+            return _unfit(request, e)
+
+    async def _ask(self, item: Item, body: bytes, sent: Sent) -> Completion:
         """The answer.
 
         Raises:
             AttemptError: there is none.
         """
-        status, headers, body = await self._wire.post(item.body, largest(item.request.max_tokens, item.request.extra))
+        status, headers, answer = await self._wire.post(body, largest(item.request.max_tokens, item.request.extra))
         self._reached = True
         try:
-            return self._read(item, sent, status, headers, body)
+            return self._read(item, sent, status, headers, answer)
         except AttemptError:
             raise
         except Exception as e:  # noqa: BLE001  whatever a server's bytes do to whoever reads them is that answer's failure, not the run's
             lost = 200 <= status < 300 or status in GATEWAY
-            detail = f"{type(e).__name__} while reading an answer of {len(body)} bytes (HTTP {status}): {e}"
+            detail = f"{type(e).__name__} while reading an answer of {len(answer)} bytes (HTTP {status}): {e}"
             raise AttemptError("malformed", detail, again=True, status=status, lost=lost) from None
 
     def _read(self, item: Item, sent: Sent, status: int, headers: Mapping[str, str], body: bytes) -> Completion:
@@ -354,13 +368,20 @@ def _outcome(fault: AttemptError) -> str:
     return REJECTED if fault.status is not None else FAILED
 
 
+def _unfit(request: Request, error: ValueError) -> Completion:
+    """What comes of a request that no body can be made of."""
+    if isinstance(error, UnicodeEncodeError):
+        return failed(request, "bad_request", f"the prompt is not Unicode text: {error.reason}")
+    return failed(request, "media" if isinstance(error, MediaError) else "bad_request", str(error))
+
+
 def _encoded(request: Request) -> bytes:
     """The request's body.
 
     Raises:
-        UnicodeEncodeError: the prompt is not Unicode text.
+        UnicodeEncodeError: the prompt is not Unicode text; MediaError: a file cannot go along with it.
     """
-    payload = request.payload()
+    payload = request.payload(content_parts(request.media) if request.media else ())
     try:
         return orjson.dumps(payload)
     except TypeError:  # a lone surrogate, or what orjson does not know and JSON does (integers beyond 64 bits)

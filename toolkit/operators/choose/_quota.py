@@ -40,6 +40,7 @@ class Quota(DatasetOperator):
 
     shape: ClassVar[Shape] = "select"
     passes = 2
+    carries_media = True
     uses = frozenset({"seed"})
 
     def __init__(self, config: Config) -> None:

@@ -47,6 +47,7 @@ class Cap(DatasetOperator):
 
     name = "cap"
     shape = "select"
+    carries_media = True
     config_class = CapConfig
     passes = 2
     example = {"by": "categories", "most": 2000, "within": ["source"]}

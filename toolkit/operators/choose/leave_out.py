@@ -44,6 +44,7 @@ class LeaveOut(DatasetOperator):
 
     name = "leave_out"
     shape = "select"
+    carries_media = True
     config_class = LeaveOutConfig
     passes = 1
     example = {"sources": ["quickstart-home"]}

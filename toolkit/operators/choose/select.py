@@ -14,6 +14,7 @@ from toolkit.operators._reasoned import REASONED
 from toolkit.operators._words import closed, said
 from toolkit.operators.base import Columns, Config, Context, RowOperator, Shape, mark
 from toolkit.operators.choose._draw import units
+from toolkit.records import MEDIA, has_media
 
 NUMBERS = ("int64", "float64")
 Values = bool | str | list[str]
@@ -24,7 +25,7 @@ class SelectConfig(Config):
 
     where: dict[str, Values] = Field(default_factory=dict)
     """Values that a text column must have, one or a list of them, or that a bool column must have; or the words `null` and `not_null` (of any
-    column), `empty` and `not_empty` (of a list; a missing list is empty)."""
+    column), `empty` and `not_empty` (of a list; a missing list is empty). `media: empty` leaves rows of text, without that column."""
     where_not: dict[str, Values] = Field(default_factory=dict)
     """Values that a text or bool column must not have; a missing one is none of them."""
     any_of: dict[str, list[str]] = Field(default_factory=dict)
@@ -59,6 +60,7 @@ class Select(RowOperator):
     version = 2
     row_local = True
     shape: ClassVar[Shape] = "select"
+    carries_media = True
     config_class = SelectConfig
     example = {"where": {"split": "train"}, "share": 0.25}
     uses = frozenset({"guard.tasks", "seed"})
@@ -86,6 +88,8 @@ class Select(RowOperator):
         for name in (*c.at_least, *c.at_most):
             if have[name].type not in NUMBERS:
                 raise InputError(f"select.at_least and at_most compare numbers, and the column {name!r} holds {have[name].type}", hint="text: where")
+        if c.where.get(MEDIA) == "empty" and has_media(have):
+            return {n: column for n, column in have.items() if n != MEDIA}
         return have
 
     def factor(self, inputs: Any) -> float:

@@ -55,6 +55,7 @@ class Split(DatasetOperator):
 
     name = "split"
     shape = "one_to_one"
+    carries_media = True
     config_class = SplitConfig
     example = {"parts": {"train": 0.9, "test": 0.1}}
     uses = frozenset({"seed"})

@@ -159,6 +159,11 @@ class Deduplicate(DatasetOperator):
         changed = {n for label in labels for n in (label, f"{label}_source")} | ({"group"} if c.join_groups else set())
         return out + [k for k in load_record("seed", guard.task_names).columns if k.name in changed]
 
+    def media_fault(self, guard: Guard) -> str | None:
+        if self.config.on == "interaction" and not self.config.whole:
+            return None  # content ids cover the media
+        return "prompts and texts that are alike may be about other pictures; `methods: [exact]` on the interaction counts media, too"
+
     def needs(self, ctx: Context) -> list[str]:
         return _semantic.needs() if self.config.semantic else []
 

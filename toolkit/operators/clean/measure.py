@@ -64,6 +64,7 @@ class Measure(RowOperator):
 
     name = "measure"
     row_local = True
+    carries_media = True
     config_class = MeasureConfig
     example = {"measures": ["chars", "steps", "repeated"], "texts": ["reasoning"]}
     uses = frozenset({"guard.tasks", "guard.input", "guard.output"})

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from toolkit.guards import Guard
 from toolkit.operators.base import Config, Context, RowOperator, mark
-from toolkit.records import Column, content_id, load_record
+from toolkit.records import MEDIA, Column, content_id, frame_has_media, hashes, load_record
 
 ESCAPES = (
     "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]"  # control sequence: colours, cursor
@@ -41,12 +41,13 @@ class NormaliseConfig(Config):
 class Normalise(RowOperator):
     """Clean text: line ends, escape sequences and control characters, Unicode form, outer white space.
 
-    Content ids are computed anew, and so are groups that stood for the prompt's text. A prompt without any text is rejected (`empty_prompt`);
-    an empty response stays an empty response, which is not the same as none.
+    Content ids are computed anew, and so are groups that stood for the prompt's text. A prompt without any text is rejected (`empty_prompt`) unless
+    the row has media; an empty response stays an empty response, which is not the same as none.
     """
 
     name = "normalise"
     row_local = True
+    carries_media = True
     config_class = NormaliseConfig
     example = {"max_chars": 20000}
     uses = frozenset()
@@ -66,10 +67,13 @@ class Normalise(RowOperator):
             self._clean(pl.col("response")).alias("response"),
             pl.col("context").list.eval(pl.struct(message.field("role"), self._clean(message.field("content")).alias("content"))),
         )
-        ids = pl.struct("context", "prompt", "response", "_prompt", "group").map_batches(_ids, return_dtype=IDS, is_elementwise=True)
+        media = frame_has_media(rows)
+        texts = pl.struct("context", "prompt", "response", "_prompt", "group", *([MEDIA] if media else []))
+        ids = texts.map_batches(_ids, return_dtype=IDS, is_elementwise=True)
         rows = rows.with_columns(ids.alias("_ids"))
         rows = rows.with_columns(pl.col("_ids").struct.field(n).alias(n) for n in ("content_id", "group")).drop("_ids", "_prompt")
-        rows = mark(rows, pl.col("prompt").str.strip_chars() == "", "empty_prompt", "nothing left after cleaning")
+        empty = pl.col("prompt").str.strip_chars() == ""
+        rows = mark(rows, empty & (pl.col(MEDIA).list.len() == 0) if media else empty, "empty_prompt", "nothing left after cleaning")
         if self.config.max_chars is not None:
             earlier = pl.col("context").list.eval(message.field("content").str.len_chars()).list.max()
             lengths = (pl.col("prompt").str.len_chars(), pl.col("response").str.len_chars(), earlier)
@@ -93,9 +97,9 @@ IDS = pl.Struct({"content_id": pl.String, "group": pl.String})
 def _ids(rows: pl.Series) -> pl.Series:
     """Content id and group of each row; a group that is the id of the old prompt's text becomes that of the new one."""
     out: list[dict[str, str]] = []
-    for context, prompt, response, old, group in rows.struct.unnest().iter_rows():
+    for context, prompt, response, old, group, *media in rows.struct.unnest().iter_rows():
         messages = [(m["role"], m["content"]) for m in context or ()]
         if group == content_id([], old, None):
             group = content_id([], prompt, None)
-        out.append({"content_id": content_id(messages, prompt, response), "group": group})
+        out.append({"content_id": content_id(messages, prompt, response, hashes(*media)), "group": group})
     return pl.Series(out, dtype=IDS)

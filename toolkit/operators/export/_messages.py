@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import polars as pl
+
 from toolkit.guards import Guard
-from toolkit.records import Column
+from toolkit.operators._media import REFUSED, asking_fault
+from toolkit.operators.base import mark
+from toolkit.records import MEDIA, Column, frame_has_media, has_media, others
 
 MESSAGES: dict[str, Any] = {"list": {"struct": {"role": "string", "content": "string"}}}
 """Column type of TRL's conversational formats (TRL docs, "Dataset formats and types")."""
@@ -23,6 +27,21 @@ def assistant(text: str) -> list[dict[str, str]]:
 
 
 def carried(have: Mapping[str, Column], guard: Guard) -> list[Column]:
-    """Columns that rendered rows keep, as far as they are there, for the shards' tables: labels and their origin, categories, language."""
+    """Columns that rendered rows keep, as far as they are there: labels and their origin, categories, language, for the shards' tables; and media."""
     labels = [f"label_{t}{s}" for t in guard.task_names for s in ("", "_source")]
-    return [have[n] for n in (*labels, "categories", "language") if n in have]
+    return [have[n] for n in (*labels, "categories", "language", *([MEDIA] if has_media(have) else [])) if n in have]
+
+
+def shown_fault(guard: Guard, form: str) -> str | None:
+    """Why no row with media can be rendered; None where some can."""
+    if not guard.media:
+        return asking_fault(guard, [])
+    return "plain text has no place for media: render messages" if form == "text" else None
+
+
+def with_known_media(rows: pl.LazyFrame, guard: Guard) -> pl.LazyFrame:
+    """The rows, those with media that the guard does not judge marked."""
+    if not frame_has_media(rows):
+        return rows
+    found = others(guard.media)
+    return mark(rows, found != "", REFUSED, pl.format("{}: the guard {} does not take that", found, pl.lit(repr(guard.name))))

@@ -9,7 +9,7 @@ import polars as pl
 
 from toolkit.guards import Guard, render_input
 from toolkit.operators.base import Columns, Config, Context, RowOperator
-from toolkit.operators.export._messages import MESSAGES, assistant, carried, user
+from toolkit.operators.export._messages import MESSAGES, assistant, carried, shown_fault, user, with_known_media
 from toolkit.records import Column, to_polars
 
 
@@ -45,6 +45,9 @@ class RenderDpo(RowOperator):
         kept += [have[n] for n in ("chosen_model", "rejected_model") if n in have]
         return {c.name: c for c in [have["id"], *new, *kept]}
 
+    def media_fault(self, guard: Guard) -> str | None:
+        return shown_fault(guard, self.config.format)
+
     def apply(self, rows: pl.LazyFrame, ctx: Context) -> pl.LazyFrame:
         guard = ctx.guard
         chat = self.config.format == "messages"
@@ -58,4 +61,5 @@ class RenderDpo(RowOperator):
             return {"prompt": user(asked), "chosen": assistant(row["chosen"]), "rejected": assistant(row["rejected"])}
 
         done = pl.struct("context", "prompt", "response", "chosen", "rejected").map_elements(render, return_dtype=pl.Struct(types))
+        rows = with_known_media(rows, guard)
         return rows.with_columns(done.alias("_done")).with_columns(pl.col("_done").struct.field(n).alias(n) for n in types).drop("_done")

@@ -9,7 +9,7 @@ import polars as pl
 
 from toolkit.guards import Guard, render_input, sections
 from toolkit.operators.base import Columns, Config, Context, RowOperator
-from toolkit.operators.export._messages import MESSAGES, assistant, carried, user
+from toolkit.operators.export._messages import MESSAGES, assistant, carried, shown_fault, user, with_known_media
 from toolkit.records import Column, to_polars
 
 COUNTS = (
@@ -48,6 +48,9 @@ class RenderSft(RowOperator):
         kept = [*(have[n] for n in ("source", "licence", "split", "teacher")), *carried(have, guard)]
         return {c.name: c for c in [have["id"], *new, *kept, *COUNTS]}
 
+    def media_fault(self, guard: Guard) -> str | None:
+        return shown_fault(guard, self.config.format)
+
     def apply(self, rows: pl.LazyFrame, ctx: Context) -> pl.LazyFrame:
         guard = ctx.guard
         chat = self.config.format == "messages"
@@ -61,4 +64,5 @@ class RenderSft(RowOperator):
             return {"prompt": user(asked), "completion": assistant(said), **counts} if chat else {"prompt": asked, "completion": said, **counts}
 
         done = pl.struct("context", "prompt", "response", "reasoning").map_elements(render, return_dtype=pl.Struct(types))
+        rows = with_known_media(rows, guard)
         return rows.with_columns(done.alias("_done")).with_columns(pl.col("_done").struct.field(n).alias(n) for n in types).drop("_done")

@@ -66,6 +66,7 @@ class Shards(DatasetOperator):
     version = 2
     shape = "sink"
     passes = 1
+    carries_media = True
     config_class = ShardsConfig
     example = {"title": "My guard's training data"}
     uses = frozenset({"recipe", *(f"guard.{facet}" for facet in GUARD_FACETS)})

@@ -9,7 +9,7 @@ import polars as pl
 from toolkit.common.errors import InputError
 from toolkit.guards import Guard
 from toolkit.operators.base import Columns, Context
-from toolkit.records import Column, content_id, to_polars
+from toolkit.records import MEDIA, Column, content_id, frame_has_media, group_id, hashes, to_polars
 
 _TEXT = {"licence": "unknown", "teacher": "unknown", "reasoning_key": ""}
 
@@ -56,15 +56,24 @@ def complete(rows: pl.DataFrame, want: Columns, ctx: Context, place: int) -> pl.
     if "content_id" not in rows.columns:
         rows = rows.with_columns(pl.Series("content_id", _contents(rows), dtype=pl.String))
     if "group" not in rows.columns:
-        rows = rows.with_columns(pl.Series("group", [None if p is None else content_id([], p, None) for p in rows["prompt"]], dtype=pl.String))
+        rows = rows.with_columns(pl.Series("group", _groups(rows), dtype=pl.String))
     return rows
 
 
 def _contents(rows: pl.DataFrame) -> list[str | None]:
     out: list[str | None] = []
-    for context, prompt, response in rows.select("context", "prompt", "response").iter_rows():
-        out.append(None if prompt is None else content_id([(m["role"], m["content"]) for m in context or ()], prompt, response))
+    for context, prompt, response, *media in rows.select("context", "prompt", "response", *_media(rows)).iter_rows():
+        messages = [(m["role"], m["content"]) for m in context or ()]
+        out.append(None if prompt is None else content_id(messages, prompt, response, hashes(*media)))
     return out
+
+
+def _groups(rows: pl.DataFrame) -> list[str | None]:
+    return [None if p is None else group_id(p, hashes(*media)) for p, *media in rows.select("prompt", *_media(rows)).iter_rows()]
+
+
+def _media(rows: pl.DataFrame) -> list[str]:
+    return [MEDIA] if frame_has_media(rows) else []
 
 
 def _default(name: str, ctx: Context, place: int, n: int) -> pl.Expr:

@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import polars as pl
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from toolkit.common.errors import InputError, InputErrors, Missing, did_you_mean
+from toolkit.common.paths import below_fault
 from toolkit.guards import Guard
 from toolkit.operators.base import Columns, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.ingest._intake import LOOK, OPTIONS, Intake, IntakeConfig, Labels
-from toolkit.records import load_record
+from toolkit.records import MEDIA, load_record
 from toolkit.sources import (
     Block,
     Source,
     VoteMethod,
+    check_media,
     count_rows,
     format_of,
     guards_of,
@@ -50,6 +52,10 @@ class LoadConfig(IntakeConfig):
     limit: int | None = Field(None, ge=1)
     """Rows to read from each source, or from each of its parts where it has any, at most."""
 
+    media: str | None = None
+    """For sources with media: the place below the dataset's folder (the recipe's `media`) that their uris are relative to, `.` for the folder itself.
+    Rows then have the column `media` (docs/media.md)."""
+
     max_rejected: float = Field(0.01, ge=0, le=1)
     """Share of the rows of each source, or of each of its parts, that may be rejected; if there are more, the step is an error, which says what did
     not fit. Rows that are set aside do not count."""
@@ -59,6 +65,13 @@ class LoadConfig(IntakeConfig):
         if isinstance(self.files, list) and isinstance(self.source, list) and len(self.source) > 1:
             raise ValueError("with several sources give `files` by name: files: {NAME: [FILE]}")
         return self
+
+    @field_validator("media")
+    @classmethod
+    def _lies_below(cls, value: str | None) -> str | None:
+        if value is not None and value != "." and (fault := below_fault(value)) is not None:
+            raise ValueError(f"it {fault}")
+        return value
 
     @model_validator(mode="after")
     def _once_each(self) -> LoadConfig:
@@ -92,7 +105,13 @@ class Load(DatasetOperator):
     """By a source's name how the recipe names it, which may be a path; known once they are read (`sources`)."""
 
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
-        return {c.name: c for c in load_record("seed", guard.task_names).columns}
+        return {c.name: c for c in load_record("seed", guard.task_names).with_optional([] if self.config.media is None else [MEDIA])}
+
+    @property
+    def _below(self) -> str | None:
+        """What is put before the uris of media (`read_source`)."""
+        place = self.config.media
+        return "" if place == "." else place and f"{place}/"
 
     def needs(self, ctx: Context) -> list[str]:
         out = []
@@ -149,7 +168,10 @@ class Load(DatasetOperator):
 
     def files(self, ctx: Context) -> dict[str, str]:
         out = {}
+        if self.config.media is not None and not any(source.has_media for source in self.sources(ctx)):
+            raise InputError("load.media: none of the sources has media", hint="a source names their column: columns: {media: COLUMN}")
         for source in self.sources(ctx):
+            check_media(source, self._below)
             out[f"{source.name}.yaml"] = source.fingerprint
             out |= guards_of(source, ctx.guard)
             try:
@@ -163,7 +185,8 @@ class Load(DatasetOperator):
         return out
 
     def identity(self) -> dict[str, Any]:
-        return self.config.model_dump(mode="json", exclude={"files", *OPTIONS})  # what is in them counts, not where they are
+        out = self.config.model_dump(mode="json", exclude={"files", *OPTIONS})  # what is in them counts, not where they are
+        return {n: v for n, v in out.items() if n != "media" or v is not None}
 
     def look(self, ctx: Context) -> None:
         errors = []
@@ -226,7 +249,7 @@ class Load(DatasetOperator):
         """The source's blocks; `first`: for a look at so many rows of each file."""
         c, files, held = self.config, self._given(source.name, ctx), ctx.files if first is None else None
         read = partial(read_source, source, guard=ctx.guard, taxonomy=ctx.taxonomy, files=files, parts=c.parts, vote=c.vote)
-        return read(beside=ctx.roots, held=held, first=first)
+        return read(beside=ctx.roots, held=held, first=first, media=self._below)
 
     def _blocks(self, source: Source, ctx: Context) -> Iterator[Block]:
         """The source's blocks, of each part no more than `limit` rows."""

@@ -17,7 +17,7 @@ from toolkit.operators.base import Columns, Config, Context, SourceOperator
 from toolkit.operators.ingest._complete import check_record, complete
 from toolkit.operators.ingest._ids import Ids
 from toolkit.operators.ingest._intake import LOOK, OPTIONS, Intake, IntakeConfig
-from toolkit.records import Column, load_record, name_fault
+from toolkit.records import MEDIA, TYPE, Column, has_media, load_record, media_faults, name_fault
 from toolkit.sources import Frame, count_rows, expand_files, file_columns, format_of, read_frames
 
 Value = str | int | float | bool | None
@@ -28,8 +28,8 @@ class ReadColumn(Config):
 
     name: str
     """Column of the files."""
-    type: Literal["string", "int64", "float64", "bool", "messages"] = "string"
-    """What it holds there. `messages`: a list of {role, content}."""
+    type: Literal["string", "int64", "float64", "bool", "messages", "media"] = "string"
+    """What it holds there. `messages`: a list of {role, content}; `media`: of {kind, uri, sha256, mime}, for the column `media` (docs/media.md)."""
     nullable: bool = True
     """Whether a value may be missing; a row without one that may not is rejected."""
     none: list[str] = []
@@ -75,6 +75,12 @@ class ReadConfig(IntakeConfig):
             raise ValueError(f"{big[0]!r} does not fit into 64 bits")
         return self
 
+    @model_validator(mode="after")
+    def _media_are_media(self) -> ReadConfig:
+        if wrong := [n for n, c in self.given.items() if (c.type == "media") != (n == MEDIA) and (c.type == "media" or self.record != "none")]:
+            raise ValueError(f"{wrong[0]!r}: the column `media` and none else holds media: {{media: {{name: COLUMN, type: media}}}}")
+        return self
+
     @property
     def given(self) -> dict[str, ReadColumn]:
         """Columns whole."""
@@ -90,7 +96,8 @@ class Read(SourceOperator):
     Values are taken as they stand; nothing is converted but `id`, which becomes text. Without an `id` column a row's id is the digest of its
     values. A row that cannot be read (a torn line, a value of another type, half a surrogate pair, a missing value) is rejected with its
     reason; a second row of one id as `id_repeated`; a row with a label or verdict that is none of its task's as `unknown_label`, and one with a
-    source of a label that schemas/records/seed.yaml does not know as `unknown_label_source`. Parquet and JSON Lines are read whole blocks at a time.
+    source of a label that schemas/records/seed.yaml does not know as `unknown_label_source`; one whose media are no references as `bad_media`.
+    Parquet and JSON Lines are read whole blocks at a time.
     Memory: one block, and 8 bytes a row for ids. Where one step alone reads it, it has no folder of its own: its rows stream into that step.
     """
 
@@ -108,7 +115,7 @@ class Read(SourceOperator):
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
         out = {"id": Column("id", "string")}
         for name, c in self.config.given.items():
-            out[name] = Column(name, "string" if name == "id" else _kind(c), nullable=c.nullable and name != "id")
+            out[name] = Column(name, "string" if name == "id" else _kind(c), nullable=c.nullable and name != "id" and c.type != "media")
         for name, value in self.config.constants.items():
             out[name] = Column(name, _type(value), nullable=value is None)
             if name in closed(guard) and value is not None and str(value) not in closed(guard)[name][1]:
@@ -153,7 +160,8 @@ class Read(SourceOperator):
         fields: dict[str, Column] = {}
         for name, c in self.config.given.items():
             before = fields.get(c.name)
-            fields[c.name] = Column(c.name, _kind(c), nullable=want[name].nullable and (before is None or before.nullable))
+            may = want[name].nullable or (c.type == "media" and c.nullable)
+            fields[c.name] = Column(c.name, _kind(c), nullable=may and (before is None or before.nullable))
         return read_frames(path, format_of(path, self.config.format), tuple(fields.values()), held, self.config.delimiter, small=small)
 
     def stream(self, ctx: Context) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
@@ -184,6 +192,10 @@ class Read(SourceOperator):
         rows = rows.with_columns(pl.lit(v).alias(n) for n, v in self.config.constants.items())
         rows = ids.named(rows) if "id" not in rows.columns else rows
         rows = rows.with_columns(frame.numbers.alias("_number"))
+        unsound = None
+        if has_media(want):
+            rows = rows.with_columns(pl.col(MEDIA).fill_null([]))
+            unsound = _no_references(rows[MEDIA])
         if self.config.record != "none":
             rows = complete(rows, want, ctx, place)
         missing = pl.coalesce(
@@ -193,12 +205,12 @@ class Read(SourceOperator):
         rows = rows.with_columns(missing.alias("_missing"), ids.repeated(rows["id"]).alias("_again"))
         words = strange(rows.select(n for n in self.config.given if n in closed(ctx.guard)), ctx.guard)  # constants are known to be sound
         sound, gone = rows, pl.DataFrame(schema=dict.fromkeys(("_number", "raw", "reason", "detail"), pl.String) | {"_number": pl.Int64})
-        if words is not None or rows["_missing"].null_count() < rows.height or rows["_again"].any():
+        if words is not None or unsound is not None or rows["_missing"].null_count() < rows.height or rows["_again"].any():
             missing, again = pl.col("_missing"), pl.when("_again")
             reasons: list[pl.Expr | pl.Series] = [pl.when(missing.is_not_null()).then(pl.lit("missing_value")), again.then(pl.lit("id_repeated"))]
             details: list[pl.Expr | pl.Series] = [missing + " is missing", again.then(pl.lit("an earlier row has the id ") + pl.col("id"))]
-            if words is not None:
-                reasons, details = [*reasons, words[0]], [*details, words[1]]
+            for more in filter(None, (words, unsound)):
+                reasons, details = [*reasons, more[0]], [*details, more[1]]
             marked = rows.with_columns(pl.coalesce(reasons).alias("_reason"), pl.coalesce(details).alias("_detail"))
             sound = marked.filter(pl.col("_reason").is_null())
             raw = pl.struct(pl.exclude("_number", "_missing", "_again", "_reason", "_detail")).struct.json_encode()
@@ -214,8 +226,16 @@ def _torn(name: str) -> pl.Expr:
     return pl.col(name).list.eval(message.field("role").is_null() | message.field("content").is_null()).list.any()
 
 
+def _no_references(media: pl.Series) -> tuple[pl.Series, pl.Series] | None:
+    """Reason and detail for each value of the column that is unsound, else null; None where all are sound."""
+    faults = media_faults(media.to_list())
+    if not any(faults):
+        return None
+    return pl.Series([fault and "bad_media" for fault in faults], dtype=pl.String), pl.Series(faults, dtype=pl.String)
+
+
 def _kind(column: ReadColumn) -> Any:
-    return MESSAGES if column.type == "messages" else column.type
+    return {"messages": MESSAGES, "media": TYPE}.get(column.type, column.type)
 
 
 def _column(name: str, c: ReadColumn) -> pl.Expr:

@@ -42,6 +42,7 @@ class Evaluate(DatasetOperator):
     version = 2
     shape = "sink"
     inputs = ("rows", "*")
+    carries_media = True
     config_class = EvaluateConfig
     example = {"names": {"main": "R-SFT"}}
     uses = frozenset({"guard.tasks", "guard.readings"})

@@ -13,7 +13,7 @@ from toolkit.operators._words import check_words
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.judge._figures import MINED
 from toolkit.operators.judge._votes import check_draws
-from toolkit.records import load_record
+from toolkit.records import MEDIA, has_media, load_record
 
 
 class MineConfig(Config):
@@ -38,11 +38,14 @@ class Mine(DatasetOperator):
 
     name = "mine"
     shape = "merge"
+    carries_media = True
     config_class = MineConfig
     example = {"tasks": ["prompt"]}
     uses = frozenset({"guard.tasks"})
     figures = MINED
     config: MineConfig
+    _media: Sequence[str] = ()
+    """Its column, where the rows have it (`columns`)."""
 
     def reads(self, guard: Guard) -> list[str]:
         return [*load_record("seed", guard.task_names).names, "parent", "guard_model", "draw", *(f"verdict_{t}" for t in guard.task_names)]
@@ -51,8 +54,9 @@ class Mine(DatasetOperator):
         for task in self.config.tasks or []:
             if task not in guard.task_names:
                 raise InputError(f"the guard {guard.name!r} has no task {task!r}", hint=did_you_mean(task, guard.task_names))
-        super().columns(inputs, guard)
-        return {c.name: c for c in load_record("hard", guard.task_names).columns}
+        have = super().columns(inputs, guard)
+        self._media = [MEDIA] if has_media(have) else []
+        return {c.name: c for c in load_record("hard", guard.task_names).with_optional(self._media)}
 
     def factor(self, inputs: Sequence[str]) -> float | None:
         return None
@@ -79,7 +83,7 @@ class Mine(DatasetOperator):
         """Each row once, as the first of its generations has it, with its counts."""
         seeds = load_record("seed", tuple(every)).names
         left = table["parent"]
-        for block in verdicts.blocks([*seeds, "parent"]):
+        for block in verdicts.blocks([*seeds, *self._media, "parent"]):
             if left.is_empty():
                 break
             first = block.unique("parent", keep="first", maintain_order=True).filter(pl.col("parent").is_in(left.implode()))

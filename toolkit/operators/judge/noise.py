@@ -74,6 +74,7 @@ class Noise(DatasetOperator):
     name = "noise"
     shape = "merge"
     inputs = ("rows", "*")
+    carries_media = True
     config_class = NoiseConfig
     example = {"tasks": ["prompt"], "in_sample": {"main": {"split": ["train"]}}}
     uses = frozenset({"guard.tasks"})

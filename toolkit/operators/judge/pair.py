@@ -19,7 +19,7 @@ from toolkit.operators.base import DETAIL, OUTCOME, REASON, Columns, Config, Con
 from toolkit.operators.judge._figures import PAIRED
 from toolkit.operators.judge._votes import none_match
 from toolkit.operators.reason.validate import Validate, ValidateConfig
-from toolkit.records import load_record, pair_id, to_polars
+from toolkit.records import MEDIA, Column, has_media, load_record, pair_id, to_polars
 
 
 class PairConfig(Config):
@@ -66,6 +66,7 @@ class Pair(DatasetOperator):
     version = 2
     shape = "pick"
     inputs = ("rows", "verdicts")
+    carries_media = True
     config_class = PairConfig
     example = {"pick": "longest", "chosen_right_on": "all"}
     uses = frozenset({"guard.tasks", "seed"})
@@ -75,6 +76,7 @@ class Pair(DatasetOperator):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self._recipes: ValidateConfig | None = None
+        self._record: tuple[Column, ...] = load_record("preference").columns
 
     def follow(self, before: Sequence[Operator]) -> None:
         validators = [op.config for op in before if isinstance(op, Validate)]
@@ -105,11 +107,12 @@ class Pair(DatasetOperator):
         return load_record("hard", guard.task_names).names
 
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
-        super().columns(inputs, guard)
+        have = super().columns(inputs, guard)
         for name in self._verdict_columns(guard):
             if name not in inputs.get("verdicts", {}):
                 raise InputError(f"pair reads the column {name!r} of its input 'verdicts', which that step does not write")
-        return {c.name: c for c in load_record("preference").columns}
+        self._record = load_record("preference").with_optional([MEDIA] if has_media(have) else [])
+        return {c.name: c for c in self._record}
 
     def factor(self, inputs: Sequence[str]) -> float | None:
         return None
@@ -132,7 +135,7 @@ class Pair(DatasetOperator):
             p["weight"] = w
         if not pairs and not self.config.empty:
             raise _nothing(inputs["rows"].rows or 0, passed_over, ctx)
-        types = to_polars(load_record("preference").columns)
+        types = to_polars(self._record)
         out.keep(pl.DataFrame(pairs, schema=types, orient="row"))
         paired = pl.Series([p["parent"] for p in pairs], dtype=pl.String).implode()
         faults = {parent: best.passed_over() for (parent, _), (best, _) in hard.items() if best.row is None and best.unsound}
@@ -199,7 +202,8 @@ class Pair(DatasetOperator):
 
     def _pairs(self, rows: StepInput, hard: dict[tuple[str, str], tuple[_Best, _Best]], tasks: tuple[str, ...]) -> list[dict[str, Any]]:
         pairs = []
-        copied = ("source", "licence", "split", "context", "prompt", "response")
+        media = [c.name for c in self._record if c.name == MEDIA]
+        copied = ("source", "licence", "split", "context", "prompt", "response", *media)
         for block in rows.blocks():
             for row in block.iter_rows(named=True):
                 for t in tasks:

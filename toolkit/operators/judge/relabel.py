@@ -71,6 +71,7 @@ class Relabel(DatasetOperator):
     name = "relabel"
     shape = "merge"
     inputs = ("rows", "*")
+    carries_media = True
     config_class = RelabelConfig
     example = {"change": "both", "quorum": 0.75, "min_voters": 3, "mode": "flag"}
     uses = frozenset({"guard.tasks"})

@@ -15,6 +15,7 @@ from toolkit.generation import BACKENDS, BackendConfig, BaseBackendConfig, OpenU
 from toolkit.guards import Guard
 from toolkit.judging import as_guard, generation_record, questions
 from toolkit.operators import _backends
+from toolkit.operators._media import asking_fault, unasked
 from toolkit.operators.base import DETAIL, REASON, Columns, Config, Context, GenerationOperator, Shape, StepInput
 from toolkit.operators.judge._figures import SAMPLED
 from toolkit.records import Column, load_record
@@ -135,6 +136,9 @@ class Sample(GenerationOperator):
     def backends(self) -> dict[str, BaseBackendConfig]:
         return dict(self.config.models)
 
+    def media_fault(self, guard: Guard) -> str | None:
+        return asking_fault(guard, [*self.config.models.values(), *([self.config.backend] if self.config.backend else [])])
+
     def needs(self, ctx: Context) -> list[str]:
         return [*super().needs(ctx), *(self.config.backend.needs() if self.config.backend else [])]
 
@@ -151,7 +155,7 @@ class Sample(GenerationOperator):
         return [(name, opener(config)) for name, config in self._opened.items()]
 
     def requests(self, row: Mapping[str, Any], name: str, backend: Backend, ctx: Context) -> list[Request]:
-        return questions(ctx.guard, row, backend, self._opened[name], self.config.k)
+        return unasked(lambda: questions(ctx.guard, row, backend, self._opened[name], self.config.k, folder=ctx.media_folder))
 
     def answer(self, row: Mapping[str, Any], name: str, draw: int, request: Request, completion: Completion) -> dict[str, Any]:
         return {**row, **generation_record(row["id"], name, draw, request, completion), REASON: completion.error, DETAIL: completion.detail}

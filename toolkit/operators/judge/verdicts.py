@@ -30,6 +30,7 @@ class Verdicts(RowOperator):
     version = 2
     row_local = True
     uses = frozenset({"guard.tasks", "guard.output", "guard.input", "guard.readings"})
+    carries_media = True
     config_class = VerdictsConfig
     example = {"mode": "strict"}
     config: VerdictsConfig

@@ -24,8 +24,9 @@ from toolkit.common.paths import Beside
 from toolkit.common.resources import find
 from toolkit.common.yamlfile import load_yaml
 from toolkit.generation import BaseBackendConfig, build_request
-from toolkit.guards import template, variables
+from toolkit.guards import Guard, template, variables
 from toolkit.operators import _backends
+from toolkit.operators._media import asking_fault, attach
 from toolkit.operators.base import Context, GenerationOperator, StepInput
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ def read_object(text: str | None, keys: Sequence[str]) -> dict[str, Any] | None:
 
 
 class AskingOperator(GenerationOperator):
-    """Asks one model one closed question about each row."""
+    """Asks one model one closed question about each row, and shows it the row's media, unless it `carries_media` past a question that is not about
+    them."""
 
     @property
     @abstractmethod
@@ -120,6 +122,9 @@ class AskingOperator(GenerationOperator):
     @abstractmethod
     def question(self, row: Mapping[str, Any], ctx: Context, *, structured: bool) -> list[dict[str, str]]:
         """The messages that ask about a row."""
+
+    def media_fault(self, guard: Guard) -> str | None:
+        return None if self.carries_media else asking_fault(guard, [self.backend])
 
     def in_guards_form(self, ctx: Context) -> bool:
         """Whether an answer in text is written in the form of a guard that has marks of its own around its reasoning."""
@@ -154,4 +159,5 @@ class AskingOperator(GenerationOperator):
     def _request(self, row: Mapping[str, Any], backend: Backend, ctx: Context, *, structured: bool) -> Request:
         schema = self.schema(ctx) if structured else ""
         asked = self.question(row, ctx, structured=structured)
-        return build_request(backend, self.backend, asked, schema=schema, row=row["id"], as_it_comes=self.in_guards_form(ctx))
+        media = attach(row, ctx.media_folder, ctx.guard, [self.backend]) if not self.carries_media else ()
+        return build_request(backend, self.backend, asked, schema=schema, row=row["id"], as_it_comes=self.in_guards_form(ctx), media=media)

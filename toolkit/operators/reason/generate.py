@@ -11,6 +11,7 @@ from toolkit.common.errors import InputError
 from toolkit.generation import BackendConfig, BaseBackendConfig, build_request
 from toolkit.guards import Guard, template, variables
 from toolkit.operators import _backends
+from toolkit.operators._media import asking_fault, attach
 from toolkit.operators._stop_if import StopIf
 from toolkit.operators._words import closed
 from toolkit.operators.base import DETAIL, REASON, Columns, Config, Context, GenerationOperator, StepInput
@@ -86,6 +87,9 @@ class Generate(GenerationOperator):
             raise InputError(message, hint="name another: column: …")
         return out
 
+    def media_fault(self, guard: Guard) -> str | None:
+        return asking_fault(None, [self.config.backend])
+
     def open(self, ctx: Context, inputs: Mapping[str, StepInput]) -> list[tuple[str, Callable[[], Backend]]]:
         self._shown = _backends.ShownModels(ctx.roots)
         return super().open(ctx, inputs)
@@ -93,7 +97,8 @@ class Generate(GenerationOperator):
     def requests(self, row: Mapping[str, Any], name: str, backend: Backend, ctx: Context) -> list[Request]:
         asked = [("system", self.config.system), ("user", self.config.user)]
         messages = [{"role": role, "content": template(source).render(row)} for role, source in asked if source is not None]
-        return [build_request(backend, self.config.backend, messages, row=row["id"])]
+        media = attach(row, ctx.media_folder, None, [self.config.backend])
+        return [build_request(backend, self.config.backend, messages, row=row["id"], media=media)]
 
     def answer(self, row: Mapping[str, Any], name: str, draw: int, request: Request, completion: Completion) -> dict[str, Any]:
         column = self.config.column

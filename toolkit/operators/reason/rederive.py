@@ -55,6 +55,7 @@ class Rederive(AskingOperator):
 
     name = "rederive"
     version = 2
+    carries_media = True
     config_class = RederiveConfig
     figures = (Figure("rederived", "what the steps alone came to, for each task", stat("rederived")),)
     uses = frozenset({"guard.tasks", "guard.questions", "guard.input", "guard.output"})

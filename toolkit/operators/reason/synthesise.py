@@ -15,6 +15,7 @@ from toolkit.common.yamlfile import FaultAt
 from toolkit.generation import BackendConfig, BaseBackendConfig, HandsOn, build_request
 from toolkit.guards import Guard, blind_messages, feedback, load_prompt, response_format, teacher_messages
 from toolkit.operators import _backends
+from toolkit.operators._media import asking_fault, attach
 from toolkit.operators._stop_if import StopIf
 from toolkit.operators.base import DETAIL, REASON, Config, Context, GenerationOperator, StepInput
 from toolkit.operators.reason._feedback import sentences
@@ -142,6 +143,9 @@ class Synthesise(GenerationOperator):
     def stop_if(self) -> StopIf | None:
         return self.config.stop_if if self.config.backend.is_model else None
 
+    def media_fault(self, guard: Guard) -> str | None:
+        return asking_fault(guard, self._configs)
+
     def backends(self) -> dict[str, BaseBackendConfig]:
         return {str(i): config for i, config in enumerate(self._configs)}
 
@@ -195,7 +199,7 @@ class Synthesise(GenerationOperator):
         return Policy(tuple(c.structure for c in self._configs), c.attempts, frozenset(c.fallback_on), rules, c.labels)
 
     def requests(self, row: Mapping[str, Any], name: str, backend: Backend, ctx: Context) -> list[Request]:
-        return [self._request(row, self._forms.first(self._path.first()))]
+        return [self._request(row, self._forms.first(self._path.first()), ctx)]
 
     def again(
         self, row: Mapping[str, Any], name: str, request: Request, completion: Completion, trail: Sequence[Completion], ctx: Context
@@ -218,9 +222,9 @@ class Synthesise(GenerationOperator):
             if takes is None and not config.deferred:  # there it would take a batch of its own
                 return build_request(self._backends[ask.teacher], config, PROBE, schema=response_format(self._of))
             ask = replace(ask, schema=takes is not False)
-        return self._request(row, ask, tail)
+        return self._request(row, ask, ctx, tail)
 
-    def _request(self, row: Mapping[str, Any], ask: Ask, tail: Sequence[tuple[str, str]] = ()) -> Request:
+    def _request(self, row: Mapping[str, Any], ask: Ask, ctx: Context, tail: Sequence[tuple[str, str]] = ()) -> Request:
         config, backend = self._configs[ask.teacher], self._backends[ask.teacher]
         if not config.is_model:  # its messages hold what it puts together, and it alone can make them
             template: Any = backend
@@ -230,7 +234,8 @@ class Synthesise(GenerationOperator):
         schema = response_format(self._of) if ask.schema else ""
         whole = [*messages, *({"role": role, "content": content} for role, content in tail)]
         own = bool(self._of.output.open)  # the guard's own marks may be a model's
-        return build_request(backend, config, whole, attempt=ask.attempt, schema=schema, row=row["id"], as_it_comes=own)
+        media = attach(row, ctx.media_folder, self._of, self._configs)  # of all teachers, so that a row does not end halfway
+        return build_request(backend, config, whole, attempt=ask.attempt, schema=schema, row=row["id"], as_it_comes=own, media=media)
 
     def answer(self, row: Mapping[str, Any], name: str, draw: int, request: Request, completion: Completion) -> dict[str, Any]:
         turns = self._path.turns(self._of, row, [*completion.trail, replace(completion, asked=request)])

@@ -27,6 +27,7 @@ from toolkit.shards._manifest import MANIFEST
 from toolkit.shards._verify import verify
 from toolkit.shards.exporters._check import SHARDS, verify_export
 from toolkit.shards.exporters._files import Sink
+from toolkit.shards.exporters._media import check_kinds
 from toolkit.shards.exporters._page import page
 from toolkit.shards.exporters._record import ABOUT, EXPORT, FORMAT, RECORD
 from toolkit.shards.exporters._registry import EXPORTERS
@@ -42,6 +43,7 @@ MOST = 10_000
 """Copies of one pair, at most: who asks for more has mistaken what a weight is."""
 COUNTED = ("source", "licence", "teacher")
 """Columns whose values the record counts."""
+_REFERENCES = "Media are references: places below the dataset's folder, which is not part of this export."
 
 
 def export(
@@ -82,6 +84,9 @@ def export(
     manifest = verify(folder)
     shards = shard_set(folder, manifest, split, weights)
     form = exporter.opened(shards, guard)
+    if shards.has_media and (not form.media or shards.form == "text"):
+        what = "media" if not form.media else "media beside plain text"
+        raise InputError(f"the format {form.name!r} has no place for {what}", where=str(folder), hint=_with_place())
     repeater = _repeater(shards, form, weights, copies)
     _apart(output, folder)
     with _room(output), new_folder(output, EXPORT, overwrite=overwrite) as new:
@@ -110,7 +115,7 @@ def _record(
         "rows": sum(counts["split"].values()),
         "weights": {"how": weights or ("kept" if "weight" in shards.columns else "none"), **(repeater.said() if repeater else {})},
         "left_out": left_out(shards, form, weights),
-        "notes": [*form.notes(), *_gone_note(form), *_template_note(counts["teacher"])],
+        "notes": [*form.notes(), *([_REFERENCES] if shards.has_media else []), *_gone_note(form), *_template_note(counts["teacher"])],
         "counts": {name: dict(sorted(count.items())) for name, count in counts.items() if count},
         "files": files,
     }
@@ -175,6 +180,11 @@ def _repeater(shards: ShardSet, form: Format, weights: Weights | None, copies: i
     return Repeater(copies) if weights == "repeat" else None
 
 
+def _with_place() -> str:
+    names = [name for name in EXPORTERS.names() if EXPORTERS.get(name).media]
+    return f"formats that have one beside chat messages: {', '.join(names)}"
+
+
 def _gone_note(form: Format) -> list[str]:
     gone = [split for split in form.shards.splits if not form.written[split]]
     return [f"Every pair of {' and '.join(gone)} has the weight 0: nothing of it was written."] if gone else []
@@ -212,6 +222,8 @@ def _write(
             start = 0
             for block in _blocks(shards, split):
                 rows = checked(block, shards)
+                if shards.has_media:
+                    check_kinds(rows, shards, form.name, form.media)
                 _count(counts, rows, split)
                 if repeater:
                     rows = repeater.repeated(rows)
@@ -219,7 +231,7 @@ def _write(
                     if made.path not in sinks:
                         sink = stack.enter_context(closing(Sink(new / made.path)))
                         sinks[made.path] = (sink, made.config, made.split)
-                    sinks[made.path][0].write(made.rows)
+                    sinks[made.path][0].write(made.rows, made.lines)
                 start += rows.height
                 form.written[split] += rows.height
                 if progress:

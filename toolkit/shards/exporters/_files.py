@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -36,12 +37,15 @@ class Sink:
         self._bytes = 0
         self.rows = 0
 
-    def write(self, rows: pl.DataFrame) -> None:
-        """Add rows."""
+    def write(self, rows: pl.DataFrame, lines: Sequence[bytes] | None = None) -> None:
+        """Add rows; `lines`: as they are to stand in a ``.jsonl``."""
         self.rows += rows.height
         if self._lines is not None:
             text = io.BytesIO()
-            rows.write_ndjson(text)
+            if lines is None:
+                rows.write_ndjson(text)
+            else:
+                text.writelines(line + b"\n" for line in lines)
             line = text.getvalue()
             for letter, escape in _BREAKS.items():
                 line = line.replace(letter, escape)

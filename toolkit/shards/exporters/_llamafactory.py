@@ -2,7 +2,8 @@
 ``llamafactory/data/parser.py`` and ``converter.py`` of 0.9.5).
 
 Chat messages go out in its sharegpt format with OpenAI's words for the tags, plain text in its alpaca format. There a prompt is
-``instruction + newline + input`` and an empty input adds nothing, so the whole prompt is the instruction.
+``instruction + newline + input`` and an empty input adds nothing, so the whole prompt is the instruction. Media are tags in the text (``<image>``)
+and files in the columns ``images``, ``videos``, ``audios``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from toolkit.records import KINDS
+from toolkit.shards.exporters._media import listed, tagged
 from toolkit.shards.exporters._shapes import Format, Made, provenance
 
 if TYPE_CHECKING:
@@ -23,11 +26,14 @@ class LlamaFactory(Format):
 
     name = "llamafactory"
     doc = "https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md"
+    media = KINDS
 
     def convert(self, rows: pl.DataFrame, split: str, start: int) -> list[Made]:
         import polars as pl
 
         chat, pairs = self.shards.form == "messages", self.shards.kind == "preference"
+        if self.shards.has_media:
+            rows = tagged(rows, self.shards)
         if not chat:
             columns = [pl.col("prompt").alias("instruction"), pl.lit("").alias("input")]
             columns += [pl.col("chosen"), pl.col("rejected")] if pairs else [pl.col("completion").alias("output")]
@@ -35,6 +41,7 @@ class LlamaFactory(Format):
             columns = [pl.col("prompt").alias("messages"), pl.col("chosen").list.first(), pl.col("rejected").list.first()]
         else:
             columns = [pl.concat_list("prompt", "completion").alias("messages")]
+        columns += listed() if self.shards.has_media else []
         return [Made("default", split, f"{split}.jsonl", rows.select(*columns, *provenance(self.shards)))]
 
     def carried(self) -> list[str]:
@@ -43,7 +50,8 @@ class LlamaFactory(Format):
     def notes(self) -> list[str]:
         names = ", ".join(self._name(split) for split in self._splits())
         stage = "dpo" if self.shards.kind == "preference" else "sft"
-        return [*super().notes(), f"In LLaMA-Factory: dataset_dir is this folder, stage {stage}, dataset one of {names}."]
+        media = ["In LLaMA-Factory, media_dir is the dataset's folder."] if self.shards.has_media else []
+        return [*super().notes(), *media, f"In LLaMA-Factory: dataset_dir is this folder, stage {stage}, dataset one of {names}."]
 
     def beside(self) -> dict[str, str]:
         info = {self._name(split): self._entry(f"{split}.jsonl") for split in self._splits()}
@@ -59,6 +67,7 @@ class LlamaFactory(Format):
     def _entry(self, file: str) -> dict[str, Any]:
         chat, pairs = self.shards.form == "messages", self.shards.kind == "preference"
         answers = {"chosen": "chosen", "rejected": "rejected"} if pairs else {}
+        answers |= {f"{kind}s": f"{kind}s" for kind in KINDS} if self.shards.has_media else {}
         if chat:
             entry: dict[str, Any] = {"file_name": file, "formatting": "sharegpt", "columns": {"messages": "messages", **answers}, "tags": TAGS}
         else:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from toolkit.common.errors import InputError, did_you_mean
+from toolkit.records import MEDIA
 from toolkit.shards._kinds import SHARD_KINDS, ShardKind, kind_of, refuse
 from toolkit.shards.exporters._weights import Weights
 
@@ -55,6 +56,11 @@ class ShardSet:
         return self.of.name
 
     @property
+    def has_media(self) -> bool:
+        """Whether their rows may have media."""
+        return any(c["name"] == MEDIA and "sha256" in c["type"] for c in self.manifest["columns"])
+
+    @property
     def tasks(self) -> list[str]:
         """Tasks of which the shards carry a label, in order of their columns ``label_<task>``."""
         there = set(self.columns)
@@ -75,12 +81,14 @@ class Made:
         split: of that data set.
         path: of the file below the export's folder; ``.jsonl`` or ``.parquet``.
         rows: in the columns and types of the format.
+        lines: the rows as they are to be written to a ``.jsonl``, where that is otherwise than `rows` would be: one's types differ from another's.
     """
 
     config: str
     split: str
     path: str
     rows: pl.DataFrame
+    lines: Sequence[bytes] | None = None
 
 
 class Format(ABC):
@@ -101,6 +109,8 @@ class Format(ABC):
     """Kinds of shards that it has a place for."""
     weighs: ClassVar[bool] = False
     """Whether a pair's weight has a place."""
+    media: ClassVar[tuple[str, ...]] = ()
+    """Kinds of media that it has a place for beside chat messages; rows with others are refused."""
 
     def __init__(self, shards: ShardSet) -> None:
         if shards.kind not in self.kinds:
@@ -244,5 +254,5 @@ def shard_set(folder: Path, manifest: dict[str, Any], split: str | None, weights
 
 def left_out(shards: ShardSet, form: Format, weights: str | None) -> list[str]:
     """Columns that the format has no place for."""
-    said = {*form.carried(), *(["weight"] if weights == "repeat" else [])}
+    said = {*form.carried(), *(["weight"] if weights == "repeat" else []), *([MEDIA] if shards.has_media and form.media else [])}
     return [c["name"] for c in shards.manifest["columns"] if c["name"] not in said]

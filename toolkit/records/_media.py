@@ -1,0 +1,125 @@
+"""References to media in rows: the column `MEDIA`, and what one may say.
+
+A table whose rows have no media has no such column; in one that has it, a row without media has an empty list. A reference names a file by its
+place below the dataset's folder, and says which bytes are meant by their sha256: the place is for finding them, the hash is what counts (ids,
+journal keys). Nothing here opens a file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from toolkit.common.paths import below_fault
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from toolkit.records._schemas import Column
+
+MEDIA = "media"
+"""Name of the column."""
+
+TYPE: dict[str, Any] = {"list": {"struct": {"kind": "string", "uri": "string", "sha256": "string", "mime": "string"}}}
+"""Type of the column, in the words of the record schemas."""
+
+KINDS = ("image", "video", "audio")
+"""Kinds of media."""
+
+MOST = 64
+"""Media of one row at most."""
+
+_FIELDS = ("kind", "uri", "sha256", "mime")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MIME = re.compile(r"(image|video|audio)/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
+
+
+class Media(NamedTuple):
+    """One reference.
+
+    Attributes:
+        kind: one of `KINDS`.
+        uri: the file, relative to the dataset's folder (`toolkit.common.paths.below_fault`).
+        sha256: of its bytes, 64 hex digits in lower case.
+        mime: its media type, in lower case and without parameters: ``image/png``.
+    """
+
+    kind: str
+    uri: str
+    sha256: str
+    mime: str
+
+
+def has_media(columns: Mapping[str, Column]) -> bool:
+    """Whether rows with these columns may have media; a column of that name and another type is nobody's but the user's."""
+    return MEDIA in columns and columns[MEDIA].type == TYPE
+
+
+def media_of(value: Any) -> tuple[Media, ...]:
+    """The references that a value of the column holds; None stands for none.
+
+    Raises:
+        ValueError: what is wrong with it, in words.
+    """
+    if value is None:
+        return ()
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"media is not a list but {type(value).__name__}")
+    if len(value) > MOST:
+        raise ValueError(f"media has {len(value):,} entries, and a row may have {MOST}")
+    return tuple(_one(item, f"media[{i}]") for i, item in enumerate(value))
+
+
+def media_faults(values: Iterable[Any]) -> list[str | None]:
+    """For each value of the column what is wrong with it, None for nothing."""
+    out: list[str | None] = []
+    for value in values:
+        try:
+            media_of(value)
+            out.append(None)
+        except ValueError as e:
+            out.append(str(e))
+    return out
+
+
+def frame_has_media(rows: pl.DataFrame | pl.LazyFrame) -> bool:
+    """`has_media` of a frame."""
+    import polars as pl
+
+    kind = rows.collect_schema().get(MEDIA)
+    return kind == pl.List(pl.Struct(dict.fromkeys(_FIELDS, pl.String)))
+
+
+def hashes(value: Sequence[Mapping[str, Any]] | None = None) -> list[str]:
+    """sha256 of each of a row's references; of one that has none an empty text."""
+    return [item["sha256"] or "" for item in value or ()]
+
+
+def others(kinds: Sequence[str]) -> pl.Expr:
+    """The kinds of a row's media that are none of `kinds`, as a text with commas between; empty for none."""
+    import polars as pl
+
+    found = pl.col(MEDIA).list.eval(pl.element().struct.field("kind")).list.set_difference(pl.lit(list(kinds), pl.List(pl.String)))
+    return found.list.sort().list.join(", ").fill_null("")
+
+
+def _one(item: Any, where: str) -> Media:
+    if not isinstance(item, Mapping):
+        raise ValueError(f"{where} is not {{{', '.join(_FIELDS)}}} but {type(item).__name__}")
+    for name in _FIELDS:
+        if not isinstance(item.get(name), str):
+            what = "is missing" if item.get(name) is None else f"is not a text but {type(item[name]).__name__}"
+            raise ValueError(f"{where}.{name} {what}")
+    if more := [str(name)[:40] for name, value in item.items() if name not in _FIELDS and value is not None]:
+        raise ValueError(f"{where} holds more than a reference: {', '.join(more)[:120]}")
+    found = Media(*(item[name] for name in _FIELDS))
+    if found.kind not in KINDS:
+        raise ValueError(f"{where}.kind is {found.kind[:40]!r}, not {' or '.join(KINDS)}")
+    if (fault := below_fault(found.uri)) is not None:
+        raise ValueError(f"{where}.uri {fault}: {found.uri[:80]!r}")
+    if not _SHA256.fullmatch(found.sha256):
+        raise ValueError(f"{where}.sha256 is not 64 hex digits in lower case: {found.sha256[:80]!r}")
+    if not _MIME.fullmatch(found.mime) or found.mime.partition("/")[0] != found.kind:
+        raise ValueError(f"{where}.mime is no {found.kind}/… in lower case without parameters: {found.mime[:80]!r}")
+    return found
