@@ -71,7 +71,7 @@ class World(Small):
 
 def test_a_row_with_an_image_from_its_source_to_shards_and_out(teacher: Teacher, tmp_path: Path) -> None:
     world = World(tmp_path, [{}, {"pictures": [CAT]}, {"pictures": [CAT], "prompt": ""}, {"pictures": None}])
-    more = [
+    more: list[dict[str, Any]] = [
         {"id": "sound", "use": "validate"},
         {"id": "rendered", "use": "render_sft"},
         {"id": "data", "use": "shards", "with": {"title": "With pictures"}},
@@ -205,7 +205,7 @@ def test_a_source_with_media_is_not_loaded_without_them(tmp_path: Path) -> None:
 
 def test_rows_of_text_part_from_those_with_media(tmp_path: Path) -> None:
     world = World(tmp_path, [{"pictures": [CAT]}, {}])
-    steps = [
+    steps: list[dict[str, Any]] = [
         {"id": "near", "use": "deduplicate", "with": {"methods": ["near"]}},
         {"id": "rest", "use": "select", "from": "seeds", "with": {"where": {"media": "not_empty"}}},
     ]
@@ -239,7 +239,7 @@ def test_media_go_along_into_hard_samples_and_pairs(teacher: Teacher, tmp_path: 
     world = World(tmp_path, [{"pictures": [CAT]}, {}])
     right = text(MILD)
     teacher.say = lambda body: (right, right.replace("Request: unharmful", "Request: harmful"))[(body["seed"] or 0) % 2]
-    steps = [
+    steps: list[dict[str, Any]] = [
         {"id": "verdicts", "use": "verdicts"},
         {"id": "hard", "use": "mine", "with": {"tasks": ["prompt"]}},
         {"id": "pairs", "use": "pair", "from": {"rows": "hard", "verdicts": "verdicts"}},
