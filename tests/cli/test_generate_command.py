@@ -56,6 +56,24 @@ def test_every_prompt_has_its_answer_in_order(cli: Cli, server: Server, tmp_path
     }
 
 
+def test_a_folder_of_files_is_one_list_of_prompts(cli: Cli, server: Server, tmp_path: Path) -> None:
+    """In the order of their names; a file in it that holds no prompts is named, and so is an output in a folder that is read."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    prompts(folder / "a.jsonl", 3)
+    pq.write_table(pa.table({"id": ["x", "y"], "user": ["one", "two"]}), folder / "b.parquet")
+    said = ask(cli, server, folder, "--json")
+    assert said.code == 0 and said.json["rows"] == 5, said.err
+    assert [r["id"] for r in rows(tmp_path / "out.jsonl")] == [0, 1, 2, "x", "y"]
+    said = cli("generate", "--base-url", server.base_url, "--model", "m", "--input", "in", "--output", "in/c.jsonl", "--work", "w")
+    assert said.code == 2 and "would take the place of what this command reads" in said.err
+    (folder / "b.parquet").rename(folder / "b.csv")
+    said = ask(cli, server, folder)
+    assert said.code == 2 and "in/b.csv" in said.err and "prompts are JSON Lines or parquet" in said.err
+    (tmp_path / "empty").mkdir()
+    assert "no parquet, JSON or CSV file in this folder" in ask(cli, server, tmp_path / "empty").err
+
+
 def test_run_again_it_asks_only_what_is_missing_and_writes_the_same_bytes(cli: Cli, server: Server, tmp_path: Path) -> None:
     source = prompts(tmp_path / "in.jsonl", 50)
     server.faults = {"question 7": ["400"]}

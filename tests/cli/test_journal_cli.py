@@ -59,6 +59,17 @@ def test_show_counts_and_shows(cli: Cli, filled: list[tuple[Request, Completion]
     (one,) = cli("journal", "show", "--row", "twin", "--json").json
     assert (one["row"], one["shared_by"], one["reasoning"]) == ("row-1", ["twin"], "thought")
     assert cli("journal", "show", "--row", "nobody").out == "no such record\n"
+    assert cli("journal", "show", "--row", "row_1").out == "no such record\nno record of the row 'row_1': did you mean 'row-1'?\n"
+
+
+def test_a_name_that_the_journal_does_not_know_is_told_with_the_nearest(cli: Cli, filled: list[tuple[Request, Completion]]) -> None:
+    said = cli("journal", "export", "a.jsonl", "--model", "serve")
+    assert said.code == 0 and "0 records in a.jsonl\nno record of the model 'serve': did you mean 'served'?" in said.out
+    assert "did you mean 'twin'?" in cli("journal", "export", "a.jsonl", "--row", "twn", "--row", "row-2").out
+    said = cli("journal", "purge", "--row", "Row-3", "--yes")
+    assert said.code == 2 and "did you mean 'row-3'?" in said.err, said.err
+    said = cli("journal", "verfy")
+    assert said.code == 2 and "Did you mean 'verify'?" in said.err
 
 
 def test_export_writes_every_column(cli: Cli, filled: list[tuple[Request, Completion]], tmp_path: Path) -> None:

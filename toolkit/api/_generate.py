@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from toolkit.api._prompts import check_prompts, hold_prompts, read_prompts
+from toolkit.api._prompts import check_prompts, hold_prompts, prompt_files, read_prompts
 from toolkit.api._results import Generated
 from toolkit.common.errors import InputError, InputErrors, TooManyFailures, short_path
 from toolkit.common.files import new_file
@@ -51,7 +51,7 @@ def generate(
     missing. The output appears whole, in the order of the prompts, and holds nothing that differs from run to run but what the model answers.
 
     Args:
-        prompts: JSON Lines or parquet, see `toolkit.api._prompts`.
+        prompts: JSON Lines or parquet, or a folder of such files; see `toolkit.api._prompts`.
         output: JSON Lines, or parquet where the name ends in ``.parquet``; columns: `COLUMNS`.
         backend: the model, as a recipe declares it.
         work: folder for the journal (``WORK/journal``); default: the workspace, so that recipes and this share one.
@@ -92,13 +92,13 @@ def generate(
     schema = "" if form is None else _response_format(form)
     if not 0 <= failures <= 1:
         raise InputError(f"failures is a share from 0 to 1, not {failures}")
-    roots = Roots.of(None)
+    roots, files = Roots.of(None), prompt_files(prompts)
     roots.saw(prompts, *([form] if form is not None else []))
     _find_model(config, roots)
     check_output(folder, reads=roots.read, own="journal", hint="name another folder with --work")
     check_output(output, reads=roots.read, journal=folder)
     with stopping():
-        found = _ask(prompts, output, config, schema, folder, budget, progress or Progress.silent())
+        found = _ask(files, output, config, schema, folder, budget, progress or Progress.silent())
     if found["failed"] > failures * found["rows"]:
         kinds = ", ".join(f"{name} {n:,}" for name, n in sorted(found["errors"].items(), key=lambda e: -e[1]))
         found["too_many"] = f"the output is written, but {found['failed']:,} of {found['rows']:,} prompts failed: {kinds}"
@@ -113,7 +113,9 @@ def too_many(found: Mapping[str, Any]) -> TooManyFailures:
     return TooManyFailures(found["too_many"], where=found["output"], hint=hint)
 
 
-def _ask(prompts: Path, output: Path, config: BaseBackendConfig, schema: str, folder: Path, budget: float | None, progress: Progress) -> Generated:
+def _ask(
+    prompts: Sequence[Path], output: Path, config: BaseBackendConfig, schema: str, folder: Path, budget: float | None, progress: Progress
+) -> Generated:
     """Check the prompts, ask, write; the figures. `folder` is the journal's."""
     from toolkit.generation import Journal, Meter, complete, open_backend
 
@@ -228,7 +230,7 @@ def _response_format(path: Path) -> str:
 class _Asking:
     """Requests for prompts, and the ids of those that have no completion yet."""
 
-    def __init__(self, prompts: Path, held: Files, backend: Backend, config: BaseBackendConfig, schema: str) -> None:
+    def __init__(self, prompts: Sequence[Path], held: Files, backend: Backend, config: BaseBackendConfig, schema: str) -> None:
         self._held = held
         self._prompts, self._backend, self._config, self._schema = prompts, backend, config, schema
         self.ids: deque[str | int] = deque()
@@ -239,9 +241,9 @@ class _Asking:
 
         shaping = {"model_id": self._backend.model_id, "endpoint": self._backend.endpoint, "schema": self._schema, **self._config.shaping()}
         shaping["reasoning"] = self._config.reads_reasoning
-        for prompt in read_prompts(self._prompts, self._held):
+        for path, prompt in ((path, prompt) for path in self._prompts for prompt in read_prompts(path, self._held)):
             self.ids.append(prompt.id)
-            media = attached(prompt.media, self._prompts.parent) if prompt.media else ()
+            media = attached(prompt.media, path.parent) if prompt.media else ()
             yield Request(messages=prompt.messages, row=str(prompt.id), media=media, **shaping)
 
 

@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from toolkit.api._holding import runs_holding
 from toolkit.api._results import JournalFigures
 from toolkit.common.errors import InputError, short_path
 from toolkit.common.files import canonical_json, new_file
@@ -30,6 +31,7 @@ from toolkit.generation import (
     find_records,
     journal_figures,
     migrate_journal,
+    near_names,
     purge_journal,
     read_records,
     repair_journal,
@@ -295,23 +297,9 @@ def journal_unread(folder: str | Path | None, keys: Sequence[str]) -> InputError
     return unread(_folder(folder), keys)
 
 
-def runs_holding(root: Path, rows: set[str], keys: set[str]) -> list[str]:
-    """The step folders below `root` with a parquet file that names one of the rows (columns id, parent) or keys (columns …_key).
-
-    A file that cannot be read counts as one: nobody can say that it does not.
-    """
-    import polars as pl
-
-    def holds(path: Path) -> bool:
-        try:
-            columns = pl.scan_parquet(path, glob=False).collect_schema()
-            names = [c for c, kind in columns.items() if kind == pl.String and (c in ("id", "parent") or c.endswith("_key"))]
-            wanted = [pl.col(c).is_in(sorted(keys if c.endswith("_key") else rows)).any() for c in names]
-            return bool(wanted) and bool(pl.scan_parquet(path, glob=False).select(pl.any_horizontal(wanted)).collect().item())
-        except (pl.exceptions.PolarsError, OSError):
-            return True
-
-    return sorted({short_path(root / Path(*path.relative_to(root).parts[:2])) for path in root.glob("*/*/**/*.parquet") if holds(path)})
+def journal_near(folder: str | Path | None, rows: Iterable[str] = (), model: str | None = None) -> list[str]:
+    """For each of these names that the journal does not know, which of its own is near, in words."""
+    return near_names(_folder(folder), rows, model)
 
 
 def _folder(folder: str | Path | None) -> Path:

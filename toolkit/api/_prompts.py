@@ -1,17 +1,18 @@
-"""Files of prompts, read a line at a time: JSON Lines or parquet.
+"""Files of prompts, read a line at a time: JSON Lines or parquet; of a folder all that are in it, in the order of their names.
 
 A prompt is ``{"id", "messages": [{"role", "content"}, …]}`` or ``{"id", "user"}`` with or without ``"system"``; the id is a text or a whole number.
 Pictures and sounds that it is about stand under ``media``, as in rows, with uris relative to the file's folder (docs/media.md). Other keys are not
 looked at. A parquet file has these as columns; ``messages`` and ``media`` are then lists of structs.
 
-Failure semantics: `check_prompts` reads the whole file and finds what is wrong with it, by line, before anything is asked.
+Failure semantics: `check_prompts` reads the files whole and finds what is wrong with them, by line, before anything is asked.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from toolkit.common.parquet import batches, open_parquet
 from toolkit.common.paths import near_file
 from toolkit.common.reading import Files
 from toolkit.records import Media, media_of
+from toolkit.sources import expand_files, format_of
 from toolkit.sources import opened as plain_file
 
 ROLES = ("system", "developer", "user", "assistant")
@@ -39,15 +41,15 @@ class Prompt:
     media: tuple[Media, ...] = ()
 
 
-def check_prompts(path: Path, held: Files, carries: Collection[str] = ()) -> int:
-    """How many prompts a file holds; `held` has its digest, and what is read must have it. `carries`: kinds of media that may go along.
+def check_prompts(paths: Sequence[Path], held: Files, carries: Collection[str] = ()) -> int:
+    """How many prompts the files hold; `held` has their digests, and what is read must have them. `carries`: kinds of media that may go along.
 
     Raises:
-        InputErrors: what is wrong with it, each fault by line (or row of a parquet file).
+        InputErrors: what is wrong with them, each fault by line (or row of a parquet file).
     """
     faults = []
     rows = 0
-    for where, value in _values(path, held):
+    for where, value in chain.from_iterable(_values(path, held) for path in paths):
         try:
             prompt = _prompt(value() if callable(value) else value)
             if prompt.media and (kinds := sorted({m.kind for m in prompt.media}.difference(carries))):
@@ -68,18 +70,33 @@ def read_prompts(path: Path, held: Files) -> Iterator[Prompt]:
         yield _prompt(value() if callable(value) else value)
 
 
-def hold_prompts(path: Path) -> Files:
-    """The file of prompts, digested, so that every reading of it is of the same bytes.
+def prompt_files(path: Path) -> list[Path]:
+    """The file itself, or those of a folder.
 
     Raises:
-        InputError: there is none, or it cannot be read.
+        InputError: there is none, no regular file, or a folder with a file that holds no prompts, or with none that could.
     """
     if not path.exists():
         raise InputError("no such file", where=str(path), hint=near_file(path))
-    if not path.is_file():
-        raise InputError("not a regular file: prompts are read twice", where=str(path), hint="write them to a file first")
+    if not path.is_dir():
+        if not path.is_file():
+            raise InputError("not a regular file: prompts are read twice", where=str(path), hint="write them to a file first")
+        return [path]
+    files = expand_files([path])
+    if odd := [p for p in files if format_of(p) not in ("jsonl", "parquet")]:
+        raise InputError("prompts are JSON Lines or parquet", where=str(odd[0]), hint="give a folder of such files, or one file")
+    return files
+
+
+def hold_prompts(paths: Sequence[Path]) -> Files:
+    """The files of prompts, digested, so that every reading of them is of the same bytes.
+
+    Raises:
+        InputError: one cannot be read.
+    """
     files = Files()
-    files.digest(path)
+    for path in paths:
+        files.digest(path)
     files.begin()
     return files
 

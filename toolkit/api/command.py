@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from toolkit.api._doctor import EXTRAS as EXTRAS
     from toolkit.api._generate import too_many as too_many
     from toolkit.api._journal import EXPORT_COLUMNS as EXPORT_COLUMNS
+    from toolkit.api._journal import journal_near as journal_near
     from toolkit.api._journal import journal_unread as journal_unread
     from toolkit.api._train import other_trainers as other_trainers
     from toolkit.guards import load_guard as load_guard

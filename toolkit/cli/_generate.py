@@ -17,7 +17,7 @@ def generate(
         Path,
         typer.Option(
             "--input",
-            help='JSON Lines {"id", "system", "user"} or {"id", "messages"}, or parquet with these columns. Other keys are not looked at.',
+            help='JSON Lines {"id", "system", "user"} or {"id", "messages"}, or parquet with these columns, or a folder of such files.',
             show_default=False,
         ),
     ],

@@ -41,13 +41,16 @@ def show(folder: FolderOpt = None, row: RowOpt = None, key: KeyOpt = None, json:
 
     if row or key:
         faults: dict[str, str] = {}
-        _records(list(api.journal_records(folder, rows=row or (), keys=key or (), failures=True, unreadable=faults)), json)
+        found = list(api.journal_records(folder, rows=row or (), keys=key or (), failures=True, unreadable=faults))
+        _records(found, json)
+        if not json:
+            _say.lines(*_near(folder, row))
         _unread(folder, list(faults))
         return
-    found = api.journal_show(folder)
+    figures = api.journal_show(folder)
     if json:
-        _say.document(found)
-        _unread(folder, found["unreadable"])
+        _say.document(figures)
+        _unread(folder, figures["unreadable"])
         return
     rows = [
         [
@@ -57,16 +60,16 @@ def show(folder: FolderOpt = None, row: RowOpt = None, key: KeyOpt = None, json:
             *(f"{g[n]:,}" for n in ("records", "prompt_tokens", "completion_tokens")),
             f"{g['cost']:,.4f}" if g["unpriced"] < g["records"] else "",
         ]
-        for g in found["groups"]
+        for g in figures["groups"]
     ]
     _say.table("Journal", ["endpoint", "model", "outcome"], ["records", "tokens read", "written", "dollars"], rows)
     _say.lines(
-        f"{found['answers']:,} answers, {found['failures']:,} failures that are asked again, {found['shared']:,} rows that share an answer",
-        f"{found['bytes'] / 1e6:,.1f} MB in {found['folder']} (version {found['version']})",
-        *([f"from {found['first']} to {found['last']}"] if found["groups"] else []),
+        f"{figures['answers']:,} answers, {figures['failures']:,} failures that are asked again, {figures['shared']:,} rows that share an answer",
+        f"{figures['bytes'] / 1e6:,.1f} MB in {figures['folder']} (version {figures['version']})",
+        *([f"from {figures['first']} to {figures['last']}"] if figures["groups"] else []),
     )
-    _unfinished(found)
-    _unread(folder, found["unreadable"])
+    _unfinished(figures)
+    _unread(folder, figures["unreadable"])
 
 
 @journal.command("verify")
@@ -118,7 +121,7 @@ def export(
     if json:
         _say.document({"file": str(file), "records": n})
     else:
-        _say.lines(f"{n:,} records in {file}")
+        _say.lines(f"{n:,} records in {file}", *_near(folder, row, model))
 
 
 @journal.command("compact")
@@ -231,6 +234,7 @@ def purge(
         _purged(found, done=True)
     if not deleted:
         hint = "ids are as in the rows' column id; `guardkit journal export` lists those that the journal has (columns row, shared_by)"
+        hint = "; ".join([*_near(folder, named), hint])
         raise InputError(f"nothing was purged: the journal holds no record of {_some(found['unknown'])}", where=found["folder"], hint=hint)
 
 
@@ -255,6 +259,12 @@ def _unread(folder: Path | None, keys: list[str]) -> None:
         from toolkit.api.command import journal_unread
 
         raise journal_unread(folder, keys)
+
+
+def _near(folder: Path | None, rows: list[str] | None, model: str | None = None) -> list[str]:
+    from toolkit.api.command import journal_near
+
+    return journal_near(folder, rows or (), model)
 
 
 def _purged(found: dict[str, Any], done: bool) -> None:

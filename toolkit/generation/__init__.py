@@ -36,7 +36,7 @@ from toolkit.generation._journal_care import (
     verify_journal,
 )
 from toolkit.generation._journal_errors import unread
-from toolkit.generation._journal_look import Figures, Group, journal_figures, read_records
+from toolkit.generation._journal_look import Figures, Group, journal_figures, near_names, read_records
 from toolkit.generation._journal_records import Known, Record
 from toolkit.generation._journal_repair import Repaired, repair_journal
 from toolkit.generation._media import Attached, MediaError, attached, attached_to, not_carried
@@ -101,6 +101,7 @@ __all__ = [
     "journal_figures",
     "kept_warm",
     "migrate_journal",
+    "near_names",
     "not_carried",
     "only_looking",
     "open_backend",

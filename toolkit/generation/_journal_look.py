@@ -12,11 +12,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from toolkit.common.errors import nearest
 from toolkit.generation._journal import Journal
 from toolkit.generation._journal_care import find_records
 from toolkit.generation._journal_errors import unread
 from toolkit.generation._journal_file import JournalFile
-from toolkit.generation._journal_records import PACKED, Record, key_name, read_shapes
+from toolkit.generation._journal_records import PACKED, Record, key_name, read_shapes, row_name
 from toolkit.generation._journal_tables import SCHEMA_VERSION, UNFINISHED, ascending
 from toolkit.generation._request import FAILURES
 
@@ -27,6 +28,12 @@ _COLUMNS = {
 
 _READ = 5000
 """Records read at a time."""
+
+_ROWS = "SELECT row FROM answers UNION SELECT row FROM failures UNION SELECT row FROM askers"
+"""Names of all rows."""
+
+_NAMES = 5000
+"""Names that one is compared with; of more, those that begin alike."""
 
 _TIMES = 2.5e11
 """Unix times end here: a little before the year 9999, the last that Python knows."""
@@ -171,3 +178,24 @@ def read_records(
             unreadable |= journal.unreadable
         elif journal.unreadable:
             raise unread(folder, list(journal.unreadable))
+
+
+def near_names(folder: Path, rows: Iterable[str] = (), model: str | None = None) -> list[str]:
+    """For each of these rows, and for the model, that a journal has no record of: the name in it that is near, in words; nothing where none is.
+
+    Raises:
+        InputError: there is no journal, or it is damaged.
+    """
+    out = []
+    with JournalFile(folder, readonly=True) as file, file.named():
+        for row in rows:
+            alike = f"SELECT row FROM ({_ROWS}) WHERE substr(row, 1, 4) = substr(?, 1, 4) LIMIT {_NAMES}"  # noqa: S608  our own names
+            names = {name for (name,) in file.db.execute(f"{_ROWS} LIMIT {_NAMES}")} | {name for (name,) in file.db.execute(alike, (row_name(row),))}
+            if row_name(row) not in names and (hint := nearest(row_name(row), names)):
+                out.append(f"no record of the row {row!r}: {hint}")
+        if model is not None:
+            names = {str(json.loads(shape).get("model_id")) for shape in read_shapes(file.db).values()}
+            names |= {name for (name,) in file.db.execute("SELECT DISTINCT model FROM answers WHERE model IS NOT NULL")}
+            if model not in names and (hint := nearest(model, names)):
+                out.append(f"no record of the model {model!r}: {hint}")
+    return out
