@@ -216,3 +216,20 @@ def test_vllm_imports_no_class_that_a_recipe_names(cli: Cli, tmp_path: Path) -> 
     model = {"backend": "vllm", "model": "org/guard", "engine": {"distributed_executor_backend": "own.Executor"}}
     said = cli("check", write(tmp_path, SEEDS, {"id": "s", "use": "sample", "with": {"k": 1, "models": {"a": model}}}))
     assert said.code == 2 and "distributed_executor_backend is one of" in said.err
+
+
+def test_a_leave_that_nothing_asks_for_is_told_with_the_nearest(cli: Cli, tmp_path: Path) -> None:
+    model = {"backend": "transformers", "model": str(tmp_path), "trust_remote_code": True}
+    with running(Server()) as server:
+        file = write(tmp_path, SEEDS, asking(server.base_url))
+        given = ("--allow", "api_key_env=AWS_SECRET_ACCESS_KEY")
+        said = cli("check", file, *given, "--allow", "api_key-env=AWS_SECRET_ACCESS_KEY")
+        assert said.code == 2 and "--allow: nothing here asks leave for 'api_key-env=AWS_SECRET_ACCESS_KEY'" in said.err, said.err
+        assert "did you mean 'api_key_env=AWS_SECRET_ACCESS_KEY'?" in said.err
+        assert cli("check", file, *given).code == 0
+        only = ("--until", "seeds", "--allow", "trust_remote_code")
+        assert cli("check", file, *only).code == 0, "it may be for a step that is not looked at"
+    with pytest.raises(InputErrors, match="nothing here asks leave for 'trust_remote_cod'"):
+        toolkit.apply("normalise", toolkit.seeds([{"prompt": "x"}], labelled_by="human"), allow="trust_remote_cod")
+    with pytest.raises(InputErrors, match="unknown key 'trust_remote_code'"):
+        toolkit.judge({"prompt": "x"}, model, allow="trust_remote_code")

@@ -14,7 +14,7 @@ from toolkit.common.errors import InputError, InputErrors, Missing
 from toolkit.common.outputs import check_output
 from toolkit.common.parquet import said
 from toolkit.common.paths import Roots, at_door, here
-from toolkit.common.reach import refused
+from toolkit.common.reach import refused, unknown
 from toolkit.common.resources import workspace
 from toolkit.common.several import several
 from toolkit.common.yamlfile import YamlFile
@@ -157,7 +157,7 @@ def apply(
     inputs = {name: _typed(frame, whole) for name, frame in _inputs(op, rows).items()}
     for name, frame in inputs.items():
         _check(frame, f"{op.name}, input {name!r}", whole)
-    if left := refused(op.config, several(allow), lambda key: ".".join(map(str, key))):
+    if left := refused(op.config, several(allow), lambda key: ".".join(map(str, key))) or unknown([op.config], several(allow)):
         raise InputErrors(left)
     place = None if artefacts is None else at_door(artefacts)
     columns = op.columns(given := {name: _columns(frame) for name, frame in inputs.items()}, ctx.guard)

@@ -16,7 +16,7 @@ from toolkit.common.files import new_file
 from toolkit.common.models import model_folder
 from toolkit.common.outputs import check_output
 from toolkit.common.paths import Roots, at_door
-from toolkit.common.reach import hub_names, refused
+from toolkit.common.reach import hub_names, refused, unknown
 from toolkit.common.resources import workspace
 from toolkit.common.several import several
 from toolkit.pipeline import JOURNAL, Progress, stopping
@@ -86,7 +86,7 @@ def generate(
     """
     prompts, output, folder = at_door(prompts), at_door(output), (at_door(work) if work else workspace()) / JOURNAL
     config = read_config(backend)
-    if left := refused(config, several(allow), lambda key: ".".join(map(str, key))):
+    if left := refused(config, several(allow), lambda key: ".".join(map(str, key))) or unknown([config], several(allow)):
         raise InputErrors(left)
     form = None if response_format is None else at_door(response_format)
     schema = "" if form is None else _response_format(form)

@@ -12,7 +12,7 @@ from toolkit.api._generate import read_config
 from toolkit.common.errors import InputError, InputErrors
 from toolkit.common.outputs import check_output
 from toolkit.common.paths import Roots, at_door
-from toolkit.common.reach import refused
+from toolkit.common.reach import refused, unknown
 from toolkit.common.resources import workspace
 from toolkit.common.several import several
 from toolkit.guards import Guard, load_guard
@@ -108,7 +108,7 @@ def judge(
     from toolkit.generation import Journal, Meter
 
     definition, config, folder = load_guard(guard), read_config(backend), (at_door(work) if work else workspace()) / JOURNAL
-    if left := refused(config, several(allow), lambda key: ".".join(map(str, key))):
+    if left := refused(config, several(allow), lambda key: ".".join(map(str, key))) or unknown([config], several(allow)):
         raise InputErrors(left)
     if draws < 1:
         raise InputError(f"draws is a number from 1, not {draws}")

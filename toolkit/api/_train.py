@@ -13,7 +13,7 @@ from toolkit.common.folders import check_own
 from toolkit.common.models import MODEL, calm_threads, model_folder
 from toolkit.common.outputs import check_output
 from toolkit.common.paths import Roots, at_door, here
-from toolkit.common.reach import refused
+from toolkit.common.reach import refused, unknown
 from toolkit.common.several import several
 from toolkit.common.yamlfile import YamlFile, load_yaml
 from toolkit.pipeline import Progress, refuse_stale, stopping
@@ -112,7 +112,7 @@ def _job(method: str, config: str | Path | Mapping[str, Any], allow: str | Colle
     own = [] if isinstance(config, Mapping) else [at_door(config)]
     roots = Roots.of(own[0].parent if own else None)
     given: Any = file.model(form)
-    if left := refused(given, several(allow), file.where):
+    if left := refused(given, several(allow), file.where) or unknown([given], several(allow)):
         raise InputErrors(left)
     options: Any = trainer.config(**{n: getattr(given, n) for n in trainer.config.model_fields})
     model = getattr(options, "model", None)

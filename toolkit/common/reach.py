@@ -10,11 +10,11 @@ Leave shapes no result: it is part of no fingerprint.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from toolkit.common.errors import InputError
+from toolkit.common.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -84,6 +84,17 @@ def refused(config: BaseModel, allow: Collection[str], where: Callable[[Key], st
     """An error for each thing that a config asks leave for and `allow` does not name; `where` gives the place of an option."""
     hint = "it is done only if you say so: --allow {} (in Python allow=[…]), once you have read what the recipe does"
     return [InputError(a.why, where=where(a.key), hint=hint.format(a.name)) for a in asked(config) if a.name not in allow]
+
+
+def unknown(configs: Iterable[BaseModel], allow: Collection[str]) -> list[InputError]:
+    """An error for each name that is allowed and that nothing in these configs is called or asks leave for, with the nearest that something does."""
+    names, known = set[str](), set[str]()
+    for config in configs if allow else ():
+        names |= {a.name for a in asked(config)}
+        known |= {name for model in inner(config) for name in type(model).model_fields}
+    known |= {name.partition("=")[0] for name in names}
+    odd = [name for name in allow if name.partition("=")[0] not in known]
+    return [InputError(f"nothing here asks leave for {name!r}", where="--allow", hint=nearest(name, names) or "leave it out") for name in odd]
 
 
 def _options(config: BaseModel, at: Key) -> Iterator[tuple[Key, Any, BaseModel, list[Any]]]:

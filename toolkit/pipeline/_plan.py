@@ -20,7 +20,7 @@ from typing import Any
 from toolkit.common.errors import InputErrors, did_you_mean
 from toolkit.common.files import digest
 from toolkit.common.paths import is_there, near_folder
-from toolkit.common.reach import refused
+from toolkit.common.reach import refused, unknown
 from toolkit.common.reading import Files
 from toolkit.guards import load_guard
 from toolkit.operators import Operator, operator_class
@@ -73,8 +73,9 @@ def make_plan(
         if planned is not None:
             planned.consumers = read_by[spec.id]
             plan.steps[spec.id] = planned
-    if not faults.found and len(plan.steps) == len(recipe.steps):  # else the file may be for a step that is not looked at
+    if not faults.found and len(plan.steps) == len(recipe.steps):  # else a file or a leave may be for a step that is not looked at
         _check_sources(plan, source_paths or {}, faults)
+        faults.found += unknown([step.operator.config for step in plan.steps.values()], allow)
     if faults.found:
         raise InputErrors(faults.found)
     return plan
