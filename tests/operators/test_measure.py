@@ -129,6 +129,11 @@ def test_tokens_of_a_text_and_of_what_a_trainer_reads(tmp_path: Path) -> None:
     for row, n in zip(rows.iter_rows(named=True), found["example_tokens"], strict=True):
         talk = [{"role": "user", "content": render_input(guard, row)}, {"role": "assistant", "content": row["reasoning"]}]
         assert n == len(tokenizer.apply_chat_template(talk, return_dict=True)["input_ids"])
+    loud = "{% if loud %}!!{% endif %}{% for m in messages %}{{ m.content }}{% endfor %}"
+    options = {"model": str(folder), "chat_template": loud}
+    quiet = measured(rows, "example_tokens", **options)["example_tokens"]
+    told = measured(rows, "example_tokens", **options, chat_template_kwargs={"loud": True})["example_tokens"]
+    assert [n - m for n, m in zip(told, quiet, strict=True)] == [2, 2], "the template's arguments count as they do in training"
     plain = TokenCounter(str(folder), tmp_path).examples([("ab", "cd")], chat=False)
     assert plain == [len(tokenizer("abcd" + tokenizer.eos_token)["input_ids"])]
 

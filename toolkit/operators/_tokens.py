@@ -8,19 +8,22 @@ What cannot be loaded is an `InputError` (folder) or `Missing` (hub, or without 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import require
+from toolkit.common.files import canonical_json
 from toolkit.common.models import model_folder, tokenizer_hash, tokenizer_parts
 from toolkit.common.paths import Beside
 from toolkit.common.reading import Identity, identity
 from toolkit.generation import Chat
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from transformers import PreTrainedTokenizerBase
 
     from toolkit.operators.base import Context
@@ -39,6 +42,12 @@ def tokenizer_needs() -> list[str]:
     return [] if find_spec("transformers") else ["the package 'transformers' is missing: pip install 'guardkit[train]'"]
 
 
+def said_of(config: BaseModel) -> dict[str, Any]:
+    """For `Operator.identity`: the config; the arguments of a chat template only where there are any, so that older runs stay finished."""
+    out = config.model_dump(mode="json")
+    return out if out["chat_template_kwargs"] else {name: value for name, value in out.items() if name != "chat_template_kwargs"}
+
+
 class TokenCounter:
     """Counts tokens with one model's tokenizer.
 
@@ -46,11 +55,12 @@ class TokenCounter:
         name: folder, or name on the hub.
         beside: folder of the recipe.
         chat_template: as for `train_sft`: None takes the tokenizer's own, or what guardkit would give it.
+        arguments: of the chat template, likewise.
     """
 
-    def __init__(self, name: str, beside: Beside, chat_template: str | None = None) -> None:
+    def __init__(self, name: str, beside: Beside, chat_template: str | None = None, arguments: Mapping[str, Any] | None = None) -> None:
         self._name = str(model_folder(name, beside) or name)
-        self._template = chat_template
+        self._template, self._arguments = chat_template, canonical_json(arguments or {})
         self._loaded: PreTrainedTokenizerBase | None = None
         self._chat: Chat | None = None
 
@@ -80,7 +90,9 @@ class TokenCounter:
     def _tokenizer(self) -> PreTrainedTokenizerBase:
         if self._loaded is None:
             folder = Path(self._name)
-            self._loaded = _load(self._name, self._template, tuple(map(identity, tokenizer_parts(folder))) if folder.is_dir() else ())
+            self._loaded = _load(
+                self._name, self._template, self._arguments, tuple(map(identity, tokenizer_parts(folder))) if folder.is_dir() else ()
+            )
         return self._loaded
 
     def _lengths(self, texts: list[str], **how: bool) -> list[int]:
@@ -89,9 +101,9 @@ class TokenCounter:
 
 
 @lru_cache(maxsize=8)
-def _load(name: str, chat_template: str | None, files: tuple[Identity, ...]) -> PreTrainedTokenizerBase:
-    """`files`: of a folder, so that one whose tokenizer has changed is loaded anew."""
+def _load(name: str, chat_template: str | None, arguments: str, files: tuple[Identity, ...]) -> PreTrainedTokenizerBase:
+    """`arguments`: of the chat template, as JSON. `files`: of a folder, so that one whose tokenizer has changed is loaded anew."""
     require("transformers", "train", "counting tokens")
     from toolkit.training import load_tokenizer
 
-    return load_tokenizer(name, chat_template, SimpleNamespace(model_init_kwargs=None, trust_remote_code=False))
+    return load_tokenizer(name, chat_template, SimpleNamespace(model_init_kwargs=None, trust_remote_code=False), json.loads(arguments))

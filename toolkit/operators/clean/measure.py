@@ -15,9 +15,10 @@ from pydantic import Field, model_validator
 
 from toolkit.common.errors import InputError
 from toolkit.common.reach import HubName
+from toolkit.generation import TemplateArguments
 from toolkit.guards import Guard, render_input, sections
 from toolkit.operators._language import identify, language_needs
-from toolkit.operators._tokens import TokenCounter, tokenizer_files, tokenizer_needs
+from toolkit.operators._tokens import TokenCounter, said_of, tokenizer_files, tokenizer_needs
 from toolkit.operators.base import Columns, Config, Context, RowOperator
 from toolkit.records import Column, to_polars
 
@@ -44,6 +45,8 @@ class MeasureConfig(Config):
     """Folder (relative to the recipe) or hub name of the model whose tokenizer counts."""
     chat_template: str | None = None
     """For `example_tokens`, as in `train_sft`; default: the tokenizer's own."""
+    chat_template_kwargs: TemplateArguments = Field(default_factory=dict)
+    """For `example_tokens`, as in `train_sft`."""
     format: Literal["messages", "text"] = "messages"
     """For `example_tokens`, as in `render_sft`."""
 
@@ -123,6 +126,9 @@ class Measure(RowOperator):
         wanted = set(self.config.measures)
         return (tokenizer_needs() if wanted & {"tokens", "example_tokens"} else []) + (language_needs() if "language" in wanted else [])
 
+    def identity(self) -> dict[str, Any]:
+        return said_of(self.config)
+
     def files(self, ctx: Context) -> dict[str, str]:
         return tokenizer_files(self.config.model, ctx) if self.config.model is not None else {}
 
@@ -165,7 +171,7 @@ class Measure(RowOperator):
 
     def _example_tokens(self, ctx: Context) -> pl.Expr:
         c = self.config
-        counter = TokenCounter(str(c.model), ctx.roots, c.chat_template)
+        counter = TokenCounter(str(c.model), ctx.roots, c.chat_template, c.chat_template_kwargs)
 
         def count(rows: Sequence[dict[str, Any]]) -> list[int | None]:
             whole = [(render_input(ctx.guard, r), r["reasoning"]) for r in rows if r["reasoning"] is not None]

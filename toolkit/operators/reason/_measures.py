@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from toolkit.common.errors import InputError
-from toolkit.common.paths import Beside
 from toolkit.guards import Guard, render_input
 from toolkit.operators._language import identify, known_languages
 from toolkit.operators._tokens import TokenCounter
@@ -19,9 +18,8 @@ from toolkit.operators.reason._reading import Fault, Reading
 class Budget:
     """Rule `budget`: tokens of what supervised training reads of a row."""
 
-    def __init__(self, guard: Guard, tokenizer: str, beside: Beside, most: int, chat_template: str | None, *, chat: bool) -> None:
-        self._guard, self._most, self._chat = guard, most, chat
-        self._counter = TokenCounter(tokenizer, beside, chat_template)
+    def __init__(self, guard: Guard, counter: TokenCounter, most: int, *, chat: bool) -> None:
+        self._guard, self._counter, self._most, self._chat = guard, counter, most, chat
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> list[Fault]:
         """The fault of each row; an empty reasoning has none."""

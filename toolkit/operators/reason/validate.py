@@ -10,10 +10,11 @@ from pydantic import Field, model_validator
 
 from toolkit.common.reach import HubName
 from toolkit.common.yamlfile import FaultAt
+from toolkit.generation import TemplateArguments
 from toolkit.guards import Guard
 from toolkit.operators._language import language_needs
 from toolkit.operators._reasoned import REASONED
-from toolkit.operators._tokens import tokenizer_files, tokenizer_needs
+from toolkit.operators._tokens import TokenCounter, said_of, tokenizer_files, tokenizer_needs
 from toolkit.operators.base import Columns, Context, RowOperator, mark
 from toolkit.operators.reason._judge import Judge, Measure
 from toolkit.operators.reason._limits import BASIC, RULES, STANDARD, Limits, Measured, Rule
@@ -62,6 +63,8 @@ class ValidateConfig(Limits):
     """Rule `budget`: as in `render_sft`: through the model's chat template, or as plain text."""
     chat_template: str | None = None
     """Rule `budget`: as in `train_sft`, where the tokenizer has none of its own."""
+    chat_template_kwargs: TemplateArguments = Field(default_factory=dict)
+    """Rule `budget`: as in `train_sft`."""
     languages: list[str] = []
     """Rule `language`: what the reasoning may be written in, as ISO 639-1 codes: [en]. Extra `language`."""
     min_language_chars: int = Field(100, ge=1)
@@ -139,7 +142,7 @@ class Validate(RowOperator):
         return tokenizer_files(self.config.tokenizer, ctx) if self.config.tokenizer else {}
 
     def identity(self) -> dict[str, Any]:
-        config = self.config.model_dump(mode="json", exclude={"profile", "tokenizer"})
+        config = {name: value for name, value in said_of(self.config).items() if name not in ("profile", "tokenizer")}
         return config | {"rules": list(self.config.chosen)}
 
     def apply(self, rows: pl.LazyFrame, ctx: Context) -> pl.LazyFrame:
@@ -167,7 +170,14 @@ class Validate(RowOperator):
         c = self.config
         out: list[Measure] = []
         if "budget" in c.chosen and c.tokenizer:
-            out.append(Budget(ctx.guard, c.tokenizer, ctx.roots, c.max_tokens, c.chat_template, chat=c.format == "messages"))
+            out.append(
+                Budget(
+                    ctx.guard,
+                    TokenCounter(c.tokenizer, ctx.roots, c.chat_template, c.chat_template_kwargs),
+                    c.max_tokens,
+                    chat=c.format == "messages",
+                )
+            )
         if "language" in c.chosen:
             out.append(Languages(ctx.guard, c.languages, c.min_language_chars))
         return out

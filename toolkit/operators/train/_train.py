@@ -56,14 +56,6 @@ def training_config(cls: type[T], **values: Any) -> T:
         raise InputError("; ".join(f["msg"].removeprefix("Value error, ") for f in e.errors())) from None
 
 
-def identity_of(config: BaseModel) -> dict[str, Any]:
-    """The part of an operator's config that shapes its model; what was added later only where it says something, so that older runs stay finished."""
-    out = config.model_dump(mode="json")
-    if not out["chat_template_kwargs"]:
-        del out["chat_template_kwargs"]
-    return out
-
-
 def check_options(config: SftConfig | DpoConfig, *, whole: bool = False) -> None:
     """Check `trainer` against TRL's own class before anything runs.
 

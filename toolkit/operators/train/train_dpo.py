@@ -9,8 +9,9 @@ from pydantic import Field
 
 from toolkit.generation import TemplateArguments
 from toolkit.guards import Guard
+from toolkit.operators._tokens import said_of
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
-from toolkit.operators.train._train import check_options, identity_of, loss_words, report_training, training_config, training_needs
+from toolkit.operators.train._train import check_options, loss_words, report_training, training_config, training_needs
 from toolkit.shards import verify
 from toolkit.training import DpoConfig, in_words, train_dpo, trainer_leave
 
@@ -58,7 +59,7 @@ class TrainDpo(DatasetOperator):
         check_options(self._training("-", 0), whole=True)
 
     def identity(self) -> dict[str, Any]:
-        return identity_of(self.config)
+        return said_of(self.config)
 
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
         shards = inputs["shards"].artefact("shards")
