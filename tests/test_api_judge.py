@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,19 @@ def test_rows_of_any_kind(backend: dict[str, Any]) -> None:
     assert len(one) == 1 and one[0].guard == "mine" and one[0].gold["prompt"] == "unharmful"
     assert "unharmful" in repr(one) and "(field_missing)" in repr(one) and "<table>" in one._repr_html_()
     assert Path("outputs/.journal").exists() or any(p.name == "journal" for p in Path.cwd().rglob("journal")), "answers are kept"
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".csv"])
+def test_the_table_of_verdicts_is_written(backend: dict[str, Any], suffix: str) -> None:
+    readers: dict[str, Callable[[str], pl.DataFrame]] = {".parquet": pl.read_parquet, ".jsonl": pl.read_ndjson, ".csv": pl.read_csv}
+    found = toolkit.judge(ROWS, backend, output=f"verdicts{suffix}")
+    there = readers[suffix](f"verdicts{suffix}")
+    assert there.columns == found.table.columns and there.height == 6
+    assert there.filter(task="prompt")["verdict"].to_list() == ["unharmful", "harmful"]
+    with pytest.raises(InputError, match="output must end in"):
+        toolkit.judge(ROWS, backend, output="verdicts.txt")
+    with pytest.raises(InputError, match="journal"):
+        toolkit.judge(ROWS, backend, output=f"outputs/journal/verdicts{suffix}")
 
 
 def test_bad_arguments_are_refused_before_anything_is_asked(backend: dict[str, Any]) -> None:

@@ -364,7 +364,7 @@ def test_the_budget_counts_what_is_trained_on(tmp_path: Path) -> None:
     assert rest["_detail"].to_list() == [f"{n} tokens, at most {n - 1}", "no_answers_block"], "what is rejected already is not counted"
     more, rest = toolkit.apply("validate", frame(some), **options, max_tokens=n - 1, faults="flag")
     assert more["faults"].to_list() == [["too_many_tokens"]]
-    loud = {"chat_template": "{% if loud %}!!{% endif %}{% for m in messages %}{{ m.content }}{% endfor %}", "max_tokens": 1}
+    loud: dict[str, Any] = {"chat_template": "{% if loud %}!!{% endif %}{% for m in messages %}{{ m.content }}{% endfor %}", "max_tokens": 1}
     n, m = (
         int(toolkit.apply("validate", frame(some), **options, **loud, chat_template_kwargs=more)[1]["_detail"][0].split()[0])
         for more in ({}, {"loud": True})

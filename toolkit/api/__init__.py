@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from toolkit.api._look import recipe_schema as recipe_schema
     from toolkit.api._look import sources_table as sources_table
     from toolkit.api._mine import mine as mine
+    from toolkit.api._recipe import Recipe as Recipe
     from toolkit.api._recipes import check as check
     from toolkit.api._recipes import explain as explain
     from toolkit.api._recipes import plan as plan

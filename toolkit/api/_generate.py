@@ -241,7 +241,7 @@ class _Asking:
 
         shaping = {"model_id": self._backend.model_id, "endpoint": self._backend.endpoint, "schema": self._schema, **self._config.shaping()}
         shaping["reasoning"] = self._config.reads_reasoning
-        for path, prompt in ((path, prompt) for path in self._prompts for prompt in read_prompts(path, self._held)):
+        for path, prompt in ((file, prompt) for file in self._prompts for prompt in read_prompts(file, self._held)):
             self.ids.append(prompt.id)
             media = attached(prompt.media, path.parent) if prompt.media else ()
             yield Request(messages=prompt.messages, row=str(prompt.id), media=media, **shaping)

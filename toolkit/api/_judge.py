@@ -17,7 +17,7 @@ from toolkit.common.resources import workspace
 from toolkit.common.several import several
 from toolkit.guards import Guard, load_guard
 from toolkit.judging import OpenGuard, Verdict, row_table, score_table
-from toolkit.pipeline import JOURNAL, Progress, stopping
+from toolkit.pipeline import JOURNAL, Progress, output_file, stopping, write_rows
 from toolkit.report import Lines, as_html, as_text
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def judge(
     allow: str | Collection[str] = (),
     media_folder: str | Path | None = None,
     progress: Progress | None = None,
+    output: str | Path | None = None,
 ) -> Judged:
     """Ask a guard about rows and read what it says. Answers go through the journal: the same call again asks for nothing that it has.
 
@@ -89,12 +90,13 @@ def judge(
         allow: what the backend may do beyond the rows, by name: see `toolkit.common.reach`.
         media_folder: folder that the uris of rows' media are relative to; default: the working folder.
         progress: where progress is shown; default nowhere.
+        output: file for the verdicts' table (.parquet, .jsonl or .csv).
 
     Returns:
         A list of verdicts, each with `labels` and `unread` (why there is no label) by task; its `table` and its `scores`.
 
     Raises:
-        InputError: rows, a guard or a reading that cannot be; InputErrors: faults of the backend's options.
+        InputError: rows, a guard, a reading or an output that cannot be; InputErrors: faults of the backend's options.
         Stopped: interrupted, or the budget is used up; every answer is kept.
         Missing: a key, a service or an extra.
 
@@ -112,6 +114,9 @@ def judge(
         raise InputErrors(left)
     if draws < 1:
         raise InputError(f"draws is a number from 1, not {draws}")
+    file = output_file(output)
+    if file is not None:
+        check_output(file, journal=folder, hint="name another file")
     check_output(folder, reads=Roots.of(None).read, own="journal", hint="name another folder with `work`")
     shown = progress or Progress.silent()
     with stopping(), ExitStack() as stack:
@@ -127,7 +132,10 @@ def judge(
             shown.update(done, None, config.backend)
 
         asked = one.verdicts(_rows(rows), draws, mode=mode, reading=reading, journal=journal, meter=Meter(cap=budget), on_done=settled)
-        return Judged(definition, asked)
+        found = Judged(definition, asked)
+    if file is not None:
+        write_rows(file, [found.table])
+    return found
 
 
 def _rows(rows: Any) -> Iterator[Mapping[str, Any]]:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from toolkit.pipeline._overlaps import Places as Places
     from toolkit.pipeline._overlaps import find_overlaps as find_overlaps
     from toolkit.pipeline._processes import Processes as Processes
+    from toolkit.pipeline._row_files import output_file as output_file
+    from toolkit.pipeline._row_files import write_rows as write_rows
 
 __all__ = [
     "AGAIN",

@@ -53,7 +53,11 @@ class PlacedFile(YamlFile):
         for n in range(len(key), 0, -1):
             if (text := self.overridden.get(key[:n])) is not None:
                 return f"--set {text}"
-        return super().where(key)
+        place = super().where(key)
+        if not self.lines and len(key) > 1 and key[0] == "steps":  # of no file: where a line would stand, the step's name
+            named = self.data["steps"][key[1]]
+            return f"{place} (step {named['id']!r})" if isinstance(named, Mapping) and "id" in named else place
+        return place
 
 
 @dataclass(frozen=True)
