@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import toolkit
-from toolkit.common.errors import InputError
+from toolkit.common.errors import BrokenContract, InputError
 from toolkit.operators import Operator, operator_class
 
 sys.path.insert(0, str(Path(__file__).parent / "generation"))
@@ -71,6 +71,39 @@ def test_an_operator_that_no_registry_knows_is_tried_at_once(rows: pl.DataFrame)
     assert toolkit.apply(Shout, rows).kept["prompt"].to_list() == ["HELLO", "HELLO", "INSULT ME"]
     with pytest.raises(InputError, match="options of shout:max_char"):
         toolkit.apply(Shout, rows, max_char=3)
+
+
+class Picky(Shout):
+    """One that fails on a row, or loses one."""
+
+    lose = False
+
+    def apply(self, rows: pl.LazyFrame, ctx: Any) -> pl.LazyFrame:
+        def shout(text: str) -> str:
+            if "insult" in text:
+                raise ValueError("no insults")
+            return text.upper()
+
+        done = rows.with_columns(pl.col("prompt").map_elements(shout, return_dtype=pl.String))
+        return done.slice(1) if self.lose else done
+
+
+def test_rows_fare_as_in_a_run(rows: pl.DataFrame) -> None:
+    """A row that an operator fails on costs that row alone; one that loses rows is found."""
+    found = toolkit.apply(Picky, rows.with_columns(prompt=pl.Series(["Hello", "Hello", "an insult"])))
+    assert found.kept["prompt"].to_list() == ["HELLO", "HELLO"] and found.counts["rejected"] == {"operator_error": 1}
+    assert found.rejected["prompt"].to_list() == ["an insult"] and "no insults" in found.rejected["_detail"][0]
+    operator = Picky(Picky.config_class())
+    operator.lose = True
+    with pytest.raises(BrokenContract, match="lost, doubled or moved rows"):
+        toolkit.apply(operator, rows)
+
+
+def test_rows_keep_the_types_that_they_have(rows: pl.DataFrame) -> None:
+    given = rows.with_columns(mine=pl.Series([1, 2, None], dtype=pl.Int32), day=pl.date(2024, 5, 1), prompt=pl.Series(["Hello", None, "Yes"]))
+    found = toolkit.apply("select", given, where={"label_prompt": "harmful"})
+    none = toolkit.apply("select", given, where={"source": "nobody"})
+    assert found.kept.schema == none.kept.schema == given.select(found.kept.columns).schema and none.kept.height == 0
 
 
 @pytest.mark.parametrize(

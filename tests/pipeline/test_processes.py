@@ -22,8 +22,8 @@ from toolkit.common.errors import InputError, Stopped
 from toolkit.guards import load_guard
 from toolkit.operators import Context, operator_class
 from toolkit.pipeline import ConservationError, Counts, Processes, Progress, Work, _processes
-from toolkit.pipeline._engine import through
-from toolkit.pipeline._outputs import reject_lines
+from toolkit.pipeline._row_engine import through
+from toolkit.pipeline._step_output import reject_lines
 from toolkit.records import Column
 from toolkit.taxonomy import load_taxonomy
 
@@ -95,6 +95,13 @@ class Still(Stamp):
     row_local = False
 
 
+class Over(Stamp):
+    name = "over"
+
+    def apply(self, rows, ctx):
+        return super().apply(rows, ctx)
+
+
 class Held(Stamp):
     name = "held"
 
@@ -154,7 +161,7 @@ def its(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Its:
     info.mkdir(parents=True)
     (site / "stamps_of_mine.py").write_text(MODULE)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stamps\nVersion: 1.0\n")
-    names = "".join(f"{n} = stamps_of_mine:{n.capitalize()}\n" for n in ("stamp", "still", "held"))
+    names = "".join(f"{n} = stamps_of_mine:{n.capitalize()}\n" for n in ("stamp", "still", "over", "held"))
     (info / "entry_points.txt").write_text(f"[guardkit.operators]\n{names}")
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.delitem(sys.modules, "stamps_of_mine", raising=False)
@@ -278,8 +285,10 @@ def test_what_is_said_is_said_once(its: Its) -> None:
     assert said.count("UserWarning: stamps are old") == 1 and said.splitlines().count("the ink is dry") == 1
 
 
-def test_an_operator_that_does_not_say_that_it_may_stays(its: Its) -> None:
-    its.recipe(its.stamp(use="still"))
+@pytest.mark.parametrize("use", ["still", "over"])
+def test_an_operator_that_does_not_say_that_it_may_stays(its: Its, use: str) -> None:
+    """One that has an `apply` of its own does not say it through the class that it comes from."""
+    its.recipe(its.stamp(use=use))
     its.share(2)
     assert its.who() == {os.getpid()}
 

@@ -89,7 +89,8 @@ class Operator(ABC):
     """Whether equal inputs give equal bytes; false for what samples or trains a model."""
     row_local: ClassVar[bool] = False
     """Of a row operator, whether what becomes of a row hangs on that row, its options and its context alone, never on the rows or blocks before it,
-    and it can be pickled: then several processes may share the blocks (``--processes``). One that does not say so stays in one process."""
+    and it can be pickled: then several processes may share the blocks (``--processes``). One that does not say so stays in one process; a class with
+    an `apply` of its own says so itself."""
     validates: ClassVar[bool] = False
     """Whether a row that it rejects is one that a model answered badly: such rows count for `stop_if`, and may for a recipe's `failures`."""
     carries_media: ClassVar[bool] = False

@@ -3,19 +3,19 @@
 from typing import TYPE_CHECKING
 
 from toolkit.common.lazy import lazily
-from toolkit.pipeline._build import build_step
+from toolkit.pipeline._build_step import build_step
 from toolkit.pipeline._counts import ConservationError, Counts
 from toolkit.pipeline._current import AGAIN, STALE, refuse_stale, stale, stale_step
-from toolkit.pipeline._engine import LOCAL, Engine, Local
 from toolkit.pipeline._fingerprints import Fingerprints, Prospect, Standing, finished, prospect, up_to_date
 from toolkit.pipeline._finished import StepFolder, is_run, recipe_steps, run_of, step_folders, verify_run
 from toolkit.pipeline._folder import JOURNAL, clean
-from toolkit.pipeline._frames import FrameInput, FrameOutput
+from toolkit.pipeline._in_memory import FrameInput, FrameOutput
 from toolkit.pipeline._plan import make_plan
 from toolkit.pipeline._planned import Plan, PlannedStep
 from toolkit.pipeline._progress import Progress
 from toolkit.pipeline._reach import reach
 from toolkit.pipeline._recipe import TAKEN, Recipe, Step, build_recipe, kept_recipe, load_recipe, resolved_yaml
+from toolkit.pipeline._row_engine import LOCAL, Engine, Local
 from toolkit.pipeline._rows import Work
 from toolkit.pipeline._run import Run, run_plan
 from toolkit.pipeline._selection import EVERY, Selection

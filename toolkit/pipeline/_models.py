@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from toolkit.common.errors import InputErrors
 from toolkit.generation import only_looking, unpriced
 from toolkit.operators import GenerationOperator
-from toolkit.pipeline._frames import FrameInput
+from toolkit.pipeline._in_memory import FrameInput
 
 if TYPE_CHECKING:
     from toolkit.generation import Backend, BaseBackendConfig

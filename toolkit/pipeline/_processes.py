@@ -1,7 +1,7 @@
-"""The engine of several processes on this machine, for row steps (`toolkit.pipeline._engine`).
+"""The engine of several processes on this machine, for row steps (`toolkit.pipeline._row_engine`).
 
 Contract: the rows, lines and counts are those of the engine of one process. A group goes to the workers where each of its operators says that it may
-(`Operator.row_local`); any other stays in this process, and so does one that cannot be sent, which is told. A block is cut into pieces of `PIECE`
+(`Operator.row_local`); any other stays in this process, and so does one that cannot be sent, which is reported. A block is cut into pieces of `PIECE`
 rows, each piece goes to the next worker that is free, and the pieces of a block are joined in their order. At most two blocks are under way, or,
 where blocks are small, twice as many pieces as there are workers and one block.
 
@@ -35,9 +35,10 @@ from typing import IO, Any, cast
 import polars as pl
 
 from toolkit.common.errors import GuardkitError, InputError, Stopped
-from toolkit.pipeline._engine import LOCAL
-from toolkit.pipeline._outputs import Lines
+from toolkit.operators import RowOperator
+from toolkit.pipeline._row_engine import LOCAL
 from toolkit.pipeline._rows import Block, RowWork, joined
+from toolkit.pipeline._step_output import Lines
 from toolkit.pipeline._worker import START, Reply, packed, receive, send
 
 PIECE = 1024
@@ -98,7 +99,7 @@ class Processes:
     def _task(self, group: Sequence[RowWork], lines: Lines) -> _Task | None:
         """The group as it is sent; None where it stays here."""
         operators = [type(w.operator) for w in group]
-        if not all(w.operator.row_local and "recipe" not in w.operator.used() for w in group):
+        if not all(_row_local(w.operator) and "recipe" not in w.operator.used() for w in group):
             return None
         if any(o.__module__ == "__main__" for o in operators):
             self._note("runs in one process: its operator is part of the program that was started, not of a module")
@@ -167,7 +168,7 @@ class _Worker:
 
     def __init__(self, threads: int) -> None:
         self._process = subprocess.Popen(  # noqa: S603  this Python, our own module
-            [sys.executable, "-c", START, json.dumps(sys.path), str(logging.root.getEffectiveLevel())],
+            [sys.executable, "-c", START, json.dumps(list(map(str, sys.path))), str(logging.root.getEffectiveLevel())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "POLARS_MAX_THREADS": str(threads)},
@@ -206,6 +207,13 @@ class _Worker:
         for file in (self._process.stdin, self._process.stdout):
             with suppress(OSError, ValueError):
                 cast("IO[bytes]", file).close()
+
+
+def _row_local(operator: RowOperator) -> bool:
+    """Whether it says that it is: not where only a class says so whose `apply` is not the one that runs."""
+    classes = type(operator).__mro__
+    says, applies = (next(i for i, c in enumerate(classes) if name in vars(c)) for name in ("row_local", "apply"))
+    return operator.row_local and says <= applies
 
 
 def _unheard(done: int, total: int | None, words: str) -> None:

@@ -1,8 +1,8 @@
 """Row steps: a block of rows goes through one operator after the other, without a file in between.
 
 `row_block` is a pure function: what becomes of the rows of a block hangs on these rows, the operators and what they may know, and it changes nothing.
-So it may run anywhere, on blocks of any size: an engine (`toolkit.pipeline._engine`) says where. Each operator is one lazy query over the block. Rows
-that it marks leave there: the next operator does not see them, and the rejects hold them as they came into the step that they left. So a step's bytes
+So it may run anywhere, on blocks of any size: an engine (`toolkit.pipeline._row_engine`) says where. Each operator is one lazy query over the block.
+Rows that it marks leave there: the next operator does not see them, and the rejects hold them as they came into the step that they left. So a step's bytes
 depend neither on the size of the blocks nor on which of its neighbours run together with it.
 
 Where a query raises, the block is halved until the rows that it fails on stand alone; they are rejected as `operator_error` and the others
@@ -22,7 +22,7 @@ from toolkit.common.errors import BrokenContract, GuardkitError
 from toolkit.operators import Columns, Context, Operator, RowOperator
 from toolkit.operators.base import DETAIL, OUTCOME, REASON
 from toolkit.pipeline._counts import ConservationError, Counts
-from toolkit.pipeline._outputs import MARKS, Lines, conform, reject_lines
+from toolkit.pipeline._step_output import MARKS, Lines, conform, reject_lines
 from toolkit.records import to_polars
 
 AT = "_row_at"

@@ -22,9 +22,8 @@ from toolkit.common.paths import at_door
 from toolkit.common.resources import workspace
 from toolkit.generation import Journal, Meter
 from toolkit.operators import GenerationOperator, RowOperator
-from toolkit.pipeline._build import build_step
+from toolkit.pipeline._build_step import build_step
 from toolkit.pipeline._counts import Counts
-from toolkit.pipeline._engine import LOCAL, Engine
 from toolkit.pipeline._failures import failures_of
 from toolkit.pipeline._fingerprints import Standing, damage, reusable, stale, up_to_date
 from toolkit.pipeline._finished import BLOCK, StepFolder
@@ -35,6 +34,7 @@ from toolkit.pipeline._lineage import lineage
 from toolkit.pipeline._models import check_prices
 from toolkit.pipeline._planned import Plan, PlannedStep, as_planned
 from toolkit.pipeline._progress import Progress
+from toolkit.pipeline._row_engine import LOCAL, Engine
 from toolkit.pipeline._rows import RowWork, Work
 from toolkit.pipeline._selection import closure
 from toolkit.pipeline._stop import stopping

@@ -19,13 +19,13 @@ from toolkit.common.errors import GuardkitError
 from toolkit.common.folders import new_folder
 from toolkit.operators import Context, GenerationOperator
 from toolkit.operators.base import StepInput
-from toolkit.pipeline._build import build_step
+from toolkit.pipeline._build_step import build_step
 from toolkit.pipeline._counts import Counts
-from toolkit.pipeline._engine import LOCAL
 from toolkit.pipeline._finished import StepFolder
-from toolkit.pipeline._frames import FrameInput, FrameOutput
+from toolkit.pipeline._in_memory import FrameInput, FrameOutput
 from toolkit.pipeline._models import Unbuilt
 from toolkit.pipeline._planned import Plan, PlannedStep, as_planned
+from toolkit.pipeline._row_engine import LOCAL
 from toolkit.pipeline._rows import Work
 from toolkit.pipeline._store import STEP, StepWriter
 

@@ -27,7 +27,7 @@ from toolkit.common.reading import sha256_once
 from toolkit.operators import Columns
 from toolkit.pipeline._counts import Counts, Ids
 from toolkit.pipeline._finished import FORMAT, MANIFEST, REJECTS, ROWS, read_blocks
-from toolkit.pipeline._outputs import StepOutput, conform
+from toolkit.pipeline._step_output import StepOutput, conform
 from toolkit.records import Column, load_record, to_arrow
 from toolkit.shards import SUFFIX
 

@@ -18,9 +18,9 @@ import polars as pl
 
 from toolkit.common.errors import InputError
 from toolkit.operators import SourceOperator
-from toolkit.pipeline._engine import Engine, through
-from toolkit.pipeline._outputs import StepOutput
+from toolkit.pipeline._row_engine import Engine, through
 from toolkit.pipeline._rows import RowWork, Work
+from toolkit.pipeline._step_output import StepOutput
 
 T = TypeVar("T")
 AHEAD = 2

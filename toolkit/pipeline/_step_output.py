@@ -1,8 +1,8 @@
 """Where a step's results go: what all outputs share, which is that they count.
 
-There are two: a step's folder (`toolkit.pipeline._store.StepWriter`) and a caller's memory (`toolkit.pipeline._frames.FrameOutput`). What becomes of
-a row is counted here, under its step, and given to the one that writes. A row that is not kept becomes a *line*, in the form that the output has for
-it (`Lines`): a record of the rejects, or the row with its marks.
+There are two: a step's folder (`toolkit.pipeline._store.StepWriter`) and a caller's memory (`toolkit.pipeline._in_memory.FrameOutput`). What becomes
+of a row is counted here, under its step, and given to the one that writes. A row that is not kept becomes a *line*, in the form that the output has
+for it (`Lines`): a record of the rejects, or the row with its marks.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The engine seam: where blocks of rows are put through row steps.
 
 An engine is handed a group of row steps and the blocks that come, and gives what became of each, in their order. That is all that it decides:
-reading, writing, counting, the journal and every operator that is not a row step are `toolkit.pipeline._build`'s, in the process that runs the
+reading, writing, counting, the journal and every operator that is not a row step are `toolkit.pipeline._build_step`'s, in the process that runs the
 recipe. What it must keep is what `row_block` gives: the same rows, lines and counts, wherever it is called and into whatever pieces a block is
 cut. So no engine shapes a step's bytes, and none is part of a fingerprint.
 
@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from toolkit.pipeline._counts import ConservationError
-from toolkit.pipeline._outputs import Lines
 from toolkit.pipeline._rows import Block, RowWork, row_block
+from toolkit.pipeline._step_output import Lines
 
 if TYPE_CHECKING:
     import polars as pl

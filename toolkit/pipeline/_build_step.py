@@ -13,10 +13,10 @@ from toolkit.generation import Journal, Meter
 from toolkit.operators import DatasetOperator, GenerationOperator, RowOperator, SourceOperator
 from toolkit.operators.base import StepInput
 from toolkit.pipeline._counts import ConservationError
-from toolkit.pipeline._engine import Engine, through
 from toolkit.pipeline._generation import run_generation
-from toolkit.pipeline._outputs import StepOutput
+from toolkit.pipeline._row_engine import Engine, through
 from toolkit.pipeline._rows import RowWork, Work
+from toolkit.pipeline._step_output import StepOutput
 from toolkit.pipeline._stream import Stream
 
 

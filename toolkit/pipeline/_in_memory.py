@@ -12,7 +12,7 @@ from toolkit.common.errors import InputError
 from toolkit.common.files import FOLDER, make_folder
 from toolkit.operators import Columns
 from toolkit.pipeline._counts import Counts
-from toolkit.pipeline._outputs import MARKS, StepOutput, conform, marked_rows
+from toolkit.pipeline._step_output import MARKS, StepOutput, conform, marked_rows
 from toolkit.records import to_polars
 
 
