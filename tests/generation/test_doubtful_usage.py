@@ -18,7 +18,7 @@ from test_hostile_answers import ask
 
 from toolkit.common.errors import Stopped
 from toolkit.generation import Completion, Journal, Meter, Price, Request, build_request, complete, open_backend
-from toolkit.generation._limits import ANSWERED, Limits
+from toolkit.generation._quotas import ANSWERED, Limits
 from toolkit.generation._usage import believed, tokens_at_most, written_at_most
 
 TEXT = "The garden is quiet. " * 20

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.generation import _window
-from toolkit.generation._limits import ANSWERED, DROPPED, FAILED, REFUSED, REJECTED, Limits, Pacer, quota_pause, seconds_of
+from toolkit.generation._quotas import ANSWERED, DROPPED, FAILED, REFUSED, REJECTED, Limits, Pacer, quota_pause, seconds_of
 from toolkit.generation._window import Window
 
 Endpoint = Callable[[float, random.Random], tuple[str, float]]

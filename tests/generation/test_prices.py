@@ -109,5 +109,5 @@ def test_faults_have_file_line_and_key(own: Path) -> None:
 
 def test_an_old_price_is_said_to_be_old() -> None:
     found = FoundPrice(Price(input=1, output=2), "https://house.example/prices", datetime.date(2026, 1, 2))
-    assert found.said(datetime.date(2026, 1, 30)) == "$1 a million tokens read, $2 written (https://house.example/prices, 2026-01-02)"
-    assert f"; {OLD + 1} days old, look whether it still holds" in found.said(datetime.date(2026, 1, 2) + datetime.timedelta(OLD + 1))
+    assert found.words(datetime.date(2026, 1, 30)) == "$1 a million tokens read, $2 written (https://house.example/prices, 2026-01-02)"
+    assert f"; {OLD + 1} days old, look whether it still holds" in found.words(datetime.date(2026, 1, 2) + datetime.timedelta(OLD + 1))

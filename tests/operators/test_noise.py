@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import toolkit
 from toolkit.common.errors import InputError, Missing
-from toolkit.evaluation import disagreement, judge, pooled, said
+from toolkit.evaluation import disagreement, fractions, pooled, score_labels
 from toolkit.operators.judge import _votes
 
 LABELS = {"prompt": ("unharmful", "harmful"), "refusal": ("compliance", "refusal"), "response": ("unharmful", "harmful")}
@@ -194,24 +194,24 @@ def test_more_votes_against_a_label_make_it_more_suspect() -> None:
     rng = np.random.default_rng(3)
     labels = rng.integers(0, 3, 400)
     truth = np.where(rng.random(400) < 0.9, labels, rng.integers(0, 3, 400))
-    voices = {v: said(np.eye(3)[np.where(rng.random(400) < 0.85, truth, rng.integers(0, 3, 400))] * 2) for v in "abcd"}
-    found = judge(labels, voices)
+    voices = {v: fractions(np.eye(3)[np.where(rng.random(400) < 0.85, truth, rng.integers(0, 3, 400))] * 2) for v in "abcd"}
+    found = score_labels(labels, voices)
     against = sum(1 - f[np.arange(400), labels] for f in voices.values())
     means = [found.noise[against == n].mean() for n in range(5)]
     assert means == sorted(means) and 0 < found.correlation < 1
     assert (found.best != labels).all()
     # What one voter says counts once, however often it is asked.
-    again = judge(labels, {**voices, "a": said(np.round(voices["a"] * 40).astype(int))})
+    again = score_labels(labels, {**voices, "a": fractions(np.round(voices["a"] * 40).astype(int))})
     assert np.array_equal(again.noise, found.noise)
     # Copies of one voter are one voter: the correlation is 1.
-    twice = judge(labels, {"a": voices["a"], "b": voices["a"].copy()})
-    assert twice.correlation == pytest.approx(1) and np.allclose(twice.noise, judge(labels, {"a": voices["a"]}).noise)
+    twice = score_labels(labels, {"a": voices["a"], "b": voices["a"].copy()})
+    assert twice.correlation == pytest.approx(1) and np.allclose(twice.noise, score_labels(labels, {"a": voices["a"]}).noise)
 
 
 def test_fractions_and_entropy() -> None:
     one, two = np.array([[2, 0], [0, 0], [1, 1]]), np.array([[0, 1], [0, 0], [0, 4]])
-    assert pooled({"a": said(one), "b": said(two)}, {}).tolist() == [[0.5, 0.5], [0, 0], [0.25, 0.75]]
-    assert pooled({"a": said(one), "b": said(two)}, {"a": 3}).tolist() == [[0.75, 0.25], [0, 0], [0.375, 0.625]]
+    assert pooled({"a": fractions(one), "b": fractions(two)}, {}).tolist() == [[0.5, 0.5], [0, 0], [0.25, 0.75]]
+    assert pooled({"a": fractions(one), "b": fractions(two)}, {"a": 3}).tolist() == [[0.75, 0.25], [0, 0], [0.375, 0.625]]
     assert disagreement(np.array([[1.0, 0], [0.5, 0.5], [0, 0]])).tolist() == [0, 1, 0]
 
 

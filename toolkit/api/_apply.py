@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.api._frames import polars_frame
 from toolkit.common.errors import InputError, InputErrors, Missing
 from toolkit.common.outputs import check_output
-from toolkit.common.parquet import said
+from toolkit.common.parquet import first_line
 from toolkit.common.paths import Roots, at_door, here
 from toolkit.common.reach import refused, unknown
 from toolkit.common.resources import workspace
@@ -190,7 +190,7 @@ def _fitting(operator: str) -> Iterator[None]:
         yield
     except pl.exceptions.PolarsError as e:
         hint = "a column of nulls alone has no type of its own: give it one, as in pl.Series(name, values, pl.String)"
-        raise InputError(f"the rows do not fit {operator!r}: {said(e)}", hint=hint) from e
+        raise InputError(f"the rows do not fit {operator!r}: {first_line(e)}", hint=hint) from e
 
 
 def _applied(

@@ -108,7 +108,7 @@ def _sensible(to: str | None, repo: str | None, options: dict[str, Any], dry_run
 
 
 def _name(folder: Path) -> str:
-    """A name for what lies in a folder of shards: that of the step, where the folder is called ``shards``."""
+    """A name for the shards in a folder: that of the step, where the folder is called ``shards``."""
     shards = shard_folder(folder).resolve()
     return shards.parent.name if shards.name == "shards" else shards.name
 

@@ -98,7 +98,7 @@ def run(
 ) -> Result:
     """Run a recipe; every step that is up to date is reused.
 
-    Some of its steps run alone: `until` some (with all that they hang on), `from_` some on (with all that hangs on them), both, or these `only`.
+    Some of its steps run alone: `until` some (with all that they depend on), `from_` some on (with all that depends on them), both, or these `only`.
     What is not among them is neither built nor changed, and what it would need is not asked for; what the chosen ones read of it must be finished and
     up to date.
 

@@ -48,7 +48,7 @@ def seeds(
             columns ``label_<task>`` that are there. A task without a column has no label.
         maps: by task the guard's label for each value of its column; by default the values are the labels themselves.
         labelled_by: who gave the labels: human, vote, inferred, consensus, reviewed or written. Nobody is assumed.
-        source: name of the source, which the ids hang on.
+        source: name of the source, which the ids depend on.
         licence: SPDX id of the rows.
         guard, taxonomy: by name or file.
 

@@ -72,9 +72,9 @@ SourceOpt = Annotated[
 ]
 BudgetOpt = Annotated[float | None, typer.Option("--budget", metavar="DOLLARS", min=0, help="Hard cap on what this run may spend.")]
 OutputOpt = Annotated[Path | None, typer.Option("--output", help="Folder of the run (default: outputs/RECIPE).")]
-UntilOpt = Annotated[list[str] | None, typer.Option("--until", metavar="STEP", help="Run this step and what it hangs on, no other. Repeatable.")]
+UntilOpt = Annotated[list[str] | None, typer.Option("--until", metavar="STEP", help="Run this step and what it depends on, no other. Repeatable.")]
 FromOpt = Annotated[
-    list[str] | None, typer.Option("--from", metavar="STEP", help="Run this step and what hangs on it, on finished steps. Repeatable.")
+    list[str] | None, typer.Option("--from", metavar="STEP", help="Run this step and what depends on it, on finished steps. Repeatable.")
 ]
 OnlyOpt = Annotated[list[str] | None, typer.Option("--only", metavar="STEP", help="Run this step alone, on finished steps. Repeatable.")]
 JsonOpt = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; progress goes to stderr.")]

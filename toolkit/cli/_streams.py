@@ -19,7 +19,7 @@ from toolkit.common.text import plain
 
 
 class _Stream(io.TextIOWrapper):
-    """A text stream on a descriptor, of which nothing hangs but what `needed` says."""
+    """A text stream on a descriptor, where nobody need read: see `needed`."""
 
     def __init__(self, fd: int, encoding: str, *, needed: bool) -> None:
         raw = io.FileIO(fd, "w", closefd=False)

@@ -43,7 +43,7 @@ class Lock:
         self.path = path
         self._fd: int | None = hold(path)
         if self._fd is None:
-            holder = _said(path).rpartition(b" ")[2].decode("ascii", "replace").strip() or "unknown"
+            holder = _content(path).rpartition(b" ")[2].decode("ascii", "replace").strip() or "unknown"
             own = " (this one)" if holder == str(os.getpid()) else ""
             raise Busy(f"{what} is in use by process {holder}{own}", where=str(path.parent), hint=hint)
         if not (_OWN.fullmatch(text := os.pread(self._fd, _MOST, 0)) or _WORD.startswith(text)):  # a kill may have cut it
@@ -72,10 +72,10 @@ class Lock:
 
 def is_lock(path: Path) -> bool:
     """Whether a file is a lock of this guardkit's: a regular file that says so."""
-    return path.is_file() and not path.is_symlink() and _said(path).startswith(_WORD) and _OWN.fullmatch(_said(path)) is not None
+    return path.is_file() and not path.is_symlink() and _content(path).startswith(_WORD) and _OWN.fullmatch(_content(path)) is not None
 
 
-def _said(path: Path) -> bytes:
+def _content(path: Path) -> bytes:
     try:
         with path.open("rb") as f:
             return f.read(_MOST)

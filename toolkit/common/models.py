@@ -230,7 +230,7 @@ def parameters(folder: Path) -> int | None:
 
 
 def counted_files(folder: Path) -> list[Path]:
-    """The files in a model folder that `model_hash` hangs on."""
+    """The files in a model folder that `model_hash` depends on."""
     return [p for p in sorted(folder.rglob("*")) if p.is_file() and _counts(p.relative_to(folder))]
 
 
@@ -247,7 +247,7 @@ def model_parts(folder: Path, beside: Beside = None) -> list[Path]:
 
 
 def tokenizer_parts(folder: Path) -> list[Path]:
-    """The files in a model folder that `tokenizer_hash` hangs on."""
+    """The files in a model folder that `tokenizer_hash` depends on."""
     return [p for p in sorted(folder.iterdir()) if p.is_file() and _counts(Path(p.name)) and not any(p.match(w) for w in _WEIGHTS)]
 
 

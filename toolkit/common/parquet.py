@@ -309,7 +309,7 @@ def open_parquet(path: Path, *, sha256: str | None = None, files: Files | None =
         try:
             source = stack.enter_context(pa.OSFile(str(path)))
         except OSError as e:
-            raise InputError(f"cannot be read: {said(e)}", where=str(path)) from None
+            raise InputError(f"cannot be read: {first_line(e)}", where=str(path)) from None
         if sha256 is not None and sha256_once(source.fileno(), path) != sha256:
             raise InputError("its bytes are not those of the manifest (sha256)", where=str(path), hint=hint)
         stack.enter_context(unchanged(source.fileno(), path) if files is None else files.reading(source.fileno(), path))
@@ -318,7 +318,7 @@ def open_parquet(path: Path, *, sha256: str | None = None, files: Files | None =
             file = stack.enter_context(pq.ParquetFile(source, memory_map=False, pre_buffer=False))
             _ = file.schema_arrow.names  # decoded only now, and perhaps not UTF-8
         except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
-            raise InputError(f"cannot be read as parquet: {said(e)}", where=str(path), hint=hint) from None
+            raise InputError(f"cannot be read as parquet: {first_line(e)}", where=str(path), hint=hint) from None
         yield file
 
 
@@ -333,7 +333,7 @@ def batches(file: pq.ParquetFile, path: Path, size: int, columns: Sequence[str] 
     try:
         spans = _spans(file, size, columns)
     except UnicodeDecodeError as e:  # the names of columns once more, as the row groups have them
-        raise InputError(f"cannot be read as parquet: {said(e)}", where=str(path)) from None
+        raise InputError(f"cannot be read as parquet: {first_line(e)}", where=str(path)) from None
     done = 0
     for groups, n in spans:
         found = file.iter_batches(n, row_groups=groups, columns=list(columns) if columns is not None else None, use_threads=False)
@@ -341,7 +341,7 @@ def batches(file: pq.ParquetFile, path: Path, size: int, columns: Sequence[str] 
             try:
                 batch = next(found, None)
             except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
-                raise InputError(f"damaged after row {done:,}: {said(e)}", where=str(path)) from None
+                raise InputError(f"damaged after row {done:,}: {first_line(e)}", where=str(path)) from None
             if batch is None:
                 break
             done += batch.num_rows
@@ -364,6 +364,6 @@ def _spans(file: pq.ParquetFile, size: int, columns: Sequence[str] | None) -> li
     return out
 
 
-def said(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """The first line of what a library says."""
     return str(error).partition("\n")[0][:200]

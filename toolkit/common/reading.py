@@ -278,7 +278,7 @@ class Files:
         Args:
             path: the file or folder.
             make: how; a function for what is more than a file.
-            parts: the files that a folder's digest hangs on.
+            parts: the files that a folder's digest depends on.
 
         Raises:
             InputError: it cannot be read, or changes meanwhile; or what `make` raises.

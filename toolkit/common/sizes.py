@@ -1,6 +1,6 @@
 """How many bytes rows take, so that a block of long rows holds fewer of them.
 
-The size of a value is that of its text in UTF-8, and 8 bytes beside. It hangs on the rows alone, not on how they lie in memory: rows that are cut
+The size of a value is that of its text in UTF-8, and 8 bytes beside. It depends on the rows alone, not on how they lie in memory: rows that are cut
 by it are cut at the same places whatever blocks they came in.
 """
 

@@ -1,4 +1,4 @@
-"""Scoring guards: accuracy and F1 with intervals, beside a constant answer; judging labels by what guards said of them; the benchmarks."""
+"""Scoring guards: accuracy and F1 with intervals, beside a constant answer; how far labels can be trusted, by guards' verdicts; the benchmarks."""
 
 from toolkit.evaluation._benchmarks import (
     Benchmark,
@@ -13,7 +13,7 @@ from toolkit.evaluation._benchmarks import (
     load_benchmark,
     read_benchmark,
 )
-from toolkit.evaluation._noise import Confident, Noise, confident, disagreement, judge, pooled, said
+from toolkit.evaluation._noise import Confident, Noise, confident, disagreement, fractions, pooled, score_labels
 from toolkit.evaluation._score import Counts, Score, baselines, score, score_counts, tally
 
 __all__ = [
@@ -33,12 +33,12 @@ __all__ = [
     "disagreement",
     "find_among",
     "find_benchmark",
-    "judge",
+    "fractions",
     "load_benchmark",
     "pooled",
     "read_benchmark",
-    "said",
     "score",
     "score_counts",
+    "score_labels",
     "tally",
 ]

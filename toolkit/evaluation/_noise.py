@@ -77,7 +77,7 @@ class Noise:
     joint: Ints | None
 
 
-def said(counts: NDArray[Any]) -> Floats:
+def fractions(counts: NDArray[Any]) -> Floats:
     """A voter's counts of each label, shape (rows, labels), as fractions; a row of zeros stays one."""
     import numpy as np
 
@@ -127,7 +127,7 @@ def confident(labels: Ints, fractions: Floats) -> Confident:
     return Confident(np.asarray(own, np.float64), np.clip(np.asarray(margin, np.float64), 0, 1), out, np.asarray(joint, np.int64))
 
 
-def judge(labels: Ints, voices: Mapping[str, Floats], annotators: Floats | None = None, weights: Mapping[str, float] | None = None) -> Noise:
+def score_labels(labels: Ints, voices: Mapping[str, Floats], annotators: Floats | None = None, weights: Mapping[str, float] | None = None) -> Noise:
     """All scores of one task's labels; see the module's docstring for the formula.
 
     Args:
@@ -170,7 +170,7 @@ def _posterior(labels: Ints, voices: Mapping[str, Floats], weights: Mapping[str,
         w, there = weights.get(name, 1.0), f.sum(axis=1) > 0
         total += w * there
         voters += there
-        for j in range(k):  # sums by hand: a matrix product's bits may hang on the number of threads
+        for j in range(k):  # sums by hand: a matrix product's bits may depend on the number of threads
             like += w * f[:, j : j + 1] * np.log(rates[name][:, j])
     heard = (total > 0) & (labels >= 0)
     mean = like[heard] / total[heard, None]

@@ -127,7 +127,7 @@ class Opening:
     judges: bool = False
 
 
-class _Says:
+class _Traits:
     """What a config class says of its backend once for all its configs. A subclass that says otherwise names it anew, as a ``ClassVar``."""
 
     is_model: ClassVar[bool] = True
@@ -155,10 +155,10 @@ class _Says:
     """Keys that shape no answer, or stand elsewhere in the request's key, each with its reason."""
 
 
-_Says.__annotations__.clear()  # pydantic would evaluate all of them again for every config class, at each start
+_Traits.__annotations__.clear()  # pydantic would evaluate all of them again for every config class, at each start
 
 
-class BaseBackendConfig(Model, _Says):
+class BaseBackendConfig(Model, _Traits):
     """Base of backend configs, those of other packages too. A subclass has the key ``backend`` with its name as the only value, what else its
     backend takes, and `open`; the rest has defaults that are safe, see the module's docstring.
     """

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from toolkit.common.errors import Stopped
 from toolkit.common.secrets import shown
 from toolkit.common.text import whole
-from toolkit.generation._limits import LONGEST_PAUSE, seconds_of
+from toolkit.generation._quotas import LONGEST_PAUSE, seconds_of
 from toolkit.generation._vocabulary import meaning
 
 GATEWAY = frozenset({502, 504, 524})

@@ -134,7 +134,7 @@ def verify_journal(folder: Path) -> Verified:
         InputError: there is no journal, or the file cannot be opened at all.
     """
     found = Verified()
-    with JournalFile(folder, readonly=True, judge=False) as file:
+    with JournalFile(folder, readonly=True, strict=False) as file:
         found.noted = file.note is not None
         if file.doubt:
             found.problems.append(file.doubt)

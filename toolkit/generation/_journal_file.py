@@ -58,7 +58,7 @@ class JournalFile:
     Args:
         folder: made if it is missing, unless `readonly`.
         readonly: no lock, no change.
-        judge: refuse a file that is behind its note; False to look at it all the same (`doubt`), with `readonly` only.
+        strict: refuse a file that is behind its note; False to look at it all the same (`doubt`), with `readonly` only.
 
     Attributes:
         db: the connection; one thread at a time.
@@ -73,7 +73,7 @@ class JournalFile:
         Stopped: no space to create or migrate it.
     """
 
-    def __init__(self, folder: Path, *, readonly: bool = False, judge: bool = True) -> None:
+    def __init__(self, folder: Path, *, readonly: bool = False, strict: bool = True) -> None:
         self.folder, self.path, self.readonly = folder, folder / "journal.sqlite", readonly
         self.migrated: int | None = None
         self.note: State | None = None
@@ -85,7 +85,7 @@ class JournalFile:
         self._db: sqlite3.Connection | None = None
         try:
             with self.named():
-                self._db = self._open_readonly(judge) if readonly else self._open_locked()
+                self._db = self._open_readonly(strict) if readonly else self._open_locked()
         except BaseException:  # whatever it was, the lock must not stay with a journal that is not open
             self.close()
             raise
@@ -202,10 +202,10 @@ class JournalFile:
     def _new(self) -> Path:
         return self.path.with_name(f".{self.path.name}.new")
 
-    def _open_readonly(self, judge: bool) -> sqlite3.Connection:
+    def _open_readonly(self, strict: bool) -> sqlite3.Connection:
         self.there(self.folder)
         for last in (False, True):  # a repair may end between the look at the note and that at the file
-            self.note = self._read_note(judge)
+            self.note = self._read_note(strict)
             self._not_missing(locked=True)
             try:
                 db = self._connector.look()
@@ -217,7 +217,7 @@ class JournalFile:
             try:
                 self._check(db)
                 doubt = self._doubt(db)
-                if doubt and judge and last:
+                if doubt and strict and last:
                     raise damaged(self.path, doubt)
             except BaseException:  # whatever it was, the file is not to stay open
                 db.close()
@@ -297,17 +297,17 @@ class JournalFile:
         elif state.commits and state != self.note:
             self._note.write(state)
 
-    def _read_note(self, judge: bool = True) -> State | None:
+    def _read_note(self, strict: bool = True) -> State | None:
         if os.path.lexists(self.folder / REPAIR):
             raise damaged(self.path, "a repair of it was cut short, or is under way", "end the repair")
         try:
             found = self._note.read()
         except Unreadable as e:
-            if judge:
+            if strict:
                 raise damaged(self.path, str(e)) from None
             self.doubt = str(e)
             return None
-        if self._note.half and not judge:
+        if self._note.half and not strict:
             self.doubt = f"one of the two copies in {self._note.path.name} cannot be read: the next run that writes makes them anew"
         return found
 

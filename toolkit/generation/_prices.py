@@ -90,7 +90,7 @@ class FoundPrice:
     date: datetime.date | None = None
     file: Path | None = None
 
-    def said(self, today: datetime.date) -> str:
+    def words(self, today: datetime.date) -> str:
         """The price in words, with its source and, where it is older than `OLD` days, its age."""
         if self.origin == HERE:
             return "runs here, at no price"

@@ -34,7 +34,7 @@ EVIDENCE = 8
 """429s that make a round suspicious, and that a trial would see if their share had not fallen; half of them say that it has not."""
 
 ROUND = 64
-"""Fewest requests that a round is judged by."""
+"""Fewest requests that a round is measured by."""
 
 _HOLD, _LONGEST_HOLD = 8, 64
 """Clean rounds at the limit before the window beyond is probed again; doubled by each probe in vain."""

@@ -188,7 +188,7 @@ class Output(Part):
 
 
 _BLIND = ("tasks", "steps", "missing_word", "exchange", "structured")
-"""Variables of every teacher's prompt. None of them hangs on a label of the row."""
+"""Variables of every teacher's prompt. None of them depends on a label of the row."""
 
 _FEEDBACK = """\
 Your answer cannot be used:

@@ -1,7 +1,7 @@
 """Reading the labels that a guard wrote, and why one could not be read.
 
 Two modes. *Strict*: exactly one answers block, at the end, with the exact words; what training data must satisfy. *Lenient*: for each
-task the last label word that follows its field in what the guard answers; what mining and evaluation use, so that a model is not judged by its
+task the last label word that follows its field in what the guard answers; what mining and evaluation use, so that a model is not scored by its
 layout (spec E.8). Where a strict reading finds a label and no problem, the lenient one finds the same.
 
 What a lenient reading tolerates: case, emphasis, quotes, brackets, headings and tables of Markdown, compatibility forms and invisible characters

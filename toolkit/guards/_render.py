@@ -94,7 +94,7 @@ def teacher_messages(guard: Guard, row: Mapping[str, Any], *, structured: bool =
 
 
 def blind_messages(guard: Guard, row: Mapping[str, Any], *, structured: bool = False) -> list[dict[str, str]]:
-    """Messages that ask a teacher to judge by itself: nothing of them hangs on the row's labels.
+    """Messages that ask a teacher to judge by itself: nothing of them depends on the row's labels.
 
     Args:
         guard: the definition.

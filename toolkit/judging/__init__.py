@@ -17,7 +17,7 @@ guard's. Importing this room loads no model library.
 """
 
 from toolkit.judging._ask import OpenGuard, as_guard, generation_record, questions
-from toolkit.judging._read import TEXTS, read_names, read_output, read_outputs
+from toolkit.judging._outputs import TEXTS, read_names, read_output, read_outputs
 from toolkit.judging._table import TABLE, records_parts, records_table, row_table, score_table, with_reading
 from toolkit.judging._verdict import Verdict
 

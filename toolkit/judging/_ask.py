@@ -13,7 +13,7 @@ from toolkit.common.errors import InputError
 from toolkit.common.paths import Beside, at_door
 from toolkit.generation import BaseBackendConfig, MediaError, attached_to, build_request, complete, open_backend
 from toolkit.guards import Guard, Mode, check_reading, render_input
-from toolkit.judging._read import read_output
+from toolkit.judging._outputs import read_output
 from toolkit.judging._verdict import Verdict
 from toolkit.records import MEDIA, child_id, content_id, media_of
 

@@ -159,7 +159,7 @@ class _Money:
                 continue
             found = Estimate(name, self._named(config.model_name), config.endpoint_name)
             price = price_of(config)
-            found.basis.append("no price is known" if price is None else price.said(datetime.now(UTC).date()))
+            found.basis.append("no price is known" if price is None else price.words(datetime.now(UTC).date()))
             try:
                 estimate(found, self._look(step, name, backend), config, self.journal)
             except NotSampled as e:

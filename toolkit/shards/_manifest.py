@@ -46,8 +46,8 @@ NAMED = ("kind", "sections")
 """What a recipe may name of other packages: the kind of the shards, sections of the card."""
 
 GUARD_FACETS = ("version", "tasks", "input", "output")
-"""What of a guard the rows hang on: the manifest's `guard_fingerprint` is of the guard with these facets alone (in shards of an earlier guardkit: of
-the whole definition)."""
+"""What of a guard the rows depend on: the manifest's `guard_fingerprint` is of the guard with these facets alone (in shards of an earlier guardkit:
+of the whole definition)."""
 
 
 KNOWN = frozenset(LATER) | {"format", "made_by", "rows", "columns", "files", "counts", "guard", "guard_fingerprint", "guard_input", "step", SEAL}
@@ -173,7 +173,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
     Returns:
         format, made_by, rows; columns: [{name, type, nullable}]; files: {path below the folder: {rows, bytes, sha256, split}};
-        counts: {column: {value: rows}}; from format 2 on title, tables (see `Tables.told`), card: {bytes, sha256}, and what else its
+        counts: {column: {value: rows}}; from format 2 on title, tables (see `RowCounts.tables`), card: {bytes, sha256}, and what else its
         writer said: guard, licence, models, made_from (docs/shards.md).
 
     Raises:

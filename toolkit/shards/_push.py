@@ -247,10 +247,10 @@ def _hub_errors(repo: str) -> Iterator[None]:
     except OfflineModeIsEnabled:
         raise Missing("huggingface_hub is told to stay offline", where=repo, hint="unset HF_HUB_OFFLINE") from None
     except Exception as e:  # noqa: BLE001  of the hub, the way to it, a thread, or what an answer of another form makes of huggingface_hub
-        raise _told(e, repo) from None
+        raise _explained(e, repo) from None
 
 
-def _told(error: BaseException, repo: str) -> GuardkitError:
+def _explained(error: BaseException, repo: str) -> GuardkitError:
     """The innermost answer of the hub, or failure to reach it, in our words."""
     import httpx2
 

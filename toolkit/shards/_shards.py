@@ -29,7 +29,7 @@ from toolkit.records import Column, to_arrow
 from toolkit.shards._card import card
 from toolkit.shards._licences import licence_section, load_licences, models_section
 from toolkit.shards._manifest import CARD, FORMAT, MANIFEST, with_card
-from toolkit.shards._tables import Tables
+from toolkit.shards._row_counts import RowCounts
 
 if TYPE_CHECKING:
     import polars as pl
@@ -84,7 +84,7 @@ class ShardWriter:
         self._worker = Worker()
         self._parts: dict[str, list[_Part]] = {}
         self._open: dict[str, ParquetFile] = {}
-        self._tables = Tables(self._schema.names)
+        self._counted = RowCounts(self._schema.names)
         if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
             raise InputError("shards are written into a fresh folder: this one is not empty", where=str(folder), hint="give another folder")
         make_folder(folder / "data")
@@ -102,7 +102,7 @@ class ShardWriter:
             raise InputError(f"more than {SPLITS} splits: {split!r} is one too many", hint="is the column `split` another one's?")
         rows = rows.select(self._schema.names)
         if rows.height:
-            self._tables.add(rows, split)
+            self._counted.add(rows, split)
         while rows.height:
             if split not in self._open:
                 path = self._folder / "data" / f".{split}-{len(self._parts.get(split, [])):05d}.parquet"
@@ -139,7 +139,7 @@ class ShardWriter:
                 final = part.path.with_name(f"{split}-{i:05d}-of-{len(parts):05d}.parquet")
                 part.path.rename(final)
                 files[f"data/{final.name}"] = {**vars(part.written), "split": split}
-        counts, table = self._tables.counts(), load_licences()
+        counts, table = self._counted.counts(), load_licences()
         manifest = {
             "title": "guardkit shards",
             "licence": licence_section(counts["licence"], None, table),
@@ -151,7 +151,7 @@ class ShardWriter:
             "columns": [{"name": f.name, "type": str(f.type), "nullable": f.nullable} for f in self._schema],
             "files": files,
             "counts": counts,
-            "tables": self._tables.told(),
+            "tables": self._counted.tables(),
         }
         text = card(manifest)
         write_atomic(self._folder / CARD, text)

@@ -62,7 +62,7 @@ def sign(manifest: Path, key: Path) -> Signature:
     text = base64.b64encode(blob).decode()
     lines = [text[i : i + 70] for i in range(0, len(text), 70)]
     write_atomic(manifest.with_name(manifest.name + SUFFIX), "\n".join([_HEAD, *lines, _TAIL, ""]))
-    return _told(public)
+    return _signer(public)
 
 
 def signature_of(manifest: Path) -> Signature | None:
@@ -84,7 +84,7 @@ def signature_of(manifest: Path) -> Signature | None:
     except InvalidSignature:
         hint = "the folder was changed after it was signed, or the signature is another folder's"
         raise InputError(f"the signature is not that of this {manifest.name}", where=str(path), hint=hint) from None
-    return _told(public)
+    return _signer(public)
 
 
 def public_keys(path: Path) -> set[str]:
@@ -144,7 +144,7 @@ def _text(path: Path) -> str:
         raise InputError("no text, and so no key or signature", where=str(path)) from None
 
 
-def _told(public: bytes) -> Signature:
+def _signer(public: bytes) -> Signature:
     digest = base64.b64encode(hashlib.sha256(public).digest()).decode().rstrip("=")
     return Signature(f"ssh-ed25519 {base64.b64encode(public).decode()}", f"SHA256:{digest}")
 

@@ -1,6 +1,6 @@
 """The check of a shard folder against its manifest, by what its files hold.
 
-A manifest is trusted for nothing that the files can tell: which checks apply hangs on them, too, not on the format that it names. The rows are
+A manifest is trusted for nothing that the files can tell: which checks apply depends on them, too, not on the format that it names. The rows are
 read once, in batches; of each row 8 bytes stay in memory (a hash of its id). What the files cannot tell is listed in `UNPROVEN`.
 """
 
@@ -23,8 +23,8 @@ from toolkit.shards._card import CARD_SECTIONS, NO_LABEL, ORIGINS, card
 from toolkit.shards._kinds import SHARD_KINDS, kind_of
 from toolkit.shards._licences import licence_section, load_licences, models_section, resolve
 from toolkit.shards._manifest import AGAIN, CARD, GUARD_FACETS, KNOWN, LATER, MANIFEST, UNPROVEN, read_manifest
+from toolkit.shards._row_counts import NONE, RowCounts
 from toolkit.shards._sign import SUFFIX, signature_of
-from toolkit.shards._tables import NONE, Tables
 
 if TYPE_CHECKING:
     import polars as pl
@@ -107,7 +107,7 @@ def _false(folder: Path, manifest: Mapping[str, Any]) -> list[Fault]:
     except InputError as e:
         return [(e.message, AGAIN)]
     faults = [*_false_format(folder, manifest), *_false_names(manifest["files"]), *rows.faults()]
-    counts, tables = rows.tables.counts(), rows.tables.told()
+    counts, tables = rows.counted.counts(), rows.counted.tables()
     if manifest["rows"] != sum(counts["split"].values()):
         faults.append("its row count is not that of its files together")
     checked = counts if manifest["format"] != 1 else {n: n_of for n, n_of in counts.items() if n in manifest["counts"]}
@@ -160,7 +160,7 @@ class _Rows:
 
     folder: Path
     manifest: Mapping[str, Any]
-    tables: Tables = field(init=False)
+    counted: RowCounts = field(init=False)
     hashes: list[pl.Series] = field(default_factory=list)
     strays: set[str] = field(default_factory=set)
     media: dict[str, str] = field(default_factory=dict)
@@ -168,7 +168,7 @@ class _Rows:
 
     def __post_init__(self) -> None:
         self.names = [c["name"] for c in self.manifest["columns"]]
-        self.tables = Tables(self.names)
+        self.counted = RowCounts(self.names)
         self.extra = [n for n in ("id", "split", MEDIA) if n in self.names]
 
     def read(self) -> None:
@@ -176,9 +176,9 @@ class _Rows:
         import polars as pl
 
         for name, about in self.manifest["files"].items():
-            wanted = list(dict.fromkeys([*self.tables.columns, *self.extra]))
+            wanted = list(dict.fromkeys([*self.counted.columns, *self.extra]))
             for rows in _batches(self.folder / name, wanted, about):
-                self.tables.add(rows, about["split"])
+                self.counted.add(rows, about["split"])
                 if "id" in self.extra and not rows.schema["id"].is_nested():
                     self.hashes.append(rows["id"].hash())
                 if "split" in self.extra and rows.schema["split"] == pl.String and (rows["split"].fill_null("train") != about["split"]).any():

@@ -43,11 +43,11 @@ if TYPE_CHECKING:
     from toolkit.sources._json_lines import read_json_lines as read_json_lines
     from toolkit.sources._occurrences import Occurrences as Occurrences
     from toolkit.sources._occurrences import SeenKeys as SeenKeys
-    from toolkit.sources._read import REJECT_COLUMNS as REJECT_COLUMNS
-    from toolkit.sources._read import Block as Block
-    from toolkit.sources._read import check_media as check_media
-    from toolkit.sources._read import read_rows as read_rows
-    from toolkit.sources._read import read_source as read_source
+    from toolkit.sources._read_source import REJECT_COLUMNS as REJECT_COLUMNS
+    from toolkit.sources._read_source import Block as Block
+    from toolkit.sources._read_source import check_media as check_media
+    from toolkit.sources._read_source import read_rows as read_rows
+    from toolkit.sources._read_source import read_source as read_source
     from toolkit.sources._released import split_released_input as split_released_input
 
 __getattr__, __dir__ = lazily(__name__)

@@ -196,7 +196,7 @@ class Converter:
 
 
 def _written_with(name: str, guard: Guard) -> Guard:
-    """The guard that an exchange was written with, as far as its rows hang on it: the run's own, where that is the one."""
+    """The guard that an exchange was written with, as far as its rows depend on it: the run's own, where that is the one."""
     return (guard if name == guard.name else load_guard(name)).only(("tasks", "input", "output"))
 
 

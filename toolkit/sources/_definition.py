@@ -144,9 +144,9 @@ class Label(_Model):
     map names that."""
     any: list[str] | None = Field(None, min_length=1)
     """Columns of true or false (0 or 1; with `threshold`, numbers) in place of one: the value is true where any of them is. One that is null, or that
-    a row of JSON lacks, is not judged; where none is judged the label is missing."""
+    a row of JSON lacks, does not count; where none counts the label is missing."""
     all: list[str] | None = Field(None, min_length=1)
-    """The same, true where all that are judged are."""
+    """The same, true where all that count are."""
     threshold: float | None = Field(None, allow_inf_nan=False)
     """The columns hold a number, and the value is whether it is at least so large. With the source ``vote`` the number of one column is the share of
     annotators who say so, and a row keeps it in `votes`."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError, did_you_mean
-from toolkit.common.parquet import batches, open_parquet, said
+from toolkit.common.parquet import batches, first_line, open_parquet
 from toolkit.common.reading import Files
 from toolkit.records import Column, to_arrow, to_polars
 from toolkit.sources._faults import Fault, has_surrogate, shown
@@ -222,7 +222,7 @@ class _Reader:
                 if not c.nullable:
                     return Fault("missing_key", f"row {number}: {c.name} is not there", shown(row))
             elif not _fits(value, c.type):
-                return Fault("wrong_type", f"row {number}: {c.name} is not {_said(c.type)} but {type(value).__name__}", shown(row))
+                return Fault("wrong_type", f"row {number}: {c.name} is not {_type_name(c.type)} but {type(value).__name__}", shown(row))
             elif has_surrogate(value):
                 return Fault("surrogate", f"row {number}: {c.name} holds half of a surrogate pair", shown(row))
         return None
@@ -237,7 +237,7 @@ class _Reader:
                 try:
                     table = pa.Table.from_batches([batch]).select(self._schema.names).cast(self._schema)
                 except pa.ArrowInvalid as e:
-                    raise InputError(f"damaged after row {self._next - 1}: {said(e)}", where=str(self._path)) from None
+                    raise InputError(f"damaged after row {self._next - 1}: {first_line(e)}", where=str(self._path)) from None
                 yield (self._sound(table) if _is_utf8(table) else None) or self.slow(arrow_rows(table, self._next))
 
     def _check(self, there: pa.Schema) -> None:
@@ -246,7 +246,7 @@ class _Reader:
                 raise InputError(f"no column {column.name!r}", where=str(self._path), hint=did_you_mean(column.name, there.names))
             found = there.field(column.name).type
             if not _castable(found, column.type):
-                raise InputError(f"the column {column.name!r} holds {found}, not {_said(column.type)}", where=str(self._path))
+                raise InputError(f"the column {column.name!r} holds {found}, not {_type_name(column.type)}", where=str(self._path))
 
 
 def _whole_lines(f: IO[bytes], size: int = BLOCK_BYTES) -> Iterator[bytearray]:
@@ -340,6 +340,6 @@ def _number(text: str, kind: Any) -> Any:
         return text
 
 
-def _said(kind: Any) -> str:
+def _type_name(kind: Any) -> str:
     words = {"string": "text", "int64": "a whole number", "float64": "a number", "bool": "true or false"}
     return words[kind] if isinstance(kind, str) else f"of the type {kind}"

@@ -47,7 +47,7 @@ def read_json_lines(path: Path, columns: Sequence[str], held: Files | None = Non
     """Rows of a JSON Lines file that must hold some columns.
 
     A row that is torn, not UTF-8, no object, lacks a column (``missing_key``) or has NUL or half a surrogate pair in one is a `JsonLine`
-    with its fault; values of other types than text are the caller's to judge.
+    with its fault; values of other types than text are the caller's matter.
 
     Raises:
         InputError: the file cannot be opened or, at the end, a gzip file is damaged, or it is not the file that `held` knows.

@@ -125,10 +125,10 @@ def derived_value(row: Row, rule: Label) -> bool | int | None:
         return None if number is None else bisect_right(rule.bins, number)
     several = rule.column is None
     found = [_flag(row, c, rule.threshold) for c in rule.columns if not several or c in row]
-    judged = [f for f in found if f is not None]
-    if not judged:
+    known = [f for f in found if f is not None]
+    if not known:
         return None
-    return all(judged) if rule.all is not None else any(judged)
+    return all(known) if rule.all is not None else any(known)
 
 
 def number_of(row: Row, column: str) -> float | None:

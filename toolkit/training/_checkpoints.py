@@ -38,7 +38,7 @@ class Checkpoints:
         self.folder, self.every, self._identity = folder, every, identity
 
     def last(self) -> Path | None:
-        """The checkpoint to go on from; None where there is none, and whatever lies there is dropped."""
+        """The checkpoint to go on from; None where there is none, and the folder's contents are dropped."""
         said = _read(self.folder)
         found = self.folder / f"checkpoint-{said.get('update')}"
         if said.get("identity") == self._identity and found.is_dir():

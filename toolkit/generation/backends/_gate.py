@@ -17,7 +17,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from toolkit.generation._limits import Limits, Sent
+from toolkit.generation._quotas import Limits, Sent
 from toolkit.generation._request import Request
 
 _GRACE = 0.25

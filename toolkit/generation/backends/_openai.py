@@ -1,7 +1,7 @@
 """Backend ``openai``: any endpoint that speaks OpenAI's chat completions, asked concurrently.
 
 Contract: as `toolkit.generation.Backend`. Requests go over aiohttp from an event loop on a thread of its own (`_http`); how many are in flight, and
-when the next one may go, is decided for each endpoint and model by `toolkit.generation._limits`, up to ``concurrency``. The package's own retries
+when the next one may go, is decided for each endpoint and model by `toolkit.generation._quotas`, up to ``concurrency``. The package's own retries
 are not used:
 
 - timeout, broken connection, 5xx, 408, 409 and malformed answers are tried again up to ``retries`` times, after
@@ -9,7 +9,7 @@ are not used:
   connection broken after sending, malformed, and 502, 504 or 524 of a gateway), only if the meter has room for another;
 - 429 waits for ``Retry-After`` or likewise, and spends no attempt, but no more than ``patience`` seconds in all;
 - a request that waits holds no place: others are sent meanwhile, so up to `parallel` are pulled;
-- in an outage (`toolkit.generation._limits.Breaker`) no attempt is spent, and those since the last answer before it are given back: a request
+- in an outage (`toolkit.generation._quotas.Breaker`) no attempt is spent, and those since the last answer before it are given back: a request
   whose attempts are used up fails once the endpoint answers something (`_gate`); after ``patience`` seconds of it the run stops (`Stopped`);
 - what no repetition mends (other 4xx, a redirect that is not followed (`_http`), content filter, refusal, an answer without text) fails at once;
 - an error in the body of a 200, and an answer that broke off, count as the status that they name, else as a 5xx (`toolkit.generation._answers`).

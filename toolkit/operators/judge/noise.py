@@ -11,7 +11,7 @@ from pydantic import Field
 
 from toolkit.common.errors import InputError, Missing
 from toolkit.evaluation import Noise as Judged
-from toolkit.evaluation import disagreement, judge, said
+from toolkit.evaluation import disagreement, fractions, score_labels
 from toolkit.guards import Guard
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.judge import _review_list as review_list
@@ -135,7 +135,7 @@ class Noise(DatasetOperator):
         labels = rows.codes(task, words)
         people = annotators(rows, task, words)
         counts = ballots.readable(task)
-        judged = judge(labels, {v: said(c) for v, c in counts.items()}, people, self.config.weights)
+        judged = score_labels(labels, {v: fractions(c) for v, c in counts.items()}, people, self.config.weights)
         at = np.arange(rows.height)
         votes = np.zeros(rows.height, dtype=np.int64)
         right = np.zeros(rows.height, dtype=np.int64)

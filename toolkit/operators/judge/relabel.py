@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from toolkit.common.errors import did_you_mean
 from toolkit.common.yamlfile import FaultAt
-from toolkit.evaluation import pooled, said
+from toolkit.evaluation import fractions, pooled
 from toolkit.guards import Guard
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.judge._trail import COLUMN, TRAIL, entry, extended
@@ -130,7 +130,7 @@ class Relabel(DatasetOperator):
         c, labels = self.config, ballots.labels[task]
         counts = {v: n for v, n in ballots.readable(task).items() if c.weights.get(v, 1.0) > 0}
         none = np.zeros((rows.height, len(labels)))
-        shares = pooled({v: said(n) for v, n in counts.items()}, c.weights) if counts else none
+        shares = pooled({v: fractions(n) for v, n in counts.items()}, c.weights) if counts else none
         votes = np.zeros(rows.height, dtype=np.int64)
         voters = np.zeros(rows.height, dtype=np.int64)
         for n in counts.values():

@@ -16,7 +16,7 @@ from toolkit.common.errors import InputError, InputErrors
 from toolkit.common.files import sha256_file
 from toolkit.common.folders import files_below
 from toolkit.common.manifests import read_bytes
-from toolkit.common.parquet import batches, open_parquet, said
+from toolkit.common.parquet import batches, first_line, open_parquet
 from toolkit.common.reading import sha256_once
 from toolkit.shards._card import card
 from toolkit.shards._manifest import parse_manifest
@@ -116,7 +116,7 @@ def _false_rows(folder: Path, record: Mapping[str, Any]) -> Iterator[str]:
             continue
         found = configs.setdefault(str(about.get("config")), {"split": Counter()})
         rows = 0
-        for block in _said_of_rows(folder / name, about):
+        for block in _counts_of_rows(folder / name, about):
             rows += block.pop("rows").total()
             for column, counts in block.items():
                 found.setdefault(column, Counter()).update(counts)
@@ -140,7 +140,7 @@ def _false_rows(folder: Path, record: Mapping[str, Any]) -> Iterator[str]:
         yield "files: no rows"
 
 
-def _said_of_rows(path: Path, about: Mapping[str, Any]) -> Iterator[dict[str, Counter[str]]]:
+def _counts_of_rows(path: Path, about: Mapping[str, Any]) -> Iterator[dict[str, Counter[str]]]:
     """For each block of a file its rows, and by column what they say of source, licence and teacher."""
     if path.suffix == ".jsonl":
         yield _of_lines(path)
@@ -158,7 +158,7 @@ def _said_of_rows(path: Path, about: Mapping[str, Any]) -> Iterator[dict[str, Co
                 rows = pl.DataFrame(pl.from_arrow(pa.Table.from_batches([batch])))
                 yield {"rows": Counter({"": rows.height}), **_of_columns(rows.unnest("extra_info") if "extra_info" in names else rows)}
     except (pa.ArrowException, InputError, pl.exceptions.PolarsError) as e:
-        raise InputError(f"{path.name}: its rows cannot be read: {e.message if isinstance(e, InputError) else said(e)}") from None
+        raise InputError(f"{path.name}: its rows cannot be read: {e.message if isinstance(e, InputError) else first_line(e)}") from None
 
 
 def _of_columns(rows: pl.DataFrame) -> dict[str, Counter[str]]:

@@ -113,7 +113,7 @@ def _record(
         "of": {"manifest_sha256": sha256_file(shards.folder / MANIFEST), **{k: manifest[k] for k in ABOUT if k in manifest}},
         "licence": manifest.get("licence"),
         "rows": sum(counts["split"].values()),
-        "weights": {"how": weights or ("kept" if "weight" in shards.columns else "none"), **(repeater.said() if repeater else {})},
+        "weights": {"how": weights or ("kept" if "weight" in shards.columns else "none"), **(repeater.figures() if repeater else {})},
         "left_out": left_out(shards, form, weights),
         "notes": [*form.notes(), *([_REFERENCES] if shards.has_media else []), *_gone_note(form), *_template_note(counts["teacher"])],
         "counts": {name: dict(sorted(count.items())) for name, count in counts.items() if count},

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from toolkit.records import MEDIA
 from toolkit.shards.exporters._media import parts_lines
-from toolkit.shards.exporters._shapes import Format, Made, conversation, said
+from toolkit.shards.exporters._shapes import Format, Made, as_messages, conversation
 
 if TYPE_CHECKING:
     import polars as pl
@@ -33,9 +33,9 @@ class OpenAi(Format):
         else:
             at = ["input", "messages"]
             made = rows.select(
-                pl.struct(messages=said("prompt", form, "user")).alias("input"),
-                said("chosen", form, "assistant").alias("preferred_output"),
-                said("rejected", form, "assistant").alias("non_preferred_output"),
+                pl.struct(messages=as_messages("prompt", form, "user")).alias("input"),
+                as_messages("chosen", form, "assistant").alias("preferred_output"),
+                as_messages("rejected", form, "assistant").alias("non_preferred_output"),
             )
         lines = parts_lines(made, rows[MEDIA], at) if self.shards.has_media else None
         return [Made("default", split, f"{split}.jsonl", made, lines)]

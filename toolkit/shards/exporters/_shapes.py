@@ -173,7 +173,7 @@ class Format(ABC):
         return {}
 
 
-def said(column: str, form: Form, role: str) -> pl.Expr:
+def as_messages(column: str, form: Form, role: str) -> pl.Expr:
     """A column as chat messages: a list of {role, content}.
 
     Args:
@@ -190,7 +190,7 @@ def conversation(form: Form, answer: str) -> pl.Expr:
     """Prompt and answer as one conversation."""
     import polars as pl
 
-    return pl.concat_list(said("prompt", form, "user"), said(answer, form, "assistant"))
+    return pl.concat_list(as_messages("prompt", form, "user"), as_messages(answer, form, "assistant"))
 
 
 def answer_text(column: str, form: Form) -> pl.Expr:

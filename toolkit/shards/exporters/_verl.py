@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from toolkit.shards.exporters._shapes import Format, Made, ShardSet, conversation, provenance, said
+from toolkit.shards.exporters._shapes import Format, Made, ShardSet, as_messages, conversation, provenance
 
 if TYPE_CHECKING:
     import polars as pl
@@ -42,7 +42,7 @@ class Verl(Format):
             self._without += rows.filter(pl.all_horizontal(pl.col(f"label_{t}").is_null() for t in self.shards.tasks)).height
             rl = rows.with_columns(pl.int_range(start, start + rows.height, dtype=pl.Int64).alias("_index")).select(
                 pl.col("source").cast(pl.String).fill_null("unknown").alias("data_source"),
-                said("prompt", form, "user"),
+                as_messages("prompt", form, "user"),
                 pl.lit(ABILITY).alias("ability"),
                 pl.struct(style=pl.lit("rule"), ground_truth=self._labels("label_{}")).alias("reward_model"),
                 pl.struct(self._extra(split)).alias("extra_info"),

@@ -64,6 +64,6 @@ class Repeater:
         self.error = max(self.error, float((often / self.copies - weight).abs().max() or 0.0))  # type: ignore[arg-type]  # a float column
         return rows[pl.int_range(0, rows.height, eager=True).repeat_by(often).explode().drop_nulls()]
 
-    def said(self) -> dict[str, float | int]:
+    def figures(self) -> dict[str, float | int]:
         """For the export's manifest."""
         return {"copies_of_weight_1": self.copies, "largest_error": round(self.error, 6), "pairs_of_weight_0_left_out": self.gone}

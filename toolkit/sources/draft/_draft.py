@@ -20,7 +20,7 @@ from toolkit.sources._chat import conversation
 from toolkit.sources._convert import Converter
 from toolkit.sources._definition import LabelSource, Source, load_source
 from toolkit.sources._faults import RowError
-from toolkit.sources._read import read_source
+from toolkit.sources._read_source import read_source
 from toolkit.sources._released import split_released_input
 from toolkit.sources.draft._draft_labels import LabelDraft, draft_labels
 from toolkit.sources.draft._meanings import named

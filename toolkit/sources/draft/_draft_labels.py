@@ -180,7 +180,7 @@ def _agreement(found: LabelDraft, columns: Mapping[str, ColumnLook]) -> None:
 
 
 def _lacking(found: LabelDraft, columns: Mapping[str, ColumnLook], task: Task) -> None:
-    """A column that rows of JSON lack: only `any` takes that for not judged."""
+    """A column that rows of JSON lack: only `any` leaves it out."""
     rule = found.rule or {}
     column = columns.get(rule.get("column", ""))
     if column is None or not column.lacking:

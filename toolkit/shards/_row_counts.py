@@ -1,6 +1,6 @@
 """What a shard folder's manifest counts of its rows: values of some columns, labels, categories, lengths.
 
-All are sums over rows, so they hang neither on the order of the rows nor on how they are cut into blocks. The same code counts while the
+All are sums over rows, so they depend neither on the order of the rows nor on how they are cut into blocks. The same code counts while the
 shards are written and again when they are verified. A column of another type than meant is left out, and so is one with more than `MOST` values
 (licences and splits excepted) and a table with more than `LINES` lines: such columns hold no names, and a manifest is no place for them.
 """
@@ -27,7 +27,7 @@ LINES = 10_000
 """Lines of a table."""
 
 
-class Tables:
+class RowCounts:
     """Counts rows.
 
     Args:
@@ -119,7 +119,7 @@ class Tables:
         """Rows by column and value; ``split`` and ``licence`` are always there."""
         return {name: dict(sorted(counter.items())) for name, counter in self._counts.items() if counter}
 
-    def told(self) -> dict[str, list[dict[str, Any]]]:
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
         """The tables, each a list of lines.
 
         Returns:
