@@ -310,3 +310,20 @@ def test_a_guard_at_hand_sees_media_and_refuses_other_kinds(teacher: Teacher, tm
     with pytest.raises(InputError, match="image: the guard 'guardreasoner' does not take that"):
         toolkit.judge(row, openai(teacher), **{**options, "guard": "guardreasoner"})
     assert len(teacher.requests) == 1
+
+
+def test_tables_in_memory_and_what_a_plan_says_of_the_price(teacher: Teacher, tmp_path: Path) -> None:
+    found = toolkit.seeds([{"prompt": "What is this?", "media": [CAT]}, {"prompt": "And this?", "media": []}])
+    assert found[MEDIA].to_list() == [[CAT], []] and found["content_id"][0] == content_id([], "What is this?", None, [SHA])
+    assert MEDIA not in toolkit.seeds([{"prompt": "Which newspaper?", "media": "the daily"}]).columns
+    assert toolkit.seeds([{"prompt": "x", "files": [CAT]}], columns={"media": "files"})[MEDIA].to_list() == [[CAT]]
+    with pytest.raises(InputError, match="bad_media"):
+        toolkit.seeds([{"prompt": "x", "media": [{**CAT, "uri": "/cat.png"}]}])
+    world = World(tmp_path, [{"pictures": [CAT]}, {}])
+    said = [
+        json.dumps(toolkit.plan(world.recipe({"backend": openai(teacher, price={"input": 1, "output": 1})}), output=tmp_path / "out"), default=str)
+    ]
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(SOURCE))
+    said.append(json.dumps(toolkit.plan(Small.recipe(world, {"backend": openai(teacher)}), output=tmp_path / "out"), default=str))
+    assert ["are not counted: what they cost comes on top" in words for words in said] == [True, False]
+    assert not teacher.requests

@@ -134,5 +134,7 @@ def test_shards_without_media_are_exported_as_before(tmp_path: Path, name: str) 
 
 def test_verify_reads_the_references(tmp_path: Path) -> None:
     verify(shards(tmp_path / "good"))
+    assert "The files themselves are not part of this set." in (tmp_path / "good" / "README.md").read_text()
+    assert "not part of this set" not in (sft(tmp_path / "plain") / "README.md").read_text()
     with pytest.raises(InputErrors, match=r"media\[0\].uri has a part that is empty, \. or \.\."):
         verify(shards(tmp_path / "bad", files=[[{**CAT, "uri": "../../cat.png"}], [CAT]]))

@@ -11,6 +11,7 @@ from toolkit.api._frames import arrow_table
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, did_you_mean
 from toolkit.common.yamlfile import YamlFile
 from toolkit.guards import Guard, load_guard
+from toolkit.records import MEDIA
 from toolkit.sources import Source, arrow_rows, has_surrogate, read_rows
 from toolkit.taxonomy import load_taxonomy
 
@@ -42,8 +43,8 @@ def seeds(
     Args:
         rows: a table of polars, pandas, pyarrow or datasets, or dicts. NaN in a pandas table is null.
         prompt: column of the last user message.
-        columns: the columns of ``response``, ``context`` (a list of {role, content}: the messages before the prompt), ``language``, ``group`` and
-            ``split``; by default those of these names that are there.
+        columns: the columns of ``response``, ``context`` (a list of {role, content}: the messages before the prompt), ``media`` (docs/media.md),
+            ``language``, ``group`` and ``split``; by default those of these names that are there.
         labels: by task of the guard the column of its label, or more of what a source definition says (`toolkit.sources.Label`); by default the
             columns ``label_<task>`` that are there. A task without a column has no label.
         maps: by task the guard's label for each value of its column; by default the values are the labels themselves.
@@ -71,11 +72,14 @@ def seeds(
     blocks = _blocks(rows)
     first = next(blocks, [])
     there = next((list(row) for row in first if isinstance(row, dict)), [])
+    marks = [*_MARKS, *([MEDIA] if any(isinstance(row, dict) and isinstance(row.get(MEDIA), list) for row in first) else [])]
     if not first:
         raise InputError("no rows", where="rows")
-    meaning = _source(prompt, columns, labels, maps, labelled_by, source, licence, definition, there)
+    given = {n: n for n in marks if n in there} if columns is None else dict(columns)
+    meaning = _source(prompt, given, labels, maps, labelled_by, source, licence, definition, there)
     parts, faults = [], _Faults()
-    for block in read_rows(meaning, _all(first, blocks), guard=definition, taxonomy=load_taxonomy(taxonomy)):
+    media = "" if meaning.has_media else None
+    for block in read_rows(meaning, _all(first, blocks), guard=definition, taxonomy=load_taxonomy(taxonomy), media=media):
         parts.append(block.rows)
         faults.add(block.rejects)
     faults.check()
@@ -89,7 +93,7 @@ def _all(first: list[Any], rest: Iterator[list[Any]]) -> Iterator[list[Any]]:
 
 def _source(
     prompt: str,
-    columns: Mapping[str, str] | None,
+    given: Mapping[str, str],
     labels: Mapping[str, str | Mapping[str, Any]] | None,
     maps: Mapping[str, Mapping[bool | int | str, str]] | None,
     labelled_by: str | None,
@@ -99,7 +103,6 @@ def _source(
     there: list[str],
 ) -> Source:
     """What the columns mean, as the file of a source would say it."""
-    given = {n: n for n in _MARKS if n in there} if columns is None else dict(columns)
     if labels is None:
         labels = {t: f"label_{t}" for t in guard.task_names if f"label_{t}" in there}
     faults: list[GuardkitError] = [

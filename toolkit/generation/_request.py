@@ -130,7 +130,7 @@ class Request:
     @cached_property
     def shape(self) -> str:
         """Canonical JSON of all that the key covers but messages, media, draw and attempt: what requests of one step have in common."""
-        return canonical_json({n: v for n in _IN_KEY if n not in _OWN and (v := getattr(self, n)) != ADDED.get(n, _NEVER)})
+        return canonical_json({n: v for n in _IN_KEY if n not in ("messages", "draw", "attempt") and (v := getattr(self, n)) != ADDED.get(n, _NEVER)})
 
     @property
     def draw_seed(self) -> int | None:
@@ -187,10 +187,9 @@ class Request:
         return body
 
 
-_IN_KEY = tuple(f.name for f in fields(Request) if f.name not in EXCLUDED)
+_IN_KEY = tuple(f.name for f in fields(Request) if f.name not in EXCLUDED and f.name != "media")
+"""Fields that are in the key as they are; of media the key has a part."""
 _NEVER = object()
-_OWN = frozenset({"messages", "media", "draw", "attempt"})
-"""What of the key is a request's own within its step."""
 
 
 @dataclass(frozen=True)

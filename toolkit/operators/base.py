@@ -94,8 +94,7 @@ class Operator(ABC):
     validates: ClassVar[bool] = False
     """Whether a row that it rejects is one that a model answered badly: such rows count for `stop_if`, and may for a recipe's `failures`."""
     carries_media: ClassVar[bool] = False
-    """Whether rows with media go through it whatever its options: it neither tells rows apart by their text, nor asks or shows anybody that text
-    alone, nor makes rows anew. See `media_fault`."""
+    """Whether rows with media go through it whatever its options, and nothing that it does hangs on their text alone; see `media_fault`."""
     config_class: ClassVar[type[Config]] = NoConfig
     example: ClassVar[Mapping[str, Any]] = {}
     """Options of a plain use, as `with` holds them; they must be sound."""
@@ -139,7 +138,7 @@ class Operator(ABC):
         them belongs into its `identity`."""
 
     def media_fault(self, guard: Guard) -> str | None:
-        """Why rows with media cannot go through it, for the check of a recipe; None where they can, or where each row tells. `guard`: all of it."""
+        """Why rows with media cannot go through it, for the check of a recipe; None where they can. `guard`: all of it."""
         return None if self.carries_media else "it works on the text of rows alone, and would leave out what stands beside it"
 
     def needs(self, ctx: Context) -> list[str]:
@@ -383,10 +382,8 @@ def mark(
     """Mark rows where `when` holds; a row that has a mark keeps the first.
 
     Args:
-        rows: the frame.
-        when: boolean expression; null counts as false.
-        reason: reason code.
-        detail: what exactly was found.
+        rows, when: the frame, and a boolean expression over it; null counts as false.
+        reason, detail: reason code, and what exactly was found.
         outcome: ``rejected`` for a fault, ``set_aside`` for none.
     """
     import polars as pl

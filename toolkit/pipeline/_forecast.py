@@ -160,6 +160,8 @@ class _Money:
             found = Estimate(name, self._named(config.model_name), config.endpoint_name)
             price = price_of(config)
             found.basis.append("no price is known" if price is None else price.words(datetime.now(UTC).date()))
+            if any(self.plan.steps[s].media for s in step.inputs.values()):
+                found.basis.append("images, clips and sounds are not counted: what they cost comes on top")
             try:
                 estimate(found, self._look(step, name, backend), config, self.journal)
             except NotSampled as e:

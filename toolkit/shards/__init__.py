@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from toolkit.shards._card import plain as plain
     from toolkit.shards._kinds import SHARD_KINDS as SHARD_KINDS
     from toolkit.shards._kinds import ShardKind as ShardKind
+    from toolkit.shards._kinds import holds_media as holds_media
     from toolkit.shards._kinds import kind_of as kind_of
     from toolkit.shards._licences import Licences as Licences
     from toolkit.shards._licences import known as known

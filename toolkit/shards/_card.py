@@ -13,11 +13,13 @@ from typing import Any
 
 from toolkit.common.plugins import Registry
 from toolkit.common.yamlfile import dump_yaml
+from toolkit.shards._kinds import holds_media
 
 TEMPLATE_NOTE = (
     "> **Template reasoning.** The reasoning in these rows was put together by guardkit's embedded template teacher, from phrases and the rows' "
     "own labels. It is for trying the tool, not for training a guard that is to be used."
 )
+MEDIA_NOTE = "Rows refer to pictures, clips or sounds by name and sha256 (column `media`). The files themselves are not part of this set."
 PAPER = {
     "wildguard_train": ("WildGuardTrain-R", 86_759, 323_930, 3.73, 138.35),
     "aegis_train": ("AegisTrain-R", 10_798, 37_082, 3.43, 140.83),
@@ -80,6 +82,8 @@ def card(manifest: Mapping[str, Any], title: str | None = None) -> str:
     if recipe := manifest.get("made_from", {}).get("recipe"):
         about.append(plain(f"recipe {recipe} {manifest['made_from'].get('version', '')}".rstrip()))
     lines += [f"{'; '.join(about)}. Made by guardkit; `manifest.json` has every figure, and `guardkit verify` checks the files against it.", ""]
+    if holds_media((c["name"], c["type"]) for c in manifest.get("columns", ())):
+        lines += [MEDIA_NOTE, ""]
     for name in (*BEFORE, *manifest.get("sections", ()), *AFTER):
         lines += CARD_SECTIONS.get(name)(manifest)
     return front_matter(manifest, title) + "\n".join(lines)

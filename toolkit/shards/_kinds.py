@@ -6,12 +6,13 @@ guardkit's own kinds are known by their columns. One of another package is so on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from toolkit.common.errors import InputError
 from toolkit.common.plugins import Registry
+from toolkit.records import MEDIA
 
 if TYPE_CHECKING:
     import polars as pl
@@ -48,6 +49,11 @@ class ShardKind:
         """
         for words, found in self.faults().items():
             refuse(rows.filter(found), words, where, hint)
+
+
+def holds_media(columns: Iterable[tuple[str, str]]) -> bool:
+    """Whether rows with these columns, each with its type as Arrow writes it, may have media."""
+    return any(name == MEDIA and "sha256" in kind for name, kind in columns)
 
 
 def refuse(rows: pl.DataFrame, what: str, where: str, hint: str) -> None:

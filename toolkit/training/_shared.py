@@ -22,8 +22,7 @@ from toolkit.common.manifests import read_json
 from toolkit.common.models import TRAINED, model_folder, trained_for
 from toolkit.common.parquet import batches, open_parquet
 from toolkit.generation import Chat, ControlTextError
-from toolkit.records import MEDIA
-from toolkit.shards import MANIFEST, read_manifest
+from toolkit.shards import MANIFEST, holds_media, read_manifest
 from toolkit.training._watch import Watch
 
 if TYPE_CHECKING:
@@ -172,7 +171,7 @@ def _check_parquet(files: Mapping[Path, str | None], messages: Sequence[str], ot
         first = first or schema
         if lacking := [c for c in (*messages, *others) if c not in schema.names]:
             raise InputError(f"column missing: {', '.join(lacking)}", where=str(file), hint=f"it has: {', '.join(schema.names)}")
-        if MEDIA in schema.names and "sha256" in str(schema.field(MEDIA).type):
+        if holds_media((f.name, str(f.type)) for f in schema):
             hint = "export them for a trainer that takes media, or make shards of the rows without"
             raise InputError("these shards have media, which this trainer would leave out", where=str(file), hint=hint)
         for column in messages:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.records import MEDIA
-from toolkit.shards._kinds import SHARD_KINDS, ShardKind, kind_of, refuse
+from toolkit.shards._kinds import SHARD_KINDS, ShardKind, holds_media, kind_of, refuse
 from toolkit.shards.exporters._weights import Weights
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class ShardSet:
     @property
     def has_media(self) -> bool:
         """Whether their rows may have media."""
-        return any(c["name"] == MEDIA and "sha256" in c["type"] for c in self.manifest["columns"])
+        return holds_media((c["name"], c["type"]) for c in self.manifest["columns"])
 
     @property
     def tasks(self) -> list[str]:
