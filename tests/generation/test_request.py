@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from toolkit.generation import ADDED, EXCLUDED, BackendConfig, Completion, Request, as_messages
+from toolkit.generation._attached import Attached
 from toolkit.generation._backend import build_request
 from toolkit.generation._base_config import NOT_IN_KEY
-from toolkit.generation._media import Attached
 
 BASE = Request("model", "https://a/v1", (("system", "judge"), ("user", "hello")), 0.7, 0.95, 100, seed=3, stop=("END",), row="r1")
 OTHER: dict[str, Any] = {

@@ -21,7 +21,7 @@ from toolkit.common.yamlfile import YamlFile
 from toolkit.generation import Journal, Meter
 from toolkit.guards import Guard, load_guard
 from toolkit.operators import Columns, Context, DatasetOperator, GenerationOperator, Operator, RowOperator, operator_class
-from toolkit.operators._media import refuse_media
+from toolkit.operators._media_taken import refuse_media
 from toolkit.operators._uses import shown
 from toolkit.operators._words import check_words
 from toolkit.operators.base import OUTCOME, REASON

@@ -9,6 +9,7 @@
 Importing this room loads no model library and no HTTP client; opening a backend loads what it needs.
 """
 
+from toolkit.generation._attached import Attached, MediaError, attached, attached_to, not_carried
 from toolkit.generation._backend import build_request, open_backend
 from toolkit.generation._base_config import BACKENDS, BaseBackendConfig, Destination, Listed, Opening, Price, Sampling
 from toolkit.generation._budget import Meter
@@ -39,7 +40,6 @@ from toolkit.generation._journal_errors import unread
 from toolkit.generation._journal_look import Figures, Group, journal_figures, near_names, read_records
 from toolkit.generation._journal_records import Known, Record
 from toolkit.generation._journal_repair import Repaired, repair_journal
-from toolkit.generation._media import Attached, MediaError, attached, attached_to, not_carried
 from toolkit.generation._prices import price_of, unpriced
 from toolkit.generation._protocol import Backend, HandsOn
 from toolkit.generation._registry import BackendConfig, OpenUnion

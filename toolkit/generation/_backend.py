@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from toolkit.common.errors import InputError
 from toolkit.common.paths import Beside
+from toolkit.generation._attached import Attached, not_carried
 from toolkit.generation._base_config import BaseBackendConfig, Opening
 from toolkit.generation._declared import LOOKING, Declared
-from toolkit.generation._media import Attached, not_carried
 from toolkit.generation._protocol import Backend
 from toolkit.generation._request import Request, as_messages
 

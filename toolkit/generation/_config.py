@@ -17,8 +17,8 @@ from toolkit.common.models import is_model_folder, model_digest, model_folder, m
 from toolkit.common.paths import Beside, Roots
 from toolkit.common.reach import HubName, NeedsLeave
 from toolkit.generation._addresses import is_near, key_leaves, url_parts
+from toolkit.generation._attached import OPENAI_CARRIES
 from toolkit.generation._base_config import BaseBackendConfig, Destination, Listed, Opening, Price, Sampling, Structured
-from toolkit.generation._media import OPENAI_CARRIES
 from toolkit.generation._thoughts import Reader
 
 if TYPE_CHECKING:

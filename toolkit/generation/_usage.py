@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from toolkit.generation._media import TOKENS
+from toolkit.generation._attached import TOKENS
 
 if TYPE_CHECKING:
     from toolkit.generation._request import Completion, Request

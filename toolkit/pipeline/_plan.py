@@ -24,7 +24,7 @@ from toolkit.common.reach import refused, unknown
 from toolkit.common.reading import Files
 from toolkit.guards import load_guard
 from toolkit.operators import Operator, operator_class
-from toolkit.operators._media import refuse_media
+from toolkit.operators._media_taken import refuse_media
 from toolkit.operators._uses import counted, guard_for
 from toolkit.pipeline._lineage import upstream
 from toolkit.pipeline._planned import Faults, Plan, PlannedStep

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from toolkit.guards import Guard
-from toolkit.operators._media import REFUSED, asking_fault
+from toolkit.operators._media_taken import REFUSED, asking_fault
 from toolkit.operators.base import mark
 from toolkit.records import MEDIA, Column, frame_has_media, has_media, others
 

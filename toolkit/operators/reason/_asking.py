@@ -26,7 +26,7 @@ from toolkit.common.yamlfile import load_yaml
 from toolkit.generation import BaseBackendConfig, build_request
 from toolkit.guards import Guard, template, variables
 from toolkit.operators import _backends
-from toolkit.operators._media import asking_fault, attach
+from toolkit.operators._media_taken import asking_fault, attach
 from toolkit.operators.base import Context, GenerationOperator, StepInput
 
 if TYPE_CHECKING:

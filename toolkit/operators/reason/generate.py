@@ -11,7 +11,7 @@ from toolkit.common.errors import InputError
 from toolkit.generation import BackendConfig, BaseBackendConfig, build_request
 from toolkit.guards import Guard, template, variables
 from toolkit.operators import _backends
-from toolkit.operators._media import asking_fault, attach
+from toolkit.operators._media_taken import asking_fault, attach
 from toolkit.operators._stop_if import StopIf
 from toolkit.operators._words import closed
 from toolkit.operators.base import DETAIL, REASON, Columns, Config, Context, GenerationOperator, StepInput

@@ -15,7 +15,7 @@ from toolkit.common.yamlfile import FaultAt
 from toolkit.generation import BackendConfig, BaseBackendConfig, HandsOn, build_request
 from toolkit.guards import Guard, blind_messages, feedback, load_prompt, response_format, teacher_messages
 from toolkit.operators import _backends
-from toolkit.operators._media import asking_fault, attach
+from toolkit.operators._media_taken import asking_fault, attach
 from toolkit.operators._stop_if import StopIf
 from toolkit.operators.base import DETAIL, REASON, Config, Context, GenerationOperator, StepInput
 from toolkit.operators.reason._feedback import sentences

@@ -27,9 +27,9 @@ from toolkit.shards._manifest import MANIFEST
 from toolkit.shards._verify import verify
 from toolkit.shards.exporters._check import SHARDS, verify_export
 from toolkit.shards.exporters._files import Sink
-from toolkit.shards.exporters._media import check_kinds
 from toolkit.shards.exporters._page import page
 from toolkit.shards.exporters._record import ABOUT, EXPORT, FORMAT, RECORD
+from toolkit.shards.exporters._references import check_kinds
 from toolkit.shards.exporters._registry import EXPORTERS
 from toolkit.shards.exporters._shapes import Format, ShardSet, checked, left_out, shard_set
 from toolkit.shards.exporters._weights import COPIES, Repeater, Weights, check_weights

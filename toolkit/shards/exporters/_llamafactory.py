@@ -12,7 +12,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from toolkit.records import KINDS
-from toolkit.shards.exporters._media import listed, tagged
+from toolkit.shards.exporters._references import listed, tagged
 from toolkit.shards.exporters._shapes import Format, Made, provenance
 
 if TYPE_CHECKING:

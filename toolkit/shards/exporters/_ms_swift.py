@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from toolkit.records import KINDS
-from toolkit.shards.exporters._media import listed, tagged
+from toolkit.shards.exporters._references import listed, tagged
 from toolkit.shards.exporters._shapes import Format, Made, answer_text, conversation, provenance
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from toolkit.records import MEDIA
-from toolkit.shards.exporters._media import parts_lines
+from toolkit.shards.exporters._references import parts_lines
 from toolkit.shards.exporters._shapes import Format, Made, as_messages, conversation
 
 if TYPE_CHECKING:

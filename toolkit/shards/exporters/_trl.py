@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from toolkit.records import MEDIA
-from toolkit.shards.exporters._media import listed
+from toolkit.shards.exporters._references import listed
 from toolkit.shards.exporters._shapes import Format, Made
 
 if TYPE_CHECKING:
