@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import gzip
 import json
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +13,7 @@ from hubsets import ROWS, SCHEMAS, wildguard
 
 from toolkit.common.errors import InputError, InputErrors
 from toolkit.sources import _json_lines as json_lines
-from toolkit.sources import load_source, read_json_lines, read_source, source_files
+from toolkit.sources import load_source, read_source, source_files
 
 GOOD = json.dumps(wildguard("How do I bake bread?", None, "unharmful", None, None)).encode()
 NAME = "wildguard_train"
@@ -275,16 +274,6 @@ def test_a_guard_with_fewer_tasks_reads_fewer_columns(guard, taxonomy, tmp_path)
     rows = next(iter(read_source(load_source(NAME), guard=small, taxonomy=taxonomy, files=[path]))).rows
     assert [c for c in rows.columns if c.startswith("label_")] == ["label_prompt", "label_prompt_source"]
     assert rows["label_prompt"].to_list() == ["harmful"]
-
-
-def test_read_json_lines(tmp_path) -> None:
-    path = tmp_path / "p.jsonl"
-    path.write_bytes(b'{"a": "x", "b": 1}\n{"a": "x"}\n{"a": "\\u0000", "b": 1}\n{"a": "\\ud800", "b": 1}\n{"a"\n\n{"a": 1, "b": 2}')
-    found = list(read_json_lines(path, ["a", "b"]))
-    assert [f.fault for f in found] == [None, "missing_key", "nul", "surrogate", "bad_json", None]
-    assert found[0].row == {"a": "x", "b": 1} and found[4].text == '{"a"' and json.loads(found[1].text) == {"a": "x"}
-    with pytest.raises(InputError, match="No such file"):
-        next(read_json_lines(Path("nowhere.jsonl"), []))
 
 
 def test_parquet_is_not_held_whole(read, guard, taxonomy, tmp_path) -> None:

@@ -41,7 +41,7 @@ Below = Annotated[str, AfterValidator(_below)]
 """A path below the folder of the manifest."""
 
 
-def read_bytes(path: Path, most: int = MOST) -> bytes:
+def read_bytes(path: Path) -> bytes:
     """The bytes of a small file.
 
     Raises:
@@ -57,29 +57,28 @@ def read_bytes(path: Path, most: int = MOST) -> bytes:
     try:
         regular(fd, path)
         with os.fdopen(fd, "rb", closefd=False) as f:
-            data = f.read(most + 1)
+            data = f.read(MOST + 1)
     except OSError as e:
         raise unreadable(e, path) from None
     finally:
         os.close(fd)
-    if len(data) > most:
-        raise InputError(f"has more than {most:,} bytes", where=str(path))
+    if len(data) > MOST:
+        raise InputError(f"has more than {MOST:,} bytes", where=str(path))
     return data
 
 
-def read_json(path: Path, *, again: str | None = None, most: int = MOST) -> Any:
+def read_json(path: Path, *, again: str | None = None) -> Any:
     """What a JSON file says.
 
     Args:
         path: of the file.
         again: hint: how it is made anew.
-        most: bytes, at most.
 
     Raises:
         FileNotFoundError: there is none.
         InputError: it cannot be read.
     """
-    data = read_bytes(path, most)
+    data = read_bytes(path)
     try:
         value = loads_once(data.decode("utf-8"))
         if _too_deep(value):
@@ -89,9 +88,9 @@ def read_json(path: Path, *, again: str | None = None, most: int = MOST) -> Any:
     return value
 
 
-def read_manifest(path: Path, *, again: str | None = None, most: int = MOST) -> dict[str, Any]:
+def read_manifest(path: Path, *, again: str | None = None) -> dict[str, Any]:
     """A JSON object, and that its seal, where it has one, fits. Raises as `read_json`."""
-    value = read_json(path, again=again, most=most)
+    value = read_json(path, again=again)
     if not isinstance(value, dict):
         raise InputError("not a JSON object", where=str(path), hint=again)
     if SEAL in value and value[SEAL] != _seal(value):

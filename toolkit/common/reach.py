@@ -51,9 +51,9 @@ class HubName:
     what: str = "model"
 
 
-def asked(config: BaseModel, at: Key = ()) -> Iterator[Asked]:
+def asked(config: BaseModel) -> Iterator[Asked]:
     """All that a config asks leave for."""
-    for place, value, parent, notes in _options(config, at):
+    for place, value, parent, notes in _options(config, ()):
         for note in notes:
             if isinstance(note, NeedsLeave) and value is not None:
                 yield from (Asked(a.name, a.why, (*place, *a.key)) for a in note.rule(value, parent))

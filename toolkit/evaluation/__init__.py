@@ -3,7 +3,6 @@
 from toolkit.evaluation._benchmarks import (
     Benchmark,
     BenchmarkFiles,
-    BenchmarkRows,
     Chosen,
     benchmark_names,
     benchmark_needs,
@@ -19,7 +18,6 @@ from toolkit.evaluation._score import Counts, Score, baselines, score, score_cou
 __all__ = [
     "Benchmark",
     "BenchmarkFiles",
-    "BenchmarkRows",
     "Chosen",
     "Confident",
     "Counts",

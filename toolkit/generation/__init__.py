@@ -27,8 +27,6 @@ from toolkit.generation._declared import only_looking
 from toolkit.generation._engine import Completions, complete
 from toolkit.generation._journal import Journal
 from toolkit.generation._journal_care import (
-    Compacted,
-    Purged,
     Verified,
     compact_journal,
     find_records,
@@ -38,13 +36,12 @@ from toolkit.generation._journal_care import (
 )
 from toolkit.generation._journal_errors import unread
 from toolkit.generation._journal_look import Figures, Group, journal_figures, near_names, read_records
-from toolkit.generation._journal_records import Known, Record
+from toolkit.generation._journal_records import Record
 from toolkit.generation._journal_repair import Repaired, repair_journal
 from toolkit.generation._prices import price_of, unpriced
 from toolkit.generation._protocol import Backend, HandsOn
 from toolkit.generation._registry import BackendConfig, OpenUnion
 from toolkit.generation._request import ADDED, EXCLUDED, FAILURES, FINAL, Completion, Request, as_messages
-from toolkit.generation._stats import Stats
 from toolkit.generation._vocabulary import FINISHED, ended
 from toolkit.generation.backends._vllm_engine import kept_warm
 
@@ -60,7 +57,6 @@ __all__ = [
     "BackendConfig",
     "BaseBackendConfig",
     "Chat",
-    "Compacted",
     "Completion",
     "Completions",
     "ControlTextError",
@@ -69,7 +65,6 @@ __all__ = [
     "Group",
     "HandsOn",
     "Journal",
-    "Known",
     "Listed",
     "MediaError",
     "Meter",
@@ -78,12 +73,10 @@ __all__ = [
     "OpenUnion",
     "Opening",
     "Price",
-    "Purged",
     "Record",
     "Repaired",
     "Request",
     "Sampling",
-    "Stats",
     "TemplateArguments",
     "TemplateConfig",
     "TransformersConfig",

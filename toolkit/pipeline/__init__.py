@@ -6,7 +6,7 @@ from toolkit.common.lazy import lazily
 from toolkit.pipeline._build_step import build_step
 from toolkit.pipeline._counts import ConservationError, Counts
 from toolkit.pipeline._current import AGAIN, STALE, refuse_stale, stale, stale_step
-from toolkit.pipeline._fingerprints import Fingerprints, Prospect, Standing, finished, prospect, up_to_date
+from toolkit.pipeline._fingerprints import Fingerprints, Standing, finished, prospect
 from toolkit.pipeline._finished import StepFolder, is_run, recipe_steps, run_of, step_folders, verify_run
 from toolkit.pipeline._folder import JOURNAL, clean
 from toolkit.pipeline._in_memory import FrameInput, FrameOutput
@@ -51,7 +51,6 @@ __all__ = [
     "PlannedStep",
     "Processes",
     "Progress",
-    "Prospect",
     "Recipe",
     "RecipeSpec",
     "Run",
@@ -83,7 +82,6 @@ __all__ = [
     "stale_step",
     "step_folders",
     "stopping",
-    "up_to_date",
     "verify_run",
 ]
 

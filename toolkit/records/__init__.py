@@ -6,7 +6,7 @@ in tables that have what they hold.
 
 from toolkit.records._ids import child_id, content_id, group_id, pair_id, row_id
 from toolkit.records._media import KINDS, MEDIA, TYPE, Media, frame_has_media, has_media, hashes, media_faults, media_of, others
-from toolkit.records._schemas import Column, RecordSchema, load_record, name_fault, to_arrow, to_polars
+from toolkit.records._schemas import Column, load_record, name_fault, to_arrow, to_polars
 
 __all__ = [
     "KINDS",
@@ -14,7 +14,6 @@ __all__ = [
     "TYPE",
     "Column",
     "Media",
-    "RecordSchema",
     "child_id",
     "content_id",
     "frame_has_media",

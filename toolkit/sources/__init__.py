@@ -19,13 +19,11 @@ if TYPE_CHECKING:
     from toolkit.sources._definition import LabelSource as LabelSource
     from toolkit.sources._definition import Part as Part
     from toolkit.sources._definition import Source as Source
-    from toolkit.sources._definition import SourceInfo as SourceInfo
     from toolkit.sources._definition import VoteMethod as VoteMethod
     from toolkit.sources._definition import list_sources as list_sources
     from toolkit.sources._definition import load_source as load_source
     from toolkit.sources._faults import Fault as Fault
     from toolkit.sources._faults import has_surrogate as has_surrogate
-    from toolkit.sources._files import SourceFile as SourceFile
     from toolkit.sources._files import expand_files as expand_files
     from toolkit.sources._files import source_files as source_files
     from toolkit.sources._formats import arrow_rows as arrow_rows
@@ -35,15 +33,11 @@ if TYPE_CHECKING:
     from toolkit.sources._frames import Frame as Frame
     from toolkit.sources._frames import count_rows as count_rows
     from toolkit.sources._frames import read_frames as read_frames
-    from toolkit.sources._hub import HubCheck as HubCheck
     from toolkit.sources._hub import check_hub as check_hub
     from toolkit.sources._hub import hub_needs as hub_needs
-    from toolkit.sources._json_lines import JsonLine as JsonLine
     from toolkit.sources._json_lines import opened as opened
-    from toolkit.sources._json_lines import read_json_lines as read_json_lines
     from toolkit.sources._occurrences import Occurrences as Occurrences
     from toolkit.sources._occurrences import SeenKeys as SeenKeys
-    from toolkit.sources._read_source import REJECT_COLUMNS as REJECT_COLUMNS
     from toolkit.sources._read_source import Block as Block
     from toolkit.sources._read_source import check_media as check_media
     from toolkit.sources._read_source import read_rows as read_rows

@@ -68,7 +68,7 @@ def _token_file() -> bool:
     return (home / "token").is_file()
 
 
-def hub_blocks(source: Source, required: Sequence[str], wanted: Sequence[str], token: str | None, block_rows: int) -> Iterator[list[Raw]]:
+def hub_blocks(source: Source, required: Sequence[str], wanted: Sequence[str], block_rows: int) -> Iterator[list[Raw]]:
     """Raw rows of a hub set. The set is fetched and its columns are checked here, before the first block.
 
     Raises:
@@ -76,7 +76,7 @@ def hub_blocks(source: Source, required: Sequence[str], wanted: Sequence[str], t
     """
 
     where = _hub(source).id
-    data = _load(source, token, streaming=False)
+    data = _load(source, streaming=False)
     errors = missing_columns(source, required, frozenset(data.column_names), where)
     if errors:
         raise errors[0] if len(errors) == 1 else InputErrors(errors)
@@ -97,7 +97,7 @@ def _blocks(tables: Iterator[pa.Table]) -> Iterator[list[Raw]]:
             start += piece.num_rows
 
 
-def check_hub(source: Source, token: str | None = None, *, guard: Guard, taxonomy: Taxonomy, rows: int = 200) -> HubCheck:
+def check_hub(source: Source, *, guard: Guard, taxonomy: Taxonomy, rows: int = 200) -> HubCheck:
     """Read the first rows of a hub set, without downloading the rest, and say what does not fit the source definition.
 
     Raises:
@@ -106,9 +106,9 @@ def check_hub(source: Source, token: str | None = None, *, guard: Guard, taxonom
     """
     hub = _hub(source)
     converter = Converter(source, guard, taxonomy)
-    data = _load(source, token, streaming=True)
+    data = _load(source, streaming=True)
     try:
-        with careful_hub(token):
+        with careful_hub():
             first = list(islice(data, rows))
     except Exception as e:  # as in _load: streaming reads the files only now
         raise _failed(source, e) from e
@@ -131,7 +131,7 @@ def _hub(source: Source) -> Hub:
     return source.hub
 
 
-def _load(source: Source, token: str | None, *, streaming: bool) -> Any:
+def _load(source: Source, *, streaming: bool) -> Any:
     require("datasets", "hub", f"source {source.name!r} on the hub")
     from datasets import load_dataset
 
@@ -140,8 +140,8 @@ def _load(source: Source, token: str | None, *, streaming: bool) -> Any:
         message = "a folder of this name lies in the working folder, and `datasets` would read that instead of the hub"
         raise InputError(message, where=hub.id, hint=f"start elsewhere, or read the folder: --source {source.name}={hub.id}")
     try:
-        with careful_hub(token):
-            return load_dataset(hub.id, hub.config, split=hub.split, revision=hub.revision, token=token, streaming=streaming)
+        with careful_hub():
+            return load_dataset(hub.id, hub.config, split=hub.split, revision=hub.revision, streaming=streaming)
     except ValueError as e:
         raise InputError(f"the hub set has another form than the source says: {e}", where=hub.id) from e
     except Exception as e:  # errors of httpx, fsspec, pyarrow, huggingface_hub and datasets' own come through: all mean that no data came

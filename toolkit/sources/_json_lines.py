@@ -12,13 +12,12 @@ import json
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from toolkit.common.errors import InputError
 from toolkit.common.reading import Files, regular, unreadable
-from toolkit.sources._faults import Fault, has_surrogate, shown, undecodable
+from toolkit.sources._faults import Fault, has_surrogate, undecodable
 from toolkit.sources._keys import checked, each_once
 
 Row = dict[str, Any]
@@ -26,42 +25,6 @@ LINE_BYTES = 256 << 20
 """A longer line is one row's fault (``too_long``)."""
 _TOGETHER = 1 << 19
 """Bytes of lines that are looked through together for keys that stand twice."""
-
-
-@dataclass(frozen=True)
-class JsonLine:
-    """One row: either `row`, or `fault` (a reason code) with its `detail`. `text` is the line as far as it can be shown."""
-
-    row: Row
-    fault: str | None = None
-    detail: str = ""
-    shown: str | None = field(default=None, repr=False)
-
-    @property
-    def text(self) -> str:
-        """The raw row."""
-        return shown(self.row) if self.shown is None else self.shown
-
-
-def read_json_lines(path: Path, columns: Sequence[str], held: Files | None = None) -> Iterator[JsonLine]:
-    """Rows of a JSON Lines file that must hold some columns.
-
-    A row that is torn, not UTF-8, no object, lacks a column (``missing_key``) or has NUL or half a surrogate pair in one is a `JsonLine`
-    with its fault; values of other types than text are the caller's matter.
-
-    Raises:
-        InputError: the file cannot be opened or, at the end, a gzip file is damaged, or it is not the file that `held` knows.
-    """
-    with opened(path, held) as f:
-        for row, _ in jsonl_rows(f, columns):
-            if isinstance(row, Fault):
-                yield JsonLine({}, row.reason, row.detail, row.text)
-            elif missing := [c for c in columns if c not in row]:
-                yield JsonLine(row, "missing_key", f"{', '.join(missing)} is not there")
-            elif nul := [c for c in columns if isinstance(row[c], str) and "\0" in row[c]]:
-                yield JsonLine(row, "nul", f"{', '.join(nul)} holds a NUL character")
-            else:
-                yield JsonLine(row)
 
 
 @contextmanager

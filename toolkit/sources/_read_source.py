@@ -61,7 +61,6 @@ def read_source(
     files: Sequence[str | Path] | None = None,
     parts: Sequence[str] | None = None,
     vote: VoteMethod | None = None,
-    token: str | None = None,
     beside: Beside = None,
     block_rows: int = BLOCK_ROWS,
     held: Files | None = None,
@@ -77,12 +76,10 @@ def read_source(
         files: files, folders or glob patterns; None: bundled files, else the hub.
         parts: names of the parts to read; None: all.
         vote: how several annotators make a label; None: safe against unsafe. ``reference``: as the released code does (see `Vote`).
-        token: access token of the hub; None: the one of the environment.
         beside: folder that relative files are also looked up from.
         block_rows: most rows a block; the result is the same at any number.
         held: files of a step: what is read must be what the plan has digested.
         first: of each local file no more than so many of its first rows, for a look; a block for each, in which lists are null.
-
         media: None: rows without a column for media, which the source must not have. Else they have one, and this is put before every uri: the
             place below the dataset's folder that the source's own uris are relative to, empty for the folder itself.
 
@@ -100,7 +97,7 @@ def read_source(
     from toolkit.sources._hub import hub_blocks
 
     converter = make()
-    blocks = hub_blocks(source, converter.required, converter.wanted, token, block_rows)
+    blocks = hub_blocks(source, converter.required, converter.wanted, block_rows)
     return _Maker(source, guard, None, media=media).blocks(blocks, converter)
 
 

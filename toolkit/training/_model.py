@@ -91,10 +91,10 @@ def scratch_tokenizer(scratch: Scratch, texts: Iterable[str]) -> PreTrainedToken
     return tokenizer
 
 
-def _common_lines(messages: list[list[str]], most: int = 32) -> list[str]:
-    """Lines, newline included, that stand in at least a third of the messages; at most `most`, commonest first."""
+def _common_lines(messages: list[list[str]]) -> list[str]:
+    """Lines, newline included, that stand in at least a third of the messages; 32 at most, commonest first."""
     counts = Counter(line for lines in messages for line in set(lines) if len(line) > 6)
-    return [line for line, n in sorted(counts.items(), key=lambda c: (-c[1], c[0]))[:most] if 3 * n >= len(messages)]
+    return [line for line, n in sorted(counts.items(), key=lambda c: (-c[1], c[0]))[:32] if 3 * n >= len(messages)]
 
 
 def scratch_model(scratch: Scratch, tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedModel:
@@ -252,7 +252,11 @@ def check_ending(chat: Chat, name: str) -> None:
         )
 
 
-def prompts_cut(chat: Chat, data: Any, answer: str, most: int = 64) -> dict[str, int]:
+LOOKED_AT = 64
+"""Rows of a training set that `prompts_cut` looks at, evenly spread."""
+
+
+def prompts_cut(chat: Chat, data: Any, answer: str) -> dict[str, int]:
     """Check that a guard is trained on the words that it is asked in, and count where the tokens differ all the same.
 
     The text of prompt and answer must begin with what inference renders of the prompt. Its tokens may yet not begin with the prompt's, where
@@ -262,7 +266,6 @@ def prompts_cut(chat: Chat, data: Any, answer: str, most: int = 64) -> dict[str,
         chat: tokenizer and chat template.
         data: rows with ``prompt`` and `answer`.
         answer: column of the answer.
-        most: rows looked at, evenly spread.
 
     Returns:
         ``{"looked_at": n, "cut": k}``: rows, and in how many of them the prompt's tokens are no prefix.
@@ -270,7 +273,7 @@ def prompts_cut(chat: Chat, data: Any, answer: str, most: int = 64) -> dict[str,
     Raises:
         InputError: a chat template under which the texts differ, or that opens a thought where it is asked and has closed it where it is trained.
     """
-    rows = data.select(range(0, len(data), max(1, len(data) // most)))
+    rows = data.select(range(0, len(data), max(1, len(data) // LOOKED_AT)))
     cut, added = 0, set()
     with refusals():
         for row in rows:
