@@ -1,8 +1,9 @@
-"""Each test holds something: it, or a helper of the tests that it calls, asserts or expects an error."""
+"""Each test holds something: it, or a helper of the tests that it calls, asserts or expects an error. And what has a public name goes by it."""
 
 from __future__ import annotations
 
 import ast
+from importlib import import_module
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -31,3 +32,18 @@ def test_every_test_asserts() -> None:
     while more := {node.name for _, node in found if node.name not in holding and calls(node) & holding}:
         holding |= more
     assert len(found) > 2000 and not [name for name, node in found if node.name.startswith("test_") and not holds(node) and not calls(node) & holding]
+
+
+def test_what_has_a_public_name_goes_by_it() -> None:
+    """Of a private module a test imports what no room offers."""
+    odd = []
+    for path in sorted(HERE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.ImportFrom) and node.module and "._" in node.module and node.module.startswith("toolkit.")):
+                continue
+            room = import_module(node.module.partition("._")[0])
+            for name in (alias.name for alias in node.names):
+                own = getattr(import_module(node.module), name, None)
+                if own is not None and not name.startswith("_") and getattr(room, name, None) is own:
+                    odd.append(f"{path.relative_to(HERE)}:{node.lineno}: {name} is {room.__name__}.{name}")
+    assert odd == []

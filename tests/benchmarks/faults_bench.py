@@ -177,7 +177,7 @@ class Found:
 def tokenizer(rows: Sequence[Row], folder: Path) -> str:
     """A tokenizer as the quickstart's tiny guard has it, learnt from template outputs."""
     from toolkit.guards import load_guard, render_input
-    from toolkit.training._config import Scratch
+    from toolkit.training import Scratch
     from toolkit.training._model import scratch_tokenizer
 
     guard = load_guard("guardreasoner")

@@ -6,8 +6,7 @@ from typing import Any
 
 from server import Server
 
-from toolkit.generation import Completion, Journal, OpenAIConfig, build_request, complete, open_backend
-from toolkit.generation._budget import Meter
+from toolkit.generation import Completion, Journal, Meter, OpenAIConfig, build_request, complete, open_backend
 
 
 def config(server: Server | None, **more: Any) -> OpenAIConfig:

@@ -40,8 +40,7 @@ from openai.types.chat import ChatCompletion
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 from pydantic import TypeAdapter
 
-from toolkit.generation import Completion, Journal, build_request, complete, open_backend
-from toolkit.generation._config import OpenAIBatchConfig
+from toolkit.generation import Completion, Journal, OpenAIBatchConfig, build_request, complete, open_backend
 
 BODY = TypeAdapter(CompletionCreateParamsNonStreaming)
 CREATE = TypeAdapter(BatchCreateParams)

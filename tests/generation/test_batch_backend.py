@@ -14,8 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.common.errors import InputError, Missing, Stopped
-from toolkit.generation import FAILURES, Completion, Journal, OpenAIConfig, Price, Request, build_request, complete, open_backend
-from toolkit.generation._budget import Meter
+from toolkit.generation import FAILURES, Completion, Journal, Meter, OpenAIConfig, Price, Request, build_request, complete, open_backend
 
 SECRET = "sk-very-secret-0123456789"  # noqa: S105
 

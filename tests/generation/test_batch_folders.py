@@ -6,8 +6,7 @@ from pathlib import Path
 
 from journals import ask
 
-from toolkit.generation import purge_journal
-from toolkit.generation._journal import Journal
+from toolkit.generation import Journal, purge_journal
 from toolkit.generation.backends._batch_lines import line_of
 from toolkit.generation.backends._batch_store import Draft, adopt
 

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.common.errors import InputError
-from toolkit.generation import Completion, OpenAIConfig, Price, Request, TemplateConfig
-from toolkit.generation._budget import Meter
+from toolkit.generation import Completion, Meter, OpenAIConfig, Price, Request, TemplateConfig
 from toolkit.generation._request import failed
 from toolkit.generation._usage import tokens_at_most
 

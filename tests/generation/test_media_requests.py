@@ -16,9 +16,8 @@ from server import Server, answer, running
 
 import toolkit
 from toolkit.common.errors import InputError, InputErrors
-from toolkit.generation import Completion, Journal, Price, Request, attached, build_request, complete, open_backend
+from toolkit.generation import Completion, Journal, Meter, Price, Request, attached, build_request, complete, open_backend
 from toolkit.generation._attached import LARGEST, TOKENS
-from toolkit.generation._budget import Meter
 from toolkit.generation._usage import tokens_at_most
 from toolkit.records import Media
 

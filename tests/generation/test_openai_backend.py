@@ -15,9 +15,7 @@ from asking import CLIENT, bare, config, run
 from server import Server, answer, running
 
 from toolkit.common.errors import InputError, Missing, Stopped
-from toolkit.generation import Journal, Price, build_request, complete, open_backend
-from toolkit.generation._budget import Meter
-from toolkit.generation._request import FINAL
+from toolkit.generation import FINAL, Journal, Meter, Price, build_request, complete, open_backend
 
 SECRET = "sk-very-secret-0123456789"  # noqa: S105
 

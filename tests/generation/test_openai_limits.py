@@ -17,8 +17,7 @@ from asking import CLIENT, bare, config, run
 from server import Server, answer, running
 
 from toolkit.common.errors import Stopped
-from toolkit.generation import Journal, Price, build_request, complete, open_backend
-from toolkit.generation._budget import Meter
+from toolkit.generation import Journal, Meter, Price, build_request, complete, open_backend
 
 
 @pytest.fixture

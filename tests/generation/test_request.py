@@ -12,9 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from toolkit.generation import ADDED, EXCLUDED, BackendConfig, Completion, Request, as_messages
-from toolkit.generation._attached import Attached
-from toolkit.generation._backend import build_request
+from toolkit.generation import ADDED, EXCLUDED, Attached, BackendConfig, Completion, Request, as_messages, build_request
 from toolkit.generation._base_config import NOT_IN_KEY
 
 BASE = Request("model", "https://a/v1", (("system", "judge"), ("user", "hello")), 0.7, 0.95, 100, seed=3, stop=("END",), row="r1")

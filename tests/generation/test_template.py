@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 from toolkit.common.errors import InputError
 from toolkit.common.resources import shipped
-from toolkit.generation._config import TemplateConfig
-from toolkit.generation._request import Completion, Request, as_messages
+from toolkit.generation import Completion, Request, TemplateConfig, as_messages
 from toolkit.generation.backends._template import TemplateBackend
 from toolkit.guards import Guard, load_guard, parse, sections
 from toolkit.taxonomy import load_taxonomy

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from toolkit.common.errors import InputError, InputErrors
-from toolkit.guards import load_guard
-from toolkit.guards._templates import check_template, template
+from toolkit.guards import load_guard, template
+from toolkit.guards._templates import check_template
 
 PARTS = [
     ("{% include 'other.txt' %}", "include"),

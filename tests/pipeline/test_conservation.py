@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from world import World, counts, rejects, rows, seed
 
 from toolkit.common.errors import InputError, InputErrors
-from toolkit.pipeline import ConservationError
-from toolkit.pipeline._counts import Counts
+from toolkit.pipeline import ConservationError, Counts
 
 SHAPES = ("source", "one_to_one", "select", "merge", "expand", "pick", "sink")
 SOME = st.integers(0, 50)

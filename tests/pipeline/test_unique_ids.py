@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import toolkit
 from toolkit.common.errors import InputError, InputErrors
-from toolkit.pipeline import ConservationError, StepFolder
-from toolkit.pipeline._counts import Counts, Ids
+from toolkit.pipeline import ConservationError, Counts, StepFolder
+from toolkit.pipeline._counts import Ids
 from toolkit.pipeline._store import StepWriter
 from toolkit.records import Column, child_id
 

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from toolkit.common.errors import InputError, InputErrors
 from toolkit.records import content_id, row_id
-from toolkit.sources import list_sources, load_source, source_files
-from toolkit.sources._occurrences import Occurrences
+from toolkit.sources import Occurrences, list_sources, load_source, source_files
 
 NAME = "wildguard_train"
 

@@ -42,7 +42,7 @@ COLUMNS = {"sft": ("input_ids", "labels"), "dpo": ("prompt_ids", "chosen_ids", "
 @pytest.mark.parametrize("template", [CHATML, GEMMA, None])
 @pytest.mark.parametrize("kind", ["sft", "dpo"])
 def test_ordinary_rows_are_tokenised_as_trl_does_it(tmp_path: Path, kind: str, template: str | None) -> None:
-    from toolkit.training._model import load_tokenizer
+    from toolkit.training import load_tokenizer
 
     folder = base(tmp_path / "base", template)
     load_tokenizer(str(folder), None, trainer_args(SftConfig(model=str(folder)), str(tmp_path))).save_pretrained(folder)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from shardfolders import said, sft_rows
 
 from toolkit.common.errors import InputError
-from toolkit.training._config import Scratch
+from toolkit.training import Scratch
 from toolkit.training._model import _set_template, scratch_tokenizer
 from toolkit.training._shared import Bounds, Dropped
 
