@@ -376,6 +376,9 @@ def test_an_operator_is_loaded_from_its_own_file(tmp_path: Path, its: Its) -> No
         with Processes(2) as engine:
             blocks = list(through(engine, group, numbered([20]), reject_lines))
         assert blocks[0].kept["stamp"].to_list()[0] == "0 rebmun" and str(os.getpid()) not in pids.read_text().split()
+        file.unlink()
+        with Processes(2) as engine, pytest.raises(InputError, match="a worker process cannot load the operators of loaded_by_file"):
+            list(through(engine, group, numbered([20]), reject_lines))
     finally:
         del sys.modules["loaded_by_file"]
 

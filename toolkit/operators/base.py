@@ -88,7 +88,7 @@ class Operator(ABC):
     deterministic: ClassVar[bool] = True
     """Whether equal inputs give equal bytes; false for what samples or trains a model."""
     row_local: ClassVar[bool] = False
-    """Of a row operator, whether what becomes of a row hangs on that row, its options and its context alone, never on the rows or blocks before it,
+    """Of a row operator, whether what becomes of a row depends on that row, its options and its context alone, never on the rows or blocks before it,
     and it can be pickled: then several processes may share the blocks (``--processes``). One that does not say so stays in one process; a class with
     an `apply` of its own says so itself."""
     validates: ClassVar[bool] = False

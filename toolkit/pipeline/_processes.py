@@ -50,7 +50,7 @@ class Processes:
 
     Args:
         processes: how many, at most.
-        note: told why a group that might have gone to the workers did not.
+        note: is given the reason where a group that might have gone to the workers did not.
     """
 
     def __init__(self, processes: int, note: Callable[[str], None] = lambda words: None) -> None:
@@ -132,7 +132,7 @@ class Processes:
         return reply
 
     def _whole(self, pieces: Sequence[Future[Reply]]) -> Block:
-        """What became of a block, of whose pieces this is told."""
+        """What became of a block, of whose pieces this is."""
         found = []
         for piece in pieces:
             reply = piece.result()

@@ -1,13 +1,13 @@
 """Row steps: a block of rows goes through one operator after the other, without a file in between.
 
-`row_block` is a pure function: what becomes of the rows of a block hangs on these rows, the operators and what they may know, and it changes nothing.
-So it may run anywhere, on blocks of any size: an engine (`toolkit.pipeline._row_engine`) says where. Each operator is one lazy query over the block.
-Rows that it marks leave there: the next operator does not see them, and the rejects hold them as they came into the step that they left. So a step's
-bytes depend neither on the size of the blocks nor on which of its neighbours run together with it.
+`row_block` is a pure function: what becomes of the rows of a block depends on these rows, the operators and what they may know, and it changes
+nothing. So it may run anywhere, on blocks of any size: an engine (`toolkit.pipeline._row_engine`) says where. Each operator is one lazy query over
+the block. Rows that it marks leave there: the next operator does not see them, and the rejects hold them as they came into the step that they left.
+So a step's bytes depend neither on the size of the blocks nor on which of its neighbours run together with it.
 
-Where a query raises, the block is halved until the rows that it fails on stand alone; they are rejected as `operator_error` and the others
-go on, in order. That costs about three times the block for one bad row and two queries a row when all are bad. An operator that
-fails without any row, or that loses, doubles or reorders rows, is a bug: `ConservationError`, or what it raised.
+Where a query raises, the block is halved until the rows that it fails on stand alone; they are rejected as `operator_error` and the others go on, in
+order. That costs about three times the block for one bad row and two queries a row when all are bad. An operator that fails without any row, or that
+loses, doubles or reorders rows, is a bug: `ConservationError`, or what it raised.
 """
 
 from __future__ import annotations

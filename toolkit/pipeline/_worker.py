@@ -1,7 +1,7 @@
 """A worker process of the engine `toolkit.pipeline._processes`: blocks of rows come in on its stdin, what became of them goes out on its stdout.
 
 It knows nothing but what it is sent: a group of row steps, pickled, and after that pieces of blocks. It writes no file and ends when its stdin does,
-so that none outlives the run. What an operator prints goes to stderr; what it warns of and logs is sent along and told by the run, once. An error of
+so that none outlives the run. What an operator prints goes to stderr; what it warns of and logs is sent along and shown by the run, once. An error of
 an operator is sent as it is. A message is its length in 8 bytes and a pickle; both ends are processes of one run, started by it.
 """
 
@@ -39,7 +39,7 @@ Warned = tuple[str, type[Warning], str, int]
 
 @dataclass
 class Reply:
-    """What became of a piece: a block, or an error with where it was raised; and what was said on the way."""
+    """What became of a piece: a block, or an error with where it was raised; and what was warned of and logged."""
 
     block: Block | None = None
     error: BaseException | None = None
@@ -85,7 +85,9 @@ def main() -> None:
             warnings.simplefilter("always")
             try:
                 sent, piece = pickle.loads(message)  # noqa: S301  the run's own
-                group = group if sent is None else _unpacked(sent)
+                if sent is not None:
+                    group = None  # nothing is done by the one before, should this one not load
+                    group = _unpacked(sent)
                 assert group is not None  # noqa: S101  it comes with the first piece
                 reply.block = row_block(group[0], piece, group[1])
             except (Exception, pl.exceptions.PanicException) as e:  # noqa: BLE001  it is raised again by the run
