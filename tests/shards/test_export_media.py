@@ -21,10 +21,12 @@ CLIP = {"kind": "video", "uri": "a.mp4", "sha256": "c" * 64, "mime": "video/mp4"
 FILES: list[list[dict[str, str]]] = [[CAT, DOG], [], [CLIP, CAT], [DOG]]
 
 
-def shards(folder: Path, kind: str = "sft", files: list[list[dict[str, str]]] | None = None, prompt: Any = None) -> Path:
+def shards(
+    folder: Path, kind: str = "sft", files: list[list[dict[str, str]]] | None = None, prompt: Any = None, more: tuple[Column, ...] = ()
+) -> Path:
     """Four rows: with two images, none, a clip and an image, one; of a talk with a system message and an earlier turn the second."""
     answers = ("completion",) if kind == "sft" else ("chosen", "rejected")
-    columns = (*(Column(n, MESSAGES) for n in ("prompt", *answers)), *PLAIN, Column(MEDIA, TYPE))
+    columns = (*(Column(n, MESSAGES) for n in ("prompt", *answers)), *PLAIN, Column(MEDIA, TYPE), *more)
     rows = []
     for i, media in enumerate(FILES if files is None else files):
         asked = [{"role": "user", "content": f"What is this, {i}?"}]
@@ -36,7 +38,7 @@ def shards(folder: Path, kind: str = "sft", files: list[list[dict[str, str]]] | 
                 {"role": "user", "content": "Sure?"},
             ]
         row = {"id": f"{i:024x}", "source": "here", "licence": "MIT", "prompt": prompt or asked, MEDIA: media}
-        rows.append(row | {n: [{"role": "assistant", "content": f"{n} {i}"}] for n in answers})
+        rows.append(row | {n: [{"role": "assistant", "content": f"{n} {i}"}] for n in answers} | {c.name: "harmful" for c in more})
     return write(folder, columns, rows)
 
 
@@ -102,9 +104,22 @@ def test_trl_puts_the_parts_itself(tmp_path: Path) -> None:
     assert talk[1]["content"] == [{"type": "image", "image": "img/dog.png"}, {"type": "text", "text": "What is this, 1?"}]
 
 
+@pytest.mark.parametrize("data", ["sft", "rl"])
+def test_verl_gets_tags_and_files_by_kind(tmp_path: Path, data: str) -> None:
+    labels = (Column("label_prompt", "string", nullable=True),)
+    clips = [[CAT, CLIP], [DOG], [], [CAT]]
+    export(shards(tmp_path / "shards", files=clips, more=labels), "verl", tmp_path / "out")
+    verify_export(tmp_path / "out")
+    rows = pl.read_parquet(tmp_path / "out" / data / "train.parquet").to_dicts()
+    talks = [row["messages" if data == "sft" else "prompt"] for row in rows]
+    assert talks[0][0]["content"] == "<image><video>What is this, 0?" and talks[1][1]["content"] == "<image>What is this, 1?"
+    assert rows[0]["images"] == [{"image": "img/cat.png"}] and rows[0]["videos"] == [{"video": "a.mp4"}]
+    assert [len(row["images"]) for row in rows] == [1, 1, 0, 1]
+
+
 def test_a_tag_in_a_text_is_no_picture(tmp_path: Path) -> None:
     folder = shards(tmp_path / "shards", prompt=[{"role": "user", "content": "What does <image> mean in HTML?"}])
-    for name in ("llamafactory", "ms-swift"):
+    for name in ("llamafactory", "ms-swift", "verl"):
         with pytest.raises(InputError, match="a text with one of <image>, <video>, <audio>, which stand for files there"):
             export(folder, name, tmp_path / name)
     export(sft(tmp_path / "text"), "llamafactory", tmp_path / "of-text")  # it has such a text, and no media

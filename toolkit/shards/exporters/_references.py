@@ -29,12 +29,13 @@ def check_kinds(rows: pl.DataFrame, shards: ShardSet, name: str, kinds: Sequence
         refuse(rows.filter(others(kinds) != ""), f"media that the format {name!r} has no place for", str(shards.folder), HINT)
 
 
-def listed(kinds: Sequence[str] = KINDS) -> list[pl.Expr]:
-    """A column for each kind, ``images`` say: its files in order."""
+def listed(kinds: Sequence[str] = KINDS, *, named: bool = False) -> list[pl.Expr]:
+    """A column for each kind, ``images`` say: its files in order; `named`: each as ``{"image": …}``."""
     import polars as pl
 
     one = pl.element().struct
-    return [pl.col(MEDIA).list.eval(one.field("uri").filter(one.field("kind") == kind)).alias(f"{kind}s") for kind in kinds]
+    file = {kind: pl.struct(one.field("uri").alias(kind)) if named else one.field("uri") for kind in kinds}
+    return [pl.col(MEDIA).list.eval(file[kind].filter(one.field("kind") == kind)).alias(f"{kind}s") for kind in kinds]
 
 
 def tagged(rows: pl.DataFrame, shards: ShardSet) -> pl.DataFrame:

@@ -3,13 +3,15 @@
 
 An RL row is {data_source, prompt, ability, reward_model {style: rule, ground_truth}, extra_info {split, index, …}}, as RSafe's are
 (spec F.3). The ground truth is the row's labels as JSON text, ``{"<task>": "<label>" or null, …}`` in the guard's order of tasks: a
-reward function reads it with ``json.loads``. An SFT row is {messages, …}.
+reward function reads it with ``json.loads``. An SFT row is {messages, …}. Media are tags in the text (``<image>``), and ``{"image": …}`` in the
+column ``images``, likewise ``videos``.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from toolkit.shards.exporters._references import listed, tagged
 from toolkit.shards.exporters._shapes import Format, Made, ShardSet, as_messages, conversation, provenance
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ class Verl(Format):
     name = "verl"
     doc = "https://verl.readthedocs.io/en/latest/preparation/prepare_data.html"
     kinds = ("sft",)
+    media = ("image", "video")
 
     def __init__(self, shards: ShardSet) -> None:
         super().__init__(shards)
@@ -35,14 +38,17 @@ class Verl(Format):
     def convert(self, rows: pl.DataFrame, split: str, start: int) -> list[Made]:
         import polars as pl
 
-        form = self.shards.form
-        sft = rows.select(conversation(form, "completion").alias("messages"), *provenance(self.shards))
+        form, files = self.shards.form, list[pl.Expr]()
+        if self.shards.has_media:
+            rows, files = tagged(rows, self.shards), listed(self.media, named=True)
+        sft = rows.select(conversation(form, "completion").alias("messages"), *files, *provenance(self.shards))
         made = [Made("sft", split, f"sft/{split}.parquet", sft)]
         if self.shards.tasks:
             self._without += rows.filter(pl.all_horizontal(pl.col(f"label_{t}").is_null() for t in self.shards.tasks)).height
             rl = rows.with_columns(pl.int_range(start, start + rows.height, dtype=pl.Int64).alias("_index")).select(
                 pl.col("source").cast(pl.String).fill_null("unknown").alias("data_source"),
                 as_messages("prompt", form, "user"),
+                *files,
                 pl.lit(ABILITY).alias("ability"),
                 pl.struct(style=pl.lit("rule"), ground_truth=self._labels("label_{}")).alias("reward_model"),
                 pl.struct(self._extra(split)).alias("extra_info"),
@@ -69,6 +75,8 @@ class Verl(Format):
 
     def notes(self) -> list[str]:
         notes = super().notes()
+        if self.shards.has_media:
+            notes.append("verl looks files up from its working folder: run it in the dataset's folder.")
         if not self.shards.tasks:
             return [*notes, "The shards carry no labels, so there are no files for reinforcement learning: make them anew with this guardkit."]
         notes.append("ground_truth is JSON text of the labels by task. verl has no reward for these sources: name yours in its configuration.")
