@@ -263,7 +263,8 @@ def test_media_go_along_into_hard_samples_and_pairs(teacher: Teacher, tmp_path: 
 def test_rows_of_version_2_are_read_as_they_were(teacher: Teacher, tmp_path: Path) -> None:
     """Files, frames and steps without the column are rows of text."""
     load = operator_class("load")
-    assert "media" not in load(load.config_class.model_validate({"source": "quickstart"})).identity()  # nothing is built anew for an option that came later
+    options = load.config_class.model_validate({"source": "quickstart"})
+    assert "media" not in load(options).identity()  # nothing is built anew for an option that came later
     old = seeds(seed(0, label_prompt="unharmful"), seed(1, label_prompt="unharmful"))
     assert old.columns == load_record("seed", TASKS).names
     old.write_parquet(tmp_path / "old.parquet")
@@ -271,8 +272,8 @@ def test_rows_of_version_2_are_read_as_they_were(teacher: Teacher, tmp_path: Pat
     files = [str(tmp_path / "old.parquet")]
     back = toolkit.apply("read", files=files, columns=names, record="seed").kept
     assert back.columns == old.columns and back["content_id"].to_list() == old["content_id"].to_list()
-    for operator, options in (("normalise", {}), ("deduplicate", {"methods": ["near"]}), ("select", {"where": {"response": "null"}})):
-        done = toolkit.apply(operator, old, **options)
+    for operator, chosen in (("normalise", {}), ("deduplicate", {"methods": ["near"]}), ("select", {"where": {"response": "null"}})):
+        done = toolkit.apply(operator, old, **chosen)
         assert [n for n in done.kept.columns if n != "conflict"] == old.columns and done.kept["id"].to_list() == old["id"].to_list()
     asked = toolkit.apply("synthesise", old, backend=openai(teacher), work=tmp_path / "work").kept
     assert asked.columns == load_record("reasoned", TASKS).names
