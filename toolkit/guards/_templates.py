@@ -2,12 +2,16 @@
 
 Memory is bounded, whatever a template does: an operation that repeats, pads or raises to a power is refused where it would make more than
 `LARGEST`, and no text that a template makes, on the way or at its end, is longer than `WHOLE` (Jinja's `SecurityError`, raised before the text is
-made or, where an operation makes it longer by a small factor at most, right after). Time is not: loops run as long as they are written.
+made or, where an operation makes it longer by a small factor at most, right after).
+
+Time is bounded by `STEPS`, which are counted rather than seconds, so that a row that is refused on one machine is refused on every other: turns of
+loops, calls (of macros, too), and filters with what they are given.
 """
 
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sized
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any
@@ -25,6 +29,12 @@ LARGEST = 1_000_000
 WHOLE = 16_000_000
 """Characters of a template's output, and of each text or list in it."""
 
+STEPS = 1_000_000
+"""Turns of loops, calls and filters of one rendering, a filter counting one more for each `_AT_ONCE` characters or items; about a second's worth.
+Shipped prompts take some dozens."""
+
+_AT_ONCE = 1000
+
 _PADDING = frozenset({"center", "ljust", "rjust", "zfill"})
 """Methods of a text that make it as long as they are told."""
 
@@ -36,9 +46,17 @@ _SHORT = frozenset({"bit_count", "bit_length", "count", "decode", "endswith", "f
 def _environment() -> ImmutableSandboxedEnvironment:
     from jinja2 import StrictUndefined, nodes
     from jinja2.compiler import CodeGenerator, Frame
+    from jinja2.environment import Template
     from jinja2.runtime import Context
     from jinja2.sandbox import ImmutableSandboxedEnvironment
     from jinja2.utils import Namespace
+
+    class Counted(Template):
+        """Begins to count steps anew with each rendering."""
+
+        def render(self, *args: Any, **kwargs: Any) -> str:
+            _taken.steps = 0
+            return super().render(*args, **kwargs)
 
     class Generator(CodeGenerator):
         """Joins texts (``~``) and collects the output of blocks and macros through the environment."""
@@ -49,6 +67,11 @@ def _environment() -> ImmutableSandboxedEnvironment:
                 self.visit(part, frame)
                 self.write(", ")
             self.write("))")
+
+        def visit_For(self, node: nodes.For, frame: Frame) -> None:  # noqa: N802  Jinja's own name
+            counted = nodes.EnvironmentAttribute("turns")
+            node.iter = nodes.Call(counted, [node.iter], [], None, None).set_lineno(node.lineno).set_environment(self.environment)
+            super().visit_For(node, frame)
 
         def buffer(self, frame: Frame) -> None:
             frame.buffer = self.temporary_identifier()
@@ -66,13 +89,20 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
         intercepted_binops = frozenset({"+", "*", "**", "%"})  # also keeps Jinja from working them out while it compiles
         code_generator_class = Generator
+        template_class = Counted
         buffer = _Buffer
+
+        @staticmethod
+        def turns(items: Any) -> Any:
+            """What a loop goes through; where its size is known, `call` has counted it."""
+            return items if isinstance(items, Sized) else map(_stepped, items)
 
         def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
             _check_size(operator, left, right)
             return super().call_binop(context, operator, left, right)
 
         def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805  Jinja's own names
+            _step(1 + sum(len(a) for a in args if isinstance(a, Sized) and not isinstance(a, str)))
             owner, name = getattr(getattr(__obj, "__wrapped__", __obj), "__self__", None), getattr(__obj, "__name__", "")
             if isinstance(owner, str):
                 args = _check_method(name, owner, args, kwargs)
@@ -121,7 +151,8 @@ def _checked(name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
         value, *rest = args[before:]
         if not isinstance(value, Sized | int | float) and isinstance(value, Iterable):  # what another filter makes step by step
             value = _listed(value)
-        _refuse_over(_size([value, *rest, *kwargs.values()]), WHOLE)
+        _refuse_over(size := _size([value, *rest, *kwargs.values()]), WHOLE)
+        _step(1 + size // _AT_ONCE)
         if (growth := _GROWTH.get(name)) is not None:
             growth(value, *rest, **kwargs)
         made = filter_(*args[:before], value, *rest, **kwargs)
@@ -269,6 +300,31 @@ def _counted(parts: Iterable[str]) -> Iterable[str]:
         size += len(part)
         _refuse_over(size, WHOLE)
         yield part
+
+
+class _Taken(threading.local):
+    steps = 0
+
+
+_taken = _Taken()
+
+
+def _step(steps: int = 1) -> None:
+    """Count steps of the rendering that is under way in this thread.
+
+    Raises:
+        jinja2.exceptions.SecurityError: they are too many.
+    """
+    _taken.steps += steps
+    if _taken.steps > STEPS:
+        from jinja2.exceptions import SecurityError
+
+        raise SecurityError(f"the template takes too long: more than {STEPS:,} turns of loops, calls and filters")
+
+
+def _stepped(item: Any) -> Any:
+    _step()
+    return item
 
 
 def _refuse_over(size: int, most: int = LARGEST) -> None:
