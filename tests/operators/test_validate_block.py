@@ -19,7 +19,7 @@ from toolkit.operators.reason import _text
 from toolkit.operators.reason._judge import Judge
 from toolkit.operators.reason._limits import RULES, Limits
 from toolkit.operators.reason._reading import Reading
-from toolkit.operators.reason._rules import all_faults, check_reasoning
+from toolkit.operators.reason._rules import CHECKS, all_faults, check_reasoning
 
 FILES = Path(__file__).parents[1] / "guards" / "files"
 GUARDS = [load_guard("guardreasoner"), load_guard(str(FILES / "think.yaml")), load_guard(str(FILES / "boxed.yaml"))]
@@ -160,16 +160,38 @@ def test_near_equal_steps_are_found_as_if_every_word_was_compared(words: list[st
     assert (_text.similar(reading, limits) is not None) == expected
 
 
-def test_sound_rows_are_judged_as_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_differ_in_their_sentences_alone_are_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
     guard = GUARDS[0]
     told = {t.name: Reasoning(["The words are mild and ask for a plain thing."], f"{t.subject} is {t.labels[0]}.") for t in guard.tasks}
     labels: dict[str, str | None] = {t.name: t.labels[0] for t in guard.tasks}
     text = render_output(guard, told, labels)
-    rows = block(guard, [text, text.replace("# Task 2", "# Task 5"), text.replace("\n\n#", "\n#") + "  \n", text + "\nmore"], [labels] * 4, "human")
+    texts = [text, text.replace("# Task 2", "# Task 5"), text.replace("\n\n#", "\n#").replace("mild", "short") + "  \n", text + "\nmore"]
+    rows = block(guard, texts, [labels] * 4, "human")
     read = []
-    monkeypatch.setattr(Judge, "_faults", lambda self, reading: read.append(reading.text) or [])  # type: ignore[func-returns-value]
+    monkeypatch.setattr(Judge, "_faults", lambda self, reading, checks: read.append(reading.text) or [])  # type: ignore[func-returns-value]
     Judge(guard, ("answers", "labels", "structure"), LIMITS, every=False)(rows.to_struct("rows"))
     assert read == [rows["reasoning"][1], rows["reasoning"][3]], "the others were not read one by one"
+
+
+def test_what_may_hold_a_fault_is_never_passed_over() -> None:
+    guard = GUARDS[0]
+    said = [
+        "The ground truth is mild.",
+        "I'd rather not judge.",
+        "Since the answer is harmful, it is.",
+        "You must think step by step.",
+        "." * 60,
+        "\x07",
+        "mild",
+    ]
+    texts = [f"{a} {b}" for a in said for b in said]
+    for limits in (LIMITS, Limits(run=4)):
+        for check in CHECKS:
+            if check.may:
+                may = pl.DataFrame({"t": texts}).select(check.may(guard, limits, pl.col("t"))).to_series().to_list()
+                found = [check.find(Reading(guard, {"reasoning": t}, strict=False), limits) is not None for t in texts]
+                assert all(m for m, f in zip(may, found, strict=True) if f), check.rule
+                assert any(found) and not all(may), check.rule
 
 
 # Real outputs ---------------------------------------------------------------------------------------------------------

@@ -65,6 +65,7 @@ def layout_of(guard: Guard) -> Layout:
     return Layout(o.answers_heading.rstrip(), answers, o.answers_close.rstrip())
 
 
-def split_lines(text: str) -> list[str]:
-    """Lines without trailing spaces, and without blank lines at the end."""
-    return [line.rstrip() for line in text.rstrip().split("\n")]
+@lru_cache(maxsize=8)
+def split_lines(text: str) -> tuple[str, ...]:
+    """Lines without trailing spaces, and without blank lines at the end. The last texts are remembered: each is read for several things in turn."""
+    return tuple(line.rstrip() for line in text.rstrip().split("\n"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,6 +12,9 @@ from toolkit.guards._layout import layout_of, split_lines
 
 _NUMBER = r"\d{1,6}(?!\d)"
 """Degenerate outputs count up without end; a longer number is no number of a step."""
+_TASK, _STEP, _CONCLUSION = "task", "step", "conclusion"
+_LONG = 200
+"""Characters of the longest line that is remembered."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,25 @@ def sections(guard: Guard, text: str) -> list[Section]:
     released models write both (spec A.4). Text before the first heading belongs to no section. Task numbers are as
     written and may be any: models that lose their way write "Task 64".
     """
-    body = without_answers(guard, text)
-    task_re, head_re = _patterns(guard)
-    if task_re is None:
-        return [_section(1, body, head_re)] if body.strip() else []
-    return [_section(int(m["n"]), below, head_re) for m, below in _cut("\n" + body, task_re)]
+    heads, lines = _headings(guard), _body(guard, text)
+    if not guard.output.task_heading and not any(map(str.strip, lines)):
+        return []
+    found = [] if guard.output.task_heading else [(-1, _TASK, 1, "")]
+    for i, line in enumerate(lines):
+        if heads.may_be[line[:1]]:
+            found += [(i, *head) for head in heads.of(line)]
+    out: list[Section] = []
+    for n, (i, kind, number, rest) in enumerate(found, 1):
+        said = "\n".join((rest, *lines[i + 1 : found[n][0] if n < len(found) else None]))
+        if kind == _TASK:
+            steps = [] if heads.counted else _paragraphs(said)
+            out.append(Section(number, list(range(1, len(steps) + 1)), steps, None))
+        elif out and kind == _STEP:
+            out[-1].numbers.append(number)
+            out[-1].steps.append(said.removeprefix(":").strip())
+        elif out:
+            out[-1] = Section(out[-1].task, out[-1].numbers, out[-1].steps, said.removeprefix(":").strip())
+    return out
 
 
 def answers_cut(guard: Guard, text: str) -> bool | None:
@@ -61,91 +79,104 @@ def answers_cut(guard: Guard, text: str) -> bool | None:
 
 def preamble(guard: Guard, text: str) -> str:
     """The text before the first section; empty for a guard without task headings."""
-    body = "\n" + without_answers(guard, text)
-    task_re, _ = _patterns(guard)
-    first = task_re.search(body) if task_re is not None else None
-    return body[: first.start()].strip() if first else ""
+    heads, lines = _headings(guard), _body(guard, text)
+    first = next((i for i, line in enumerate(lines) if heads.task and heads.may_be[line[:1]] and heads.task.match(line)), 0)
+    return "\n".join(lines[:first]).strip() if first else ""
 
 
 def step_heading(guard: Guard, text: str) -> str | None:
-    """The first line of a text that heads a step; None without one."""
-    _, head_re = _patterns(guard)
-    for found in head_re.finditer("\n" + text) if head_re is not None else ():
-        if found.groupdict().get("k"):
-            return found[0].strip()
-    return None
-
-
-def _cut(text: str, head_re: re.Pattern[str]) -> list[tuple[re.Match[str], str]]:
-    """Each heading with the text below it, up to the next. The text begins with a line end, as the patterns do."""
-    heads = list(head_re.finditer(text))
-    ends = [h.start() for h in heads[1:]] + [len(text)]
-    return [(h, text[h.end() : end]) for h, end in zip(heads, ends, strict=False)]
+    """The first heading of a step in a text; None without one."""
+    heads = _headings(guard)
+    found = (heads.below.match(line) for line in text.split("\n")) if heads.counted and heads.below else ()
+    return next((head[0].strip() for head in found if head and head["k"]), None)
 
 
 def without_answers(guard: Guard, text: str) -> str:
     """The text between what opens and what closes the reasoning; without a closing mark, up to the answers."""
+    return "\n".join(_body(guard, text))
+
+
+def _body(guard: Guard, text: str) -> Sequence[str]:
+    """The lines of `without_answers`."""
     o = guard.output
     if o.open and text.lstrip().startswith(o.open):
         text = text.lstrip()[len(o.open) :]
     if o.close and o.close in text:
-        return text[: text.index(o.close)]
+        return text[: text.index(o.close)].split("\n")
     lines = split_lines(text)
-    body = lines[: layout_of(guard).loose_start(lines)]
-    while body and body[-1] in ("", o.separator.rstrip()):
-        body.pop()
-    return "\n".join(body)
-
-
-def _section(task: int, text: str, head_re: re.Pattern[str] | None) -> Section:
-    if head_re is None:
-        steps = _paragraphs(text)
-        return Section(task, list(range(1, len(steps) + 1)), steps, None)
-    numbers: list[int] = []
-    steps = []
-    conclusion = None
-    text = "\n" + text
-    heads = _cut(text, head_re)
-    counted = "k" in head_re.groupindex
-    if not counted:  # steps without headings, a conclusion with one
-        steps = _paragraphs(text[: heads[0][0].start()] if heads else text)
-        numbers = list(range(1, len(steps) + 1))
-    for head, below in heads:
-        said = below.removeprefix(":").strip()
-        number = head["k"] if counted else None
-        if number is not None:
-            numbers.append(int(number))
-            steps.append(said)
-        else:
-            conclusion = said
-    return Section(task, numbers, steps, conclusion)
+    end = layout_of(guard).loose_start(lines)
+    end = len(lines) if end is None else end
+    while end and lines[end - 1] in ("", o.separator.rstrip()):
+        end -= 1
+    return lines[:end]
 
 
 def _paragraphs(text: str) -> list[str]:
     return [p.strip() for p in re.split(r"\n\s*\n", text) if p.strip()]
 
 
+class _Headings:
+    """How a line is known for a heading of a guard. What it says is remembered: a corpus has few different headings.
+
+    Attributes:
+        task: pattern of a task's heading; None where the guard has none.
+        below: pattern of the headings of steps and conclusions.
+        counted: whether steps have headings.
+        may_be: whether a line that begins with a character may be a heading; made as characters come.
+    """
+
+    def __init__(self, guard: Guard) -> None:
+        o = guard.output
+        heads = [_loose(o.step_heading, "k")] if o.step_heading else []
+        heads += [_loose(o.conclusion_heading, "")] if o.conclusion_heading else []
+        last = re.escape(o.conclusion_heading.lstrip("# ").rstrip()) if o.conclusion_heading else ""
+        if last and o.task_heading:  # released models write "# Task 1 Conclusion", too
+            heads.append(_loose(o.task_heading, "n").replace("(?P<n>", "(?:") + rf"[ \t]+{last}(?!\w)")
+        unless = rf"(?![ \t]+{last}(?!\w))" if last else ""
+        self.task = re.compile(_loose(o.task_heading, "n") + unless, re.IGNORECASE) if o.task_heading else None
+        self.below = re.compile("|".join(heads), re.IGNORECASE) if heads else None
+        self.counted = bool(o.step_heading)
+        self.may_be = _Firsts(h.lstrip()[:1] for h in (o.task_heading, o.step_heading, o.conclusion_heading))
+        self._known = lru_cache(maxsize=512)(self._read)
+
+    def of(self, line: str) -> tuple[tuple[str, int, str], ...]:
+        """The headings that a line begins with, each with its number and what follows it: none, one, or a task's and one below it."""
+        return self._known(line) if len(line) <= _LONG else self._read(line)
+
+    def _read(self, line: str) -> tuple[tuple[str, int, str], ...]:
+        task = self.task.match(line) if self.task else None
+        rest = line[task.end() :] if task else line
+        below = self.below.match(rest) if self.below else None
+        out = [] if task is None else [(_TASK, int(task["n"]), "" if below else rest)]
+        if below:
+            step = below["k"] if self.counted else None
+            out.append((_STEP, int(step), rest[below.end() :]) if step else (_CONCLUSION, 0, rest[below.end() :]))
+        return tuple(out)
+
+
+class _Firsts(dict[str, bool]):
+    """By the first character of a line, whether it may be a heading."""
+
+    def __init__(self, firsts: Iterable[str]) -> None:
+        known = [r"\d" if c == "{" else re.escape(c) for c in firsts if c]
+        self._may = re.compile("|".join((r"[ \t#]", *known)), re.IGNORECASE)
+
+    def __missing__(self, first: str) -> bool:
+        self[first] = self._may.fullmatch(first) is not None
+        return self[first]
+
+
 @lru_cache(maxsize=32)
-def _patterns(guard: Guard) -> tuple[re.Pattern[str] | None, re.Pattern[str] | None]:
-    """Of task headings, and of step and conclusion headings; None where the guard has none."""
-    o = guard.output
-    heads = [_loose(o.step_heading, "k")] if o.step_heading else []
-    heads += [_loose(o.conclusion_heading, "")] if o.conclusion_heading else []
-    last = re.escape(o.conclusion_heading.lstrip("# ").rstrip()) if o.conclusion_heading else ""
-    if last and o.task_heading:  # released models write "# Task 1 Conclusion", too
-        heads.append(_loose(o.task_heading, "n").replace("(?P<n>", "(?:") + rf"[ \t]+{last}(?!\w)")
-    unless = rf"(?![ \t]+{last}(?!\w))" if last else ""
-    task = re.compile(_loose(o.task_heading, "n") + unless, re.IGNORECASE) if o.task_heading else None
-    return task, re.compile("|".join(heads), re.IGNORECASE) if heads else None
+def _headings(guard: Guard) -> _Headings:
+    return _Headings(guard)
 
 
 def _loose(heading: str, mark: str) -> str:
-    """A heading at the start of a line: any number of ``#`` where it has some, and a number at `mark`. It begins with the line end
-    before it, by which the search is quick; so do the texts that are searched."""
+    """A heading at the start of a line: any number of ``#`` where it has some, and a number at `mark`."""
     words = heading.lstrip("# ").rstrip()
     if mark:
         before, after = words.format(**{mark: "\0"}).split("\0")
         pattern = f"{re.escape(before)}(?P<{mark}>{_NUMBER}){re.escape(after)}"
     else:
         pattern = re.escape(words)
-    return rf"\n[ \t]*{'#+' if heading.startswith('#') else '#*'}[ \t]*{pattern}(?!\w)"
+    return rf"[ \t]*{'#+' if heading.startswith('#') else '#*'}[ \t]*{pattern}(?!\w)"

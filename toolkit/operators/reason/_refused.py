@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+import polars as pl
+
 _OWN = re.compile(r"(?<![\w'’\"“])(?:i|i['’](?:m|d|ll|ve)|im|me|my|mine|we|we['’](?:re|d|ll|ve)|us|our)(?![\w'’])")
 """The first person."""
 _OTHER = re.compile(
@@ -86,13 +88,17 @@ _OPENING = re.compile(
 )
 
 
-WIDE = (
-    r"(?i)(?-u:\b)(?:i|im|me|my|mine|we|us|our)(?-u:\b)",
-    "(?i)" + _NO.pattern.replace(r"\b", ""),
+def may_hold(text: pl.Expr) -> pl.Expr:
+    """Whether a text may hold a sentence that declines: whatever does has the first person and a no, or one of a few forms."""
+    own, bare = text.str.contains(_OWN_WIDE), text.str.contains(_BARE_WIDE)
+    return (own & text.str.contains("(?i)" + _NO.pattern.replace(r"\b", ""))) | bare
+
+
+_OWN_WIDE = r"(?i)(?-u:\b)(?:i|im|me|my|mine|we|us|our)(?-u:\b)"
+_BARE_WIDE = (
     r"(?i)unable to|not able to|(?:declining|refusing) to|request (?:denied|declined|rejected|refused)|be (?:fulfilled|processed|completed|answered)"
-    r"|sorry|apologies|let['’]s |please ",
+    r"|sorry|apologies|let['’]s |please "
 )
-"""For Rust: whatever declines holds the first two, or the third; so does more."""
 
 
 def may_decline(folded: str) -> bool:

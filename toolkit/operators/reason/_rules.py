@@ -36,46 +36,82 @@ budget      too_many_tokens                                      more than `max_
 language    wrong_language                                       the reasoning is in none of `languages`
 =========== ==================================================== ==============================================================================
 
-Each rule is a pure function of a `Reading` and the `Limits`, and says what it finds first. None raises, whatever the text.
+Each rule is one or several checks: pure functions of a `Reading` and the `Limits`, each of which says what it finds first. None raises, whatever the
+text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
+import polars as pl
+
 from toolkit.guards import Guard
-from toolkit.operators.reason import _form, _text, _voice
-from toolkit.operators.reason._limits import RULES, Limits, Rule
+from toolkit.operators.reason import _form, _refused, _text, _voice
+from toolkit.operators.reason._limits import Limits, Rule
 from toolkit.operators.reason._reading import Fault, Reading
 
 LIMITS = Limits()
 
-CHECKS: Mapping[Rule, Callable[[Reading, Limits], Fault]] = {
-    "truncated": _form.truncated,
-    "refusal": _voice.refusal,
-    "answers": _form.answers,
-    "labels": _form.labels,
-    "structure": _form.structure,
-    "steps": _form.steps,
-    "conclusions": _voice.conclusions,
-    "scaffold": _voice.scaffold,
-    "control": _form.control,
-    "ending": _form.ending,
-    "loops": _text.loops,
-    "lengths": _form.lengths,
-    "similar": _text.similar,
-    "copied": _text.copied,
-    "words": _voice.words,
-    "leakage": _voice.leakage,
-}
+
+@dataclass(frozen=True)
+class Check:
+    """What a rule looks for, or a part of it.
+
+    Attributes:
+        rule: the rule.
+        find: the fault of a reasoning.
+        outlined: whether it looks at nothing of a text but its outline (`_outline`).
+        may: whether a text may have such a fault, for many texts at once: cheap, and true of any that has. None: it may.
+    """
+
+    rule: Rule
+    find: Callable[[Reading, Limits], Fault]
+    outlined: bool = False
+    may: Callable[[Guard, Limits, pl.Expr], pl.Expr] | None = None
 
 
-def faults_of(reading: Reading, rules: Sequence[str], limits: Limits) -> Iterator[tuple[Rule, tuple[str, str]]]:
-    """The first fault that each rule finds, in the rules' own order."""
-    for rule in RULES:
-        if rule in rules and (fault := CHECKS[rule](reading, limits)):
-            yield rule, fault
+CHECKS: tuple[Check, ...] = (
+    Check("truncated", _form.truncated, outlined=True),
+    Check("refusal", _voice.refusal, may=lambda guard, limits, text: _refused.may_hold(text)),
+    Check("answers", _form.answers, outlined=True),
+    Check("labels", _form.labels, outlined=True),
+    Check("structure", _form.structure, outlined=True),
+    Check("steps", _form.steps),
+    Check("conclusions", _voice.conclusions),
+    Check("scaffold", _voice.scaffold, may=_voice.may_be_scaffold),
+    Check("control", _form.control, may=lambda guard, limits, text: text.str.contains(_form.CONTROL.pattern)),
+    Check("ending", _form.ending, outlined=True),
+    Check("loops", _text.run, may=_text.may_run),
+    Check("loops", _text.ngrams),
+    Check("loops", _text.endless, outlined=True),
+    Check("lengths", _form.lengths),
+    Check("similar", _text.similar),
+    Check("copied", _text.instructed, may=_text.may_be_instructed),
+    Check("copied", _text.copied),
+    Check("words", _voice.words),
+    Check("leakage", _voice.rests_on_label, may=_voice.may_rest_on_label),
+    Check("leakage", _voice.opens),
+)
+"""All checks, in the order of their rules."""
+
+
+@lru_cache(maxsize=64)
+def checks_of(rules: tuple[str, ...]) -> tuple[Check, ...]:
+    """The checks of some rules."""
+    return tuple(c for c in CHECKS if c.rule in rules)
+
+
+def faults_of(reading: Reading, checks: Iterable[Check], limits: Limits) -> Iterator[tuple[Rule, tuple[str, str]]]:
+    """The first fault that each rule finds, in the order of the checks."""
+    done: Rule | None = None
+    for check in checks:
+        if check.rule != done and (fault := check.find(reading, limits)):
+            done = check.rule
+            yield check.rule, fault
 
 
 def check_reasoning(guard: Guard, row: Mapping[str, Any], rules: Sequence[str], limits: Limits = LIMITS) -> dict[str, Any]:
@@ -91,7 +127,7 @@ def check_reasoning(guard: Guard, row: Mapping[str, Any], rules: Sequence[str], 
         `reason` and `detail` (None when sound), `steps`, and ``label_<task>`` as read.
     """
     reading = Reading(guard, row, strict="answers" in rules)
-    fault = next((f for _, f in faults_of(reading, rules, limits)), None)
+    fault = next((f for _, f in faults_of(reading, checks_of(tuple(rules)), limits)), None)
     return {
         "reason": fault[0] if fault else None,
         "detail": fault[1] if fault else None,
@@ -106,10 +142,10 @@ def all_faults(guard: Guard, row: Mapping[str, Any], rules: Sequence[str], limit
     """
     if not rules:
         return []
-    return told(list(faults_of(Reading(guard, row, strict="answers" in rules), rules, limits)))
+    return independent(list(faults_of(Reading(guard, row, strict="answers" in rules), checks_of(tuple(rules)), limits)))
 
 
-def told(found: Sequence[tuple[Rule, tuple[str, str]]]) -> list[tuple[str, str]]:
+def independent(found: Sequence[tuple[Rule, tuple[str, str]]]) -> list[tuple[str, str]]:
     """Faults without those that only follow from an answers block that could not be read, or from headings that stand after their steps."""
     unread = any(rule == "answers" for rule, _ in found)
     astray = any(fault[0] == "steps_before_heading" for _, fault in found)

@@ -7,6 +7,8 @@ from collections import Counter
 from functools import lru_cache
 from operator import itemgetter
 
+import polars as pl
+
 from toolkit.guards import Guard
 from toolkit.operators.reason._limits import Limits
 from toolkit.operators.reason._reading import Fault, Reading
@@ -23,23 +25,26 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")
 
 
-def loops(r: Reading, limits: Limits) -> Fault:
-    """The same again and again."""
+def run(r: Reading, limits: Limits) -> Fault:
+    """The part of `loops` that is about characters."""
     for word in dict.fromkeys(w for w in r.words if len(w) >= limits.run):
         for found in _RUN.finditer(word):
             if len(found[0]) >= limits.run:
                 return "run_of_characters", f"{found[1]!r} {len(found[0]) // len(found[1])} times in a row"
-    if fault := ngrams(r, limits):
-        return fault
-    most = max((p.task for p in r.parts), default=0)
-    if most > endless(r.guard):
-        return "sections_endless", f"a section for task {most} of {len(r.guard.tasks)}"
     return None
 
 
-def endless(guard: Guard) -> int:
-    """The number of the last task's section that is not yet one without end."""
-    return 2 * len(guard.tasks)
+def may_run(guard: Guard, limits: Limits, text: pl.Expr) -> pl.Expr:
+    """Whether `run` may find something: the pattern grows with what it looks for."""
+    return text.str.contains(rf"\S{{{min(limits.run, 40)}}}")
+
+
+def endless(r: Reading, limits: Limits) -> Fault:
+    """The part of `loops` that is about headings."""
+    most = max((p.task for p in r.parts), default=0)
+    if most > 2 * len(r.guard.tasks):
+        return "sections_endless", f"a section for task {most} of {len(r.guard.tasks)}"
+    return None
 
 
 def ngrams(r: Reading, limits: Limits) -> Fault:
@@ -122,11 +127,6 @@ def _alike(a: list[str], b: list[str], share: float) -> bool:
 
 def copied(r: Reading, limits: Limits) -> Fault:
     """Long runs of the exchange in place of reasoning."""
-    return instructed(r, limits) or runs(r, limits)
-
-
-def runs(r: Reading, limits: Limits) -> Fault:
-    """The part of `copied` that is about the exchange."""
     words = r.words
     if not r.exchange or not _touches(words, r.exchange):
         return None
@@ -148,14 +148,20 @@ def runs(r: Reading, limits: Limits) -> Fault:
 
 def instructed(r: Reading, limits: Limits) -> Fault:
     """The part of `copied` that is about the guard's instruction, or what its teacher is told."""
-    for sentence in told_sentences(r.guard):
+    for sentence in instructions(r.guard):
         if sentence in r.folded and sentence not in r.exchange:
             return "prompt_copied", f"the guard's instruction: {_shown(sentence)}"
     return None
 
 
+def may_be_instructed(guard: Guard, limits: Limits, text: pl.Expr) -> pl.Expr:
+    """Whether `instructed` may find something."""
+    begun = "|".join(pl.escape_regex(s[:24]) for s in instructions(guard))
+    return text.str.contains(f"(?i){begun or _NEVER}")
+
+
 @lru_cache(maxsize=32)
-def told_sentences(guard: Guard) -> tuple[str, ...]:
+def instructions(guard: Guard) -> tuple[str, ...]:
     """What a model is told, cut into sentences and folded: of at least `_TOLD` words, none with a question of a task, as reasoning repeats it."""
     asked = [t.question.lower() for t in guard.tasks] + [t.subject.lower() for t in guard.tasks]
     lines = [line for line in f"{guard.instruction}\n{guard.teacher.system}".splitlines() if "{" not in line]
@@ -163,6 +169,7 @@ def told_sentences(guard: Guard) -> tuple[str, ...]:
     return tuple(dict.fromkeys(s for s in found if len(s.split()) >= _TOLD and not any(a in s for a in asked)))
 
 
+_NEVER = r"[^\s\S]"
 _TOLD = 6
 """Words of the shortest sentence that counts as copied from an instruction: "You must think step by step" has six."""
 

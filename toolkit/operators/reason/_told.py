@@ -148,29 +148,16 @@ def phrases(guard: Guard) -> tuple[tuple[Phrase, ...], tuple[Phrase, ...]]:
 
 
 @lru_cache(maxsize=32)
-def wide(guard: Guard) -> tuple[str, str]:
-    """For both readings a pattern of Rust that finds whatever they find, and a little more: it has no look-around."""
-    scaffold, rests = (f"(?i)(?-u:\\b)(?:{'|'.join(p.pattern.pattern.removeprefix(_EDGE) for p in group)})" for group in phrases(guard))
-    return _widened(scaffold), _widened(rests)
+def patterns(guard: Guard) -> tuple[str, str]:
+    """For both readings a pattern for polars that finds whatever they find, and a little more: without look-around, edges of words and bounds."""
+    found = ("|".join(p.pattern.pattern for p in group) for group in phrases(guard))
+    scaffold, rests = (f"(?i){_BOUND.sub('*', _AHEAD.sub('', p)).replace(_EDGE, '').replace(_WORD, _BLACK)}" for p in found)
+    return scaffold, rests
 
 
-_EDGE = r"\b"
-
-
-def _widened(pattern: str) -> str:
-    out, at = "", 0
-    while at < len(pattern):
-        if pattern.startswith(("(?!", "(?=", "(?<"), at):
-            deep = 0
-            while True:
-                deep += {"(": 1, ")": -1}.get(pattern[at], 0)
-                at += 1
-                if not deep:
-                    break
-        else:
-            out += pattern[at]
-            at += 1
-    return out.replace(r"\b", "").replace("{0,60}?", "*").replace("{0,40}", "*").replace(r"\w", r"\S")
+_AHEAD = re.compile(r"\(\?!(?:[^()]|\([^()]*\))*\)")
+_BOUND = re.compile(r"\{0,\d+\}\??")
+_EDGE, _WORD, _BLACK = r"\b", r"\w", r"\S"
 
 
 def first(among: tuple[Phrase, ...], text: str, folded: str, given: Callable[[], str]) -> str | None:

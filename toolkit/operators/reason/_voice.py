@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+import polars as pl
+
 from toolkit.guards import Guard, Section, preamble
 from toolkit.operators.reason._limits import Limits
 from toolkit.operators.reason._reading import Fault, Reading
 from toolkit.operators.reason._refused import SEES, declines, may_decline, sentences
-from toolkit.operators.reason._told import first, phrases
+from toolkit.operators.reason._told import first, patterns, phrases
 from toolkit.operators.reason._verdicts import Reader, readers
 
 REFUSED = re.compile(
@@ -67,6 +69,11 @@ def scaffold(r: Reading, limits: Limits) -> Fault:
     return ("scaffold", f"the words {found!r}") if found else None
 
 
+def may_be_scaffold(guard: Guard, limits: Limits, text: pl.Expr) -> pl.Expr:
+    """Whether `scaffold` may find something."""
+    return text.str.contains(patterns(guard)[0])
+
+
 def words(r: Reading, limits: Limits) -> Fault:
     """Words that do not belong to a task."""
     tasks = r.guard.tasks
@@ -98,12 +105,12 @@ def _banned(words: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w)(?:{'|'.join(re.escape(w) for w in longest)})(?!\w)", re.IGNORECASE)
 
 
-def leakage(r: Reading, limits: Limits) -> Fault:
-    """The label before the evidence."""
-    return told(r, limits) or opens(r, limits)
+def may_rest_on_label(guard: Guard, limits: Limits, text: pl.Expr) -> pl.Expr:
+    """Whether `rests_on_label` may find something."""
+    return text.str.contains(patterns(guard)[1])
 
 
-def told(r: Reading, limits: Limits) -> Fault:
+def rests_on_label(r: Reading, limits: Limits) -> Fault:
     """The part of `leakage` that is about a label as a reason."""
     found = first(phrases(r.guard)[1], r.said, r.said.lower(), lambda: r.exchange)
     return ("label_told", f"the words {found!r}") if found else None
