@@ -19,7 +19,7 @@ from teachers import MILD, SOURCE, Done, Small, Teacher, openai, sound, text
 import toolkit
 from toolkit.common.errors import InputError, InputErrors
 from toolkit.common.resources import find
-from toolkit.operators import operator_class
+from toolkit.operators import Context, RowOperator, operator_class
 from toolkit.pipeline import load_recipe, make_plan
 from toolkit.records import MEDIA, TYPE, Column, content_id, has_media, load_record, row_id, to_polars
 from toolkit.shards import verify
@@ -299,6 +299,23 @@ def test_read_takes_the_column_and_tells_what_is_none(tmp_path: Path) -> None:
     ]
     with pytest.raises(InputError, match="the column `media` and none else holds media"):
         toolkit.apply("read", columns={"prompt": "prompt", "media": "pictures"}, **options)
+
+
+class Upper(RowOperator):
+    """Another package's, which knows nothing of media."""
+
+    name = "upper"
+
+    def apply(self, rows: pl.LazyFrame, ctx: Context) -> pl.LazyFrame:
+        return rows.with_columns(pl.col("prompt").str.to_uppercase())
+
+
+def test_an_operator_that_says_nothing_takes_no_media(tmp_path: Path) -> None:
+    rows = seeds(seed(0), seed(1))
+    assert toolkit.apply(Upper, rows).kept["prompt"].to_list() == ["QUESTION 0", "QUESTION 1"]
+    assert toolkit.apply(Upper, rows.with_columns(media=pl.lit("the daily"))).kept.height == 2
+    with pytest.raises(InputError, match="rows with media cannot go through 'upper'"):
+        toolkit.apply(Upper, with_media(rows, [CAT], []))
 
 
 def test_a_guard_at_hand_sees_media_and_refuses_other_kinds(teacher: Teacher, tmp_path: Path) -> None:

@@ -96,7 +96,10 @@ def test_the_column_is_optional_and_comes_last() -> None:
 def test_a_column_of_that_name_and_another_type_is_nobodys() -> None:
     assert has_media({MEDIA: Column(MEDIA, TYPE)}) and not has_media({MEDIA: Column(MEDIA, "string")}) and not has_media({})
     assert frame_has_media(pl.DataFrame(schema=to_polars((Column(MEDIA, TYPE),))))
-    assert not frame_has_media(pl.LazyFrame({MEDIA: ["newspaper"]}))
+    assert not frame_has_media(pl.LazyFrame({MEDIA: ["newspaper"]})) and not frame_has_media(pl.DataFrame({MEDIA: [["a"]]}))
+    assert not has_media({MEDIA: Column(MEDIA, {"list": "string"})}) and not has_media({MEDIA: Column(MEDIA, {"struct": {"kind": "string"}})})
+    more = {"list": {"struct": {**TYPE["list"]["struct"], "width": "int64"}}}  # of a later version, say: not taken for rows of text
+    assert has_media({MEDIA: Column(MEDIA, more)}) and frame_has_media(pl.DataFrame(schema=to_polars((Column(MEDIA, more),))))
 
 
 def test_kinds_that_are_not_taken() -> None:

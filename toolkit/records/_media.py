@@ -30,7 +30,7 @@ KINDS = ("image", "video", "audio")
 MOST = 64
 """Media of one row at most."""
 
-_FIELDS = ("kind", "uri", "sha256", "mime")
+_FIELDS = frozenset({"kind", "uri", "sha256", "mime"})
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MIME = re.compile(r"(image|video|audio)/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
 
@@ -52,8 +52,10 @@ class Media(NamedTuple):
 
 
 def has_media(columns: Mapping[str, Column]) -> bool:
-    """Whether rows with these columns may have media; a column of that name and another type is nobody's but the user's."""
-    return MEDIA in columns and columns[MEDIA].type == TYPE
+    """Whether rows with these columns may have media; a column of that name whose items say less is nobody's but the user's."""
+    kind = columns[MEDIA].type if MEDIA in columns else None
+    item = kind.get("list") if isinstance(kind, dict) else None
+    return isinstance(item, dict) and set(item.get("struct", ())) >= _FIELDS
 
 
 def media_of(value: Any) -> tuple[Media, ...]:
@@ -88,7 +90,7 @@ def frame_has_media(rows: pl.DataFrame | pl.LazyFrame) -> bool:
     import polars as pl
 
     kind = rows.collect_schema().get(MEDIA)
-    return kind == pl.List(pl.Struct(dict.fromkeys(_FIELDS, pl.String)))
+    return isinstance(kind, pl.List) and isinstance(kind.inner, pl.Struct) and {f.name for f in kind.inner.fields} >= _FIELDS
 
 
 def hashes(value: Sequence[Mapping[str, Any]] | None = None) -> list[str]:
@@ -106,14 +108,14 @@ def others(kinds: Sequence[str]) -> pl.Expr:
 
 def _one(item: Any, where: str) -> Media:
     if not isinstance(item, Mapping):
-        raise ValueError(f"{where} is not {{{', '.join(_FIELDS)}}} but {type(item).__name__}")
-    for name in _FIELDS:
+        raise ValueError(f"{where} is not {{{', '.join(Media._fields)}}} but {type(item).__name__}")
+    for name in Media._fields:
         if not isinstance(item.get(name), str):
             what = "is missing" if item.get(name) is None else f"is not a text but {type(item[name]).__name__}"
             raise ValueError(f"{where}.{name} {what}")
     if more := [str(name)[:40] for name, value in item.items() if name not in _FIELDS and value is not None]:
         raise ValueError(f"{where} holds more than a reference: {', '.join(more)[:120]}")
-    found = Media(*(item[name] for name in _FIELDS))
+    found = Media(*(item[name] for name in Media._fields))
     if found.kind not in KINDS:
         raise ValueError(f"{where}.kind is {found.kind[:40]!r}, not {' or '.join(KINDS)}")
     if (fault := below_fault(found.uri)) is not None:

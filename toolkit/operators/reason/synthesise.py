@@ -38,6 +38,7 @@ Outcome = Literal[
     "no_schema",
     "forbidden",
     "bad_request",
+    "media",
     "rate_limit",
     "timeout",
     "server_error",
