@@ -383,8 +383,7 @@ def mark(
 
     Args:
         rows, when: the frame, and a boolean expression over it; null counts as false.
-        reason, detail: reason code, and what exactly was found.
-        outcome: ``rejected`` for a fault, ``set_aside`` for none.
+        reason, detail, outcome: reason code; what exactly was found; ``rejected`` for a fault, ``set_aside`` for none.
     """
     import polars as pl
 
