@@ -311,6 +311,13 @@ def test_a_script_needs_no_guard_around_its_main_part(its: Its) -> None:
     assert (done.stdout, done.stderr) == ("['seeds', 'stamped']\n", "") and len(its.who()) in (1, 2)
 
 
+def test_a_worker_imports_nothing_out_of_the_working_folder(its: Its, monkeypatch: pytest.MonkeyPatch) -> None:
+    its.recipe(its.stamp())
+    (its.folder / "json.py").write_text("raise SystemExit(9)")
+    monkeypatch.chdir(its.folder)
+    assert its.share(2).built == ["seeds", "stamped"] and os.getpid() not in its.who()
+
+
 def test_how_many_processes_must_be_a_number_of_them(its: Its) -> None:
     its.recipe(its.stamp())
     with pytest.raises(InputError, match="at least one process"):

@@ -168,7 +168,7 @@ class _Worker:
 
     def __init__(self, threads: int) -> None:
         self._process = subprocess.Popen(  # noqa: S603  this Python, our own module
-            [sys.executable, "-c", START, json.dumps(list(map(str, sys.path))), str(logging.root.getEffectiveLevel())],
+            [sys.executable, "-P", "-c", START, json.dumps(list(map(str, sys.path))), str(logging.root.getEffectiveLevel())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "POLARS_MAX_THREADS": str(threads)},

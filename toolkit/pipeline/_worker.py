@@ -31,7 +31,7 @@ from toolkit.pipeline._rows import Block, RowWork, row_block
 from toolkit.pipeline._step_output import Lines
 
 START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from toolkit.pipeline._worker import main; main()"
-"""What Python is given to run, with the run's ``sys.path`` and the level of its logging."""
+"""What Python is given to run, with the run's ``sys.path`` and the level of its logging; until then no path but its own is looked at (``-P``)."""
 
 Warned = tuple[str, type[Warning], str, int]
 """Text, category, file and line."""
