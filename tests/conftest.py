@@ -7,9 +7,13 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background jobs have it: tests that interrupt would wait for ever
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+settings.register_profile("guardkit", deadline=None)  # how long an example takes is the machine's matter
+settings.load_profile("guardkit")
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 

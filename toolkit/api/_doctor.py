@@ -1,7 +1,7 @@
 """What works on this machine and what is missing, for each thing that guardkit can do. Nothing heavy is imported, and nothing waits for long.
 
 The hub is asked (`SECONDS` at most) whether it answers and whether this account may read the gated sources, unless ``HF_HUB_OFFLINE`` is set or the
-caller says so. Of a key in the environment its name is told, never its value.
+caller says so. Of a key in the environment its name is shown, never its value.
 """
 
 from __future__ import annotations
@@ -187,8 +187,8 @@ def _memory() -> tuple[float, float]:
     total = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     free = total
     try:
-        said = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
-        free = float(said["MemAvailable"].split()[0]) * 1024
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
+        free = float(lines["MemAvailable"].split()[0]) * 1024
         most = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
         if most.isdecimal():
             total = min(total, float(most))

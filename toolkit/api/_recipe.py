@@ -71,8 +71,8 @@ class Recipe(dict[str, Any]):
             doc: a line for people.
             options: of the operator.
         """
-        said = {"from": from_, "with": options or None, "each": each, "doc": doc}
-        one = {"id": id, "use": use} | {name: _plain(value) for name, value in said.items() if value is not None}
+        more_keys = {"from": from_, "with": options or None, "each": each, "doc": doc}
+        one = {"id": id, "use": use} | {name: _plain(value) for name, value in more_keys.items() if value is not None}
         more = Recipe.__new__(Recipe)
         more.update({**self, "steps": [*self["steps"], one]})
         return more

@@ -125,9 +125,9 @@ def _source(
             faults.append(InputError("nothing says who gave the labels", where=f"labels.{task}", hint=hint))
     if faults:
         raise faults[0] if len(faults) == 1 else InputErrors(faults)
-    said = {"name": name, "version": 1, "description": "rows of a table", "licence": licence, "obtain": "a table in memory"}
-    said |= {"columns": {"prompt": prompt, **given}, "labels": rules or {guard.task_names[0]: {}}}
-    return YamlFile("seeds", said).model(Source)
+    definition = {"name": name, "version": 1, "description": "rows of a table", "licence": licence, "obtain": "a table in memory"}
+    definition |= {"columns": {"prompt": prompt, **given}, "labels": rules or {guard.task_names[0]: {}}}
+    return YamlFile("seeds", definition).model(Source)
 
 
 class _Faults:

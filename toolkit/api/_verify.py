@@ -59,7 +59,7 @@ def verify(folder: str | Path, *, key: str | Path | None = None, require_signatu
     where = shard_folder(place)
     trusted = public_keys(at_door(key)) if key is not None else None
     exported = _exported(where)
-    said = verify_export(where) if exported else verify_shards(where)
+    content = verify_export(where) if exported else verify_shards(where)
     signature = signature_of(where / (RECORD if exported else MANIFEST))
     if signature is None and (trusted is not None or require_signature):
         raise InputError("nobody has signed this folder", where=str(where), hint="guardkit sign DIR --key KEY, by whoever vouches for it")
@@ -69,12 +69,12 @@ def verify(folder: str | Path, *, key: str | Path | None = None, require_signatu
         {
             "folder": short_path(where),
             "kind": "export" if exported else "shards",
-            "to": said["to"] if exported else None,
-            "rows": said["rows"],
-            "files": said["files"],
+            "to": content["to"] if exported else None,
+            "rows": content["rows"],
+            "files": content["files"],
             "signature": None if signature is None else {"by": signature.by, "key": signature.key, "trusted": True if trusted is not None else None},
             "stale": [old] if (old := stale_step(where)) is not None else [],
-            "unproven": unproven_of_export(said, where) if exported else unproven(said),
+            "unproven": unproven_of_export(content, where) if exported else unproven(content),
         }
     )
 

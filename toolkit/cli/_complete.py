@@ -18,7 +18,7 @@ import typer
 def _quietly(names: Callable[[], Iterable[str]], incomplete: str) -> list[str]:
     try:
         return [n for n in names() if n.startswith(incomplete)]
-    except Exception:  # noqa: BLE001  whatever is wrong is told by the command, not by a key press
+    except Exception:  # noqa: BLE001  whatever is wrong the command reports, not by a key press
         return []
 
 

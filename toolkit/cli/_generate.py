@@ -70,8 +70,8 @@ def generate(
         "slow_start": slow_start,
     }
     config = {k: v for k, v in named.items() if v is not None} | _price(price) | _set(set_)
-    said = [*(allow or ()), *([f"api_key_env={api_key_env}"] if api_key_env else [])]  # the option by that name says it
-    options: Any = {"work": work, "response_format": response_format, "budget": budget, "failures": failures, "allow": said}
+    leaves = [*(allow or ()), *([f"api_key_env={api_key_env}"] if api_key_env else [])]  # the option by that name says it
+    options: Any = {"work": work, "response_format": response_format, "budget": budget, "failures": failures, "allow": leaves}
     found = generate_file(input, output, config, **options, progress=Progress(), raise_failures=False)
     if json:
         _say.document(found)

@@ -33,7 +33,7 @@ def runs_list(json: JsonOpt = False) -> None:
 
 @runs.command("status")
 def runs_status(run: RunArg, json: JsonOpt = False) -> None:
-    """A run's tables, from what lies there.
+    """A run's tables, from its folder.
 
     Example: guardkit runs status outputs/quickstart
     """

@@ -95,13 +95,13 @@ def operator(found: Mapping[str, Any]) -> None:
     """One operator whole."""
     from toolkit.api.command import as_step
 
-    said = [f"{found['name']} (version {found['version']}, {found['kind']}, {found['shape']})", "", found["doc"], ""]
+    out = [f"{found['name']} (version {found['version']}, {found['kind']}, {found['shape']})", "", found["doc"], ""]
     for name in ("inputs", "reads", "writes", "drops", "makes"):
         if found[name] or name in ("inputs", "reads", "writes"):
-            said.append(f"{name + ':':<8}{', '.join(found[name]) or 'none'}")
-    said += ["shows:  " + "; ".join(f"{f['name']} ({f['doc']})" for f in found["figures"])] if found["figures"] else []
-    said += ["", "options:"] if found["options"] else []
+            out.append(f"{name + ':':<8}{', '.join(found[name]) or 'none'}")
+    out += ["shows:  " + "; ".join(f"{f['name']} ({f['doc']})" for f in found["figures"])] if found["figures"] else []
+    out += ["", "options:"] if found["options"] else []
     for o in found["options"]:
         default = "required" if o["required"] else f"default {short(o['default'])}"
-        said += [f"  {o['name']}: {o['type']}, {default}", f"      {o['doc']}"]
-    lines(*said, "", "in a recipe:", f"  - {as_step(found)}")
+        out += [f"  {o['name']}: {o['type']}, {default}", f"      {o['doc']}"]
+    lines(*out, "", "in a recipe:", f"  - {as_step(found)}")

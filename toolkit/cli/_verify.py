@@ -31,21 +31,21 @@ def verify(
         _say.document(found)
         return
     what = {"shards": "shards", "export": f"an export for {found['to']}", "run": "a run"}[found["kind"]]
-    said = [f"{found['folder']}: {what}, {len(found['files'])} file(s), {found['rows']:,} rows, all as the manifest says"]
+    out = [f"{found['folder']}: {what}, {len(found['files'])} file(s), {found['rows']:,} rows, all as the manifest says"]
     if found["stale"]:
-        said += [f"Stale, so not what the recipe makes until it is run again: {', '.join(found['stale'])}"]
+        out += [f"Stale, so not what the recipe makes until it is run again: {', '.join(found['stale'])}"]
     if found["kind"] == "run":
-        said += [f"Steps that are not finished, or gone: {', '.join(found['missing'])}"] if found["missing"] else []
-        said += ["Signatures: its shards' own; name a step to see who signed them."]
+        out += [f"Steps that are not finished, or gone: {', '.join(found['missing'])}"] if found["missing"] else []
+        out += ["Signatures: its shards' own; name a step to see who signed them."]
     elif (signed := found["signature"]) is None:
-        said += ["Not signed: whoever can write the folder can make another one that is as sound."]
+        out += ["Not signed: whoever can write the folder can make another one that is as sound."]
     else:
-        said += [f"Signed by {signed['by']}" + (", one of your keys" if signed["trusted"] else "; whether to trust that key is yours to say (--key)")]
-    said += [
+        out += [f"Signed by {signed['by']}" + (", one of your keys" if signed["trusted"] else "; whether to trust that key is yours to say (--key)")]
+    out += [
         "On the manifest's word alone, since no file of the folder can prove it:",
         *(f"  {n}: {words}" for n, words in found["unproven"].items()),
     ]
-    _say.lines(*said)
+    _say.lines(*out)
 
 
 def sign(

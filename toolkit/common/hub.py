@@ -1,9 +1,9 @@
-"""Whether a model that is named on the Hugging Face hub can be had, told before anything is paid for.
+"""Whether a model that is named on the Hugging Face hub can be had, found out before anything is paid for.
 
 Contract: what the hub's cache has is not asked for. Else one HEAD request for a small file of it says whether it is there, and whether this
 machine's token may have it; it sends nothing but the name and that token (``HF_ENDPOINT``, ``HF_TOKEN``, ``HF_HOME`` are the hub's own variables),
 follows no redirect, takes `LONGEST` seconds at most, and is made once a process for each name. A hub that does not answer is asked no second time.
-What cannot be told (a busy hub, say) is no lack.
+What cannot be found out (a busy hub, say) is no lack.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What this machine has to run and train models on: GPUs and memory, as far as that is told without loading torch."""
+"""What this machine has to run and train models on: GPUs and memory, as far as that is known without loading torch."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def _gpu_memory() -> int | None:
         return None
     try:
         asked = [tool, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-        said = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True).stdout.split()  # noqa: S603
-        return max(int(n) for n in said) << 20
+        answer = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True).stdout.split()  # noqa: S603
+        return max(int(n) for n in answer) << 20
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
 

@@ -217,7 +217,7 @@ def tokenizer_hash(path: str | Path) -> str:
 
 
 def parameters(folder: Path) -> int | None:
-    """About how many weights lie in a model folder, by the size of its files; None where that cannot be told (quantised, an adapter, none there)."""
+    """About how many weights lie in a model folder, by the size of its files; None where that is not known (quantised, an adapter, none there)."""
     try:
         config = _json_object(folder / "config.json") or {}
     except InputError:
@@ -311,12 +311,12 @@ _NAME_IT = "base_model_name_or_path of adapter_config.json is to name the model 
 def _wrote(folder: Path) -> dict[str, str | None] | None:
     """The files that a training wrote; see `toolkit.common.folders.Kind`."""
     try:
-        said = trained_for(folder)
+        record = trained_for(folder)
     except (InputError, OSError):
         return None
-    if said is None or not {"guard", "input", "chat_template", "prompts"} <= said.keys():
+    if record is None or not {"guard", "input", "chat_template", "prompts"} <= record.keys():
         return None
-    files = said.get("files")
+    files = record.get("files")
     if isinstance(files, dict):
         return {TRAINED: None, **files}
     return {TRAINED: None, **dict.fromkeys(_written_before(folder))}

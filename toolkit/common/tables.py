@@ -37,8 +37,8 @@ def width_of(stream: TextIO) -> int | None:
     """How wide a table may be: as wide as the terminal, or as ``COLUMNS`` says; None where nothing limits it."""
     if stream.isatty():
         return shutil.get_terminal_size((80, 24)).columns
-    said = os.environ.get("COLUMNS", "")
-    return int(said) if said.isdecimal() and int(said) else None
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isdecimal() and int(columns) else None
 
 
 def table_text(

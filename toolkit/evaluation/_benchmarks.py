@@ -1,4 +1,4 @@
-"""The benchmarks' identities: pydantic models of ``schemas/benchmarks/<name>.yaml``, and where a benchmark's rows lie.
+"""The benchmarks' identities: pydantic models of ``schemas/benchmarks/<name>.yaml``, and where a benchmark's rows are.
 
 A benchmark file says what a test set is: task, sizes, labels, licence, where it is on the hub and which of the files that GuardReasoner
 released holds it. A fact that is not known is null. How rows are read is a source's business (`toolkit.sources`): a released file is a

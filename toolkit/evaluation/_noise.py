@@ -1,4 +1,4 @@
-"""How likely each label is wrong, from what several voters said of the same rows.
+"""How likely each label is wrong, from several voters' verdicts on the same rows.
 
 A voter is a guard (its draws count as one voice: draws of one model err together), a teacher that was not shown the label, or a source's
 annotators. What a voter said of a row is a line of fractions over the labels that adds up to 1, or all zero where it said nothing that could be

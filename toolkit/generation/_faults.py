@@ -119,8 +119,8 @@ def _quota(headers: Mapping[str, str], error: object) -> tuple[float | None, End
     """Seconds until a refused request may come again, as far as the endpoint says so, and whether a quota of a day is what is used up."""
     error = error if isinstance(error, dict) else {}
     more = error.get("metadata")
-    told = more.get("headers") if isinstance(more, dict) else None  # OpenRouter's, of the provider behind it
-    waits = [_reset(headers), _reset(told) if isinstance(told, dict) else None]
+    upstream = more.get("headers") if isinstance(more, dict) else None  # OpenRouter's, of the provider behind it
+    waits = [_reset(headers), _reset(upstream) if isinstance(upstream, dict) else None]
     ends: Ends | None = None
     details = error.get("details")
     for detail in details if isinstance(details, list) else []:  # Google's

@@ -1,4 +1,4 @@
-"""A completion as it is handed out: its reasoning beside it, and what is odd about it told once.
+"""A completion as it is handed out: its reasoning beside it, and what is odd about it reported once.
 
 Contract: `HandOut.read` is a pure function of request and completion, so that a run that is resumed decides alike. `HandOut.report` is called once
 for each row's last completion; it warns once for each kind of oddity, and counts:
@@ -60,13 +60,13 @@ class HandOut:
             hint = "raise the context that it serves (num_ctx of Ollama, --ctx-size of llama.cpp), and ask again under another `revision`"
             self._warn(request, "cut", f"{completion.detail}; {hint}")
         if ended(completion.finish) is None:
-            said = f"finish_reason {completion.finish!r} is not known for the end of an answer: such answers count as not finished"
-            self._warn(request, f"finish {completion.finish}", said)
+            words = f"finish_reason {completion.finish!r} is not known for the end of an answer: such answers count as not finished"
+            self._warn(request, f"finish {completion.finish}", words)
 
-    def _warn(self, request: Request, kind: str, said: str) -> None:
+    def _warn(self, request: Request, kind: str, words: str) -> None:
         if kind not in self._said:
             self._said.add(kind)
-            _log.warning("%s, model %s: %s", request.endpoint, request.model_id, said)
+            _log.warning("%s, model %s: %s", request.endpoint, request.model_id, words)
 
 
 def _words_lost(request: Request, read: int) -> int:

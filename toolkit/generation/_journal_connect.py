@@ -1,7 +1,7 @@
 """Connections to the journal's file, also where a reader may not make the files that SQLite wants beside it.
 
 Contract: `Connector.look` needs no room on the disk and no right to write. Where SQLite cannot make its ``-shm`` or ``-wal``, the journal's lock is
-held against writers meanwhile, and the file is read without them: as it lies where the log holds nothing, else with the log's index in memory.
+held against writers meanwhile, and the file is read without them: as it is where the log holds nothing, else with the log's index in memory.
 
 Failure semantics: SQLite's and the system's own errors.
 """

@@ -6,7 +6,7 @@ Contract:
 - WAL mode with ``synchronous=FULL``: a COMMIT that has returned is on disk. A torn or damaged end of the log (``-wal``) is cut off by SQLite at
   the last whole transaction.
 - The file is held against its note (`_journal_note`) before SQLite may write to it. One that has lost acknowledged records, or is missing where its
-  note, its log or its lock is there, is refused as it lies, so that nothing of it goes before `repair_journal` has looked at it.
+  note, its log or its lock is there, is refused as it is, so that nothing of it goes before `repair_journal` has looked at it.
 - Version 1 becomes version 2 in one transaction when it is opened for writing; a kill -9 on the way leaves version 1. A version 2 without a note,
   of an earlier guardkit, gets one.
 - `JournalFile.rewrite` copies the file to ``.journal.sqlite.new`` and renames it into place: a crash leaves the old file or the new one, whole.

@@ -7,7 +7,7 @@ Contract:
 - A note that is behind the database is sound: that is what a kill -9 between the two leaves, or a power cut, since a write of the note is not
   fsynced (COMMIT is). A database that is behind its note has lost what was acknowledged.
 - The note has two slots, written in turn, each with a crc32: a torn write, or a look at the wrong moment, leaves the other. Where one is damaged
-  (`Note.half`), what was acknowledged last may not be promised any more: the next writer makes the note anew, and verifying tells of it.
+  (`Note.half`), what was acknowledged last may not be promised any more: the next writer makes the note anew, and verifying reports it.
 - A blank note promises nothing. It is made before the journal's lock, so that a lock without a note and without a database was not left by a
   journal that was about to be made.
 

@@ -183,6 +183,6 @@ def _mapped(stack: ExitStack, path: Path) -> bytes | mmap.mmap:
 
 def _sizes(data: bytes | mmap.mmap, log: bytes | mmap.mmap) -> list[int]:
     """Sizes that the pages may have, the likeliest first: as the file says, as the log says, and what guardkit and SQLite have used."""
-    said = [int.from_bytes(data[16:18], "big") if data[:16] == _MAGIC else 0, int.from_bytes(log[8:12], "big")]
-    said = [65536 if n == 1 else n for n in said]
-    return list(dict.fromkeys(n for n in (*said, PAGE, 4096) if 512 <= n <= 65536 and n & (n - 1) == 0))
+    sizes = [int.from_bytes(data[16:18], "big") if data[:16] == _MAGIC else 0, int.from_bytes(log[8:12], "big")]
+    sizes = [65536 if n == 1 else n for n in sizes]
+    return list(dict.fromkeys(n for n in (*sizes, PAGE, 4096) if 512 <= n <= 65536 and n & (n - 1) == 0))

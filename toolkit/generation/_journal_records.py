@@ -84,14 +84,14 @@ class Record:
 
 def storable(c: Completion) -> Completion:
     """`c`; or, where it is larger than a record may be (`LARGEST`), the failure ``too_large`` with the head of what came and what it cost."""
-    raw, said = c.raw or b"", (c.text if c.raw is None else None, c.reasoning, c.detail, c.finish, c.model)
+    raw, texts = c.raw or b"", (c.text if c.raw is None else None, c.reasoning, c.detail, c.finish, c.model)
     size = len(raw)
-    for text in said:
+    for text in texts:
         if text:
             size += len(text)
     if size * 4 <= LARGEST:  # however many bytes a letter takes
         return c
-    size = len(raw) + sum(len(_bytes(text)) for text in said if text)
+    size = len(raw) + sum(len(_bytes(text)) for text in texts if text)
     if size <= LARGEST:
         return c
     head = c.raw[:CUT] if c.raw is not None else _bytes((c.text or "")[: CUT // 4])
@@ -115,8 +115,8 @@ def answer_row(request: Request, c: Completion, shape: int, now: float) -> tuple
     else:
         form, raw = "text", _bytes(c.text or "")
         reasoning = None if c.reasoning is None else _bytes(c.reasoning)
-    said = (c.error, _unicode(c.detail), _unicode(c.finish), _unicode(c.model), _count(c.prompt_tokens), _count(c.completion_tokens))
-    about = (key, form, *said, _real(c.seconds), _real(c.cost), +c.lost, *_asked(request, shape, now))
+    values = (c.error, _unicode(c.detail), _unicode(c.finish), _unicode(c.model), _count(c.prompt_tokens), _count(c.completion_tokens))
+    about = (key, form, *values, _real(c.seconds), _real(c.cost), +c.lost, *_asked(request, shape, now))
     return (*about, _answer_sum(about, reasoning, raw), reasoning, raw)
 
 
@@ -137,9 +137,9 @@ def answer_1(*row: Any) -> int:
     key, finish, model, prompt_tokens, completion_tokens, seconds, shape, draw, name, created, check, reasoning, raw = row
     try:
         old = zlib.crc32(reasoning or b"", zlib.crc32(raw, zlib.crc32(key)))
-        said = (None, None, _strict(finish), _strict(model), prompt_tokens, completion_tokens, seconds, None, 0)
+        values = (None, None, _strict(finish), _strict(model), prompt_tokens, completion_tokens, seconds, None, 0)
         same = old == check and _sound(seconds, draw, created) and _counts(prompt_tokens, completion_tokens)
-        return _answer_sum((key, "text", *said, shape, draw, 0, _strict(name), created), reasoning, raw) if same else -1
+        return _answer_sum((key, "text", *values, shape, draw, 0, _strict(name), created), reasoning, raw) if same else -1
     except (TypeError, ValueError):  # a column of another type, or text that is none
         return -1
 

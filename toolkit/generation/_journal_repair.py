@@ -153,9 +153,9 @@ def _salvage(source: Path, new: Path, found: Repaired, path: Path) -> State:
         with named(path):
             taken.all(rows_in(source / "journal.sqlite", log_of(source / "journal.sqlite")))
         _ours(taken, source, path)
-        said = [*taken.states, *_noted(source)]
+        states = [*taken.states, *_noted(source)]
         there = found.answers, found.failures, found.shared = counted(db)
-        if expected := max(said, key=lambda s: s.commits, default=None):
+        if expected := max(states, key=lambda s: s.commits, default=None):
             lost = (max(0, n - m) for n, m in zip((expected.answers, expected.failures, expected.shared), there, strict=True))
             found.lost_answers, found.lost_failures, found.lost_shared = lost
             found.recorded = expected.at or None

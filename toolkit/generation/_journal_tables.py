@@ -27,7 +27,7 @@ UNFINISHED = "unfinished"
 """Name in ``meta`` while a purge has deleted rows whose bytes the file may still hold."""
 
 APPLICATION_ID = 0x67756172
-"""Stands in the file's header ("guar"), so that another program's database is told from ours."""
+"""Stands in the file's header ("guar"), so that another program's database is known from ours."""
 
 _META = "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
 

@@ -1,7 +1,7 @@
 """What an endpoint may be sent, and when: one `Limits` for each endpoint and model, shared by all backends of this process that ask it.
 
 Contract: pure arithmetic on times that the caller gives (seconds of a monotonic clock), for one thread; nothing here sleeps or sends.
-`wait` says when the next request may go, `sent` is told of it, `landed` of what came of it, once. Four parts, of which the strictest counts:
+`wait` says when the next request may go, `sent` notes it, `landed` what came of it, once. Four parts, of which the strictest counts:
 
 - `toolkit.generation._window.Window`: how many in flight;
 - `Pacer`: ceilings on requests and tokens in a minute, evenly spaced, no bursts; tokens are estimated before and settled after;

@@ -48,8 +48,10 @@ def believed(request: Request, completion: Completion) -> tuple[int | None, int 
         asked += len(content)
     if read is not None and not max(1, asked // _LETTERS) <= read <= _LETTERS * asked + _ADDED + TOKENS * len(request.media):
         read = None
-    said = len(completion.text or "")
-    least = -(-said // _LETTERS) if read is not None else max(1, said // _LETTERS)  # who counts nothing read is not believed to have written nothing
-    if written is not None and not least <= written <= _LETTERS * max(request.max_tokens, said) + _ADDED:
+    letters = len(completion.text or "")
+    least = (
+        -(-letters // _LETTERS) if read is not None else max(1, letters // _LETTERS)
+    )  # who counts nothing read is not believed to have written nothing
+    if written is not None and not least <= written <= _LETTERS * max(request.max_tokens, letters) + _ADDED:
         written = None
     return read, written

@@ -1,6 +1,6 @@
 """How many requests may be in flight at one endpoint: grows to what was asked for, and shrinks only where 429s grow with it.
 
-Contract of `Window`: pure arithmetic on times that the caller gives (seconds of a monotonic clock), for one thread. `launched` is told of each
+Contract of `Window`: pure arithmetic on times that the caller gives (seconds of a monotonic clock), for one thread. `launched` notes each
 request sent, `landed` of what came of it, once; `wait` says whether another may be sent.
 
 - Slow start: the window begins at `FIRST`, or a quarter of `asked` where that is more, and grows by one for each answer while it is full, so

@@ -82,13 +82,13 @@ def last_label(guard: Guard, task: Task, text: str) -> Found:
         if word is None:
             reason = "none" if found["missing"] else "not_a_label"
             continue
-        said = patterns.labels.get(word.lower()) or _folded(patterns.labels, word)
+        found_label = patterns.labels.get(word.lower()) or _folded(patterns.labels, word)
         if rest and (rest["asks"] or rest["open"] or any(w.lower() != word.lower() for w in patterns.word.findall(rest[0]))):
             reason, listed = "several_labels", rest.end()
         elif found["not"]:
-            label, reason = None if said == label else label, "negated"
+            label, reason = None if found_label == label else label, "negated"
         else:
-            label = said
+            label = found_label
     return label, None if label else reason
 
 
@@ -117,7 +117,7 @@ def _alone(text: str, found: re.Match[str], end: int) -> bool:
 
 def _folded(labels: dict[str, str], word: str) -> str | None:
     """The label of a word in which the regular expression's idea of case and Python's differ (dotless i, long s, Kelvin)."""
-    return next((said for folded, said in labels.items() if re.fullmatch(re.escape(folded), word, re.IGNORECASE)), None)
+    return next((label for folded, label in labels.items() if re.fullmatch(re.escape(folded), word, re.IGNORECASE)), None)
 
 
 @lru_cache(maxsize=32)

@@ -76,12 +76,12 @@ def own_parts(guard: Guard, text: str, asked: str | None = None) -> list[str]:
         text: as `plain` gives it.
         asked: the guard's input, where it is known: what stands up to its end is left out.
     """
-    told = plain(guard.instruction).strip()
+    instruction = plain(guard.instruction).strip()
     core = plain(asked).strip() if asked else ""
-    if core and (at := text.find(core)) >= 0 and (len(told) >= _TELLING or _begins(text[:at])):
+    if core and (at := text.find(core)) >= 0 and (len(instruction) >= _TELLING or _begins(text[:at])):
         text = text[at + len(core) :]
-    elif told and text.lstrip().startswith(told):
-        text = text.lstrip()[len(told) :]
+    elif instruction and text.lstrip().startswith(instruction):
+        text = text.lstrip()[len(instruction) :]
     return [own for part in _turns(text) if (own := _without_reasoning(guard, part)).strip()]
 
 
@@ -105,8 +105,8 @@ def without_tokens(text: str) -> str:
 def unwrapped_input(guard: Guard, text: str) -> str | None:
     """The guard's input in a prompt that a chat template has wrapped, without white space around it; None where it is not wrapped, or the guard has
     no instruction to know its input by."""
-    told = guard.instruction.strip()
-    at = text.find(told) if told else -1
+    instruction = guard.instruction.strip()
+    at = text.find(instruction) if instruction else -1
     if at <= 0 or not text[:at].strip():
         return None
     inner = text[at:]

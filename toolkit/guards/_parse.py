@@ -116,10 +116,10 @@ def _lenient(guard: Guard, text: str, asked: str | None) -> Parsed:
 
 def _together(found: Sequence[Found]) -> Found:
     """The label of several turns, or why there is none."""
-    said = {label for label, _ in found if label is not None}
-    if len(said) == 1:
-        return said.pop(), None
-    if said:
+    labels = {label for label, _ in found if label is not None}
+    if len(labels) == 1:
+        return labels.pop(), None
+    if labels:
         return None, "several_turns"
     reasons = [reason for _, reason in found if reason != "field_missing"]
     return None, reasons[-1] if reasons else "field_missing" if found else "only_reasoning"

@@ -89,8 +89,8 @@ def teacher_messages(guard: Guard, row: Mapping[str, Any], *, structured: bool =
     """
     sources = {t.name: row[f"label_{t.name}_source"] for t in guard.tasks}
     answers = {t.name: "?" if sources[t.name] == "to_infer" else row[f"label_{t.name}"] or guard.output.missing_word for t in guard.tasks}
-    told = {"infer": "to_infer" in sources.values(), "answers": answers}
-    return _messages(guard.teacher, _values(guard, row, structured) | told)
+    given = {"infer": "to_infer" in sources.values(), "answers": answers}
+    return _messages(guard.teacher, _values(guard, row, structured) | given)
 
 
 def blind_messages(guard: Guard, row: Mapping[str, Any], *, structured: bool = False) -> list[dict[str, str]]:

@@ -58,9 +58,9 @@ def from_json(guard: Guard, text: str) -> str:
         raise MalformedJson(f"not JSON: {e.msg} at character {e.pos}" if isinstance(e, json.JSONDecodeError) else str(e)) from None
     names = set(guard.task_names)
     whole = _object(data, "the answer", {"reasoning", "answers"})
-    told = _object(whole["reasoning"], "reasoning", names)
+    whole_reasoning = _object(whole["reasoning"], "reasoning", names)
     answers = _object(whole["answers"], "answers", names)
-    reasoning = {task: _reasoning(guard, task, told[task]) for task in guard.task_names}
+    reasoning = {task: _reasoning(guard, task, whole_reasoning[task]) for task in guard.task_names}
     labels = {task.name: _label(guard, task.name, task.labels, answers[task.name]) for task in guard.tasks}
     said = render_output(guard, reasoning, labels)
     try:

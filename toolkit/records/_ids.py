@@ -31,10 +31,10 @@ def content_id(context: Sequence[tuple[str, str]], prompt: str, response: str | 
         media: sha256 (hex) of each of its files, in their order. Where they lie does not count.
     """
     flat = [text for message in context for text in message]
-    said = "0" if response is None else "1" + response
+    reply = "0" if response is None else "1" + response
     if media:
-        return _hash("content/2", str(len(flat)), *flat, prompt, said, *media)
-    return _hash("content/1", str(len(flat)), *flat, prompt, said)
+        return _hash("content/2", str(len(flat)), *flat, prompt, reply, *media)
+    return _hash("content/1", str(len(flat)), *flat, prompt, reply)
 
 
 def group_id(prompt: str, media: Sequence[str] = ()) -> str:

@@ -1,6 +1,6 @@
 """A run's figures, gathered from its manifests and its log.
 
-`summarise` reads what lies in the run's folder; what of it is shown, the operators say (`toolkit.operators.figures`). Times come from the run's log:
+`summarise` reads a run's folder; what of it is shown, the operators say (`toolkit.operators.figures`). Times come from the run's log:
 for a step that was reused, the time that it took when it was built.
 """
 
@@ -216,8 +216,8 @@ def _generations(step: str, notes: Any) -> Iterator[dict[str, Any]]:
     """What a generation step's log says of each model that it asked."""
     for name, figures in notes.items() if isinstance(notes, dict) else ():
         if isinstance(figures, dict) and all(isinstance(figures.get(f), int | float | None) for f in _FIGURES[:-1]):
-            said = figures.get("said")
-            yield {"step": step, "model": name, **{f: figures.get(f) for f in _FIGURES}, "said": said if isinstance(said, dict) else {}}
+            messages = figures.get("said")
+            yield {"step": step, "model": name, **{f: figures.get(f) for f in _FIGURES}, "said": messages if isinstance(messages, dict) else {}}
 
 
 def _built(folder: Path) -> dict[str, dict[str, Any]]:

@@ -258,25 +258,25 @@ def _explained(error: BaseException, repo: str) -> GuardkitError:
     while (inner := chain[-1].__cause__) is not None and inner not in chain:
         chain.append(inner)
     status = next((r.status_code for e in chain if (r := getattr(e, "response", None)) is not None), None)
-    said = _short(error)
+    words = _short(error)
     if status is None:
         if any(isinstance(e, httpx2.TransportError | OSError) for e in chain):
-            return Missing(f"the hub cannot be reached ({said})", where=repo, hint=f"check the network, then {_AGAIN}")
-        return Stopped(f"the hub answered in a way that huggingface_hub does not know ({said})", where=repo, hint=_AGAIN)
+            return Missing(f"the hub cannot be reached ({words})", where=repo, hint=f"check the network, then {_AGAIN}")
+        return Stopped(f"the hub answered in a way that huggingface_hub does not know ({words})", where=repo, hint=_AGAIN)
     if status in (401, 403):
         return Missing(
-            f"the hub does not let this token do that ({status}: {said})",
+            f"the hub does not let this token do that ({status}: {words})",
             where=repo,
             hint=f"it needs write access to this owner's repositories: {TOKENS}",
         )
     if status == 404:
-        return InputError(f"the hub knows no such owner, repository or branch ({said})", where=repo, hint="check ORG/NAME and --revision")
+        return InputError(f"the hub knows no such owner, repository or branch ({words})", where=repo, hint="check ORG/NAME and --revision")
     if status in (409, 412):
-        return Stopped(f"the repository changed while it was pushed to ({status}: {said})", where=repo, hint="nothing was committed; push again")
+        return Stopped(f"the repository changed while it was pushed to ({status}: {words})", where=repo, hint="nothing was committed; push again")
     if status == 429 or status >= 500:
-        return Stopped(f"the hub broke off ({status}: {said})", where=repo, hint=_AGAIN)
+        return Stopped(f"the hub broke off ({status}: {words})", where=repo, hint=_AGAIN)
     large = "a file is too large: make smaller ones (`rows_per_shard` of the shards step), and push the shards where an export has one file a split"
-    return InputError(f"the hub refuses the push ({said})", where=repo, hint=large if status == 413 else None)
+    return InputError(f"the hub refuses the push ({words})", where=repo, hint=large if status == 413 else None)
 
 
 def _short(error: BaseException) -> str:

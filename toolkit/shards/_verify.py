@@ -60,8 +60,8 @@ def verify(folder: Path, *, signature: bool = True) -> dict[str, Any]:
         if fault:
             sound = False
             errors.append(InputError(fault, where=str(folder / name), hint=AGAIN))
-    said = _false(folder, manifest) if sound else _false_licence(manifest)
-    errors += [InputError(words, where=str(folder / MANIFEST), hint=hint) for words, hint in said]
+    false = _false(folder, manifest) if sound else _false_licence(manifest)
+    errors += [InputError(words, where=str(folder / MANIFEST), hint=hint) for words, hint in false]
     if whole and not errors and manifest["format"] != 1 and _has_sections(manifest) and (line := _other_card(folder / CARD, manifest)):
         errors.append(InputError(f"not the card that the manifest gives: {line}", where=str(folder / CARD), hint=AGAIN))
     if errors:
@@ -124,8 +124,8 @@ def _false(folder: Path, manifest: Mapping[str, Any]) -> list[Fault]:
     return [(words, AGAIN) for words in faults] + ([] if faults else false_papers(manifest, counts))
 
 
-def _differing(part: str, said: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    return [f"{part}: {name} is not what its rows say" for name in sorted({*said, *found}) if said.get(name) != found.get(name)]
+def _differing(part: str, stated: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    return [f"{part}: {name} is not what its rows say" for name in sorted({*stated, *found}) if stated.get(name) != found.get(name)]
 
 
 def _false_format(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
@@ -150,8 +150,8 @@ def _false_names(files: Mapping[str, Mapping[str, Any]]) -> list[str]:
     for about in files.values():
         parts[about["split"]] = parts.get(about["split"], 0) + 1
     wanted = {f"data/{split}-{i:05d}-of-{n:05d}.parquet": split for split, n in parts.items() for i in range(n)}
-    said = {name: about["split"] for name, about in files.items()}
-    return [] if said == wanted else ["files: they are not called after their splits, part by part"]
+    splits = {name: about["split"] for name, about in files.items()}
+    return [] if splits == wanted else ["files: they are not called after their splits, part by part"]
 
 
 @dataclass
@@ -308,14 +308,14 @@ def false_papers(manifest: Mapping[str, Any], counts: Mapping[str, Mapping[str, 
     """What the manifest says of licences and models that does not follow from its rows and the table."""
     if wrong := _false_licence(manifest):
         return wrong
-    said, table = manifest.get("licence"), load_licences()
-    if said is None or manifest.get("models") is None:
+    stated, table = manifest.get("licence"), load_licences()
+    if stated is None or manifest.get("models") is None:
         return [(f"{part}: it says nothing of them", AGAIN) for part in ("licence", "models") if manifest.get(part) is None]
     out = [("models: they are not what its rows say", TABLE)] if manifest["models"] != models_section(counts, table) else []
-    if said["target"] is not None and table.find(said["target"]) is None:
-        return [*out, (f"licence: {said['target']!r} is not known (schemas/licences)", TABLE)]
-    found = licence_section(counts["licence"], said["target"], table)
-    other = [name for name in sorted({*said, *found}) if said.get(name) != found.get(name)]
+    if stated["target"] is not None and table.find(stated["target"]) is None:
+        return [*out, (f"licence: {stated['target']!r} is not known (schemas/licences)", TABLE)]
+    found = licence_section(counts["licence"], stated["target"], table)
+    other = [name for name in sorted({*stated, *found}) if stated.get(name) != found.get(name)]
     return out + [(f"licence: {name} is not what its rows and the table of licences say", TABLE) for name in other]
 
 

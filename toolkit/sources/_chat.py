@@ -42,22 +42,22 @@ def conversation(value: Any, column: str, turns: str | None) -> Messages:
     if texts is not None and turns is None and len(texts) > 1:
         raise RowError("wrong_type", f"{column} is a list of texts, and nothing says whose: columns.turns: user or alternating")
     if texts is not None:
-        said = [("assistant" if turns == "alternating" and i % 2 else "user", text) for i, text in enumerate(texts)]
+        roles_and_texts = [("assistant" if turns == "alternating" and i % 2 else "user", text) for i, text in enumerate(texts)]
     else:
-        said = [_message(message, f"{column}[{i}]") for i, message in enumerate(value)]
-    for _, text in said:
+        roles_and_texts = [_message(message, f"{column}[{i}]") for i, message in enumerate(value)]
+    for _, text in roles_and_texts:
         if "\0" in text:
             raise RowError("nul", f"{column} holds a NUL character")
-    return _parted(said, column)
+    return _parted(roles_and_texts, column)
 
 
-def _parted(said: list[tuple[str, str]], column: str) -> Messages:
-    if not said:
+def _parted(messages: list[tuple[str, str]], column: str) -> Messages:
+    if not messages:
         return [], None, None
-    response = said[-1][1] if said[-1][0] == "assistant" else None
-    rest = said if response is None else said[:-1]
+    response = messages[-1][1] if messages[-1][0] == "assistant" else None
+    rest = messages if response is None else messages[:-1]
     if not rest or rest[-1][0] != "user":
-        what = f"ends with {said[-1][0]}" if response is None else "answers no message of the user"
+        what = f"ends with {messages[-1][0]}" if response is None else "answers no message of the user"
         raise RowError("bad_conversation", f"{column} {what}")
     return [{"role": r, "content": t} for r, t in rest[:-1]], rest[-1][1], response
 

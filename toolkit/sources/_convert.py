@@ -176,8 +176,8 @@ class Converter:
             elif rule.agreement is not None and label is not None and (share := agreed(row, rule.agreement)) is not None:
                 out.append({"task": task.name, "label": label, "share": share, "n": None})
             elif rule.shares and rule.map and (share := agreed(row, rule.columns[0])) is not None:
-                said = ((rule.map[True], share), (rule.map[False], 1 - share))
-                out += [{"task": task.name, "label": word, "share": part, "n": None} for word, part in said if part]
+                shares = ((rule.map[True], share), (rule.map[False], 1 - share))
+                out += [{"task": task.name, "label": word, "share": part, "n": None} for word, part in shares if part]
         return out
 
     def _categories(self, row: Row, labels: list[Labelled]) -> list[str]:

@@ -294,8 +294,8 @@ class Source(_Model):
 
     @model_validator(mode="after")
     def _each_is_used(self) -> Source:
-        said = repr(self.model_dump(include=_WITH_COLUMNS))
-        if unused := [name for name in self.each if f"{{{name}}}" not in said]:
+        text = repr(self.model_dump(include=_WITH_COLUMNS))
+        if unused := [name for name in self.each if f"{{{name}}}" not in text]:
             raise ValueError(f"each: no column's name holds {{{unused[0]}}}")
         return self
 

@@ -166,15 +166,15 @@ def vote_label(row: Row, vote: Vote, known: Mapping[str, str | None], method: Vo
     Raises:
         RowError: ``wrong_type`` or ``unknown_label``.
     """
-    said = voices(row, vote)
-    for column, value in said:
+    votes = voices(row, vote)
+    for column, value in votes:
         for part in parts_of(value):
             if part not in known:
                 raise RowError("unknown_label", f"{column}: {part[:80]!r} is not in the map ({_near(part[:80], tuple(known))})")
-    if not said:
+    if not votes:
         return None
     if method == "reference":
-        top = Counter(value for _, value in said).most_common(1)[0][0]
+        top = Counter(value for _, value in votes).most_common(1)[0][0]
         return vote.negative if top == vote.safe else vote.positive
     unsafe, safe = camps(row, vote).values()
     if unsafe == safe:
@@ -188,9 +188,9 @@ def camps(row: Row, vote: Vote) -> dict[str, int]:
     Raises:
         RowError: as `voices`.
     """
-    said = voices(row, vote)
-    unsafe = sum(any(part != vote.safe for part in parts_of(value)) for _, value in said)
-    return {vote.positive: unsafe, vote.negative: len(said) - unsafe}
+    votes = voices(row, vote)
+    unsafe = sum(any(part != vote.safe for part in parts_of(value)) for _, value in votes)
+    return {vote.positive: unsafe, vote.negative: len(votes) - unsafe}
 
 
 def agreed(row: Row, column: str) -> float | None:

@@ -39,9 +39,9 @@ class Checkpoints:
 
     def last(self) -> Path | None:
         """The checkpoint to go on from; None where there is none, and the folder's contents are dropped."""
-        said = _read(self.folder)
-        found = self.folder / f"checkpoint-{said.get('update')}"
-        if said.get("identity") == self._identity and found.is_dir():
+        state = _read(self.folder)
+        found = self.folder / f"checkpoint-{state.get('update')}"
+        if state.get("identity") == self._identity and found.is_dir():
             return found
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
@@ -66,20 +66,20 @@ def identity_of(config: SftConfig | DpoConfig, shards: Path) -> str:
     name = config.model if isinstance(config.model, str) else None
     folder = None if name is None else model_folder(name, short=True)
     files = {p.name: sha256_once(p, p) for p in sorted((shards / "data").glob("train-*.parquet"))}
-    said = config.model_dump(mode="json", exclude={"threads", "model"} if folder is not None else {"threads"})
-    return digest([type(config).__name__, said, None if folder is None else model_hash(folder), files])
+    settings = config.model_dump(mode="json", exclude={"threads", "model"} if folder is not None else {"threads"})
+    return digest([type(config).__name__, settings, None if folder is None else model_hash(folder), files])
 
 
 def kept_update(out: Path) -> int | None:
     """The update after which a training into a folder would go on; None where it would start from its beginning, as far as one can see."""
     folder = kept_of(out)
-    said = _read(folder)
-    return said["update"] if isinstance(said.get("update"), int) and (folder / f"checkpoint-{said['update']}").is_dir() else None
+    state = _read(folder)
+    return state["update"] if isinstance(state.get("update"), int) and (folder / f"checkpoint-{state['update']}").is_dir() else None
 
 
 def _read(folder: Path) -> dict[str, Any]:
     try:
-        said = read_json(folder / _LAST)
+        state = read_json(folder / _LAST)
     except (OSError, InputError):
         return {}
-    return said if isinstance(said, dict) else {}
+    return state if isinstance(state, dict) else {}

@@ -1,4 +1,4 @@
-"""What a training is told: the model to start from, the seed, and the settings of TRL's trainer.
+"""The settings of a training: the model to start from, the seed, and the settings of TRL's trainer.
 
 Settings that guardkit gives a default, because the published recipe or a small CPU needs it, are in `defaults`; every other field of
 TRL's ``SFTConfig`` and ``DPOConfig`` may be set under ``trainer`` and keeps TRL's own default. `check_fields` holds keys and plain values against
@@ -67,7 +67,7 @@ _SCRATCH: dict[str, Any] = {
 _CPU: dict[str, Any] = {"bf16": False, "gradient_checkpointing": False, "dataloader_pin_memory": False, "use_cpu": True}
 _ALWAYS: dict[str, Any] = {"logging_steps": 1, "logging_first_step": True, "disable_tqdm": True, "logging_nan_inf_filter": False}
 _CHECKPOINTS = "`guardkit train` writes checkpoints where `checkpoint` (updates between two) stands beside `trainer`; a step writes none"
-# Set by guardkit; the reason is told to whoever sets them.
+# Set by guardkit; whoever sets them is given the reason.
 _OWN = {
     "output_dir": "guardkit writes the model folder",
     "seed": "set `seed` beside `trainer`",

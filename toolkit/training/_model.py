@@ -183,8 +183,8 @@ def pad_inside(tokenizer: Any, embedded: int | None) -> None:
     """Pad with the end token where the tokenizer's padding token came after the model's embeddings, as many scripts leave it."""
     if embedded is None or tokenizer.pad_token_id < embedded:
         return
-    said = "the padding token %r (%d) lies beyond the model's %d embeddings: padded with %r instead"
-    _log.warning(said, tokenizer.pad_token, tokenizer.pad_token_id, embedded, tokenizer.eos_token)
+    message = "the padding token %r (%d) lies beyond the model's %d embeddings: padded with %r instead"
+    _log.warning(message, tokenizer.pad_token, tokenizer.pad_token_id, embedded, tokenizer.eos_token)
     tokenizer.pad_token = tokenizer.eos_token
 
 
@@ -295,8 +295,8 @@ def _check_text(chat: Chat, prompt: Any, answer: Any) -> str:
     """What the template writes between a prompt as it is asked and the answer that is trained."""
     asked, trained = chat.text(prompt, ask=True), chat.text(prompt + answer, ask=False)
     if trained.startswith(asked):
-        rest, said = trained[len(asked) :], answer[0]["content"].strip()
-        return rest.partition(said)[0].strip() if said and said in rest else ""
+        rest, answered = trained[len(asked) :], answer[0]["content"].strip()
+        return rest.partition(answered)[0].strip() if answered and answered in rest else ""
     at = next((i for i, (a, b) in enumerate(zip(asked, trained, strict=False)) if a != b), min(len(asked), len(trained)))
     raise _other_words(chat, repr(trained[max(0, at - 20) : at + 40]), repr(asked[max(0, at - 20) : at + 40]))
 

@@ -121,15 +121,15 @@ def read_shards(folder: Path, messages: Sequence[str], others: Sequence[str], ca
         others = sorted({f.name.rsplit("-", 3)[0] for f in (folder / "data").glob("*-*-of-*.parquet")})
         hint = f"all of its rows are in the splits {', '.join(others)}" if others else "give the folder that the shards step wrote"
         raise InputError(f"no data/{split}-*.parquet here", where=str(folder), hint=hint)
-    said = _stated(folder, files)
-    schema = _check_parquet(said, messages, others)
+    stated = _stated(folder, files)
+    schema = _check_parquet(stated, messages, others)
     if "::" in str(cache):
         raise InputError("no training in a folder with '::' in its name: `datasets` would write its files elsewhere", where=str(cache.parent.parent))
     cache.mkdir(parents=True, exist_ok=True)
     place = cache / f"{split}.arrow"
     try:
         with place.open("wb") as out, pa.ipc.new_stream(out, schema) as writer:
-            for file, sha256 in said.items():
+            for file, sha256 in stated.items():
                 with open_parquet(file, sha256=sha256) as parquet:
                     for batch in batches(parquet, file, _BATCH):
                         writer.write_table(pa.Table.from_batches([batch]).select(schema.names).cast(schema))
@@ -276,9 +276,9 @@ def record(shards: Path, tokenizer: Any, prompts: Mapping[str, int], config: Sft
     except InputError:  # rows that another program wrote: no guard is known, and none is checked later
         manifest = {}
     template = hashlib.sha256(tokenizer.chat_template.encode()).hexdigest()
-    said = {"guard": manifest.get("guard"), "input": manifest.get("guard_input"), "chat_template": template, "prompts": dict(prompts)}
+    out = {"guard": manifest.get("guard"), "input": manifest.get("guard_input"), "chat_template": template, "prompts": dict(prompts)}
     arguments = config.chat_template_kwargs or _arguments_of(config)
-    return said | ({"chat_template_kwargs": arguments} if arguments else {})
+    return out | ({"chat_template_kwargs": arguments} if arguments else {})
 
 
 def _arguments_of(config: SftConfig | DpoConfig) -> dict[str, Any]:
@@ -318,8 +318,8 @@ def run(trainer: Any, watch: Watch, new: Path, trained_for: Mapping[str, Any], k
     trainer.save_model(str(new))
     (new / "training_args.bin").unlink(missing_ok=True)  # a pickle of paths and times
     (new / "README.md").unlink(missing_ok=True)
-    said = {**trained_for, "files": tree_digests(new)}
-    (new / TRAINED).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+    trained = {**trained_for, "files": tree_digests(new)}
+    (new / TRAINED).write_text(json.dumps(trained, indent=2) + "\n", encoding="utf-8")
     return {
         "settings": watch.settings,
         "steps": trainer.state.global_step,

@@ -59,7 +59,7 @@ def leave_out(
         if bounds.embedded is not None:
             bounds.check({c: pc.max(pc.list_flatten(batch[c])).as_py() for c in sizes})
         learnt = {c: [any(t != -100 for t in row) for row in batch[c].to_pylist()] for c in completions}
-        said = {c: [any(m["content"].strip() for m in row) for row in batch[c].to_pylist()] for c in answers if c in names}
+        written = {c: [any(m["content"].strip() for m in row) for row in batch[c].to_pylist()] for c in answers if c in names}
         first, second = (batch[c].to_pylist() for c in pair) if pair is not None else ([], [])
         for i in range(batch.num_rows):
             length = max(sum(sizes[c][i] for c in s) for s in sequences)
@@ -67,7 +67,7 @@ def leave_out(
                 dropped.add("too_long", ids[at])
             elif not all(rows[i] for rows in learnt.values()):
                 dropped.add("no_completion", ids[at])
-            elif not all(rows[i] for rows in said.values()):
+            elif not all(rows[i] for rows in written.values()):
                 dropped.add("empty_answer", ids[at])
             elif pair is not None and first[i] == second[i]:
                 dropped.add("same_answers", ids[at])

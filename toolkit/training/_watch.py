@@ -1,4 +1,4 @@
-"""What a training tells while it lasts: its settings once, then every update, and that it has diverged."""
+"""What a training reports while it lasts: its settings once, then every update, and that it has diverged."""
 
 from __future__ import annotations
 

@@ -52,9 +52,9 @@ def outcome(key: str, record: dict[str, Any], seconds: float | None) -> Completi
         if 200 <= status < 300:
             return read_answer(key, json.dumps(body).encode(), seconds)
         inner = body.get("error", body) if isinstance(body, dict) else None
-        said = inner.get("message") if isinstance(inner, dict) else None
+        message = inner.get("message") if isinstance(inner, dict) else None
         if 300 <= status < 600:
-            raise status_failure(status, {}, inner, str(said or body)[:300])
+            raise status_failure(status, {}, inner, str(message or body)[:300])
         raise AttemptError("server_error", f"status {status}", again=True)  # a status of 0 has been seen for requests that got lost inside
     if isinstance(error, dict):
         raise error_of_batch(error.get("code"), error.get("message"))

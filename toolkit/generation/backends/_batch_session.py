@@ -277,8 +277,8 @@ class Session:
                 if completion is not None:
                     yield self._done(completion)
         for key in list(parcel.asked):
-            said = f"batch {parcel.state.batch} ended ({parcel.state.status}) without a word on it"
-            silence = AttemptError("unanswered", said, again=True, lost=True)
+            words = f"batch {parcel.state.batch} ended ({parcel.state.status}) without a word on it"
+            silence = AttemptError("unanswered", words, again=True, lost=True)
             if (completion := self._after(parcel, key, silence)) is not None:
                 yield self._done(completion)
         parcel.given = time.monotonic()
@@ -332,10 +332,10 @@ class Session:
         bad = bad_rows(parcel, errors)
         asked = [k for k in parcel.keys if k in parcel.asked]
         if asked and (not bad or (len(bad) == len(parcel.keys) > 1)):
-            said = "; ".join(f"{e.code}: {e.message}" + (f" (line {e.line})" if e.line else "") for e in errors[:3]) or "no reason given"
+            words = "; ".join(f"{e.code}: {e.message}" + (f" (line {e.line})" if e.line else "") for e in errors[:3]) or "no reason given"
             self._drop(parcel)
             raise InputError(
-                f"{self._config.endpoint_name} found a batch of {len(parcel.keys):,} requests invalid: {said}",
+                f"{self._config.endpoint_name} found a batch of {len(parcel.keys):,} requests invalid: {words}",
                 hint="nothing of it was paid for; mend what it names (model, max_tokens_name, extra, …) and run again",
             )
         for key in asked:
@@ -384,9 +384,9 @@ class Session:
     def _say(self) -> None:
         running = self._running()
         done, rows = sum(p.done for p in running), sum(p.state.rows for p in running)
-        said = f"{_batches(running)}: {done:,} of {rows:,} requests done" if running else ""
+        words = f"{_batches(running)}: {done:,} of {rows:,} requests done" if running else ""
         waiting = f"{_batches(self._queue)} held back" if self._queue else ""
-        self.note = ", ".join(filter(None, (said, waiting)))
+        self.note = ", ".join(filter(None, (words, waiting)))
 
 
 def _batches(parcels: list[Parcel] | deque[Parcel]) -> str:

@@ -46,9 +46,9 @@ def _download(name: str) -> Path:
     except (RepositoryNotFoundError, HFValidationError):
         raise InputError("no such model folder, nor a hub model", where=name) from None
     except Exception as e:  # of httpx2, huggingface_hub, the disk, or what an answer of another form makes of them: no model came
-        said = shown(" ".join(str(e).split()))[:300]
+        words = shown(" ".join(str(e).split()))[:300]
         hint = "check the network, HF_ENDPOINT and the proxies of the environment, or give a folder"
-        raise Missing(f"the model {name} could not be downloaded ({type(e).__name__}: {said})", hint=hint) from e
+        raise Missing(f"the model {name} could not be downloaded ({type(e).__name__}: {words})", hint=hint) from e
 
 
 class LocalModel:

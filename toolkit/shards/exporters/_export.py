@@ -4,7 +4,7 @@ The shards are checked against their manifest first. Their rows are read in bloc
 does not grow with them (a block and a row group for each open file). The folder appears at once, with ``export.json`` (its own manifest) and
 ``README.md`` (the hub's metadata and the card of the shards), or not at all. Equal shards give equal bytes. Every row is in every data
 set of the export: it is counted, and a difference is an error. Nothing is dropped without a word: what a format has no place for stands
-in the record, and pairs with weights are refused until it is said whether to repeat or to drop.
+in the record, and pairs with weights are refused until the caller chooses to repeat or to drop.
 """
 
 from __future__ import annotations

@@ -47,8 +47,8 @@ def tagged(rows: pl.DataFrame, shards: ShardSet) -> pl.DataFrame:
     import polars as pl
 
     tags = [f"<{kind}>" for kind in KINDS]
-    said = pl.concat_list("prompt", *shards.of.answers).list.eval(pl.element().struct.field("content")).list.join("\n")
-    refuse(rows.filter(said.str.contains_any(tags)), f"a text with one of {', '.join(tags)}, which stand for files there", str(shards.folder), HINT)
+    texts = pl.concat_list("prompt", *shards.of.answers).list.eval(pl.element().struct.field("content")).list.join("\n")
+    refuse(rows.filter(texts.str.contains_any(tags)), f"a text with one of {', '.join(tags)}, which stand for files there", str(shards.folder), HINT)
     before = pl.col("prompt").list.slice(0, (pl.col("prompt").list.first().struct.field("role") == "system").cast(pl.Int64))
     marks = pl.col(MEDIA).list.eval(pl.format("<{}>", pl.element().struct.field("kind"))).list.join("")
     asks = pl.col("prompt").list.get(before.list.len()).struct

@@ -237,10 +237,10 @@ def shard_set(folder: Path, manifest: dict[str, Any], split: str | None, weights
     names = [c["name"] for c in manifest["columns"]]
     kind = kind_of(names, manifest.get("kind"), str(folder))
     types = {c["name"]: c["type"] for c in manifest["columns"]}
-    said = {"prompt", *kind.answers}
-    texts = {n for n in said if types[n] in TEXT}
-    chats = {n for n in said if "role" in types[n] and "content" in types[n]}
-    if said not in (texts, chats):
+    columns = {"prompt", *kind.answers}
+    texts = {n for n in columns if types[n] in TEXT}
+    chats = {n for n in columns if "role" in types[n] and "content" in types[n]}
+    if columns not in (texts, chats):
         raise InputError("prompt and answers must all be chat messages, or all plain text", where=str(folder))
     sizes: Counter[str] = Counter()
     for about in manifest["files"].values():
@@ -254,5 +254,5 @@ def shard_set(folder: Path, manifest: dict[str, Any], split: str | None, weights
 
 def left_out(shards: ShardSet, form: Format, weights: str | None) -> list[str]:
     """Columns that the format has no place for."""
-    said = {*form.carried(), *(["weight"] if weights == "repeat" else []), *([MEDIA] if shards.has_media and form.media else [])}
-    return [c["name"] for c in shards.manifest["columns"] if c["name"] not in said]
+    carried = {*form.carried(), *(["weight"] if weights == "repeat" else []), *([MEDIA] if shards.has_media and form.media else [])}
+    return [c["name"] for c in shards.manifest["columns"] if c["name"] not in carried]
