@@ -191,7 +191,7 @@ class Draft:
 
     def add(self, request: Request, line: bytes) -> None:
         """Append a request; `line` is what `_batch_lines.line_of` made of it."""
-        rest = {f.name: getattr(request, f.name) for f in fields(Request) if f.name != "messages"}
+        rest = {f.name: getattr(request, f.name) for f in fields(Request) if f.name not in ("messages", "media")}
         with on_disk(self._folder):
             self._requests.write(line)
             self._others.write(canonical_json({"key": request.key, "request": rest}).encode() + b"\n")
@@ -330,7 +330,7 @@ def _made_again(parcel: Parcel, keys: Container[str]) -> Iterator[Request]:
                 continue
             rest = json.loads(row)["request"]
             try:
-                request = Request(messages=as_messages(json.loads(body)["body"]["messages"]), **rest | {"stop": tuple(rest["stop"])})
+                request = Request(messages=as_messages(json.loads(body)["body"]["messages"]), **rest | {"stop": tuple(rest["stop"]), "media": ()})
             except TypeError:  # fields of another version
                 continue
             if request.key == key:
