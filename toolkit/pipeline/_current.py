@@ -4,7 +4,7 @@ A run that failed or was stopped leaves folders of an earlier recipe, or of what
 ``run.json`` names the steps that the last run made or found up to date, each with a digest of what it made: written when a run begins, and whenever
 it has made another. A finished step that is not among them is stale: it is left where it is, but nobody takes it for what the recipe makes.
 
-A run of some steps alone leaves the others as they were, unless they hang on one that is not current, or their part of the recipe has changed.
+A run of some steps alone leaves the others as they were, unless they depend on one that is not current, or their part of the recipe has changed.
 The ``run.json`` of an earlier guardkit names none: all finished steps count as current then.
 """
 
@@ -56,7 +56,7 @@ class Current:
             self.write()
 
     def _carry(self, plan: Plan, done: Mapping[str, StepFolder]) -> None:
-        """Steps that this run does not look at stay current where nothing that they hang on is known to have changed."""
+        """Steps that this run does not look at stay current where nothing that they depend on is known to have changed."""
         try:
             before, old, folders = _named(self._folder), _parts(kept_yaml(self._folder).data), step_folders(self._folder)
         except InputError:  # no run, or none that can be read: nothing in it is current

@@ -4,7 +4,7 @@ Rows are compared by id, over the columns that both sides have; a row is changed
 rows (about 60 bytes each), for those that differ also what is said of them; texts only for the rows that are shown. Rows of one id are paired in
 their order. Equal folders give equal output, whatever machine compared them.
 
-Why a row is missing on a side is looked up there, in this order: it left a step that the compared one hangs on (its line in the rejects: step,
+Why a row is missing on a side is looked up there, in this order: it left a step that the compared one depends on (its line in the rejects: step,
 outcome, reason, detail, survivor); it is in an earlier step and nothing of its id came after (`not_made`: a step that draws, samples or pairs made
 other children); the row that it is a child of is missing (`parent`: with the parent's own why); no step has seen it (`not_in_sources`).
 """

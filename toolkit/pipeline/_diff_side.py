@@ -103,12 +103,12 @@ class Side:
                 yield lines.filter(~pl.col("step").is_in(other))
 
     def upstream(self, step: str) -> list[str]:
-        """The step and all that it hangs on, in the order of the recipe."""
+        """The step and all that it depends on, in the order of the recipe."""
         found = closure(self.inputs, [step])
         return [s for s in self.order if s in found]
 
     def homes(self, step: str) -> list[str]:
-        """The folders that hold what became of the rows of the step and of those that it hangs on, in the order of the recipe."""
+        """The folders that hold what became of the rows of the step and of those that it depends on, in the order of the recipe."""
         wanted = set(self.upstream(step))
         return [s for s in self.order if s in self.folders and wanted & {c["step"] for c in self.folders[s].manifest["counts"]}]
 

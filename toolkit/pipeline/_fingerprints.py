@@ -38,7 +38,7 @@ VERSION = 2
 
 
 class Fingerprints:
-    """Fingerprints of a plan's steps as far as they are known: what hangs on a step that is not built is None.
+    """Fingerprints of a plan's steps as far as they are known: what depends on a step that is not built is None.
 
     Args:
         plan: the checked recipe.
@@ -55,7 +55,7 @@ class Fingerprints:
         self._known: dict[str, str] = {}
 
     def of(self, step: str) -> str | None:
-        """Fingerprint of a step, or None while an input that it hangs on is not built."""
+        """Fingerprint of a step, or None while an input that it depends on is not built."""
         unknown: set[str] = set()
         waiting = [step]
         while waiting:  # no recursion: a chain of steps may be long

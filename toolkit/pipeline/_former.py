@@ -65,7 +65,7 @@ def is_former(done: StepFolder) -> bool:
 def reads_of(plan: Plan, done: StepFolder) -> dict[str, dict[str, str]] | None:
     """What a step read, as manifests say it (`inputs`): as written down, or as its fingerprint proves. None where neither tells."""
     read: dict[str, dict[str, str]] | None = done.manifest.get("inputs")
-    return read if read is not None or not is_former(done) else _proven(plan, done, lambda step: _lying(done.path.parent / step))
+    return read if read is not None or not is_former(done) else _proven(plan, done, lambda step: _finished_at(done.path.parent / step))
 
 
 def write_down(plan: Plan, folder: Path, done: Mapping[str, StepFolder]) -> None:
@@ -77,7 +77,7 @@ def write_down(plan: Plan, folder: Path, done: Mapping[str, StepFolder]) -> None
         done: the steps that are not built.
     """
     for group in plan.groups:
-        found = _lying(folder / group[-1].id)
+        found = _finished_at(folder / group[-1].id)
         if found is None or not is_former(found) or "inputs" in found.manifest or all(s in done for g in group for s in g.inputs.values()):
             continue
         if (read := reads_of(plan, found)) is not None and found.intact():  # a manifest that is younger than a change would hide it
@@ -85,7 +85,7 @@ def write_down(plan: Plan, folder: Path, done: Mapping[str, StepFolder]) -> None
             write_atomic(found.path / MANIFEST, json.dumps(sealed(said), indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
-def _lying(folder: Path) -> StepFolder | None:
+def _finished_at(folder: Path) -> StepFolder | None:
     try:
         found = StepFolder.open(folder)
     except InputError:

@@ -102,7 +102,7 @@ def run_generation(
         notes[name] = {**vars(results.stats), "errors": dict(results.stats.errors)}
     for figure, value in op.stats().items():
         out.stat(figure, value)
-    if used := usage.told():
+    if used := usage.figures():
         out.stat("usage", used)
     out.asked = counts.expected
     out.note("generation", notes)
@@ -147,7 +147,7 @@ class _Asking:
                 self.asked.append((e.reason, e.detail))
                 continue
             except Exception as e:  # noqa: BLE001  an operator, possibly another's, failed on this row: the others go on
-                self.asked.append((ERROR, _said(e)))
+                self.asked.append((ERROR, _in_words(e)))
                 continue
             self.asked.append(len(found) or (ERROR, "the operator asks nothing about this row"))
             for request in found:
@@ -170,7 +170,7 @@ class _Asking:
         except (GuardkitError, BrokenContract, MemoryError):
             raise
         except Exception as e:  # noqa: BLE001  as in `requests`
-            self.faults[number] = _said(e)
+            self.faults[number] = _in_words(e)
         if following is None:
             del self._rows[number]
         return following
@@ -180,7 +180,7 @@ class _Usage:
     """What the answers of a step took, as the journal has it: the same whether they were asked in this run or in an earlier one.
 
     Every answer counts, also one that was not taken; one that several rows share counts once: about 60 bytes are held for each. A question that
-    is about no row (whether a model takes a schema) is left out: which row it stood in for hangs on who came first.
+    is about no row (whether a model takes a schema) is left out: which row it stood in for depends on who came first.
     """
 
     def __init__(self) -> None:
@@ -202,7 +202,7 @@ class _Usage:
             if c.cost is None:
                 self._unpriced.add(model)
 
-    def told(self) -> dict[str, dict[str, Any]]:
+    def figures(self) -> dict[str, dict[str, Any]]:
         """By model: answers, prompt_tokens, completion_tokens, dollars (None where the price of an answer is not known)."""
         names = ("answers", "prompt_tokens", "completion_tokens")
         return {
@@ -258,7 +258,7 @@ class _Sink:
         except (GuardkitError, BrokenContract, MemoryError):
             raise
         except Exception as e:  # noqa: BLE001  as in `_Asking.requests`
-            self._fault(_said(e))
+            self._fault(_in_words(e))
             return
         if row.get(REASON) is None and completion.error is not None:  # a failure is never data, whatever the operator says
             row = {**row, REASON: completion.error, DETAIL: completion.detail}
@@ -318,5 +318,5 @@ def _clean(completion: Completion) -> Completion:
     return replace(completion, text=completion.text.encode("utf-8", "replace").decode())
 
 
-def _said(error: Exception) -> str:
+def _in_words(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"

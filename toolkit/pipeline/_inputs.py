@@ -1,6 +1,6 @@
 """A finished step as a step that reads it sees it: its rows, or the artefact that it takes, and nothing else of it.
 
-What is seen is what the input counts by (`Taken.digest`): a step cannot hang on anything of the steps before it that its manifest does not name.
+What is seen is what the input counts by (`Taken.digest`): a step cannot depend on anything of the steps before it that its manifest does not name.
 """
 
 from __future__ import annotations

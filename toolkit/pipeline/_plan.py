@@ -1,10 +1,10 @@
 """From a recipe to checked steps: operators, inputs, columns, and what each step's fingerprint covers.
 
 All faults are found at once and before anything runs: unknown keys and operators, inputs that no earlier step makes, columns that no
-earlier step writes, files that are not there. A step that hangs on a faulty one is checked as far as that allows and reports nothing that
+earlier step writes, files that are not there. A step that depends on a faulty one is checked as far as that allows and reports nothing that
 follows from the other's fault.
 
-Of a recipe of which only some steps are to run (`toolkit.pipeline._selection`) those and what they hang on are planned, and no other is looked at.
+Of a recipe of which only some steps are to run (`toolkit.pipeline._selection`) those and what they depend on are planned, and no other is looked at.
 
 A plan is of one moment: the files that its steps read are digested when it is made, and a step that finds another one when it is built is an error.
 Make a new one for another run.

@@ -76,7 +76,7 @@ class Plan:
     """A checked recipe.
 
     Attributes:
-        steps: in the order of the recipe, in which every step comes after its inputs: those that run, and those that they hang on.
+        steps: in the order of the recipe, in which every step comes after its inputs: those that run, and those that they depend on.
         chosen: ids of those that run; of the others finished ones are read.
         media: the dataset's folder, where the recipe names one.
     """

@@ -103,7 +103,7 @@ def run_plan(
     Raises:
         InputError: the folder is in use, belongs to another recipe or to something else, or cannot be written; something that guardkit did not
             write lies where a step is to be built; a budget is given, and the price
-            of a model is not known; a step that is not chosen, and that a chosen one hangs on, is not finished.
+            of a model is not known; a step that is not chosen, and that a chosen one depends on, is not finished.
         Missing: the machine lacks something that a step to be built needs; nothing has been done then.
         Stopped: interrupted, terminated, the budget is used up, or the disk is full; all progress kept.
     """
@@ -134,7 +134,7 @@ def run_plan(
 
 
 def _check_given(plan: Plan, done: Mapping[str, StepFolder]) -> None:
-    """Whether all that the chosen steps hang on is finished (InputErrors)."""
+    """Whether all that the chosen steps depend on is finished (InputErrors)."""
     given = {c["step"] for s, folder in done.items() if s not in plan.chosen for c in folder.manifest["counts"]}
     faults = []
     for step in plan.steps.values():
@@ -179,7 +179,7 @@ def _run_groups(job: _Job, force: bool) -> None:
             continue
         job.progress.start(f"[{place[last.id]}/{len(place)}] {_title(group)}")
         if done is None:
-            done = _build_told(job, group, standing, force)
+            done = _build_logged(job, group, standing, force)
             damaged.discard(last.id)
         else:
             run.reused += [s.id for s in group if s.id not in (*run.built, *run.reused)]
@@ -200,7 +200,7 @@ def _damaged_input(job: _Job, group: Sequence[PlannedStep]) -> str | None:
     return next((folder.step for folder in read if folder.faults()), None)
 
 
-def _build_told(job: _Job, group: Sequence[PlannedStep], standing: Standing, force: bool) -> StepFolder:
+def _build_logged(job: _Job, group: Sequence[PlannedStep], standing: Standing, force: bool) -> StepFolder:
     """Build a group, and tell of it: to the log, and whoever watches."""
     run, last = job.run, group[-1]
     began = time.monotonic()

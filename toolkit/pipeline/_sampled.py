@@ -2,7 +2,7 @@
 
 Rows of a finished step come from its folder. Else the steps before it are run on a sample, in a temporary folder: sources that lie on this
 machine are read whole, every other step sees the sample only. No model is asked or trained, no network is used, nothing in the run's folder
-or the workspace is touched. What hangs on a model's answers, on training or on data that is not here cannot be sampled: `NotSampled` says why.
+or the workspace is touched. What depends on a model's answers, on training or on data that is not here cannot be sampled: `NotSampled` says why.
 
 The rows are spread evenly over the step, not its first. A step that compares rows (duplicates) finds fewer of them in a sample.
 """
@@ -113,9 +113,9 @@ class Sampler:
             return []
         op = planned.operator
         if isinstance(op, GenerationOperator):
-            raise NotSampled(f"the rows hang on what the step {planned.id!r} gets from a model")
+            raise NotSampled(f"the rows depend on what the step {planned.id!r} gets from a model")
         if not op.deterministic:
-            raise NotSampled(f"the rows hang on the step {planned.id!r} ({op.name}), which is not run for a plan")
+            raise NotSampled(f"the rows depend on the step {planned.id!r} ({op.name}), which is not run for a plan")
         if op.shape == "source" and not _is_here(op, self._plan.context(planned.id)):
             raise NotSampled(f"the data of the step {planned.id!r} is not on this machine")
         if needs := self._plan.needs([planned.id]):

@@ -1,10 +1,10 @@
 """Which steps of a recipe a run builds: all of them, or those that its user names.
 
-- ``until``: these steps and all that they hang on.
-- ``from_``: these steps and all that hangs on them; with ``until``, what of that ``until`` needs.
+- ``until``: these steps and all that they depend on.
+- ``from_``: these steps and all that depends on them; with ``until``, what of that ``until`` needs.
 - ``only``: these steps and no other; it goes with neither of the two.
 
-A step that is not chosen is neither built nor changed nor removed, and nothing that it needs is asked for. Where a chosen step hangs on it, it must
+A step that is not chosen is neither built nor changed nor removed, and nothing that it needs is asked for. Where a chosen step depends on it, it must
 be finished and up to date; else it is not looked at, and faults of its options are not found.
 """
 
@@ -47,7 +47,7 @@ class Selection:
         if self.from_:
             out &= closure(readers(reads), self.from_)
         if not out:
-            hint = f"{', '.join(self.until)} hangs on none of these steps"
+            hint = f"{', '.join(self.until)} depends on none of these steps"
             raise InputError(f"nothing runs from {', '.join(self.from_)} until {', '.join(self.until)}", where="--from", hint=hint)
         return [step for step in reads if step in out]
 

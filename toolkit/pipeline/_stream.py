@@ -1,7 +1,7 @@
 """Rows that go from a source's files into the step that reads them, without a file in between.
 
 A stream is one `SourceOperator` and the row steps after it; it stands for the step before the one that reads it. It may be read more than
-once (`DatasetOperator.passes`) and gives the same blocks each time: their size is the source's own, so that nothing hangs on the run's. What
+once (`DatasetOperator.passes`) and gives the same blocks each time: their size is the source's own, so that nothing depends on the run's. What
 leaves on the way is counted and written at the first whole reading. Reading and parsing go on in a thread of their own while a block is worked on.
 """
 
