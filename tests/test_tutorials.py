@@ -16,7 +16,7 @@ BLOCK = re.compile(r"^```(\S+)(?: (\S+))?\n(.*?)^```$", re.M | re.S)
 
 
 @pytest.mark.parametrize(("page", "made"), [
-    ("tutorial-own-data.md", ["outputs/tickets-guard/guard-main/model/model.safetensors", "outputs/tickets-guard/scores/manifest.json", "exported"]),
+    ("tutorial-own-data.md", ["outputs/tickets-guard/guard-main/model/model.safetensors", "outputs/tickets-guard/scores/manifest.json", "exported", "tickets-look.yaml"]),
     ("tutorial-own-guard.md", ["outputs/homework/sft-shards/manifest.json"]),
 ])  # fmt: skip
 def test_a_tutorial_runs_as_it_stands(tmp_path: Path, page: str, made: list[str]) -> None:
@@ -28,11 +28,9 @@ def test_a_tutorial_runs_as_it_stands(tmp_path: Path, page: str, made: list[str]
             continue
         assert kind == "sh", f"{page}: a block that is neither a file nor commands"
         for line in text.splitlines():
-            guardkit, *arguments = shlex.split(line)
-            assert guardkit == "guardkit"
-            done = subprocess.run(
-                [sys.executable, "-m", "toolkit", *arguments], cwd=tmp_path, env={**os.environ, "HF_HUB_OFFLINE": "1"}, capture_output=True, text=True
-            )
+            program, *arguments = shlex.split(line)
+            command = {"guardkit": [sys.executable, "-m", "toolkit"], "python": [sys.executable]}[program]
+            done = subprocess.run([*command, *arguments], cwd=tmp_path, env={**os.environ, "HF_HUB_OFFLINE": "1"}, capture_output=True, text=True)
             assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
             commands += 1
     assert commands >= 4

@@ -10,6 +10,7 @@ from toolkit.common.lazy import lazily
 if TYPE_CHECKING:
     from toolkit.api._apply import Applied as Applied
     from toolkit.api._apply import apply as apply
+    from toolkit.api._builder import Recipe as Recipe
     from toolkit.api._doctor import doctor as doctor
     from toolkit.api._export import export as export
     from toolkit.api._generate import generate as generate
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from toolkit.api._look import recipe_schema as recipe_schema
     from toolkit.api._look import sources_table as sources_table
     from toolkit.api._mine import mine as mine
-    from toolkit.api._recipe import Recipe as Recipe
     from toolkit.api._recipes import check as check
     from toolkit.api._recipes import explain as explain
     from toolkit.api._recipes import plan as plan
