@@ -40,7 +40,7 @@ _PUBLIC = re.compile(r"https?://[^/?#\s]*/?|[A-Za-z]{1,8}[-_](?:[A-Za-z0-9]{1,5}
 _WORD = 16
 """A value of words is no secret below this length."""
 
-_WORDS = re.compile(r"{word}(?:[-_ .,:/]+{word})*".format(word=r"(?:(?:[A-Z]?[a-z]{0,14}|[A-Z]{2,15})[0-9]{0,2}|[0-9]{1,4})"))
+_WORDS = re.compile(r"{word}(?:[-_ .,:/]++{word})*+".format(word=r"(?:(?:[A-Z]?[a-z]{0,14}|[A-Z]{2,15})[0-9]{0,2}|[0-9]{1,4})(?![^-_ .,:/])"))
 """Words and short numbers: what a person would write, not what a service would draw."""
 
 _ESCAPED = re.compile(rb"\\u00(2[dD]|3[0-9]|5[fF]|[46][1-9a-fA-F]|[57][0-9aA])")
@@ -50,7 +50,7 @@ _BACKSLASH = ord("\\")
 _OFTEN = b"#%&~^|`@$<>;*+=?!/'()[]{}ZXQJKVYWzUFGBRPHqjLMDNOCESAIT8697435210_xvk-bwypfgmculhdrsnioat.e\\,:\" "
 """Bytes from the rarest to the commonest in JSON's texts, roughly; others are rarer."""
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>`)]+")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}://[^\s\"'<>`)]+")
 
 
 @dataclass(frozen=True)
