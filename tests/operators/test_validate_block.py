@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from toolkit.guards import Guard, Reasoning, Section, load_guard, render_output
 from toolkit.operators.reason import _text
-from toolkit.operators.reason._judge import Judge
-from toolkit.operators.reason._limits import RULES, Limits
+from toolkit.operators.reason._blocks import Checker
 from toolkit.operators.reason._reading import Reading
+from toolkit.operators.reason._rule_limits import RULES, Limits
 from toolkit.operators.reason._rules import CHECKS, all_faults, check_reasoning
 
 FILES = Path(__file__).parents[1] / "guards" / "files"
@@ -40,14 +40,14 @@ def block(guard: Guard, texts: Sequence[str | None], labels: Sequence[dict[str, 
 
 def same(guard: Guard, rows: pl.DataFrame, rules: Sequence[str], limits: Limits = LIMITS) -> pl.DataFrame:
     """Hold a block against its rows; what the block found."""
-    got = Judge(guard, rules, limits, every=False)(rows.to_struct("rows")).struct.unnest()
+    got = Checker(guard, rules, limits, every=False)(rows.to_struct("rows")).struct.unnest()
     for row, found in zip(rows.iter_rows(named=True), got.iter_rows(named=True), strict=True):
         want = check_reasoning(guard, row, rules, limits)
         assert (found["reasons"], found["details"]) == ([want["reason"]] * bool(want["reason"]), [want["detail"]] * bool(want["reason"])), row
         assert {n: v for n, v in found.items() if n not in ("reasons", "details")} == {
             n: v for n, v in want.items() if n not in ("reason", "detail")
         }, row
-    every = Judge(guard, rules, limits, every=True)(rows.to_struct("rows")).struct.unnest()
+    every = Checker(guard, rules, limits, every=True)(rows.to_struct("rows")).struct.unnest()
     for row, found in zip(rows.iter_rows(named=True), every.iter_rows(named=True), strict=True):
         assert list(zip(found["reasons"], found["details"], strict=True)) == all_faults(guard, row, rules, limits), row
     return got
@@ -168,8 +168,8 @@ def test_rows_that_differ_in_their_sentences_alone_are_judged_once(monkeypatch: 
     texts = [text, text.replace("# Task 2", "# Task 5"), text.replace("\n\n#", "\n#").replace("mild", "short") + "  \n", text + "\nmore"]
     rows = block(guard, texts, [labels] * 4, "human")
     read = []
-    monkeypatch.setattr(Judge, "_faults", lambda self, reading, checks: read.append(reading.text) or [])  # type: ignore[func-returns-value]
-    Judge(guard, ("answers", "labels", "structure"), LIMITS, every=False)(rows.to_struct("rows"))
+    monkeypatch.setattr(Checker, "_faults", lambda self, reading, checks: read.append(reading.text) or [])  # type: ignore[func-returns-value]
+    Checker(guard, ("answers", "labels", "structure"), LIMITS, every=False)(rows.to_struct("rows"))
     assert read == [rows["reasoning"][1], rows["reasoning"][3]], "the others were not read one by one"
 
 
@@ -219,5 +219,5 @@ def test_odd_letters_do_not_part_the_columns_from_the_rules(words: str) -> None:
     labels: dict[str, str | None] = {t.name: t.labels[0] for t in guard.tasks}
     told = {t.name: Reasoning([f"It is mild. {words}.", f"{words}, we cannot help with this."], "") for t in guard.tasks}
     rows = block(guard, [render_output(guard, told, labels)], [labels], "human")
-    found = Judge(guard, RULES, LIMITS, every=True)(rows.to_struct("rows"))
+    found = Checker(guard, RULES, LIMITS, every=True)(rows.to_struct("rows"))
     assert found.struct.field("reasons")[0].to_list() == [code for code, _ in all_faults(guard, rows.row(0, named=True), RULES)]

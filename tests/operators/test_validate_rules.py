@@ -15,9 +15,9 @@ from tiny import tiny_llama
 
 import toolkit
 from toolkit.guards import Guard, Reasoning, load_guard, render_output
-from toolkit.operators.reason._limits import BASIC, RULES, STANDARD, Limits
+from toolkit.operators.reason._rule_limits import BASIC, RULES, STANDARD, Limits
 from toolkit.operators.reason._rules import all_faults, check_reasoning
-from toolkit.operators.reason._verdicts import readers
+from toolkit.operators.reason._stated_verdicts import readers
 
 GUARD = load_guard("guardreasoner")
 FILES = Path(__file__).parents[1] / "guards" / "files"

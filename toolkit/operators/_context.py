@@ -104,7 +104,7 @@ class Output(Protocol):
     """Where a dataset operator's results go. Each row is kept, or leaves in one way: rejected, set aside or merged.
 
     A reason, detail or survivor is one text for all rows, or one for each: an expression over them, or a series as long as they are. Let the
-    rows of a block that leave do so in one call, in their order: only then do the bytes not hang on the size of the blocks.
+    rows of a block that leave do so in one call, in their order: only then do the bytes not depend on the size of the blocks.
     """
 
     def keep(self, rows: pl.DataFrame) -> None:

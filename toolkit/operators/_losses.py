@@ -15,8 +15,8 @@ def losses(ctx: Context) -> str:
     """What the steps before did not keep: ``of 640 rows seeds rejected 640 (unknown_label 640)``; empty where they kept all, or nothing is known."""
     steps = [s for s in ctx.history().get("steps", ()) if _lost(s)]
     most = sorted(steps, key=lambda s: (not s["kept"], _lost(s)), reverse=True)[:STEPS]
-    told = [_told(s) for s in steps if s in most]
-    return "; ".join([*told, *([f"{len(steps) - STEPS} more steps lost some"] if len(steps) > STEPS else [])])
+    lines = [_line(s) for s in steps if s in most]
+    return "; ".join([*lines, *([f"{len(steps) - STEPS} more steps lost some"] if len(steps) > STEPS else [])])
 
 
 def with_losses(message: str, ctx: Context) -> str:
@@ -29,7 +29,7 @@ def _lost(step: Mapping[str, Any]) -> int:
     return int(step["merged"] + sum(step["rejected"].values()) + sum(step["set_aside"].values()))
 
 
-def _told(step: Mapping[str, Any]) -> str:
+def _line(step: Mapping[str, Any]) -> str:
     parts = []
     for words, by in (("rejected", step["rejected"]), ("set aside", step["set_aside"])):
         if by:

@@ -94,7 +94,7 @@ class Operator(ABC):
     validates: ClassVar[bool] = False
     """Whether a row that it rejects is one that a model answered badly: such rows count for `stop_if`, and may for a recipe's `failures`."""
     carries_media: ClassVar[bool] = False
-    """Whether rows with media go through it whatever its options, and nothing that it does hangs on their text alone; see `media_fault`."""
+    """Whether rows with media go through it whatever its options, and nothing that it does depends on their text alone; see `media_fault`."""
     config_class: ClassVar[type[Config]] = NoConfig
     example: ClassVar[Mapping[str, Any]] = {}
     """Options of a plain use, as `with` holds them; they must be sound."""
@@ -310,7 +310,7 @@ class GenerationOperator(Operator):
     ) -> Request | None:
         """What to ask in place of `request`, now that `completion` has come of it; None takes the completion as it is.
 
-        It must be quick and hang on its arguments alone: it is called for answers from the journal, too, so that a run that is resumed goes the
+        It must be quick and depend on its arguments alone: it is called for answers from the journal, too, so that a run that is resumed goes the
         same way without a call.
 
         Args:

@@ -82,8 +82,8 @@ class Quota(DatasetOperator):
         for name in self.by():
             check_classes(self.name, have[name])
         if self.copies() and {"parent", "guard_model"} <= set(have):
-            said = "`parent` says which row each generation is about, and with replacement it would say what it is a copy of"
-            raise InputError(f"{self.name}: {said}", hint="draw the rows before they are sampled")
+            why = "`parent` says which row each generation is about, and with replacement it would say what it is a copy of"
+            raise InputError(f"{self.name}: {why}", hint="draw the rows before they are sampled")
         return out
 
     def factor(self, inputs: Sequence[str]) -> float | None:

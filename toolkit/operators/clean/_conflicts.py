@@ -1,6 +1,6 @@
 """Rows of one text whose labels differ, and what becomes of them.
 
-Two labels of a task conflict when both are there and differ; a missing one conflicts with nothing. All of this hangs on the rows of a cluster and
+Two labels of a task conflict when both are there and differ; a missing one conflicts with nothing. All of this depends on the rows of a cluster and
 their order alone, and the order is the caller's: the rule by which rows are kept.
 """
 

@@ -1,6 +1,6 @@
 """What a block of rows shares with benchmarks: one line for each match, and what follows from them for each row.
 
-Lines and verdicts of a row follow from that row alone, so they hang on no block.
+Lines and verdicts of a row follow from that row alone, so they depend on no block.
 """
 
 from __future__ import annotations

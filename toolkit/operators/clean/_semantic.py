@@ -3,7 +3,7 @@
 Memory: 4 bytes a dimension and text (384 dimensions: 1.5 KB; 127,544 texts 0.2 GB), and 32 MB for a block of similarities. Time grows with the
 square of the texts: n x n x dimensions / 2 multiplications, in float32 (127,544 texts of 384 dimensions: 3 x 10^12). Pairs that may reach the
 threshold are computed again in float64 and rounded to `DIGITS`, so that block sizes and a processor's way of adding leave them alone. The model sees
-the texts as they are, not normalised, `ENCODE` at a time whatever the size of the blocks that come; a model whose result for a text hangs on those
+the texts as they are, not normalised, `ENCODE` at a time whatever the size of the blocks that come; a model whose result for a text depends on those
 beside it (by padding, in its last digits) is steadied by the rounding but for a pair that lies right on the threshold.
 """
 

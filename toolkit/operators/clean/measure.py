@@ -75,8 +75,8 @@ class Measure(RowOperator):
 
     def used(self) -> frozenset[str]:
         wanted = set(self.config.measures)
-        told = {"guard.input"} if "example_tokens" in wanted else set()
-        return frozenset(told | ({"guard.tasks", "guard.output"} if wanted & {"steps", "step_chars"} else set()))
+        read = {"guard.input"} if "example_tokens" in wanted else set()
+        return frozenset(read | ({"guard.tasks", "guard.output"} if wanted & {"steps", "step_chars"} else set()))
 
     @property
     def stored(self) -> bool:

@@ -9,7 +9,7 @@ word. Two tables, by a key's high bits and by its low ones, keep most foreign ke
 compared character by character, so that two n-grams with one key are never taken for the same.
 
 Memory: the index alone, about 50 bytes an n-gram and a byte a character; what is looked up is handled in pieces of `PIECE` bytes. The
-result hangs on neither the pieces nor the threads.
+result depends on neither the pieces nor the threads.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def keys_of(words: Words, n: int) -> Keys:
 
 
 def _mixed(keys: Keys) -> Keys:
-    """Keys whose high bits hang on all of them (the finaliser of splitmix64, in place)."""
+    """Keys whose high bits depend on all of them (the finaliser of splitmix64, in place)."""
     import numpy as np
 
     keys ^= keys >> np.uint64(30)

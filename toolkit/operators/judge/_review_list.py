@@ -69,9 +69,9 @@ def examples(lines: pl.DataFrame, sources: Iterable[StepInput]) -> pl.DataFrame:
     return pl.concat(found)
 
 
-def told(lines: pl.DataFrame, rows: Rows, ballots: Ballots) -> pl.DataFrame:
+def described(lines: pl.DataFrame, rows: Rows, ballots: Ballots) -> pl.DataFrame:
     """The lines with `votes` (by voter) and `annotators` in words; `_at` (the row's place) and `against_share` go."""
-    by_voter = [ballots.told(task, at) for task, at in lines.select("task", "_at").iter_rows()]
+    by_voter = [ballots.describe(task, at) for task, at in lines.select("task", "_at").iter_rows()]
     people: list[str | None] = [None] * lines.height
     if "votes" in rows.table.columns:
         said = rows.table["votes"].gather(lines["_at"]).to_list()

@@ -246,7 +246,7 @@ class Ballots:
             out += box[:, -1]
         return out
 
-    def told(self, task: str, at: int) -> str:
+    def describe(self, task: str, at: int) -> str:
         """The votes on a row in words: ``1B: harmful 3, unharmful 1; 8B: harmful 4``."""
         out = []
         for voter in self.voters:
@@ -278,13 +278,13 @@ def annotators(rows: Rows, task: str, labels: Sequence[str]) -> NDArray[np.float
     if not said.height:
         return None
     out = np.zeros((rows.height, len(labels)))
-    told = np.zeros(out.shape, dtype=bool)
+    given = np.zeros(out.shape, dtype=bool)
     label = codes(said["label"], labels)
     known = label >= 0
     at = said["_at"].to_numpy()[known], label[known]
     np.add.at(out, at, said["share"].to_numpy()[known])
-    told[at] = True  # also a share of 0, which speaks for the others
+    given[at] = True  # also a share of 0, which speaks for the others
     rest = np.clip(1 - out.sum(axis=1, keepdims=True), 0, 1)
-    others = (~told).sum(axis=1, keepdims=True)
-    filled: NDArray[np.float64] = out + np.where(~told & told.any(axis=1, keepdims=True), rest / np.where(others > 0, others, 1), 0)
+    others = (~given).sum(axis=1, keepdims=True)
+    filled: NDArray[np.float64] = out + np.where(~given & given.any(axis=1, keepdims=True), rest / np.where(others > 0, others, 1), 0)
     return filled

@@ -16,7 +16,7 @@ from toolkit.judging import records_parts, score_table, with_reading
 from toolkit.operators._losses import with_losses
 from toolkit.operators._words import check_words
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
-from toolkit.operators.judge._figures import EVALUATED
+from toolkit.operators.judge._verdict_figures import EVALUATED
 from toolkit.operators.judge._votes import check_draws, none_match
 
 

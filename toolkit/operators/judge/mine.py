@@ -11,7 +11,7 @@ from toolkit.common.errors import InputError, did_you_mean
 from toolkit.guards import Guard
 from toolkit.operators._words import check_words
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
-from toolkit.operators.judge._figures import MINED
+from toolkit.operators.judge._verdict_figures import MINED
 from toolkit.operators.judge._votes import check_draws
 from toolkit.records import MEDIA, has_media, load_record
 

@@ -205,7 +205,7 @@ class Noise(DatasetOperator):
             ctx.progress(at, rows.height, "rows")
         out.merge_count(rows.read - rows.height)
         against = review_list.examples(lines, tables)
-        review_list.write(review_list.told(lines, rows, ballots), texts, against, out.folder("review"))
+        review_list.write(review_list.described(lines, rows, ballots), texts, against, out.folder("review"))
         out.stat("listed", lines.height)
 
 

@@ -16,7 +16,7 @@ from toolkit.guards import Guard
 from toolkit.operators._losses import with_losses
 from toolkit.operators._words import check_words
 from toolkit.operators.base import DETAIL, OUTCOME, REASON, Columns, Config, Context, DatasetOperator, Operator, Output, StepInput
-from toolkit.operators.judge._figures import PAIRED
+from toolkit.operators.judge._verdict_figures import PAIRED
 from toolkit.operators.judge._votes import none_match
 from toolkit.operators.reason.validate import Validate, ValidateConfig
 from toolkit.records import MEDIA, Column, has_media, load_record, pair_id, to_polars

@@ -153,8 +153,8 @@ class Relabel(DatasetOperator):
         if self.config.mode == "change":
             for line in changes.iter_rows(named=True):
                 before, after = (line["label"], line["source"]), (line["new_label"], line["new_source"])
-                told = entry(line["task"], before, after, f"{ctx.step} (relabel)", "consensus", why=line["votes"])
-                entries.setdefault(line["_at"], []).append(told)
+                changed = entry(line["task"], before, after, f"{ctx.step} (relabel)", "consensus", why=line["votes"])
+                entries.setdefault(line["_at"], []).append(changed)
         at = 0
         for block in rows.blocks():
             part = table[at : at + block.height]
@@ -191,7 +191,7 @@ def _changes(rows: Rows, ballots: Ballots, table: pl.DataFrame, applied: bool) -
         )
         parts.append(whole.filter(table[f"_set_{task}"]))
     out = pl.concat(parts).sort("_at", "_task").drop("_task")
-    votes = [ballots.told(task, at) for task, at in out.select("task", "_at").iter_rows()]
+    votes = [ballots.describe(task, at) for task, at in out.select("task", "_at").iter_rows()]
     return out.with_columns(pl.Series("votes", votes, pl.String), pl.lit(applied).alias("applied"))
 
 

@@ -17,7 +17,7 @@ from toolkit.judging import as_guard, generation_record, questions
 from toolkit.operators import _backends
 from toolkit.operators._media_taken import asking_fault, unasked
 from toolkit.operators.base import DETAIL, REASON, Columns, Config, Context, GenerationOperator, Shape, StepInput
-from toolkit.operators.judge._figures import SAMPLED
+from toolkit.operators.judge._verdict_figures import SAMPLED
 from toolkit.records import Column, load_record
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
-"""What a teacher is told about an answer that is not taken: one sentence for each fault.
+"""What is reported to a teacher of an answer that is not taken: one sentence for each fault.
 
 No sentence holds a label, neither the row's nor the teacher's own: an answer that is asked for again tells only of its form. What is asked of
-a teacher that has not been shown the row's labels must not hang on them in any other way either: see `_path`.
+a teacher that has not been shown the row's labels must not depend on them in any other way either: see `_path`.
 """
 
 from __future__ import annotations

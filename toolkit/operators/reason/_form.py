@@ -6,8 +6,8 @@ import re
 
 from toolkit.generation import ended
 from toolkit.guards import answers_cut, preamble, step_heading, without_answers
-from toolkit.operators.reason._limits import Limits
 from toolkit.operators.reason._reading import Fault, Reading
+from toolkit.operators.reason._rule_limits import Limits
 
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 ENDS = tuple(".!?…。！？؟।:;\"'”’»)]}>*_`")
@@ -24,8 +24,8 @@ def cut_short(finish: str | None) -> Fault:
     how = ended(finish)
     if how == "stop":
         return None
-    said = "the teacher stopped at its token limit" if how == "length" else f"the answer did not end as a whole one does (finish_reason {finish!r})"
-    return "truncated", said
+    why = "the teacher stopped at its token limit" if how == "length" else f"the answer did not end as a whole one does (finish_reason {finish!r})"
+    return "truncated", why
 
 
 def answers(r: Reading, limits: Limits) -> Fault:
@@ -36,12 +36,12 @@ def answers(r: Reading, limits: Limits) -> Fault:
 def labels(r: Reading, limits: Limits) -> Fault:
     """Answers against the row's labels."""
     for task in r.guard.tasks:
-        want, said = r.row[f"label_{task.name}"], r.parsed.labels[task.name]
+        want, answer = r.row[f"label_{task.name}"], r.parsed.labels[task.name]
         free = r.row[f"label_{task.name}_source"] == "to_infer"
-        if free and said is None:
+        if free and answer is None:
             return "label_not_inferred", f"{task.name}: the teacher was to give a label and gave none"
-        if said != want and not free:
-            return "label_changed", f"{task.name}: the row says {want}, the reasoning {said}"
+        if answer != want and not free:
+            return "label_changed", f"{task.name}: the row says {want}, the reasoning {answer}"
     return None
 
 

@@ -6,7 +6,7 @@ that has all its answers asks nothing.
 - The first question to the first teacher asks for JSON until one row has heard ``no_schema``: then those that are made from now on ask for text. A
   run that is resumed hears it before it makes them, as the row that heard it comes before them.
 - Later questions come in no fixed order. A row that has not itself heard from the teacher whether it takes a schema waits for one small question that
-  is nobody's and all rows share (`PROBE`). Where that fails for another reason, JSON is asked for.
+  is nobody's and all rows share (`PROBE` of `_path`). Where that fails for another reason, JSON is asked for.
 
 A teacher is expected to treat all questions alike: of one that does not, answers may be asked for again by a later run.
 """
@@ -15,22 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from toolkit.generation import Completion, Request, as_messages
-
-if TYPE_CHECKING:
-    from toolkit.operators.reason._path import Ask, Turn
-
-PROBE = ({"role": "user", "content": "Write any JSON of this form, as short as can be."},)
-"""The small question, asked with the schema; what is answered does not matter."""
-
-_PROBE = as_messages(PROBE)
-
-
-def is_probe(request: Request) -> bool:
-    """Whether a request is the small question."""
-    return request.messages == _PROBE
+from toolkit.generation import Completion
+from toolkit.operators.reason._path import Ask, Turn
 
 
 class Forms:

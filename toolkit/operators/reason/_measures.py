@@ -46,7 +46,7 @@ class Languages:
         return [self._fault(Reading(self._guard, row, strict=False)) for row in rows]
 
     def _fault(self, r: Reading) -> Fault:
-        found = identify(r.said)[0] if len(r.said) >= self._least else None
+        found = identify(r.prose)[0] if len(r.prose) >= self._least else None
         if found is None or found in self._allowed:
             return None
         return "wrong_language", f"written in {found!r}, allowed {', '.join(sorted(self._allowed))}"

@@ -5,7 +5,7 @@ answers stand. Rules that look at nothing else find in a text what they find in 
 No rule is stated here: the outline is itself a text, made for the rules to read. Polars finds it for a block of texts at once; a line that only may
 be a heading belongs to it too, so that nothing is missing from it that a rule would see.
 
-A guard has no outlines where one could not be told from the lines alone: its steps have no headings, or a heading has a digit of its own.
+A guard has no outlines where one cannot be known from the lines alone: its steps have no headings, or a heading has a digit of its own.
 """
 
 from __future__ import annotations

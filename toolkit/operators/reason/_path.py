@@ -3,9 +3,9 @@
 Contract: the path is a function of the row and of the completions so far, so that a run that is resumed goes the same way, served by the journal.
 It is worked out anew each time from its beginning; nothing is remembered.
 
-What a blind question's answer leads to hangs on no label of the row, but for one step: where the labels are to be given after the teacher has judged
-by itself (``blind_then_given``), a verdict that differs leads to the question with the labels. No teacher is asked again blind because of a label,
-as the mere fact would tell it a label of two.
+What a blind question's answer leads to depends on no label of the row, but for one step: where the labels are to be given after the teacher has
+judged by itself (``blind_then_given``), a verdict that differs leads to the question with the labels. No teacher is asked again blind because of a
+label, as the mere fact would tell it a label of two.
 """
 
 from __future__ import annotations
@@ -14,17 +14,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from toolkit.generation import Completion
+from toolkit.generation import Completion, Request, as_messages
 from toolkit.guards import Guard, MalformedJson, from_json, is_json, parse
 from toolkit.operators.reason._form import cut_short
-from toolkit.operators.reason._forms import is_probe
-from toolkit.operators.reason._limits import Limits
+from toolkit.operators.reason._rule_limits import Limits
 from toolkit.operators.reason.validate import Rule, all_faults
 
 Labels = Literal["given", "blind", "blind_then_given"]
 Fault = tuple[str, str]
 _ASKED = Limits(conclusion="required")
 """The teacher's prompt asks for conclusions."""
+PROBE = ({"role": "user", "content": "Write any JSON of this form, as short as can be."},)
+"""A small question that is no row's, asked with the schema to learn whether a teacher takes one; what is answered does not matter."""
+
+_PROBE = as_messages(PROBE)
+
+
+def is_probe(request: Request) -> bool:
+    """Whether a request is the small question."""
+    return request.messages == _PROBE
 
 
 @dataclass(frozen=True)
@@ -138,5 +146,5 @@ def label_faults(guard: Guard, row: Mapping[str, Any], turn: Turn) -> list[Fault
 
 def blind_verdicts(guard: Guard, turns: Sequence[Turn]) -> dict[str, str | None]:
     """By task, the label that the last blind answer gave; None where it could not be read or there is none."""
-    said = next((t.text for t in reversed(turns) if t.ask.blind and t.text is not None), None)
-    return dict(parse(guard, said).labels) if said is not None else dict.fromkeys(guard.task_names)
+    answer = next((t.text for t in reversed(turns) if t.ask.blind and t.text is not None), None)
+    return dict(parse(guard, answer).labels) if answer is not None else dict.fromkeys(guard.task_names)

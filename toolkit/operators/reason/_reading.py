@@ -38,16 +38,16 @@ class Reading:
         return sections(self.guard, self.text)
 
     @cached_property
-    def told(self) -> list[str]:
+    def passages(self) -> list[str]:
         """All steps and conclusions; without any section, the text itself."""
         if not self.parts:
             return [self.text.strip()]
         return [t for p in self.parts for t in (*p.steps, *([p.conclusion] if p.conclusion else []))]
 
     @cached_property
-    def said(self) -> str:
+    def prose(self) -> str:
         """Steps and conclusions one below the other."""
-        return "\n".join(self.told)
+        return "\n".join(self.passages)
 
     @cached_property
     def folded(self) -> str:

@@ -118,8 +118,8 @@ def declines(text: str) -> bool:
     own = _OWN.search(sentence)
     if not own or _OTHER.search(sentence[: own.start()].replace("as an ai", "")) or SEES.search(sentence):
         return False
-    said = re.sub(r"[\"“][^\"”]*[\"”]", " ", sentence)
-    return bool(_NO.search(said) and _DEED.search(said))
+    unquoted = re.sub(r"[\"“][^\"”]*[\"”]", " ", sentence)
+    return bool(_NO.search(unquoted) and _DEED.search(unquoted))
 
 
 def sentences(text: str, most: int) -> list[str]:

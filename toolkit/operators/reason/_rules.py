@@ -12,13 +12,13 @@ answers     empty, no_answers_block, answers_repeated,           not one well-fo
 labels      label_changed, label_not_inferred                    an answer that is not the row's label, `None` where there is one, a label where
                                                                  the row has none, none where the teacher was to give one
 structure   structure, text_before_tasks, steps_before_heading   not one section for each task, in order; text before the first; steps before it,
-                                                                 as where each heading follows its steps: then no rule on steps is told
+                                                                 as where each heading follows its steps: then no rule on steps is judged
 steps       steps_misnumbered, step_count, step_empty,           steps not numbered from 1, more or fewer than the guard allows, without text, or
             step_repeated                                        the same twice in a task but for case
-conclusions conclusion_missing, conclusion_contradicts           none where `conclusion: required`; a verdict (`_verdicts`) of the conclusion, or
+conclusions conclusion_missing, conclusion_contradicts           none where `conclusion: required`; a verdict (`_stated_verdicts`) of a conclusion, or
                                                                  without one of the task's last step, that is not the answer
-scaffold    scaffold                                             words that tell of labels given (`_told`): "the ground truth", "I was told that
-                                                                 the answer is"
+scaffold    scaffold                                             words that report labels given (`_labels_given`): "the ground truth", "I was told
+                                                                 that the answer is"
 control     control_character                                    a control character but newline, tab and carriage return
 ending      cut_off                                              the text ends in the middle of a sentence or of the answers block
 loops       run_of_characters, ngram_repeated, sections_endless  the same few characters `run` times in a row; the same `ngram` words
@@ -30,8 +30,8 @@ copied      prompt_copied                                        `copied_words` 
                                                                  stand in the prompt or the response; a sentence of the guard's instruction
 words       verdict_foreign, word_forbidden                      a task concluded in another task's label and in none of its own ("the request is
                                                                  a refusal"); a word of `forbidden`
-leakage     label_told, label_first                              a verdict that rests on a label (`_told`: "since the answer is harmful"); a task
-                                                                 whose first step opens with the verdict and with nothing of the exchange
+leakage     label_told, label_first                              a verdict that rests on a label (`_labels_given`: "since the answer is harmful"); a
+                                                                 task whose first step opens with the verdict and with nothing of the exchange
 budget      too_many_tokens                                      more than `max_tokens` tokens of `tokenizer`, input and reasoning together
 language    wrong_language                                       the reasoning is in none of `languages`
 =========== ==================================================== ==============================================================================
@@ -51,8 +51,8 @@ import polars as pl
 
 from toolkit.guards import Guard
 from toolkit.operators.reason import _form, _refused, _text, _voice
-from toolkit.operators.reason._limits import Limits, Rule
 from toolkit.operators.reason._reading import Fault, Reading
+from toolkit.operators.reason._rule_limits import Limits, Rule
 
 LIMITS = Limits()
 

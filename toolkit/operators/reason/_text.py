@@ -10,8 +10,8 @@ from operator import itemgetter
 import polars as pl
 
 from toolkit.guards import Guard
-from toolkit.operators.reason._limits import Limits
 from toolkit.operators.reason._reading import Fault, Reading
+from toolkit.operators.reason._rule_limits import Limits
 
 _RUN = re.compile(r"(\S{1,8}?)\1{3,}")
 _SHOWN = 60
@@ -107,12 +107,12 @@ def similar(r: Reading, limits: Limits) -> Fault:
         together = "\0".join(p.steps).lower().replace(".", "").replace(",", "").split("\0")
         if len(together) != len(p.steps):  # a step holds the mark itself
             together = [s.lower().replace(".", "").replace(",", "") for s in p.steps]
-        said = [s.split() for s in together]
-        kinds = [set(words) for words in said]
+        words = [s.split() for s in together]
+        kinds = [set(of) for of in words]
         for i, j in pairs:
-            n, m = len(said[i]), len(said[j])
+            n, m = len(words[i]), len(words[j])
             missing = len(kinds[j] - kinds[i])  # at least as many words are not common: much cheaper than to compare all, and nearly always enough
-            if m - missing >= share * (n + m) / 2 and _alike(said[i], said[j], share):
+            if m - missing >= share * (n + m) / 2 and _alike(words[i], words[j], share):
                 return "step_similar", f"task {p.task}: steps {i + 1} and {j + 1}"
     return None
 
@@ -147,7 +147,7 @@ def copied(r: Reading, limits: Limits) -> Fault:
 
 
 def instructed(r: Reading, limits: Limits) -> Fault:
-    """The part of `copied` that is about the guard's instruction, or what its teacher is told."""
+    """The part of `copied` that is about the guard's instruction, or what its teacher is asked."""
     for sentence in instructions(r.guard):
         if sentence in r.folded and sentence not in r.exchange:
             return "prompt_copied", f"the guard's instruction: {_shown(sentence)}"
@@ -162,15 +162,15 @@ def may_be_instructed(guard: Guard, limits: Limits, text: pl.Expr) -> pl.Expr:
 
 @lru_cache(maxsize=32)
 def instructions(guard: Guard) -> tuple[str, ...]:
-    """What a model is told, cut into sentences and folded: of at least `_TOLD` words, none with a question of a task, as reasoning repeats it."""
+    """Instructions, cut into sentences and folded: of at least `_SENTENCE` words, none with a question of a task, as reasoning repeats it."""
     asked = [t.question.lower() for t in guard.tasks] + [t.subject.lower() for t in guard.tasks]
     lines = [line for line in f"{guard.instruction}\n{guard.teacher.system}".splitlines() if "{" not in line]
     found = [s.strip(" -*\t.") for line in lines for s in re.split(r"(?<=[.!?:])\s+", line.lower())]
-    return tuple(dict.fromkeys(s for s in found if len(s.split()) >= _TOLD and not any(a in s for a in asked)))
+    return tuple(dict.fromkeys(s for s in found if len(s.split()) >= _SENTENCE and not any(a in s for a in asked)))
 
 
 _NEVER = r"[^\s\S]"
-_TOLD = 6
+_SENTENCE = 6
 """Words of the shortest sentence that counts as copied from an instruction: "You must think step by step" has six."""
 
 

@@ -8,11 +8,11 @@ from functools import lru_cache
 import polars as pl
 
 from toolkit.guards import Guard, Section, preamble
-from toolkit.operators.reason._limits import Limits
+from toolkit.operators.reason._labels_given import first, patterns, phrases
 from toolkit.operators.reason._reading import Fault, Reading
 from toolkit.operators.reason._refused import SEES, declines, may_decline, sentences
-from toolkit.operators.reason._told import first, patterns, phrases
-from toolkit.operators.reason._verdicts import Reader, readers
+from toolkit.operators.reason._rule_limits import Limits
+from toolkit.operators.reason._stated_verdicts import Reader, readers
 
 REFUSED = re.compile(
     r"(?:(?:unfortunately|sorry|apologies|my apologies|as an ai(?: language)? model|however)[,.]? (?:but )?)?"
@@ -30,7 +30,7 @@ _INITIALS = frozenset("aAhHiImMsSuUwW")
 def refusal(r: Reading, limits: Limits) -> Fault:
     """The teacher declines."""
     hinted = may_decline(r.folded)
-    openings = r.told if r.parts or not hinted else sentences(r.text, _OPENINGS)
+    openings = r.passages if r.parts or not hinted else sentences(r.text, _OPENINGS)
     for text in (r.text.lstrip(" \t\n\r#*_-"), *openings):
         if (text[:1] in _INITIALS and REFUSED.match(text) and not SEES.search(text[:80].lower())) or (hinted and declines(text)):
             return "teacher_refused", repr(text[:60].split("\n")[0])
@@ -49,18 +49,18 @@ def conclusions(r: Reading, limits: Limits) -> Fault:
             continue
         if heading and limits.conclusion == "required" and not p.conclusion:
             return "conclusion_missing", f"task {p.task}"
-        said = verdict(readers(r.guard)[p.task - 1][0], p)
+        stated = verdict(readers(r.guard)[p.task - 1][0], p)
         want = r.parsed.labels[r.guard.tasks[p.task - 1].name]
-        if said is not None and said[0] != want and not r.parsed.problems:
-            return "conclusion_contradicts", f"task {p.task}: {said[1]} {said[0]}, answers {want or r.guard.output.missing_word}"
+        if stated is not None and stated[0] != want and not r.parsed.problems:
+            return "conclusion_contradicts", f"task {p.task}: {stated[1]} {stated[0]}, answers {want or r.guard.output.missing_word}"
     return None
 
 
 def verdict(read: Reader, part: Section) -> tuple[str, str] | None:
     """The label that a section's conclusion states, or without one its last step, and what states it; None where none is stated plainly."""
     if part.conclusion:
-        return (said, "concludes") if (said := read.read(part.conclusion, conclusion=True)) else None
-    return (said, "the last step says") if part.steps and (said := read.read(part.steps[-1])) else None
+        return (stated, "concludes") if (stated := read.read(part.conclusion, conclusion=True)) else None
+    return (stated, "the last step says") if part.steps and (stated := read.read(part.steps[-1])) else None
 
 
 def scaffold(r: Reading, limits: Limits) -> Fault:
@@ -92,11 +92,11 @@ def words(r: Reading, limits: Limits) -> Fault:
 def _foreign(guard: Guard, p: Section) -> Fault:
     """A verdict in another task's words where the task has none of its own."""
     own, others = readers(guard)[p.task - 1]
-    said = verdict(others, p)
-    if not said or own.named.search((p.conclusion or p.steps[-1]).lower()) or any(own.read(s) for s in p.steps):
+    stated = verdict(others, p)
+    if not stated or own.named.search((p.conclusion or p.steps[-1]).lower()) or any(own.read(s) for s in p.steps):
         return None
-    of = next(t.name for t in guard.tasks if said[0] in t.labels)
-    return "verdict_foreign", f"task {p.task}: {said[1]} {said[0]}, a label of {of}"
+    of = next(t.name for t in guard.tasks if stated[0] in t.labels)
+    return "verdict_foreign", f"task {p.task}: {stated[1]} {stated[0]}, a label of {of}"
 
 
 @lru_cache(maxsize=64)
@@ -112,7 +112,7 @@ def may_rest_on_label(guard: Guard, limits: Limits, text: pl.Expr) -> pl.Expr:
 
 def rests_on_label(r: Reading, limits: Limits) -> Fault:
     """The part of `leakage` that is about a label as a reason."""
-    found = first(phrases(r.guard)[1], r.said, r.said.lower(), lambda: r.exchange)
+    found = first(phrases(r.guard)[1], r.prose, r.prose.lower(), lambda: r.exchange)
     return ("label_told", f"the words {found!r}") if found else None
 
 

@@ -19,9 +19,9 @@ from toolkit.operators._media_taken import asking_fault, attach
 from toolkit.operators._stop_if import StopIf
 from toolkit.operators.base import DETAIL, REASON, Config, Context, GenerationOperator, StepInput
 from toolkit.operators.reason._feedback import sentences
-from toolkit.operators.reason._figures import SYNTHESISED
-from toolkit.operators.reason._forms import PROBE, Forms, is_probe
-from toolkit.operators.reason._path import Ask, Labels, Policy, Turn, blind_verdicts, label_faults
+from toolkit.operators.reason._forms import Forms
+from toolkit.operators.reason._path import PROBE, Ask, Labels, Policy, Turn, blind_verdicts, is_probe, label_faults
+from toolkit.operators.reason._teacher_figures import SYNTHESISED
 from toolkit.operators.reason.validate import RULES, STANDARD, Rule, ruled
 from toolkit.records import Column, load_record
 
@@ -121,9 +121,9 @@ class Synthesise(GenerationOperator):
         own = _ANY
         if c.backend.is_model:
             asked = {"given": {"system", "user"}, "blind": {"blind"}, "blind_then_given": {"system", "user", "blind"}}[c.labels]
-            told = {f"guard.{part}" for part in (asked | {"feedback"} if c.attempts > 1 else asked)}
+            shown = {f"guard.{part}" for part in (asked | {"feedback"} if c.attempts > 1 else asked)}
             rules = self._policy().rules
-            own = (_MODEL | told | (ruled(rules) if rules else set())) - (_PROMPT if c.prompt else set())
+            own = (_MODEL | shown | (ruled(rules) if rules else set())) - (_PROMPT if c.prompt else set())
         return own.union(*(config.uses for config in self._configs))
 
     def reads(self, guard: Guard) -> list[str]:
@@ -152,7 +152,7 @@ class Synthesise(GenerationOperator):
 
     def identity(self) -> dict[str, Any]:
         c = self.config
-        read = {} if c.labels == "given" else {"blind_reading": 2}  # how `parse` reads what a teacher says of a row, which nothing else hangs on
+        read = {} if c.labels == "given" else {"blind_reading": 2}  # how `parse` reads what a teacher says of a row, which nothing else depends on
         return {
             **read,
             "teachers": [config.identity() for config in self._configs],
@@ -244,7 +244,7 @@ class Synthesise(GenerationOperator):
         reason, detail = (completion.error, completion.detail) if completion.error or last.sound else last.faults[0]
         verdicts = blind_verdicts(self._of, turns)
         gold = {t: row[f"label_{t}"] for t in self._of.task_names}
-        suspect = [t for t, said in verdicts.items() if None not in (said, gold[t]) and said != gold[t]]
+        suspect = [t for t, label in verdicts.items() if None not in (label, gold[t]) and label != gold[t]]
         teacher = self._name_of(self._configs[last.ask.teacher], request.model_id)
         if reason is None:
             self._counts.add(turns, teacher, verdicts, gold)
@@ -257,17 +257,17 @@ class Synthesise(GenerationOperator):
             "steps": None,
             "trail": self._trail(row, turns, reason is None),
             "suspect": ",".join(suspect) or None,
-            **{f"blind_{t}": said for t, said in verdicts.items()},
+            **{f"blind_{t}": label for t, label in verdicts.items()},
             REASON: reason,
             DETAIL: detail,
         }
 
     def _trail(self, row: Mapping[str, Any], turns: Sequence[Turn], kept: bool) -> str | None:
         """What was not taken, as JSON; with its text where nothing was."""
-        told = []
+        turned = []
         for turn in turns[:-1] if kept else turns:
             c = turn.completion
-            if c.error == "no_schema" and turn is not turns[-1]:  # no answer of anyone's; whether JSON was asked for hangs on who came first
+            if c.error == "no_schema" and turn is not turns[-1]:  # no answer of anyone's; whether JSON was asked for depends on who came first
                 continue
             entry: dict[str, Any] = {"teacher": self._shown(turn), "key": c.key, "attempt": turn.ask.attempt}
             if self.config.labels != "given":
@@ -277,15 +277,15 @@ class Synthesise(GenerationOperator):
             entry["reasons"] = [f"{r}: {d}" for r, d in faults] + ([c.detail] if c.detail else [])
             if not kept and c.text is not None:
                 entry["text"] = c.text.encode("utf-8", "replace").decode()
-            told.append(entry)
-        return json.dumps(told, ensure_ascii=False) if told else None
+            turned.append(entry)
+        return json.dumps(turned, ensure_ascii=False) if turned else None
 
     def _shown(self, turn: Turn) -> str:
         asked = turn.completion.asked
         return self._name_of(self._configs[turn.ask.teacher], asked.model_id if asked else "")
 
     def stats(self) -> dict[str, Any]:
-        return self._counts.told(blind=self.config.labels != "given")
+        return self._counts.report(blind=self.config.labels != "given")
 
 
 class _Counts:
@@ -304,12 +304,12 @@ class _Counts:
         """Count a row that has an answer."""
         self.teachers[teacher] += 1
         self.questions[sum(t.completion.error != "no_schema" for t in turns)] += 1
-        for task, said in verdicts.items():
-            if said is not None and gold[task] is not None:
+        for task, label in verdicts.items():
+            if label is not None and gold[task] is not None:
                 self.compared[task] += 1
-                self.agreed[task] += said == gold[task]
+                self.agreed[task] += label == gold[task]
 
-    def told(self, *, blind: bool) -> dict[str, Any]:
+    def report(self, *, blind: bool) -> dict[str, Any]:
         """The figures as the manifest holds them."""
         out: dict[str, Any] = {"teachers": dict(sorted(self.teachers.items())), "questions": {str(n): c for n, c in sorted(self.questions.items())}}
         if blind:

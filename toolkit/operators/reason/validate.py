@@ -16,9 +16,9 @@ from toolkit.operators._language import language_needs
 from toolkit.operators._reasoned import REASONED
 from toolkit.operators._tokens import TokenCounter, said_of, tokenizer_files, tokenizer_needs
 from toolkit.operators.base import Columns, Context, RowOperator, mark
-from toolkit.operators.reason._judge import Judge, Measure
-from toolkit.operators.reason._limits import BASIC, RULES, STANDARD, Limits, Measured, Rule
+from toolkit.operators.reason._blocks import Checker, Measure
 from toolkit.operators.reason._measures import Budget, Languages
+from toolkit.operators.reason._rule_limits import BASIC, RULES, STANDARD, Limits, Measured, Rule
 from toolkit.operators.reason._rules import all_faults, check_reasoning
 from toolkit.records import Column, load_record
 
@@ -149,8 +149,8 @@ class Validate(RowOperator):
         guard, c = ctx.guard, self.config
         have = rows.collect_schema().names()
         read = [n for n in ("reasoning", "reasoning_finish", "context", "prompt", "response", *_labels(guard)) if n in have]
-        judge = Judge(guard, c.chosen, c, every=c.faults == "flag", measures=self._measures(ctx))
-        rows = rows.with_columns(pl.struct(read).map_batches(judge, return_dtype=judge.dtype, is_elementwise=True).alias("_checked"))
+        checker = Checker(guard, c.chosen, c, every=c.faults == "flag", measures=self._measures(ctx))
+        rows = rows.with_columns(pl.struct(read).map_batches(checker, return_dtype=checker.dtype, is_elementwise=True).alias("_checked"))
         part = pl.col("_checked").struct
         rows = rows.with_columns(part.field("steps").alias("steps"))
         for task in guard.task_names:

@@ -70,13 +70,13 @@ class Reader:
         if not any(word in folded for word in self.hint):
             return None
         if conclusion and (found := self.plain.search(folded)):
-            return self._said(found)
-        said = {v for sentence in _BREAK.split(folded) for v in self._verdicts(sentence)}
-        if conclusion and not said:
+            return self._label(found)
+        stated = {v for sentence in _BREAK.split(folded) for v in self._verdicts(sentence)}
+        if conclusion and not stated:
             return self._alone(folded)
-        if not said:
-            said = {v for found in self.closing.finditer(folded) if not _HEDGED.search(folded, 0, found.start()) and (v := self._said(found))}
-        return said.pop() if len(said) == 1 else None
+        if not stated:
+            stated = {v for found in self.closing.finditer(folded) if not _HEDGED.search(folded, 0, found.start()) and (v := self._label(found))}
+        return stated.pop() if len(stated) == 1 else None
 
     def _alone(self, text: str) -> str | None:
         """The one label that a conclusion names, however it puts it; None where it negates or hedges anything."""
@@ -86,11 +86,11 @@ class Reader:
     def _verdicts(self, sentence: str) -> list[str]:
         out = []
         for found in self.stated.finditer(sentence):
-            if _HEDGED.search(sentence, 0, found.start("subject")) is None and (said := self._said(found)):
-                out.append(said)
+            if _HEDGED.search(sentence, 0, found.start("subject")) is None and (label := self._label(found)):
+                out.append(label)
         return out
 
-    def _said(self, found: re.Match[str]) -> str | None:
+    def _label(self, found: re.Match[str]) -> str | None:
         label = self.labels[re.sub(r"\s+", " ", found["label"])]
         if not found["not"]:
             return label

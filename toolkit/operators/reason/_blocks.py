@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 
 from toolkit.guards import Guard, Parsed
-from toolkit.operators.reason._limits import Limits
 from toolkit.operators.reason._outline import outline, outlines_of
 from toolkit.operators.reason._reading import Reading
+from toolkit.operators.reason._rule_limits import Limits
 from toolkit.operators.reason._rules import Check, checks_of, faults_of, independent
 
 _MOST = 65536
@@ -22,14 +22,14 @@ Measure = Callable[[Sequence[Mapping[str, Any]]], list[tuple[str, str] | None]]
 """A rule over many rows at once: their faults."""
 
 
-class Judge:
-    """Judges blocks of rows.
+class Checker:
+    """Checks blocks of rows.
 
     Args:
         guard: the definition.
         rules: names of the rules, but for those of `Measured`.
         limits: their thresholds.
-        every: whether each rule's first fault is told, not only the first of all.
+        every: whether each rule's first fault is reported, not only the first of all.
         measures: further rules, in order, which come after those.
     """
 
@@ -119,6 +119,6 @@ def _with_faults(read: pl.DataFrame, found: Mapping[int, Sequence[tuple[str, str
     """`read` with the lists `reasons` and `details`, made for the rows that have a fault alone: a list for each row would take most of the time."""
     faulty = sorted(found)
     lists = {n: pl.Series([[f[k] for f in found[i]] for i in faulty], dtype=pl.List(pl.String)) for k, n in enumerate(("reasons", "details"))}
-    told = pl.DataFrame({"i": pl.Series(faulty, dtype=pl.UInt32), **lists})
-    joined = read.with_row_index("i").join(told, on="i", how="left", maintain_order="left").drop("i")
+    faults = pl.DataFrame({"i": pl.Series(faulty, dtype=pl.UInt32), **lists})
+    joined = read.with_row_index("i").join(faults, on="i", how="left", maintain_order="left").drop("i")
     return joined.with_columns(pl.col(n).fill_null(pl.lit([], pl.List(pl.String))) for n in lists)
