@@ -68,4 +68,4 @@ def layout_of(guard: Guard) -> Layout:
 @lru_cache(maxsize=8)
 def split_lines(text: str) -> tuple[str, ...]:
     """Lines without trailing spaces, and without blank lines at the end. The last texts are remembered: each is read for several things in turn."""
-    return tuple(line.rstrip() for line in text.rstrip().split("\n"))
+    return tuple([line.rstrip() for line in text.rstrip().split("\n")])

@@ -148,9 +148,10 @@ def _strict_block(guard: Guard, layout: Layout, block: Sequence[str]) -> Parsed:
     sound = not layout.close or list(block[len(guard.tasks) :]) == [layout.close]
     for i, (task, known) in enumerate(zip(guard.tasks, layout.answers, strict=True)):
         line = block[i] if i < len(block) else ""
-        label = known.get(line)
-        before = before_label(guard, task)
-        reason = "none" if line in known else "not_a_label" if before and line.startswith(before) else "field_missing"
+        label = reason = known.get(line)
+        if label is None:
+            before = before_label(guard, task)
+            reason = "none" if line in known else "not_a_label" if before and line.startswith(before) else "field_missing"
         labels[task.name], reasons[task.name] = label, None if label else reason
         sound = sound and line in known
     return Parsed(labels, reasons, () if sound else ("answer_line_malformed",))

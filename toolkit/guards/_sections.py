@@ -13,8 +13,6 @@ from toolkit.guards._layout import layout_of, split_lines
 _NUMBER = r"\d{1,6}(?!\d)"
 """Degenerate outputs count up without end; a longer number is no number of a step."""
 _TASK, _STEP, _CONCLUSION = "task", "step", "conclusion"
-_LONG = 200
-"""Characters of the longest line that is remembered."""
 
 
 @dataclass(frozen=True)
@@ -37,21 +35,22 @@ def sections(guard: Guard, text: str) -> list[Section]:
     heads, lines = _headings(guard), _body(guard, text)
     if not guard.output.task_heading and not any(map(str.strip, lines)):
         return []
-    found = [] if guard.output.task_heading else [(-1, _TASK, 1, "")]
-    for i, line in enumerate(lines):
-        if heads.may_be[line[:1]]:
-            found += [(i, *head) for head in heads.of(line)]
+    may_be = heads.may_be
+    found = [] if guard.output.task_heading else [(-1, (_TASK, 1, ""))]
+    found += [(i, head) for i, line in enumerate(lines) if may_be[line[:1]] for head in heads.of(line)]
+    ends = [*(i for i, _ in found[1:]), len(lines)]
     out: list[Section] = []
-    for n, (i, kind, number, rest) in enumerate(found, 1):
-        said = "\n".join((rest, *lines[i + 1 : found[n][0] if n < len(found) else None]))
+    for (i, (kind, number, rest)), end in zip(found, ends, strict=False):
         if kind == _TASK:
-            steps = [] if heads.counted else _paragraphs(said)
+            steps = [] if heads.counted else _paragraphs("\n".join((rest, *lines[i + 1 : end])))
             out.append(Section(number, list(range(1, len(steps) + 1)), steps, None))
-        elif out and kind == _STEP:
-            out[-1].numbers.append(number)
-            out[-1].steps.append(said.removeprefix(":").strip())
         elif out:
-            out[-1] = Section(out[-1].task, out[-1].numbers, out[-1].steps, said.removeprefix(":").strip())
+            below, section = "\n".join((rest, *lines[i + 1 : end])).removeprefix(":").strip(), out[-1]
+            if kind == _STEP:
+                section.numbers.append(number)
+                section.steps.append(below)
+            else:
+                out[-1] = Section(section.task, section.numbers, section.steps, below)
     return out
 
 
@@ -123,6 +122,7 @@ class _Headings:
         below: pattern of the headings of steps and conclusions.
         counted: whether steps have headings.
         may_be: whether a line that begins with a character may be a heading; made as characters come.
+        of: the headings that a line begins with, each with its number and what follows it: none, one, or a task's and one below it.
     """
 
     def __init__(self, guard: Guard) -> None:
@@ -137,13 +137,9 @@ class _Headings:
         self.below = re.compile("|".join(heads), re.IGNORECASE) if heads else None
         self.counted = bool(o.step_heading)
         self.may_be = _Firsts(h.lstrip()[:1] for h in (o.task_heading, o.step_heading, o.conclusion_heading))
-        self._known = lru_cache(maxsize=512)(self._read)
+        self.of = lru_cache(maxsize=512)(self._of)
 
-    def of(self, line: str) -> tuple[tuple[str, int, str], ...]:
-        """The headings that a line begins with, each with its number and what follows it: none, one, or a task's and one below it."""
-        return self._known(line) if len(line) <= _LONG else self._read(line)
-
-    def _read(self, line: str) -> tuple[tuple[str, int, str], ...]:
+    def _of(self, line: str) -> tuple[tuple[str, int, str], ...]:
         task = self.task.match(line) if self.task else None
         rest = line[task.end() :] if task else line
         below = self.below.match(rest) if self.below else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
@@ -11,11 +12,11 @@ from toolkit.guards import Guard, Parsed
 from toolkit.operators.reason._outline import outline, outlines_of
 from toolkit.operators.reason._reading import Reading
 from toolkit.operators.reason._rule_limits import Limits
-from toolkit.operators.reason._rules import Check, checks_of, faults_of, independent
+from toolkit.operators.reason._rules import LIMITS, Check, checks_of, faults_of, independent
 
 _MOST = 65536
 """Outlines that are remembered."""
-_ALIKE = 4
+_ALIKE = 8
 """Where a block has more rows than so many for each outline, one that a single row has is judged too: later blocks may have it again."""
 
 Measure = Callable[[Sequence[Mapping[str, Any]]], list[tuple[str, str] | None]]
@@ -43,7 +44,6 @@ class Checker:
         self._measures = measures
         self._read = {"steps": pl.Int64, **{f"label_{t}": pl.String for t in guard.task_names}}
         self._outlines = outlines_of(guard)
-        self._known: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         self._none = (None,) * len(self._read)
 
     @property
@@ -92,27 +92,36 @@ class Checker:
         values = [c for c in block.columns if c == "reasoning_finish" or c.startswith("label_")]
         keys = block.select(*self._outlines.columns(pl.col("reasoning")), *(pl.col(c).alias(f"of {c}") for c in values))
         alike = keys.filter(pl.col("end").is_not_null()).group_by(keys.columns).len()
+        known = _known(self._guard, self._checks, tuple(values))
         most = block.height > _ALIKE * alike.height
-        judged = [self._judged(tuple(key), values) if n > 1 or most else self._known.get(tuple(key), self._none) for *key, n in alike.iter_rows()]
+        judged = []
+        for *key, rows in alike.iter_rows():
+            outlined = known.get(tuple(key))
+            if outlined is None and (most or rows > 1):
+                outlined = known[tuple(key)] = self._judged(outline(*key[:3]), dict(zip(values, key[3:], strict=True)))
+            judged.append(outlined or self._none)
+        if len(known) > _MOST:
+            known.clear()
         alike = alike.hstack(pl.DataFrame(judged, schema=self._read, orient="row"))
         return keys.join(alike, on=keys.columns, how="left", nulls_equal=True, maintain_order="left").select(*self._read)
 
-    def _judged(self, key: tuple[Any, ...], columns: Sequence[str]) -> tuple[Any, ...]:
+    def _judged(self, text: str, values: Mapping[str, Any]) -> tuple[int | str | None, ...]:
         """Steps and labels of an outline; nulls where it is not sound."""
-        if key not in self._known:
-            start, heads, end, *values = key
-            reading = Reading(self._guard, {"reasoning": outline(start, heads, end), **dict(zip(columns, values, strict=True))}, strict=True)
-            # Read leniently, a missing word is passed over for a label further up.
-            sure = not reading.parsed.problems and (self._strict or None not in reading.parsed.labels.values())
-            sound = sure and not any(faults_of(reading, [c for c in self._checks if c.outlined], self._limits))
-            if len(self._known) >= _MOST:
-                self._known.clear()
-            self._known[key] = tuple(_steps_and_labels(reading)) if sound else self._none
-        return self._known[key]
+        reading = Reading(self._guard, {"reasoning": text, **values}, strict=True)
+        # Read leniently, a missing word is passed over for a label further up.
+        sure = not reading.parsed.problems and (self._strict or None not in reading.parsed.labels.values())
+        sound = sure and not any(faults_of(reading, [c for c in self._checks if c.outlined], LIMITS))
+        return _steps_and_labels(reading) if sound else self._none
 
 
-def _steps_and_labels(reading: Reading) -> list[int | str | None]:
-    return [sum(len(p.steps) for p in reading.parts), *reading.parsed.labels.values()]
+@lru_cache(maxsize=16)
+def _known(guard: Guard, checks: Sequence[Check], columns: Sequence[str]) -> dict[tuple[Any, ...], tuple[int | str | None, ...]]:
+    """What is known of outlines, with the columns that the checks look at."""
+    return {}
+
+
+def _steps_and_labels(reading: Reading) -> tuple[int | str | None, ...]:
+    return sum(len(p.steps) for p in reading.parts), *reading.parsed.labels.values()
 
 
 def _with_faults(read: pl.DataFrame, found: Mapping[int, Sequence[tuple[str, str]]]) -> pl.DataFrame:

@@ -64,7 +64,7 @@ class Check:
     Attributes:
         rule: the rule.
         find: the fault of a reasoning.
-        outlined: whether it looks at nothing of a text but its outline (`_outline`).
+        outlined: whether it looks at nothing of a text but its outline (`_outline`), and at no threshold.
         may: whether a text may have such a fault, for many texts at once: cheap, and true of any that has. None: it may.
     """
 
