@@ -76,7 +76,7 @@ def test_a_guard_whose_headings_cannot_be_known_from_a_line_has_no_outlines(outp
 
 def test_a_label_of_another_row_is_held_against_the_same_outline() -> None:
     draw = random.Random(1)
-    labels = {t.name: t.labels[0] for t in GUARD.tasks}
+    labels: dict[str, str | None] = {t.name: t.labels[0] for t in GUARD.tasks}
     text = render_output(GUARD, {t.name: Reasoning([draw.choice(SENTENCES[:2])], "fine") for t in GUARD.tasks}, labels)
     rows = block(GUARD, [text] * 4, [labels, {**labels, "prompt": "harmful"}] * 2, "human")
     found = Checker(GUARD, ("answers", "labels"), LIMITS, every=False)(rows.to_struct("rows")).struct.field("reasons").to_list()
