@@ -37,7 +37,6 @@ LATE = {
     ("toolkit.generation._config", "toolkit.generation.backends"): "a config opens its backend, which is loaded only then",
     ("toolkit.operators.base", "toolkit.operators._backends"): "what an operator says of its backends, which most operators have none of",
     ("toolkit.operators.base", "toolkit.operators._stop_if"): "the type of an option, which is a config as `base` has them",
-    ("toolkit.operators.reason._forms", "toolkit.operators.reason._path"): "types of what the forms are made for",
 }
 """Imports within a function or for types alone that close a circle: (from, to or what begins so), each with its reason."""
 

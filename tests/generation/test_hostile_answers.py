@@ -31,7 +31,7 @@ def ask(folder: Path, url: str, rows: int, budget: float | None = None, **option
     prompts.write_text("".join(json.dumps({"id": f"r{n}", "user": str(n)}) + "\n" for n in range(rows)))
     config = {"backend": "openai", "model": "m", "base_url": url, "retries": 0, "timeout": 20, **options}
     out = generate(prompts, folder / "out.jsonl", config, work=folder / "work", budget=budget, raise_failures=False)
-    return out, [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
+    return out, [json.loads(line) for line in (folder / "out.jsonl").read_text().split("\n") if line]
 
 
 # -- any value in any field
