@@ -19,7 +19,7 @@ def test_an_export_that_fails_leaves_the_earlier_one(tmp_path: Path, monkeypatch
     export(folder, "openai", tmp_path / "out")
     before = tree_digests(tmp_path / "out")
 
-    def full(self: Any, rows: Any) -> None:
+    def full(self: Any, rows: Any, lines: Any = None) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as broken:
