@@ -63,7 +63,7 @@ def test_every_reader_goes_on_and_names_it(tmp_path: Path, fault: str, caplog: p
     with Journal(tmp_path) as journal:
         assert journal.get(r.key for r, _ in put) == {r.key: c for r, c in put if r.key != bad}
         assert list(journal.unreadable) == [bad]
-        assert caplog.text.count(f"record {bad} cannot be read") == 1
+        assert caplog.text.count(f"record {bad} is damaged and cannot be read") == 1
         assert len(list(journal.records())) == 7
         assert list(journal.unreadable) == [bad, ask("f1").key]
         assert len(journal.history(ask(1).shape)) >= 5

@@ -277,7 +277,7 @@ class Journal:
         """Take down a record that cannot be read, and say so once."""
         name = key_name(key)
         if name not in self.unreadable and len(self.unreadable) < _NAMED:
-            _log.warning("%s: record %s cannot be read: %s", self.path, name, fault)
+            _log.warning("%s: record %s is damaged and cannot be read: %s", self.path, name, fault)
         elif name not in self.unreadable and len(self.unreadable) == _NAMED:
             _log.warning("%s: more records cannot be read; `guardkit journal verify` names all", self.path)
         self.unreadable[name] = str(fault)
