@@ -23,6 +23,7 @@ _ONE = {
     "prompts": "prompt",
     "judges": "judge's prompt",
     "licences": "licence file",
+    "published": "file of published figures",
 }
 
 
@@ -49,7 +50,8 @@ def find(folder: str, name: str | Path, beside: Beside = None) -> Path:
     """The file of a schema: a path as given, else ``<name>.yaml`` in the user's or the shipped ``schemas/<folder>``.
 
     Args:
-        folder: ``guards``, ``taxonomies``, ``sources``, ``records``, ``benchmarks``, ``prices``, ``prompts``, ``judges`` or ``licences``.
+        folder: ``guards``, ``taxonomies``, ``sources``, ``records``, ``benchmarks``, ``prices``, ``prompts``, ``judges``, ``licences``
+            or ``published``.
         name: a name, or a path that ends in ``.yaml``.
         beside: folder that a relative path is also looked up from (that of the recipe).
 

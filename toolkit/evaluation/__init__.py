@@ -13,9 +13,11 @@ from toolkit.evaluation._benchmarks import (
     read_benchmark,
 )
 from toolkit.evaluation._noise import Confident, Noise, confident, disagreement, fractions, pooled, score_labels
+from toolkit.evaluation._rows import ROWS
 from toolkit.evaluation._score import Counts, Score, baselines, score, score_counts, tally
 
 __all__ = [
+    "ROWS",
     "Benchmark",
     "BenchmarkFiles",
     "Chosen",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Verdict:
         key: journal key of the generation.
         tokens: that the guard wrote, where known.
         seconds: that it took, where known.
+        probabilities: by task, of each of its labels, in [0, 1] and together 1; a task of which they are not known is not there.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Verdict:
     key: str | None = None
     tokens: int | None = None
     seconds: float | None = None
+    probabilities: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def read(self) -> bool:
