@@ -93,6 +93,7 @@ MARKS: dict[str, tuple[str, Callable[[Path], bool]]] = {
     "step": ("a step's of a run", _says("manifest.json", "step", "fingerprint")),
     "shards": ("one of shards", _says("manifest.json", "made_by", "files")),
     "export": ("an export's", _says("export.json", "made_by", "files")),
+    "evaluation": ("an evaluation's", _says("evaluation.json", "guardkit", "kind", "rows")),
     "model": ("a model's", lambda folder: (folder / TRAINED).is_file()),
 }
 """The kinds of folders that guardkit keeps: in words, and how one is known."""

@@ -12,17 +12,20 @@ from toolkit.evaluation._benchmarks import (
     load_benchmark,
     read_benchmark,
 )
+from toolkit.evaluation._document import EVALUATION, Evaluation, fill_evaluation, read_evaluation, write_evaluation
 from toolkit.evaluation._noise import Confident, Noise, confident, disagreement, fractions, pooled, score_labels
 from toolkit.evaluation._rows import ROWS
 from toolkit.evaluation._score import Counts, Score, baselines, score, score_counts, tally
 
 __all__ = [
+    "EVALUATION",
     "ROWS",
     "Benchmark",
     "BenchmarkFiles",
     "Chosen",
     "Confident",
     "Counts",
+    "Evaluation",
     "Noise",
     "Score",
     "baselines",
@@ -31,14 +34,17 @@ __all__ = [
     "choose_benchmarks",
     "confident",
     "disagreement",
+    "fill_evaluation",
     "find_among",
     "find_benchmark",
     "fractions",
     "load_benchmark",
     "pooled",
     "read_benchmark",
+    "read_evaluation",
     "score",
     "score_counts",
     "score_labels",
     "tally",
+    "write_evaluation",
 ]

@@ -1,0 +1,171 @@
+"""The folder of an evaluation: ``rows.parquet``, a line for each benchmark, row, model, draw and task (`ROWS`), and ``evaluation.json`` beside it.
+
+``evaluation.json``::
+
+    {"guardkit": version, "kind": "evaluation", "format": 1,
+     "models": [{name, guard, model_id, …}], "benchmarks": [{name, title, task, n, rows_digest, …}],
+     "results": […], "means": […], "rows": {"file": "rows.parquet", "rows": n, "sha256": …}}
+
+The rows are the artefact: every figure of the document is computed from them and can be computed from them again. Equal rows and an equal document
+give equal bytes. The folder appears whole or not at all, and takes the place of nothing but another evaluation that nobody has changed
+(`toolkit.common.folders`).
+
+Memory: a row group while writing, however many rows there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from toolkit._version import __version__
+from toolkit.common.errors import InputError
+from toolkit.common.files import write_atomic
+from toolkit.common.folders import Kind, new_folder
+from toolkit.common.manifests import Sha256, checked, read_manifest
+from toolkit.common.parquet import ParquetFile, Written, open_parquet
+from toolkit.common.text import json_text
+from toolkit.evaluation._rows import ROWS
+
+if TYPE_CHECKING:
+    import polars as pl
+
+DOCUMENT, TABLE = "evaluation.json", "rows.parquet"
+FORMAT = 1
+"""Format of the document; another one is refused."""
+GROUP = 65_536
+"""Rows of a row group."""
+_AGAIN = "evaluate again"
+
+
+class _Rows(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    file: Literal["rows.parquet"]
+    sha256: Sha256
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    guardkit: str
+    kind: Literal["evaluation"]
+    format: Literal[1]
+    models: list[dict[str, Any]]
+    benchmarks: list[dict[str, Any]]
+    results: list[dict[str, Any]]
+    means: list[dict[str, Any]]
+    rows: _Rows
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluation that lies in a folder.
+
+    Attributes:
+        folder: where.
+        document: what its ``evaluation.json`` says.
+    """
+
+    folder: Path
+    document: dict[str, Any] = field(repr=False)
+
+    def rows(self) -> pl.LazyFrame:
+        """The lines of `ROWS`.
+
+        Raises:
+            InputError: the file is not there, or not the one that the document names.
+        """
+        import polars as pl
+
+        path = self.folder / TABLE
+        with open_parquet(path, sha256=self.document["rows"]["sha256"], hint=_AGAIN) as file:
+            there = set(file.schema_arrow.names)
+        if lacking := [name for name in ROWS if name not in there]:
+            raise InputError(f"no column {lacking[0]!r}", where=str(path), hint=_AGAIN)
+        return pl.scan_parquet(path, glob=False).select(*ROWS)
+
+
+def read_evaluation(folder: str | Path) -> Evaluation:
+    """The evaluation in a folder.
+
+    Raises:
+        InputError: there is none, or its document cannot be read.
+    """
+    place = Path(folder)
+    path = place / DOCUMENT
+    try:
+        value = read_manifest(path, again=_AGAIN)
+    except FileNotFoundError:
+        hint = "name a folder that `guardkit evaluate --output` wrote"
+        raise InputError(f"no {DOCUMENT}: not the folder of an evaluation", where=str(place), hint=hint) from None
+    if value.get("kind") != "evaluation" or value.get("format") != FORMAT:
+        raise InputError("not an evaluation of guardkit's, or of another version", where=str(path), hint=_AGAIN)
+    return Evaluation(place, checked(value, _Document, path, _AGAIN))
+
+
+def write_evaluation(
+    folder: str | Path,
+    document: Mapping[str, Any] | Callable[[pl.LazyFrame], Mapping[str, Any]],
+    rows: pl.DataFrame | pl.LazyFrame | Iterable[pl.DataFrame],
+) -> Evaluation:
+    """Write the folder of an evaluation, whole or not at all.
+
+    Args:
+        folder: its place; an evaluation that lies there is replaced.
+        document: `models`, `benchmarks`, `results`, `means` and whatever else belongs to it; or what makes it of the rows once they lie on disk.
+        rows: lines of `ROWS`, in one table or in blocks; a column that is not there is null.
+
+    Raises:
+        InputError: something else lies there, or an evaluation that was changed since.
+    """
+    place = Path(folder)
+    with new_folder(place, EVALUATION) as new:
+        fill_evaluation(new, document, rows)
+    return read_evaluation(place)
+
+
+def fill_evaluation(
+    folder: Path,
+    document: Mapping[str, Any] | Callable[[pl.LazyFrame], Mapping[str, Any]],
+    rows: pl.DataFrame | pl.LazyFrame | Iterable[pl.DataFrame],
+) -> None:
+    """As `write_evaluation`, into a folder that somebody else makes and brings to its place."""
+    import polars as pl
+
+    written = _write_rows(folder / TABLE, rows)
+    said = document(pl.scan_parquet(folder / TABLE, glob=False)) if callable(document) else document
+    about = {"file": TABLE, "rows": written.rows, "sha256": written.sha256}
+    whole = {"guardkit": __version__, "kind": "evaluation", "format": FORMAT, **said, "rows": about}
+    write_atomic(folder / DOCUMENT, json_text(whole) + "\n")
+
+
+def _write_rows(path: Path, rows: pl.DataFrame | pl.LazyFrame | Iterable[pl.DataFrame]) -> Written:
+    import polars as pl
+
+    if isinstance(rows, pl.LazyFrame):
+        rows = rows.collect(engine="streaming")
+    file = ParquetFile(path, pl.DataFrame(schema=ROWS).to_arrow().schema, group=GROUP)
+    try:
+        for block in [rows] if isinstance(rows, pl.DataFrame) else rows:
+            missing = [pl.lit(None, kind).alias(name) for name, kind in ROWS.items() if name not in block.columns]
+            file.write(block.with_columns(missing).cast(ROWS) if missing else block.cast(ROWS))  # type: ignore[arg-type]
+        return file.close()
+    except BaseException:
+        file.stop()
+        raise
+
+
+def _wrote(folder: Path) -> dict[str, str | None] | None:
+    """The files of an evaluation; see `toolkit.common.folders.Kind`."""
+    try:
+        return {DOCUMENT: None, TABLE: read_evaluation(folder).document["rows"]["sha256"]}
+    except InputError:
+        return None
+
+
+EVALUATION = Kind("evaluation", _wrote, "give another folder with --output")
