@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -124,6 +124,33 @@ class OpenGuard:
         """Let go of the model; harmless when called twice."""
         self._backend.close()
 
+    @property
+    def backend(self) -> Backend:
+        """The model, for whoever feeds it by himself (`toolkit.serving`)."""
+        return self._backend
+
+    def ask(self, row: Mapping[str, Any]) -> tuple[dict[str, Any], list[Request]]:
+        """A row with all that its questions need, and the requests of one draw, for whoever feeds `backend` by himself.
+
+        Raises:
+            InputError: a row without a prompt, or with media that the guard does not judge or the backend cannot carry.
+        """
+        return self._questions(row, 0, 1)
+
+    def _questions(self, row: Mapping[str, Any], number: int, draws: int) -> tuple[dict[str, Any], list[Request]]:
+        whole = _whole(row, number)
+        try:
+            return whole, questions(self.guard, whole, self._backend, self._config, draws, folder=self._folder)
+        except MediaError as e:
+            raise InputError(str(e), where=f"rows[{number}]") from None
+
+    def read(
+        self, row: Mapping[str, Any], completions: Sequence[Completion], draw: int = 0, *, mode: Mode = "lenient", reading: str | None = None
+    ) -> Verdict:
+        """The verdict of one draw from what came of all of its requests, in their order; each completion with its request in ``asked``."""
+        (completion,) = completions
+        return self._verdict(row, draw, completion, mode, reading)
+
     def verdicts(
         self,
         rows: Iterable[Mapping[str, Any]],
@@ -169,11 +196,8 @@ class OpenGuard:
 
         def requests() -> Iterator[Request]:
             for number, row in enumerate(rows):
-                waiting.append(_whole(row, number))
-                try:
-                    asked = questions(self.guard, waiting[-1], self._backend, self._config, draws, folder=self._folder)
-                except MediaError as e:
-                    raise InputError(str(e), where=f"rows[{number}]") from None
+                whole, asked = self._questions(row, number, draws)
+                waiting.append(whole)
                 yield from asked
 
         left, row = 0, dict[str, Any]()
@@ -182,7 +206,7 @@ class OpenGuard:
                 if not left:
                     left, row = draws, waiting.popleft()
                 left -= 1
-                yield self._verdict(row, draws - left - 1, completion, mode, reading)
+                yield self.read(row, [completion], draws - left - 1, mode=mode, reading=reading)
 
     def _verdict(self, row: Mapping[str, Any], draw: int, completion: Completion, mode: Mode, reading: str | None) -> Verdict:
         tasks = self.guard.task_names
