@@ -12,8 +12,18 @@ from toolkit.evaluation._benchmarks import (
     load_benchmark,
     read_benchmark,
 )
+from toolkit.evaluation._cohort import Cohort, Together, agreeing, apart
 from toolkit.evaluation._document import EVALUATION, Evaluation, fill_evaluation, read_evaluation, write_evaluation
 from toolkit.evaluation._noise import Confident, Noise, confident, disagreement, fractions, pooled, score_labels
+from toolkit.evaluation._published import (
+    Published,
+    PublishedFigure,
+    choose_published,
+    load_published,
+    published_figures,
+    published_names,
+    published_spread,
+)
 from toolkit.evaluation._rows import ROWS
 from toolkit.evaluation._score import Counts, Score, baselines, score, score_counts, tally
 
@@ -23,15 +33,22 @@ __all__ = [
     "Benchmark",
     "BenchmarkFiles",
     "Chosen",
+    "Cohort",
     "Confident",
     "Counts",
     "Evaluation",
     "Noise",
+    "Published",
+    "PublishedFigure",
     "Score",
+    "Together",
+    "agreeing",
+    "apart",
     "baselines",
     "benchmark_names",
     "benchmark_needs",
     "choose_benchmarks",
+    "choose_published",
     "confident",
     "disagreement",
     "fill_evaluation",
@@ -39,7 +56,11 @@ __all__ = [
     "find_benchmark",
     "fractions",
     "load_benchmark",
+    "load_published",
     "pooled",
+    "published_figures",
+    "published_names",
+    "published_spread",
     "read_benchmark",
     "read_evaluation",
     "score",
