@@ -48,7 +48,7 @@ def table(page: str, after: str) -> list[list[str]]:
 def listed(source: str, where: str = "") -> dict[Cell, float]:
     """The figures of a source's file."""
     found = [f for f in published_figures(load_published(source)) if where in f.where]
-    out = {(f.model, f.cohort.reading, f.task, f.benchmark or str(f.mean), f.metric): f.value for f in found}
+    out: dict[Cell, float] = {(f.model, f.cohort.reading, f.task, f.benchmark or str(f.mean), f.metric): f.value for f in found}
     assert len(out) == len(found), "a figure given twice"
     return out
 
@@ -207,8 +207,8 @@ def test_the_refusal_mean_does_not_come_out_with_the_true_sizes() -> None:
     own = {
         f.benchmark: f.value for f in choose_published(["GuardReasoner 3B"]) if f.source == "guardreasoner" and f.task == "refusal" and f.benchmark
     }
-    assert weighted(own, {"xstest_response_refusal": 499, "wildguard_test_refusal": 1777}) == 85.95  # type: ignore[arg-type]
-    assert weighted(own, {"xstest_response_refusal": 449, "wildguard_test_refusal": 1725}) != 85.95  # type: ignore[arg-type]
+    assert weighted(own, {"xstest_response_refusal": 499, "wildguard_test_refusal": 1777}) == 85.95
+    assert weighted(own, {"xstest_response_refusal": 449, "wildguard_test_refusal": 1725}) != 85.95
 
 
 def test_a_benchmark_that_is_ours_goes_by_our_name() -> None:
