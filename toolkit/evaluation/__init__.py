@@ -14,7 +14,9 @@ from toolkit.evaluation._benchmarks import (
 )
 from toolkit.evaluation._cohort import Cohort, Together, agreeing, apart
 from toolkit.evaluation._document import EVALUATION, Evaluation, fill_evaluation, read_evaluation, write_evaluation
+from toolkit.evaluation._flips import flips
 from toolkit.evaluation._noise import Confident, Noise, confident, disagreement, fractions, pooled, score_labels
+from toolkit.evaluation._perturb import CHANGES, Change, Perturbed, changed_text, choose_changes, perturb, perturbed
 from toolkit.evaluation._published import (
     Published,
     PublishedFigure,
@@ -28,16 +30,19 @@ from toolkit.evaluation._rows import ROWS
 from toolkit.evaluation._score import Counts, Score, baselines, score, score_counts, tally
 
 __all__ = [
+    "CHANGES",
     "EVALUATION",
     "ROWS",
     "Benchmark",
     "BenchmarkFiles",
+    "Change",
     "Chosen",
     "Cohort",
     "Confident",
     "Counts",
     "Evaluation",
     "Noise",
+    "Perturbed",
     "Published",
     "PublishedFigure",
     "Score",
@@ -47,16 +52,21 @@ __all__ = [
     "baselines",
     "benchmark_names",
     "benchmark_needs",
+    "changed_text",
     "choose_benchmarks",
+    "choose_changes",
     "choose_published",
     "confident",
     "disagreement",
     "fill_evaluation",
     "find_among",
     "find_benchmark",
+    "flips",
     "fractions",
     "load_benchmark",
     "load_published",
+    "perturb",
+    "perturbed",
     "pooled",
     "published_figures",
     "published_names",

@@ -18,7 +18,7 @@ source      in = kept + rejected + set aside by the source's own filter (rows re
 one_to_one  in = kept + rejected
 select      in = kept + rejected + set aside
 merge       in = kept + rejected + set aside + merged
-expand      in x factor = kept + rejected; each child names its parent
+expand      in x factor = kept + rejected + set aside; each child names its parent
 pick        out of any row 0 or more children, each naming its parent; in = rows with children + set aside + rejected
 sink        in = used + rejected + set aside; no rows come out
 =========== ===========================================================

@@ -35,6 +35,7 @@ BUILT_IN = {
     "shards": "export.shards:Shards",
     "train_sft": "train.train_sft:TrainSft",
     "train_dpo": "train.train_dpo:TrainDpo",
+    "perturb": "judge.perturb:Perturb",
     "sample": "judge.sample:Sample",
     "verdicts": "judge.verdicts:Verdicts",
     "mine": "judge.mine:Mine",

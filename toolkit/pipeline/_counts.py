@@ -43,7 +43,7 @@ class Counts:
     def accounted(self) -> int:
         """Rows that are, in the ways that the shape allows."""
         out = (self.parents if self.shape == "pick" else self.kept) + self.rejected.total()
-        if self.shape in ("source", "select", "merge", "pick", "sink"):
+        if self.shape in ("source", "select", "merge", "expand", "pick", "sink"):
             out += self.set_aside.total()
         if self.shape == "merge":
             out += self.merged
