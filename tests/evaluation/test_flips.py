@@ -26,7 +26,7 @@ def table(*lines: tuple[str, str | None, str | None], change: str | None = None,
         if change is not None:
             one |= {"id": f"{row}:{change}", "parent": row, "change": change}
         made.append(one)
-    return pl.DataFrame(made, schema={**ROWS, **({"parent": pl.String, "change": pl.String} if change else {})})  # type: ignore[arg-type]
+    return pl.DataFrame(made, schema={**ROWS, **({"parent": pl.String, "change": pl.String} if change else {})})
 
 
 BASE = table(("1", H, H), ("2", U, U), ("3", H, U), ("4", U, None), ("5", None, H))

@@ -76,9 +76,14 @@ def test_what_holds_of_every_change(change: Change, one: dict[str, Any], seed: i
 
 
 @settings(max_examples=60)
-@given(st.lists(rows, max_size=5, unique_by=lambda r: r["id"]), st.integers(0, 9))
+@given(st.lists(rows, max_size=5, unique_by=lambda r: str(r["id"])), st.integers(0, 9))
 def test_every_row_and_change_is_there_once_and_names_its_row(given_rows: list[dict[str, Any]], seed: int) -> None:
-    kinds = {"id": pl.String, "prompt": pl.String, "response": pl.String, "context": pl.List(pl.Struct({"role": pl.String, "content": pl.String}))}
+    kinds: dict[str, Any] = {
+        "id": pl.String,
+        "prompt": pl.String,
+        "response": pl.String,
+        "context": pl.List(pl.Struct({"role": pl.String, "content": pl.String})),
+    }
     table = pl.DataFrame(given_rows, schema=kinds)
     found = perturbed(table, EVERY, seed, original=True)
     every = pl.concat([found.rows, found.unchanged])
