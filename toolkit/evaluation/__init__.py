@@ -1,7 +1,6 @@
 """Scoring guards: accuracy and F1 with intervals, beside a constant answer; how far labels can be trusted, by guards' verdicts; the benchmarks."""
 
 from toolkit.evaluation._benchmarks import (
-    Benchmark,
     BenchmarkFiles,
     Chosen,
     benchmark_names,
@@ -10,8 +9,9 @@ from toolkit.evaluation._benchmarks import (
     find_among,
     find_benchmark,
     load_benchmark,
-    read_benchmark,
 )
+from toolkit.evaluation._benchmarks_model import Benchmark, BenchmarkTask
+from toolkit.evaluation._benchmarks_read import BenchmarkRows, benchmark_blocks, read_benchmark
 from toolkit.evaluation._cohort import Cohort, Together, agreeing, apart
 from toolkit.evaluation._document import EVALUATION, Evaluation, fill_evaluation, read_evaluation, write_evaluation
 from toolkit.evaluation._flips import flips
@@ -35,6 +35,8 @@ __all__ = [
     "ROWS",
     "Benchmark",
     "BenchmarkFiles",
+    "BenchmarkRows",
+    "BenchmarkTask",
     "Change",
     "Chosen",
     "Cohort",
@@ -50,6 +52,7 @@ __all__ = [
     "agreeing",
     "apart",
     "baselines",
+    "benchmark_blocks",
     "benchmark_names",
     "benchmark_needs",
     "changed_text",

@@ -98,8 +98,8 @@ def _read(
         raise Missing("\n  ".join(chosen.missing))
     sets = []
     for found in chosen.found:
-        read = read_benchmark(found)
-        sets.append(_Set(found.benchmark.name, "benchmark", read.rows, sum(read.unread.values())))
+        read = read_benchmark(found, texts=True)
+        sets.append(_Set(found.benchmark.name, "benchmark", _plain(read.rows), read.rejects.height))
     sets += [_source(name, given, roots) for name, given in sources.items()]
     sets += [_rows(name, at_door(place), roots) for name, place in rows.items()]
     for s in sets:
@@ -221,7 +221,7 @@ def _conflicts(whole: pl.DataFrame) -> pl.Series:
     """For each row whether rows of its set and input have different labels for a task."""
     import polars as pl
 
-    labels = [c for c in whole.columns if c == "label" or c.startswith("label_")]
+    labels = [c for c in whole.columns if c.startswith("label_")]
     differ = [pl.col(c).drop_nulls().n_unique().over("set", "input") > 1 for c in labels]
     return whole.select((pl.any_horizontal(differ) if differ else pl.col("n") < 0).alias("conflict")).to_series()
 

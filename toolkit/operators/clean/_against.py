@@ -34,7 +34,7 @@ class Side:
 
 def benchmark_side(found: BenchmarkFiles, held: Files | None = None) -> Side:
     """A benchmark's texts (InputError, Missing: it cannot be read)."""
-    read = read_benchmark(found, held)
+    read = read_benchmark(found, held, texts=True)
     return Side(found.benchmark.name, read.rows.select(ROWS), read.unread)
 
 
