@@ -21,6 +21,8 @@ from toolkit.generation import Journal
 from toolkit.guards import Reasoning, load_guard, render_output
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "generation"))  # its small server
+from batch_server import BatchServer
+from batch_server import running as serving
 from server import Server, chat, running
 
 GUARD = load_guard("guardreasoner")
@@ -188,3 +190,29 @@ def test_a_wrong_share_is_told_at_its_place(world: World, value: Any) -> None:
     world.recipe({"id": "loud", "use": "loud"}, failures=value)
     with pytest.raises(InputErrors, match=r"recipe.yaml:\d+:failures"):
         world.plan()
+
+
+def test_batches_begin_with_one_of_the_rows_that_are_looked_at(world: World) -> None:
+    server = BatchServer()
+    with serving(server):
+        backend = {"backend": "openai-batch", "model": "m", "base_url": server.base_url, "poll": 0.003}
+        world.seeds([seed(i) for i in range(60)])
+        world.recipe(
+            {"id": "reasoning", "use": "synthesise", "with": {"backend": backend, "stop_if": {"after": 20}}}, {"id": "valid", "use": "validate"}
+        )
+        with pytest.raises(Missing, match="of its first 20 rows"):
+            run(world)
+        assert server.sizes() == [20] and kept(world) == 20
+        run(world, overrides="reasoning.stop_if=null", until="reasoning")
+        assert sorted(server.sizes()) == [20, 40]
+
+
+def test_a_guard_that_fails_is_found_out_where_sample_is_told_to(world: World, teacher: Teacher) -> None:
+    bad = (500, {}, {"error": {"message": "the plants are asleep"}})
+    teacher.script = lambda last, body: bad if number(last) % 4 else (200, {}, chat("Request: harmful"))
+    world.seeds([seed(i) for i in range(100)])
+    backend = {"backend": "openai", "model": "m", "base_url": teacher.base_url, "concurrency": 4, "retries": 0, "temperature": 1.0}
+    world.recipe({"id": "draws", "use": "sample", "with": {"k": 2, "models": {"main": backend}, "stop_if": {"after": 20}}})
+    with pytest.raises(Missing, match=r"rows come to nothing.*the plants are asleep"):
+        run(world)
+    assert len(teacher.requests) < 100

@@ -76,7 +76,7 @@ def complete(
         follow: asks again in a row's place; called for answers from the journal as well, so it must always decide alike.
         meter: counts what is spent, and holds the cap.
         on_wait: called while a backend waits for long, with what it says about that (for progress).
-        ahead: as `window`, until the consumer says that it may be wider.
+        ahead: as `window`, until the consumer says that it may be wider; fewer than a backend wants in flight slow it down until then.
 
     Returns:
         An iterator of completions with the run's `Stats` in ``.stats``; a context manager.
@@ -115,7 +115,8 @@ class Completions(Iterator[Completion]):
         self._unwritten = 0  # answers that have arrived and do not count yet
         self._on_done, self._on_wait = on_done, on_wait
         most = max(b.parallel for b in backends)
-        self._window, self._wide = max(window if ahead is None else min(ahead, window), most), max(window, most)
+        self._wide = max(window, most)
+        self._window = self._wide if ahead is None else min(ahead, self._wide)
         self._tentative = ahead is not None
         self._halted: GuardkitError | None = None
         self._follow = follow

@@ -89,7 +89,7 @@ def run_generation(
                 follow=asking.follow if _asks_again(op) else None,
                 meter=meter,
                 on_wait=waits,
-                ahead=None if op.stop_if is None else op.stop_if.after + max(b.parallel for b in backends),
+                ahead=None if op.stop_if is None else op.stop_if.after + max(map(_in_flight, backends)),
             )
             if trial is not None:
                 trial.watch(results)
@@ -114,6 +114,11 @@ def _opened(stack: ExitStack, opener: Callable[[], Backend], meter: Meter | None
     if meter is not None:
         meter.register(backend, getattr(backend, "config", None))
     return backend
+
+
+def _in_flight(backend: Backend) -> int:
+    """Requests beyond those of the first look that a backend wants in flight: none where an answer takes hours, so that these are a batch alone."""
+    return 0 if getattr(getattr(backend, "config", None), "deferred", False) else backend.parallel
 
 
 def _asks_again(op: GenerationOperator) -> bool:

@@ -16,6 +16,7 @@ from toolkit.guards import Guard
 from toolkit.judging import as_guard, generation_record, questions
 from toolkit.operators import _backends
 from toolkit.operators._media_taken import asking_fault, unasked
+from toolkit.operators._stop_if import StopIf
 from toolkit.operators.base import DETAIL, REASON, Columns, Config, Context, GenerationOperator, Shape, StepInput
 from toolkit.operators.judge._verdict_figures import SAMPLED
 from toolkit.records import Column, load_record
@@ -75,6 +76,8 @@ class SampleConfig(Config):
     """How guards that earlier steps trained are run: `{backend: transformers, …}` or `{backend: vllm, …}`, without `model`, which is the step's."""
     models: dict[str, GuardBackend] = Field(default_factory=dict)
     """Further guards by name, each with its whole backend."""
+    stop_if: StopIf | None = None
+    """When to stop asking a guard of which too many draws fail; null: never."""
 
     @model_validator(mode="after")
     def _draws_differ(self) -> SampleConfig:
