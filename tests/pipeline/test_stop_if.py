@@ -208,7 +208,7 @@ def test_batches_begin_with_one_of_the_rows_that_are_looked_at(world: World) -> 
 
 
 def test_a_guard_that_fails_is_found_out_where_sample_is_told_to(world: World, teacher: Teacher) -> None:
-    bad = (500, {}, {"error": {"message": "the plants are asleep"}})
+    bad: Any = (500, {}, {"error": {"message": "the plants are asleep"}})
     teacher.script = lambda last, body: bad if number(last) % 4 else (200, {}, chat("Request: harmful"))
     world.seeds([seed(i) for i in range(100)])
     backend = {"backend": "openai", "model": "m", "base_url": teacher.base_url, "concurrency": 4, "retries": 0, "temperature": 1.0}
