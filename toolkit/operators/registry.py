@@ -11,6 +11,7 @@ from toolkit.operators.base import Operator
 
 BUILT_IN = {
     "load": "ingest.load:Load",
+    "benchmarks": "ingest.benchmarks:Benchmarks",
     "read": "ingest.read:Read",
     "load_predictions": "ingest.load_predictions:LoadPredictions",
     "normalise": "clean.normalise:Normalise",
