@@ -13,10 +13,13 @@ from toolkit.evaluation._benchmarks import (
 from toolkit.evaluation._benchmarks_model import Benchmark, BenchmarkTask
 from toolkit.evaluation._benchmarks_read import BenchmarkRows, benchmark_blocks, read_benchmark
 from toolkit.evaluation._cohort import Cohort, Together, agreeing, apart
+from toolkit.evaluation._curves import budget_threshold
 from toolkit.evaluation._document import EVALUATION, Evaluation, fill_evaluation, read_evaluation, write_evaluation
 from toolkit.evaluation._flips import flips
+from toolkit.evaluation._means import means
 from toolkit.evaluation._noise import Confident, Noise, confident, disagreement, fractions, pooled, score_labels
 from toolkit.evaluation._perturb import CHANGES, Change, Perturbed, changed_text, choose_changes, perturb, perturbed
+from toolkit.evaluation._policies import NOT_JUDGED, POLICIES
 from toolkit.evaluation._published import (
     Published,
     PublishedFigure,
@@ -26,12 +29,15 @@ from toolkit.evaluation._published import (
     published_names,
     published_spread,
 )
+from toolkit.evaluation._results import breakdown, results
 from toolkit.evaluation._rows import ROWS
 from toolkit.evaluation._score import Counts, Score, baselines, score, score_counts, tally
 
 __all__ = [
     "CHANGES",
     "EVALUATION",
+    "NOT_JUDGED",
+    "POLICIES",
     "ROWS",
     "Benchmark",
     "BenchmarkFiles",
@@ -55,6 +61,8 @@ __all__ = [
     "benchmark_blocks",
     "benchmark_names",
     "benchmark_needs",
+    "breakdown",
+    "budget_threshold",
     "changed_text",
     "choose_benchmarks",
     "choose_changes",
@@ -68,6 +76,7 @@ __all__ = [
     "fractions",
     "load_benchmark",
     "load_published",
+    "means",
     "perturb",
     "perturbed",
     "pooled",
@@ -76,6 +85,7 @@ __all__ = [
     "published_spread",
     "read_benchmark",
     "read_evaluation",
+    "results",
     "score",
     "score_counts",
     "score_labels",

@@ -1,0 +1,289 @@
+"""The per-row table counted: how many rows of each benchmark, model and task have the same label and the same votes.
+
+All figures of counts come from these tallies, whose size does not depend on the number of rows. A table with one draw of each row (the common case)
+is counted in one streaming pass; with several draws, rows are grouped by id first.
+
+What cannot be counted is an error that names the row: a line that stands there twice (same benchmark, id, model, draw and task), a row with several
+labels, a line with both a verdict and a reason why there is none or with neither, a task without a positive label, and, where the labels are given,
+a label that is none. To look for doubled lines among millions, the sets of (id, label) of a benchmark's models are compared by the sums of their
+64-bit hashes; lines are compared one by one where the sums differ, and within one model where they do not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from toolkit.common.errors import InputError, nearest
+from toolkit.evaluation._policies import NOT_JUDGED
+from toolkit.evaluation._rows import ROWS
+
+KEYS = ("benchmark", "model", "task")
+_NEEDED = ("benchmark", "id", "model", "task", "gold", "verdict")
+_OPTIONAL = ("draw", "unread", "probability", "tokens", "seconds")
+
+
+@dataclass(frozen=True)
+class Votes:
+    """What the draws of a row say.
+
+    Attributes:
+        gold: the row's label.
+        labels: (label, draws that say it), in the alphabet.
+        unread: draws that say nothing.
+        likely: whether the mean probability of the positive label is at least one half; None where it is not known.
+    """
+
+    gold: str
+    labels: tuple[tuple[str, int], ...]
+    unread: int
+    likely: bool | None = None
+
+    @property
+    def draws(self) -> int:
+        """Of the row."""
+        return self.unread + sum(n for _, n in self.labels)
+
+
+@dataclass
+class Tally:
+    """One benchmark, model and task, and one part of it in a breakdown.
+
+    Attributes:
+        benchmark: its name.
+        model: its name.
+        task: its name.
+        part: category or source in a breakdown; None: the whole, or rows that have none.
+        rows: number of rows by votes; rows without a label are in `unlabelled` alone.
+        unlabelled: rows without a label.
+        reasons: lines by why no verdict was read.
+        draws: of each row; where rows have different numbers, the most.
+        tokens: mean of a row's generations together; None: not known.
+        seconds: likewise.
+        probabilities: lines with a probability.
+    """
+
+    benchmark: str
+    model: str
+    task: str
+    part: str | None
+    rows: Counter[Votes] = field(default_factory=Counter)
+    unlabelled: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    draws: int = 1
+    tokens: float | None = None
+    seconds: float | None = None
+    probabilities: int = 0
+
+    @property
+    def n(self) -> int:
+        """Rows with a label."""
+        return self.rows.total()
+
+    @property
+    def judged(self) -> bool:
+        """Whether the model judges the task at all."""
+        return set(self.reasons) != {NOT_JUDGED} or any(v.labels for v in self.rows)
+
+
+def prepared(rows: pl.LazyFrame | pl.DataFrame, positives: Mapping[str, str], more: Sequence[str] = ()) -> pl.LazyFrame:
+    """The columns that scoring needs, those that may be absent filled in.
+
+    Raises:
+        InputError: a column is not there.
+    """
+    lazy = rows.lazy()
+    there = lazy.collect_schema()
+    lacks = [c for c in (*_NEEDED, *more) if c not in there]
+    if lacks:
+        raise InputError(f"the per-row table has no column {', '.join(map(repr, lacks))}", hint=f"its columns: {', '.join(there)}")
+    fill: dict[str, pl.Expr] = {c: pl.lit(None, ROWS[c]) for c in _OPTIONAL if c not in there}
+    if "draw" in fill:
+        fill["draw"] = pl.lit(0, pl.Int64)
+    if "unread" in fill:
+        fill["unread"] = pl.when(pl.col("verdict").is_null()).then(pl.lit("unread"))
+    return lazy.with_columns(**fill).select(list(dict.fromkeys((*_NEEDED, *_OPTIONAL, *more))))
+
+
+def tallies(
+    rows: pl.LazyFrame, positives: Mapping[str, str], *, likely: bool = False, labels: Mapping[str, Sequence[str]] | None = None
+) -> list[Tally]:
+    """Count a `prepared` table, in the order in which benchmarks, models and tasks stand in it.
+
+    Args:
+        rows: the table.
+        positives: positive label by task.
+        likely: whether `Votes.likely` is needed.
+        labels: by task, those that there are; a verdict or label that is none of them is an error.
+
+    Raises:
+        InputError: see the module's docstring.
+    """
+    lines = _lines(rows, [])
+    _check(lines, rows, positives, labels)
+    return _counted(rows, lines, [], likely)
+
+
+def parts(rows: pl.LazyFrame, by: str, *, likely: bool = False) -> list[Tally]:
+    """As `tallies` of a table that has been checked, by the values of a column; of a list, a row counts in each of its values once."""
+    listed = rows.collect_schema()[by].base_type() == pl.List
+    one = pl.when(pl.col(by).list.len() > 0).then(pl.col(by).list.unique(maintain_order=True))  # an empty list is as none
+    split = rows.with_columns((one if listed else pl.col(by)).alias("_part"))
+    split = split.explode("_part") if listed else split
+    split = split.with_columns(pl.col("_part").cast(pl.String))
+    return _counted(split, _lines(split, ["_part"]), ["_part"], likely)
+
+
+def _lines(rows: pl.LazyFrame, more: list[str]) -> pl.DataFrame:
+    """Lines by all that they are counted by."""
+    return (
+        rows.with_row_index("_at")
+        .group_by(*KEYS, *more, "draw", "gold", "verdict", "unread")
+        .agg(
+            pl.len().alias("n"),
+            pl.col("_at").min(),
+            pl.col("id").hash().sum().alias("ids"),
+            pl.col("id").null_count().alias("nameless"),
+            pl.col("probability").count(),
+            *(pl.col(c).sum().alias(c) for c in ("tokens", "seconds")),
+            *(pl.col(c).count().alias(f"{c}_known") for c in ("tokens", "seconds")),
+        )
+        .sort("_at")
+        .collect(engine="streaming")
+    )
+
+
+def _check(lines: pl.DataFrame, rows: pl.LazyFrame, positives: Mapping[str, str], labels: Mapping[str, Sequence[str]] | None) -> None:
+    faults: list[tuple[pl.Expr, str, str | None]] = [
+        (
+            pl.any_horizontal(pl.col(c).is_null() for c in (*KEYS, "draw")) | (pl.col("nameless") > 0),
+            "a line without benchmark, id, model, task or draw",
+            None,
+        ),
+        (pl.col("verdict").is_null() == pl.col("unread").is_null(), "of verdict and unread exactly one must be given", None),
+    ]
+    for task in lines["task"].drop_nulls().unique().to_list():
+        mine = pl.col("task") == task
+        if task not in positives:
+            raise InputError(f"no positive label is known of task {task!r}", hint=nearest(task, positives))
+        for column in ("gold", "verdict") if labels is not None and task in labels else ():
+            known = list((labels or {})[task])
+            for value in lines.filter(mine)[column].drop_nulls().unique().to_list():
+                if value not in known:
+                    near = nearest(value, known) or f"its labels: {', '.join(known)}"
+                    faults.append((mine & (pl.col(column) == value), f"{column} {value!r} is no label of task {task!r}", near))
+    for fault, message, hint in faults:
+        if not lines.filter(fault).is_empty():
+            raise InputError(message, where=_first(rows.with_columns(nameless=pl.col("id").is_null().cast(pl.Int64)).filter(fault)), hint=hint)
+    _check_ids(lines, rows)
+
+
+def _check_ids(lines: pl.DataFrame, rows: pl.LazyFrame) -> None:
+    """That no line stands there twice and no row has several labels."""
+    seen: dict[tuple[str, str], dict[tuple[str, int], dict[str | None, tuple[int, int]]]] = {}
+    for benchmark, task, model, draw, gold, n, ids in lines.select("benchmark", "task", "model", "draw", "gold", "n", "ids").iter_rows():
+        marks = seen.setdefault((benchmark, task), {}).setdefault((model, draw), {})
+        size, total = marks.get(gold, (0, 0))
+        marks[gold] = (size + n, (total + ids) % 2**64)
+    firsts, odd = [], []
+    for (benchmark, task), sets in seen.items():
+        (model, draw), mark = next(iter(sets.items()))
+        here = (pl.col("benchmark") == benchmark) & (pl.col("task") == task)
+        if all(other == mark for other in sets.values()):
+            firsts.append(here & (pl.col("model") == model) & (pl.col("draw") == draw))
+        else:
+            odd.append(here)
+    line, row = ["benchmark", "task", "model", "draw", "id"], ["benchmark", "task", "id"]
+    for some in (firsts, odd):
+        if some:
+            these = rows.filter(pl.any_horizontal(some))
+            doubled = these.group_by(line).len().filter(pl.col("len") > 1)
+            if not _none(these.select(pl.struct(line).hash().n_unique() < pl.len())) and (where := _first(these.join(doubled, on=line, how="semi"))):
+                raise InputError("the line stands there twice (same benchmark, id, model, draw and task)", where=where)
+    if odd:
+        several = these.group_by(row).agg(pl.col("gold").n_unique()).filter(pl.col("gold") > 1).drop("gold")
+        if where := _first(these.join(several, on=row, how="semi")):
+            golds = these.join(several, on=row, how="semi").group_by(row, maintain_order=True).agg(pl.col("gold").unique().sort()).head(1).collect()
+            raise InputError(f"a row with several labels: {', '.join(map(str, golds['gold'][0]))}", where=where)
+
+
+def _none(flag: pl.LazyFrame) -> bool:
+    return not flag.collect(engine="streaming").item()
+
+
+def _first(rows: pl.LazyFrame) -> str | None:
+    """The place of the first line, in words; None: there is none."""
+    found = rows.select("benchmark", "id", "model", "draw", "task").head(1).collect()
+    if found.is_empty():
+        return None
+    benchmark, row, model, draw, task = found.row(0)
+    return f"{benchmark}: row {row}, model {model}, draw {draw}, task {task}"
+
+
+def _counted(rows: pl.LazyFrame, lines: pl.DataFrame, more: list[str], likely: bool) -> list[Tally]:
+    found: dict[tuple[Any, ...], Tally] = {}
+    draws: dict[tuple[Any, ...], set[int]] = {}
+    totals: dict[tuple[Any, ...], Counter[str]] = {}
+    for line in lines.iter_rows(named=True):
+        key = tuple(line[c] for c in (*KEYS, *more))
+        tally = found.setdefault(key, Tally(key[0], key[1], key[2], key[3] if more else None))
+        draws.setdefault(key, set()).add(line["draw"])
+        if line["unread"] is not None:
+            tally.reasons[line["unread"]] += line["n"]
+        tally.probabilities += line["probability"]
+        totals.setdefault(key, Counter()).update({c: line[c] for c in ("n", "tokens", "seconds", "tokens_known", "seconds_known")})
+    several = likely or any(len(d) > 1 for d in draws.values())
+    for key, gold, votes, n in _votes(rows, lines, more, likely) if several else _single(lines, more):
+        tally = found[key]
+        if gold is None:
+            tally.unlabelled += n
+        else:
+            tally.rows[votes] += n
+    for key, tally in found.items():
+        total, size = totals[key], tally.n + tally.unlabelled
+        tally.draws = max((v.draws for v in tally.rows), default=len(draws[key]))
+        for c in ("tokens", "seconds"):
+            if known := total[f"{c}_known"]:
+                setattr(tally, c, total[c] / known * total["n"] / size)
+    return _ordered(list(found.values()))
+
+
+def _ordered(found: list[Tally]) -> list[Tally]:
+    """By benchmark, model, task and part, each in the order in which it comes first."""
+    places = [{v: i for i, v in reversed(list(enumerate(getattr(t, c) for t in found)))} for c in ("benchmark", "model", "task", "part")]
+    return sorted(found, key=lambda t: (places[0][t.benchmark], places[1][t.model], places[2][t.task], places[3][t.part]))
+
+
+def _single(lines: pl.DataFrame, more: list[str]) -> Iterator[tuple[tuple[Any, ...], str | None, Votes, int]]:
+    """Lines as rows of one draw."""
+    for *key, gold, verdict, n in lines.select(*KEYS, *more, "gold", "verdict", "n").iter_rows():
+        yield tuple(key), gold, Votes(gold, ((verdict, 1),) if verdict is not None else (), int(verdict is None)), n
+
+
+def _votes(rows: pl.LazyFrame, lines: pl.DataFrame, more: list[str], likely: bool) -> Iterator[tuple[tuple[Any, ...], str | None, Votes, int]]:
+    """Rows of several draws by their votes."""
+    words = sorted(lines["verdict"].drop_nulls().unique().to_list())
+    names = [f"_{i}" for i in range(len(words))]
+    per_row = per_row_votes(rows, words, more)
+    if not likely:
+        per_row = per_row.with_columns(_likely=pl.lit(None, pl.Boolean))
+    grouped = per_row.group_by(*KEYS, *more, "gold", *names, "_unread", "_likely").len().sort(pl.all()).collect(engine="streaming")
+    for line in grouped.iter_rows():
+        key, gold, counts = line[: 3 + len(more)], line[3 + len(more)], line[4 + len(more) : -3]
+        unread, probable, n = line[-3:]
+        yield key, gold, Votes(gold, tuple((w, c) for w, c in zip(words, counts, strict=True) if c), unread, probable), n
+
+
+def per_row_votes(rows: pl.LazyFrame, words: Sequence[str], more: Sequence[str] = ()) -> pl.LazyFrame:
+    """One line for each row of a `prepared` table: the keys, id, gold, ``_0``, ``_1``, … (draws that say each of the words), _unread, _likely."""
+    return rows.group_by(*KEYS, *more, "id").agg(
+        pl.col("gold").first(),
+        *((pl.col("verdict") == w).sum().cast(pl.Int64).alias(f"_{i}") for i, w in enumerate(words)),
+        pl.col("verdict").null_count().cast(pl.Int64).alias("_unread"),
+        (pl.col("probability").mean() >= 0.5).alias("_likely"),
+        pl.col("probability").mean().alias("_probability"),
+    )
