@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from toolkit.api._look import recipe_schema as recipe_schema
     from toolkit.api._look import sources_table as sources_table
     from toolkit.api._mine import mine as mine
+    from toolkit.api._moderate import Moderator as Moderator
+    from toolkit.api._moderate import open_guard as open_guard
     from toolkit.api._recipes import check as check
     from toolkit.api._recipes import explain as explain
     from toolkit.api._recipes import plan as plan
@@ -47,5 +49,6 @@ if TYPE_CHECKING:
     from toolkit.api._train import train as train
     from toolkit.api._verify import sign as sign
     from toolkit.api._verify import verify as verify
+    from toolkit.serving import Judgement as Judgement
 
 __getattr__, __dir__ = lazily(__name__)

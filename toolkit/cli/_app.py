@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -16,6 +16,8 @@ from toolkit.cli._export import export
 from toolkit.cli._generate import generate
 from toolkit.cli._init import init
 from toolkit.cli._journal import journal
+from toolkit.cli._mine import mine
+from toolkit.cli._moderate import moderate
 from toolkit.cli._overlaps import overlaps
 from toolkit.cli._reach import AllowOpt
 from toolkit.cli._rejects import rejects
@@ -255,46 +257,8 @@ app.command("init", rich_help_panel=BUILD)(init)
 app.command("generate", rich_help_panel=BUILD)(generate)
 
 
-@app.command(rich_help_panel=BUILD)
-def mine(
-    predictions: Annotated[
-        list[str],
-        typer.Option(
-            "--predictions",
-            metavar="NAME=FILE",
-            help="What one guard wrote: JSON Lines of {prompt, label, predict}, or a folder of such files. Once for each guard.",
-            show_default=False,
-        ),
-    ],
-    output: Annotated[Path, typer.Option("--output", help="Folder for the pairs.", show_default=False)],
-    task: Annotated[str | None, typer.Option("--task", help="The task of `label`; the guard's first by default.", show_default=False)] = None,
-    guard: Annotated[str, typer.Option("--guard", help="Guard definition.")] = "guardreasoner",
-    pairs: Annotated[Literal["longest", "shortest", "random"], typer.Option("--pairs", help="Which right and which wrong output.")] = "longest",
-    seed: Annotated[int, typer.Option("--seed", help="Seed of --pairs random.")] = 0,
-    json: JsonOpt = False,
-) -> None:
-    """Hard samples and preference pairs from what models wrote.
-
-    Example: guardkit mine --predictions a=a.jsonl --predictions b=b.jsonl --output m
-    """
-    from toolkit.api import mine as mine_files
-    from toolkit.api.command import Progress
-
-    found = mine_files(_say.pairs(predictions), output=output, task=task, guard=guard, pick=pairs, seed=seed, progress=Progress())
-    if json:
-        _say.document(found)
-        return
-    names = ("rows", "hard", "always_right", "always_wrong", "undecided", "with_unparsable", "pairs")
-    _say.table("Mined", [], [n.replace("_", " ") for n in names], [[f"{found[n]:,}" for n in names]])
-    odd = [f"rejected, {reason}: {n:,}" for reason, n in found["rejected"].items()]
-    odd += [f"right, but malformed and not chosen, {fault}: {n:,}" for fault, n in found["passed_over"].items()]
-    odd += [f"rows that {name} lacks: {n:,}" for name, n in found["missing"].items() if n]
-    _say.lines(*odd, f"Pairs: {found['shards'] or 'none'}", f"Everything lies in: {found['output']}")
-
-
+app.command("mine", rich_help_panel=BUILD)(mine)
 app.command("export", rich_help_panel=BUILD)(export)
-
-
 app.command("verify", rich_help_panel=BUILD)(verify)
 app.command("sign", rich_help_panel=BUILD)(sign)
 
@@ -302,6 +266,10 @@ app.command("sign", rich_help_panel=BUILD)(sign)
 # Train ----------------------------------------------------------------------------------------------------------------
 
 app.add_typer(train, name="train", rich_help_panel=TRAIN)
+
+# Judge ----------------------------------------------------------------------------------------------------------------
+
+app.command("moderate", rich_help_panel=JUDGE)(moderate)
 
 # Look -----------------------------------------------------------------------------------------------------------------
 

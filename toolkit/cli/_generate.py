@@ -107,6 +107,11 @@ def _price(text: str | None) -> dict[str, Any]:
     return {"price": {"input": read, "output": written}}
 
 
+def options_of(texts: list[str] | None, **named: Any) -> dict[str, Any]:
+    """Options of a backend: those that were given by name, and those of ``--set KEY=VALUE``."""
+    return {k: v for k, v in named.items() if v is not None} | _set(texts)
+
+
 def _set(texts: list[str] | None) -> dict[str, Any]:
     from toolkit.common.errors import InputError
     from toolkit.common.yamlfile import parse_yaml

@@ -39,7 +39,7 @@ from toolkit.generation._journal_look import Figures, Group, journal_figures, ne
 from toolkit.generation._journal_records import Record
 from toolkit.generation._journal_repair import Repaired, repair_journal
 from toolkit.generation._prices import price_of, unpriced
-from toolkit.generation._protocol import Backend, HandsOn
+from toolkit.generation._protocol import Backend, HandsOn, Tells, Wakes
 from toolkit.generation._registry import BackendConfig, OpenUnion
 from toolkit.generation._request import ADDED, EXCLUDED, FAILURES, FINAL, Completion, Request, as_messages
 from toolkit.generation._vocabulary import FINISHED, ended
@@ -77,12 +77,14 @@ __all__ = [
     "Repaired",
     "Request",
     "Sampling",
+    "Tells",
     "TemplateArguments",
     "TemplateConfig",
     "TransformersConfig",
     "Verified",
     "VllmConfig",
     "VllmServerConfig",
+    "Wakes",
     "as_messages",
     "attached",
     "attached_to",

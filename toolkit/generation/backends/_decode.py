@@ -14,7 +14,7 @@ Shapes: B sequences, U distinct prompts, L tokens so far, V vocabulary.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -72,17 +72,20 @@ class Sampler:
         self._pad = pad if pad is not None and pad < self.vocabulary else 0  # masked: any token will do
         self._last_only = "logits_to_keep" in inspect.signature(model.forward).parameters
 
-    def draw(self, draws: Sequence[Draw], temperature: float, top_p: float) -> Iterator[Draw]:
+    def draw(self, draws: Sequence[Draw], temperature: float, top_p: float, told: Callable[[Sequence[Draw]], None] | None = None) -> Iterator[Draw]:
         """Yield each draw once it has ended, `tokens` and `finish` filled in.
 
         Args:
             draws: one batch, all with room for at least one token.
             temperature: 0 takes the likeliest token.
             top_p: share of the probability that is sampled from.
+            told: called after each token with the draws that have not ended.
         """
         batch = _Batch(self, draws)
         while batch.active:
             yield from batch.step(temperature, top_p)
+            if told is not None:
+                told(batch.active)
 
     def forward(self, **inputs: Any) -> torch.Tensor:
         """Logits of the last position, (B, V)."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import bisect
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -79,6 +79,8 @@ class TransformersBackend(LocalModel):
         self._sampler: Sampler | None = None
         self._chat: Chat | None = None
         self._context: int | None = None
+        self.on_text: Callable[[str, str], None] | None = None
+        """See `toolkit.generation.Tells`."""
         self.tokens = 0
         """Tokens generated so far."""
         self.seconds = 0.0
@@ -170,8 +172,14 @@ class TransformersBackend(LocalModel):
         temperature, top_p = batch[0].group
         draws = [self._draw(w) for w in batch]
         asker = {id(d): w for d, w in zip(draws, batch, strict=True)}
-        begun = time.monotonic()
-        for draw in sampler.draw(draws, temperature, top_p):
+        begun, on_text = time.monotonic(), self.on_text
+
+        def tell(active: Sequence[Draw]) -> None:
+            assert on_text is not None  # noqa: S101  else it is not called
+            for draw in active:
+                on_text(asker[id(draw)].request.key, sampler.text(draw.tokens).rstrip("\ufffd"))
+
+        for draw in sampler.draw(draws, temperature, top_p, None if on_text is None else tell):
             self.seconds += time.monotonic() - begun
             waiting = asker[id(draw)]
             self.tokens += len(draw.tokens)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import Stopped, require
@@ -53,6 +53,8 @@ class VllmBackend(LocalModel):
         self._engine: _vllm_engine.Engine | None = None
         self._chat: Chat | None = None
         self._broken = False
+        self.on_text: Callable[[str, str], None] | None = None
+        """See `toolkit.generation.Tells`."""
         self.read = 0
         """Tokens of prompts so far."""
         self.shared = 0
@@ -83,6 +85,8 @@ class VllmBackend(LocalModel):
                     if output.finished:
                         request, begun, _ = flying.pop(output.request_id)
                         yield self._completion(request, output, time.monotonic() - begun)
+                    elif self.on_text is not None and output.request_id in flying:
+                        self.on_text(flying[output.request_id][0].key, output.outputs[0].text.rstrip("\ufffd"))
         finally:
             if flying and self._engine is not None and not self._broken:  # cut short: the engine must not go on with what nobody waits for
                 self._engine.llm.llm_engine.abort_request([inner for _, _, inner in flying.values()], internal=True)

@@ -94,6 +94,12 @@ class VllmServerBackend(LocalModel):
                 raise server.died() from e
             raise
 
+    def wake(self) -> None:
+        """As `Wakes.wake`."""
+        client = self._client
+        if client is not None:
+            client.wake()
+
     def salvage(self) -> list[Completion]:
         """Drop what is in flight; what had been answered and not been yielded."""
         return [] if self._client is None else self._client.salvage()
