@@ -38,6 +38,7 @@ from toolkit.generation._journal_errors import unread
 from toolkit.generation._journal_look import Figures, Group, journal_figures, near_names, read_records
 from toolkit.generation._journal_records import Record
 from toolkit.generation._journal_repair import Repaired, repair_journal
+from toolkit.generation._logprobs import Choice, choices, in_body
 from toolkit.generation._prices import price_of, unpriced
 from toolkit.generation._protocol import Backend, HandsOn, Tells, Wakes
 from toolkit.generation._registry import BackendConfig, OpenUnion
@@ -57,6 +58,7 @@ __all__ = [
     "BackendConfig",
     "BaseBackendConfig",
     "Chat",
+    "Choice",
     "Completion",
     "Completions",
     "ControlTextError",
@@ -89,10 +91,12 @@ __all__ = [
     "attached",
     "attached_to",
     "build_request",
+    "choices",
     "compact_journal",
     "complete",
     "ended",
     "find_records",
+    "in_body",
     "journal_figures",
     "kept_warm",
     "migrate_journal",

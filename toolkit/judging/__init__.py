@@ -18,6 +18,7 @@ guard's. Importing this room loads no model library.
 
 from toolkit.judging._ask import OpenGuard, as_guard, generation_record, questions
 from toolkit.judging._outputs import TEXTS, read_names, read_output, read_outputs
+from toolkit.judging._probabilities import label_probabilities, over_calls, over_draws
 from toolkit.judging._table import TABLE, records_parts, records_table, row_table, score_table, with_reading
 from toolkit.judging._verdict import Verdict
 
@@ -28,6 +29,9 @@ __all__ = [
     "Verdict",
     "as_guard",
     "generation_record",
+    "label_probabilities",
+    "over_calls",
+    "over_draws",
     "questions",
     "read_names",
     "read_output",

@@ -9,11 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from pydantic import ValidationError
+
 from toolkit.common.errors import InputError
 from toolkit.common.paths import Beside, at_door
-from toolkit.generation import BaseBackendConfig, MediaError, attached_to, build_request, complete, open_backend
-from toolkit.guards import Guard, Mode, check_reading, render_input
-from toolkit.judging._outputs import read_output
+from toolkit.generation import BACKENDS, BaseBackendConfig, MediaError, attached_to, build_request, complete, open_backend
+from toolkit.guards import Guard, Mode, check_reading, label_words, render_input
+from toolkit.judging._outputs import asked_of, read_output
+from toolkit.judging._probabilities import label_probabilities
 from toolkit.judging._verdict import Verdict
 from toolkit.records import MEDIA, child_id, content_id, media_of
 
@@ -36,8 +39,8 @@ def questions(guard: Guard, row: Mapping[str, Any], backend: Backend, config: Ba
         MediaError: media that the guard does not judge, or the backend cannot carry.
     """
     messages = [{"role": "user", "content": render_input(guard, row)}]
-    media = media_for(guard, row, config, folder)
-    return [build_request(backend, config, messages, draw=draw, row=row["id"], as_it_comes=True, media=media) for draw in range(draws)]
+    asked = {"row": row["id"], "as_it_comes": True, "media": media_for(guard, row, config, folder), "words": label_words(guard)}
+    return [build_request(backend, config, messages, draw=draw, **asked) for draw in range(draws)]
 
 
 def media_for(guard: Guard, row: Mapping[str, Any], config: BaseBackendConfig, folder: Path) -> tuple[Attached, ...]:
@@ -77,6 +80,27 @@ def as_guard(config: BaseBackendConfig) -> BaseBackendConfig:
     return config
 
 
+LIKELIEST = 20
+"""Alternatives to each token that are asked for where probabilities are wanted: the most that OpenAI and vLLM give."""
+
+
+def scoring(config: BaseBackendConfig) -> BaseBackendConfig:
+    """The config with log-probabilities asked for; itself where it asks for some.
+
+    Raises:
+        InputError: its backend gives none, or its other options do not go with them.
+    """
+    if (asked := getattr(config, "logprobs", None)) is None:
+        hint = "ask without probabilities, or through one of " + ", ".join(n for n in BACKENDS.names() if "logprobs" in BACKENDS.get(n).model_fields)
+        raise InputError(f"the backend {config.backend!r} gives no log-probabilities of its answers, and probabilities were asked for", hint=hint)
+    if asked:
+        return config
+    try:
+        return type(config).model_validate({**config.model_dump(), "logprobs": LIKELIEST})
+    except ValidationError as e:
+        raise InputError(f"the backend {config.backend!r} cannot be asked for log-probabilities: {e.errors()[0]['msg']}") from None
+
+
 class OpenGuard:
     """A guard's definition and the model that plays it, open for questions; a context manager.
 
@@ -89,10 +113,12 @@ class OpenGuard:
         beside: folder that a relative path of the model is also looked up from.
         work: folder of the journal, for a backend that keeps there what it has sent.
         media: folder that the uris of rows' media are relative to; None: the working folder.
+        probabilities: ask for log-probabilities too, and give each verdict the probabilities of its labels. Answers that were asked for without them
+            are asked for again. A config with `logprobs` has them anyway.
 
     Raises:
         Missing: an extra is not installed, or a key is not set.
-        InputError: there is no such model, it was trained for another guard, or can play none.
+        InputError: there is no such model, it was trained for another guard, or can play none; or it gives no log-probabilities.
     """
 
     def __init__(
@@ -104,13 +130,14 @@ class OpenGuard:
         beside: Beside = None,
         work: Path | None = None,
         media: Path | None = None,
+        probabilities: bool = False,
     ) -> None:
         try:
             as_guard(config)
         except ValueError as e:
             raise InputError(str(e)) from None
         self.guard, self.name = guard, name
-        self._config = config
+        self._config = config = scoring(config) if probabilities else config
         self._folder = at_door(media or ".")
         self._backend: Backend = open_backend(config, guard=guard, beside=beside, work=work, judges=True)
 
@@ -209,10 +236,13 @@ class OpenGuard:
                 yield self.read(row, [completion], draws - left - 1, mode=mode, reading=reading)
 
     def _verdict(self, row: Mapping[str, Any], draw: int, completion: Completion, mode: Mode, reading: str | None) -> Verdict:
-        tasks = self.guard.task_names
+        tasks, probabilities = self.guard.task_names, dict[str, dict[str, float]]()
         if completion.error is None:
             parsed = read_output(self.guard, completion.text, mode, reading=reading, row=row)
             labels, unread = parsed.labels, parsed.reasons
+            if completion.logprobs is not None:
+                known = label_probabilities(self.guard, completion, asked=asked_of(self.guard, completion.text, row))
+                probabilities = {t: p for t, p in known.items() if labels[t] is not None}
         else:
             labels, unread = dict.fromkeys(tasks), dict.fromkeys(tasks, completion.error)
         assert completion.asked is not None  # noqa: S101  the engine sets it
@@ -231,6 +261,7 @@ class OpenGuard:
             completion.key,
             completion.completion_tokens,
             completion.seconds,
+            probabilities,
         )
 
 

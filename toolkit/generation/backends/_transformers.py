@@ -25,6 +25,7 @@ from toolkit.common.models import calm_threads
 from toolkit.common.paths import Beside
 from toolkit.generation._chat import Chat
 from toolkit.generation._config import TransformersConfig
+from toolkit.generation._logprobs import keep
 from toolkit.generation._request import Completion, Request, failed
 from toolkit.generation._vocabulary import no_system, takes_no_system
 from toolkit.generation.backends import _vllm_engine
@@ -191,7 +192,7 @@ class TransformersBackend(LocalModel):
         request = waiting.request
         room = request.max_tokens if self._context is None else min(request.max_tokens, self._context - len(waiting.prompt))
         seed = None if request.seed is None else int(request.key[:16], 16) >> 1  # 63 bits: what torch takes
-        return Draw(waiting.prompt, seed, room, request.stop)
+        return Draw(waiting.prompt, seed, room, request.stop, request.logprobs)
 
     def _completion(self, sampler: Sampler, waiting: _Waiting, draw: Draw) -> Completion:
         text = sampler.text(draw.tokens)
@@ -205,7 +206,15 @@ class TransformersBackend(LocalModel):
             prompt_tokens=len(waiting.prompt),
             completion_tokens=len(draw.tokens) + (draw.finish == "stop"),
             seconds=time.monotonic() - waiting.since,
+            logprobs=self._logprobs(sampler, waiting.request, draw, text),
         )
+
+    @staticmethod
+    def _logprobs(sampler: Sampler, request: Request, draw: Draw, text: str) -> bytes | None:
+        if not request.logprobs:
+            return None
+        tokens = [sampler.token(int(ids[row, 0])) for ids, _, row in draw.scored]
+        return keep(tokens, lambda n: ((sampler.token(number), value) for number, value in draw.scores(n)), text, request.words)
 
 
 def _neighbours(pool: list[_Waiting], size: int) -> list[_Waiting]:

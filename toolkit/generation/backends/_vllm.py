@@ -24,6 +24,7 @@ from toolkit.common.models import adapter_config
 from toolkit.common.paths import Beside
 from toolkit.generation._chat import Chat
 from toolkit.generation._config import VllmConfig
+from toolkit.generation._logprobs import keep
 from toolkit.generation._request import Completion, Request, failed
 from toolkit.generation._vocabulary import no_system, takes_no_system
 from toolkit.generation.backends import _vllm_engine
@@ -139,6 +140,7 @@ class VllmBackend(LocalModel):
             seed=None if request.seed is None else int(request.key[:16], 16) >> 1,  # 63 bits: what torch takes
             stop=list(request.stop),
             stop_token_ids=chat.ends,
+            logprobs=request.logprobs or None,
         )
         try:
             prompt = {"prompt_token_ids": chat.tokens(request.messages_list(), ask=True)}
@@ -167,4 +169,12 @@ class VllmBackend(LocalModel):
             prompt_tokens=prompt,
             completion_tokens=len(out.token_ids),
             seconds=seconds,
+            logprobs=_logprobs(request, out) if request.logprobs else None,
         )
+
+
+def _logprobs(request: Request, out: Any) -> bytes | None:
+    """What is kept of the log-probabilities in vLLM's output: for each token a dict of ids, its own and the likeliest."""
+    steps = out.logprobs or []
+    tokens = [str(steps[n][token].decoded_token or "") for n, token in enumerate(out.token_ids[: len(steps)])]
+    return keep(tokens, lambda n: ((str(one.decoded_token or ""), one.logprob) for one in steps[n].values()), out.text, request.words)

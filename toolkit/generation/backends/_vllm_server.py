@@ -241,6 +241,8 @@ def _as_tokens(chat: Chat, model: str) -> Callable[[Request], bytes]:
 
     def body(request: Request) -> bytes:
         payload = request.payload()
+        if request.logprobs:  # what chat completions say in two keys
+            payload["logprobs"] = payload.pop("top_logprobs")
         try:
             payload["prompt"] = chat.tokens(payload.pop("messages"), ask=True)
         except Exception as e:  # noqa: BLE001  a chat template is a program of the model's author: whatever it raises costs this request
