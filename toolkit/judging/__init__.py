@@ -16,7 +16,7 @@ comparison reads the table of `row_table` or `records_table` and nothing else. N
 guard's. Importing this room loads no model library.
 """
 
-from toolkit.judging._ask import OpenGuard, as_guard, generation_record, questions
+from toolkit.judging._ask import OpenGuard, as_guard, generation_record, questions, scores
 from toolkit.judging._outputs import TEXTS, read_names, read_output, read_outputs
 from toolkit.judging._probabilities import label_probabilities, over_calls, over_draws
 from toolkit.judging._table import TABLE, records_parts, records_table, row_table, score_table, with_reading
@@ -40,5 +40,6 @@ __all__ = [
     "records_table",
     "row_table",
     "score_table",
+    "scores",
     "with_reading",
 ]

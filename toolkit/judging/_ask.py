@@ -39,8 +39,8 @@ def questions(guard: Guard, row: Mapping[str, Any], backend: Backend, config: Ba
         MediaError: media that the guard does not judge, or the backend cannot carry.
     """
     messages = [{"role": "user", "content": render_input(guard, row)}]
-    asked = {"row": row["id"], "as_it_comes": True, "media": media_for(guard, row, config, folder), "words": label_words(guard)}
-    return [build_request(backend, config, messages, draw=draw, **asked) for draw in range(draws)]
+    media, words = media_for(guard, row, config, folder), label_words(guard) if scores(config) else ()
+    return [build_request(backend, config, messages, draw=draw, row=row["id"], as_it_comes=True, media=media, words=words) for draw in range(draws)]
 
 
 def media_for(guard: Guard, row: Mapping[str, Any], config: BaseBackendConfig, folder: Path) -> tuple[Attached, ...]:
@@ -82,6 +82,11 @@ def as_guard(config: BaseBackendConfig) -> BaseBackendConfig:
 
 LIKELIEST = 20
 """Alternatives to each token that are asked for where probabilities are wanted: the most that OpenAI and vLLM give."""
+
+
+def scores(config: BaseBackendConfig) -> bool:
+    """Whether a config asks for log-probabilities; then `questions` reads how the guard writes its answers."""
+    return bool(getattr(config, "logprobs", 0))
 
 
 def scoring(config: BaseBackendConfig) -> BaseBackendConfig:
@@ -240,7 +245,7 @@ class OpenGuard:
         if completion.error is None:
             parsed = read_output(self.guard, completion.text, mode, reading=reading, row=row)
             labels, unread = parsed.labels, parsed.reasons
-            if completion.logprobs is not None:
+            if scores(self._config):
                 known = label_probabilities(self.guard, completion, asked=asked_of(self.guard, completion.text, row))
                 probabilities = {t: p for t, p in known.items() if labels[t] is not None}
         else:
