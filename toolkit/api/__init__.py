@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from toolkit.api._doctor import doctor as doctor
     from toolkit.api._export import export as export
     from toolkit.api._generate import generate as generate
+    from toolkit.api._hygiene import hygiene as hygiene
     from toolkit.api._init import init as init
     from toolkit.api._init import list_recipes as list_recipes
     from toolkit.api._journal import journal_compact as journal_compact

@@ -123,6 +123,20 @@ class Overlaps(Figures):
     output: str | None
 
 
+class Hygiene(Figures):
+    """Of `hygiene`."""
+
+    ngram: int
+    benchmarks: list[dict[str, Any]]
+    pairs: list[dict[str, Any]]
+    against: list[dict[str, Any]]
+    contamination: list[dict[str, Any]]
+    evaluation: str | None
+    scores: list[dict[str, Any]]
+    without: list[str]
+    output: str | None
+
+
 class Mined(Figures):
     """Of `mine`."""
 

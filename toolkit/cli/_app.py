@@ -14,6 +14,7 @@ from toolkit.cli._diff import diff
 from toolkit.cli._doctor import doctor
 from toolkit.cli._export import export
 from toolkit.cli._generate import generate
+from toolkit.cli._hygiene import hygiene
 from toolkit.cli._init import init
 from toolkit.cli._journal import journal
 from toolkit.cli._mine import mine
@@ -360,6 +361,7 @@ def schema(json: JsonOpt = False) -> None:
 
 
 app.command("overlaps", rich_help_panel=LOOK)(overlaps)
+app.command("hygiene", rich_help_panel=JUDGE)(hygiene)
 app.command("diff", rich_help_panel=LOOK)(diff)
 app.command("doctor", rich_help_panel=LOOK)(doctor)
 app.command("rejects", rich_help_panel=LOOK)(rejects)

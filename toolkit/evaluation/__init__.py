@@ -16,6 +16,7 @@ from toolkit.evaluation._cohort import Cohort, Together, agreeing, apart
 from toolkit.evaluation._curves import budget_threshold
 from toolkit.evaluation._document import EVALUATION, Evaluation, fill_evaluation, read_evaluation, write_evaluation
 from toolkit.evaluation._flips import flips
+from toolkit.evaluation._hygiene import INPUT_TEXTS, MARKS, clean_scores, conflicting, held_twice, marked, numbered, shared
 from toolkit.evaluation._means import means
 from toolkit.evaluation._noise import Confident, Noise, confident, disagreement, fractions, pooled, score_labels
 from toolkit.evaluation._perturb import CHANGES, Change, Perturbed, changed_text, choose_changes, perturb, perturbed
@@ -36,6 +37,8 @@ from toolkit.evaluation._score import Counts, Score, baselines, score, score_cou
 __all__ = [
     "CHANGES",
     "EVALUATION",
+    "INPUT_TEXTS",
+    "MARKS",
     "NOT_JUDGED",
     "POLICIES",
     "ROWS",
@@ -67,16 +70,21 @@ __all__ = [
     "choose_benchmarks",
     "choose_changes",
     "choose_published",
+    "clean_scores",
     "confident",
+    "conflicting",
     "disagreement",
     "fill_evaluation",
     "find_among",
     "find_benchmark",
     "flips",
     "fractions",
+    "held_twice",
     "load_benchmark",
     "load_published",
+    "marked",
     "means",
+    "numbered",
     "perturb",
     "perturbed",
     "pooled",
@@ -89,6 +97,7 @@ __all__ = [
     "score",
     "score_counts",
     "score_labels",
+    "shared",
     "tally",
     "write_evaluation",
 ]
