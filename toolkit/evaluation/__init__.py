@@ -19,6 +19,7 @@ from toolkit.evaluation._flips import flips
 from toolkit.evaluation._hygiene import INPUT_TEXTS, MARKS, clean_scores, conflicting, held_twice, marked, numbered, shared
 from toolkit.evaluation._means import means
 from toolkit.evaluation._noise import Confident, Noise, confident, disagreement, fractions, pooled, score_labels
+from toolkit.evaluation._paired import holm, mcnemar, paired
 from toolkit.evaluation._perturb import CHANGES, Change, Perturbed, changed_text, choose_changes, perturb, perturbed
 from toolkit.evaluation._policies import NOT_JUDGED, POLICIES
 from toolkit.evaluation._published import (
@@ -80,11 +81,14 @@ __all__ = [
     "flips",
     "fractions",
     "held_twice",
+    "holm",
     "load_benchmark",
     "load_published",
     "marked",
+    "mcnemar",
     "means",
     "numbered",
+    "paired",
     "perturb",
     "perturbed",
     "pooled",
