@@ -25,7 +25,6 @@ ROOMS = [
     "pipeline",
     "records",
     "report",
-    "serving",
     "shards",
     "sources",
     "taxonomy",

@@ -1,4 +1,4 @@
-"""The verb ``guardkit mine``."""
+"""The verb `mine`."""
 
 from __future__ import annotations
 

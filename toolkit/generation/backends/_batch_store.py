@@ -330,8 +330,7 @@ def _made_again(parcel: Parcel, keys: Container[str]) -> Iterator[Request]:
                 continue
             rest = json.loads(row)["request"]
             try:
-                lists = {"stop": tuple(rest["stop"]), "words": tuple(rest.get("words", ())), "media": ()}
-                request = Request(messages=as_messages(json.loads(body)["body"]["messages"]), **rest | lists)
+                request = Request(messages=as_messages(json.loads(body)["body"]["messages"]), **rest | {"stop": tuple(rest["stop"]), "media": ()})
             except TypeError:  # fields of another version
                 continue
             if request.key == key:
