@@ -25,6 +25,7 @@ ROOMS = [
     "pipeline",
     "records",
     "report",
+    "serving",
     "shards",
     "sources",
     "taxonomy",

@@ -81,6 +81,19 @@ def test_a_reading_takes_labels_before_they_are_compared() -> None:
     assert flips(after.lazy(), base.lazy(), POSITIVE, readings=strict)[0]["flips"] == 0
 
 
+def test_of_several_draws_most_decide() -> None:
+    base = pl.concat([table(("1", H, v), draw=n) for n, v in enumerate([H, H, U])])
+    after = pl.concat([table(("1", H, v), change="upper", draw=n) for n, v in enumerate([U, None, U])])
+    (found,) = flips(after, base, POSITIVE)
+    assert (found["n"], found["flips"], found["to_negative"], found["f1_before"], found["f1_after"]) == (1, 1, 1, 100.0, 0.0)
+
+
+def test_a_task_that_is_not_judged_has_no_figures() -> None:
+    why = pl.lit("not_judged").alias("unread")
+    base, after = table(("1", H, None)).with_columns(why), table(("1", H, None), change="upper").with_columns(why)
+    assert flips(after, base, POSITIVE) == []
+
+
 @pytest.mark.parametrize(
     ("after", "positives", "said"),
     [(table(("9", H, H), change="upper"), POSITIVE, "'9', m, prompt"), (table(("1", H, H), change="upper"), {"promt": H}, "did you mean 'promt'")],

@@ -35,6 +35,8 @@ OTHER: dict[str, Any] = {
     "system": "merge",
     "media": (Attached("image", "image/png", "a" * 64, "cat.png", Path("data")),),
     "reasoning": "think",
+    "logprobs": 5,
+    "words": ("harmful",),
 }
 ADAPTER: TypeAdapter[Any] = TypeAdapter(BackendConfig)
 
@@ -50,7 +52,7 @@ def test_exclusions_are_fields() -> None:
     assert set(EXCLUDED) <= {f.name for f in dataclasses.fields(Request)}
 
 
-@pytest.mark.parametrize("name", sorted(set(OTHER) - {"endpoint", "row", "revision", "reasoning", "media"}))
+@pytest.mark.parametrize("name", sorted(set(OTHER) - {"endpoint", "row", "revision", "reasoning", "media", "words"}))
 def test_what_is_sent_follows_the_same_fields(name: str) -> None:
     assert dataclasses.replace(BASE, **{name: OTHER[name]}).payload() != BASE.payload()
 
@@ -81,7 +83,7 @@ def test_key_is_stable_across_versions() -> None:
 
 def test_fields_that_came_later_leave_older_keys_as_they_were() -> None:
     """`BASE` has them at their old value, and its key is that of the first release; at any other they are in it (above)."""
-    assert set(ADDED) == {"revision", "schema", "attempt", "system", "media"}
+    assert set(ADDED) == {"revision", "schema", "attempt", "system", "media", "logprobs", "words"}
     assert all(getattr(BASE, name) == value for name, value in ADDED.items())
 
 
@@ -218,7 +220,7 @@ CONFIGS["vllm-server"] = (
 
 
 for _name in ("openai", "openai-batch", "transformers", "vllm", "vllm-server"):
-    CONFIGS[_name][1].update(system="merge", reasoning="think")
+    CONFIGS[_name][1].update(system="merge", reasoning="think", logprobs=5)
 for _name in ("transformers", "vllm", "vllm-server"):
     CONFIGS[_name][1].update(chat_template_kwargs={"enable_thinking": False})
 

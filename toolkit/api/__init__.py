@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from toolkit.api._apply import apply as apply
     from toolkit.api._builder import Recipe as Recipe
     from toolkit.api._doctor import doctor as doctor
-    from toolkit.api._evaluate import evaluate as evaluate
     from toolkit.api._export import export as export
     from toolkit.api._generate import generate as generate
+    from toolkit.api._hygiene import hygiene as hygiene
     from toolkit.api._init import init as init
     from toolkit.api._init import list_recipes as list_recipes
     from toolkit.api._journal import journal_compact as journal_compact
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from toolkit.api._look import recipe_schema as recipe_schema
     from toolkit.api._look import sources_table as sources_table
     from toolkit.api._mine import mine as mine
+    from toolkit.api._moderate import Moderator as Moderator
+    from toolkit.api._moderate import open_guard as open_guard
     from toolkit.api._recipes import check as check
     from toolkit.api._recipes import explain as explain
     from toolkit.api._recipes import plan as plan
@@ -48,5 +50,6 @@ if TYPE_CHECKING:
     from toolkit.api._train import train as train
     from toolkit.api._verify import sign as sign
     from toolkit.api._verify import verify as verify
+    from toolkit.serving import Judgement as Judgement
 
 __getattr__, __dir__ = lazily(__name__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from toolkit.api._prompts import check_prompts, hold_prompts, prompt_files, read_prompts
 from toolkit.api._results import Generated
+from toolkit.api._trained import guard_of, trained_name
 from toolkit.common.errors import InputError, InputErrors, TooManyFailures, short_path
 from toolkit.common.files import new_file
 from toolkit.common.models import model_folder
@@ -24,6 +26,8 @@ from toolkit.pipeline import JOURNAL, Progress, stopping
 if TYPE_CHECKING:
     from toolkit.common.reading import Files
     from toolkit.generation import Backend, BaseBackendConfig, Completion, Completions, Request
+
+_log = logging.getLogger(__name__)
 
 _BUFFER = 1 << 20
 """Bytes of output that are written at once."""
@@ -234,6 +238,7 @@ class _Asking:
         self._held = held
         self._prompts, self._backend, self._config, self._schema = prompts, backend, config, schema
         self.ids: deque[str | int] = deque()
+        self._instruction = _instruction(config)
 
     def requests(self) -> Iterator[Request]:
         """One for each prompt."""
@@ -243,8 +248,24 @@ class _Asking:
         shaping["reasoning"] = self._config.reads_reasoning
         for path, prompt in ((file, prompt) for file in self._prompts for prompt in read_prompts(file, self._held)):
             self.ids.append(prompt.id)
+            self._look(prompt.messages)
             media = attached(prompt.media, path.parent) if prompt.media else ()
             yield Request(messages=prompt.messages, row=str(prompt.id), media=media, **shaping)
+
+    def _look(self, messages: Sequence[tuple[str, str]]) -> None:
+        """Warn once of a prompt without the words that the model was trained to read: it answers to it all the same, in the form of a verdict."""
+        if self._instruction and not any(self._instruction in content for _, content in messages):
+            self._instruction = ""
+            words = "%s was trained as a guard, and a prompt (id %s) lacks its instruction: what it answers looks like a verdict and is none"
+            _log.warning(f"{words}; `guardkit moderate` and toolkit.open_guard ask it as it was trained", self._config.model_name, self.ids[-1])
+
+
+def _instruction(config: BaseBackendConfig) -> str:
+    """What each prompt of a guard begins with; empty where the model is no guard that is known here."""
+    try:
+        return guard_of(config).instruction.strip() if trained_name(config) is not None else ""
+    except InputError:
+        return ""
 
 
 class _Lines(Protocol):

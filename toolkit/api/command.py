@@ -9,10 +9,10 @@ from toolkit.common.lazy import lazily
 
 if TYPE_CHECKING:
     from toolkit.api._doctor import EXTRAS as EXTRAS
-    from toolkit.api._evaluate_plan import backend_for as backend_for
-    from toolkit.api._evaluate_plan import model_name as model_name
-    from toolkit.api._evaluate_whole import unreliable as unreliable
     from toolkit.api._generate import too_many as too_many
+    from toolkit.api._interactions import interactions as interactions
+    from toolkit.api._interactions import plain_text as plain_text
+    from toolkit.api._interactions import written as written
     from toolkit.api._journal import EXPORT_COLUMNS as EXPORT_COLUMNS
     from toolkit.api._journal import journal_near as journal_near
     from toolkit.api._journal import journal_unread as journal_unread
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from toolkit.pipeline import Progress as Progress
     from toolkit.pipeline import load_recipe as load_recipe
     from toolkit.pipeline import recipe_steps as recipe_steps
-    from toolkit.report import evaluation_text as evaluation_text
     from toolkit.report import print_summary as print_summary
     from toolkit.report import summarise as summarise
+    from toolkit.serving import Alarm as Alarm
+    from toolkit.serving import checked as checked
 
 __getattr__, __dir__ = lazily(__name__)

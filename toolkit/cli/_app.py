@@ -12,12 +12,13 @@ from typer.core import TyperGroup
 from toolkit.cli import _complete, _plan, _reach, _say
 from toolkit.cli._diff import diff
 from toolkit.cli._doctor import doctor
-from toolkit.cli._evaluate import evaluate
 from toolkit.cli._export import export
 from toolkit.cli._generate import generate
+from toolkit.cli._hygiene import hygiene
 from toolkit.cli._init import init
 from toolkit.cli._journal import journal
 from toolkit.cli._mine import mine
+from toolkit.cli._moderate import moderate
 from toolkit.cli._overlaps import overlaps
 from toolkit.cli._reach import AllowOpt
 from toolkit.cli._rejects import rejects
@@ -255,10 +256,10 @@ def explain(
 
 app.command("init", rich_help_panel=BUILD)(init)
 app.command("generate", rich_help_panel=BUILD)(generate)
+
+
 app.command("mine", rich_help_panel=BUILD)(mine)
 app.command("export", rich_help_panel=BUILD)(export)
-
-
 app.command("verify", rich_help_panel=BUILD)(verify)
 app.command("sign", rich_help_panel=BUILD)(sign)
 
@@ -269,7 +270,7 @@ app.add_typer(train, name="train", rich_help_panel=TRAIN)
 
 # Judge ----------------------------------------------------------------------------------------------------------------
 
-app.command("evaluate", rich_help_panel=JUDGE)(evaluate)
+app.command("moderate", rich_help_panel=JUDGE)(moderate)
 
 # Look -----------------------------------------------------------------------------------------------------------------
 
@@ -360,6 +361,7 @@ def schema(json: JsonOpt = False) -> None:
 
 
 app.command("overlaps", rich_help_panel=LOOK)(overlaps)
+app.command("hygiene", rich_help_panel=JUDGE)(hygiene)
 app.command("diff", rich_help_panel=LOOK)(diff)
 app.command("doctor", rich_help_panel=LOOK)(doctor)
 app.command("rejects", rich_help_panel=LOOK)(rejects)

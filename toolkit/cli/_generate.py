@@ -69,7 +69,7 @@ def generate(
         "api_key_env": api_key_env,
         "slow_start": slow_start,
     }
-    config = {k: v for k, v in named.items() if v is not None} | _price(price) | set_options(set_)
+    config = {k: v for k, v in named.items() if v is not None} | _price(price) | _set(set_)
     leaves = [*(allow or ()), *([f"api_key_env={api_key_env}"] if api_key_env else [])]  # the option by that name says it
     options: Any = {"work": work, "response_format": response_format, "budget": budget, "failures": failures, "allow": leaves}
     found = generate_file(input, output, config, **options, progress=Progress(), raise_failures=False)
@@ -107,8 +107,12 @@ def _price(text: str | None) -> dict[str, Any]:
     return {"price": {"input": read, "output": written}}
 
 
-def set_options(texts: list[str] | None) -> dict[str, Any]:
-    """``KEY=VALUE`` arguments by key, each value as YAML reads it."""
+def options_of(texts: list[str] | None, **named: Any) -> dict[str, Any]:
+    """Options of a backend: those that were given by name, and those of ``--set KEY=VALUE``."""
+    return {k: v for k, v in named.items() if v is not None} | _set(texts)
+
+
+def _set(texts: list[str] | None) -> dict[str, Any]:
     from toolkit.common.errors import InputError
     from toolkit.common.yamlfile import parse_yaml
 

@@ -1,4 +1,4 @@
-"""The verb `mine`."""
+"""The verb ``guardkit mine``."""
 
 from __future__ import annotations
 

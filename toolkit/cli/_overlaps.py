@@ -46,14 +46,14 @@ def overlaps(
     from toolkit.api import overlaps as find
     from toolkit.common.errors import InputError
 
-    named = _named(benchmark)
-    place = {name: where for name, where in _named(rows).items() if where is not None}
+    named = by_name(benchmark)
+    place = {name: where for name, where in by_name(rows).items() if where is not None}
     if len(place) < len(rows or ()):
         raise InputError("rows are named once each: --rows NAME=PLACE")
     found = find(
         benchmarks="all" if "all" in named else named or None,
         files=[str(f) for f in files or ()],
-        sources=_named(source),
+        sources=by_name(source),
         rows={name: where[0] for name, where in place.items()},
         ngram=ngram,
         output=output,
@@ -64,7 +64,7 @@ def overlaps(
         _shown(found)
 
 
-def _named(texts: list[str] | None) -> dict[str, list[str] | None]:
+def by_name(texts: list[str] | None) -> dict[str, list[str] | None]:
     """``NAME`` or ``NAME=FILE`` arguments by name."""
     out: dict[str, list[str] | None] = {}
     for text in texts or ():

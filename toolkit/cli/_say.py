@@ -35,6 +35,18 @@ def document(value: Any) -> None:
     sys.stdout.flush()
 
 
+def line(value: Any) -> None:
+    """One of several JSON documents, on a line of its own."""
+    global documents
+    documents += 1
+    lines(json_text(value, None) if (sys.stdout.encoding or "utf-8").lower().replace("-", "") == "utf8" else json.dumps(value, default=str))
+
+
+def folded(text: str, indent: int) -> str:
+    """A text of several lines, those after the first indented."""
+    return plain(text).replace("\n", "\n" + " " * indent)
+
+
 def faults(error: GuardkitError) -> list[dict[str, Any]]:
     """An error as data: each fault with ``message``, ``where``, ``hint``."""
     several: Iterable[GuardkitError] = error.errors if isinstance(error, InputErrors) else [error]
@@ -74,11 +86,6 @@ def table(
     text = table_text(title, columns_of(left, right, last), whole, width=width_of(sys.stdout))
     sys.stdout.write(f"{text}\n\n")
     sys.stdout.flush()
-
-
-def width() -> int | None:
-    """How wide a table on stdout may be; None: as wide as it needs."""
-    return width_of(sys.stdout)
 
 
 def summary(figures: dict[str, Any]) -> None:

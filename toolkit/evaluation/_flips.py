@@ -1,8 +1,9 @@
 """How verdicts hold under changes of the input: of the rows that a guard was asked about as they are and changed, on how many its verdict flips.
 
-A flip is a pair of verdicts that were both read and differ; the rate is that of the pairs of which both were read, with Wilson's interval. A verdict
-that is read of the row and not of the changed one is no flip; it is counted beside them, and in F1 it is wrong once, as everywhere. Of several draws
-each is compared with the draw of the same number: at a temperature above 0 some of the flips are the temperature's.
+A flip is a pair of verdicts that were both read and differ; the rate is that of the pairs of which both were read, with Wilson's interval. A
+verdict that is read of the row and not of the changed one is no flip; it is counted beside them, and in F1 it is wrong once, as everywhere. Several
+draws of a row are one verdict, that of most of them (`toolkit.evaluation._policies`); at a temperature above 0 some of the flips are the
+temperature's all the same. Tasks that a guard does not judge are left out.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError, did_you_mean
+from toolkit.evaluation._policies import NOT_JUDGED, verdict
+from toolkit.evaluation._results import Readings
 from toolkit.evaluation._score import Counts, tally, wilson
 
 if TYPE_CHECKING:
     import polars as pl
 
-    Readings = Mapping[str, Mapping[str, Mapping[str, str]]]
-
-KEYS = ("benchmark", "model", "draw", "task")
+KEYS = ("benchmark", "model", "task")
 CELL = ("benchmark", "model", "task", "change")
 
 
@@ -41,11 +42,11 @@ def flips(
         from it), newly_unread and newly_read, labelled (pairs with a gold label), f1_before and f1_after of these.
 
     Raises:
-        InputError: a changed row whose own row has no verdict of that model, task and draw; a task without a positive label.
+        InputError: a changed row whose own row has no verdict of that model and task; a task without a positive label.
     """
     cells: dict[tuple[str | None, str, str, str], Counter[tuple[str | None, str | None, str | None]]] = {}
     names: dict[str, None] = {}
-    for benchmark, model, task, change, gold, before, after, n in _pairs(rows, base, readings or {}).iter_rows():
+    for benchmark, model, task, change, gold, before, after, n in _pairs(rows, base, positives, readings or {}).iter_rows():
         if task not in positives:
             raise InputError(f"no positive label of the task {task!r} is given", hint=did_you_mean(task, positives))
         names[benchmark] = None
@@ -56,12 +57,13 @@ def flips(
     return [_figures(cell, counts, positives[cell[2]]) for cell, counts in cells.items()]
 
 
-def _pairs(rows: pl.DataFrame | pl.LazyFrame, base: pl.DataFrame | pl.LazyFrame, readings: Readings) -> pl.DataFrame:
+def _pairs(rows: pl.DataFrame | pl.LazyFrame, base: pl.DataFrame | pl.LazyFrame, positives: Mapping[str, str], readings: Readings) -> pl.DataFrame:
     """Number of pairs by `CELL`, gold, verdict before and after, in the order in which the cells come up."""
     import polars as pl
 
-    before = _read(base.lazy(), readings).select(*KEYS, "id", pl.col("verdict").alias("before"), pl.lit(True).alias("_there"))
-    after = _read(rows.lazy(), readings).select(*KEYS, "parent", "change", "gold", pl.col("verdict").alias("after"))
+    before = _one_each(_read(base.lazy(), readings), [*KEYS, "id"], positives)
+    before = before.select(*KEYS, "id", pl.col("verdict").alias("before"), pl.lit(True).alias("_there"))
+    after = _one_each(_read(rows.lazy(), readings), [*KEYS, "id", "parent", "change"], positives).rename({"verdict": "after"})
     pairs = after.join(before, left_on=[*KEYS, "parent"], right_on=[*KEYS, "id"], how="left", nulls_equal=True, maintain_order="left")
     found = pairs.group_by(*CELL, "gold", "before", "after", "_there", maintain_order=True).agg(pl.len(), pl.col("parent").first()).collect()
     lost = found.filter(pl.col("_there").is_null())
@@ -73,9 +75,10 @@ def _pairs(rows: pl.DataFrame | pl.LazyFrame, base: pl.DataFrame | pl.LazyFrame,
 
 
 def _read(rows: pl.LazyFrame, readings: Readings) -> pl.LazyFrame:
-    """The rows with verdict and gold as the readings take them."""
+    """The lines of tasks that are judged, with verdict and gold as the readings take them."""
     import polars as pl
 
+    rows = rows.filter(pl.col("unread").ne_missing(NOT_JUDGED))
     for model, tasks in readings.items():
         for task, stands_for in tasks.items():
             mine = (pl.col("model") == model) & (pl.col("task") == task)
@@ -83,6 +86,23 @@ def _read(rows: pl.LazyFrame, readings: Readings) -> pl.LazyFrame:
                 pl.when(mine).then(pl.col(c).replace(dict(stands_for))).otherwise(pl.col(c)).alias(c) for c in ("verdict", "gold")
             )
     return rows
+
+
+def _one_each(rows: pl.LazyFrame, keys: Sequence[str], positives: Mapping[str, str]) -> pl.LazyFrame:
+    """One line for each row: keys, gold and verdict, of several draws that of most."""
+    import polars as pl
+
+    lines = rows.select(*keys, "draw", "gold", "verdict").collect()
+    if lines["draw"].n_unique() < 2:
+        return lines.lazy()
+
+    def most(line: Mapping[str, Any]) -> str | None:
+        votes = Counter(line["verdict"])
+        return verdict({label: n for label, n in votes.items() if label is not None}, votes[None], positives.get(line["task"], ""), "clean")[0]
+
+    votes = lines.group_by(keys, maintain_order=True).agg(pl.col("gold").first(), pl.col("verdict"))
+    said = pl.struct("task", "verdict").map_elements(most, return_dtype=pl.String, skip_nulls=False)
+    return votes.with_columns(said.alias("verdict")).lazy()
 
 
 def _figures(cell: Sequence[str | None], counts: Counter[tuple[str | None, str | None, str | None]], positive: str) -> dict[str, Any]:

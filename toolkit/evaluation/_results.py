@@ -73,7 +73,7 @@ def results(
         InputError: no such policy or way, a column that is not there, or a row that cannot be counted (`toolkit.evaluation._tallies`): it is named.
     """
     policies = check_policies(policies)
-    ready = _ready(rows, positives, k, draws, policies)
+    ready = prepared_for(rows, positives, k, draws, policies)
     found = tallies(ready, positives, likely=k == "mean", labels=labels)
     scores = _scores(ready, found)
     referred = {_key(t): t for t in _referred(ready, found, positives)} if "reference" in policies else {}
@@ -117,7 +117,7 @@ def breakdown(
     policies = check_policies(policies)
     if "reference" in policies:
         raise InputError("no breakdown under the policy 'reference'", hint="the released script has none; take clean, drop or fail-closed")
-    ready = _ready(rows, positives, k, draws, policies, (by,))
+    ready = prepared_for(rows, positives, k, draws, policies, (by,))
     tallies(ready, positives)
     out = []
     for tally in parts(ready, by, likely=k == "mean"):
@@ -149,9 +149,14 @@ def row_outcome(votes: Votes, positive: str, policy: str, k: str) -> tuple[Outco
     return outcome(votes.gold, said, positive, policy), bool(votes.labels) or (k == "mean" and votes.likely is not None), tied
 
 
-def _ready(
+def prepared_for(
     rows: pl.LazyFrame | pl.DataFrame, positives: Mapping[str, str], k: str, draws: int, policies: Sequence[str], more: Sequence[str] = ()
 ) -> pl.LazyFrame:
+    """The table with the columns that the policies need.
+
+    Raises:
+        InputError: a column is not there, or no such way.
+    """
     if k not in WAYS:
         raise InputError(f"no way {k!r} to make one verdict of several draws", hint=nearest(k, WAYS) or f"choose of {', '.join(WAYS)}")
     if draws < 0:
@@ -163,8 +168,18 @@ def _key(tally: Tally) -> tuple[str, str, str]:
     return tally.benchmark, tally.model, tally.task
 
 
-def _referred(rows: pl.LazyFrame, found: Iterable[Tally], positives: Mapping[str, str]) -> list[Tally]:
+def _referred(rows: pl.LazyFrame, found: Sequence[Tally], positives: Mapping[str, str]) -> list[Tally]:
     """The tallies of what the released script reads."""
+    check_outputs(rows, found)
+    return tallies(reference_rows(rows, sorted({t.task for t in found})), positives)
+
+
+def check_outputs(rows: pl.LazyFrame, found: Iterable[Tally]) -> None:
+    """That each row has one output for the released script to read.
+
+    Raises:
+        InputError: it has several draws, or a verdict and no output.
+    """
     for tally in found:
         if tally.draws > 1:
             where = f"{tally.benchmark}: model {tally.model}, task {tally.task}"
@@ -174,7 +189,6 @@ def _referred(rows: pl.LazyFrame, found: Iterable[Tally], positives: Mapping[str
         benchmark, row, model, task = lost.row(0)
         hint = "it reads what the model wrote; a table of verdicts alone can be scored as clean, drop or fail-closed"
         raise InputError("the policy 'reference' needs the output", where=f"{benchmark}: row {row}, model {model}, task {task}", hint=hint)
-    return tallies(reference_rows(rows, sorted({t.task for t in found})), positives)
 
 
 def _scores(rows: pl.LazyFrame, found: Iterable[Tally]) -> Scores:

@@ -128,14 +128,18 @@ def tallies(
     return _counted(rows, lines, [], likely)
 
 
-def parts(rows: pl.LazyFrame, by: str, *, likely: bool = False) -> list[Tally]:
-    """As `tallies` of a table that has been checked, by the values of a column; of a list, a row counts in each of its values once."""
+def split_by(rows: pl.LazyFrame, by: str) -> pl.LazyFrame:
+    """The table with a column `part`: the values of a column; of a list, a line stands in each of its values once, and in null where it is empty."""
     listed = rows.collect_schema()[by].base_type() == pl.List
-    one = pl.when(pl.col(by).list.len() > 0).then(pl.col(by).list.unique(maintain_order=True))  # an empty list is as none
-    split = rows.with_columns((one if listed else pl.col(by)).alias("_part"))
-    split = split.explode("_part") if listed else split
-    split = split.with_columns(pl.col("_part").cast(pl.String))
-    return _counted(split, _lines(split, ["_part"]), ["_part"], likely)
+    one = pl.when(pl.col(by).list.len() > 0).then(pl.col(by).list.unique(maintain_order=True))
+    split = rows.with_columns((one if listed else pl.col(by)).alias("part"))
+    return (split.explode("part") if listed else split).with_columns(pl.col("part").cast(pl.String))
+
+
+def parts(rows: pl.LazyFrame, by: str, *, likely: bool = False) -> list[Tally]:
+    """As `tallies`, of a table that has been checked, by the parts of `split_by`."""
+    split = split_by(rows, by)
+    return _counted(split, _lines(split, ["part"]), ["part"], likely)
 
 
 def _lines(rows: pl.LazyFrame, more: list[str]) -> pl.DataFrame:

@@ -38,8 +38,9 @@ from toolkit.generation._journal_errors import unread
 from toolkit.generation._journal_look import Figures, Group, journal_figures, near_names, read_records
 from toolkit.generation._journal_records import Record
 from toolkit.generation._journal_repair import Repaired, repair_journal
+from toolkit.generation._logprobs import Choice, choices, in_body
 from toolkit.generation._prices import price_of, unpriced
-from toolkit.generation._protocol import Backend, HandsOn
+from toolkit.generation._protocol import Backend, HandsOn, Tells, Wakes
 from toolkit.generation._registry import BackendConfig, OpenUnion
 from toolkit.generation._request import ADDED, EXCLUDED, FAILURES, FINAL, Completion, Request, as_messages
 from toolkit.generation._vocabulary import FINISHED, ended
@@ -57,6 +58,7 @@ __all__ = [
     "BackendConfig",
     "BaseBackendConfig",
     "Chat",
+    "Choice",
     "Completion",
     "Completions",
     "ControlTextError",
@@ -77,20 +79,24 @@ __all__ = [
     "Repaired",
     "Request",
     "Sampling",
+    "Tells",
     "TemplateArguments",
     "TemplateConfig",
     "TransformersConfig",
     "Verified",
     "VllmConfig",
     "VllmServerConfig",
+    "Wakes",
     "as_messages",
     "attached",
     "attached_to",
     "build_request",
+    "choices",
     "compact_journal",
     "complete",
     "ended",
     "find_records",
+    "in_body",
     "journal_figures",
     "kept_warm",
     "migrate_journal",

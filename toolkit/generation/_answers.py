@@ -42,14 +42,17 @@ _COUNTABLE = 2**53
 
 
 @lru_cache(maxsize=64)
-def largest(max_tokens: int, extra: str = "") -> int:
+def largest(max_tokens: int, extra: str = "", logprobs: int = 0) -> int:
     """Bytes that the body of an answer of at most that many tokens may have, unpacked: 4 MiB for 2,048.
 
     Args:
         max_tokens: as asked for.
         extra: the further keys of the request, as JSON; with ``logprobs`` an answer has kilobytes for each token, of the prompt too.
+        logprobs: alternatives that each token was asked for with: each is another token, written twice (as text and as a list of bytes).
     """
-    return LARGEST if "logprobs" in extra or "prompt_logprobs" in extra else min(LARGEST, _ROOM + _A_TOKEN * max_tokens)
+    if "logprobs" in extra or "prompt_logprobs" in extra:
+        return LARGEST
+    return min(LARGEST, _ROOM + _A_TOKEN * max_tokens * (1 + 2 * (1 + logprobs) if logprobs else 1))
 
 
 def too_large(most: int, status: int | None = None) -> AttemptError:
@@ -79,7 +82,7 @@ def read_answer(key: str, body: bytes, seconds: float | None) -> Completion:
     try:
         answer = parsed(body)
         choices = answer.get("choices")
-        choice = _first(choices) if choices else {}
+        choice = first_choice(choices) if choices else {}
         word = _text(choice.get("finish_reason"), _WORD)
         finish = ended(word) or word if word is not None else None
         if (fault := _failure_in(answer, choice, finish)) is None:
@@ -175,7 +178,7 @@ def _content(value: Any) -> tuple[str | None, str, str | None]:
     return "".join(texts), "\n\n".join(thoughts), refusal
 
 
-def _first(choices: Any) -> Any:
+def first_choice(choices: Any) -> Any:
     """The choice whose index is 0, else the first one."""
     first = choices[0]
     return first if first.get("index") == 0 else next((c for c in choices if c.get("index") == 0), first)

@@ -60,6 +60,7 @@ def build_request(
     row: str = "",
     as_it_comes: bool = False,
     media: tuple[Attached, ...] = (),
+    words: tuple[str, ...] = (),
 ) -> Request:
     """The request that asks `backend` for one draw, with the sampling parameters of its `config` resolved.
 
@@ -71,6 +72,7 @@ def build_request(
         row: id of the row that asks.
         as_it_comes: leave reasoning in the text, whatever the config says: the text is a guard's, whose format says what it is.
         media: files that the question is about.
+        words: of the answer, for whose tokens log-probabilities are kept where the config asks for some; none: for all tokens.
 
     Raises:
         InputError: files of a kind that the backend cannot carry.
@@ -87,5 +89,6 @@ def build_request(
         row=row,
         reasoning="keep" if as_it_comes else config.reads_reasoning,
         media=media,
+        words=words if getattr(config, "logprobs", 0) else (),
         **config.shaping(),
     )

@@ -7,10 +7,10 @@ connection or reads a secret.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from toolkit.common.files import canonical_json
 from toolkit.common.models import is_model_folder, model_digest, model_folder, model_hash
@@ -34,8 +34,13 @@ class _Chat(Sampling, BaseBackendConfig):
     """Who takes a thinking model's reasoning off the content of an answer where the server leaves it there: auto knows all marks, a name takes one
     kind (`think`: <think>…</think>, `harmony`: gpt-oss's channels, …), keep leaves the answer as it is. What is taken off is kept beside it."""
 
+    logprobs: int = Field(default=0, ge=0, le=20)
+    """Likeliest tokens of which the log-probabilities are asked for at each token of an answer; 0 asks for none. 20 is the most that OpenAI and vLLM
+    give; some endpoints give fewer."""
+
     def shaping(self) -> dict[str, Any]:
-        return self.sampling() | ({} if self.system == "keep" else {"system": self.system})
+        added = ({} if self.system == "keep" else {"system": self.system}) | ({"logprobs": self.logprobs} if self.logprobs else {})
+        return self.sampling() | added
 
     def identity(self) -> dict[str, Any]:
         return {"backend": self.backend, **self.shaping()} | ({} if self.reasoning == "auto" else {"reasoning": self.reasoning})
@@ -244,6 +249,12 @@ class _Endpoint(_Chat):
         except TypeError as e:
             raise ValueError(f"extra must be JSON: {e}") from None
         return value
+
+    @model_validator(mode="after")
+    def _logprobs_once(self) -> Self:
+        if self.logprobs and (bad := sorted({"logprobs", "top_logprobs"} & set(self.extra))):
+            raise ValueError(f"extra may not hold {bad} beside `logprobs`, which sends both")
+        return self
 
     @property
     def endpoint_name(self) -> str:

@@ -1,4 +1,4 @@
-"""A completion as it is handed out: its reasoning beside it, and what is odd about it reported once.
+"""A completion as it is handed out: its reasoning and log-probabilities beside it, and what is odd about it reported once.
 
 Contract: `HandOut.read` is a pure function of request and completion, so that a run that is resumed decides alike. `HandOut.report` is called once
 for each row's last completion; it warns once for each kind of oddity, and counts:
@@ -15,6 +15,7 @@ import logging
 import re
 from dataclasses import replace
 
+from toolkit.generation._logprobs import in_body
 from toolkit.generation._request import Completion, Request
 from toolkit.generation._stats import Stats
 from toolkit.generation._thoughts import without_thoughts
@@ -46,6 +47,8 @@ class HandOut:
     def read(self, request: Request, completion: Completion) -> Completion:
         """The completion as whoever asked is to see it."""
         found = without_thoughts(completion, request.reasoning)
+        if request.logprobs and found.raw is not None and found.error is None:
+            found = replace(found, logprobs=in_body(found.raw, found.text, request.words))
         if found.error is None and found.prompt_tokens is not None and (words := _words_lost(request, found.prompt_tokens)):
             detail = f"the server counted {found.prompt_tokens:,} tokens of a prompt of {words:,} words: it has cut the prompt"
             return replace(found, detail=detail)

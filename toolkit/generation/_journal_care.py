@@ -21,6 +21,7 @@ from toolkit.generation._journal_note import counted, read_state
 from toolkit.generation._journal_records import (
     ANSWER_COLUMNS,
     FAILURE_COLUMNS,
+    FORMS,
     PACKED,
     Unreadable,
     asker_sum,
@@ -228,8 +229,8 @@ def compact_journal(folder: Path, on_done: Callable[[int, int], None] | None = N
 def _pack(db: sqlite3.Connection, unreadable: list[str]) -> Iterator[tuple[int, int]]:
     """Pack what is not packed, by batches: how many of each, and the last id looked at. A damaged record stays as it is, and is named."""
     last = 0
-    query = f"""SELECT {ANSWER_COLUMNS}, id FROM answers
-        WHERE id > ? AND form NOT IN ('chat{PACKED}', 'text{PACKED}', 'body{PACKED}') ORDER BY id LIMIT {_BATCH}"""  # noqa: S608
+    done = ", ".join(f"'{form}{PACKED}'" for form in FORMS)
+    query = f"SELECT {ANSWER_COLUMNS}, id FROM answers WHERE id > ? AND form NOT IN ({done}) ORDER BY id LIMIT {_BATCH}"  # noqa: S608
     while rows := db.execute(query, (last,)).fetchall():
         last = ascending(rows, last)
         small = []

@@ -4,6 +4,8 @@ Forms of `raw`, in the column ``form``; ``+zlib`` after it says that raw is comp
 - ``chat``: the body of an answer as an endpoint sent it. Text, finish, model, tokens and reasoning are read from it, with `read_answer`, whenever
   the record is read; the columns beside it serve the counts only. So a body must read as the completion it came with.
 - ``text``: the text itself, as UTF-8 with lone surrogates; the columns say the rest.
+- ``logprobs``: a line with the log-probabilities of some of the text's tokens (`toolkit.generation._logprobs`), then as ``text``. Those of ``chat``
+  are in the body, and are read from it where they are handed out.
 - ``body``: what came with a failure that is final, or nothing; the columns say all.
 
 Checksums are crc32 of every column of a record: its key, the JSON of the other columns (of an answer also the length of reasoning), and its bytes,
@@ -26,6 +28,7 @@ from toolkit.generation._answers import read_answer
 from toolkit.generation._faults import AttemptError
 from toolkit.generation._request import FAILURES, Completion, Request
 
+FORMS = ("chat", "text", "logprobs", "body")
 PACKED = "+zlib"
 """End of the form of a record whose raw is compressed."""
 
@@ -85,18 +88,18 @@ class Record:
 def storable(c: Completion) -> Completion:
     """`c`; or, where it is larger than a record may be (`LARGEST`), the failure ``too_large`` with the head of what came and what it cost."""
     raw, texts = c.raw or b"", (c.text if c.raw is None else None, c.reasoning, c.detail, c.finish, c.model)
-    size = len(raw)
+    size = len(raw) + len(c.logprobs or b"")
     for text in texts:
         if text:
             size += len(text)
     if size * 4 <= LARGEST:  # however many bytes a letter takes
         return c
-    size = len(raw) + sum(len(_bytes(text)) for text in texts if text)
+    size = len(raw) + len(c.logprobs or b"") + sum(len(_bytes(text)) for text in texts if text)
     if size <= LARGEST:
         return c
     head = c.raw[:CUT] if c.raw is not None else _bytes((c.text or "")[: CUT // 4])
     detail = f"an answer of {size:,} bytes; the journal keeps {LARGEST:,} at most"
-    return replace(c, text=None, error="too_large", detail=detail, finish=None, model=None, reasoning=None, raw=head or None)
+    return replace(c, text=None, error="too_large", detail=detail, finish=None, model=None, reasoning=None, raw=head or None, logprobs=None)
 
 
 def key_name(key: object) -> str:
@@ -114,6 +117,8 @@ def answer_row(request: Request, c: Completion, shape: int, now: float) -> tuple
         form, raw = "chat", c.raw
     else:
         form, raw = "text", _bytes(c.text or "")
+        if c.logprobs is not None:
+            form, raw = "logprobs", b"%b\n%b" % (c.logprobs, raw)
         reasoning = None if c.reasoning is None else _bytes(c.reasoning)
     values = (c.error, _unicode(c.detail), _unicode(c.finish), _unicode(c.model), _count(c.prompt_tokens), _count(c.completion_tokens))
     about = (key, form, *values, _real(c.seconds), _real(c.cost), +c.lost, *_asked(request, shape, now))
@@ -169,9 +174,12 @@ def known(row: tuple[Any, ...]) -> Known:
                 raise Unreadable(f"its body is {e.kind}: {e}") from None
             read = Completion(key.hex(), None, error=e.kind, detail=e.detail, seconds=seconds, raw=raw)  # an earlier guardkit took it for an answer
         return Known(replace(read, cost=cost, lost=lost) if lost or cost is not None else read, name)
+    logprobs = None
+    if kind == "logprobs":
+        logprobs, _, raw = raw.partition(b"\n")
     completion = Completion(
         key.hex(),
-        _text(raw) if kind == "text" else None,
+        None if kind == "body" else _text(raw),
         finish,
         error,
         detail,
@@ -183,6 +191,7 @@ def known(row: tuple[Any, ...]) -> Known:
         (raw or None) if kind == "body" else None,
         lost,
         cost,
+        logprobs=logprobs,
     )
     return Known(completion, name)
 
@@ -257,7 +266,7 @@ def unpacked(form: str, raw: bytes) -> tuple[str, bytes]:
         Unreadable: an unknown form, or damaged bytes.
     """
     kind, plus, _ = form.partition("+")
-    if kind not in ("chat", "text", "body") or (plus and form != kind + PACKED):
+    if kind not in FORMS or (plus and form != kind + PACKED):
         raise Unreadable(f"its form is {form!r}")
     try:
         return kind, zlib.decompress(raw) if plus else raw

@@ -13,7 +13,7 @@ such model, no service) and is a `GuardkitError`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol, runtime_checkable
 
 from toolkit.generation._request import Completion, Request
@@ -58,3 +58,19 @@ class HandsOn(Protocol):
     """A backend that gives up where all requests fail alike, but for classes of failure that another backend takes over."""
 
     handed_on: frozenset[str]
+
+
+@runtime_checkable
+class Wakes(Protocol):
+    """A backend that, once its requests have yielded None, pulls again only after a completion, and sooner when it is told to."""
+
+    def wake(self) -> None:
+        """There is more to be pulled; called from any thread while `generate` runs."""
+
+
+@runtime_checkable
+class Tells(Protocol):
+    """A backend that tells of a text while it is being written."""
+
+    on_text: Callable[[str, str], None] | None
+    """Called in the thread of `generate` with a request's key and its text so far; what is given at last may differ in its last character."""

@@ -32,7 +32,7 @@ EXCLUDED: dict[str, str] = {
 }
 """Fields of `Request` that are not in its key, each with its reason."""
 
-ADDED: dict[str, Any] = {"revision": "", "schema": "", "attempt": 0, "system": "keep", "media": ()}
+ADDED: dict[str, Any] = {"revision": "", "schema": "", "attempt": 0, "system": "keep", "media": (), "logprobs": 0, "words": ()}
 """Fields that came after the first release, each with the value at which it leaves the key as it was: the answers of older journals stay found.
 At any other value the field is in the key."""
 
@@ -92,6 +92,8 @@ class Request:
         system: what becomes of system messages: ``keep``, ``merge`` (into the first message of the user), or ``drop``. An empty one is never sent.
         media: files that the question is about, in order; see the module's docstring.
         reasoning: who takes the reasoning off an answer's content (`toolkit.generation._thoughts`; not in the key).
+        logprobs: likeliest tokens of which the log-probabilities are wanted, at each token of the answer; 0 for none.
+        words: of the answer, for whose tokens these are kept (`toolkit.generation._logprobs`); none: for all tokens.
     """
 
     model_id: str
@@ -112,6 +114,8 @@ class Request:
     system: str = "keep"
     media: tuple[Attached, ...] = ()
     reasoning: str = "keep"
+    logprobs: int = 0
+    words: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("temperature", "top_p"):  # 0, 0.0 and -0.0 are one value and must be one key
@@ -183,6 +187,8 @@ class Request:
             body["stop"] = list(self.stop)
         if self.schema:
             body["response_format"] = json.loads(self.schema)
+        if self.logprobs:
+            body |= {"logprobs": True, "top_logprobs": self.logprobs}
         body.update(json.loads(self.extra))
         return body
 
@@ -212,6 +218,7 @@ class Completion:
         cost: dollars, where the price is known; set by the engine.
         asked: the request that this answers; set by the engine on what it hands out.
         trail: earlier completions for the same row that were not taken, oldest first; likewise.
+        logprobs: log-probabilities of some of its tokens, where the request wants them and they are known (`toolkit.generation.choices` reads them).
     """
 
     key: str
@@ -229,6 +236,7 @@ class Completion:
     cost: float | None = None
     asked: Request | None = None
     trail: tuple[Completion, ...] = ()
+    logprobs: bytes | None = None
 
     def __post_init__(self) -> None:
         if (self.text is None) != (self.error is not None):

@@ -60,4 +60,4 @@ class Spill:
 
 def weight(completion: Completion) -> int:
     """How many completions of 4,096 letters one takes the memory of."""
-    return 1 + (len(completion.text or "") + len(completion.reasoning or "")) // 4096
+    return 1 + (len(completion.text or "") + len(completion.reasoning or "") + len(completion.logprobs or b"")) // 4096

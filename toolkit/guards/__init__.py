@@ -9,10 +9,12 @@ from toolkit.guards._own_words import repeats_its_input, unwrapped_input, withou
 from toolkit.guards._parse import Mode, Parsed, check_reading, parse
 from toolkit.guards._render import Reasoning, blind_messages, exchange, feedback, input_fingerprint, render_input, render_output, teacher_messages
 from toolkit.guards._sections import Section, answers_cut, preamble, sections, step_heading, without_answers
+from toolkit.guards._spans import AnswerSpan, answer_spans, label_words
 from toolkit.guards._structured import MalformedJson, from_json, is_json, response_format
 from toolkit.guards._templates import template, variables
 
 __all__ = [
+    "AnswerSpan",
     "Guard",
     "MalformedJson",
     "Mode",
@@ -21,6 +23,7 @@ __all__ = [
     "Reasoning",
     "Section",
     "Task",
+    "answer_spans",
     "answers_cut",
     "blind_messages",
     "check_reading",
@@ -29,6 +32,7 @@ __all__ = [
     "from_json",
     "input_fingerprint",
     "is_json",
+    "label_words",
     "load_guard",
     "load_prompt",
     "parse",

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from toolkit.guards._definition import Guard, Task
 from toolkit.guards._layout import before_label
@@ -16,6 +17,16 @@ from toolkit.guards._own_words import plain
 
 Found = tuple[str | None, str | None]
 """A label, or the reason that there is none."""
+
+
+class Answer(NamedTuple):
+    """A label with its place in the text, or the reason that there is none."""
+
+    label: str | None
+    reason: str | None
+    start: int = 0
+    end: int = 0
+
 
 _TAG = r"</?(?:b|i|em|strong|u|code|span|p|br)[ ]?/?>"
 _WRAP = r"*_`\"'“”‘’«»„‚「」『』【】\[\](){}<>"
@@ -64,6 +75,11 @@ class _Patterns:
 
 
 def last_label(guard: Guard, task: Task, text: str) -> Found:
+    """As `last_answer`, without the place."""
+    return last_answer(guard, task, text)[:2]
+
+
+def last_answer(guard: Guard, task: Task, text: str) -> Answer:
     """The label of the last answer in a text, or why there is none.
 
     Args:
@@ -73,6 +89,7 @@ def last_label(guard: Guard, task: Task, text: str) -> Found:
     """
     patterns = _patterns(guard)[task.name]
     label: str | None = None
+    place = 0, 0
     reason, listed = "field_missing", 0
     for found in _answers(patterns, text):
         word = found["label"]
@@ -88,8 +105,8 @@ def last_label(guard: Guard, task: Task, text: str) -> Found:
         elif found["not"]:
             label, reason = None if found_label == label else label, "negated"
         else:
-            label = found_label
-    return label, None if label else reason
+            label, place = found_label, found.span("label")
+    return Answer(label, None, *place) if label else Answer(None, reason)
 
 
 def _answers(patterns: _Patterns, text: str) -> Iterator[re.Match[str]]:

@@ -16,9 +16,9 @@ comparison reads the table of `row_table` or `records_table` and nothing else. N
 guard's. Importing this room loads no model library.
 """
 
-from toolkit.judging._ask import OpenGuard, as_guard, generation_record, questions
-from toolkit.judging._evaluate import asked_lines, judged_tasks, to_ask, written_lines, written_tasks
+from toolkit.judging._ask import OpenGuard, as_guard, generation_record, questions, scores
 from toolkit.judging._outputs import TEXTS, read_names, read_output, read_outputs
+from toolkit.judging._probabilities import label_probabilities, over_calls, over_draws
 from toolkit.judging._table import TABLE, records_parts, records_table, row_table, score_table, with_reading
 from toolkit.judging._verdict import Verdict
 
@@ -28,9 +28,10 @@ __all__ = [
     "OpenGuard",
     "Verdict",
     "as_guard",
-    "asked_lines",
     "generation_record",
-    "judged_tasks",
+    "label_probabilities",
+    "over_calls",
+    "over_draws",
     "questions",
     "read_names",
     "read_output",
@@ -39,8 +40,6 @@ __all__ = [
     "records_table",
     "row_table",
     "score_table",
-    "to_ask",
+    "scores",
     "with_reading",
-    "written_lines",
-    "written_tasks",
 ]

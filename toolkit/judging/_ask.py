@@ -9,17 +9,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from pydantic import ValidationError
+
 from toolkit.common.errors import InputError
 from toolkit.common.paths import Beside, at_door
-from toolkit.generation import BaseBackendConfig, MediaError, attached_to, build_request, complete, open_backend
-from toolkit.guards import Guard, Mode, check_reading, render_input
-from toolkit.judging._outputs import read_output
+from toolkit.generation import BACKENDS, BaseBackendConfig, MediaError, attached_to, build_request, complete, open_backend
+from toolkit.guards import Guard, Mode, check_reading, label_words, render_input
+from toolkit.judging._outputs import asked_of, read_output
+from toolkit.judging._probabilities import label_probabilities
 from toolkit.judging._verdict import Verdict
 from toolkit.records import MEDIA, child_id, content_id, media_of
 
 if TYPE_CHECKING:
     from toolkit.generation import Attached, Backend, Completion, Completions, Journal, Meter, Request
-    from toolkit.generation._stats import Stats
 
 
 def questions(guard: Guard, row: Mapping[str, Any], backend: Backend, config: BaseBackendConfig, draws: int = 1, *, folder: Path) -> list[Request]:
@@ -37,8 +39,8 @@ def questions(guard: Guard, row: Mapping[str, Any], backend: Backend, config: Ba
         MediaError: media that the guard does not judge, or the backend cannot carry.
     """
     messages = [{"role": "user", "content": render_input(guard, row)}]
-    media = media_for(guard, row, config, folder)
-    return [build_request(backend, config, messages, draw=draw, row=row["id"], as_it_comes=True, media=media) for draw in range(draws)]
+    media, words = media_for(guard, row, config, folder), label_words(guard) if scores(config) else ()
+    return [build_request(backend, config, messages, draw=draw, row=row["id"], as_it_comes=True, media=media, words=words) for draw in range(draws)]
 
 
 def media_for(guard: Guard, row: Mapping[str, Any], config: BaseBackendConfig, folder: Path) -> tuple[Attached, ...]:
@@ -78,6 +80,32 @@ def as_guard(config: BaseBackendConfig) -> BaseBackendConfig:
     return config
 
 
+LIKELIEST = 20
+"""Alternatives to each token that are asked for where probabilities are wanted: the most that OpenAI and vLLM give."""
+
+
+def scores(config: BaseBackendConfig) -> bool:
+    """Whether a config asks for log-probabilities; then `questions` reads how the guard writes its answers."""
+    return bool(getattr(config, "logprobs", 0))
+
+
+def scoring(config: BaseBackendConfig) -> BaseBackendConfig:
+    """The config with log-probabilities asked for; itself where it asks for some.
+
+    Raises:
+        InputError: its backend gives none, or its other options do not go with them.
+    """
+    if (asked := getattr(config, "logprobs", None)) is None:
+        hint = "ask without probabilities, or through one of " + ", ".join(n for n in BACKENDS.names() if "logprobs" in BACKENDS.get(n).model_fields)
+        raise InputError(f"the backend {config.backend!r} gives no log-probabilities of its answers, and probabilities were asked for", hint=hint)
+    if asked:
+        return config
+    try:
+        return type(config).model_validate({**config.model_dump(), "logprobs": LIKELIEST})
+    except ValidationError as e:
+        raise InputError(f"the backend {config.backend!r} cannot be asked for log-probabilities: {e.errors()[0]['msg']}") from None
+
+
 class OpenGuard:
     """A guard's definition and the model that plays it, open for questions; a context manager.
 
@@ -90,10 +118,12 @@ class OpenGuard:
         beside: folder that a relative path of the model is also looked up from.
         work: folder of the journal, for a backend that keeps there what it has sent.
         media: folder that the uris of rows' media are relative to; None: the working folder.
+        probabilities: ask for log-probabilities too, and give each verdict the probabilities of its labels. Answers that were asked for without them
+            are asked for again. A config with `logprobs` has them anyway.
 
     Raises:
         Missing: an extra is not installed, or a key is not set.
-        InputError: there is no such model, it was trained for another guard, or can play none.
+        InputError: there is no such model, it was trained for another guard, or can play none; or it gives no log-probabilities.
     """
 
     def __init__(
@@ -105,15 +135,14 @@ class OpenGuard:
         beside: Beside = None,
         work: Path | None = None,
         media: Path | None = None,
+        probabilities: bool = False,
     ) -> None:
         try:
             as_guard(config)
         except ValueError as e:
             raise InputError(str(e)) from None
         self.guard, self.name = guard, name
-        self.stats: Stats | None = None
-        """Of the latest `verdicts`, as they come: what was asked, and what the journal had."""
-        self._config = config
+        self._config = config = scoring(config) if probabilities else config
         self._folder = at_door(media or ".")
         self._backend: Backend = open_backend(config, guard=guard, beside=beside, work=work, judges=True)
 
@@ -205,7 +234,6 @@ class OpenGuard:
 
         left, row = 0, dict[str, Any]()
         with ask(requests()) as completions:
-            self.stats = completions.stats
             for completion in completions:
                 if not left:
                     left, row = draws, waiting.popleft()
@@ -213,10 +241,13 @@ class OpenGuard:
                 yield self.read(row, [completion], draws - left - 1, mode=mode, reading=reading)
 
     def _verdict(self, row: Mapping[str, Any], draw: int, completion: Completion, mode: Mode, reading: str | None) -> Verdict:
-        tasks = self.guard.task_names
+        tasks, probabilities = self.guard.task_names, dict[str, dict[str, float]]()
         if completion.error is None:
             parsed = read_output(self.guard, completion.text, mode, reading=reading, row=row)
             labels, unread = parsed.labels, parsed.reasons
+            if scores(self._config):
+                known = label_probabilities(self.guard, completion, asked=asked_of(self.guard, completion.text, row))
+                probabilities = {t: p for t, p in known.items() if labels[t] is not None}
         else:
             labels, unread = dict.fromkeys(tasks), dict.fromkeys(tasks, completion.error)
         assert completion.asked is not None  # noqa: S101  the engine sets it
@@ -235,6 +266,7 @@ class OpenGuard:
             completion.key,
             completion.completion_tokens,
             completion.seconds,
+            probabilities,
         )
 
 

@@ -28,10 +28,14 @@ def read_output(
     Raises:
         InputError: the guard has no reading of that name.
     """
-    asked = None
-    if row is not None and text and mode == "lenient" and repeats_its_input(guard, text, row["prompt"] or ""):
-        asked = render_input(guard, {"context": None, "response": None, **row})
-    return parse(guard, text, mode, reading=reading, asked=asked)
+    return parse(guard, text, mode, reading=reading, asked=asked_of(guard, text, row) if mode == "lenient" else None)
+
+
+def asked_of(guard: Guard, text: str | None, row: Mapping[str, Any] | None) -> str | None:
+    """The guard's input for a row, where an output may repeat it; else None."""
+    if row is None or not text or not repeats_its_input(guard, text, row["prompt"] or ""):
+        return None
+    return render_input(guard, {"context": None, "response": None, **row})
 
 
 def read_outputs(guard: Guard, rows: pl.Series, mode: Mode = "lenient", *, reading: str | None = None) -> pl.Series:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from toolkit.pipeline._compare import diff_runs as diff_runs
     from toolkit.pipeline._compare import rejected_rows as rejected_rows
     from toolkit.pipeline._forecast import forecast as forecast
+    from toolkit.pipeline._hygiene import find_hygiene as find_hygiene
     from toolkit.pipeline._overlaps import Places as Places
     from toolkit.pipeline._overlaps import find_overlaps as find_overlaps
     from toolkit.pipeline._processes import Processes as Processes
@@ -63,6 +64,7 @@ __all__ = [
     "build_step",
     "clean",
     "diff_runs",
+    "find_hygiene",
     "find_overlaps",
     "finished",
     "forecast",

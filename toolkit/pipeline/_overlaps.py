@@ -1,7 +1,6 @@
 """Overlaps among benchmarks, sources and other rows: what two sets share, and what a set holds twice.
 
-Two rows have the same *input* when their earlier messages, prompt and response are equal, letter by letter; rows of the same input whose labels for
-a task differ are in conflict (a missing label differs from nothing). Texts share an n-gram as in the operator `decontaminate`.
+What is the same input and what is in conflict: `toolkit.evaluation._hygiene`. Texts share an n-gram as in the operator `decontaminate`.
 
 Memory: the texts of all sets, and about 50 bytes for each of their words.
 """
@@ -21,6 +20,7 @@ from toolkit.common.parquet import batches, open_parquet
 from toolkit.common.paths import Roots, at_door, is_there, near_file
 from toolkit.common.reading import Files
 from toolkit.common.several import several
+from toolkit.evaluation import INPUT_TEXTS, conflicting, held_twice, numbered, shared
 from toolkit.pipeline._finished import StepFolder, is_run, step_folders
 from toolkit.pipeline._stop import stopping
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 Places = str | Path | Sequence[str | Path]
 """Files or folders, one or several."""
-INPUT = ("context", "prompt", "response")
 LINES = {
     "kind": "duplicate, conflict (within a set); input, prompt, ngram (with another)",
     "set": "name of the row's set",
@@ -42,7 +41,9 @@ LINES = {
 
 
 @dataclass(frozen=True)
-class _Set:
+class Compared:
+    """A set of rows as it is compared: see `plain_rows`."""
+
     name: str
     kind: Literal["benchmark", "source", "rows"]
     frame: pl.DataFrame
@@ -67,18 +68,18 @@ def find_overlaps(
         check_output(target, reads=roots.read)
     if not sum(s.frame.height for s in sets):
         raise InputError("nothing to compare: no row in any set", hint="name benchmarks (with their files), sources or rows")
-    whole = _numbered(sets)
-    shared = _shared_ngrams(sets, whole, ngram)
+    whole = numbered([s.frame for s in sets])
+    runs = shared_ngrams(whole, len(sets), ngram)
     figures = {
         "ngram": ngram,
-        "sets": _within(sets, whole),
-        "pairs": _pairs(sets, whole, shared),
+        "sets": [_within(s, held) for s, held in zip(sets, held_twice(whole, len(sets)), strict=True)],
+        "pairs": shared_pairs([s.name for s in sets], whole, runs),
         "without": without,
         "output": None if target is None else short_path(target),
     }
     if target is not None:
         with stopping():
-            _write(_lines(sets, whole, shared), target)
+            _write(_lines(sets, whole, runs), target)
     return figures
 
 
@@ -88,7 +89,24 @@ def _read(
     sources: Mapping[str, Places | None],
     rows: Mapping[str, str | Path],
     roots: Roots,
-) -> tuple[list[_Set], list[str]]:
+) -> tuple[list[Compared], list[str]]:
+    sets, without = compared_benchmarks(benchmarks, files, roots)
+    sets += [_source(name, given, roots) for name, given in sources.items()]
+    sets += [_rows(name, at_door(place), roots) for name, place in rows.items()]
+    for s in sets:
+        if [t.name for t in sets].count(s.name) > 1:
+            raise InputError(f"two sets are called {s.name!r}", hint="name rows as NAME=PLACE")
+    return sets, without
+
+
+def compared_benchmarks(
+    benchmarks: str | Sequence[str] | Mapping[str, Places | None] | None, files: Places, roots: Roots
+) -> tuple[list[Compared], list[str]]:
+    """Benchmarks as they are compared, and those that the files lack.
+
+    Raises:
+        Missing: one can be read neither from files nor from the hub; InputError: no such benchmark or file.
+    """
     from toolkit.evaluation import benchmark_names, choose_benchmarks, read_benchmark
 
     names = benchmark_names(roots) if benchmarks == "all" else None if benchmarks is None else several(benchmarks)
@@ -99,16 +117,11 @@ def _read(
     sets = []
     for found in chosen.found:
         read = read_benchmark(found, texts=True)
-        sets.append(_Set(found.benchmark.name, "benchmark", _plain(read.rows), read.rejects.height))
-    sets += [_source(name, given, roots) for name, given in sources.items()]
-    sets += [_rows(name, at_door(place), roots) for name, place in rows.items()]
-    for s in sets:
-        if [t.name for t in sets].count(s.name) > 1:
-            raise InputError(f"two sets are called {s.name!r}", hint="name rows as NAME=PLACE")
+        sets.append(Compared(found.benchmark.name, "benchmark", plain_rows(read.rows), read.rejects.height))
     return sets, chosen.without
 
 
-def _source(name: str, files: Places | None, roots: Roots) -> _Set:
+def _source(name: str, files: Places | None, roots: Roots) -> Compared:
     import polars as pl
 
     from toolkit.guards import load_guard
@@ -119,12 +132,12 @@ def _source(name: str, files: Places | None, roots: Roots) -> _Set:
     for block in read_source(
         load_source(name), guard=load_guard("guardreasoner"), taxonomy=load_taxonomy(), files=None if files is None else several(files), beside=roots
     ):
-        parts.append(_plain(block.rows))
+        parts.append(plain_rows(block.rows))
         unread += block.rejects.filter(pl.col("outcome") == "rejected").height
-    return _Set(name, "source", pl.concat(parts), unread)
+    return Compared(name, "source", pl.concat(parts), unread)
 
 
-def _rows(name: str, place: Path, roots: Roots) -> _Set:
+def _rows(name: str, place: Path, roots: Roots) -> Compared:
     import polars as pl
 
     if not is_there(place):
@@ -135,20 +148,21 @@ def _rows(name: str, place: Path, roots: Roots) -> _Set:
     parts: list[pl.DataFrame] = []
     unread = 0
     before = 0
-    for part, faults in _step(place) if (place / "rows" / "rows.parquet").is_file() else _files(place, roots):
-        parts.append(_plain(part, str(place), before))
+    for part, faults in _step(place) if (place / "rows" / "rows.parquet").is_file() else plain_files(place, roots):
+        parts.append(plain_rows(part, str(place), before))
         before += part.height + faults
         unread += faults + part.height - parts[-1].height
     if not parts:
         raise InputError("no row that can be read", where=str(place))
-    return _Set(name, "rows", pl.concat(parts, how="diagonal"), unread)
+    return Compared(name, "rows", pl.concat(parts, how="diagonal"), unread)
 
 
 def _step(place: Path) -> Iterator[tuple[pl.DataFrame, int]]:
     yield from ((block, 0) for block in StepFolder.open(place).blocks())
 
 
-def _files(place: Path, roots: Roots) -> Iterator[tuple[pl.DataFrame, int]]:
+def plain_files(place: Path, roots: Roots) -> Iterator[tuple[pl.DataFrame, int]]:
+    """Rows of files, a block at a time, each with the number of those that are none."""
     import polars as pl
     import pyarrow as pa
 
@@ -172,11 +186,11 @@ def _files(place: Path, roots: Roots) -> Iterator[tuple[pl.DataFrame, int]]:
 
 def _texts(row: dict[str, Any]) -> dict[str, Any]:
     """What of a row is compared, as text; only the messages stay what they are."""
-    wanted = {n: v for n, v in row.items() if n in ("id", *INPUT) or n.startswith("label_")}
+    wanted = {n: v for n, v in row.items() if n in ("id", *INPUT_TEXTS) or n.startswith("label_")}
     return {n: v if v is None or n == "context" else str(v) for n, v in wanted.items()}
 
 
-def _plain(frame: pl.DataFrame, where: str = "", before: int = 0) -> pl.DataFrame:
+def plain_rows(frame: pl.DataFrame, where: str = "", before: int = 0) -> pl.DataFrame:
     """Rows with id, context (as JSON), prompt, response and labels, all text.
 
     Raises:
@@ -207,52 +221,19 @@ def _plain(frame: pl.DataFrame, where: str = "", before: int = 0) -> pl.DataFram
     )
 
 
-def _numbered(sets: Sequence[_Set]) -> pl.DataFrame:
-    """All rows: set (number), n (number of the row), id, texts, labels, and `input` and `same_prompt`: number of the first row with the same."""
-    import polars as pl
-
-    frames = [s.frame.with_columns(pl.lit(i, pl.Int64).alias("set")) for i, s in enumerate(sets)]
-    whole = pl.concat([pl.DataFrame(schema=dict.fromkeys(("id", *INPUT), pl.String)), *frames], how="diagonal")
-    whole = whole.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("n"))
-    return whole.with_columns(pl.col("n").min().over(INPUT).alias("input"), pl.col("n").min().over("prompt").alias("same_prompt"))
+def _within(one: Compared, held: Mapping[str, int]) -> dict[str, Any]:
+    names = ("inputs", "duplicates", "prompts", "conflicts")
+    return {"name": one.name, "kind": one.kind, "rows": held["rows"], "unread": one.unread, **{n: held[n] for n in names}}
 
 
-def _conflicts(whole: pl.DataFrame) -> pl.Series:
-    """For each row whether rows of its set and input have different labels for a task."""
-    import polars as pl
-
-    labels = [c for c in whole.columns if c.startswith("label_")]
-    differ = [pl.col(c).drop_nulls().n_unique().over("set", "input") > 1 for c in labels]
-    return whole.select((pl.any_horizontal(differ) if differ else pl.col("n") < 0).alias("conflict")).to_series()
-
-
-def _within(sets: Sequence[_Set], whole: pl.DataFrame) -> list[dict[str, Any]]:
-    import polars as pl
-
-    found = whole.with_columns(_conflicts(whole)).group_by("set").agg(
-        pl.len().alias("rows"),
-        pl.col("input").n_unique().alias("inputs"),
-        pl.col("same_prompt").n_unique().alias("prompts"),
-        pl.col("input").filter("conflict").n_unique().alias("conflicts"),
-    )  # fmt: skip
-    by = {line["set"]: line for line in found.iter_rows(named=True)}
-    none = dict.fromkeys(("rows", "inputs", "prompts", "conflicts"), 0)
-    out = []
-    for i, s in enumerate(sets):
-        n = by.get(i, none)
-        figures = {"inputs": n["inputs"], "duplicates": n["rows"] - n["inputs"], "prompts": n["prompts"], "conflicts": n["conflicts"]}
-        out.append({"name": s.name, "kind": s.kind, "rows": n["rows"], "unread": s.unread, **figures})
-    return out
-
-
-def _shared_ngrams(sets: Sequence[_Set], whole: pl.DataFrame, ngram: int) -> pl.DataFrame:
+def shared_ngrams(whole: pl.DataFrame, sets: int, ngram: int) -> pl.DataFrame:
     """For each row and each other set that it shares an n-gram with: n, set, other_set, other_n, run."""
     import polars as pl
 
     from toolkit.operators.clean.ngrams import NgramIndex
 
     texts = pl.concat(
-        whole.filter(pl.col("set") == i, pl.col(c).is_not_null()).select("set", "n", text=c) for i in range(len(sets)) for c in ("prompt", "response")
+        whole.filter(pl.col("set") == i, pl.col(c).is_not_null()).select("set", "n", text=c) for i in range(sets) for c in ("prompt", "response")
     )
     index = NgramIndex(texts["text"], texts["set"].to_numpy(), n=ngram)
     lines = index.find(texts["text"], most=1, threads=pl.thread_pool_size()).lines
@@ -264,36 +245,31 @@ def _shared_ngrams(sets: Sequence[_Set], whole: pl.DataFrame, ngram: int) -> pl.
     )
 
 
-def _pairs(sets: Sequence[_Set], whole: pl.DataFrame, shared: pl.DataFrame) -> list[dict[str, Any]]:
-    import polars as pl
-
-    counts: dict[tuple[str, int, int], int] = {}
-    for what in ("input", "same_prompt"):
-        each = whole.select("set", what).unique()
-        both = each.join(each, on=what).filter(pl.col("set") < pl.col("set_right")).group_by("set", "set_right").len()
-        counts |= {(what, a, b): n for a, b, n in both.iter_rows()}
-    counts |= {("ngram", a, b): n for a, b, n in shared.group_by("set", "other_set").len().iter_rows()}
+def shared_pairs(names: Sequence[str], whole: pl.DataFrame, runs: pl.DataFrame) -> list[dict[str, Any]]:
+    """For each two sets, by their names, what they share: inputs, prompts, and rows of each that have an n-gram of the other (`shared_ngrams`)."""
+    inputs, prompts = shared(whole, "input"), shared(whole, "same_prompt")
+    ngrams = {(a, b): n for a, b, n in runs.group_by("set", "other_set").len().iter_rows()}
     return [
         {
-            "a": sets[a].name,
-            "b": sets[b].name,
-            "inputs": counts.get(("input", a, b), 0),
-            "prompts": counts.get(("same_prompt", a, b), 0),
-            "ngram_a": counts.get(("ngram", a, b), 0),
-            "ngram_b": counts.get(("ngram", b, a), 0),
+            "a": names[a],
+            "b": names[b],
+            "inputs": inputs.get((a, b), 0),
+            "prompts": prompts.get((a, b), 0),
+            "ngram_a": ngrams.get((a, b), 0),
+            "ngram_b": ngrams.get((b, a), 0),
         }
-        for a in range(len(sets))
-        for b in range(a + 1, len(sets))
+        for a in range(len(names))
+        for b in range(a + 1, len(names))
     ]
 
 
-def _lines(sets: Sequence[_Set], whole: pl.DataFrame, shared: pl.DataFrame) -> pl.DataFrame:
+def _lines(sets: Sequence[Compared], whole: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     """All rows that share something, with the columns of `LINES`; from both sides."""
     import polars as pl
 
     none = pl.lit(None, pl.Int64).alias("run")
     parts = []
-    rows = whole.with_columns(_conflicts(whole), pl.col("n").min().over("set", "input").alias("first"))
+    rows = whole.with_columns(conflicting(whole), pl.col("n").min().over("set", "input").alias("first"))
     for kind, which in (("duplicate", pl.col("n") != pl.col("first")), ("conflict", pl.col("conflict"))):
         found = rows.filter(which)
         parts.append(found.select(pl.lit(kind).alias("kind"), "set", "n", other_set="set", other_n="first").with_columns(none))
@@ -301,7 +277,7 @@ def _lines(sets: Sequence[_Set], whole: pl.DataFrame, shared: pl.DataFrame) -> p
         first = whole.group_by(what, "set").agg(pl.col("n").min()).rename({"set": "other_set", "n": "other_n"})
         both = whole.select("set", "n", what).join(first, on=what).filter(pl.col("set") != pl.col("other_set"))
         parts.append(both.select(pl.lit(kind).alias("kind"), "set", "n", "other_set", "other_n").with_columns(none))
-    parts.append(shared.select(pl.lit("ngram").alias("kind"), "set", "n", "other_set", "other_n", "run"))
+    parts.append(runs.select(pl.lit("ngram").alias("kind"), "set", "n", "other_set", "other_n", "run"))
     lines = pl.concat(parts).with_columns(pl.col("kind").cast(pl.Enum(["duplicate", "conflict", "input", "prompt", "ngram"])))
     lines = lines.sort("kind", "set", "other_set", "n")
     names, ids = pl.Series([s.name for s in sets], dtype=pl.String), whole["id"]

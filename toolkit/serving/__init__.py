@@ -1,1 +1,20 @@
-"""A guard behind HTTP."""
+"""A guard in front of an application: many threads ask one open guard, and a server that puts it behind HTTP.
+
+    with Desk(OpenGuard(guard, config)) as desk:               # any number of threads may ask; the engine's batch is shared
+        judged = desk.judge({"prompt": "…", "response": None})
+        judged.labels, judged.unread, judged.steps, judged.probabilities
+
+    serve(desk, host="127.0.0.1", port=8000, …)                # until SIGTERM or SIGINT
+
+Contract: each question gets exactly one answer or one error. A question whose asker has gone holds no place. What one question does to the engine
+costs that question, not its neighbours. No text of a question is kept, written or logged. Importing this room loads no web library and no model
+library.
+"""
+
+from toolkit.serving._alarm import Alarm
+from toolkit.serving._desk import Desk
+from toolkit.serving._feed import Closed, Down, Feed, Full
+from toolkit.serving._judgement import Judgement
+from toolkit.serving._rows import checked
+
+__all__ = ["Alarm", "Closed", "Desk", "Down", "Feed", "Full", "Judgement", "checked"]

@@ -145,7 +145,7 @@ class Provider:
         such answers is taken to end there.
         """
         part = beside(path)
-        most = largest(self._config.max_tokens, canonical_json(self._config.extra))
+        most = largest(self._config.max_tokens, canonical_json(self._config.extra), self._config.logprobs)
 
         def act() -> bool:
             try:

@@ -330,7 +330,8 @@ def _made_again(parcel: Parcel, keys: Container[str]) -> Iterator[Request]:
                 continue
             rest = json.loads(row)["request"]
             try:
-                request = Request(messages=as_messages(json.loads(body)["body"]["messages"]), **rest | {"stop": tuple(rest["stop"]), "media": ()})
+                lists = {"stop": tuple(rest["stop"]), "words": tuple(rest.get("words", ())), "media": ()}
+                request = Request(messages=as_messages(json.loads(body)["body"]["messages"]), **rest | lists)
             except TypeError:  # fields of another version
                 continue
             if request.key == key:

@@ -14,7 +14,7 @@ Shapes: B sequences, U distinct prompts, L tokens so far, V vocabulary.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -48,10 +48,20 @@ class Draw:
     seed: int | None
     max_new: int
     stop: tuple[str, ...] = ()
+    likeliest: int = 0
+    """Tokens of which the log-probabilities are wanted, at each token."""
     tokens: list[int] = field(default_factory=list)
     """Filled in: token ids without the end-of-sequence token."""
     finish: str | None = None
     """Filled in: ``stop`` or ``length``."""
+    scored: list[tuple[torch.Tensor, torch.Tensor, int]] = field(default_factory=list)
+    """Filled in where they are: for each token, also the one that ended it, ids and log-probabilities of its batch, its own first, and its row."""
+
+    def scores(self, n: int) -> list[tuple[int, float]]:
+        """Ids and log-probabilities of a token, by its number, and of the `likeliest` in its place, each once; its own first."""
+        ids, values, row = self.scored[n]
+        pairs = zip(ids[row].tolist()[: self.likeliest + 1], values[row].tolist(), strict=False)
+        return list(dict(pairs).items())
 
 
 class Sampler:
@@ -70,19 +80,23 @@ class Sampler:
         """Tokens that the model embeds."""
         pad = tokenizer.pad_token_id
         self._pad = pad if pad is not None and pad < self.vocabulary else 0  # masked: any token will do
+        self._tokens: dict[int, str] = {}
         self._last_only = "logits_to_keep" in inspect.signature(model.forward).parameters
 
-    def draw(self, draws: Sequence[Draw], temperature: float, top_p: float) -> Iterator[Draw]:
+    def draw(self, draws: Sequence[Draw], temperature: float, top_p: float, told: Callable[[Sequence[Draw]], None] | None = None) -> Iterator[Draw]:
         """Yield each draw once it has ended, `tokens` and `finish` filled in.
 
         Args:
             draws: one batch, all with room for at least one token.
             temperature: 0 takes the likeliest token.
             top_p: share of the probability that is sampled from.
+            told: called after each token with the draws that have not ended.
         """
         batch = _Batch(self, draws)
         while batch.active:
             yield from batch.step(temperature, top_p)
+            if told is not None:
+                told(batch.active)
 
     def forward(self, **inputs: Any) -> torch.Tensor:
         """Logits of the last position, (B, V)."""
@@ -93,6 +107,12 @@ class Sampler:
                 inputs["logits_to_keep"] = 1
             logits: torch.Tensor = self._model(**inputs, use_cache=True).logits
             return logits[:, -1].float()
+
+    def token(self, number: int) -> str:
+        """The text of one token; of a special one its name."""
+        if number not in self._tokens:
+            self._tokens[number] = self._tokenizer.decode([number])
+        return self._tokens[number]
 
     def text(self, tokens: Sequence[int]) -> str:
         """Tokens as text, special tokens left out."""
@@ -118,6 +138,7 @@ class _Batch:
         logits = sampler.forward(input_ids=ids, attention_mask=mask, position_ids=position, past_key_values=self._cache)
         rows = {p: i for i, p in enumerate(distinct)}
         self.active = list(draws)
+        self._likeliest = max(d.likeliest for d in draws)
         self._uniforms = [_Uniforms(d.seed) for d in draws]
         self._length = width
         longest = width + max(d.max_new for d in draws)
@@ -143,6 +164,8 @@ class _Batch:
         with torch.inference_mode():
             uniforms = torch.tensor([u.next() for u in self._uniforms], device=self._device)
             chosen = pick(self._logits, temperature, top_p, uniforms)
+        if self._likeliest:
+            self._score(chosen)
         tokens = chosen.tolist()
         ended = [d for d, token in zip(self.active, tokens, strict=True) if d.finish is None and self._take(d, token)]
         left = [i for i, d in enumerate(self.active) if d.finish is None]
@@ -163,6 +186,19 @@ class _Batch:
             past_key_values=self._cache,
         )
         return ended
+
+    def _score(self, chosen: torch.Tensor) -> None:
+        """Note the log-probabilities of the tokens that were chosen and of the likeliest, of the model's own distribution."""
+        import torch
+
+        with torch.inference_mode():
+            scores = torch.log_softmax(self._logits, -1)
+            values, ids = scores.topk(min(self._likeliest, scores.shape[-1]), -1)
+            ids = torch.cat([chosen[:, None], ids], -1).cpu()
+            values = torch.cat([scores.gather(-1, chosen[:, None]), values], -1).cpu()
+        for row, draw in enumerate(self.active):
+            if draw.finish is None and draw.likeliest:
+                draw.scored.append((ids, values, row))
 
     def _take(self, draw: Draw, token: int) -> bool:
         """Add a token to a draw; whether the draw has ended."""

@@ -195,7 +195,7 @@ class Lane:
         Raises:
             AttemptError: there is none.
         """
-        status, headers, answer = await self._wire.post(body, largest(item.request.max_tokens, item.request.extra))
+        status, headers, answer = await self._wire.post(body, largest(item.request.max_tokens, item.request.extra, item.request.logprobs))
         self._reached = True
         try:
             return self._read(item, sent, status, headers, answer)

@@ -27,6 +27,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from toolkit.common.errors import GuardkitError, Missing, require
@@ -68,6 +69,7 @@ class OpenAIBackend:
         self._key = _api_key(config)
         self._thread: LoopThread | None = None
         self._lane: Lane | None = None
+        self._more = False
 
     def generate(self, requests: Iterator[Request | None]) -> Iterator[Completion | None]:
         """As `Backend.generate`."""
@@ -94,15 +96,24 @@ class OpenAIBackend:
             if not flying:
                 return
             there = None
-            while there is None or (paused and not there):
+            while there is None or (paused and not there and not self._more):
                 if (there := lane.done.wait(_BEAT)) is None:
                     yield None
+            self._more = False
             for _ in range(there):
                 outcome = lane.done.pop()
                 flying -= 1
                 if isinstance(outcome, GuardkitError):
                     raise outcome
                 yield outcome
+
+    def wake(self) -> None:
+        """Pull again, though nothing has been answered since there was nothing to pull."""
+        lane, thread = self._lane, self._thread
+        if lane is not None and thread is not None:
+            self._more = True
+            with suppress(RuntimeError):  # the loop has just ended, and nobody waits
+                thread.loop.call_soon_threadsafe(lane.done.wake)
 
     def salvage(self) -> list[Completion]:
         """Drop what is in flight; what had been answered and not been yielded."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import bisect
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from toolkit.common.models import calm_threads
 from toolkit.common.paths import Beside
 from toolkit.generation._chat import Chat
 from toolkit.generation._config import TransformersConfig
+from toolkit.generation._logprobs import keep
 from toolkit.generation._request import Completion, Request, failed
 from toolkit.generation._vocabulary import no_system, takes_no_system
 from toolkit.generation.backends import _vllm_engine
@@ -79,6 +80,8 @@ class TransformersBackend(LocalModel):
         self._sampler: Sampler | None = None
         self._chat: Chat | None = None
         self._context: int | None = None
+        self.on_text: Callable[[str, str], None] | None = None
+        """See `toolkit.generation.Tells`."""
         self.tokens = 0
         """Tokens generated so far."""
         self.seconds = 0.0
@@ -170,8 +173,14 @@ class TransformersBackend(LocalModel):
         temperature, top_p = batch[0].group
         draws = [self._draw(w) for w in batch]
         asker = {id(d): w for d, w in zip(draws, batch, strict=True)}
-        begun = time.monotonic()
-        for draw in sampler.draw(draws, temperature, top_p):
+        begun, on_text = time.monotonic(), self.on_text
+
+        def tell(active: Sequence[Draw]) -> None:
+            assert on_text is not None  # noqa: S101  else it is not called
+            for draw in active:
+                on_text(asker[id(draw)].request.key, sampler.text(draw.tokens).rstrip("\ufffd"))
+
+        for draw in sampler.draw(draws, temperature, top_p, None if on_text is None else tell):
             self.seconds += time.monotonic() - begun
             waiting = asker[id(draw)]
             self.tokens += len(draw.tokens)
@@ -183,7 +192,7 @@ class TransformersBackend(LocalModel):
         request = waiting.request
         room = request.max_tokens if self._context is None else min(request.max_tokens, self._context - len(waiting.prompt))
         seed = None if request.seed is None else int(request.key[:16], 16) >> 1  # 63 bits: what torch takes
-        return Draw(waiting.prompt, seed, room, request.stop)
+        return Draw(waiting.prompt, seed, room, request.stop, request.logprobs)
 
     def _completion(self, sampler: Sampler, waiting: _Waiting, draw: Draw) -> Completion:
         text = sampler.text(draw.tokens)
@@ -197,7 +206,15 @@ class TransformersBackend(LocalModel):
             prompt_tokens=len(waiting.prompt),
             completion_tokens=len(draw.tokens) + (draw.finish == "stop"),
             seconds=time.monotonic() - waiting.since,
+            logprobs=self._logprobs(sampler, waiting.request, draw, text),
         )
+
+    @staticmethod
+    def _logprobs(sampler: Sampler, request: Request, draw: Draw, text: str) -> bytes | None:
+        if not request.logprobs:
+            return None
+        tokens = [sampler.token(int(ids[row, 0])) for ids, _, row in draw.scored]
+        return keep(tokens, lambda n: ((sampler.token(number), value) for number, value in draw.scores(n)), text, request.words)
 
 
 def _neighbours(pool: list[_Waiting], size: int) -> list[_Waiting]:

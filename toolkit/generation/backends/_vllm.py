@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import Stopped, require
@@ -24,6 +24,7 @@ from toolkit.common.models import adapter_config
 from toolkit.common.paths import Beside
 from toolkit.generation._chat import Chat
 from toolkit.generation._config import VllmConfig
+from toolkit.generation._logprobs import keep
 from toolkit.generation._request import Completion, Request, failed
 from toolkit.generation._vocabulary import no_system, takes_no_system
 from toolkit.generation.backends import _vllm_engine
@@ -53,6 +54,8 @@ class VllmBackend(LocalModel):
         self._engine: _vllm_engine.Engine | None = None
         self._chat: Chat | None = None
         self._broken = False
+        self.on_text: Callable[[str, str], None] | None = None
+        """See `toolkit.generation.Tells`."""
         self.read = 0
         """Tokens of prompts so far."""
         self.shared = 0
@@ -83,6 +86,8 @@ class VllmBackend(LocalModel):
                     if output.finished:
                         request, begun, _ = flying.pop(output.request_id)
                         yield self._completion(request, output, time.monotonic() - begun)
+                    elif self.on_text is not None and output.request_id in flying:
+                        self.on_text(flying[output.request_id][0].key, output.outputs[0].text.rstrip("\ufffd"))
         finally:
             if flying and self._engine is not None and not self._broken:  # cut short: the engine must not go on with what nobody waits for
                 self._engine.llm.llm_engine.abort_request([inner for _, _, inner in flying.values()], internal=True)
@@ -135,6 +140,7 @@ class VllmBackend(LocalModel):
             seed=None if request.seed is None else int(request.key[:16], 16) >> 1,  # 63 bits: what torch takes
             stop=list(request.stop),
             stop_token_ids=chat.ends,
+            logprobs=request.logprobs or None,
         )
         try:
             prompt = {"prompt_token_ids": chat.tokens(request.messages_list(), ask=True)}
@@ -163,4 +169,12 @@ class VllmBackend(LocalModel):
             prompt_tokens=prompt,
             completion_tokens=len(out.token_ids),
             seconds=seconds,
+            logprobs=_logprobs(request, out) if request.logprobs else None,
         )
+
+
+def _logprobs(request: Request, out: Any) -> bytes | None:
+    """What is kept of the log-probabilities in vLLM's output: for each token a dict of ids, its own and the likeliest."""
+    steps = out.logprobs or []
+    tokens = [str(steps[n][token].decoded_token or "") for n, token in enumerate(out.token_ids[: len(steps)])]
+    return keep(tokens, lambda n: ((str(one.decoded_token or ""), one.logprob) for one in steps[n].values()), out.text, request.words)

@@ -94,6 +94,12 @@ class VllmServerBackend(LocalModel):
                 raise server.died() from e
             raise
 
+    def wake(self) -> None:
+        """As `Wakes.wake`."""
+        client = self._client
+        if client is not None:
+            client.wake()
+
     def salvage(self) -> list[Completion]:
         """Drop what is in flight; what had been answered and not been yielded."""
         return [] if self._client is None else self._client.salvage()
@@ -235,6 +241,8 @@ def _as_tokens(chat: Chat, model: str) -> Callable[[Request], bytes]:
 
     def body(request: Request) -> bytes:
         payload = request.payload()
+        if request.logprobs:  # what chat completions say in two keys
+            payload["logprobs"] = payload.pop("top_logprobs")
         try:
             payload["prompt"] = chat.tokens(payload.pop("messages"), ask=True)
         except Exception as e:  # noqa: BLE001  a chat template is a program of the model's author: whatever it raises costs this request

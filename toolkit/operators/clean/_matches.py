@@ -19,7 +19,7 @@ LINE = {"at": pl.Int64, "field": pl.String, "row": pl.Int64, "other_field": pl.S
         "share": pl.Float64, "words": pl.String}  # fmt: skip
 
 
-def match(block: pl.DataFrame, fields: Sequence[str], against: Against, exact: str, threads: int) -> tuple[pl.DataFrame, int]:
+def match(block: pl.DataFrame, fields: Sequence[str], against: Against, exact: str, threads: int, most: int = MOST) -> tuple[pl.DataFrame, int]:
     """The matches of some rows.
 
     Args:
@@ -28,17 +28,18 @@ def match(block: pl.DataFrame, fields: Sequence[str], against: Against, exact: s
         against: what they are compared with.
         exact: what of a short prompt's row must be equal: prompt, interaction; off: short prompts are not compared.
         threads: that look up texts at once.
+        most: lines for a text and a benchmark, the longest runs first.
 
     Returns:
         One line a match, in the order of rows and fields, with the columns of `LINE`: at (place of the row in the block), field, row (of the
         benchmarks, see `Against`), other_field, kind, run (words of the longest run), runs, share (of the text's words that stand in any
-        benchmark's n-gram), words. And how many lines `MOST` left out.
+        benchmark's n-gram), words. And how many lines `most` left out.
     """
     parts, left_out = [pl.DataFrame(schema=LINE)], 0
     few = None
     for field in fields:
         at, texts = _texts(block, field)
-        found = against.index.find(texts, most=MOST, threads=threads)
+        found = against.index.find(texts, most=most, threads=threads)
         left_out += found.left_out
         counts = pl.Series(found.counts, dtype=pl.Int64)
         if field == "prompt":
@@ -63,7 +64,7 @@ def match(block: pl.DataFrame, fields: Sequence[str], against: Against, exact: s
         )
     lines = _kinds(pl.concat(parts), block, against)
     if few is not None and exact != "off" and against.short.height:
-        lines = pl.concat([lines, _short(block, few, against, exact)])
+        lines = pl.concat([lines, _short(block, few, against, exact, most)])
     order = [pl.col("field").replace_strict({f: i for i, f in enumerate(fields)}, return_dtype=pl.Int64)] if lines.height else []
     return lines.sort("at", *order, maintain_order=True), left_out
 
@@ -89,7 +90,7 @@ def _kinds(lines: pl.DataFrame, block: pl.DataFrame, against: Against) -> pl.Dat
     return lines.with_columns(pl.coalesce("exact", "kind", pl.lit(NGRAM)).alias("kind")).select(list(LINE))
 
 
-def _short(block: pl.DataFrame, few: pl.Series, against: Against, exact: str) -> pl.DataFrame:
+def _short(block: pl.DataFrame, few: pl.Series, against: Against, exact: str, most: int) -> pl.DataFrame:
     """Lines of the prompts that have too few words for an n-gram, and are those of a benchmark."""
     rows = block.select("prompt").with_columns(at=pl.int_range(pl.len(), dtype=pl.Int64)).filter(few)
     pairs = rows.select("at", exact_key(pl.col("prompt")).alias("key")).join(against.short, on="key", maintain_order="left_right")
@@ -99,7 +100,7 @@ def _short(block: pl.DataFrame, few: pl.Series, against: Against, exact: str) ->
     pairs = pairs.join(_compared(pairs.select("line", "at", "row"), block, against), on="line", maintain_order="left")
     if exact == "interaction":
         pairs = pairs.filter(pl.col("exact") == INTERACTION)
-    pairs = pairs.filter(pl.int_range(pl.len()).over("at", "set") < MOST)
+    pairs = pairs.filter(pl.int_range(pl.len()).over("at", "set") < most)
     words = pl.col("key").str.count_matches("[a-z0-9]+").cast(pl.Int64)
     field = against.texts.filter(pl.col("field") != "response").select("row", other_field="field")
     return pairs.join(field, on="row", maintain_order="left").select(

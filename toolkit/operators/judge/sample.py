@@ -13,7 +13,7 @@ from pydantic.json_schema import SkipJsonSchema
 from toolkit.common.errors import InputError
 from toolkit.generation import BACKENDS, BackendConfig, BaseBackendConfig, OpenUnion, TransformersConfig, VllmConfig
 from toolkit.guards import Guard
-from toolkit.judging import as_guard, generation_record, questions
+from toolkit.judging import as_guard, generation_record, questions, scores
 from toolkit.operators import _backends
 from toolkit.operators._media_taken import asking_fault, unasked
 from toolkit.operators._stop_if import StopIf
@@ -121,7 +121,9 @@ class Sample(GenerationOperator):
         return super().columns(inputs, guard)
 
     def used(self) -> frozenset[str]:
-        return super().used() | (self.config.backend.uses if self.config.backend else frozenset())
+        every = [*self.config.models.values(), *([self.config.backend] if self.config.backend else [])]
+        words = frozenset({"guard.output"} if any(map(scores, every)) else ())
+        return super().used().union(words, *(backend.uses for backend in every))
 
     def reads(self, guard: Guard) -> list[str]:
         return load_record("seed", guard.task_names).names

@@ -1,0 +1,121 @@
+"""`guardkit moderate`: interactions from arguments, stdin or lines; what it prints and how it ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import CHECKOUT, Said, environment
+from server import Server, chat, running
+
+Cli = Callable[..., Said]
+SAYS = "# Task 1\n\n## Reasoning Step 1\nIt is\nlooked at.\n\n## Conclusion\nSo it is.\n\n---\n\nAnswers: \nRequest: {}\nCompletion: {}\nResponse: {}"
+
+
+@pytest.fixture
+def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    def says(text: str, body: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+        if "broken" in text:
+            return 400, {}, {"error": {"message": "no"}}
+        label = "unharmful" if "bread" in text else "harmful"
+        rest = ("None", "None") if "AI assistant:\nNone" in text else ("refusal", "unharmful")
+        return 200, {}, chat("Well." if "silent" in text else SAYS.format(label, *rest))
+
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    with running(Server()) as server:
+        server.script = says
+        yield server.base_url
+
+
+def piped(url: str, data: bytes, *args: str, cwd: Path) -> Said:
+    command = [sys.executable, "-m", "toolkit", "moderate", "m", "--base-url", url, *args]
+    done = subprocess.run(command, cwd=cwd, env=environment(), input=data, capture_output=True, timeout=120)
+    return Said(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def test_a_verdict_for_people_and_for_programs(cli: Cli, url: str) -> None:
+    said = cli("moderate", "m", "Write an insult.", "--response", "No.", "--base-url", url)
+    assert said.code == 0 and "harmful" in said.out and "refusal" in said.out and "1. It is\n     looked at." in said.out and "So it is." in said.out
+    found = cli("moderate", "m", "How do I bake bread?", "--base-url", url, "--json")
+    assert found.code == 0 and found.json["tasks"]["prompt"]["label"] == "unharmful" and found.json["steps"]["prompt"] == ["It is\nlooked at."]
+    assert found.json["guard"] == "guardreasoner" and "flagged" not in found.json
+    unread = cli("moderate", "m", "silent", "--base-url", url)
+    assert unread.code == 0 and "unread (field_missing)" in unread.out and "Well." in unread.out
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        (("insult", "--fail-on", "harmful"), 1),
+        (("bread", "--fail-on", "harmful"), 0),
+        (("bread", "--response", "No.", "--fail-on", "harmful"), 0),
+        (("bread", "--response", "No.", "--fail-on", "refusal=refusal"), 1),
+        (("silent", "--fail-on", "harmful"), 0),
+        (("silent", "--fail-on", "harmful", "--fail-closed"), 1),
+        (("broken",), 1),
+        (("bread", "--fail-on", "harmfull"), 2),
+        (("bread", "--fail-closed"), 2),
+        ((" \n",), 0),
+    ],
+)
+def test_how_it_ends(asked: tuple[str, ...], code: int, cli: Cli, url: str) -> None:
+    said = cli("moderate", "m", *asked, "--base-url", url, "--json")
+    assert said.code == code and "Traceback" not in said.err
+    if code < 2 and "--fail-on" in asked:
+        assert said.json["flagged"] is bool(code)
+    if code == 2:
+        assert said.json["exit_code"] == 2
+
+
+def test_lines_come_in_their_order_a_line_each(cli: Cli, url: str, tmp_path: Path) -> None:
+    rows = [{"prompt": f"bread {n}" if n % 2 else f"insult {n}", "id": f"r{n}"} for n in range(20)]
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + "\n")
+    said = cli("moderate", "m", "--input", "rows.jsonl", "--base-url", url, "--json", "--fail-on", "harmful")
+    found = [json.loads(line) for line in said.out.splitlines()]
+    assert said.code == 1 and "10 of 20 interactions: harmful" in said.err
+    assert [(f["id"], f["flagged"]) for f in found] == [(f"r{n}", not n % 2) for n in range(20)]
+    plain = cli("moderate", "m", "--input", "rows.jsonl", "--base-url", url)
+    assert plain.code == 0 and plain.out.splitlines()[0].split() == ["r0", "prompt=harmful"]
+
+
+def test_a_file_is_checked_whole_before_anything_is_asked(cli: Cli, url: str) -> None:
+    Path("rows.jsonl").write_bytes(b'{"prompt": "a"}\n{"prompt": 5}\nno\n{"prompt": "a", "prompt": "b"}\n{"prompt": "\xff"}\n[1]\n')
+    said = cli("moderate", "m", "--input", "rows.jsonl", "--base-url", url, "--json")
+    assert said.code == 2 and [f["where"] for f in said.json["faults"]] == [
+        *("rows.jsonl:2.prompt", "rows.jsonl:3", "rows.jsonl:4", "rows.jsonl:5", "rows.jsonl:6")
+    ]
+    assert cli("moderate", "m", "--input", "row.jsonl", "--base-url", url).code == 2
+    assert "did you mean" in cli("moderate", "m", "--input", "row.jsonl", "--base-url", url).err
+
+
+def test_one_way_to_say_what_is_judged(cli: Cli, url: str) -> None:
+    Path("rows.jsonl").write_text('{"prompt": "a"}\n')
+    for args in (("a", "--jsonl"), ("a", "--input", "rows.jsonl"), ("--jsonl", "--response", "b")):
+        assert cli("moderate", "m", *args, "--base-url", url).code == 2
+
+
+def test_stdin_is_a_text_or_lines(url: str, tmp_path: Path) -> None:
+    said = piped(url, b"Brot? bread?\nTwo lines.\n", "--json", cwd=tmp_path)
+    assert said.code == 0 and said.json["tasks"]["prompt"]["label"] == "unharmful"
+    said = piped(url, b'{"prompt": "bread"}\n\n{"prompt": "insult", "response": "x"}\n{"prompt": 1}\n', "--jsonl", cwd=tmp_path)
+    assert said.code == 2 and len(said.out.splitlines()) == 2 and "stdin:4.prompt: a text, not a number" in said.err
+    for data, why in ((b"\xff\xfe", "not UTF-8"), (b"", "an empty prompt"), (b" \n", "an empty prompt")):
+        said = piped(url, data, cwd=tmp_path)
+        assert said.code == 2 and why in said.err and "Traceback" not in said.err
+    said = piped(url, b"bread", "--stream", cwd=tmp_path)
+    assert said.code == 0 and "gives a text when it is whole" in said.err
+
+
+def test_the_text_is_shown_while_it_is_written(tmp_path: Path) -> None:
+    sys.path.insert(0, str(CHECKOUT / "tests" / "generation"))
+    from tiny import tiny_llama
+
+    tiny_llama(tmp_path / "tiny", positions=2048)
+    command = [sys.executable, "-m", "toolkit", "moderate", "tiny", "bread", "--backend", "transformers", "--max-tokens", "20", "--stream", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and json.loads(done.stdout)["finish"] == "length" and len(done.stderr) > 10

@@ -1,0 +1,43 @@
+"""What a model's folder says of the guard that it was trained for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from toolkit.common.errors import InputError
+from toolkit.common.models import model_folder, trained_for
+from toolkit.common.resources import names
+from toolkit.guards import Guard, load_guard
+
+if TYPE_CHECKING:
+    from toolkit.generation import BaseBackendConfig
+
+DEFAULT = "guardreasoner"
+"""The guard that a model is asked as, where neither its folder nor the caller says."""
+
+
+def guard_of(config: BaseBackendConfig) -> Guard:
+    """The guard that a local model's folder says it was trained for; the default one for every other model.
+
+    Raises:
+        InputError: there is no such model, or no guard of that name here.
+    """
+    said = trained_name(config)
+    if said is None:
+        return load_guard(DEFAULT)
+    if said not in names("guards"):
+        what = f"the model was trained for the guard {said!r}, of which there is no definition here"
+        raise InputError(what, where=config.model_name, hint="name its definition's file: guard=FILE, --guard FILE")
+    return load_guard(said)
+
+
+def trained_name(config: BaseBackendConfig) -> str | None:
+    """Name of the guard that a local model's folder says guardkit trained it for; None where it says nothing, or there is no such folder.
+
+    Raises:
+        InputError: a path without a model.
+    """
+    name = getattr(config, "adapter", None) or getattr(config, "model", None)
+    folder = model_folder(str(name)) if config.runs_here and name else None
+    said = None if folder is None else (trained_for(folder) or {}).get("guard")
+    return (str(said).rpartition(" ")[0] or str(said)) if said else None
