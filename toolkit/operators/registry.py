@@ -37,6 +37,7 @@ BUILT_IN = {
     "train_sft": "train.train_sft:TrainSft",
     "train_dpo": "train.train_dpo:TrainDpo",
     "perturb": "judge.perturb:Perturb",
+    "rephrase": "judge.rephrase:Rephrase",
     "sample": "judge.sample:Sample",
     "verdicts": "judge.verdicts:Verdicts",
     "mine": "judge.mine:Mine",
