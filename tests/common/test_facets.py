@@ -48,7 +48,7 @@ def test_what_is_shown_is_as_it_was() -> None:
 def test_a_prompt_of_its_own_stands_in_for_a_teacher_that_is_not_shown() -> None:
     prompt = load_prompt("short")
     asked = GUARD.only(["tasks", "output"]).with_teacher(prompt)
-    assert asked.teacher.system == prompt.system and asked.teacher.feedback == prompt.feedback
+    assert asked.taught.system == prompt.system and asked.taught.feedback == prompt.feedback
     assert asked.fingerprint != GUARD.only(["tasks", "output"]).fingerprint
     with pytest.raises(Undeclared):
         _ = asked.instruction
@@ -76,7 +76,7 @@ def test_a_change_is_in_the_facet_that_has_it_and_in_no_other() -> None:
         mine, its = GUARD.digests(list(GUARD.facets)), other.digests(list(GUARD.facets))
         return {name for name in mine if mine[name] != its[name]}
 
-    teacher = GUARD.teacher.model_dump()
+    teacher = GUARD.taught.model_dump()
     first, *rest = GUARD.model_dump()["tasks"]
     assert facets() == facets(description="another word") == set()
     assert facets(teacher=teacher | {"feedback": "{{ reasons }}!"}) == {"feedback"}
@@ -92,7 +92,7 @@ def test_fingerprints_of_whole_definitions_are_as_they_were() -> None:
     """Manifests of steps and shards that an earlier guardkit wrote hold them."""
     dumped = GUARD.model_dump(exclude={"description"})
     later = [task.pop("readings") for task in dumped["tasks"]]
-    assert dumped.pop("inputs") == ["prompt", "response"]
+    assert dumped.pop("inputs") == ["prompt", "response"] and dumped.pop("calls") == [] and dumped.pop("grammar") is None
     assert GUARD.fingerprint == digest(dumped) and not any(later)
     other = GUARD.model_dump() | {
         "tasks": [{**t, "readings": {"loose": {"refusal": "compliance"}} if t["name"] == "refusal" else {}} for t in dumped["tasks"]]

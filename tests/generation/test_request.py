@@ -37,6 +37,7 @@ OTHER: dict[str, Any] = {
     "reasoning": "think",
     "logprobs": 5,
     "words": ("harmful",),
+    "raw": True,
 }
 ADAPTER: TypeAdapter[Any] = TypeAdapter(BackendConfig)
 
@@ -83,7 +84,7 @@ def test_key_is_stable_across_versions() -> None:
 
 def test_fields_that_came_later_leave_older_keys_as_they_were() -> None:
     """`BASE` has them at their old value, and its key is that of the first release; at any other they are in it (above)."""
-    assert set(ADDED) == {"revision", "schema", "attempt", "system", "media", "logprobs", "words"}
+    assert set(ADDED) == {"revision", "schema", "attempt", "system", "media", "logprobs", "words", "raw"}
     assert all(getattr(BASE, name) == value for name, value in ADDED.items())
 
 

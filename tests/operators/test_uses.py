@@ -40,7 +40,7 @@ def reading(read: Callable[[Context], Any], *uses: str) -> type[RowOperator]:
 
 READS: dict[str, Callable[[Context], Any]] = {
     "guard.input": lambda ctx: ctx.guard.instruction,
-    "guard.feedback": lambda ctx: ctx.guard.teacher.feedback,
+    "guard.feedback": lambda ctx: ctx.guard.taught.feedback,
     "guard.questions": lambda ctx: ctx.guard.tasks[0].subject,
     "taxonomy.descriptions": lambda ctx: ctx.taxonomy.categories[0].description,
     "seed": lambda ctx: ctx.rng_seed("draw"),

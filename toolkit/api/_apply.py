@@ -21,7 +21,7 @@ from toolkit.common.yamlfile import YamlFile
 from toolkit.generation import Journal, Meter
 from toolkit.guards import Guard, load_guard
 from toolkit.operators import Columns, Context, DatasetOperator, GenerationOperator, Operator, RowOperator, operator_class
-from toolkit.operators._media_taken import refuse_media
+from toolkit.operators._media_taken import refuse_guard, refuse_media
 from toolkit.operators._uses import shown
 from toolkit.operators._words import check_words
 from toolkit.operators.base import OUTCOME, REASON
@@ -159,6 +159,7 @@ def apply(
         _check(frame, f"{op.name}, input {name!r}", whole)
     if left := refused(op.config, several(allow), lambda key: ".".join(map(str, key))) or unknown([op.config], several(allow)):
         raise InputErrors(left)
+    refuse_guard(op, whole)
     place = None if artefacts is None else at_door(artefacts)
     columns = op.columns(given := {name: _columns(frame) for name, frame in inputs.items()}, ctx.guard)
     if any(map(has_media, given.values())):

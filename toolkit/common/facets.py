@@ -90,7 +90,10 @@ def _part(part: P, paths: Collection[str]) -> P:
             continue
         value = part.__dict__[name]
         whole = "" in below
-        shown[name] = value if whole else [_part(v, below) for v in value] if isinstance(value, list) else _part(value, below)
+        if whole or value is None:
+            shown[name] = value
+        else:
+            shown[name] = [_part(v, below) for v in value] if isinstance(value, list) else _part(value, below)
     return _made(type(part), shown)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError
+from toolkit.common.files import canonical_json
 from toolkit.common.paths import Beside
 from toolkit.generation._attached import Attached, not_carried
 from toolkit.generation._base_config import BaseBackendConfig, Opening
@@ -61,6 +63,9 @@ def build_request(
     as_it_comes: bool = False,
     media: tuple[Attached, ...] = (),
     words: tuple[str, ...] = (),
+    template_arguments: Mapping[str, Any] | None = None,
+    max_tokens: int | None = None,
+    raw: bool = False,
 ) -> Request:
     """The request that asks `backend` for one draw, with the sampling parameters of its `config` resolved.
 
@@ -73,12 +78,22 @@ def build_request(
         as_it_comes: leave reasoning in the text, whatever the config says: the text is a guard's, whose format says what it is.
         media: files that the question is about.
         words: of the answer, for whose tokens log-probabilities are kept where the config asks for some; none: for all tokens.
+        template_arguments: of the model's chat template, beside those of the config, before which they go.
+        max_tokens: tokens of output at most, where the config was given none.
+        raw: the messages are the pieces of the whole prompt; see `Request`.
 
     Raises:
         InputError: files of a kind that the backend cannot carry.
     """
     if media and (kinds := not_carried(media, config.carries)):
         raise InputError(f"the backend {config.backend!r} cannot carry {', '.join(kinds)}", where=f"row {row}")
+    shaping = config.shaping()
+    if template_arguments:
+        extra = json.loads(shaping.get("extra", "{}"))
+        known = extra.get("chat_template_kwargs") or getattr(config, "chat_template_kwargs", {})
+        shaping["extra"] = canonical_json(extra | {"chat_template_kwargs": {**known, **template_arguments}})
+    if max_tokens is not None and "max_tokens" not in config.model_fields_set:
+        shaping["max_tokens"] = max_tokens
     return Request(
         model_id=backend.model_id,
         endpoint=backend.endpoint,
@@ -90,5 +105,6 @@ def build_request(
         reasoning="keep" if as_it_comes else config.reads_reasoning,
         media=media,
         words=words if getattr(config, "logprobs", 0) else (),
-        **config.shaping(),
+        raw=raw,
+        **shaping,
     )

@@ -204,6 +204,10 @@ class BaseBackendConfig(Model, _Traits):
         """The model's name for a data card, where requests have this model id."""
         return self.model_name or self.backend
 
+    def guard_fault(self, guard: Guard) -> str | None:
+        """Why it cannot play a guard; None where it can."""
+        return f"the backend {self.backend!r} sends messages, and the guard is asked by a text of its own" if guard.raw else None
+
     # What shapes an answer ----------------------------------------------------------------------------------------------
 
     def shaping(self) -> dict[str, Any]:

@@ -11,6 +11,9 @@ texts alone: the control tokens among the ids must be those that the template wr
 tokens are written by names that nobody can guess, which a copy of the tokenizer knows them by; there a message's own are no tokens and come apart
 like any other text. A template whose turns are plain text (``assistant:`` on a line) has nothing to keep apart but its end token.
 
+A template that takes the content of a message as a list of parts alone (Llama Guard 3 1B) is given one. A prompt that no template writes
+(`Request.raw`) begins as the tokenizer begins any text; the control tokens of its own pieces are control tokens, those of what it quotes are text.
+
 Failure semantics: whatever the template raises; `ControlTextError` where a text cannot be told from a control token: the tokenizer is not a fast one,
 or its model makes the token out of the text by itself.
 """
@@ -28,6 +31,8 @@ from toolkit.generation._thoughts import MARKS
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+    from toolkit.generation._request import Messages, Request
 
 Talk = Sequence[Mapping[str, str]]
 
@@ -61,6 +66,8 @@ class Chat:
         control |= {t: i for t, i in zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True) if t.strip() and i is not None}
         if tokenizer.unk_token not in (tokenizer.eos_token, tokenizer.bos_token):
             control.pop(str(tokenizer.unk_token), None)
+        self._others: dict[str, Chat] = {}
+        self._in_parts = self._takes_parts_alone()
         around, after = self._frame()
         marks = _pattern(t for t in added if t not in control and t not in _REASONING and _MARK.fullmatch(t))
         if marks is not None:
@@ -82,8 +89,20 @@ class Chat:
             messages: ``{"role", "content"}`` each.
             ask: end where the answer is to begin.
         """
-        written: str = self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=ask, **self._arguments)
+        talk = [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in messages] if self._in_parts else list(messages)
+        written: str = self.tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=ask, **self._arguments)
         return written
+
+    def prompt(self, request: Request) -> list[int]:
+        """The token ids of what a request asks."""
+        if request.raw:
+            return self._raw(request.messages)
+        found = request.template_arguments
+        if not found or found == self._arguments:
+            return self.tokens(request.messages_list(), ask=True)
+        if request.extra not in self._others:
+            self._others[request.extra] = Chat(self.tokenizer, found)
+        return self._others[request.extra].tokens(request.messages_list(), ask=True)
 
     def tokens(self, messages: Talk, *, ask: bool) -> list[int]:
         """The token ids of the same; see the module's docstring."""
@@ -110,6 +129,39 @@ class Chat:
     def opens_thought(self, messages: Talk) -> bool:
         """Whether the template, where the answer is to begin, has opened a thought for the model to go on with."""
         return self.text(messages, ask=True).rstrip().endswith(_OPENING)
+
+    def _raw(self, pieces: Messages) -> list[int]:
+        """The token ids of a prompt in pieces."""
+        talk = [{"role": role, "content": content} for role, content in pieces if role != "text"]
+        if not self.holds(talk):
+            ids: list[int] = self.tokenizer("".join(content for _, content in pieces))["input_ids"]
+            frame = self.tokenizer("".join(content if role == "text" else "x" for role, content in pieces))["input_ids"]
+            if self._found is None or self._controls(ids) == self._controls(frame):
+                return ids
+        copy, names, numbers = self._renamed
+        assert self._found is not None  # noqa: S101  else there is nothing to tell apart
+        own = [self._found.subn(lambda found: names[found.group()], content) if role == "text" else (content, 0) for role, content in pieces]
+        start = self.tokenizer("")["input_ids"]
+        begun = [i for i in start if i != self.tokenizer.eos_token_id]  # what it puts before a text, not behind
+        ids = [numbers.get(i, i) for i in copy.encode("".join(text for text, _ in own), add_special_tokens=False).ids]
+        if len(self._controls(ids)) != sum(n for _, n in own):
+            raise ControlTextError("a text holds what this tokenizer takes for a control token, however it is written")
+        return [*begun, *ids]
+
+    def _takes_parts_alone(self) -> bool:
+        """Whether the template leaves out a content that is a text, and writes one that is a list of parts."""
+        word = f"{self._secret}p"
+        try:
+            if word in self.tokenizer.apply_chat_template([{"role": "user", "content": word}], tokenize=False, **self._arguments):
+                return False
+        except Exception:  # noqa: BLE001, S110  a chat template is a program, and may refuse a message as it likes
+            pass
+        try:
+            parts = [{"role": "user", "content": [{"type": "text", "text": word}]}]
+            written: str = self.tokenizer.apply_chat_template(parts, tokenize=False, **self._arguments)
+        except Exception:  # noqa: BLE001  as above
+            return False
+        return word in written and not any(mark + word in written for mark in ("'text': '", '"text": "'))
 
     def _controls(self, ids: Iterable[int]) -> list[int]:
         return list(filter(self._ids.__contains__, ids))

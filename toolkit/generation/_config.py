@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from toolkit.common.chat_arguments import TemplateArguments as TemplateArguments
 from toolkit.common.files import canonical_json
 from toolkit.common.models import is_model_folder, model_digest, model_folder, model_hash
 from toolkit.common.paths import Beside, Roots
@@ -24,6 +25,7 @@ from toolkit.generation._thoughts import Reader
 if TYPE_CHECKING:
     from toolkit.common.reading import Files
     from toolkit.generation._protocol import Backend
+    from toolkit.guards import Guard
 
 
 class _Chat(Sampling, BaseBackendConfig):
@@ -46,29 +48,6 @@ class _Chat(Sampling, BaseBackendConfig):
         return {"backend": self.backend, **self.shaping()} | ({} if self.reasoning == "auto" else {"reasoning": self.reasoning})
 
 
-_GIVEN = frozenset(
-    (
-        *("add_generation_prompt", "chat_template", "continue_final_message", "conversation", "documents", "max_length", "messages", "padding"),
-        *("return_assistant_tokens_mask", "return_dict", "return_tensors", "tokenize", "tokenizer_kwargs", "tools", "truncation"),
-    )
-)
-"""What a chat template is given otherwise, or `apply_chat_template` takes for itself."""
-
-
-def _plain_arguments(value: dict[str, Any]) -> dict[str, Any]:
-    if bad := sorted(n for n in value if not n.isidentifier() or n in _GIVEN or n.endswith("_token")):
-        raise ValueError(f"chat_template_kwargs may not hold {bad}: no names of a template's own arguments")
-    try:
-        canonical_json(value)
-    except (TypeError, ValueError) as e:
-        raise ValueError(f"chat_template_kwargs must be plain data: {e}") from None
-    return value
-
-
-TemplateArguments = Annotated[dict[str, Any], AfterValidator(_plain_arguments)]
-"""Arguments of a chat template, beside the messages."""
-
-
 class _Local(_Chat):
     runs_here: ClassVar[bool] = True
 
@@ -89,6 +68,9 @@ class _Local(_Chat):
         if value is None:
             raise ValueError("a local model needs a number here")
         return value
+
+    def guard_fault(self, guard: Guard) -> str | None:
+        return None
 
     def shaping(self) -> dict[str, Any]:
         return super().shaping() | {"extra": canonical_json(self._runs_as())}
@@ -298,9 +280,13 @@ class OpenAIConfig(_Endpoint):
     """Ceiling on tokens, read and written, in a minute; None for none."""
 
     def open(self, at: Opening) -> Backend:
+        from toolkit.generation.backends._lane import CHAT, TEXT
         from toolkit.generation.backends._openai import OpenAIBackend
 
-        return OpenAIBackend(self, beside=at.beside)
+        return OpenAIBackend(self, beside=at.beside, form=TEXT if at.judges and at.guard is not None and at.guard.raw else CHAT)
+
+    def guard_fault(self, guard: Guard) -> str | None:
+        return None
 
 
 class OpenAIBatchConfig(_Endpoint):

@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from toolkit.common.files import canonical_json, digest
@@ -32,7 +32,16 @@ EXCLUDED: dict[str, str] = {
 }
 """Fields of `Request` that are not in its key, each with its reason."""
 
-ADDED: dict[str, Any] = {"revision": "", "schema": "", "attempt": 0, "system": "keep", "media": (), "logprobs": 0, "words": ()}
+ADDED: dict[str, Any] = {
+    "revision": "",
+    "schema": "",
+    "attempt": 0,
+    "system": "keep",
+    "media": (),
+    "logprobs": 0,
+    "words": (),
+    "raw": False,
+}
 """Fields that came after the first release, each with the value at which it leaves the key as it was: the answers of older journals stay found.
 At any other value the field is in the key."""
 
@@ -91,6 +100,8 @@ class Request:
         row: id of the row that asks (not in the key).
         system: what becomes of system messages: ``keep``, ``merge`` (into the first message of the user), or ``drop``. An empty one is never sent.
         media: files that the question is about, in order; see the module's docstring.
+        raw: the messages are the pieces of a text that is the whole prompt, and no chat template writes anything around them. Those of the role
+            ``text`` are the asker's own; in the others, which are quoted, control tokens are text (`toolkit.generation._chat`).
         reasoning: who takes the reasoning off an answer's content (`toolkit.generation._thoughts`; not in the key).
         logprobs: likeliest tokens of which the log-probabilities are wanted, at each token of the answer; 0 for none.
         words: of the answer, for whose tokens these are kept (`toolkit.generation._logprobs`); none: for all tokens.
@@ -113,6 +124,7 @@ class Request:
     attempt: int = 0
     system: str = "keep"
     media: tuple[Attached, ...] = ()
+    raw: bool = False
     reasoning: str = "keep"
     logprobs: int = 0
     words: tuple[str, ...] = ()
@@ -144,6 +156,16 @@ class Request:
         parts = [self.seed, self.draw, *([self.attempt] if self.attempt else [])]
         word = hashlib.sha256(canonical_json(parts).encode()).digest()
         return int.from_bytes(word[:4], "big") >> 1  # 31 bits: what every server accepts
+
+    @property
+    def text(self) -> str:
+        """The prompt of a `raw` request."""
+        return "".join(content for _, content in self.messages)
+
+    @property
+    def template_arguments(self) -> dict[str, Any]:
+        """Arguments of the model's chat template."""
+        return _template_arguments(self.extra)
 
     def messages_list(self, parts: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
         """The messages as they are sent: ``[{"role": …, "content": …}, …]``.
@@ -178,8 +200,10 @@ class Request:
         return out
 
     def payload(self, parts: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-        """Body of a chat completions request (OpenAI API reference, "Create chat completion"); arguments and errors as `messages_list`."""
-        body: dict[str, Any] = {"model": self.model_id, "messages": self.messages_list(parts), self.max_tokens_name: self.max_tokens}
+        """Body of a chat completions request (OpenAI API reference, "Create chat completion"); arguments and errors as `messages_list`. Of a `raw`
+        one that of a completions request ("Create completion")."""
+        asked = {"prompt": self.text} if self.raw else {"messages": self.messages_list(parts)}
+        body: dict[str, Any] = {"model": self.model_id, **asked, "max_tokens" if self.raw else self.max_tokens_name: self.max_tokens}
         for name, value in (("temperature", self.temperature), ("top_p", self.top_p), ("seed", self.draw_seed)):
             if value is not None:
                 body[name] = value
@@ -191,6 +215,12 @@ class Request:
             body |= {"logprobs": True, "top_logprobs": self.logprobs}
         body.update(json.loads(self.extra))
         return body
+
+
+@lru_cache(maxsize=64)
+def _template_arguments(extra: str) -> dict[str, Any]:
+    found = json.loads(extra).get("chat_template_kwargs")
+    return found if isinstance(found, dict) else {}
 
 
 _IN_KEY = tuple(f.name for f in fields(Request) if f.name not in EXCLUDED and f.name != "media")

@@ -1,22 +1,41 @@
 """A guard as data: its tasks, labels, prompt and answer format, read from ``schemas/guards/<name>.yaml``.
 
 Rendering, parsing, validation, mining and evaluation are all derived from the definition, so that another guard is another
-file and no other code.
+file and no other code. A guard that was trained elsewhere is a definition, too: how it is asked (`Call`) and how its answers are read (`Grammar`).
 """
 
-from toolkit.guards._definition import Guard, Prompt, Task, load_guard, load_prompt, unknown_label
+from toolkit.guards._answers import Parsed, joined, read_call, together
+from toolkit.guards._calls import Call, Message
+from toolkit.guards._definition import Guard, load_guard, load_prompt, not_ours, unknown_label
+from toolkit.guards._grammar import Answer, Grammar
 from toolkit.guards._own_words import repeats_its_input, unwrapped_input, without_tokens
-from toolkit.guards._parse import Mode, Parsed, check_reading, parse
-from toolkit.guards._render import Reasoning, blind_messages, exchange, feedback, input_fingerprint, render_input, render_output, teacher_messages
+from toolkit.guards._parse import Mode, check_reading, in_reading, parse
+from toolkit.guards._render import (
+    Reasoning,
+    blind_messages,
+    exchange,
+    feedback,
+    input_fingerprint,
+    render_call,
+    render_input,
+    render_output,
+    teacher_messages,
+)
 from toolkit.guards._sections import Section, answers_cut, preamble, sections, step_heading, without_answers
 from toolkit.guards._spans import AnswerSpan, answer_spans, label_words
 from toolkit.guards._structured import MalformedJson, from_json, is_json, response_format
+from toolkit.guards._tasks import Task
+from toolkit.guards._teacher import Prompt
 from toolkit.guards._templates import template, variables
 
 __all__ = [
+    "Answer",
     "AnswerSpan",
+    "Call",
+    "Grammar",
     "Guard",
     "MalformedJson",
+    "Message",
     "Mode",
     "Parsed",
     "Prompt",
@@ -30,13 +49,18 @@ __all__ = [
     "exchange",
     "feedback",
     "from_json",
+    "in_reading",
     "input_fingerprint",
     "is_json",
+    "joined",
     "label_words",
     "load_guard",
     "load_prompt",
+    "not_ours",
     "parse",
     "preamble",
+    "read_call",
+    "render_call",
     "render_input",
     "render_output",
     "repeats_its_input",
@@ -45,6 +69,7 @@ __all__ = [
     "step_heading",
     "teacher_messages",
     "template",
+    "together",
     "unknown_label",
     "unwrapped_input",
     "variables",

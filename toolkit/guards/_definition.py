@@ -7,250 +7,35 @@ two answers the same. A definition that loads can be rendered and parsed.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from functools import cached_property
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from string import Formatter
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from toolkit.common.errors import did_you_mean
-from toolkit.common.facets import Faceted, Part
-from toolkit.common.files import digest
+from toolkit.common.errors import InputError, did_you_mean
+from toolkit.common.facets import Faceted
 from toolkit.common.paths import Beside
 from toolkit.common.resources import find
 from toolkit.common.yamlfile import FaultAt, load_yaml
+from toolkit.guards._calls import Call
+from toolkit.guards._grammar import Answer, Grammar
+from toolkit.guards._output import Output
+from toolkit.guards._tasks import Steps, Task
+from toolkit.guards._teacher import Prompt, Teacher
 from toolkit.guards._templates import check_template
 from toolkit.records import KINDS
 
-_WORD = re.compile(r"[^\W_](?:[^\r\n]*[^\W_])?")
-
-
-def _word(value: str) -> str:
-    if not _WORD.fullmatch(value):
-        raise ValueError("it must begin and end with a letter or a digit, in one line")
-    return value
-
-
-def _placeholders(value: str, known: Collection[str], needed: Collection[str]) -> str:
-    """`value` if its ``{…}`` are those of `known`, each at most once, and all of `needed`."""
-    found = []
-    for _, name, spec, conversion in Formatter().parse(value):
-        if name is None:
-            continue
-        if name not in known or spec or conversion:
-            raise ValueError(f"unknown placeholder {{{name}}}: {did_you_mean(name, known)}" if known else "no placeholder is known here")
-        found.append(name)
-    for name in known:
-        if found.count(name) > 1 or (name in needed and name not in found):
-            raise ValueError(f"it must hold {{{name}}} once")
-    return value
-
-
-class Task(Part):
-    """One question that the guard answers."""
-
-    later = frozenset({"readings"})
-
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    """Names the columns ``label_<name>``."""
-    question: str
-    """For the teacher: "is the request harmful or unharmful"."""
-    subject: str
-    """What is judged, as a sentence begins: "The human user's request"."""
-    field: str
-    """Name of the answer in the answers block."""
-    labels: list[str] = Field(min_length=2)
-    """The label words, from least to most severe where they are ordinal."""
-    positive: str
-    """The label that F1 counts."""
-    applies: Literal["always", "response"] = "always"
-    """``response``: only where the row has a response."""
-    missing: Literal["absent", "not_applicable", "to_infer"] = "absent"
-    """What a null label means where a source does not say."""
-    readings: dict[str, dict[str, str]] = Field(default_factory=dict)
-    """Ways to take its labels for fewer, by a name of the guard's own choice, each as {label: the one that it stands for}:
-    ``{strict: {controversial: unsafe}, loose: {controversial: safe}}``. Labels that a reading does not name stay as they are."""
-
-    @field_validator("field")
-    @classmethod
-    def _field_is_a_word(cls, value: str) -> str:
-        return _word(value)
-
-    @field_validator("labels")
-    @classmethod
-    def _labels_differ(cls, value: list[str]) -> list[str]:
-        seen: dict[str, str] = {}
-        for i, label in enumerate(value):
-            try:
-                _word(label)
-            except ValueError as e:
-                raise FaultAt(f"not a label, {e}: {label!r}", i) from None
-            if label.casefold() in seen:
-                raise FaultAt(f"the labels {seen[label.casefold()]!r} and {label!r} are the same but for case", i)
-            seen[label.casefold()] = label
-        return value
-
-    @field_validator("positive")
-    @classmethod
-    def _positive_is_a_label(cls, value: str, info: ValidationInfo) -> str:
-        labels = info.data.get("labels")  # absent where the labels themselves have a fault
-        if labels is not None and value not in labels:
-            raise ValueError(f"positive is none of the labels {', '.join(labels)}")
-        return value
-
-    @model_validator(mode="after")
-    def _readings_lead_to_labels(self) -> Task:
-        for name, stands_for in self.readings.items():
-            for label, other in stands_for.items():
-                if word := next((w for w in (label, other) if w not in self.labels), None):
-                    raise FaultAt(f"{word!r} is none of the labels {', '.join(self.labels)}", "readings", name, label)
-                if other in stands_for or label == self.positive:
-                    why = f"{other!r} stands for another itself" if other in stands_for else "F1 counts it: let others stand for it"
-                    raise FaultAt(f"{label!r} cannot stand for {other!r}: {why}", "readings", name, label)
-        return self
-
-    def read_as(self, label: str | None, reading: str) -> str | None:
-        """The label that one stands for in a reading; itself where the task has no such reading or the reading does not name it."""
-        return self.readings.get(reading, {}).get(label, label) if label is not None else None
-
-
-class Steps(Part):
-    """Bounds on the reasoning steps of one task (paper, section 3.2: 1 to 10)."""
-
-    min: int = Field(1, ge=0)
-    max: int = Field(10, ge=1)
-
-    @field_validator("max")
-    @classmethod
-    def _in_order(cls, value: int, info: ValidationInfo) -> int:
-        if value < info.data.get("min", 0):
-            raise ValueError("max is below min")
-        return value
-
-
-class Output(Part):
-    """How the guard writes: optional `open`; for each task its heading, steps and conclusion; optional `close` and `separator`; the answers.
-
-    ``{n}`` is the task's number, ``{k}`` the step's, both from 1. Each is one line.
-    """
-
-    open: str = ""
-    """Written before the reasoning: ``<think>``, say."""
-    close: str = ""
-    """Written after the reasoning."""
-    task_heading: str = "# Task {n}"
-    """Empty for none, where there is one task."""
-    step_heading: str = "## Reasoning Step {k}"
-    """Empty for none: a paragraph is a step."""
-    conclusion_heading: str = "## Conclusion"
-    """Empty for none: then no conclusion is written."""
-    separator: str = ""
-    """A line between reasoning and answers."""
-    answers_heading: str = "Answers: "
-    """First line of the answers block; empty for none."""
-    answer_line: str = "{field}: {label}"
-    """One line a task. For a boxed answer: ``\\boxed{{{label}}}``."""
-    answers_close: str = ""
-    """Last line of the answers block; empty for none."""
-    missing_word: str = "None"
-    """Written for a label that is missing; never itself a label."""
-
-    @field_validator("*")
-    @classmethod
-    def _one_line(cls, value: str) -> str:
-        if value and not value.strip():
-            raise ValueError("blank: leave it empty for none")
-        if "\n" in value or "\r" in value:
-            raise ValueError("it must be one line")
-        return value
-
-    @field_validator("task_heading")
-    @classmethod
-    def _has_task_number(cls, value: str) -> str:
-        return _placeholders(value, ("n",), ("n",)) if value else value
-
-    @field_validator("step_heading")
-    @classmethod
-    def _has_step_number(cls, value: str) -> str:
-        return _placeholders(value, ("k",), ("k",)) if value else value
-
-    @field_validator("answer_line")
-    @classmethod
-    def _has_label(cls, value: str) -> str:
-        return _placeholders(value, ("field", "label"), ("label",))
-
-    @field_validator("missing_word")
-    @classmethod
-    def _missing_is_a_word(cls, value: str) -> str:
-        return _word(value)
-
-
-_BLIND = ("tasks", "steps", "missing_word", "exchange", "structured")
-"""Variables of every teacher's prompt. None of them depends on a label of the row."""
-
-_FEEDBACK = """\
-Your answer cannot be used:
-{% for reason in reasons -%}
-- {{ reason }}
-{% endfor -%}
-Write the whole answer again, in the form asked for and without these faults.
-"""
-
-
-class Blind(Part):
-    """Prompt templates for a teacher that is to judge by itself (sandboxed Jinja). Variables: tasks, steps, missing_word, exchange, structured."""
-
-    system: str
-    user: str
-
-    @field_validator("system", "user")
-    @classmethod
-    def _renders(cls, value: str, info: ValidationInfo) -> str:
-        check_template(value, _BLIND, ("exchange",) if info.field_name == "user" else ())
-        return value
-
-
-class Teacher(Part):
-    """Prompt templates for the teacher (sandboxed Jinja). Variables: tasks, steps, missing_word, infer, exchange, answers, structured."""
-
-    system: str
-    user: str
-    """The interaction, and the row's labels."""
-    blind: Blind | None = None
-    """The same without the labels; none: this teacher cannot be asked blind."""
-    feedback: str = _FEEDBACK
-    """Said after an answer that is not taken. Variable: reasons, a list of sentences."""
-
-    @field_validator("system", "user")
-    @classmethod
-    def _renders(cls, value: str, info: ValidationInfo) -> str:
-        check_template(value, (*_BLIND, "infer", "answers"), ("exchange",) if info.field_name == "user" else ())
-        return value
-
-    @field_validator("feedback")
-    @classmethod
-    def _tells_why(cls, value: str) -> str:
-        check_template(value, ("reasons",), ("reasons",))
-        return value
-
-
-class Prompt(Teacher):
-    """A teacher's prompt in a file of its own, ``schemas/prompts/<name>.yaml``: stands in for a guard's `teacher`."""
-
-    name: str = Field(min_length=1)
-    version: int
-    description: str = ""
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Digest of what shapes a request."""
-        return digest(self.model_dump(exclude={"name", "version", "description"}))
+_OWN = ("instruction", "input", "teacher")
+"""Keys that a guard has which guardkit trains."""
+_OF_TASK = ("question", "subject", "field")
 
 
 class Guard(Faceted):
     """A guard definition. Equal definitions are equal and hash alike.
+
+    It is one of two kinds. A guard that guardkit trains has `instruction`, `input`, `output` and `teacher`. A guard that was trained elsewhere has
+    `calls`, which say how it is asked, and a `grammar`, which says how its answers are read.
 
     `facets` are the parts by which a step counts a guard: a step that does not ask the teacher is not built anew for a word that the teacher is told.
     """
@@ -258,28 +43,43 @@ class Guard(Faceted):
     facets = {
         "name": ("name",),
         "version": ("version",),
-        "tasks": ("tasks.name", "tasks.labels", "tasks.positive", "tasks.applies", "tasks.missing"),
+        "tasks": (
+            "tasks.name",
+            "tasks.labels",
+            "tasks.positive",
+            "tasks.applies",
+            "tasks.missing",
+            "calls.name",
+            "calls.tasks",
+            "calls.needs_response",
+        ),
         "readings": ("tasks.readings",),
         "questions": ("tasks.question", "tasks.subject"),
         "steps": ("steps",),
-        "input": ("instruction", "input", "context", "inputs"),
-        "output": ("output", "tasks.field"),
+        "input": (
+            "instruction",
+            "input",
+            "context",
+            "inputs",
+            *(f"calls.{n}" for n in ("messages", "text", "earlier", "chat_template_kwargs", "max_tokens")),
+        ),
+        "output": ("output", "tasks.field", "grammar"),
         "system": ("teacher.system",),
         "user": ("teacher.user",),
         "blind": ("teacher.blind",),
         "feedback": ("teacher.feedback",),
     }
     always = "name"
-    later = frozenset({"inputs"})
+    later = frozenset({"inputs", "calls", "grammar"})
 
     name: str = Field(min_length=1)
     version: int
     description: str
     tasks: list[Task] = Field(min_length=1)
     steps: Steps = Steps()
-    instruction: str
+    instruction: str = ""
     """Put before every input, a newline after it; an interface of the trained model. Empty for none."""
-    input: str
+    input: str = ""
     """Template of the interaction (Jinja). Variables: prompt, response (None where there is none)."""
     context: str = "{% for m in context %}{{ m.role }}: {{ m.content }}\n{% endfor %}\n"
     """Template of earlier messages, put before the input. Variable: context, a list of {role, content}."""
@@ -287,7 +87,11 @@ class Guard(Faceted):
     """What it judges. A row with media of a kind that is not named here is refused, not judged by its text; without `response` every row is judged
     by its prompt. Media stand before the text, in the row's order."""
     output: Output = Output()
-    teacher: Teacher
+    teacher: Teacher | None = None
+    calls: list[Call] = []
+    """The requests about a row. Where several judge one task, it has its positive label if any of them says so, none if one of the others cannot be
+    read, else the most severe of their labels."""
+    grammar: Grammar | None = None
 
     @field_validator("context")
     @classmethod
@@ -296,12 +100,63 @@ class Guard(Faceted):
         return value
 
     @model_validator(mode="after")
+    def _one_kind(self) -> Guard:
+        given = self.model_fields_set
+        if not self.calls:
+            if self.grammar is not None:
+                raise FaultAt("a grammar reads the answers to `calls`, and there are none", "grammar")
+            if name := next((n for n in _OWN if n not in given), None):
+                raise FaultAt(f"the key {name!r} is missing", name)
+            for i, task in enumerate(self.tasks):
+                if name := next((n for n in _OF_TASK if n not in task.model_fields_set), None):
+                    raise FaultAt(f"the key {name!r} is missing", "tasks", i, name)
+            return self
+        if name := next((n for n in (*_OWN, "output", "steps") if n in given), None):
+            raise FaultAt(f"a guard that is asked by `calls` has no {name!r}: it is neither taught nor trained here", name)
+        if self.grammar is None:
+            raise FaultAt("the key 'grammar' is missing: it says how the answers to `calls` are read", "grammar")
+        self._check_calls()
+        for i, task in enumerate(self.tasks):
+            if not any(task.name in call.tasks for call in self.calls):
+                raise FaultAt(f"no call judges the task {task.name!r}", "tasks", i, "name")
+            found = [n for n, a in enumerate(self.grammar.answers) if a.task == task.name]
+            if len(found) != 1:
+                raise FaultAt(f"the grammar has {len(found) or 'no'} answers for the task {task.name!r}", "grammar", "answers")
+            self._check_answer(task, self.grammar.answers[found[0]], found[0])
+        for i, answer in enumerate(self.grammar.answers):
+            if answer.task not in self.task_names:
+                raise FaultAt(f"no task {answer.task!r}: {did_you_mean(answer.task, self.task_names)}", "grammar", "answers", i, "task")
+        return self
+
+    def _check_calls(self) -> None:
+        for i, call in enumerate(self.calls):
+            if call.name in (c.name for c in self.calls[:i]):
+                raise FaultAt(f"two calls are called {call.name!r}", "calls", i, "name")
+            if bool(call.text) != self.raw:
+                raise FaultAt("all calls have `messages`, or all have a `text`", "calls", i, "text" if call.text else "messages")
+            for n, name in enumerate(call.tasks):
+                if name not in self.task_names:
+                    raise FaultAt(f"no task {name!r}: {did_you_mean(name, self.task_names)}", "calls", i, "tasks", n)
+            assert self.grammar is not None  # noqa: S101  the caller has looked
+            if sum(a.task in call.tasks and not (a.field or a.tag or a.key) for a in self.grammar.answers) > 1:
+                raise FaultAt("two of its tasks are read from the first word: name a field, a tag or a key", "calls", i, "tasks")
+
+    def _check_answer(self, task: Task, answer: Answer, number: int) -> None:
+        for word, label in answer.words.items():
+            if label is not None and label not in task.labels:
+                raise FaultAt(f"{label!r} is none of the labels {', '.join(task.labels)}", "grammar", "answers", number, "words", word)
+        if lost := next((label for label in task.labels if label not in answer.words.values()), None):
+            raise FaultAt(f"no word means the label {lost!r}", "grammar", "answers", number, "words")
+
+    @model_validator(mode="after")
     def _input_renders(self) -> Guard:
         needed = ("prompt", "response") if any(t.applies == "response" for t in self.tasks) else ("prompt",)
         if missing := next((name for name in needed if name not in self.inputs), None):
             raise FaultAt(f"{missing!r} is not among them, and a task is about it", "inputs")
         if twice := next((name for name in self.inputs if self.inputs.count(name) > 1), None):
             raise FaultAt(f"{twice!r} is named twice", "inputs")
+        if self.calls:
+            return self
         try:
             check_template(self.input, [name for name in ("prompt", "response") if name in self.inputs], needed)
         except ValueError as e:
@@ -316,12 +171,14 @@ class Guard(Faceted):
                     raise FaultAt(f"two tasks are called {task.name!r}", "tasks", i, "name")
                 if i != j and task.name == f"{other.name}_source":
                     raise FaultAt(f"the task {other.name!r} has a column of that name for the source of its label", "tasks", i, "name")
-                if i != j and re.search(rf"(?<!\w){re.escape(task.field)}$", other.field, re.IGNORECASE):
+                if i != j and task.field and re.search(rf"(?<!\w){re.escape(task.field)}$", other.field, re.IGNORECASE):
                     raise FaultAt(f"the field {other.field!r} ends in {task.field!r}: the answers could not be told apart", "tasks", i, "field")
         return self
 
     @model_validator(mode="after")
     def _output_tells_apart(self) -> Guard:
+        if self.calls:
+            return self
         if len(self.tasks) > 1 and not self.output.task_heading:
             raise FaultAt("a guard with several tasks needs task headings", "output", "task_heading")
         if len(self.tasks) > 1 and "{field}" not in self.output.answer_line:
@@ -334,6 +191,38 @@ class Guard(Faceted):
     def task_names(self) -> tuple[str, ...]:
         """Names of the tasks in order."""
         return tuple(t.name for t in self.tasks)
+
+    def call(self, name: str) -> Call:
+        """The call of that name.
+
+        Raises:
+            InputError: there is none.
+        """
+        for c in self.calls:
+            if c.name == name:
+                return c
+        known = [c.name for c in self.calls]
+        raise InputError(f"the guard {self.name!r} has no call {name!r}", hint=did_you_mean(name, known) if known else "it is asked in one way")
+
+    def calls_about(self, row: Mapping[str, Any]) -> list[Call]:
+        """The calls that are made about a row."""
+        return [c for c in self.calls if c.about(row.get("response") is not None)]
+
+    @property
+    def raw(self) -> bool:
+        """Whether its calls are texts that no chat template writes."""
+        return bool(self.calls) and bool(self.calls[0].text)
+
+    @property
+    def taught(self) -> Teacher:
+        """The prompts of its teacher.
+
+        Raises:
+            InputError: it has none.
+        """
+        if self.teacher is None:
+            raise not_ours(self, "has no teacher")
+        return self.teacher
 
     @property
     def media(self) -> tuple[str, ...]:
@@ -355,6 +244,12 @@ class Guard(Faceted):
     def with_teacher(self, teacher: Teacher) -> Guard:
         """This guard with other prompts for its teacher."""
         return self.replaced(teacher=Teacher.model_construct(**{name: getattr(teacher, name) for name in Teacher.model_fields}))
+
+
+def not_ours(guard: Guard, what: str) -> InputError:
+    """The error for a guard that is asked by `calls` where one that guardkit trains is needed."""
+    hint = "it can be asked, read and scored; to teach and train one, take a guard with `instruction`, `input`, `output` and `teacher`"
+    return InputError(f"the guard {guard.name!r} was trained elsewhere and {what}", hint=hint)
 
 
 def unknown_label(word: str, labels: Collection[str]) -> str:

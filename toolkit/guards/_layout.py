@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from toolkit.guards._definition import Guard, Task
+from toolkit.guards._definition import Guard
+from toolkit.guards._tasks import Task
 
 
 @dataclass(frozen=True)

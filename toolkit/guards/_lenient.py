@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from toolkit.guards._definition import Guard, Task
+from toolkit.guards._definition import Guard
 from toolkit.guards._layout import before_label
 from toolkit.guards._own_words import plain
+from toolkit.guards._tasks import Task
 
 Found = tuple[str | None, str | None]
 """A label, or the reason that there is none."""

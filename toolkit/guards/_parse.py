@@ -15,6 +15,8 @@ several turns that differ, nothing is read.
 
 Three-valued labels can be read as two: a task's `readings`.
 
+A guard that was trained elsewhere is read by its grammar (`toolkit.guards._answers`); there is one way to do that, and both modes are that way.
+
 Problems of a text (strict; but for the last, none of its labels is read):
     empty: there is no text.
     no_answers_block: its heading, or without one the first task's answer, stands nowhere.
@@ -31,15 +33,19 @@ Reasons of a task without a label: one of the problems above, or
     field_missing: the field is not there.
     only_reasoning: a reasoning, or a prompt, without an answer after it.
     several_turns: the text goes on with further turns, and they differ.
+    not_asked: no call was made about the task, as the row has no response.
+    not_json: the answer stands in a JSON object, and the text has none.
+    not_joined: the text is not the JSON object that holds the answers to several calls.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Literal
 
 from toolkit.common.errors import InputError, did_you_mean
+from toolkit.guards._answers import Parsed, read_call, read_calls
 from toolkit.guards._definition import Guard
 from toolkit.guards._layout import Layout, before_label, layout_of, split_lines
 from toolkit.guards._lenient import Found, last_label
@@ -48,16 +54,15 @@ from toolkit.guards._own_words import never_closed, own_parts, plain
 Mode = Literal["strict", "lenient"]
 
 
-@dataclass(frozen=True)
-class Parsed:
-    """What was read. `labels` and `reasons` have every task; exactly one of the two is None for each. `problems`: of the text as a whole."""
-
-    labels: dict[str, str | None]
-    reasons: dict[str, str | None]
-    problems: tuple[str, ...] = ()
-
-
-def parse(guard: Guard, text: str | None, mode: Mode = "lenient", *, reading: str | None = None, asked: str | None = None) -> Parsed:
+def parse(
+    guard: Guard,
+    text: str | None,
+    mode: Mode = "lenient",
+    *,
+    reading: str | None = None,
+    asked: str | None = None,
+    call: str | None = None,
+) -> Parsed:
     """Read the labels of one output.
 
     Args:
@@ -66,9 +71,10 @@ def parse(guard: Guard, text: str | None, mode: Mode = "lenient", *, reading: st
         mode: see the module's docstring.
         reading: one of the guard's readings (`Task.readings`), by which labels stand for others.
         asked: the input that the guard was given, where it is known: a lenient reading leaves out what repeats it.
+        call: of a guard with several `calls`, the one that the text answers; by default it holds the answers to all of them.
 
     Raises:
-        InputError: the guard has no reading of that name.
+        InputError: the guard has no reading, or no call, of that name.
 
     Example:
         >>> guard = toolkit.load_guard("guardreasoner")
@@ -77,13 +83,19 @@ def parse(guard: Guard, text: str | None, mode: Mode = "lenient", *, reading: st
         >>> toolkit.parse(guard, "Request: harmful or unharmful").reasons["prompt"]
         'several_labels'
     """
-    if not text or not text.strip():
+    if guard.grammar is not None:
+        parsed = read_calls(guard, text) if call is None else read_call(guard, guard.call(call), text)
+    elif not text or not text.strip():
         return _unread(guard, ("empty",))
-    parsed = _strict(guard, text) if mode == "strict" else _lenient(guard, text, asked)
-    if reading is None:
-        return parsed
+    else:
+        parsed = _strict(guard, text) if mode == "strict" else _lenient(guard, text, asked)
+    return parsed if reading is None else in_reading(guard, parsed, reading)
+
+
+def in_reading(guard: Guard, parsed: Parsed, reading: str) -> Parsed:
+    """What was read, its labels as a reading takes them (InputError: the guard has none of that name)."""
     check_reading(guard, reading)
-    return Parsed({t.name: t.read_as(parsed.labels[t.name], reading) for t in guard.tasks}, parsed.reasons, parsed.problems)
+    return replace(parsed, labels={t.name: t.read_as(parsed.labels[t.name], reading) for t in guard.tasks})
 
 
 def check_reading(guard: Guard, reading: str) -> None:

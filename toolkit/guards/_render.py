@@ -8,8 +8,11 @@ from typing import Any
 
 from toolkit.common.errors import InputError
 from toolkit.common.files import digest
-from toolkit.guards._definition import Blind, Guard, Teacher
+from toolkit.guards._answers import write_calls
+from toolkit.guards._calls import Call
+from toolkit.guards._definition import Guard, not_ours
 from toolkit.guards._layout import answer_line
+from toolkit.guards._teacher import Blind, Teacher
 from toolkit.guards._templates import template
 
 
@@ -27,17 +30,39 @@ def render_input(guard: Guard, row: Mapping[str, Any]) -> str:
     Args:
         guard: the definition.
         row: `prompt`, `response` (may be None) and, optionally, `context`.
+
+    Raises:
+        InputError: the guard is asked by `calls` (`render_call`).
     """
     return (guard.instruction + "\n" if guard.instruction else "") + exchange(guard, row)
 
 
 def input_fingerprint(guard: Guard) -> str:
     """Digest of what shapes `render_input`, and of the kinds of media beside it: a model trained with another reads inputs that it does not know."""
-    return digest([guard.instruction, guard.input, guard.context, *([guard.media] if guard.media else [])])
+    calls = [call.model_dump(mode="json") for call in guard.calls]
+    return digest([guard.instruction, guard.input, guard.context, *([guard.media] if guard.media else []), *([calls] if calls else [])])
+
+
+def render_call(guard: Guard, call: Call, row: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The messages of one call about a row; of a text its pieces (`Call.rendered`).
+
+    Args:
+        guard: the definition.
+        call: one of its calls.
+        row: `prompt`, `response` (may be None) and, optionally, `context`.
+    """
+    context = row.get("context") or []
+    prompt, response = row["prompt"], row.get("response")
+    if context and call.earlier == "text":
+        prompt = template(guard.context).render(context=context) + prompt
+    earlier = [{"role": m["role"], "content": m["content"]} for m in context] if call.earlier == "turns" else []
+    return call.rendered({"prompt": prompt, "response": response}, earlier)
 
 
 def exchange(guard: Guard, row: Mapping[str, Any]) -> str:
-    """The interaction without the instruction."""
+    """The interaction without the instruction (InputError: as `render_input`)."""
+    if guard.calls:
+        raise not_ours(guard, "has no input of one text")
     context = row.get("context") or []
     before = template(guard.context).render(context=context) if context else ""
     return before + template(guard.input).render(prompt=row["prompt"], response=row["response"])
@@ -52,8 +77,12 @@ def render_output(guard: Guard, reasoning: Mapping[str, Reasoning], labels: Mapp
         labels: by task name; None is written as the guard's missing word.
 
     Raises:
-        ValueError: a label that the task does not have.
+        ValueError: a label that the task does not have, or reasoning for a guard that was trained elsewhere.
     """
+    if guard.grammar is not None:
+        if reasoning:
+            raise ValueError(f"the guard {guard.name!r} was trained elsewhere: its answers have no reasoning of ours")
+        return write_calls(guard, labels)
     o = guard.output
     parts = [o.open] if o.open else []
     for n, task in enumerate(guard.tasks, 1):
@@ -90,7 +119,7 @@ def teacher_messages(guard: Guard, row: Mapping[str, Any], *, structured: bool =
     sources = {t.name: row[f"label_{t.name}_source"] for t in guard.tasks}
     answers = {t.name: "?" if sources[t.name] == "to_infer" else row[f"label_{t.name}"] or guard.output.missing_word for t in guard.tasks}
     given = {"infer": "to_infer" in sources.values(), "answers": answers}
-    return _messages(guard.teacher, _values(guard, row, structured) | given)
+    return _messages(guard.taught, _values(guard, row, structured) | given)
 
 
 def blind_messages(guard: Guard, row: Mapping[str, Any], *, structured: bool = False) -> list[dict[str, str]]:
@@ -104,14 +133,14 @@ def blind_messages(guard: Guard, row: Mapping[str, Any], *, structured: bool = F
     Raises:
         InputError: the guard's teacher has no blind prompt.
     """
-    if guard.teacher.blind is None:
+    if guard.taught.blind is None:
         raise InputError(f"the teacher of the guard {guard.name!r} has no blind prompt", hint="write one: teacher: {blind: {system: …, user: …}}")
-    return _messages(guard.teacher.blind, _values(guard, row, structured))
+    return _messages(guard.taught.blind, _values(guard, row, structured))
 
 
 def feedback(guard: Guard, reasons: Sequence[str]) -> str:
     """What a teacher is told about an answer that was not taken."""
-    return template(guard.teacher.feedback).render(reasons=list(reasons))
+    return template(guard.taught.feedback).render(reasons=list(reasons))
 
 
 def _values(guard: Guard, row: Mapping[str, Any], structured: bool) -> dict[str, Any]:

@@ -11,10 +11,13 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from toolkit.guards._definition import Guard, Task
+from toolkit.guards._answers import spellings, word_places
+from toolkit.guards._calls import Call
+from toolkit.guards._definition import Guard
 from toolkit.guards._lenient import last_answer
 from toolkit.guards._own_words import own_parts, plain
 from toolkit.guards._parse import parse
+from toolkit.guards._tasks import Task
 
 
 class AnswerSpan(NamedTuple):
@@ -31,19 +34,23 @@ class AnswerSpan(NamedTuple):
     spellings: Mapping[str | None, tuple[str, ...]]
 
 
-def answer_spans(guard: Guard, text: str | None, asked: str | None = None) -> dict[str, AnswerSpan]:
+def answer_spans(guard: Guard, text: str | None, asked: str | None = None, call: Call | None = None) -> dict[str, AnswerSpan]:
     """The places of the labels that were read, by task.
 
     Args:
         guard: the definition.
         text: an output.
         asked: as for `toolkit.guards.parse`.
+        call: of a guard with calls, the one that the output answers.
     """
     if not text or not (whole := plain(text)).strip():
         return {}
     places = range(len(text) + 1) if whole == text else _places(text, whole)
     if places is None:
         return {}
+    if call is not None:
+        words = word_places(guard, call, whole)
+        return {task: AnswerSpan(places[start], places[end - 1] + 1, spelled) for task, (start, end), spelled in words}
     labels = parse(guard, text, asked=asked).labels
     parts = own_parts(guard, whole, asked)
     if parts != [whole] and not parse(guard, text, "strict").problems:
@@ -59,7 +66,7 @@ def answer_spans(guard: Guard, text: str | None, asked: str | None = None) -> di
 @lru_cache(maxsize=32)
 def label_words(guard: Guard) -> tuple[str, ...]:
     """All words that a label is written as, sorted; of what says that there is none only what goes on from one of them."""
-    tables = [_spellings(guard, task) for task in guard.tasks]
+    tables = [spellings(guard, t.name) if guard.grammar is not None else _spellings(guard, t) for t in guard.tasks]
     words = {word for table in tables for label, spelled in table.items() if label is not None for word in spelled}
     none = {word for table in tables for word in table.get(None, ()) if any(word.startswith(w) for w in words)}
     return tuple(sorted(words | none))

@@ -16,9 +16,10 @@ comparison reads the table of `row_table` or `records_table` and nothing else. N
 guard's. Importing this room loads no model library.
 """
 
-from toolkit.judging._ask import OpenGuard, as_guard, generation_record, questions, scores
+from toolkit.judging._ask import OpenGuard, as_guard, check_plays, generation_record, question, questions, scores
 from toolkit.judging._outputs import TEXTS, read_names, read_output, read_outputs
 from toolkit.judging._probabilities import label_probabilities, over_calls, over_draws
+from toolkit.judging._several import as_one, failure
 from toolkit.judging._table import TABLE, records_parts, records_table, row_table, score_table, with_reading
 from toolkit.judging._verdict import Verdict
 
@@ -28,10 +29,14 @@ __all__ = [
     "OpenGuard",
     "Verdict",
     "as_guard",
+    "as_one",
+    "check_plays",
+    "failure",
     "generation_record",
     "label_probabilities",
     "over_calls",
     "over_draws",
+    "question",
     "questions",
     "read_names",
     "read_output",

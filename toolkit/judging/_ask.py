@@ -1,10 +1,15 @@
-"""Asking a guard: its requests for a row, what came of one as columns, and a guard that is open for questions."""
+"""Asking a guard: its requests for a row, what came of one as columns, and a guard that is open for questions.
+
+A guard that was trained elsewhere may be asked by several calls about a row. They are one question: one verdict comes of them (`_several`).
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -14,9 +19,10 @@ from pydantic import ValidationError
 from toolkit.common.errors import InputError
 from toolkit.common.paths import Beside, at_door
 from toolkit.generation import BACKENDS, BaseBackendConfig, MediaError, attached_to, build_request, complete, open_backend
-from toolkit.guards import Guard, Mode, check_reading, label_words, render_input
+from toolkit.guards import Call, Guard, Mode, Parsed, check_reading, in_reading, label_words, read_call, render_call, render_input
 from toolkit.judging._outputs import asked_of, read_output
 from toolkit.judging._probabilities import label_probabilities
+from toolkit.judging._several import failure, finish, keys, output_of, said_of, total
 from toolkit.judging._verdict import Verdict
 from toolkit.records import MEDIA, child_id, content_id, media_of
 
@@ -25,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def questions(guard: Guard, row: Mapping[str, Any], backend: Backend, config: BaseBackendConfig, draws: int = 1, *, folder: Path) -> list[Request]:
-    """The requests that ask a guard about a row, one for each draw.
+    """The requests that ask a guard about a row, one for each draw; of a guard with calls, for each draw one for each call that is made.
 
     Args:
         guard: the definition.
@@ -38,9 +44,31 @@ def questions(guard: Guard, row: Mapping[str, Any], backend: Backend, config: Ba
     Raises:
         MediaError: media that the guard does not judge, or the backend cannot carry.
     """
+    if guard.calls:
+        calls = guard.calls_about(row)
+        return [question(guard, call, row, backend, config, draw, folder=folder) for draw in range(draws) for call in calls]
     messages = [{"role": "user", "content": render_input(guard, row)}]
     media, words = media_for(guard, row, config, folder), label_words(guard) if scores(config) else ()
     return [build_request(backend, config, messages, draw=draw, row=row["id"], as_it_comes=True, media=media, words=words) for draw in range(draws)]
+
+
+def question(
+    guard: Guard, call: Call, row: Mapping[str, Any], backend: Backend, config: BaseBackendConfig, draw: int = 0, *, folder: Path
+) -> Request:
+    """The request of one call about a row; arguments and errors as for `questions`."""
+    return build_request(
+        backend,
+        config,
+        render_call(guard, call, row),
+        draw=draw,
+        row=row["id"],
+        as_it_comes=True,
+        media=media_for(guard, row, config, folder),
+        template_arguments=call.chat_template_kwargs,
+        max_tokens=call.max_tokens,
+        raw=bool(call.text),
+        words=label_words(guard) if scores(config) else (),
+    )
 
 
 def media_for(guard: Guard, row: Mapping[str, Any], config: BaseBackendConfig, folder: Path) -> tuple[Attached, ...]:
@@ -63,6 +91,12 @@ def generation_record(row_id: str, name: str, draw: int, request: Request, compl
         "finish": completion.finish,
         "error": completion.error,
     }
+
+
+def check_plays(guard: Guard, config: BaseBackendConfig) -> None:
+    """Raise InputError where a model cannot be asked as a guard is."""
+    if (fault := config.guard_fault(guard)) is not None:
+        raise InputError(f"the guard {guard.name!r} cannot be played by this backend: {fault}")
 
 
 def as_guard(config: BaseBackendConfig) -> BaseBackendConfig:
@@ -101,7 +135,7 @@ def scoring(config: BaseBackendConfig) -> BaseBackendConfig:
     if asked:
         return config
     try:
-        return type(config).model_validate({**config.model_dump(), "logprobs": LIKELIEST})
+        return type(config).model_validate({**config.model_dump(exclude_unset=True), "logprobs": LIKELIEST})
     except ValidationError as e:
         raise InputError(f"the backend {config.backend!r} cannot be asked for log-probabilities: {e.errors()[0]['msg']}") from None
 
@@ -141,6 +175,7 @@ class OpenGuard:
             as_guard(config)
         except ValueError as e:
             raise InputError(str(e)) from None
+        check_plays(guard, config)
         self.guard, self.name = guard, name
         self._config = config = scoring(config) if probabilities else config
         self._folder = at_door(media or ".")
@@ -180,8 +215,38 @@ class OpenGuard:
         self, row: Mapping[str, Any], completions: Sequence[Completion], draw: int = 0, *, mode: Mode = "lenient", reading: str | None = None
     ) -> Verdict:
         """The verdict of one draw from what came of all of its requests, in their order; each completion with its request in ``asked``."""
-        (completion,) = completions
-        return self._verdict(row, draw, completion, mode, reading)
+        parsed = said_of(self.guard, row, completions, partial(self._said, row, mode))
+        if reading is not None:
+            parsed = in_reading(self.guard, parsed, reading)
+        first = completions[0] if completions else None
+        failed = failure(completions)
+        return Verdict(
+            row["id"],
+            self.name,
+            draw,
+            parsed.labels,
+            parsed.reasons,
+            {t: row.get(f"label_{t}") for t in self.guard.task_names},
+            output_of(self.guard, row, completions),
+            finish(completions),
+            failed.error if failed else None,
+            failed.detail if failed else first.detail if first else None,
+            first.asked.model_id if first and first.asked else None,
+            keys(completions),
+            total(c.completion_tokens for c in completions),
+            total(c.seconds for c in completions),
+            parsed.probabilities or {},
+            parsed.categories,
+        )
+
+    def _said(self, row: Mapping[str, Any], mode: Mode, completion: Completion, call: Call | None) -> Parsed:
+        """What one completion says, with the probabilities of its labels where they are known."""
+        parsed = read_output(self.guard, completion.text, mode, row=row) if call is None else read_call(self.guard, call, completion.text)
+        if not scores(self._config):
+            return parsed
+        known = label_probabilities(self.guard, completion, asked=asked_of(self.guard, completion.text, row), call=call)
+        probabilities = {t: p for t, p in known.items() if parsed.labels[t] is not None} | dict(parsed.probabilities or {})
+        return replace(parsed, probabilities=probabilities)
 
     def verdicts(
         self,
@@ -224,50 +289,28 @@ class OpenGuard:
     def _asked(
         self, rows: Iterable[Mapping[str, Any]], draws: int, mode: Mode, reading: str | None, ask: Callable[[Iterable[Request]], Completions]
     ) -> Iterator[Verdict]:
-        waiting: deque[dict[str, Any]] = deque()
+        waiting: deque[tuple[dict[str, Any], int]] = deque()
 
         def requests() -> Iterator[Request]:
             for number, row in enumerate(rows):
                 whole, asked = self._questions(row, number, draws)
-                waiting.append(whole)
+                waiting.append((whole, len(asked) // draws))
                 yield from asked
 
-        left, row = 0, dict[str, Any]()
         with ask(requests()) as completions:
-            for completion in completions:
-                if not left:
-                    left, row = draws, waiting.popleft()
-                left -= 1
-                yield self.read(row, [completion], draws - left - 1, mode=mode, reading=reading)
+            for first in completions:
+                yield from self._unasked(waiting, draws)
+                row, calls = waiting.popleft()
+                left = chain([first], islice(completions, draws * calls - 1))
+                for draw in range(draws):
+                    yield self.read(row, list(islice(left, calls)), draw, mode=mode, reading=reading)
+            yield from self._unasked(waiting, draws)
 
-    def _verdict(self, row: Mapping[str, Any], draw: int, completion: Completion, mode: Mode, reading: str | None) -> Verdict:
-        tasks, probabilities = self.guard.task_names, dict[str, dict[str, float]]()
-        if completion.error is None:
-            parsed = read_output(self.guard, completion.text, mode, reading=reading, row=row)
-            labels, unread = parsed.labels, parsed.reasons
-            if scores(self._config):
-                known = label_probabilities(self.guard, completion, asked=asked_of(self.guard, completion.text, row))
-                probabilities = {t: p for t, p in known.items() if labels[t] is not None}
-        else:
-            labels, unread = dict.fromkeys(tasks), dict.fromkeys(tasks, completion.error)
-        assert completion.asked is not None  # noqa: S101  the engine sets it
-        return Verdict(
-            row["id"],
-            self.name,
-            draw,
-            labels,
-            unread,
-            {t: row.get(f"label_{t}") for t in tasks},
-            completion.text,
-            completion.finish,
-            completion.error,
-            completion.detail,
-            completion.asked.model_id,
-            completion.key,
-            completion.completion_tokens,
-            completion.seconds,
-            probabilities,
-        )
+    def _unasked(self, waiting: deque[tuple[dict[str, Any], int]], draws: int) -> Iterator[Verdict]:
+        """The verdicts on the next rows, as long as no call is made about them."""
+        while waiting and not waiting[0][1]:
+            row, _ = waiting.popleft()
+            yield from (self.read(row, [], draw) for draw in range(draws))
 
 
 def _whole(row: Mapping[str, Any], number: int) -> dict[str, Any]:

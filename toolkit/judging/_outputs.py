@@ -33,7 +33,7 @@ def read_output(
 
 def asked_of(guard: Guard, text: str | None, row: Mapping[str, Any] | None) -> str | None:
     """The guard's input for a row, where an output may repeat it; else None."""
-    if row is None or not text or not repeats_its_input(guard, text, row["prompt"] or ""):
+    if guard.grammar is not None or row is None or not text or not repeats_its_input(guard, text, row["prompt"] or ""):
         return None
     return render_input(guard, {"context": None, "response": None, **row})
 
@@ -41,7 +41,7 @@ def asked_of(guard: Guard, text: str | None, row: Mapping[str, Any] | None) -> s
 def read_outputs(guard: Guard, rows: pl.Series, mode: Mode = "lenient", *, reading: str | None = None) -> pl.Series:
     """As `read_output` for a column of structs with `output` and what there is of `TEXTS`: structs of ``verdict_<task>`` and ``unread_<task>``."""
     block = rows.struct.unnest()
-    prompts = block["prompt"].to_list() if "prompt" in block.columns and mode == "lenient" else None
+    prompts = block["prompt"].to_list() if "prompt" in block.columns and mode == "lenient" and guard.grammar is None else None
     found: dict[str, list[str | None]] = {name: [] for name in read_names(guard)}
     for i, text in enumerate(block["output"].to_list()):
         repeats = prompts is not None and text and repeats_its_input(guard, text, prompts[i] or "")

@@ -17,20 +17,21 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from toolkit.generation import Choice, Completion, choices, in_body
-from toolkit.guards import AnswerSpan, Guard, answer_spans, label_words
+from toolkit.guards import AnswerSpan, Call, Guard, answer_spans, label_words
 from toolkit.judging._verdict import Verdict
 
 Probabilities = dict[str, float]
 """Of each label of a task, together 1."""
 
 
-def label_probabilities(guard: Guard, completion: Completion, *, asked: str | None = None) -> dict[str, Probabilities]:
+def label_probabilities(guard: Guard, completion: Completion, *, asked: str | None = None, call: Call | None = None) -> dict[str, Probabilities]:
     """The probabilities of each task's labels; a task of which they are not known is not there.
 
     Args:
         guard: the definition.
         completion: as it was handed out, for a request with `logprobs` and the guard's words.
         asked: the guard's input, where the output repeats it.
+        call: of a guard with calls, the one that it answers.
     """
     packed = completion.logprobs
     if packed is None and completion.raw is not None:  # straight from a backend
@@ -38,7 +39,7 @@ def label_probabilities(guard: Guard, completion: Completion, *, asked: str | No
     if packed is None or completion.text is None:
         return {}
     scored, found = choices(packed), dict[str, Probabilities]()
-    for task, span in answer_spans(guard, completion.text, asked).items():
+    for task, span in answer_spans(guard, completion.text, asked, call).items():
         if (known := _of_span(scored, completion.text, span)) is not None:
             found[task] = known
     return found

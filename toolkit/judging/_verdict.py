@@ -17,15 +17,16 @@ class Verdict:
         labels: by task, the label that was read.
         unread: by task, why none could be read; where the generation failed, the class of the failure.
         gold: by task, the row's own label; None where it has none.
-        output: what the guard wrote; None where the generation failed.
+        output: what the guard wrote; None where the generation failed. Of several calls a JSON object of those that were answered.
         finish: why the generation ended.
         error: class of the failure, where it failed.
         detail: what exactly went wrong.
         model_id: content hash of a local model, name of a remote one.
-        key: journal key of the generation.
-        tokens: that the guard wrote, where known.
-        seconds: that it took, where known.
+        key: journal key of the generation; of several calls those of all, with spaces between them.
+        tokens: that the guard wrote, where known; of several calls together.
+        seconds: that it took, where known; likewise.
         probabilities: by task, of each of its labels, in [0, 1] and together 1; a task of which they are not known is not there.
+        categories: of harm that the guard names, in its own words.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Verdict:
     tokens: int | None = None
     seconds: float | None = None
     probabilities: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    categories: tuple[str, ...] = ()
 
     @property
     def read(self) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from toolkit.common.errors import InputError
 from toolkit.generation import BaseBackendConfig, MediaError, attached_to
+from toolkit.guards import not_ours
 from toolkit.operators.base import Operator, Unasked
 from toolkit.records import KINDS, MEDIA
 
@@ -56,6 +57,12 @@ def attach(row: Mapping[str, Any], folder: Path, guard: Guard | None, configs: S
     asker, judged = ("the question", KINDS) if guard is None else (f"the guard {guard.name!r}", guard.media)
     carried: Collection[str] = frozenset(KINDS).intersection(*(c.carries for c in configs))
     return unasked(lambda: attached_to(row, folder, asker=asker, judged=judged, carried=carried))
+
+
+def refuse_guard(operator: Operator, guard: Guard) -> None:
+    """Raise InputError for a guard that was trained elsewhere where an operator needs one that guardkit trains."""
+    if operator.own_guards and guard.calls:
+        raise not_ours(guard, f"cannot go through {operator.name!r}")
 
 
 def refuse_media(operator: Operator, guard: Guard) -> None:

@@ -95,6 +95,8 @@ class Operator(ABC):
     """Whether a row that it rejects is one that a model answered badly: such rows count for `stop_if`, and may for a recipe's `failures`."""
     carries_media: ClassVar[bool] = False
     """Whether rows with media go through it whatever its options, and nothing that it does depends on their text alone; see `media_fault`."""
+    own_guards: ClassVar[bool] = False
+    """Whether it teaches, checks or trains what a guard writes, for which the guard must be one that guardkit trains: see `toolkit.guards.Guard`."""
     config_class: ClassVar[type[Config]] = NoConfig
     example: ClassVar[Mapping[str, Any]] = {}
     """Options of a plain use, as `with` holds them; they must be sound."""
@@ -304,6 +306,14 @@ class GenerationOperator(Operator):
         Raises:
             Unasked: there is nothing to ask about it.
         """
+
+    def every_request(self, row: Mapping[str, Any], name: str, backend: Backend, ctx: Context) -> list[Request]:
+        """All that a row will make, for an estimate before the run, those of `again` too where they are known. Raises as `requests` does."""
+        return self.requests(row, name, backend, ctx)
+
+    def asks_again(self, guard: Guard) -> bool:
+        """Whether `again` may ask anything."""
+        return type(self).again is not GenerationOperator.again
 
     def again(
         self, row: Mapping[str, Any], name: str, request: Request, completion: Completion, trail: Sequence[Completion], ctx: Context

@@ -260,7 +260,7 @@ def _requests(op: GenerationOperator, rows: StepInput, name: str, backend: Backe
 def _asked(op: GenerationOperator, row: Mapping[str, Any], name: str, backend: Backend, ctx: Context) -> list[Request] | None:
     """What a step asks about a row; None where it cannot."""
     try:
-        return op.requests(row, name, backend, ctx)
+        return op.every_request(row, name, backend, ctx)
     except (GuardkitError, BrokenContract, MemoryError):
         raise
     except Exception:  # noqa: BLE001  an operator, possibly another's, failed on this row: the run rejects it and goes on

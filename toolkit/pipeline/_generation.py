@@ -86,7 +86,7 @@ def run_generation(
                 backends,
                 journal() if backends[0].journalled else None,
                 settled,
-                follow=asking.follow if _asks_again(op) else None,
+                follow=asking.follow if op.asks_again(ctx.guard) else None,
                 meter=meter,
                 on_wait=waits,
                 ahead=None if op.stop_if is None else op.stop_if.after + max(map(_in_flight, backends)),
@@ -121,10 +121,6 @@ def _in_flight(backend: Backend) -> int:
     return 0 if getattr(getattr(backend, "config", None), "deferred", False) else backend.parallel
 
 
-def _asks_again(op: GenerationOperator) -> bool:
-    return type(op).again is not GenerationOperator.again
-
-
 class _Asking:
     """What a step asks, and how each row fared in that."""
 
@@ -133,7 +129,7 @@ class _Asking:
         self._name = name
         self._source = source
         self._backend = backend
-        self._keep = _asks_again(step.operator)
+        self._keep = step.operator.asks_again(step.ctx.guard)
         self._rows: dict[int, dict[str, Any]] = {}  # by number of the request, while an operator may ask again for it
         self.asked: deque[int | tuple[str, str]] = deque()
         """For each row that was read and not yet written: how many requests it became, or why none (reason and detail)."""

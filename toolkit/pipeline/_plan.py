@@ -24,7 +24,7 @@ from toolkit.common.reach import refused, unknown
 from toolkit.common.reading import Files
 from toolkit.guards import load_guard
 from toolkit.operators import Operator, operator_class
-from toolkit.operators._media_taken import refuse_media
+from toolkit.operators._media_taken import refuse_guard, refuse_media
 from toolkit.operators._uses import counted, guard_for
 from toolkit.pipeline._lineage import upstream
 from toolkit.pipeline._planned import Faults, Plan, PlannedStep
@@ -162,6 +162,7 @@ def _complete(plan: Plan, spec: Step, operator: Operator, inputs: dict[str, str]
     operator.follow([plan.steps[s].operator for s in upstream(plan.steps, inputs)])
     at = spec.where("from") if spec.inputs is not None else spec.where()
     columns = faults.collect(lambda: operator.columns(given, guard_for(operator, plan.guard)), at)
+    faults.collect(lambda: refuse_guard(operator, plan.guard), spec.where("use"))
     media = [step for step in inputs.values() if plan.steps[step].media]
     if media:
         faults.collect(lambda: refuse_media(operator, plan.guard), at)

@@ -392,3 +392,5 @@ Form = tuple[str, Callable[[Request], bytes]]
 """Where requests go below the base URL, and what makes their bodies (ValueError: this one cannot be asked; GuardkitError: none can)."""
 
 CHAT: Form = ("/chat/completions", _encoded)
+TEXT: Form = ("/completions", _encoded)
+"""For prompts that no chat template writes."""

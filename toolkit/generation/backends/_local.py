@@ -82,6 +82,7 @@ class LocalModel:
         if guard is not None and config.check_training:
             check_templates(self.adapter or folder, guard, template_of=self.tokenizer_folder, arguments=config.chat_template_kwargs)
         self._arguments = config.chat_template_kwargs
+        self._raw = guard is not None and guard.raw
 
     @cached_property
     def model_id(self) -> str:
@@ -102,7 +103,7 @@ class LocalModel:
             tokenizer: Any = AutoTokenizer.from_pretrained(self.tokenizer_folder, trust_remote_code=False)
         except Exception as e:  # loaders of a dozen formats read the user's files: whatever they raise is about those
             raise InputError(f"transformers cannot load this tokenizer: {str(e)[:300]}", where=str(self.tokenizer_folder)) from e
-        if not tokenizer.chat_template:
+        if not tokenizer.chat_template and not self._raw:
             raise InputError("the tokenizer has no chat template", where=str(self.tokenizer_folder), hint="save one with the model")
         return Chat(tokenizer, self._arguments)
 

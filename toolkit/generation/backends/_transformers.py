@@ -155,7 +155,7 @@ class TransformersBackend(LocalModel):
         sampler = self._load()
         assert self._chat is not None  # noqa: S101  loaded with the sampler
         try:
-            prompt = tuple(self._chat.tokens(request.messages_list(), ask=True))
+            prompt = tuple(self._chat.prompt(request))
         except Exception as e:  # noqa: BLE001  a chat template is a program of the model's author: whatever it raises costs this request
             if takes_no_system(str(e)):
                 raise no_system(self._config.model, _plain(e)) from None

@@ -143,7 +143,7 @@ class VllmBackend(LocalModel):
             logprobs=request.logprobs or None,
         )
         try:
-            prompt = {"prompt_token_ids": chat.tokens(request.messages_list(), ask=True)}
+            prompt = {"prompt_token_ids": chat.prompt(request)}
             inner: str = engine.llm.enqueue(prompt, params, use_tqdm=False, lora_request=adapter)[0]
             return inner
         except EngineDeadError as e:

@@ -39,7 +39,7 @@ from toolkit.generation._config import OpenAIConfig, VllmServerConfig
 from toolkit.generation._request import Completion, Request
 from toolkit.generation._vocabulary import no_system, takes_no_system
 from toolkit.generation.backends import _vllm_engine, _watch
-from toolkit.generation.backends._lane import CHAT, Form
+from toolkit.generation.backends._lane import CHAT, TEXT, Form
 from toolkit.generation.backends._local import LocalModel
 from toolkit.generation.backends._openai import OpenAIBackend
 
@@ -134,7 +134,7 @@ class VllmServerBackend(LocalModel):
     def _form(self) -> Form:
         """How the server is asked. Mistral's own tokenizers have no chat template, and take what a prompt says for text by themselves."""
         if (self.tokenizer_folder / "tekken.json").is_file() and not (self.tokenizer_folder / "tokenizer.json").is_file():
-            return CHAT
+            return TEXT if self._raw else CHAT
         return "/completions", _as_tokens(self._load_chat(), self._config.model)
 
     def _endpoint_config(self, model: str, port: int) -> OpenAIConfig:
@@ -243,8 +243,10 @@ def _as_tokens(chat: Chat, model: str) -> Callable[[Request], bytes]:
         payload = request.payload()
         if request.logprobs:  # what chat completions say in two keys
             payload["logprobs"] = payload.pop("top_logprobs")
+        payload.pop("messages", None)
+        payload.pop("chat_template_kwargs", None)
         try:
-            payload["prompt"] = chat.tokens(payload.pop("messages"), ask=True)
+            payload["prompt"] = chat.prompt(request)
         except Exception as e:  # noqa: BLE001  a chat template is a program of the model's author: whatever it raises costs this request
             if takes_no_system(str(e)):
                 raise no_system(model, str(e)) from None

@@ -31,6 +31,7 @@ class RenderDpo(RowOperator):
     version = 2
     row_local = True
     uses = frozenset({"guard.tasks", "guard.input"})
+    own_guards = True
     config_class = RenderDpoConfig
     config: RenderDpoConfig
 

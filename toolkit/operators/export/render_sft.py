@@ -35,6 +35,7 @@ class RenderSft(RowOperator):
     version = 2
     row_local = True
     uses = frozenset({"guard.tasks", "guard.input", "guard.output"})
+    own_guards = True
     config_class = RenderSftConfig
     config: RenderSftConfig
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -12,12 +12,12 @@ from pydantic.json_schema import SkipJsonSchema
 
 from toolkit.common.errors import InputError
 from toolkit.generation import BACKENDS, BackendConfig, BaseBackendConfig, OpenUnion, TransformersConfig, VllmConfig
-from toolkit.guards import Guard
-from toolkit.judging import as_guard, generation_record, questions, scores
+from toolkit.guards import Guard, not_ours
+from toolkit.judging import as_guard, as_one, check_plays, failure, generation_record, question, questions, scores
 from toolkit.operators import _backends
 from toolkit.operators._media_taken import asking_fault, unasked
 from toolkit.operators._stop_if import StopIf
-from toolkit.operators.base import DETAIL, REASON, Columns, Config, Context, GenerationOperator, Shape, StepInput
+from toolkit.operators.base import DETAIL, REASON, Columns, Config, Context, GenerationOperator, Shape, StepInput, Unasked
 from toolkit.operators.judge._verdict_figures import SAMPLED
 from toolkit.records import Column, load_record
 
@@ -97,7 +97,8 @@ class Sample(GenerationOperator):
     """Ask each guard `k` times about each row (paper, section 3.3).
 
     Guards come from earlier steps (named inputs beside `rows`: `from: {rows: pool, main: train-main}`) or from `models`. One row a draw; a draw
-    that fails is rejected with the class of the failure.
+    that fails is rejected with the class of the failure. A guard with several calls is asked by all of them, one after another, and a draw is still
+    one row, whose `output` is a JSON object of the answers by call.
     """
 
     name = "sample"
@@ -116,6 +117,10 @@ class Sample(GenerationOperator):
             raise InputError("sample has no guard to ask", hint="name one in `from` (from: {rows: STEP, main: TRAIN_STEP}) or under `models`")
         if trained:
             self.config.for_model("-")
+        if trained and guard.calls:
+            raise not_ours(guard, "no earlier step trains it: name its model under `models`")
+        for config in self.config.models.values():
+            check_plays(guard, config)
         if both := set(trained) & set(self.config.models):
             raise InputError(f"two guards are called {sorted(both)[0]!r}")
         return super().columns(inputs, guard)
@@ -153,6 +158,10 @@ class Sample(GenerationOperator):
 
     def open(self, ctx: Context, inputs: Mapping[str, StepInput]) -> list[tuple[str, Callable[[], Backend]]]:
         self._opened = self._configs(inputs)
+        self._backends: dict[str, Backend] = {}
+        self._joins = ctx if self.asks_again(ctx.guard) else None
+        for config in self._opened.values():
+            check_plays(ctx.guard, config)
 
         def opener(config: BaseBackendConfig) -> Callable[[], Backend]:
             return lambda: _backends.opened(config, ctx, judges=True)
@@ -160,7 +169,40 @@ class Sample(GenerationOperator):
         return [(name, opener(config)) for name, config in self._opened.items()]
 
     def requests(self, row: Mapping[str, Any], name: str, backend: Backend, ctx: Context) -> list[Request]:
-        return unasked(lambda: questions(ctx.guard, row, backend, self._opened[name], self.config.k, folder=ctx.media_folder))
+        return self.every_request(row, name, backend, ctx) if not self.asks_again(ctx.guard) else self._first(row, name, backend, ctx)
+
+    def every_request(self, row: Mapping[str, Any], name: str, backend: Backend, ctx: Context) -> list[Request]:
+        found = unasked(lambda: questions(ctx.guard, row, backend, self._opened[name], self.config.k, folder=ctx.media_folder))
+        if not found:
+            raise Unasked("not_asked", f"the guard {ctx.guard.name!r} judges responses, and the row has none")
+        return found
+
+    def _first(self, row: Mapping[str, Any], name: str, backend: Backend, ctx: Context) -> list[Request]:
+        """The first call of each draw; the others follow it (`again`)."""
+        self._backends[name] = backend
+        found = self.every_request(row, name, backend, ctx)
+        return found[:: len(found) // self.config.k]
+
+    def asks_again(self, guard: Guard) -> bool:
+        return len(guard.calls) > 1
+
+    def again(
+        self, row: Mapping[str, Any], name: str, request: Request, completion: Completion, trail: Sequence[Completion], ctx: Context
+    ) -> Request | None:
+        asked = {request.key, *(c.key for c in trail)}
+        return next((q for q in self._calls(row, name, request.draw, ctx) if q.key not in asked), None)
+
+    def _calls(self, row: Mapping[str, Any], name: str, draw: int, ctx: Context) -> Iterator[Request]:
+        """The requests of all calls of a draw; two may be the same request."""
+        for call in ctx.guard.calls_about(row):
+            yield question(ctx.guard, call, row, self._backends[name], self._opened[name], draw, folder=ctx.media_folder)
 
     def answer(self, row: Mapping[str, Any], name: str, draw: int, request: Request, completion: Completion) -> dict[str, Any]:
-        return {**row, **generation_record(row["id"], name, draw, request, completion), REASON: completion.error, DETAIL: completion.detail}
+        record = generation_record(row["id"], name, draw, request, completion)
+        failed: Completion | None = completion if completion.error is not None else None
+        if self._joins is not None:
+            came = {c.key: c for c in (*completion.trail, completion)}
+            answers = [came[q.key] for q in self._calls(row, name, draw, self._joins)]
+            record |= as_one(self._joins.guard, row, answers)
+            failed = failure(answers)
+        return {**row, **record, REASON: failed.error if failed else None, DETAIL: failed.detail if failed else completion.detail}

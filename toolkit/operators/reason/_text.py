@@ -164,7 +164,7 @@ def may_be_instructed(guard: Guard, limits: Limits, text: pl.Expr) -> pl.Expr:
 def instructions(guard: Guard) -> tuple[str, ...]:
     """Instructions, cut into sentences and folded: of at least `_SENTENCE` words, none with a question of a task, as reasoning repeats it."""
     asked = [t.question.lower() for t in guard.tasks] + [t.subject.lower() for t in guard.tasks]
-    lines = [line for line in f"{guard.instruction}\n{guard.teacher.system}".splitlines() if "{" not in line]
+    lines = [line for line in f"{guard.instruction}\n{guard.taught.system}".splitlines() if "{" not in line]
     found = [s.strip(" -*\t.") for line in lines for s in re.split(r"(?<=[.!?:])\s+", line.lower())]
     return tuple(dict.fromkeys(s for s in found if len(s.split()) >= _SENTENCE and not any(a in s for a in asked)))
 

@@ -79,6 +79,7 @@ class Grade(AskingOperator):
     config_class = GradeConfig
     figures = (Figure("grades", "rows by grade, for each criterion", stat("grades")),)
     uses = frozenset({"guard.tasks", "guard.questions", "guard.input", "guard.output"})
+    own_guards = True
     example = {"backend": {"backend": "openai", "model": "my-judge"}, "on_fault": "reject", "least": 3}
     config: GradeConfig
 

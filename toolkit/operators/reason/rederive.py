@@ -59,6 +59,7 @@ class Rederive(AskingOperator):
     config_class = RederiveConfig
     figures = (Figure("rederived", "what the steps alone came to, for each task", stat("rederived")),)
     uses = frozenset({"guard.tasks", "guard.questions", "guard.input", "guard.output"})
+    own_guards = True
     example = {"backend": {"backend": "openai", "model": "another-model"}}
     config: RederiveConfig
 

@@ -47,6 +47,7 @@ class SwapLabels(AskingOperator):
     name = "swap_labels"
     version = 2
     uses = frozenset({"guard.tasks", "guard.questions", "guard.steps", "guard.input", "guard.output", "guard.system", "guard.user", "seed"})
+    own_guards = True
     config_class = SwapLabelsConfig
     figures = (
         Figure("swapped", "what became of wrong labels, for each task", stat("swapped")),

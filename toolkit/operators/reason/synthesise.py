@@ -111,6 +111,7 @@ class Synthesise(GenerationOperator):
     name = "synthesise"
     version = 2
     uses = _MODEL | _PROMPT
+    own_guards = True
     config_class = SynthesiseConfig
     example = {"backend": {"backend": "template"}}
     figures = SYNTHESISED
@@ -165,7 +166,7 @@ class Synthesise(GenerationOperator):
     def files(self, ctx: Context) -> dict[str, str]:
         out = super().files(ctx)
         guard = self._guard(ctx)
-        if self.config.labels != "given" and guard.teacher.blind is None:
+        if self.config.labels != "given" and guard.taught.blind is None:
             raise InputError(f"labels: {self.config.labels}, but the prompt has no `blind` part", hint="write one: blind: {system: …, user: …}")
         return out | ({"prompt": load_prompt(self.config.prompt, ctx.roots).fingerprint} if self.config.prompt else {})
 

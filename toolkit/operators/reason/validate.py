@@ -105,6 +105,7 @@ class Validate(RowOperator):
     row_local = True
     validates = True
     uses = RULED | {"guard.questions", "guard.input", "guard.system"}
+    own_guards = True
     carries_media = True
     config_class = ValidateConfig
     example = {"rules": ["truncated", "answers", "labels"]}

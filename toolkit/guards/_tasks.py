@@ -1,0 +1,101 @@
+"""The tasks of a guard, and how many steps it reasons in."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from toolkit.common.facets import Part
+from toolkit.common.yamlfile import FaultAt
+
+_WORD = re.compile(r"[^\W_](?:[^\r\n]*[^\W_])?")
+
+
+def one_word(value: str) -> str:
+    if not _WORD.fullmatch(value):
+        raise ValueError("it must begin and end with a letter or a digit, in one line")
+    return value
+
+
+class Task(Part):
+    """One question that the guard answers."""
+
+    later = frozenset({"readings"})
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    """Names the columns ``label_<name>``."""
+    question: str = ""
+    """For the teacher: "is the request harmful or unharmful"."""
+    subject: str = ""
+    """What is judged, as a sentence begins: "The human user's request"."""
+    field: str = ""
+    """Name of the answer in the answers block."""
+    labels: list[str] = Field(min_length=2)
+    """The label words, from least to most severe where they are ordinal."""
+    positive: str
+    """The label that F1 counts."""
+    applies: Literal["always", "response"] = "always"
+    """``response``: only where the row has a response."""
+    missing: Literal["absent", "not_applicable", "to_infer"] = "absent"
+    """What a null label means where a source does not say."""
+    readings: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """Ways to take its labels for fewer, by a name of the guard's own choice, each as {label: the one that it stands for}:
+    ``{strict: {controversial: unsafe}, loose: {controversial: safe}}``. Labels that a reading does not name stay as they are."""
+
+    @field_validator("field")
+    @classmethod
+    def _field_is_a_word(cls, value: str) -> str:
+        return one_word(value)
+
+    @field_validator("labels")
+    @classmethod
+    def _labels_differ(cls, value: list[str]) -> list[str]:
+        seen: dict[str, str] = {}
+        for i, label in enumerate(value):
+            try:
+                one_word(label)
+            except ValueError as e:
+                raise FaultAt(f"not a label, {e}: {label!r}", i) from None
+            if label.casefold() in seen:
+                raise FaultAt(f"the labels {seen[label.casefold()]!r} and {label!r} are the same but for case", i)
+            seen[label.casefold()] = label
+        return value
+
+    @field_validator("positive")
+    @classmethod
+    def _positive_is_a_label(cls, value: str, info: ValidationInfo) -> str:
+        labels = info.data.get("labels")  # absent where the labels themselves have a fault
+        if labels is not None and value not in labels:
+            raise ValueError(f"positive is none of the labels {', '.join(labels)}")
+        return value
+
+    @model_validator(mode="after")
+    def _readings_lead_to_labels(self) -> Task:
+        for name, stands_for in self.readings.items():
+            for label, other in stands_for.items():
+                if word := next((w for w in (label, other) if w not in self.labels), None):
+                    raise FaultAt(f"{word!r} is none of the labels {', '.join(self.labels)}", "readings", name, label)
+                if other in stands_for or label == self.positive:
+                    why = f"{other!r} stands for another itself" if other in stands_for else "F1 counts it: let others stand for it"
+                    raise FaultAt(f"{label!r} cannot stand for {other!r}: {why}", "readings", name, label)
+        return self
+
+    def read_as(self, label: str | None, reading: str) -> str | None:
+        """The label that one stands for in a reading; itself where the task has no such reading or the reading does not name it."""
+        return self.readings.get(reading, {}).get(label, label) if label is not None else None
+
+
+class Steps(Part):
+    """Bounds on the reasoning steps of one task (paper, section 3.2: 1 to 10)."""
+
+    min: int = Field(1, ge=0)
+    max: int = Field(10, ge=1)
+
+    @field_validator("max")
+    @classmethod
+    def _in_order(cls, value: int, info: ValidationInfo) -> int:
+        if value < info.data.get("min", 0):
+            raise ValueError("max is below min")
+        return value
