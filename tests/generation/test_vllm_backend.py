@@ -13,12 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted import scripted
 from tiny import tiny_adapter, tiny_llama
 
 from toolkit.common.errors import InputError, Missing, Stopped
 from toolkit.common.text import whole
-from toolkit.generation import Completion, Journal, TransformersConfig, VllmConfig, build_request, complete, kept_warm, open_backend
+from toolkit.generation import (
+    Completion,
+    Journal,
+    TransformersConfig,
+    VllmConfig,
+    VllmServerConfig,
+    build_request,
+    complete,
+    kept_warm,
+    open_backend,
+)
 from toolkit.generation.backends._watch import engines
+from toolkit.guards import load_guard
+from toolkit.judging import OpenGuard
 
 ENGINE = {"enforce_eager": True}
 needs_vllm = pytest.mark.skipif(find_spec("vllm") is None, reason="vllm is not installed")
@@ -132,6 +145,25 @@ def check_no_barrier(model: Path, backend: Any) -> None:
     order = [c.key for c in backend.generate(iter(requests))]
     backend.parallel = before
     assert order.index(requests[0].key) >= 30
+
+
+@needs_vllm
+def test_probabilities_of_labels_are_those_of_the_model_by_every_way(tmp_path: Path) -> None:
+    """In process and behind ``vllm serve``: what transformers computes, to four decimals, also read from the journal."""
+    guard, rows = load_guard("guardreasoner"), [{"prompt": f"How do I bake bread {n}?", "response": "In an oven."} for n in range(5)]
+    folder = scripted(tmp_path / "scripted")
+    found: dict[str, list[Any]] = {}
+    with Journal(tmp_path / "journal") as journal:
+        for c in (reference(folder), config(folder), VllmServerConfig.model_validate({**config(folder).model_dump(), "backend": "vllm-server"})):
+            for name in (c.backend, f"{c.backend} again"):
+                with OpenGuard(guard, c, probabilities=True) as one:
+                    found[name] = list(one.verdicts(rows, journal=journal))
+        assert journal.counts() == {"completions": 15, "failures": 0}, "asked once each"
+    for verdicts in found.values():
+        for ours, theirs in zip(verdicts, found["transformers"], strict=True):
+            assert ours.output == theirs.output and set(ours.probabilities) == {"prompt", "refusal", "response"}
+            for task, labels in ours.probabilities.items():
+                assert labels == pytest.approx(theirs.probabilities[task], abs=1e-4)
 
 
 @needs_vllm
