@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from frames import rows_of, run_steps
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
@@ -17,8 +18,8 @@ from scripted import scripted
 from server import Server, chat
 
 from toolkit.common.errors import InputError
-from toolkit.generation import BackendConfig, Completion, Journal, choices, compact_journal, verify_journal
-from toolkit.generation._logprobs import in_body, keep
+from toolkit.generation import BackendConfig, Completion, Journal, choices, compact_journal, in_body, verify_journal
+from toolkit.generation._logprobs import keep
 from toolkit.guards import answer_spans, label_words, load_guard, parse
 from toolkit.judging import OpenGuard, Verdict, label_probabilities, over_calls, over_draws
 
@@ -185,6 +186,16 @@ def test_an_endpoint_is_asked_once_and_read_again_from_the_journal(server: Serve
     with OpenGuard(GUARD, config(backend="openai", model="m", base_url=server.base_url, logprobs=5), probabilities=True) as one:
         assert next(iter(one.verdicts(ROWS[:1]))).probabilities == v.probabilities
     assert server.requests[1]["top_logprobs"] == 5, "what the config says counts"
+
+
+def test_a_recipe_may_ask_for_them_too(server: Server, tmp_path: Path) -> None:
+    backend = {"backend": "openai", "model": "m", "base_url": server.base_url, "retries": 0, "logprobs": 5}
+    steps: list[dict[str, Any]] = [
+        {"id": "rows", "use": "load", "with": {"source": "quickstart", "parts": ["home"], "limit": 2}},
+        {"id": "samples", "use": "sample", "with": {"k": 1, "models": {"guard": backend}}},
+    ]
+    made = run_steps(tmp_path, steps)
+    assert rows_of(made["samples"]).height == 2 and [body["top_logprobs"] for body in server.requests] == [5, 5]
 
 
 def of(tokens: Tokens, text: str | None = None, body: Any = None) -> dict[str, dict[str, float]]:

@@ -140,15 +140,18 @@ def _wanted(tokens: Sequence[str], text: str, words: tuple[str, ...]) -> list[tu
         return []
     letters = [i for i, c in enumerate(text) if not c.isspace()]
     bare = [_bare(t) for t in tokens]
-    starts = _starts(bare, _bare(text))
-    out: dict[int, int] = {}
-    for begin, end in spans:
-        first, behind = bisect_left(letters, begin), bisect_left(letters, end)
-        goes_on = bool(words) and _goes_on(text[begin:end], words)
-        for n, start in enumerate(starts):
-            if start is not None and start < behind + goes_on and (start + len(bare[n]) > first or start == behind):
-                out[n] = letters[max(start, 0)] if start < len(letters) else len(text)
-    return sorted(out.items())
+    ranges = [(bisect_left(letters, begin), bisect_left(letters, end), bool(words) and _goes_on(text[begin:end], words)) for begin, end in spans]
+    ends = [last for _, last, _ in ranges]
+    out = []
+    for n, start in enumerate(_starts(bare, _bare(text))):
+        if start is None:
+            continue
+        near = bisect_left(ends, start)
+        for first, last, goes_on in ranges[near : near + 2]:
+            if start < last + goes_on and (start + len(bare[n]) > first or start == last):
+                out.append((n, letters[max(start, 0)] if start < len(letters) else len(text)))
+                break
+    return out
 
 
 def _spans(text: str, words: tuple[str, ...]) -> list[tuple[int, int]]:
@@ -193,7 +196,7 @@ def _from_end(tokens: Sequence[str], text: str) -> tuple[list[int | None], bool]
         if text.endswith(token, 0, end):
             end -= len(token)
             out[n] = end
-        elif end and token.endswith(text[:end]):  # its beginning was taken off, or belongs to a reasoning that was
+        elif len(token) > end > 0 and token.endswith(text[:end]):  # its beginning was taken off, or belongs to a reasoning that was
             out[n], end = end - len(token), 0
         elif end and _SPECIAL.fullmatch(token):
             out[n] = end
@@ -211,7 +214,7 @@ def _from_beginning(tokens: Sequence[str], text: str) -> list[int | None]:
     for n, token in enumerate(tokens):
         if text.startswith(token, at):
             out[n], at = at, at + len(token)
-        elif text[at:] and token.startswith(text[at:]):
+        elif len(token) > len(text) - at and token.startswith(text[at:]):
             out[n], at = at, len(text)
         elif _SPECIAL.fullmatch(token):
             out[n] = at
