@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from toolkit.cli import _complete, _plan, _reach, _say
 from toolkit.cli._diff import diff
 from toolkit.cli._doctor import doctor
+from toolkit.cli._evaluate import evaluate
 from toolkit.cli._export import export
 from toolkit.cli._generate import generate
 from toolkit.cli._hygiene import hygiene
@@ -271,6 +272,7 @@ app.add_typer(train, name="train", rich_help_panel=TRAIN)
 # Judge ----------------------------------------------------------------------------------------------------------------
 
 app.command("moderate", rich_help_panel=JUDGE)(moderate)
+app.command("evaluate", rich_help_panel=JUDGE)(evaluate)
 
 # Look -----------------------------------------------------------------------------------------------------------------
 
