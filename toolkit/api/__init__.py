@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from toolkit.api._apply import apply as apply
     from toolkit.api._builder import Recipe as Recipe
     from toolkit.api._doctor import doctor as doctor
-    from toolkit.api._evaluate import evaluate as evaluate
     from toolkit.api._export import export as export
     from toolkit.api._generate import generate as generate
     from toolkit.api._hygiene import hygiene as hygiene
@@ -48,9 +47,11 @@ if TYPE_CHECKING:
     from toolkit.api._run import Result as Result
     from toolkit.api._run import run as run
     from toolkit.api._seeds import seeds as seeds
+    from toolkit.api._serve import serve as serve
     from toolkit.api._train import train as train
     from toolkit.api._verify import sign as sign
     from toolkit.api._verify import verify as verify
     from toolkit.serving import Judgement as Judgement
+    from toolkit.serving import Served as Served
 
 __getattr__, __dir__ = lazily(__name__)

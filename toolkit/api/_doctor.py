@@ -44,6 +44,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "semantic": ("sentence-transformers>=6.2,<7",),
     "vllm": ("vllm>=0.32,<0.33",),
     "sign": ("cryptography>=46",),
+    "serve": ("prometheus-client>=0.26", "starlette>=1.10,<2", "uvicorn>=0.54"),
 }
 """The extras and their packages, as pyproject.toml has them."""
 _FOR = {
@@ -55,6 +56,7 @@ _FOR = {
     "semantic": "duplicates by meaning",
     "vllm": "local models at speed",
     "sign": "signatures of shards and exports",
+    "serve": "a guard behind HTTP",
 }
 SECONDS = 4.0
 """How long an answer of the hub is waited for."""

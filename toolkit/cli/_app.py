@@ -12,7 +12,6 @@ from typer.core import TyperGroup
 from toolkit.cli import _complete, _plan, _reach, _say
 from toolkit.cli._diff import diff
 from toolkit.cli._doctor import doctor
-from toolkit.cli._evaluate import evaluate
 from toolkit.cli._export import export
 from toolkit.cli._generate import generate
 from toolkit.cli._hygiene import hygiene
@@ -24,6 +23,7 @@ from toolkit.cli._overlaps import overlaps
 from toolkit.cli._reach import AllowOpt
 from toolkit.cli._rejects import rejects
 from toolkit.cli._runs import runs
+from toolkit.cli._serve import serve
 from toolkit.cli._train import train
 from toolkit.cli._verify import sign, verify
 
@@ -272,7 +272,7 @@ app.add_typer(train, name="train", rich_help_panel=TRAIN)
 # Judge ----------------------------------------------------------------------------------------------------------------
 
 app.command("moderate", rich_help_panel=JUDGE)(moderate)
-app.command("evaluate", rich_help_panel=JUDGE)(evaluate)
+app.command("serve", rich_help_panel=JUDGE)(serve)
 
 # Look -----------------------------------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from toolkit.generation._config import (
 )
 from toolkit.generation._declared import only_looking
 from toolkit.generation._engine import Completions, complete
+from toolkit.generation._hand_out import handed_out
 from toolkit.generation._journal import Journal
 from toolkit.generation._journal_care import (
     Verified,
@@ -96,6 +97,7 @@ __all__ = [
     "complete",
     "ended",
     "find_records",
+    "handed_out",
     "in_body",
     "journal_figures",
     "kept_warm",

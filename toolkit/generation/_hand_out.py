@@ -33,6 +33,17 @@ _SMALL = 256
 """Words of a prompt that is too small to be cut by a server."""
 
 
+def handed_out(request: Request, completion: Completion) -> Completion:
+    """The completion as whoever asked is to see it; an answer to a prompt that the server has cut says so in its `detail`."""
+    found = without_thoughts(completion, request.reasoning)
+    if request.logprobs and found.raw is not None and found.error is None:
+        found = replace(found, logprobs=in_body(found.raw, found.text, request.words))
+    if found.error is None and found.prompt_tokens is not None and (words := _words_lost(request, found.prompt_tokens)):
+        detail = f"the server counted {found.prompt_tokens:,} tokens of a prompt of {words:,} words: it has cut the prompt"
+        return replace(found, detail=detail)
+    return found
+
+
 class HandOut:
     """See the module's docstring.
 
@@ -46,13 +57,7 @@ class HandOut:
 
     def read(self, request: Request, completion: Completion) -> Completion:
         """The completion as whoever asked is to see it."""
-        found = without_thoughts(completion, request.reasoning)
-        if request.logprobs and found.raw is not None and found.error is None:
-            found = replace(found, logprobs=in_body(found.raw, found.text, request.words))
-        if found.error is None and found.prompt_tokens is not None and (words := _words_lost(request, found.prompt_tokens)):
-            detail = f"the server counted {found.prompt_tokens:,} tokens of a prompt of {words:,} words: it has cut the prompt"
-            return replace(found, detail=detail)
-        return found
+        return handed_out(request, completion)
 
     def report(self, request: Request, completion: Completion) -> None:
         """Tell of what is odd about an answer that was `read`."""

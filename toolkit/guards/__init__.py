@@ -4,7 +4,7 @@ Rendering, parsing, validation, mining and evaluation are all derived from the d
 file and no other code. A guard that was trained elsewhere is a definition, too: how it is asked (`Call`) and how its answers are read (`Grammar`).
 """
 
-from toolkit.guards._answers import Parsed, joined, read_call, together
+from toolkit.guards._answers import NOT_ASKED, Parsed, joined, read_call, together
 from toolkit.guards._calls import Call, Message
 from toolkit.guards._definition import Guard, load_guard, load_prompt, not_ours, unknown_label
 from toolkit.guards._grammar import Answer, Grammar
@@ -29,6 +29,7 @@ from toolkit.guards._teacher import Prompt
 from toolkit.guards._templates import template, variables
 
 __all__ = [
+    "NOT_ASKED",
     "Answer",
     "AnswerSpan",
     "Call",

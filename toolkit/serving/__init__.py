@@ -4,7 +4,8 @@
         judged = desk.judge({"prompt": "…", "response": None})
         judged.labels, judged.unread, judged.steps, judged.probabilities
 
-    serve(desk, host="127.0.0.1", port=8000, …)                # until SIGTERM or SIGINT
+    with Served(desk, Settings(name, Alarm.of(guard)), port=8000) as served:
+        served.url                                             # POST /v1/moderations, /v1/judge; GET /health, /metrics
 
 Contract: each question gets exactly one answer or one error. A question whose asker has gone holds no place. What one question does to the engine
 costs that question, not its neighbours. No text of a question is kept, written or logged. Importing this room loads no web library and no model
@@ -12,9 +13,12 @@ library.
 """
 
 from toolkit.serving._alarm import Alarm
+from toolkit.serving._app import Settings
 from toolkit.serving._desk import Desk
 from toolkit.serving._feed import Closed, Down, Feed, Full
 from toolkit.serving._judgement import Judgement
+from toolkit.serving._limits import Limits
 from toolkit.serving._rows import checked
+from toolkit.serving._server import TOKEN, Served, check_access
 
-__all__ = ["Alarm", "Closed", "Desk", "Down", "Feed", "Full", "Judgement", "checked"]
+__all__ = ["TOKEN", "Alarm", "Closed", "Desk", "Down", "Feed", "Full", "Judgement", "Limits", "Served", "Settings", "check_access", "checked"]

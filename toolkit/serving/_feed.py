@@ -9,7 +9,8 @@ backend has not pulled is not asked at all; one that it has is worked on to its 
 Failure semantics: a backend that raises what is no fault of a single request (`GuardkitError`) fails what it has pulled and what waits (`Down`), is
 closed, and opened again for the next request after a pause that doubles up to `LONGEST` seconds. Anything else that comes out of it may be one
 request's doing (memory, a bug): what was under way is asked again, one by one, and what fails alone is answered with a failed completion
-(``server_error``); `_GIVE_UP` of these in a row count as the backend's own fault.
+(``server_error``); `_GIVE_UP` of these in a row count as the backend's own fault. An answer to a prompt of which the server has read a part only
+(`toolkit.generation.handed_out`) is a failed completion, too (``bad_request``).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from toolkit.common.errors import GuardkitError
-from toolkit.generation import FAILURES, Completion, HandsOn, Wakes
+from toolkit.generation import FAILURES, Completion, HandsOn, Wakes, handed_out
 
 if TYPE_CHECKING:
     from toolkit.generation import Backend, Request
@@ -38,6 +39,9 @@ FIRST, LONGEST = 1.0, 30.0
 
 _GIVE_UP = 2
 """Requests that bring a backend down alone, one after the other, after which it is the backend that is at fault."""
+
+_ENDING = 0.5
+"""Seconds for which a feed that is closed waits for its thread."""
 
 _WEIGHT = 0.1
 """Weight of the last answer's time in the mean that `Full.after` is taken from."""
@@ -90,7 +94,7 @@ class Feed:
         if isinstance(backend, HandsOn):  # many requests of clients that are refused alike say nothing of the next one
             backend.handed_on = frozenset(FAILURES)
         self._lock = threading.Lock()
-        self._more = threading.Condition(self._lock)
+        self._more, self._free = threading.Condition(self._lock), threading.Condition(self._lock)
         self._queued: dict[str, _Ticket] = {}  # by key, oldest first
         self._flying: dict[str, _Ticket] = {}
         self._alone: deque[_Ticket] = deque()  # under way when something broke: asked again one by one
@@ -154,13 +158,14 @@ class Feed:
         with self._lock:
             self._closing = True
             self._more.notify()
-        self._thread.join(seconds)
-        with self._lock:
+            whole = self._free.wait_for(lambda: not self.taken, seconds)
             left = [*self._flying.values(), *self._alone, *self._queued.values()]
             self._queued.clear()
+            self._alone.clear()
         for ticket in left:
             _fail(ticket, Closed("the guard was closed before it had answered"))
-        return not left
+        self._thread.join(_ENDING)  # longer only where it works on for nobody
+        return whole
 
     # In the feed's thread -----------------------------------------------------------------------------------------------
 
@@ -223,6 +228,8 @@ class Feed:
 
     def _down(self, fault: GuardkitError, tickets: list[_Ticket]) -> None:
         """The backend as a whole is at fault."""
+        if self._closing and not self.taken:
+            return  # it was closed under what it did for nobody
         _log.error("the backend cannot be asked (%s); it is tried again after %.0f s", type(fault).__name__, self._pause)
         with suppress(Exception):  # what is broken need not close well
             self._backend.close()
@@ -254,6 +261,8 @@ class Feed:
         """A future is done, be it that its asker has gone."""
         with self._lock:
             self.taken -= 1
+            if not self.taken:
+                self._free.notify_all()
             if future.cancelled() and future in ticket.waiting:
                 ticket.waiting.remove(future)
                 key = ticket.request.key
@@ -262,7 +271,9 @@ class Feed:
 
 
 def _answer(ticket: _Ticket, completion: Completion) -> None:
-    whole = replace(completion, asked=ticket.request)
+    whole = replace(handed_out(ticket.request, completion), asked=ticket.request)
+    if whole.error is None and whole.detail is not None:  # a verdict on a part of the text is none on the text
+        whole = replace(_lost(ticket.request, "bad_request", whole.detail), asked=ticket.request)
     for future in _open(ticket):
         future.set_result(whole)
 

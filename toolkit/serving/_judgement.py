@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from toolkit.guards import sections
+from toolkit.guards import NOT_ASKED, sections
 
 if TYPE_CHECKING:
     from toolkit.guards import Guard
@@ -19,13 +19,14 @@ class Judgement:
 
     Attributes:
         id: of the interaction: its own, or that of its text.
-        applying: the tasks that apply to it: those about a response only where there is one.
+        applying: the tasks that apply to it: those about a response only where there is one, and none that the guard is not asked about.
         labels: by task, the label that was read.
         unread: by task, why none could be read; where the generation failed, the class of the failure.
         positive: the tasks that apply and whose label is the positive one.
         steps: by task, the reasoning's steps, where the guard wrote any.
         conclusions: likewise.
         probabilities: by task, of each label, where they were asked for and are known.
+        categories: of harm that the guard names, in its own words.
         output: what the guard wrote; None where the generation failed.
         finish: why the generation ended.
         error: class of the failure.
@@ -51,6 +52,7 @@ class Judgement:
     steps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     conclusions: Mapping[str, str] = field(default_factory=dict)
     probabilities: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    categories: tuple[str, ...] = ()
     output: str | None = None
     finish: str | None = None
     error: str | None = None
@@ -62,11 +64,12 @@ class Judgement:
     @classmethod
     def of(cls, guard: Guard, row: Mapping[str, Any], verdict: Verdict) -> Judgement:
         """Of a verdict on a row."""
-        applying = tuple(t.name for t in guard.tasks if t.applies == "always" or row.get("response") is not None)
+        there = [t.name for t in guard.tasks if t.applies == "always" or row.get("response") is not None]
+        applying = tuple(t for t in there if verdict.unread.get(t) != NOT_ASKED)
         positive = tuple(t for t in applying if verdict.labels.get(t) == guard.task(t).positive)
         steps: dict[str, tuple[str, ...]] = {}
         conclusions: dict[str, str] = {}
-        for section in sections(guard, verdict.output or ""):
+        for section in sections(guard, verdict.output or "") if guard.grammar is None else ():
             if 1 <= section.task <= len(guard.tasks):  # a guard that loses its way goes on counting tasks
                 name = guard.task_names[section.task - 1]
                 steps.setdefault(name, tuple(section.steps))
@@ -81,6 +84,7 @@ class Judgement:
             {t: s for t, s in steps.items() if s},
             conclusions,
             dict(verdict.probabilities),
+            verdict.categories,
             verdict.output,
             verdict.finish,
             verdict.error,
@@ -96,8 +100,8 @@ class Judgement:
         return all(self.labels.get(t) is not None for t in self.applying)
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it: ``tasks`` (each with `label`, `positive`, `applies`, `unread`, `probabilities`), ``steps``, ``conclusions``, ``output``,
-        ``finish``, ``error``, ``detail``, ``tokens``, ``seconds``."""
+        """As JSON has it: ``tasks`` (each with `label`, `positive`, `applies`, `unread`, `probabilities`), ``steps``, ``conclusions``,
+        ``categories``, ``output``, ``finish``, ``error``, ``detail``, ``tokens``, ``seconds``."""
         tasks = {
             t: {
                 "label": label,
@@ -109,5 +113,5 @@ class Judgement:
             for t, label in self.labels.items()
         }
         rest = ("output", "finish", "error", "detail", "tokens", "seconds")
-        words = {"steps": {t: list(s) for t, s in self.steps.items()}, "conclusions": dict(self.conclusions)}
+        words = {"steps": {t: list(s) for t, s in self.steps.items()}, "conclusions": dict(self.conclusions), "categories": list(self.categories)}
         return {"id": self.id, "tasks": tasks, **words, **{n: getattr(self, n) for n in rest}}
