@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from toolkit.api._apply import apply as apply
     from toolkit.api._builder import Recipe as Recipe
     from toolkit.api._doctor import doctor as doctor
+    from toolkit.api._evaluate import evaluate as evaluate
     from toolkit.api._export import export as export
     from toolkit.api._generate import generate as generate
     from toolkit.api._hygiene import hygiene as hygiene

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from toolkit.api._generate import read_config
-from toolkit.api._trained import guard_of
+from toolkit.api._trained import backend_for, guard_of
 from toolkit.common.errors import InputError, InputErrors
-from toolkit.common.machine import has_gpu
 from toolkit.common.reach import refused, unknown
 from toolkit.common.several import several
 from toolkit.guards import Guard, load_guard
@@ -167,8 +165,5 @@ def open_desk(
 def _options(model: str | Path, backend: str | Mapping[str, Any] | None, options: Mapping[str, Any]) -> dict[str, Any]:
     given = {"backend": backend} if isinstance(backend, str) else dict(backend or {})
     if given.get("backend") is None:
-        if "base_url" in given or "base_url" in options:
-            given["backend"] = "openai"
-        else:
-            given["backend"] = "vllm" if find_spec("vllm") is not None and has_gpu() else "transformers"
+        given["backend"] = backend_for({**given, **options})
     return {"model": str(model), **given, **options}

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import shutil
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from toolkit.report import Figures
+from toolkit.report import Figures, evaluation_text
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from toolkit.evaluation import Evaluation
 
 
 class Checked(Figures):
@@ -169,6 +176,32 @@ class Generated(Figures):
     cost: float | None
     seconds: float
     too_many: str | None
+
+
+class Evaluated(Figures):
+    """Of `evaluate`: the document of the evaluation, and where it lies."""
+
+    settings: dict[str, Any]
+    models: list[dict[str, Any]]
+    benchmarks: list[dict[str, Any]]
+    results: list[dict[str, Any]]
+    means: list[dict[str, Any]]
+    remarks: list[str]
+    folder: str | None
+    spent: dict[str, Any]
+    too_many: str | None
+
+    def __init__(self, figures: Mapping[str, Any], evaluation: Evaluation) -> None:
+        super().__init__(figures)
+        self._evaluation = evaluation
+
+    def rows(self) -> pl.LazyFrame:
+        """The table that the figures are computed from: `toolkit.evaluation.ROWS`. Where no folder is kept, in memory."""
+        found = self._evaluation.rows()
+        return found if self["folder"] is not None else found.collect().lazy()
+
+    def __repr__(self) -> str:
+        return evaluation_text(self, shutil.get_terminal_size((100, 24)).columns)
 
 
 class Trained(Figures):

@@ -1,10 +1,13 @@
-"""What a model's folder says of the guard that it was trained for."""
+"""A model of which little is said: what its folder says of the guard that it was trained for, and what it is run by."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError
+from toolkit.common.machine import has_gpu
 from toolkit.common.models import model_folder, trained_for
 from toolkit.common.resources import names
 from toolkit.guards import Guard, load_guard
@@ -41,3 +44,11 @@ def trained_name(config: BaseBackendConfig) -> str | None:
     folder = model_folder(str(name)) if config.runs_here and name else None
     said = None if folder is None else (trained_for(folder) or {}).get("guard")
     return (str(said).rpartition(" ")[0] or str(said)) if said else None
+
+
+def backend_for(options: Mapping[str, Any]) -> str:
+    """The backend of a model for which none was named: an endpoint's where there is an address, vLLM's where that is installed and there is a GPU,
+    else that of transformers."""
+    if "base_url" in options:
+        return "openai"
+    return "vllm" if find_spec("vllm") is not None and has_gpu() else "transformers"

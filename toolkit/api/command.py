@@ -9,6 +9,8 @@ from toolkit.common.lazy import lazily
 
 if TYPE_CHECKING:
     from toolkit.api._doctor import EXTRAS as EXTRAS
+    from toolkit.api._evaluate_plan import model_name as model_name
+    from toolkit.api._evaluate_whole import unreliable as unreliable
     from toolkit.api._generate import too_many as too_many
     from toolkit.api._interactions import interactions as interactions
     from toolkit.api._interactions import plain_text as plain_text
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from toolkit.api._journal import journal_near as journal_near
     from toolkit.api._journal import journal_unread as journal_unread
     from toolkit.api._train import other_trainers as other_trainers
+    from toolkit.api._trained import backend_for as backend_for
     from toolkit.guards import load_guard as load_guard
     from toolkit.operators import describe_operator as describe_operator
     from toolkit.operators import operator_names as operator_names
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from toolkit.pipeline import Progress as Progress
     from toolkit.pipeline import load_recipe as load_recipe
     from toolkit.pipeline import recipe_steps as recipe_steps
+    from toolkit.report import evaluation_text as evaluation_text
     from toolkit.report import print_summary as print_summary
     from toolkit.report import summarise as summarise
     from toolkit.serving import Alarm as Alarm

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from toolkit.cli import _complete, _plan, _reach, _say
 from toolkit.cli._diff import diff
 from toolkit.cli._doctor import doctor
+from toolkit.cli._evaluate import evaluate
 from toolkit.cli._export import export
 from toolkit.cli._generate import generate
 from toolkit.cli._hygiene import hygiene
@@ -273,6 +274,7 @@ app.add_typer(train, name="train", rich_help_panel=TRAIN)
 
 app.command("moderate", rich_help_panel=JUDGE)(moderate)
 app.command("serve", rich_help_panel=JUDGE)(serve)
+app.command("evaluate", rich_help_panel=JUDGE)(evaluate)
 
 # Look -----------------------------------------------------------------------------------------------------------------
 

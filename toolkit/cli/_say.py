@@ -88,6 +88,11 @@ def table(
     sys.stdout.flush()
 
 
+def width() -> int | None:
+    """How wide a table on stdout may be; None: as wide as it needs."""
+    return width_of(sys.stdout)
+
+
 def summary(figures: dict[str, Any]) -> None:
     """A run's tables."""
     from toolkit.api.command import print_summary

@@ -42,7 +42,14 @@ def width_of(stream: TextIO) -> int | None:
 
 
 def table_text(
-    title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]], *, width: int | None = None, grouped: bool = False, header: bool = True
+    title: str,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[str]],
+    *,
+    width: int | None = None,
+    grouped: bool = False,
+    header: bool = True,
+    tight: bool = False,
 ) -> str:
     """A table as text, without a line break at its end.
 
@@ -53,21 +60,24 @@ def table_text(
         width: of the place; None for as wide as it needs.
         grouped: rows with the same first cell belong together: it is shown once.
         header: whether the names of the columns stand above them.
+        tight: where it does not fit otherwise, one space between two columns.
     """
     cells = [[(plain if c.kind == "prose" else one_line)(text) for c, text in zip(columns, row, strict=True)] for row in rows]
     named = [Column(one_line(c.name), c.kind) for c in columns]
-    widths = _widths(named, cells, width, header)
     title = one_line(title)
-    return _blocks(title, named, cells, width or WIDE) if widths is None else _drawn(title, named, cells, widths, grouped, header)
+    for gap in (_GAP, 1) if tight else (_GAP,):
+        if (widths := _widths(named, cells, width, header, gap)) is not None:
+            return _drawn(title, named, cells, widths, grouped, header, gap)
+    return _blocks(title, named, cells, width or WIDE)
 
 
-def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int | None, header: bool) -> list[int] | None:
+def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int | None, header: bool, gap: int) -> list[int] | None:
     """The width of each column; None where they do not fit."""
     from rich.cells import cell_len
 
     body = [max((cell_len(line) for row in cells for line in row[i].split("\n")), default=0) for i in range(len(columns))]
     names = [c.name if header else "" for c in columns]
-    frame = _GAP * (len(columns) - 1) + _EDGES
+    frame = gap * (len(columns) - 1) + _EDGES
     least = [min(b, _PROSE) if c.kind == "prose" else b for c, b in zip(columns, body, strict=True)]
     for heads in ([cell_len(n) for n in names], [max(map(cell_len, n.split()), default=0) for n in names]):
         found = [max(a, b) for a, b in zip(least, heads, strict=True)]
@@ -77,14 +87,18 @@ def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: in
     return None
 
 
-def _drawn(title: str, columns: Sequence[Column], cells: Sequence[Sequence[str]], widths: Sequence[int], grouped: bool, header: bool) -> str:
+def _drawn(
+    title: str, columns: Sequence[Column], cells: Sequence[Sequence[str]], widths: Sequence[int], grouped: bool, header: bool, gap: int
+) -> str:
     import io
 
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_header=header)
+    table = Table(
+        title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_header=header, padding=(0, 1 if gap == _GAP else 0)
+    )
     for column, width in zip(columns, widths, strict=True):
         table.add_column(column.name, width=width, overflow="fold", justify="right" if column.kind == "number" else "left")
     last = None
@@ -94,7 +108,7 @@ def _drawn(title: str, columns: Sequence[Column], cells: Sequence[Sequence[str]]
         table.add_row("" if grouped and first == last else first, *rest)
         last = first
     out = io.StringIO()
-    whole = sum(widths) + _GAP * (len(columns) - 1) + _EDGES
+    whole = sum(widths) + gap * (len(columns) - 1) + _EDGES
     wide = max(whole, *(len(line) for line in (title, ""))) + 1
     Console(file=out, width=wide, highlight=False, markup=False, emoji=False, color_system=None).print(table)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")

@@ -15,13 +15,15 @@ from toolkit.evaluation._benchmarks_read import BenchmarkRows, benchmark_blocks,
 from toolkit.evaluation._cohort import Cohort, Together, agreeing, apart
 from toolkit.evaluation._curves import budget_threshold
 from toolkit.evaluation._document import EVALUATION, Evaluation, fill_evaluation, read_evaluation, write_evaluation
+from toolkit.evaluation._figures import figures
 from toolkit.evaluation._flips import flips
 from toolkit.evaluation._hygiene import INPUT_TEXTS, MARKS, clean_scores, conflicting, held_twice, marked, numbered, shared
 from toolkit.evaluation._means import means
 from toolkit.evaluation._noise import Confident, Noise, confident, disagreement, fractions, pooled, score_labels
 from toolkit.evaluation._paired import holm, mcnemar, paired
 from toolkit.evaluation._perturb import CHANGES, Change, Perturbed, changed_text, choose_changes, perturb, perturbed
-from toolkit.evaluation._policies import NOT_JUDGED, POLICIES
+from toolkit.evaluation._policies import NOT_JUDGED, POLICIES, WAYS, check_policies
+from toolkit.evaluation._predictions import Joined, Joining, own_set
 from toolkit.evaluation._published import (
     Published,
     PublishedFigure,
@@ -34,6 +36,8 @@ from toolkit.evaluation._published import (
 from toolkit.evaluation._results import breakdown, results
 from toolkit.evaluation._rows import ROWS
 from toolkit.evaluation._score import Counts, Score, baselines, score, score_counts, tally
+from toolkit.evaluation._sets import RowSet, benchmark_set, guard_tasks
+from toolkit.evaluation._written import USUAL, Written, read_labels, read_written
 
 __all__ = [
     "CHANGES",
@@ -43,6 +47,8 @@ __all__ = [
     "NOT_JUDGED",
     "POLICIES",
     "ROWS",
+    "USUAL",
+    "WAYS",
     "Benchmark",
     "BenchmarkFiles",
     "BenchmarkRows",
@@ -53,21 +59,27 @@ __all__ = [
     "Confident",
     "Counts",
     "Evaluation",
+    "Joined",
+    "Joining",
     "Noise",
     "Perturbed",
     "Published",
     "PublishedFigure",
+    "RowSet",
     "Score",
     "Together",
+    "Written",
     "agreeing",
     "apart",
     "baselines",
     "benchmark_blocks",
     "benchmark_names",
     "benchmark_needs",
+    "benchmark_set",
     "breakdown",
     "budget_threshold",
     "changed_text",
+    "check_policies",
     "choose_benchmarks",
     "choose_changes",
     "choose_published",
@@ -75,11 +87,13 @@ __all__ = [
     "confident",
     "conflicting",
     "disagreement",
+    "figures",
     "fill_evaluation",
     "find_among",
     "find_benchmark",
     "flips",
     "fractions",
+    "guard_tasks",
     "held_twice",
     "holm",
     "load_benchmark",
@@ -88,6 +102,7 @@ __all__ = [
     "mcnemar",
     "means",
     "numbered",
+    "own_set",
     "paired",
     "perturb",
     "perturbed",
@@ -97,6 +112,8 @@ __all__ = [
     "published_spread",
     "read_benchmark",
     "read_evaluation",
+    "read_labels",
+    "read_written",
     "results",
     "score",
     "score_counts",

@@ -17,6 +17,7 @@ guard's. Importing this room loads no model library.
 """
 
 from toolkit.judging._ask import OpenGuard, as_guard, check_plays, generation_record, question, questions, scores
+from toolkit.judging._evaluate import asked_lines, judged_tasks, to_ask, written_lines, written_tasks
 from toolkit.judging._outputs import TEXTS, read_names, read_output, read_outputs
 from toolkit.judging._probabilities import label_probabilities, over_calls, over_draws
 from toolkit.judging._several import as_one, failure
@@ -30,9 +31,11 @@ __all__ = [
     "Verdict",
     "as_guard",
     "as_one",
+    "asked_lines",
     "check_plays",
     "failure",
     "generation_record",
+    "judged_tasks",
     "label_probabilities",
     "over_calls",
     "over_draws",
@@ -46,5 +49,8 @@ __all__ = [
     "row_table",
     "score_table",
     "scores",
+    "to_ask",
     "with_reading",
+    "written_lines",
+    "written_tasks",
 ]

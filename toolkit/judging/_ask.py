@@ -28,6 +28,7 @@ from toolkit.records import MEDIA, child_id, content_id, media_of
 
 if TYPE_CHECKING:
     from toolkit.generation import Attached, Backend, Completion, Completions, Journal, Meter, Request
+    from toolkit.generation._stats import Stats
 
 
 def questions(guard: Guard, row: Mapping[str, Any], backend: Backend, config: BaseBackendConfig, draws: int = 1, *, folder: Path) -> list[Request]:
@@ -178,6 +179,8 @@ class OpenGuard:
         check_plays(guard, config)
         self.guard, self.name = guard, name
         self._config = config = scoring(config) if probabilities else config
+        self.stats: Stats | None = None
+        """Of the latest `verdicts`, as they come: what was asked, and what the journal had."""
         self._folder = at_door(media or ".")
         self._backend: Backend = open_backend(config, guard=guard, beside=beside, work=work, judges=True)
 
@@ -298,6 +301,7 @@ class OpenGuard:
                 yield from asked
 
         with ask(requests()) as completions:
+            self.stats = completions.stats
             for first in completions:
                 yield from self._unasked(waiting, draws)
                 row, calls = waiting.popleft()

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from toolkit.common.lazy import lazily
 
 if TYPE_CHECKING:
+    from toolkit.report._evaluation_tables import evaluation_text as evaluation_text
     from toolkit.report._figures import Figures as Figures
     from toolkit.report._figures import Lines as Lines
     from toolkit.report._figures import as_html as as_html

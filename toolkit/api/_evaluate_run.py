@@ -1,0 +1,183 @@
+"""Asking and reading the models of an evaluation, and the document of what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolkit.api._evaluate_plan import Judge
+from toolkit.evaluation import Evaluation, RowSet, figures, write_evaluation
+from toolkit.guards import Guard, input_fingerprint
+from toolkit.judging import OpenGuard, asked_lines, judged_tasks, to_ask, written_lines
+from toolkit.pipeline import Progress
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from toolkit.generation import BaseBackendConfig, Completion, Meter
+
+COUNTS = ("asked", "from_journal", "failed", "prompt_tokens", "completion_tokens")
+
+
+class Run:
+    """One evaluation.
+
+    Args:
+        judges: the models.
+        sets: the rows.
+        settings: as for `toolkit.evaluation.figures`.
+        remarks: what is to be said before anything is asked.
+        draws, reading, probabilities: as for `toolkit.evaluate`.
+        journal: folder of the journal.
+        meter: counts what is spent.
+        progress: where progress is shown.
+    """
+
+    def __init__(
+        self,
+        judges: Sequence[Judge],
+        sets: Sequence[RowSet],
+        settings: Mapping[str, Any],
+        remarks: Sequence[str],
+        *,
+        draws: int,
+        reading: str | None,
+        probabilities: bool,
+        journal: Path,
+        meter: Meter,
+        progress: Progress,
+    ) -> None:
+        self._judges, self._sets, self._settings, self._remarks = judges, sets, dict(settings), list(remarks)
+        self._draws, self._reading, self._probabilities = draws, reading, probabilities
+        self._folder, self._meter, self._progress = journal, meter, progress
+        self._asked: dict[str, dict[str, Any]] = {}
+        self.spent: dict[str, Any] = dict.fromkeys(COUNTS, 0) | {"errors": {}, "said": {}}
+
+    def write(self, folder: Path) -> Evaluation:
+        """Ask, read and write (raises as `toolkit.evaluate`)."""
+        with ExitStack() as stack:
+            stack.enter_context(self._progress)
+            found = write_evaluation(folder, self._document, self._lines(stack))
+        self.spent["cost"] = self._meter.spent if self.spent["asked"] or self.spent["from_journal"] else 0.0
+        self.spent["estimated"] = self._meter.estimated
+        return found
+
+    def _lines(self, stack: ExitStack) -> Iterator[pl.DataFrame]:
+        from toolkit.generation import Journal
+
+        journal = stack.enter_context(Journal(self._folder)) if any(j.config for j in self._judges) else None
+        for judge in self._judges:
+            self._progress.start(f"evaluate {judge.name}")
+            if judge.config is not None:
+                yield from self._ask(judge, judge.config, journal)
+                continue
+            assert judge.written is not None  # noqa: S101  a model is asked or has written
+            for one in self._sets:
+                if (joined := judge.joined.get(one.name)) is not None:
+                    yield from written_lines(judge.guard, one, judge.written, joined, judge.name)
+
+    def _ask(self, judge: Judge, config: BaseBackendConfig, journal: Any) -> Iterator[pl.DataFrame]:
+        total = sum(to_ask(judge.guard, one).height for one in self._sets) * self._draws
+        done = 0
+
+        def settled(completion: Completion) -> None:
+            nonlocal done
+            done += 1
+            spent = f", ${self._meter.spent:,.2f}" if self._meter.spent else ""
+            self._progress.update(done, total, config.backend + spent)
+
+        asked: dict[str, Any] = {"probabilities": True} if self._probabilities else {}
+        with OpenGuard(judge.guard, config, name=judge.name, work=self._folder, **asked) as one:
+            yield from asked_lines(one, self._sets, self._draws, journal=journal, meter=self._meter, on_done=settled)
+            model_id = one.backend.model_id
+            self._asked[judge.name] = {"model_id": model_id, "model": config.shown_name(model_id, None), "endpoint": config.endpoint_name}
+            if (stats := one.stats) is not None:
+                for name in COUNTS:
+                    self.spent[name] += getattr(stats, name)
+                for kind, n in stats.errors.items():
+                    self.spent["errors"][kind] = self.spent["errors"].get(kind, 0) + n
+                self.spent["said"] = {**stats.said, **self.spent["said"]}
+                self._progress.finish(f"{done:,} answers in {stats.seconds:.1f} s, {stats.from_journal:,} of them from the journal")
+
+    def _document(self, rows: pl.LazyFrame) -> dict[str, Any]:
+        models = [self._model(judge) for judge in self._judges]
+        benchmarks = [entry for one in self._sets for entry in one.entries()]
+        found = figures(rows, benchmarks, models, self._settings)
+        said = [words for one in self._sets for words in one.remarks]
+        remarks = [*self._remarks, *said, *_of_files(self._judges), *_of_readings(self._judges, self._sets, self._reading), *found["remarks"]]
+        return {
+            "settings": self._settings,
+            "models": models,
+            "benchmarks": benchmarks,
+            "results": found["results"],
+            "means": found["means"],
+            "remarks": list(dict.fromkeys(remarks)),
+        }
+
+    def _model(self, judge: Judge) -> dict[str, Any]:
+        guard, config = judge.guard, judge.config
+        readings = {t.name: t.readings[self._reading] for t in guard.tasks if self._reading in t.readings} if self._reading else {}
+        out: dict[str, Any] = {"name": judge.name, "guard": guard.name, "guard_version": guard.version, "guard_fingerprint": guard.fingerprint}
+        out |= {"reading": self._reading if readings else None, "readings": readings or None}
+        if config is not None:
+            out |= {
+                "backend": config.backend,
+                **self._asked.get(judge.name, {}),
+                "sampling": sampling_words(config, self._draws, self._settings["k"]),
+            }
+            return out | {"prompt": input_fingerprint(guard), "draws": self._draws, "files": None}
+        return out | {"backend": None, "model_id": None, "model": None, "endpoint": None, "sampling": None, **_files_entry(judge, guard)}
+
+
+def sampling_words(config: BaseBackendConfig, draws: int, combine: str) -> str:
+    """How a model was sampled, in words: two cohorts that differ in them are not set side by side."""
+    shaping = config.shaping()
+    temperature, top_p = shaping.get("temperature"), shaping.get("top_p")
+    if temperature == 0:
+        return "greedy"
+    heat = "the endpoint's own temperature" if temperature is None else f"temperature {temperature:g}"
+    share = f", top_p {top_p:g}" if top_p not in (None, 1) else ""
+    return f"{draws} draw{'s' if draws > 1 else ''}, {heat}{share}" + (f", {combine}" if draws > 1 else "")
+
+
+def _files_entry(judge: Judge, guard: Guard) -> dict[str, Any]:
+    written = judge.written
+    assert written is not None  # noqa: S101  of a model that has written
+    rendered = written.has("rendered") and bool(written.rows["rendered"].fill_null(False).all())
+    draws = written.rows["draw"].n_unique() if written.has("draw") else 1
+    files = [p.name for p in written.paths]
+    return {"prompt": input_fingerprint(guard) if rendered else None, "draws": draws, "files": files, "joined": judge.about}
+
+
+def _of_files(judges: Sequence[Judge]) -> Iterator[str]:
+    """What did not fit of what files say, in words."""
+    for judge in judges:
+        about, name = judge.about, judge.name
+        if not about:
+            continue
+        if about["unreadable"]:
+            reasons = ", ".join(f"{why} {n:,}" for why, n in sorted(about["unreadable"].items()))
+            yield f"{name}: {sum(about['unreadable'].values()):,} rows of its files cannot be read ({reasons}; first {about['first_unreadable']})"
+        if about["extra"]:
+            yield f"{name}: {about['extra']:,} rows of its files are about none of these rows (first {about['first_extra']})"
+        for where, one in about["sets"].items():
+            if one["missing"]:
+                yield f"{name} on {where}: {one['missing']:,} rows have no prediction; they count as not read"
+            if one["repeated"]:
+                yield f"{name} on {where}: {one['repeated']:,} rows are there again, saying the same; they count once"
+            if one["label_differs"]:
+                yield f"{name} on {where}: {one['label_differs']:,} labels of the file are not the set's, which count (first {one['first_label']})"
+
+
+def _of_readings(judges: Sequence[Judge], sets: Sequence[RowSet], reading: str | None) -> Iterator[str]:
+    """Labels that the sets do not have, and that no reading takes for others."""
+    for judge in judges:
+        for one in sets:
+            for task in judged_tasks(judge.guard, one):
+                of = judge.guard.task(task)
+                more = [w for w in of.labels if w not in one.tasks[task].labels and w not in of.readings.get(reading or "", {})]
+                if more and of.readings:
+                    words = f"{judge.name}: {', '.join(more)} counts as no {one.tasks[task].positive!r} for the task {task!r}"
+                    yield f"{words}; readings of the guard take it otherwise: {', '.join(of.readings)}"

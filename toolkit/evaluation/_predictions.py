@@ -1,0 +1,281 @@
+"""What guards said, as it lies in files, joined to the rows that it is about; and files that bring their labels along as sets of their own.
+
+Rows join by id, or by their text where no id is one of the set's; never by their place. Of rows with the same text (a set may hold some twice) those
+with the same label come together, where the file has labels, then the first with the first. What does not fit is told, never left out unseen:
+
+- a row of the set that the file lacks is a row without a verdict (``not_there``), which counts as wrong;
+- a row of the file that is about no row of a set is counted (`Joining.extra`); where none is about one, that is an error;
+- a row that is there more often than in the set, saying the same, counts once (`Joined.repeated`); saying something else, it is an error;
+- a row that cannot be read is counted with its reason (`Written.faults`); where the file is the set itself, it is an error;
+- a label that differs from the set's is counted (`Joined.label_differs`), and the set's counts; labels that are all none of the task's are an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from toolkit.common.errors import InputError, InputErrors, short_path
+from toolkit.evaluation._sets import RowSet
+from toolkit.evaluation._written import SHOWN, Written, odd_label, read_labels
+from toolkit.guards import Guard, render_input
+from toolkit.records import content_id, row_id
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from toolkit.evaluation._benchmarks_model import BenchmarkTask
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What was said of a set's rows.
+
+    Attributes:
+        rows: for each row of the set and draw a line, in the set's order: ``at`` (number of the row), ``draw``, ``n`` (of the line in the file; null:
+            it has none).
+        by: ``id`` or ``text``.
+        missing: rows of the set and draws that are not there.
+        repeated: rows that were there before, saying the same.
+        label_differs: rows whose label is not the set's, and the place of the first.
+    """
+
+    rows: pl.DataFrame
+    by: str
+    missing: int
+    repeated: int
+    label_differs: tuple[int, str | None] = (0, None)
+
+    def only(self, numbers: Sequence[int]) -> Joined:
+        """The same for a sample of the set (`RowSet.sample`)."""
+        import polars as pl
+
+        kept = pl.DataFrame({"at": list(numbers)}, schema={"at": pl.Int64}).with_row_index("now").with_columns(pl.col("now").cast(pl.Int64))
+        rows = self.rows.join(kept, on="at", maintain_order="left").select("now", "draw", "n").rename({"now": "at"})
+        return replace(self, rows=rows, missing=rows["n"].null_count())
+
+
+@dataclass
+class Joining:
+    """Joins what a model's files say to sets, one after the other, and knows what is about none of them."""
+
+    written: Written
+    guard: Guard
+    file_of: Mapping[int, str] = field(default_factory=dict)
+    """By number of a file the one set that it is about; files that are not there may be about any."""
+    used: set[int] = field(default_factory=set)
+
+    def join(self, to: RowSet) -> Joined | None:
+        """What the files say of a set; None where nothing is about one of its rows.
+
+        Raises:
+            InputError: two rows about the same one that differ; ids that were named and fit no row; labels of another task.
+        """
+        import polars as pl
+
+        mine = [i for i in range(len(self.written.paths)) if self.file_of.get(i, to.name) == to.name]
+        said = self.written.rows.filter(pl.col("file").is_in(mine))
+        if not said.height:
+            return None
+        said = said.with_columns(draw=pl.col("draw").fill_null(0) if "draw" in said.columns else pl.lit(0, pl.Int64), label=self._labels(said, to))
+        rows = to.rows.with_row_index("at").select(pl.col("at").cast(pl.Int64), "id", "prompt", "response", "context", gold=self._gold(to))
+        found, by, said = self._pairs(rows, said)
+        if not found.height:
+            return None
+        repeated = self._repeats(said, found)
+        self.used |= set(found["n"]) | {n for n, _ in repeated}
+        draws = pl.DataFrame({"draw": sorted(found["draw"].unique())}, schema={"draw": pl.Int64})
+        whole = rows.select("at").join(draws, how="cross").join(found.select("at", "draw", "n"), on=["at", "draw"], how="left", maintain_order="left")
+        return Joined(whole, by, whole["n"].null_count(), len(repeated), self._differs(rows, said, found, to))
+
+    def extra(self) -> list[int]:
+        """Rows that are about no row of any set that was joined, but for those of files about another."""
+        files = set(self.file_of)
+        return [n for n, file in self.written.rows.select("n", "file").iter_rows() if n not in self.used and file not in files]
+
+    def _gold(self, to: RowSet) -> pl.Expr:
+        import polars as pl
+
+        return pl.col(f"label_{next(iter(to.tasks))}") if len(to.tasks) == 1 else pl.lit(None, pl.String)
+
+    def _labels(self, said: pl.DataFrame, to: RowSet) -> pl.Series:
+        """The files' labels of a set's one task."""
+        import polars as pl
+
+        (task, *more) = to.tasks.values()
+        if more or (name := f"label_{task.name}") not in said.columns:
+            return pl.Series("label", [None] * said.height, dtype=pl.String)
+        return read_labels(said[name], task, self.guard)
+
+    def _pairs(self, rows: pl.DataFrame, said: pl.DataFrame) -> tuple[pl.DataFrame, str, pl.DataFrame]:
+        """at, draw, n of what belongs together, by what (id or text), and what was said with that as its `key`."""
+        import polars as pl
+
+        if "id" in said.columns:
+            named = said.with_columns(key="id")
+            found = pl.concat(_matched(rows.with_columns(key="id"), one, ["key"]) for one in _by_draw(named))
+            if found.height or "id" in self.written.named:
+                return found, "id", named
+        keyed = rows.with_columns(key=_keys(rows))
+        said = self._as_rendered(rows, keyed["key"], said)
+        out = []
+        for one in _by_draw(said):
+            labelled = _matched(keyed.with_columns(label="gold"), one, ["key", "label"])
+            left = keyed.filter(~pl.col("at").is_in(labelled["at"].implode())), one.filter(~pl.col("n").is_in(labelled["n"].implode()))
+            out += [labelled, _matched(*left, ["key"])]
+        return pl.concat(out), "text", said
+
+    def _as_rendered(self, rows: pl.DataFrame, keys: pl.Series, said: pl.DataFrame) -> pl.DataFrame:
+        """What was said, with the keys of rows that the guard renders as just that text, where it could not be parted."""
+        import polars as pl
+
+        if not said["text"].is_not_null().any():
+            return said
+        known: dict[str, str] = {}
+        for key, row in zip(keys, rows.select("prompt", "response", "context").iter_rows(named=True), strict=True):
+            known.setdefault(render_input(self.guard, row), key)
+        found = [known.get(text) if text is not None else None for text in said["text"].to_list()]
+        return said.with_columns(key=pl.coalesce(pl.Series(found, dtype=pl.String), "key"))
+
+    def _repeats(self, said: pl.DataFrame, found: pl.DataFrame) -> list[tuple[int, int]]:
+        """Rows that are there once more than in the set, each with the one whose place it would take.
+
+        Raises:
+            InputError: one that says something else.
+        """
+        import polars as pl
+
+        taken = said.filter(pl.col("n").is_in(found["n"].implode()))
+        left = said.filter(~pl.col("n").is_in(found["n"].implode()), pl.col("key").is_in(taken["key"].drop_nulls().implode()))
+        if not left.height:
+            return []
+        says = [c for c in said.columns if c in ("output", "error") or c.startswith("verdict_")]
+        before: dict[tuple[int, str], dict[tuple[str | None, ...], int]] = {}
+        for n, draw, key, *what in taken.select("n", "draw", "key", *says).iter_rows():
+            before.setdefault((draw, key), {}).setdefault(tuple(what), n)
+        out = []
+        for n, draw, key, *what in left.select("n", "draw", "key", *says).iter_rows():
+            others = before.get((draw, key), {})
+            if others and tuple(what) not in others:
+                first = self.written.where(min(others.values()))
+                message = f"says of the same row something else than {short_path(first)}"
+                raise InputError(
+                    message, where=self.written.where(n), hint="keep one of them; where they are several draws, name the column: draw=COLUMN"
+                )
+            out += [(n, others[tuple(what)])] if others else []
+        return out
+
+    def _differs(self, rows: pl.DataFrame, said: pl.DataFrame, found: pl.DataFrame, to: RowSet) -> tuple[int, str | None]:
+        """Rows whose label is another than the set's, and the place of the first.
+
+        Raises:
+            InputError: no label is one of the task's.
+        """
+        import polars as pl
+
+        (task, *more) = to.tasks.values()
+        if more or (name := f"label_{task.name}") not in said.columns:
+            return 0, None
+        both = found.join(rows.select("at", "gold"), on="at").join(said.select("n", "label", word=name), on="n").filter(pl.col("word").is_not_null())
+        if both.height and both["label"].null_count() == both.height:
+            n, word = both.sort("n").select("n", "word").row(0)
+            message = f"{odd_label(word, task)}; nor is any other label here one of the task {task.name!r}"
+            raise InputError(message, where=self.written.where(n), hint=f"{to.name} is about the task {task.name!r}: is this file about another?")
+        odd = both.filter(pl.col("label").ne_missing(pl.col("gold"))).sort("n")
+        return odd.height, self.written.where(odd["n"][0]) if odd.height else None
+
+
+def _keys(rows: pl.DataFrame) -> pl.Series:
+    """What each row's text is known by, as `Written` has it."""
+    import polars as pl
+
+    keys = [
+        content_id([(m["role"], m["content"]) for m in context or ()], prompt, response)
+        for prompt, response, context in rows.select("prompt", "response", "context").iter_rows()
+    ]
+    return pl.Series(keys, dtype=pl.String)
+
+
+def _by_draw(said: pl.DataFrame) -> Sequence[pl.DataFrame]:
+    return said.partition_by("draw", maintain_order=True)
+
+
+def _matched(rows: pl.DataFrame, said: pl.DataFrame, on: Sequence[str]) -> pl.DataFrame:
+    """at, draw, n: the first with the first of those that are equal in `on`, the second with the second."""
+    import polars as pl
+
+    def numbered(frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.filter(pl.all_horizontal(pl.col(c).is_not_null() for c in on)).with_columns(nth=pl.int_range(pl.len()).over(on))
+
+    both = numbered(rows).select("at", "nth", *on).join(numbered(said).select("n", "draw", "nth", *on), on=["nth", *on])
+    return both.select("at", "draw", "n").sort("at")
+
+
+def own_set(written: Written, name: str, tasks: Mapping[str, BenchmarkTask], guard: Guard, *, asked: bool = False) -> tuple[RowSet, Written]:
+    """The set that files are which bring their labels along, and the files with its ids.
+
+    Args:
+        written: the files.
+        name: of the set.
+        tasks: of which labels are wanted.
+        guard: who may have written them.
+        asked: guards are to be asked about the rows, so that each needs a prompt.
+
+    Raises:
+        InputErrors: rows that cannot be read, have no prompt where one is needed, or a label that is none.
+        InputError: no row at all, no label, or an id that is there twice.
+    """
+    import polars as pl
+
+    if (fault := written.fault()) is not None:
+        raise fault
+    where = ", ".join(map(str, written.paths))
+    rows = written.rows
+    if not rows.height:
+        raise InputError("no rows", where=where)
+    if asked and (none := rows.filter(pl.col("prompt").is_null() if "prompt" in rows.columns else pl.lit(True))).height:
+        raise InputError("a row without a prompt", where=written.where(none["n"][0]), hint="name the column: prompt=COLUMN")
+    labels = {f"label_{t.name}": _own_labels(written, t, guard, where) for t in tasks.values()}
+    texts = [pl.col(c) if c in rows.columns else pl.lit(None, pl.String).alias(c) for c in ("prompt", "response", "source")]
+    written = replace(written, rows=rows.with_columns(id=_ids(written, name)))
+    first = rows["draw"].min() if "draw" in rows.columns else None
+    chosen = written.rows.filter(pl.col("draw").fill_null(0) == (first or 0)) if "draw" in rows.columns else written.rows
+    if (twice := chosen.filter(pl.col("id").is_duplicated())).height:
+        raise InputError(
+            f"the id {twice['id'][0]!r} is there twice", where=written.where(twice["n"][1]), hint="several draws? name the column: draw=COLUMN"
+        )
+    context = pl.lit([], pl.List(pl.Struct({"role": pl.String, "content": pl.String})))
+    made = chosen.with_columns(**{c: labels[c].gather(chosen["n"]) for c in labels}).select(
+        "id", *texts, *labels, context=context, categories=pl.lit([], pl.List(pl.String))
+    )
+    return RowSet(name, name, dict(tasks), made, "file", made.height), written
+
+
+def _ids(written: Written, name: str) -> pl.Series:
+    """The files' own ids; without, what a row's text says, or where there is none its place."""
+    import polars as pl
+
+    rows = written.rows
+    if "id" in rows.columns and not rows["id"].null_count():
+        return rows["id"]
+    draws = ["draw"] if "draw" in rows.columns else []
+    nth = rows.select(pl.int_range(pl.len()).over("key", *draws)).to_series()
+    ids = [f"{name}:{n}" if key is None else row_id("predictions", key, i) for n, key, i in zip(rows["n"], rows["key"], nth, strict=True)]
+    return pl.Series("id", ids, dtype=pl.String)
+
+
+def _own_labels(written: Written, task: BenchmarkTask, guard: Guard, where: str) -> pl.Series:
+    column = f"label_{task.name}"
+    if column not in written.rows.columns:
+        raise InputError(f"no labels for the task {task.name!r}: no column 'label' or {column!r}", where=where, hint="name the column: label=COLUMN")
+    said = written.rows[column]
+    found = read_labels(said, task, guard)
+    odd = [n for n, (word, label) in enumerate(zip(said.to_list(), found.to_list(), strict=True)) if word is not None and label is None]
+    if odd:
+        better = [t.name for t in guard.tasks if t.name != task.name and said[odd[0]] in t.labels]
+        hint = f"the word fits the task {better[0]!r}: say --task {better[0]}" if better else None
+        raise InputErrors(InputError(odd_label(said[n], task), where=written.where(n), hint=hint) for n in odd[:SHOWN])
+    if found.null_count() == found.len():
+        raise InputError(f"no row has a label for the task {task.name!r}", where=where)
+    return found

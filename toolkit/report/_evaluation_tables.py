@@ -1,0 +1,105 @@
+"""An evaluation's figures as tables for people: at 80 columns, no number cut."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from toolkit.common.tables import Column, table_text
+from toolkit.common.text import one_line
+
+_FIGURES = ("n", "F1", "95 %", "prec.", "recall", "unread", "cover")
+_IN_NAME = re.compile(r" \((\w+)\)$")
+_MEANS = {"weighted": "weighted by rows", "stated": "weighted by the paper's sizes", "macro": "each benchmark alike"}
+
+
+def evaluation_text(found: Mapping[str, Any], width: int | None = None) -> str:
+    """The tables of a document (`toolkit.evaluation`), and what is to be said of them."""
+    parts = [*_tables(found, width), *_curves(found, width), *_means(found, width)]
+    said = [f"Note: {one_line(words)}" for words in found["remarks"]]
+    if (spent := found.get("spent")) and (spent["asked"] or spent["from_journal"]):
+        cost = f", ${spent['cost']:,.4f}" if spent["cost"] else ""
+        said.append(f"Asked: {spent['asked']:,}, from the journal: {spent['from_journal']:,}, failed: {spent['failed']:,}{cost}")
+    if found.get("folder"):
+        said.append(f"Everything lies in: {one_line(found['folder'])}")
+    return "\n\n".join([*parts, "\n".join(said)] if said else parts)
+
+
+def _tables(found: Mapping[str, Any], width: int | None) -> Iterator[str]:
+    """A table of each model under the first policy, and one with F1 under each where there are several."""
+    policies = found["settings"]["policies"]
+    for model in (m["name"] for m in found["models"]):
+        mine = [r for r in found["results"] if r["model"] == model and r["policy"] == policies[0]]
+        rows = [[r["task"], _title(r), *_cells(r)] for r in sorted(mine, key=lambda r: _order(found, r["task"]))]
+        if rows:
+            yield table_text(f"{model} ({policies[0]})", _columns(["task", "benchmark"], _FIGURES), rows, width=width, grouped=True, tight=True)
+    if len(policies) > 1:
+        cells: dict[tuple[str, str, str], dict[str, str]] = {}
+        for r in found["results"]:
+            cells.setdefault((r["benchmark"], r["task"], r["model"]), {"": _title(r), "unread": _count(r["unparsable"])})[r["policy"]] = _figure(
+                r["f1"]
+            )
+        rows = [[of[""], task, model, of["unread"], *(of[p] for p in policies)] for (_, task, model), of in cells.items()]
+        yield table_text("F1 by policy", _columns(["benchmark", "task", "model"], ["unread", *policies]), rows, width=width, grouped=True, tight=True)
+
+
+def _columns(texts: Sequence[str], numbers: Sequence[str]) -> list[Column]:
+    return [*(Column(name) for name in texts), *(Column(name, "number") for name in numbers)]
+
+
+def _cells(r: Mapping[str, Any]) -> list[str]:
+    if not r["judged"]:
+        return [_count(r["n"]), "not judged", *[""] * 5]
+    low, high = r["f1_low"], r["f1_high"]
+    interval = "" if low is None or high is None else f"{_short(low)}–{_short(high)}"
+    f1 = "withheld" if r["withheld"] else _figure(r["f1"])
+    mark = "*" if r["single_class"] and not r["withheld"] and r["f1"] is not None else ""
+    return [_count(r["n"]), f1 + mark, interval, _short(r["precision"]), _short(r["recall"]), _count(r["unparsable"]), _short(r["coverage"])]
+
+
+def _curves(found: Mapping[str, Any], width: int | None) -> Iterator[str]:
+    mine = [r for r in found["results"] if r["policy"] == found["settings"]["policies"][0] and r.get("auprc") is not None]
+    if mine:
+        rows = [[_title(r), r["task"], r["model"], _figure(r["auprc"]), _figure(r["auroc"]), _figure(r["ece"]), _figure(r["fpr"])] for r in mine]
+        columns = _columns(["benchmark", "task", "model"], ["AUPRC", "AUROC", "ECE", "FPR"])
+        yield table_text("From the probabilities of labels", columns, rows, width=width, grouped=True, tight=True)
+
+
+def _means(found: Mapping[str, Any], width: int | None) -> Iterator[str]:
+    """F1 means of tasks with several benchmarks, and of all tasks."""
+    several = {(r["task"]) for r in found["results"] if len({o["benchmark"] for o in found["results"] if o["task"] == r["task"]}) > 1}
+    tasks = [t for t in dict.fromkeys(m["task"] for m in found["means"]) if t is not None]
+    if not several and len(tasks) < 2:
+        return
+    lines: dict[tuple[str, str, str], dict[str | None, str]] = {}
+    for m in found["means"]:
+        mark = "†" if m["left_out"] else ""
+        lines.setdefault((m["model"], m["policy"], m["mean"]), {})[m["task"]] = _figure(m["f1"]) + (mark if m["f1"] is not None else "")
+    names = [*tasks, *([None] if len(tasks) > 1 else [])]
+    rows = [[model, policy, _MEANS.get(mean, mean), *(of.get(t, "") for t in names)] for (model, policy, mean), of in lines.items()]
+    columns = _columns(["model", "policy", "mean"], [t or "tasks" for t in names])
+    yield table_text("Means of F1", columns, rows, width=width, grouped=True, tight=True)
+    if any("†" in cell for row in rows for cell in row):
+        yield "† without benchmarks that have no F1 or no stated size: `left_out` in the document names them"
+
+
+def _order(found: Mapping[str, Any], task: str) -> int:
+    return list(dict.fromkeys(b["task"] for b in found["benchmarks"])).index(task)
+
+
+def _title(r: Mapping[str, Any]) -> str:
+    """A benchmark's title, without its task where that stands beside it."""
+    return _IN_NAME.sub(lambda m: "" if m[1] == r["task"] else m[0], r["title"])
+
+
+def _count(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _short(value: float | None) -> str:
+    return "–" if value is None else "100" if value == 100 else f"{value:.1f}"
