@@ -66,7 +66,9 @@ class Server:
         self.faults: dict[str, list[str]] = {}
         self.always: str | None = None
         self.script: Script | None = None
+        self.moderates: Script | None = None  # what is said where there is no fault
         self.requests: list[dict[str, Any]] = []
+        self.paths: list[str] = []
         self.headers: list[dict[str, str]] = []
         self.answered: Counter[str] = Counter()
         self.asked: Counter[str] = Counter()
@@ -76,10 +78,11 @@ class Server:
 
     async def chat(self, http: web.Request) -> web.StreamResponse:
         body = await http.json()
-        text = body["messages"][-1]["content"]
+        text = body["messages"][-1]["content"] if "messages" in body else body.get("prompt", body.get("input"))
         if isinstance(text, list):  # content parts
             text = "".join(part.get("text", "") for part in text)
         self.requests.append(body)
+        self.paths.append(http.path)
         self.headers.append(dict(http.headers))
         self.asked[text] += 1
         self.times.append(time.monotonic())
@@ -107,7 +110,7 @@ class Server:
         }
         if fault is None:
             self.answered[text] += 1
-            return web.json_response(whole)
+            return web.json_response(whole if self.moderates is None else self.moderates(text, body)[2])
         if fault.startswith("429"):
             after = fault.partition(":")[2] or "0"
             headers = {"Retry-After": formatdate(time.time() + 1, usegmt=True) if fault == "429-date" else after}
@@ -192,7 +195,8 @@ def running(server: Server) -> Iterator[Server]:
     """Serve on a free port of this machine, on a thread."""
     loop = asyncio.new_event_loop()
     app = web.Application(client_max_size=1 << 26)
-    app.router.add_post("/v1/chat/completions", server.chat)
+    for path in ("chat/completions", "completions", "moderations"):
+        app.router.add_post(f"/v1/{path}", server.chat)
     app.on_response_prepare.append(_pack)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
 

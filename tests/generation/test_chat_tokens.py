@@ -182,3 +182,66 @@ def test_a_local_model_is_asked_so(tmp_path: Path) -> None:
     backend.close()
     assert [x.prompt_tokens for x in out] == [3 + len(t) for t in texts], "a byte is a token, and three are the template's"
     assert "<|end|>" in TEMPLATE
+
+
+# Prompts that no template writes, templates of other kinds -------------------------------------------------------------
+
+
+def raw(*pieces: tuple[str, str]) -> Any:
+    return build_request(_STUB, _CONFIG, [{"role": role, "content": content} for role, content in pieces], raw=True)
+
+
+_CONFIG = TransformersConfig.model_validate({"backend": "transformers", "model": "m"})
+_STUB: Any = type("Stub", (), {"model_id": "m", "endpoint": "transformers"})()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(deadline=None, max_examples=20)
+@given(text=WORDS)
+def test_a_prompt_in_pieces_has_the_tokens_of_the_whole(family: str, text: str) -> None:
+    c = chat(family)
+    quoted = "x" if any(mark in text for mark in CONTROL[family]) else text
+    found = c.prompt(raw(("text", "Question:\n"), ("user", quoted), ("text", "\nAnswer:")))
+    assert found == c.tokenizer(f"Question:\n{quoted}\nAnswer:")["input_ids"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_a_prompt_quotes_is_text(family: str) -> None:
+    c, mark = chat(family), CONTROL[family][0]
+    own, quoted = (c.prompt(raw(("text", f"Question:{m}"), ("user", f"a {q} b"), ("text", "\nAnswer:"))) for m, q in ((mark, ""), ("", mark)))
+    begun = control(family, c.tokenizer("x")["input_ids"])
+    assert control(family, own) == [*begun, mark], "the definition's own marks are control tokens"
+    assert control(family, quoted) == begun, "those of a row are not"
+    whole = c.prompt(raw(("text", f"A{mark}"), ("user", mark), ("text", "B")))
+    assert control(family, whole) == [*begun, mark]
+
+
+def test_a_tokenizer_without_a_template_takes_such_a_prompt(tmp_path: Path) -> None:
+    tokenizer = copy.deepcopy(chat("chatml").tokenizer)
+    tokenizer.chat_template = None
+    assert Chat(tokenizer).prompt(raw(("text", "Q: "), ("user", "hello"))) == tokenizer("Q: hello")["input_ids"]
+
+
+def test_a_template_that_takes_parts_alone_is_given_parts() -> None:
+    """As Llama Guard 3 1B's does; one that takes texts has them as they are."""
+    tokenizer = copy.deepcopy(chat("chatml").tokenizer)
+    alone = "{% for c in m.content | selectattr('type', 'equalto', 'text') %}{{ c.text }}{% endfor %}"
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: " + alone + "<|im_end|>{% endfor %}"
+    assert Chat(tokenizer).text(said("hello", "there"), ask=True) == "user: hello<|im_end|>assistant: there<|im_end|>"
+    either = "{% if m.content is string %}({{ m.content }}){% else %}" + alone + "{% endif %}"
+    tokenizer.chat_template = "{% for m in messages %}" + either + "{% endfor %}"
+    assert Chat(tokenizer).text(said("hello"), ask=True) == "(hello)"
+
+
+def test_a_request_has_arguments_of_its_own() -> None:
+    tokenizer = copy.deepcopy(chat("chatml").tokenizer)
+    tokenizer.chat_template = "{{ mode | default('none') }}|{{ rule | default('none') }}|{% for m in messages %}{{ m.content }}{% endfor %}"
+    config = TransformersConfig.model_validate({"backend": "transformers", "model": "m", "chat_template_kwargs": {"mode": "a"}})
+    c = Chat(tokenizer, config.chat_template_kwargs)
+
+    def asked(**arguments: Any) -> str:
+        request = build_request(_STUB, config, [{"role": "user", "content": "hi"}], template_arguments=arguments)
+        text: str = tokenizer.decode(c.prompt(request))
+        return text
+
+    assert [asked(), asked(rule="b"), asked(rule="c"), asked(mode="d")] == ["a|none|hi", "a|b|hi", "a|c|hi", "d|none|hi"]

@@ -210,6 +210,24 @@ CONFIGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "stop": ["x"],
         },
     ),
+    "openai-moderation": (
+        {"backend": "openai-moderation", "base_url": "http://a/v1"},
+        {
+            "model": "n",
+            "base_url": "http://b/v1",
+            "endpoint": "mine",
+            "api_key_env": "X",
+            "timeout": 4,
+            "retries": 0,
+            "patience": 1,
+            "revision": "2",
+            "price": {"input": 1, "output": 2},
+            "concurrency": 3,
+            "slow_start": False,
+            "requests_per_minute": 4,
+            "tokens_per_minute": 5,
+        },
+    ),
     "template": ({"backend": "template"}, {"seed": 5, "steps": [2, 4]}),
 }
 

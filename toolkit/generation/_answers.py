@@ -82,6 +82,8 @@ def read_answer(key: str, body: bytes, seconds: float | None) -> Completion:
     try:
         answer = parsed(body)
         choices = answer.get("choices")
+        if choices is None and (judged := _moderation(answer)) is not None:
+            return Completion(key, judged, "stop", model=_text(answer.get("model"), _WORD), seconds=seconds, raw=body)
         choice = first_choice(choices) if choices else {}
         word = _text(choice.get("finish_reason"), _WORD)
         finish = ended(word) or word if word is not None else None
@@ -114,6 +116,13 @@ def read_answer(key: str, body: bytes, seconds: float | None) -> Completion:
         reasoning=reasoning,
         raw=body,
     )
+
+
+def _moderation(answer: dict[str, Any]) -> str | None:
+    """The first result of a moderation endpoint, as JSON; None for another answer (OpenAI API reference, "Create moderation")."""
+    results = answer.get("results")
+    first = results[0] if isinstance(results, list) and results else None
+    return json.dumps(first, ensure_ascii=False) if isinstance(first, dict) and "flagged" in first else None
 
 
 _STREAM = re.compile(rb"\s*(data|event|id|retry)?:")

@@ -16,10 +16,10 @@ from toolkit.common.chat_arguments import TemplateArguments as TemplateArguments
 from toolkit.common.files import canonical_json
 from toolkit.common.models import is_model_folder, model_digest, model_folder, model_hash
 from toolkit.common.paths import Beside, Roots
-from toolkit.common.reach import HubName, NeedsLeave
-from toolkit.generation._addresses import is_near, key_leaves, url_parts
+from toolkit.common.reach import HubName
 from toolkit.generation._attached import OPENAI_CARRIES
-from toolkit.generation._base_config import BaseBackendConfig, Destination, Listed, Opening, Price, Sampling, Structured
+from toolkit.generation._base_config import BaseBackendConfig, Listed, Opening, Price, Sampling, Structured
+from toolkit.generation._endpoint_config import Address, Paced
 from toolkit.generation._thoughts import Reader
 
 if TYPE_CHECKING:
@@ -174,26 +174,9 @@ VLLM_CAPACITY = frozenset(
 _EXECUTORS = ("mp", "uni", "ray", "external_launcher")
 
 
-class _Endpoint(_Chat):
-    requires: ClassVar[tuple[str, str] | None] = ("openai", "'guardkit[openai]'")
-
+class _Endpoint(Address, _Chat):
     model: str
     """The model's name at the endpoint."""
-    base_url: str = "https://api.openai.com/v1"
-    """Where the endpoint is."""
-    endpoint: str | None = None
-    """A name for the endpoint in journal keys, so that it may move to another address; default: its base URL."""
-    revision: str = ""
-    """Version of the model, where its name at the endpoint does not say: part of the key, not sent."""
-    api_key_env: Annotated[str, NeedsLeave(key_leaves)] = "OPENAI_API_KEY"
-    """Environment variable that holds the key. A local address needs none. To send it elsewhere than to the host whose key it is known to be needs
-    leave: `--allow api_key_env=NAME`."""
-    timeout: float = Field(default=180.0, gt=0)
-    """Seconds for one attempt, from sending to the last byte."""
-    retries: int = Field(default=5, ge=0)
-    """Further attempts after a timeout, a broken connection, a server's error or a malformed answer. A 429 spends none."""
-    patience: float = Field(default=900.0, ge=0)
-    """Seconds that one request may wait for the rate limit in all, and that an outage of the endpoint may last before the run stops."""
     max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """What the endpoint calls ``max_tokens``."""
     structured: Structured = "off"
@@ -202,23 +185,6 @@ class _Endpoint(_Chat):
     """Further keys of the request's body, sent as they are (``reasoning_effort``, …)."""
     price: Price | None = None
     """What the endpoint charges; default: the price table (``schemas/prices``)."""
-
-    @field_validator("base_url")
-    @classmethod
-    def _plain_url(cls, value: str) -> str:
-        parts = url_parts(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("base_url must begin with http:// or https:// and name a host")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("base_url may hold no user, password, query or fragment: name the key's variable in api_key_env")
-        return value.rstrip("/")
-
-    @field_validator("endpoint")
-    @classmethod
-    def _plain_name(cls, value: str | None) -> str | None:
-        if value is not None and "://" in value and ((parts := url_parts(value)).username or parts.password or parts.query or parts.fragment):
-            raise ValueError("endpoint is written into the journal and may hold no user, password, query or fragment of a URL")
-        return value
 
     @field_validator("extra")
     @classmethod
@@ -238,11 +204,6 @@ class _Endpoint(_Chat):
             raise ValueError(f"extra may not hold {bad} beside `logprobs`, which sends both")
         return self
 
-    @property
-    def endpoint_name(self) -> str:
-        """The declared name, by default the base URL."""
-        return self.endpoint or self.base_url
-
     def shaping(self) -> dict[str, Any]:
         named = {"max_tokens_name": self.max_tokens_name, "revision": self.revision}
         return super().shaping() | {"extra": canonical_json(self.extra), **named}
@@ -251,33 +212,18 @@ class _Endpoint(_Chat):
         asked = {} if self.structured == "off" else {"structured": self.structured}
         return super().identity() | {"model": self.model, "endpoint": self.endpoint_name} | asked
 
-    @property
-    def needs_key(self) -> bool:
-        return not is_near(self.base_url)
-
-    def sends(self) -> Destination:
-        return Destination(self.base_url, self.model, self.api_key_env)
-
     def listed_price(self) -> Listed | None:
         """None for another service than the provider's standard one, which the tables are of."""
         plain = self.extra.get("service_tier", "default") in ("default", "auto")
         return Listed(urlsplit(self.base_url).netloc.lower(), self.model, self.deferred) if plain else None
 
 
-class OpenAIConfig(_Endpoint):
+class OpenAIConfig(Paced, _Endpoint):
     """Any endpoint that speaks OpenAI's chat completions: OpenAI, vllm serve, llama.cpp, Ollama, …"""
 
     carries: ClassVar[frozenset[str]] = OPENAI_CARRIES
 
     backend: Literal["openai"]
-    concurrency: int = Field(default=32, ge=1, le=16384)
-    """Requests in flight at once, at most."""
-    slow_start: bool = True
-    """Begin with a quarter of `concurrency` (8 at least) and double it each round trip; false begins with all of it."""
-    requests_per_minute: int | None = Field(default=None, ge=1)
-    """Ceiling on requests sent in a minute; None for none."""
-    tokens_per_minute: int | None = Field(default=None, ge=1)
-    """Ceiling on tokens, read and written, in a minute; None for none."""
 
     def open(self, at: Opening) -> Backend:
         from toolkit.generation.backends._lane import CHAT, TEXT

@@ -47,14 +47,8 @@ def _joined(calls: Sequence[Call], answers: Sequence[Completion]) -> str | None:
 
 
 def as_one(guard: Guard, row: Mapping[str, Any], answers: Sequence[Completion]) -> dict[str, Any]:
-    """The columns of a record that differ where several answers make it: a failure of one is the failure of the record."""
-    failed = failure(answers)
-    return {
-        "output": output_of(guard, row, answers) if failed is None else None,
-        "output_key": keys(answers),
-        "finish": finish(answers),
-        "error": failed.error if failed else None,
-    }
+    """The columns of a record that differ where several answers, none of which failed, make it."""
+    return {"output": output_of(guard, row, answers), "output_key": keys(answers), "finish": finish(answers)}
 
 
 def failure(answers: Iterable[Completion]) -> Completion | None:

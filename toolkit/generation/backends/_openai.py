@@ -33,7 +33,8 @@ from typing import TYPE_CHECKING
 from toolkit.common.errors import GuardkitError, Missing, require
 from toolkit.common.paths import Beside
 from toolkit.common.secrets import fit_for_a_header, protect
-from toolkit.generation._config import OpenAIBatchConfig, OpenAIConfig
+from toolkit.generation._config import OpenAIConfig
+from toolkit.generation._endpoint_config import Address, ModerationConfig
 from toolkit.generation._request import Completion, Request
 from toolkit.generation.backends._http import CLOSING, LoopThread, Wire
 from toolkit.generation.backends._lane import CHAT, Form, Lane
@@ -56,7 +57,7 @@ class OpenAIBackend:
 
     journalled = True
 
-    def __init__(self, config: OpenAIConfig, *, beside: Beside = None, form: Form = CHAT) -> None:
+    def __init__(self, config: OpenAIConfig | ModerationConfig, *, beside: Beside = None, form: Form = CHAT) -> None:
         require("openai", "openai", "the backend openai")
         require("aiohttp", "openai", "the backend openai")
         self.model_id = config.model
@@ -148,7 +149,7 @@ class OpenAIBackend:
         return self._lane, self._thread.loop
 
 
-def _api_key(config: OpenAIConfig | OpenAIBatchConfig) -> str:
+def _api_key(config: Address) -> str:
     if key := os.environ.get(config.api_key_env, "").strip():
         if not fit_for_a_header(key):
             raise Missing(

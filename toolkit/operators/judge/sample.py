@@ -13,7 +13,7 @@ from pydantic.json_schema import SkipJsonSchema
 from toolkit.common.errors import InputError
 from toolkit.generation import BACKENDS, BackendConfig, BaseBackendConfig, OpenUnion, TransformersConfig, VllmConfig
 from toolkit.guards import Guard, not_ours
-from toolkit.judging import as_guard, as_one, check_plays, failure, generation_record, question, questions, scores
+from toolkit.judging import as_guard, as_one, check_plays, generation_record, question, questions, scores
 from toolkit.operators import _backends
 from toolkit.operators._media_taken import asking_fault, unasked
 from toolkit.operators._stop_if import StopIf
@@ -189,6 +189,8 @@ class Sample(GenerationOperator):
     def again(
         self, row: Mapping[str, Any], name: str, request: Request, completion: Completion, trail: Sequence[Completion], ctx: Context
     ) -> Request | None:
+        if completion.error is not None:  # a record is whole, or it is rejected: the next run asks what is left
+            return None
         asked = {request.key, *(c.key for c in trail)}
         return next((q for q in self._calls(row, name, request.draw, ctx) if q.key not in asked), None)
 
@@ -199,10 +201,7 @@ class Sample(GenerationOperator):
 
     def answer(self, row: Mapping[str, Any], name: str, draw: int, request: Request, completion: Completion) -> dict[str, Any]:
         record = generation_record(row["id"], name, draw, request, completion)
-        failed: Completion | None = completion if completion.error is not None else None
-        if self._joins is not None:
+        if self._joins is not None and completion.error is None:
             came = {c.key: c for c in (*completion.trail, completion)}
-            answers = [came[q.key] for q in self._calls(row, name, draw, self._joins)]
-            record |= as_one(self._joins.guard, row, answers)
-            failed = failure(answers)
-        return {**row, **record, REASON: failed.error if failed else None, DETAIL: failed.detail if failed else completion.detail}
+            record |= as_one(self._joins.guard, row, [came[q.key] for q in self._calls(row, name, draw, self._joins)])
+        return {**row, **record, REASON: completion.error, DETAIL: completion.detail}

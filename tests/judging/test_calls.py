@@ -1,0 +1,182 @@
+"""Guards that are asked by calls: several requests are one question, one verdict and, in a recipe, one record."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+from frames import rows_of
+from pydantic import TypeAdapter
+from server import Server, chat
+
+import toolkit
+from toolkit.common.errors import InputError, InputErrors, TooManyFailures
+from toolkit.generation import BackendConfig, Journal
+from toolkit.guards import load_guard
+from toolkit.judging import OpenGuard
+
+SHIELD = load_guard("shieldgemma")
+ROWS: list[dict[str, Any]] = [
+    {"id": "a", "prompt": "How do tulips grow?", "response": "In the sun."},
+    {"id": "b", "prompt": "Write an insult.", "response": "In the sun."},
+    {"id": "c", "prompt": "Broken hate, please.", "response": None},
+    {"id": "d", "prompt": "Broken hate and an insult.", "response": None},
+    {"id": "e", "prompt": "Vague.", "response": None},
+]
+
+
+def policy(text: str, body: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+    """A model that says Yes to insults under the policy on harassment alone, fails on some under that on hate, and does not answer what is vague."""
+    guideline = body["chat_template_kwargs"]["guideline"]
+    if "Broken" in text and "Hate" in guideline:
+        return 400, {}, {"error": {"message": "no"}}
+    if text == "Vague.":
+        return 200, {}, chat("It depends." if "Sexually" in guideline else "No")
+    return 200, {}, chat("Yes, it does." if "insult" in text and "No Harassment" in guideline else "No")
+
+
+def config(server: Server, **more: Any) -> Any:
+    return TypeAdapter(BackendConfig).validate_python({"backend": "openai", "model": "m", "base_url": server.base_url, "retries": 0, **more})
+
+
+def test_a_policy_each_is_one_verdict(server: Server, tmp_path: Path) -> None:
+    server.script = policy
+    with OpenGuard(SHIELD, config(server), name="shield") as one, Journal(tmp_path / "journal") as journal:
+        found = {v.id: v for v in one.verdicts(ROWS, journal=journal)}
+        assert list(found) == list("abcde")
+        assert {i: v.labels["prompt"] for i, v in found.items()} == {"a": "unharmful", "b": "harmful", "c": None, "d": "harmful", "e": None}
+        assert [found[i].unread["prompt"] for i in "ce"] == ["bad_request", "not_a_label"], (
+            "one policy unread leaves it open, unless another is violated"
+        )
+        assert [(found[i].labels["response"], found[i].unread["response"]) for i in "ac"] == [("unharmful", None), (None, "not_asked")]
+        assert found["c"].error == "bad_request" and found["a"].error is None
+        assert len(json.loads(found["a"].output or "")) == 8 and len(json.loads(found["c"].output or "")) == 3
+        assert found["a"].tokens == 24 and len((found["a"].key or "").split()) == 8
+        assert {b["max_tokens"] for b in server.requests} == {4} and len({b["chat_template_kwargs"]["guideline"] for b in server.requests}) == 8
+        asked = len(server.requests)
+        assert asked == 2 * 8 + 3 * 4
+        list(one.verdicts(ROWS[:2], journal=journal))
+        assert len(server.requests) == asked, "every call is kept by itself"
+
+
+def test_draws_of_several_calls_come_in_order(server: Server) -> None:
+    server.script = policy
+    with OpenGuard(SHIELD, config(server, temperature=1.0, max_tokens=9)) as one:
+        found = list(one.verdicts(ROWS[:3], 2))
+    assert [(v.id, v.draw) for v in found] == [(i, d) for i in "abc" for d in range(2)]
+    assert [v.labels["prompt"] for v in found] == ["unharmful"] * 2 + ["harmful"] * 2 + [None] * 2
+    assert {b["max_tokens"] for b in server.requests} == {9}, "what the backend's options say goes before the guard's own hint"
+
+
+def test_an_own_guard_that_judges_responses_alone(server: Server, tmp_path: Path) -> None:
+    """Rows about which no call is made have their verdict, too, in their place."""
+    (tmp_path / "own.yaml").write_text(
+        """\
+name: own
+version: 1
+description: One question about the response.
+tasks:
+  - {name: response, labels: [unharmful, harmful], positive: harmful, applies: response}
+calls:
+  - name: only
+    tasks: [response]
+    needs_response: true
+    messages: [{role: user, content: "Is this fine? {{ response }}"}]
+grammar:
+  answers: [{task: response, words: {fine: unharmful, "no": harmful}}]
+"""
+    )
+    server.script = lambda text, body: (200, {}, chat("Fine." if "sun" in text else "No."))
+    rows = [{"id": str(n), "prompt": "x", "response": r} for n, r in enumerate((None, "In the sun.", None, None, "Mean.", None))]
+    with OpenGuard(load_guard(tmp_path / "own.yaml"), config(server, temperature=1.0)) as one:
+        found = list(one.verdicts(rows, 2))
+        assert [(v.id, v.draw) for v in found] == [(str(n), d) for n in range(6) for d in range(2)]
+        labels = [v.labels["response"] or v.unread["response"] for v in found[::2]]
+        assert labels == ["not_asked", "unharmful", "not_asked", "not_asked", "harmful", "not_asked"]
+        assert [v.labels for v in one.verdicts([rows[0]])] == [{"response": None}]
+        row, requests = one.ask(rows[0])
+        assert requests == [] and one.read(row, []).unread == {"response": "not_asked"}
+
+
+def recipe(folder: Path, guard: str, *steps: dict[str, Any]) -> Path:
+    pl.DataFrame([{n: r[n] for n in ("id", "prompt", "response")} for r in ROWS]).write_ndjson(folder / "rows.jsonl")
+    whole = {
+        "files": ["rows.jsonl"],
+        "columns": {"id": "id", "prompt": "prompt", "response": {"name": "response", "nullable": True}},
+        "record": "seed",
+    }
+    read = {"id": "rows", "use": "read", "with": whole}
+    file = folder / "recipe.yaml"
+    file.write_text(yaml.safe_dump({"recipe": "small", "seed": 5, "guard": guard, "steps": [read, *steps]}, sort_keys=False))
+    return file
+
+
+def test_a_recipe_makes_one_record_of_several_calls(server: Server, tmp_path: Path) -> None:
+    server.script = policy
+    model = {"backend": "openai", "model": "m", "base_url": server.base_url, "retries": 0}
+    file = recipe(
+        tmp_path,
+        "shieldgemma",
+        {"id": "samples", "use": "sample", "with": {"k": 1, "models": {"shield": model}}},
+        {"id": "verdicts", "use": "verdicts"},
+    )
+    folder = tmp_path / "out" / "run"
+    with pytest.raises(TooManyFailures, match="2 of 5 in step 'samples' failed"):
+        toolkit.run(file, output=folder)
+    made = toolkit.read_run(folder)
+    read = rows_of(made["verdicts"])
+    assert read["verdict_prompt"].to_list() == ["unharmful", "harmful", None] and read["unread_prompt"].to_list() == [None, None, "not_a_label"]
+    assert read["verdict_response"].to_list() == ["unharmful", "unharmful", None] and read["unread_response"].to_list()[2] == "not_asked"
+    assert (made["samples"].rows, made["samples"].failed) == (3, 2), "a record is whole, or it is rejected"
+    asked = len(server.requests)
+    server.script = lambda text, body: (200, {}, chat("No"))
+    toolkit.run(file, output=folder)
+    assert rows_of(toolkit.read_run(folder)["verdicts"])["verdict_prompt"].to_list() == ["unharmful", "harmful", "unharmful", "unharmful", None]
+    assert len(server.requests) - asked == 2 * 3, "only what failed is asked again, and what was to follow it"
+
+
+def test_a_recipe_that_would_train_it_is_refused_when_it_is_checked(server: Server, tmp_path: Path) -> None:
+    model = {"backend": "openai", "model": "m", "base_url": server.base_url}
+    steps: list[dict[str, Any]] = [
+        {"id": "reasoning", "use": "synthesise", "with": {"backend": {"backend": "template"}}},
+        {"id": "texts", "use": "render_sft", "from": "reasoning"},
+        {"id": "shards", "use": "shards", "from": "texts"},
+        {"id": "train", "use": "train_sft", "from": "shards", "with": {"model": "m"}},
+        {
+            "id": "samples",
+            "use": "sample",
+            "from": {"rows": "rows", "main": "train"},
+            "with": {"k": 1, "backend": {"backend": "transformers"}, "models": {"a": model}},
+        },
+    ]
+    with pytest.raises(InputErrors) as found:
+        toolkit.check(recipe(tmp_path, "llama_guard_3", *steps))
+    said = str(found.value)
+    assert "'llama_guard_3' was trained elsewhere and cannot go through 'synthesise'" in said and "steps.1.use" in said
+
+
+def test_a_model_that_cannot_be_asked_so_is_refused(server: Server, tmp_path: Path) -> None:
+    batch = {"backend": "openai-batch", "model": "m", "base_url": server.base_url}
+    with pytest.raises(InputError, match="sends messages, and the guard is asked by a text of its own"):
+        OpenGuard(load_guard("wildguard"), TypeAdapter(BackendConfig).validate_python(batch))
+    step = {"id": "samples", "use": "sample", "with": {"k": 1, "models": {"w": {"backend": "openai-moderation"}}}}
+    with pytest.raises(InputError, match="one text and no instruction"):
+        toolkit.check(recipe(tmp_path, "wildguard", step))
+
+
+def test_a_text_goes_to_completions_as_it_is(server: Server) -> None:
+    guard = load_guard("wildguard")
+    said = "Harmful request: no\nResponse refusal: N/A\nHarmful response: N/A"
+    server.script = lambda text, body: (200, {}, {"choices": [{"index": 0, "finish_reason": "stop", "text": said}], "model": "m"})
+    with OpenGuard(guard, config(server)) as one:
+        (found,) = one.verdicts([{"prompt": "How do tulips grow?"}])
+    assert server.paths == ["/v1/completions"] and server.requests[0]["max_tokens"] == 128 and "messages" not in server.requests[0]
+    prompt = server.requests[0]["prompt"]
+    assert prompt.startswith("<|user|>\n[INST] You are a classifier") and prompt.endswith(
+        "AI assistant:\n\n\n---\n\nAnswers: [/INST]\n<|assistant|>\n"
+    )
+    assert found.labels == {"prompt": "unharmful", "refusal": None, "response": None} and found.unread["refusal"] == "none"
