@@ -82,7 +82,7 @@ def test_what_no_file_holds_is_told_and_left_out_where_that_is_asked_for(folder:
 
 
 def test_nothing_at_all_to_read_stops_the_run_before_it_starts(folder: Path) -> None:
-    with pytest.raises(Missing, match="no benchmark can be read here"):
+    with pytest.raises(Missing, match="none of the 1 benchmarks of the step 'rows' can be read here"):
         run_steps(folder, [step(benchmarks=["toxic_chat"], hub=False, without="leave_out")])
 
 

@@ -109,7 +109,10 @@ class Benchmarks(DatasetOperator):
         found = self._found(ctx)
         if self.config.without == "error":
             return [*found.missing.values(), *(need for one in found.read for need in benchmark_needs(one))]
-        return [] if found.read else ["no benchmark can be read here:", *found.missing.values()]
+        if found.read or not found.missing:
+            return []
+        some = f"files: [FOLDER], or --source NAME=FILE or FOLDER; {next(iter(found.missing.values()))}"
+        return [f"none of the {len(found.missing)} benchmarks of the step {ctx.step!r} can be read here: {some}"]
 
     def source_names(self, ctx: Context) -> list[str]:
         named = self._benchmarks(ctx)
@@ -180,6 +183,11 @@ class Benchmarks(DatasetOperator):
             counts[one.benchmark.name] = {"rows": intake.kept, "rejected": intake.rejected.total(), "stated": stated}
         out.stat("benchmarks", counts)
         out.stat("left_out", dict(sorted((found.missing | found.unjudged).items())))
+
+    def about(self, ctx: Context) -> dict[str, dict[str, Any]]:
+        """By benchmark what is said of its rows: title, the paper's number of rows, and how they are read."""
+        found = {one.benchmark.name: one for one in self._found(ctx).read}
+        return {n: {"title": f.benchmark.title, "paper": f.benchmark.sizes.paper, "way": f.way_name} for n, f in sorted(found.items())}
 
     def _labels(self, found: BenchmarkFiles) -> list[Labels]:
         """What a mistaken map shows in: where values were refused, a label of which no row is."""

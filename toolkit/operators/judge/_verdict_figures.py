@@ -30,9 +30,34 @@ def _by(counts: Mapping[str, int]) -> str:
 
 
 def _scores(step: Finished, figure: Figure, value: list[dict[str, Any]]) -> Iterator[Table]:
+    if any("benchmark" in r for r in value):  # the table of results says it
+        return
     rows = [[r["task"], r["guard"], r["n"], r["unread"], _interval(r, "accuracy"), _interval(r, "f1")] for r in value]
     title = f"Held-out rows ({step.step}): percent, with 95 % intervals"
     yield Table(title, ("task", "guard"), ("rows", "unread", "accuracy", "F1"), rows, parts=True)
+
+
+def _results(step: Finished, figure: Figure, value: list[dict[str, Any]] | None) -> Iterator[Table]:
+    """The figures under the first policy; the artefact has them all."""
+    order = list(dict.fromkeys(r["task"] for r in value or ()))
+    mine = sorted((r for r in value or () if r["policy"] == (value or [r])[0]["policy"]), key=lambda r: order.index(r["task"]))
+    rows = [[r["task"], r["title"], r["model"], r["n"], r["unparsable"], r["accuracy"], _interval(r, "f1")] for r in mine]
+    if rows:
+        title = f"Benchmarks ({step.step}): percent, with 95 % intervals, policy {mine[0]['policy']}"
+        yield Table(title, ("task", "benchmark", "guard"), ("rows", "unread", "accuracy", "F1"), rows, parts=True)
+
+
+def _means(step: Finished, figure: Figure, value: list[dict[str, Any]] | None) -> Iterator[Table]:
+    first = next((m["policy"] for m in value or ()), None)
+    words = {"weighted": "by rows scored", "stated": "by the paper's rows", "macro": "each alike"}
+    rows = [[words.get(m["mean"], m["mean"]), m["task"] or "all tasks", m["model"], m["of"], m["f1"]] for m in value or () if m["policy"] == first]
+    if rows:
+        yield Table(f"Mean F1 over benchmarks ({step.step})", ("mean", "task", "guard"), ("benchmarks", "F1"), rows, parts=True)
+
+
+def _remarks(step: Finished, figure: Figure, value: list[str]) -> Iterator[str]:
+    for words in value if step.stats.get("results") else ():
+        yield f"{words} ({step.step})"
 
 
 def _interval(row: Mapping[str, Any], name: str) -> str:
@@ -57,6 +82,9 @@ PAIRED = (
 )
 EVALUATED = (
     Figure("scores", "accuracy and F1 of each guard on each task", stat("scores"), _scores),
+    Figure("results", "figures of each guard on each benchmark and task, by policy", stat("results"), _results),
+    Figure("means", "means of the benchmarks' F1", stat("means"), _means),
+    Figure("remarks", "what whoever reads the figures of benchmarks must know", stat("remarks", []), _remarks),
     Figure("matched", "for each guard how many of the rows that were asked about it has a verdict for", stat("matched", {}), _matched),
 )
 SAMPLED = (Figure("sampled", "rows given to guards", lambda step: step.counts["in"], _sampled, whole="sum"),)
