@@ -31,6 +31,8 @@ def evaluate(
     failures: float = 0.0,
     limit: int | None = None,
     seed: int = 0,
+    perturb: str | Sequence[str] = (),
+    perturb_model: Mapping[str, Any] | None = None,
     work: str | Path | None = None,
     budget: float | None = None,
     allow: str | Collection[str] = (),
@@ -56,7 +58,10 @@ def evaluate(
         min_parse_rate: share of outputs that must be readable; where fewer are, there are no figures, and it is an error.
         failures: share of generations that may fail without an error; each counts as unread in any case.
         limit: rows of each benchmark, at most, drawn by `seed`.
-        seed: of that draw and of the bootstrap.
+        seed: of that draw, of the bootstrap and of changes.
+        perturb: changes of the rows that keep their labels (`toolkit.evaluation.CHANGES`), kinds of them, or ``all``: the models are asked about the
+            changed rows, too, and ``robustness`` says how often their verdicts flip. ``paraphrase`` and ``translation:LANGUAGE`` need a model.
+        perturb_model: the model that writes those, as recipes declare backends; no guard. What it costs has the `budget` once more.
         work: folder for the journal (``WORK/journal``); default: the workspace.
         budget: dollars that may be spent; None for no cap.
         allow: what a backend may do beyond the rows, by name: see `toolkit.common.reach`.
@@ -78,7 +83,7 @@ def evaluate(
         [('anna', 2, 50.0), ('berta', 2, 50.0)]
     """
     how = (policies, draws, combine, reading, probabilities, min_parse_rate, failures, limit, seed, work, budget, allow, output, progress)
-    found = evaluated(models, predictions, benchmarks, data, several(task), Options(guard, columns, *how))
+    found = evaluated(models, predictions, benchmarks, data, several(task), Options(guard, columns, *how, perturb, perturb_model))
     if found.too_many and raise_failures:
         raise unreliable(found)
     return found

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.api._evaluate_plan import Judge
-from toolkit.evaluation import Evaluation, RowSet, figures, write_evaluation
+from toolkit.evaluation import ChangedSets, Evaluation, RowSet, figures, write_evaluation
 from toolkit.guards import Guard, input_fingerprint
 from toolkit.judging import OpenGuard, asked_lines, judged_tasks, to_ask, written_lines
 from toolkit.pipeline import Progress
@@ -33,6 +33,7 @@ class Run:
         journal: folder of the journal.
         meter: counts what is spent.
         progress: where progress is shown.
+        changed: the rows under changes, about which those models are asked, too, that are asked at all.
     """
 
     def __init__(
@@ -48,10 +49,12 @@ class Run:
         journal: Path,
         meter: Meter,
         progress: Progress,
+        changed: ChangedSets | None = None,
     ) -> None:
         self._judges, self._sets, self._settings, self._remarks = judges, sets, dict(settings), list(remarks)
         self._draws, self._reading, self._probabilities = draws, reading, probabilities
         self._folder, self._meter, self._progress = journal, meter, progress
+        self._changed = changed
         self._asked: dict[str, dict[str, Any]] = {}
         self.spent: dict[str, Any] = dict.fromkeys(COUNTS, 0) | {"errors": {}, "said": {}}
 
@@ -79,7 +82,8 @@ class Run:
                     yield from written_lines(judge.guard, one, judge.written, joined, judge.name)
 
     def _ask(self, judge: Judge, config: BaseBackendConfig, journal: Any) -> Iterator[pl.DataFrame]:
-        total = sum(to_ask(judge.guard, one).height for one in self._sets) * self._draws
+        changed = self._changed.sets if self._changed is not None else []
+        total = sum(to_ask(judge.guard, one).height for one in (*self._sets, *changed)) * self._draws
         done = 0
 
         def settled(completion: Completion) -> None:
@@ -91,23 +95,33 @@ class Run:
         asked: dict[str, Any] = {"probabilities": True} if self._probabilities else {}
         with OpenGuard(judge.guard, config, name=judge.name, work=self._folder, **asked) as one:
             yield from asked_lines(one, self._sets, self._draws, journal=journal, meter=self._meter, on_done=settled)
+            self._count(one, done)
             model_id = one.backend.model_id
             self._asked[judge.name] = {"model_id": model_id, "model": config.shown_name(model_id, None), "endpoint": config.endpoint_name}
-            if (stats := one.stats) is not None:
-                for name in COUNTS:
-                    self.spent[name] += getattr(stats, name)
-                for kind, n in stats.errors.items():
-                    self.spent["errors"][kind] = self.spent["errors"].get(kind, 0) + n
-                self.spent["said"] = {**stats.said, **self.spent["said"]}
-                self._progress.finish(f"{done:,} answers in {stats.seconds:.1f} s, {stats.from_journal:,} of them from the journal")
+            if self._changed is not None:
+                before = done
+                self._progress.start(f"evaluate {judge.name} on changed rows")
+                yield from self._changed.lines(asked_lines(one, changed, self._draws, journal=journal, meter=self._meter, on_done=settled))
+                self._count(one, done - before)
 
-    def _document(self, rows: pl.LazyFrame) -> dict[str, Any]:
+    def _count(self, one: OpenGuard, answers: int) -> None:
+        """Add what the guard was asked last."""
+        if (stats := one.stats) is None:
+            return
+        for name in COUNTS:
+            self.spent[name] += getattr(stats, name)
+        for kind, n in stats.errors.items():
+            self.spent["errors"][kind] = self.spent["errors"].get(kind, 0) + n
+        self.spent["said"] = {**stats.said, **self.spent["said"]}
+        self._progress.finish(f"{answers:,} answers in {stats.seconds:.1f} s, {stats.from_journal:,} of them from the journal")
+
+    def _document(self, rows: pl.LazyFrame, changed: pl.LazyFrame | None = None) -> dict[str, Any]:
         models = [self._model(judge) for judge in self._judges]
         benchmarks = [entry for one in self._sets for entry in one.entries()]
         found = figures(rows, benchmarks, models, self._settings)
         said = [words for one in self._sets for words in one.remarks]
         remarks = [*self._remarks, *said, *_of_files(self._judges), *_of_readings(self._judges, self._sets, self._reading), *found["remarks"]]
-        return {
+        return self._robustness(rows, changed, models) | {
             "settings": self._settings,
             "models": models,
             "benchmarks": benchmarks,
@@ -115,6 +129,13 @@ class Run:
             "means": found["means"],
             "remarks": list(dict.fromkeys(remarks)),
         }
+
+    def _robustness(self, rows: pl.LazyFrame, changed: pl.LazyFrame | None, models: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        if self._changed is None:
+            return {}
+        positives = {task: positive for one in self._sets for task, positive in one.positives.items()}
+        readings = {m["name"]: m["readings"] for m in models if m["readings"]}
+        return {"robustness": self._changed.figures(changed, rows, positives, readings)}
 
     def _model(self, judge: Judge) -> dict[str, Any]:
         guard, config = judge.guard, judge.config

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit.api._evaluate_changed import wanted
 from toolkit.api._evaluate_plan import Judge, Places, benchmark_sets, configs, data_set, files_of, guards_of, read_files, set_of_files
 from toolkit.api._evaluate_run import Run
 from toolkit.api._results import Evaluated
@@ -52,6 +53,8 @@ class Options:
     allow: str | Collection[str]
     output: str | Path | None
     progress: Progress | None
+    perturb: str | Sequence[str]
+    perturb_model: Any
 
     def check(self) -> None:
         """Raise InputError for a number that cannot be."""
@@ -85,6 +88,7 @@ def evaluated(
     options.check()
     settings, found, files = options.settings, configs(models), files_of(predictions)
     _check_models(found, files, options.draws, several(options.allow))
+    changes = wanted(several(options.perturb), options.perturb_model, bool(found))
     definitions = guards_of([*found, *files], options.guard, found)
     _check_reading(options.reading, definitions)
     roots, held = Roots.of(None), Files()
@@ -99,8 +103,12 @@ def evaluated(
         check_output(journal, reads=roots.read, own="journal", hint="name another folder with `work`")
     if (folder := None if options.output is None else at_door(options.output)) is not None:
         check_output(folder, reads=roots.read, journal=journal if found else None, whole=True, own="evaluation")
+    changed = None
+    if changes is not None:
+        changed = changes.make(sets, options.seed, work=options.work, budget=options.budget, allow=options.allow)
     how: dict[str, Any] = {"draws": options.draws, "reading": options.reading, "probabilities": options.probabilities, "journal": journal}
-    run = Run(judges, sets, settings, remarks, meter=Meter(cap=options.budget), progress=options.progress or Progress.silent(), **how)
+    how |= {"meter": Meter(cap=options.budget), "progress": options.progress or Progress.silent()}
+    run = Run(judges, sets, settings, remarks, **how, changed=changed)
     with stopping():
         out = _written(run, folder)
     out["too_many"] = _too_much(out, options.failures)

@@ -66,6 +66,22 @@ PolicyOpt = Annotated[
     list[str] | None,
     typer.Option("--policy", help="How unread outputs count: clean (default), drop, fail-closed, reference. Repeatable.", show_default=False),
 ]
+PerturbOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--perturb",
+        metavar="NAME",
+        help="Ask about changed rows, too: case, white_space, unicode, benign, turns, markdown, one change of these, all; paraphrase,"
+        " translation:LANGUAGE. Repeatable.",
+        show_default=False,
+    ),
+]
+WriterOpt = Annotated[
+    str | None, typer.Option("--perturb-model", metavar="MODEL", help="Who paraphrases or translates: a folder, or a name at an endpoint; no guard.")
+]
+WriterSetOpt = Annotated[
+    list[str] | None, typer.Option("--perturb-set", metavar="KEY=VALUE", help="Option of that model's backend: backend, base_url, … Repeatable.")
+]
 
 
 def evaluate(
@@ -87,7 +103,10 @@ def evaluate(
     min_parse_rate: Annotated[float, typer.Option("--min-parse-rate", min=0, max=1, help="Fewer readable outputs are an error, not a figure.")] = 0.5,
     failures: Annotated[float, typer.Option("--failures", min=0, max=1, help="Share of generations that may fail without an error.")] = 0.0,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="A sample of each benchmark's rows.")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the sample and of the intervals.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Of the sample, the intervals and the changes.")] = 0,
+    perturb: PerturbOpt = None,
+    perturb_model: WriterOpt = None,
+    perturb_set: WriterSetOpt = None,
     work: Annotated[Path | None, typer.Option("--work", help="Folder for the journal (default: the workspace, outputs).")] = None,
     budget: Annotated[float | None, typer.Option("--budget", metavar="DOLLARS", min=0, help="Hard cap on what this may spend.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other option of the backend. Repeatable.")] = None,
@@ -111,6 +130,7 @@ def evaluate(
     options |= {"columns": {what: names[-1] for what, names in _say.pairs(column).items()}, "policies": policy or ("clean",), "draws": k}
     options |= {"combine": combine, "reading": reading, "probabilities": probabilities, "min_parse_rate": min_parse_rate, "failures": failures}
     options |= {"limit": limit, "seed": seed, "work": work, "budget": budget, "allow": allow or (), "output": output}
+    options |= {"perturb": perturb or (), "perturb_model": _writer(perturb_model, options_of(perturb_set))}
     found = evaluate_models(_models(model, shared), predictions=_predictions(predictions), **options, progress=Progress(), raise_failures=False)
     if json:
         _say.document(found)
@@ -132,6 +152,18 @@ def _models(texts: list[str] | None, shared: dict[str, Any]) -> dict[str, dict[s
             raise InputError(f"two models are called {name!r}", where="--model", hint="give each a name of its own: NAME=MODEL")
         out[name] = {"backend": backend_for(shared), "model": place, **shared}
     return out
+
+
+def _writer(model: str | None, given: dict[str, Any]) -> dict[str, Any] | None:
+    """The backend of the model that writes changes."""
+    from toolkit.api.command import backend_for
+    from toolkit.common.errors import InputError
+
+    if model is None:
+        if given:
+            raise InputError(f"{next(iter(given))} is for a model that writes changes, and none is named", hint="--perturb-model NAME-OR-FOLDER")
+        return None
+    return {"backend": backend_for(given), "model": model, **given}
 
 
 def _predictions(texts: list[str] | None) -> dict[str, list[str]]:

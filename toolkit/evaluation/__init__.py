@@ -21,7 +21,7 @@ from toolkit.evaluation._hygiene import INPUT_TEXTS, MARKS, clean_scores, confli
 from toolkit.evaluation._means import means
 from toolkit.evaluation._noise import Confident, Noise, confident, disagreement, fractions, pooled, score_labels
 from toolkit.evaluation._paired import holm, mcnemar, paired
-from toolkit.evaluation._perturb import CHANGES, Change, Perturbed, changed_text, choose_changes, perturb, perturbed
+from toolkit.evaluation._perturb import CHANGE_KINDS, CHANGES, Change, Perturbed, changed_text, choose_changes, perturb, perturbed
 from toolkit.evaluation._policies import NOT_JUDGED, POLICIES, WAYS, check_policies
 from toolkit.evaluation._predictions import Joined, Joining, own_set
 from toolkit.evaluation._published import (
@@ -34,13 +34,16 @@ from toolkit.evaluation._published import (
     published_spread,
 )
 from toolkit.evaluation._results import breakdown, results
-from toolkit.evaluation._rows import ROWS
+from toolkit.evaluation._robustness import ChangedSets, changed_sets
+from toolkit.evaluation._rows import CHANGED, ROWS
 from toolkit.evaluation._score import Counts, Score, baselines, score, score_counts, tally
 from toolkit.evaluation._sets import RowSet, benchmark_set, guard_tasks
 from toolkit.evaluation._written import USUAL, Written, read_labels, read_written
 
 __all__ = [
+    "CHANGED",
     "CHANGES",
+    "CHANGE_KINDS",
     "EVALUATION",
     "INPUT_TEXTS",
     "MARKS",
@@ -54,6 +57,7 @@ __all__ = [
     "BenchmarkRows",
     "BenchmarkTask",
     "Change",
+    "ChangedSets",
     "Chosen",
     "Cohort",
     "Confident",
@@ -78,6 +82,7 @@ __all__ = [
     "benchmark_set",
     "breakdown",
     "budget_threshold",
+    "changed_sets",
     "changed_text",
     "check_policies",
     "choose_benchmarks",

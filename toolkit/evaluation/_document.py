@@ -6,6 +6,9 @@
      "models": [{name, guard, model_id, …}], "benchmarks": [{name, title, task, n, rows_digest, …}],
      "results": […], "means": […], "rows": {"file": "rows.parquet", "rows": n, "sha256": …}}
 
+Where rows were also asked about under changes that keep their labels, ``changed.parquet`` has the lines about these (`CHANGED`), and the document a
+part ``robustness`` that names it.
+
 The rows are the artefact: every figure of the document is computed from them and can be computed from them again. Equal rows and an equal document
 give equal bytes. The folder appears whole or not at all, and takes the place of nothing but another evaluation that nobody has changed
 (`toolkit.common.folders`).
@@ -29,12 +32,12 @@ from toolkit.common.folders import Kind, new_folder
 from toolkit.common.manifests import Sha256, checked, read_manifest
 from toolkit.common.parquet import ParquetFile, Written, open_parquet
 from toolkit.common.text import json_text
-from toolkit.evaluation._rows import ROWS
+from toolkit.evaluation._rows import CHANGED, ROWS
 
 if TYPE_CHECKING:
     import polars as pl
 
-DOCUMENT, TABLE = "evaluation.json", "rows.parquet"
+DOCUMENT, TABLE, CHANGED_TABLE = "evaluation.json", "rows.parquet", "changed.parquet"
 FORMAT = 1
 """Format of the document; another one is refused."""
 GROUP = 65_536
@@ -49,6 +52,20 @@ class _Rows(BaseModel):
     sha256: Sha256
 
 
+class _Changed(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    file: Literal["changed.parquet"]
+    sha256: Sha256
+
+
+class _Robustness(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    flips: list[dict[str, Any]]
+    rows: _Changed | None = None
+
+
 class _Document(BaseModel):
     model_config = ConfigDict(extra="allow")
 
@@ -60,6 +77,7 @@ class _Document(BaseModel):
     results: list[dict[str, Any]]
     means: list[dict[str, Any]]
     rows: _Rows
+    robustness: _Robustness | None = None
 
 
 @dataclass(frozen=True)
@@ -80,14 +98,22 @@ class Evaluation:
         Raises:
             InputError: the file is not there, or not the one that the document names.
         """
+        return self._table(TABLE, self.document["rows"]["sha256"], ROWS)
+
+    def changed(self) -> pl.LazyFrame | None:
+        """The lines of `CHANGED` (InputError: as `rows`); None where no changed row was asked about."""
+        about = (self.document.get("robustness") or {}).get("rows")
+        return None if about is None else self._table(CHANGED_TABLE, about["sha256"], CHANGED)
+
+    def _table(self, name: str, sha256: str, columns: Mapping[str, Any]) -> pl.LazyFrame:
         import polars as pl
 
-        path = self.folder / TABLE
-        with open_parquet(path, sha256=self.document["rows"]["sha256"], hint=_AGAIN) as file:
+        path = self.folder / name
+        with open_parquet(path, sha256=sha256, hint=_AGAIN) as file:
             there = set(file.schema_arrow.names)
-        if lacking := [name for name in ROWS if name not in there]:
+        if lacking := [column for column in columns if column not in there]:
             raise InputError(f"no column {lacking[0]!r}", where=str(path), hint=_AGAIN)
-        return pl.scan_parquet(path, glob=False).select(*ROWS)
+        return pl.scan_parquet(path, glob=False).select(*columns)
 
 
 def read_evaluation(folder: str | Path) -> Evaluation:
@@ -110,15 +136,16 @@ def read_evaluation(folder: str | Path) -> Evaluation:
 
 def write_evaluation(
     folder: str | Path,
-    document: Mapping[str, Any] | Callable[[pl.LazyFrame], Mapping[str, Any]],
+    document: Mapping[str, Any] | Callable[..., Mapping[str, Any]],
     rows: pl.DataFrame | pl.LazyFrame | Iterable[pl.DataFrame],
 ) -> Evaluation:
     """Write the folder of an evaluation, whole or not at all.
 
     Args:
         folder: its place; an evaluation that lies there is replaced.
-        document: `models`, `benchmarks`, `results`, `means` and whatever else belongs to it; or what makes it of the rows once they lie on disk.
-        rows: lines of `ROWS`, in one table or in blocks; a column that is not there is null.
+        document: `models`, `benchmarks`, `results`, `means` and whatever else belongs to it; or what makes it of the rows once they lie on disk: of
+            the lines of `ROWS` and, where there are any, those of `CHANGED`.
+        rows: lines of `ROWS`, in one table or in blocks; a column that is not there is null. Blocks with a column `change` are lines of `CHANGED`.
 
     Raises:
         InputError: something else lies there, or an evaluation that was changed since.
@@ -131,39 +158,59 @@ def write_evaluation(
 
 def fill_evaluation(
     folder: Path,
-    document: Mapping[str, Any] | Callable[[pl.LazyFrame], Mapping[str, Any]],
+    document: Mapping[str, Any] | Callable[..., Mapping[str, Any]],
     rows: pl.DataFrame | pl.LazyFrame | Iterable[pl.DataFrame],
 ) -> None:
     """As `write_evaluation`, into a folder that somebody else makes and brings to its place."""
     import polars as pl
 
-    written = _write_rows(folder / TABLE, rows)
-    said = document(pl.scan_parquet(folder / TABLE, glob=False)) if callable(document) else document
-    about = {"file": TABLE, "rows": written.rows, "sha256": written.sha256}
-    whole = {"guardkit": __version__, "kind": "evaluation", "format": FORMAT, **said, "rows": about}
+    written, changed = _write_rows(folder, rows)
+    tables = [pl.scan_parquet(folder / name, glob=False) for name, there in ((TABLE, written), (CHANGED_TABLE, changed)) if there is not None]
+    said = document(*tables) if callable(document) else document
+    whole = {"guardkit": __version__, "kind": "evaluation", "format": FORMAT, **said, "rows": _about(TABLE, written)}
+    if changed is not None:
+        whole["robustness"] = {**said.get("robustness", {}), "rows": _about(CHANGED_TABLE, changed)}
     write_atomic(folder / DOCUMENT, json_text(whole) + "\n")
 
 
-def _write_rows(path: Path, rows: pl.DataFrame | pl.LazyFrame | Iterable[pl.DataFrame]) -> Written:
+def _about(name: str, written: Written) -> dict[str, Any]:
+    return {"file": name, "rows": written.rows, "sha256": written.sha256}
+
+
+def _write_rows(folder: Path, rows: pl.DataFrame | pl.LazyFrame | Iterable[pl.DataFrame]) -> tuple[Written, Written | None]:
+    """Write both tables, that of changed rows where there is a line about one."""
     import polars as pl
 
     if isinstance(rows, pl.LazyFrame):
         rows = rows.collect(engine="streaming")
-    file = ParquetFile(path, pl.DataFrame(schema=ROWS).to_arrow().schema, group=GROUP)
+    files = {TABLE: _table(folder / TABLE, ROWS)}
     try:
         for block in [rows] if isinstance(rows, pl.DataFrame) else rows:
-            missing = [pl.lit(None, kind).alias(name) for name, kind in ROWS.items() if name not in block.columns]
-            file.write(block.with_columns(missing).cast(ROWS) if missing else block.cast(ROWS))  # type: ignore[arg-type]
-        return file.close()
+            name, columns = (CHANGED_TABLE, CHANGED) if "change" in block.columns else (TABLE, ROWS)
+            if name not in files:
+                files[name] = _table(folder / name, columns)
+            missing = [pl.lit(None, kind).alias(name) for name, kind in columns.items() if name not in block.columns]
+            files[name].write(block.with_columns(missing).cast(columns) if missing else block.cast(columns))  # type: ignore[arg-type]
+        done = {name: file.close() for name, file in files.items()}
+        return done[TABLE], done.get(CHANGED_TABLE)
     except BaseException:
-        file.stop()
+        for file in files.values():
+            file.stop()
         raise
+
+
+def _table(path: Path, columns: Mapping[str, Any]) -> ParquetFile:
+    import polars as pl
+
+    return ParquetFile(path, pl.DataFrame(schema=dict(columns)).to_arrow().schema, group=GROUP)
 
 
 def _wrote(folder: Path) -> dict[str, str | None] | None:
     """The files of an evaluation; see `toolkit.common.folders.Kind`."""
     try:
-        return {DOCUMENT: None, TABLE: read_evaluation(folder).document["rows"]["sha256"]}
+        said = read_evaluation(folder).document
+        changed = {CHANGED_TABLE: said["robustness"]["rows"]["sha256"]} if (said.get("robustness") or {}).get("rows") else {}
+        return {DOCUMENT: None, TABLE: said["rows"]["sha256"], **changed}
     except InputError:
         return None
 

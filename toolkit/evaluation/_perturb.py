@@ -178,7 +178,7 @@ CHANGES = {
     )
 }  # fmt: skip
 """All changes by name."""
-KINDS = tuple(dict.fromkeys(c.kind for c in CHANGES.values()))
+CHANGE_KINDS = tuple(dict.fromkeys(c.kind for c in CHANGES.values()))
 
 
 def choose_changes(names: str | Iterable[str]) -> list[Change]:
@@ -192,10 +192,10 @@ def choose_changes(names: str | Iterable[str]) -> list[Change]:
     for name in wanted:
         found = [c.name for c in CHANGES.values() if name in ("all", c.kind, c.name)]
         if not found:
-            raise InputError(f"no change is called {name!r}", hint=did_you_mean(name, ["all", *KINDS, *CHANGES]))
+            raise InputError(f"no change is called {name!r}", hint=did_you_mean(name, ["all", *CHANGE_KINDS, *CHANGES]))
         chosen.update(found)
     if not chosen:
-        raise InputError("no change is named", hint=f"all, or some of {', '.join([*KINDS, *CHANGES])}")
+        raise InputError("no change is named", hint=f"all, or some of {', '.join([*CHANGE_KINDS, *CHANGES])}")
     return [c for c in CHANGES.values() if c.name in chosen]
 
 

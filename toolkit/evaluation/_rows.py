@@ -30,3 +30,7 @@ before any reading) and `unread` (why none was read) exactly one is null. `proba
 the task's labels; null where it is not known. `tokens`, `seconds`: of the generation that the verdict is read from (of several calls: together).
 `key`: in the journal.
 """
+
+CHANGED = {**ROWS, "parent": pl.String(), "change": pl.String()}
+"""The columns of a table of its own about rows under changes that keep their labels (`toolkit.evaluation.CHANGES`): `id` is the changed row's,
+`parent` that of the row that it is made of, `change` the change's name. No figure of a benchmark is made of it."""

@@ -70,6 +70,13 @@ class RowSet:
         words = f"{len(numbers):,} of {self.rows.height:,} rows, seed {seed}"
         return self if len(numbers) == self.rows.height else replace(self, rows=self.rows[list(numbers)], subset=words)
 
+    @property
+    def labelled(self) -> pl.Expr:
+        """Whether a row has a label of any of its tasks."""
+        import polars as pl
+
+        return pl.any_horizontal(pl.col(f"label_{task}").is_not_null() for task in self.tasks)
+
     def entries(self) -> list[dict[str, Any]]:
         """What a document says of it, for each task."""
         import polars as pl

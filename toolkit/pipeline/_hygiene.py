@@ -146,7 +146,8 @@ def _shown(one: TrainedRows, progress: Progress) -> Iterator[pl.DataFrame]:
 
 def _scores(scored: Evaluation, marks: pl.DataFrame) -> list[dict[str, Any]]:
     positives = {b["task"]: b["positive"] for b in scored.document["benchmarks"]}
-    return clean_scores(scored.rows(), marks, positives)
+    readings = {m["name"]: m["readings"] for m in scored.document["models"] if m.get("readings")}
+    return clean_scores(scored.rows(), marks, positives, readings)
 
 
 def _write(marks: pl.DataFrame, path: Path) -> None:

@@ -16,7 +16,7 @@ _MEANS = {"weighted": "weighted by rows", "stated": "weighted by the paper's siz
 
 def evaluation_text(found: Mapping[str, Any], width: int | None = None) -> str:
     """The tables of a document (`toolkit.evaluation`), and what is to be said of them."""
-    parts = [*_tables(found, width), *_curves(found, width), *_means(found, width)]
+    parts = [*_tables(found, width), *_curves(found, width), *_means(found, width), *_robustness(found, width)]
     said = [f"Note: {one_line(words)}" for words in found["remarks"]]
     if (spent := found.get("spent")) and (spent["asked"] or spent["from_journal"]):
         cost = f", ${spent['cost']:,.4f}" if spent["cost"] else ""
@@ -82,6 +82,27 @@ def _means(found: Mapping[str, Any], width: int | None) -> Iterator[str]:
     yield table_text("Means of F1", columns, rows, width=width, grouped=True, tight=True)
     if any("†" in cell for row in rows for cell in row):
         yield "† without benchmarks that have no F1 or no stated size: `left_out` in the document names them"
+
+
+def _robustness(found: Mapping[str, Any], width: int | None) -> Iterator[str]:
+    """For each model and task the changes, each on all benchmarks together, those with most flips first."""
+    about = found.get("robustness")
+    if about is None:
+        return
+    lines: dict[tuple[str, str], list[list[str]]] = {}
+    several = {(r["model"], r["task"]) for r in about["flips"] if r["benchmark"] is None}
+    for r in sorted(about["flips"], key=lambda r: -(r["flip_rate"] or 0)):
+        of = r["model"], r["task"]
+        if (r["benchmark"] is None) == (of in several):
+            ends = "" if r["flip_rate"] is None else f"{_short(r['flip_low'])}–{_short(r['flip_high'])}"
+            cells = [r["change"], _count(r["n"]), _count(r["flips"]), _short(r["flip_rate"]), ends]
+            cells += [_count(r[n]) for n in ("to_positive", "to_negative", "newly_unread")]
+            lines.setdefault(of, []).append([*cells, _short(r["f1_before"]), _short(r["f1_after"])])
+    for (model, task), rows in lines.items():
+        positive = next(b["positive"] for b in found["benchmarks"] if b["task"] == task)
+        title = f"{model}, {task}: verdicts that flip under changes (to and from {positive})"
+        heads = ("rows", "flips", "%", "95 %", "to", "from", "unread", "F1", "then")
+        yield table_text(title, _columns(["change"], heads), rows, width=width, tight=True)
 
 
 def _order(found: Mapping[str, Any], task: str) -> int:
