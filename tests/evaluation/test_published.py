@@ -237,7 +237,7 @@ def cell(model: str, benchmark: str, source: str, reading: str | None = None) ->
 def test_the_known_traps_never_share_a_column() -> None:
     gr, qwen, sing = (cell("WildGuard 7B", "safe_rlhf", s) for s in ("guardreasoner", "qwen3guard", "singguard"))
     assert apart(gr.cohort, qwen.cohort) is None
-    assert apart(sing.cohort, qwen.cohort) == "SingGuard's own selection against the own rows of the benchmark"
+    assert apart(sing.cohort, qwen.cohort) == "SingGuard's own selection against the benchmark's own rows"
     strict, loose = (cell("Qwen3Guard-Gen 8B", "toxic_chat", "qwen3guard", r) for r in ("strict", "loose"))
     assert apart(strict.cohort, loose.cohort) == "reading strict against loose"
     paper = cell("GuardReasoner 8B", "xstest_response_refusal", "guardreasoner").cohort
@@ -269,7 +269,7 @@ def test_the_spread_holds_the_cells_that_are_known_to_differ(pages: dict[str, st
         one = found[known[name]]
         assert {f["value"] for f in one["figures"]} == set(numbers(re.sub(r"\(.*?\)", "", values)))
         assert one["spread"] == round(one["high"] - one["low"], 2) > 0
-    assert found["WildGuard 7B", "safe_rlhf"]["why"] == "SingGuard's own selection against the own rows of the benchmark"
+    assert found["WildGuard 7B", "safe_rlhf"]["why"] == "SingGuard's own selection against the benchmark's own rows"
 
 
 def test_sources_and_models_are_chosen_by_name_and_a_slip_names_the_nearest() -> None:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from toolkit.api._apply import Applied as Applied
     from toolkit.api._apply import apply as apply
     from toolkit.api._builder import Recipe as Recipe
+    from toolkit.api._compare import compare as compare
+    from toolkit.api._compare import published as published
     from toolkit.api._doctor import doctor as doctor
     from toolkit.api._evaluate import evaluate as evaluate
     from toolkit.api._export import export as export

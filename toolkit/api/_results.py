@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from toolkit.report import Figures, evaluation_text
+from toolkit.report import Figures, comparison_text, evaluation_text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,6 +23,29 @@ class Checked(Figures):
     sends: list[dict[str, Any]]
     fetches: list[dict[str, Any]]
     allowed: list[str]
+
+
+class Compared(Figures):
+    """Of `compare`."""
+
+    verdicts: list[dict[str, Any]]
+    lines: list[dict[str, Any]]
+    means: list[dict[str, Any]]
+    costs: list[dict[str, Any]]
+    differences: list[dict[str, Any]]
+    apart: list[dict[str, Any]]
+    lacking: list[dict[str, Any]]
+    breakdown: list[dict[str, Any]]
+    errors: list[dict[str, Any]]
+    published: list[dict[str, Any]]
+    notes: list[str]
+
+    def as_text(self, form: str = "table", width: int | None = None) -> str:
+        """Its tables: `form` is table, markdown or latex."""
+        return comparison_text(self, form, width)
+
+    def __repr__(self) -> str:
+        return self.as_text().rstrip("\n")
 
 
 class Explained(Figures):

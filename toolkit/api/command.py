@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from toolkit.common.lazy import lazily
 
 if TYPE_CHECKING:
+    from toolkit.api._compare import as_text as as_text
+    from toolkit.api._compare import write_spread as write_spread
     from toolkit.api._doctor import EXTRAS as EXTRAS
     from toolkit.api._evaluate_plan import model_name as model_name
     from toolkit.api._evaluate_whole import unreliable as unreliable
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from toolkit.pipeline import Progress as Progress
     from toolkit.pipeline import load_recipe as load_recipe
     from toolkit.pipeline import recipe_steps as recipe_steps
+    from toolkit.report import comparison_csv as comparison_csv
     from toolkit.report import evaluation_text as evaluation_text
     from toolkit.report import print_summary as print_summary
     from toolkit.report import summarise as summarise

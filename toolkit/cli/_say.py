@@ -93,6 +93,14 @@ def width() -> int | None:
     return width_of(sys.stdout)
 
 
+def tables(found: Any, form: str) -> None:
+    """A comparison, or how far published figures agree, as tables."""
+    from toolkit.api.command import as_text
+
+    sys.stdout.write(as_text(found, form, width_of(sys.stdout)))
+    sys.stdout.flush()
+
+
 def summary(figures: dict[str, Any]) -> None:
     """A run's tables."""
     from toolkit.api.command import print_summary

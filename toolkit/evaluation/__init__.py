@@ -13,6 +13,8 @@ from toolkit.evaluation._benchmarks import (
 from toolkit.evaluation._benchmarks_model import Benchmark, BenchmarkTask
 from toolkit.evaluation._benchmarks_read import BenchmarkRows, benchmark_blocks, read_benchmark
 from toolkit.evaluation._cohort import Cohort, Together, agreeing, apart
+from toolkit.evaluation._compare import compare_sides
+from toolkit.evaluation._compare_work import Asked
 from toolkit.evaluation._curves import budget_threshold
 from toolkit.evaluation._document import EVALUATION, Evaluation, fill_evaluation, read_evaluation, write_evaluation
 from toolkit.evaluation._figures import figures
@@ -38,6 +40,7 @@ from toolkit.evaluation._robustness import ChangedSets, changed_sets
 from toolkit.evaluation._rows import CHANGED, ROWS
 from toolkit.evaluation._score import Counts, Score, baselines, score, score_counts, tally
 from toolkit.evaluation._sets import RowSet, benchmark_set, guard_tasks
+from toolkit.evaluation._sides import Side, open_sides
 from toolkit.evaluation._written import USUAL, Written, read_labels, read_written
 
 __all__ = [
@@ -52,6 +55,7 @@ __all__ = [
     "ROWS",
     "USUAL",
     "WAYS",
+    "Asked",
     "Benchmark",
     "BenchmarkFiles",
     "BenchmarkRows",
@@ -71,6 +75,7 @@ __all__ = [
     "PublishedFigure",
     "RowSet",
     "Score",
+    "Side",
     "Together",
     "Written",
     "agreeing",
@@ -89,6 +94,7 @@ __all__ = [
     "choose_changes",
     "choose_published",
     "clean_scores",
+    "compare_sides",
     "confident",
     "conflicting",
     "disagreement",
@@ -107,6 +113,7 @@ __all__ = [
     "mcnemar",
     "means",
     "numbered",
+    "open_sides",
     "own_set",
     "paired",
     "perturb",

@@ -38,6 +38,8 @@ class Cohort(BaseModel):
 
 
 T = TypeVar("T", bound=Hashable)
+OWN = "the benchmark's own rows"
+"""What a figure without a subset is of."""
 
 
 def apart(a: Cohort, b: Cohort, *, same_model: bool = False) -> str | None:
@@ -47,20 +49,21 @@ def apart(a: Cohort, b: Cohort, *, same_model: bool = False) -> str | None:
         a, b: their cohorts.
         same_model: both are of one model. Then another prompt sets them apart as well; of two models the prompt is a part of what is compared.
     """
+    return "; ".join(_reasons(a, b, same_model)) or None
+
+
+def _reasons(a: Cohort, b: Cohort, same_model: bool) -> list[str]:
     why = []
     if a.subset != b.subset:
-        why.append(f"{a.subset or 'the own rows of the benchmark'} against {b.subset or 'the own rows of the benchmark'}")
+        why.append(f"{a.subset or OWN} against {b.subset or OWN}")
     elif a.n is not None and b.n is not None and a.n != b.n:
         why.append(f"{a.n:,} rows against {b.n:,}")
     elif _differ(a.rows, b.rows):
         why.append("other rows or labels")
-    for name, word in (("policy", "policy"), ("reading", "reading"), ("sampling", "sampling")):
-        x, y = getattr(a, name), getattr(b, name)
-        if _differ(x, y):
-            why.append(f"{word} {x} against {y}")
-    if same_model and _differ(a.prompt, b.prompt):
-        why.append("another prompt")
-    return "; ".join(why) or None
+    for name in ("policy", "reading", "sampling"):
+        if _differ(x := getattr(a, name), y := getattr(b, name)):
+            why.append(f"{name} {x} against {y}")
+    return why + (["another prompt"] if same_model and _differ(a.prompt, b.prompt) else [])
 
 
 def _differ(a: str | None, b: str | None) -> bool:
@@ -68,11 +71,27 @@ def _differ(a: str | None, b: str | None) -> bool:
 
 
 class Together(Generic[T]):
-    """Figures that agree with each other, all with all, and why they stand apart from the first ones."""
+    """Figures that agree with each other, all with all: for each whatever stands for it, its model and its cohort.
 
-    def __init__(self, why: str | None) -> None:
-        self.why = why
+    Attributes:
+        members: the figures.
+        why: what sets them apart from the first ones: what holds for all of them, else for any; None for the first ones themselves.
+    """
+
+    def __init__(self, whys: list[str] | None) -> None:
         self.members: list[tuple[T, str, Cohort]] = []
+        self._whys = [] if whys is None else [whys]
+
+    @property
+    def why(self) -> str | None:
+        every = list(dict.fromkeys(w for whys in self._whys for w in whys))
+        return "; ".join([w for w in every if all(w in whys for whys in self._whys)] or every) or None
+
+    def add(self, member: tuple[T, str, Cohort], whys: list[str]) -> None:
+        """Take a figure in, with what sets it apart from the first ones."""
+        if self.members and whys:
+            self._whys.append(whys)
+        self.members.append(member)
 
 
 def agreeing(figures: Iterable[tuple[T, str, Cohort]]) -> list[Together[T]]:
@@ -82,15 +101,16 @@ def agreeing(figures: Iterable[tuple[T, str, Cohort]]) -> list[Together[T]]:
         figures: for each whatever stands for it, its model and its cohort.
     """
     out: list[Together[T]] = []
-    for item, model, cohort in figures:
-        whys = [_first(cohort, model, group.members) for group in out]
-        at = next((i for i, why in enumerate(whys) if why is None), None)
-        if at is None:
+    for one in figures:
+        whys = [_apart_from(one, group.members) for group in out]
+        if [] not in whys:
             out.append(Together(whys[0] if whys else None))
-            at = len(out) - 1
-        out[at].members.append((item, model, cohort))
+            whys.append([])
+        out[whys.index([])].add(one, whys[0])
     return out
 
 
-def _first(cohort: Cohort, model: str, members: Sequence[tuple[T, str, Cohort]]) -> str | None:
-    return next((why for _, other, known in members if (why := apart(cohort, known, same_model=model == other)) is not None), None)
+def _apart_from(one: tuple[T, str, Cohort], members: Sequence[tuple[T, str, Cohort]]) -> list[str]:
+    """What sets a figure apart from the first of some with which it does not agree; nothing: it agrees with all."""
+    _, model, cohort = one
+    return next((why for _, other, known in members if (why := _reasons(cohort, known, model == other))), [])

@@ -11,7 +11,7 @@ Nothing here is measured: these figures are others' word, and are never a part o
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -103,10 +103,9 @@ class Published(_Model):
 
 @dataclass(frozen=True)
 class PublishedFigure:
-    """One figure: of a benchmark, or a mean."""
+    """One figure: of a benchmark, or a mean. `of` is the source that it is from."""
 
-    source: str
-    title: str
+    of: Published = field(repr=False)
     where: str
     model: str
     task: str | None
@@ -116,6 +115,11 @@ class PublishedFigure:
     value: float
     cohort: Cohort
     note: str | None
+
+    @property
+    def source(self) -> str:
+        """The name of the source."""
+        return self.of.name
 
     @property
     def called(self) -> str:
@@ -152,7 +156,7 @@ def published_figures(source: Published) -> list[PublishedFigure]:
                     known.pop("n", None)  # of a part of the rows that the column counts
                 cohort = Cohort(**known, published=source.name)
                 cell = (row.model, table.task, column.benchmark, column.mean, table.metric, value, cohort, row.note)
-                out.append(PublishedFigure(source.name, source.title, table.where, *cell))
+                out.append(PublishedFigure(source, table.where, *cell))
     return out
 
 
@@ -178,8 +182,9 @@ def choose_published(wanted: Sequence[str] = (), beside: Beside = None) -> list[
         if word not in known and word not in own and word.casefold() not in models:
             hint = did_you_mean(word, [*known, *models.values()]) if len(word) > 2 else f"known: {', '.join(sorted(known))}"
             raise InputError(f"no source or model of published figures is called {word!r}", hint=hint)
-    asked = {w.casefold() for w in wanted}
-    return [f for f in figures if f.source in asked | named or f.model.casefold() in asked]
+    named |= known & set(wanted)
+    asked = {w.casefold() for w in wanted if w not in known}
+    return [f for f in figures if f.source in named or f.model.casefold() in asked]
 
 
 def published_spread(figures: Iterable[PublishedFigure]) -> list[dict[str, Any]]:
@@ -199,7 +204,7 @@ def published_spread(figures: Iterable[PublishedFigure]) -> list[dict[str, Any]]
             continue
         values = [f.value for f in found]
         whys = [why for i, b in enumerate(found) for a in found[:i] if (why := apart(b.cohort, a.cohort)) is not None]
-        whys += [f"{f.title}: {f.note}" for f in found if f.note is not None]
+        whys += [f"{f.of.title}: {f.note}" for f in found if f.note is not None]
         out.append(
             {
                 "model": model,

@@ -5,6 +5,11 @@ from typing import TYPE_CHECKING
 from toolkit.common.lazy import lazily
 
 if TYPE_CHECKING:
+    from toolkit.report._compare_tables import COMPARE_FORMATS as COMPARE_FORMATS
+    from toolkit.report._compare_tables import comparison_csv as comparison_csv
+    from toolkit.report._compare_tables import comparison_text as comparison_text
+    from toolkit.report._compare_tables import spread_text as spread_text
+    from toolkit.report._compare_tables import write_comparison as write_comparison
     from toolkit.report._evaluation_tables import evaluation_text as evaluation_text
     from toolkit.report._figures import Figures as Figures
     from toolkit.report._figures import Lines as Lines
