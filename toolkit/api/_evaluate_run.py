@@ -193,12 +193,11 @@ def _of_files(judges: Sequence[Judge]) -> Iterator[str]:
 
 
 def _of_readings(judges: Sequence[Judge], sets: Sequence[RowSet], reading: str | None) -> Iterator[str]:
-    """Labels that the sets do not have, and that no reading takes for others."""
+    """Labels that readings of a guard take for others, where none of them was asked for."""
     for judge in judges:
-        for one in sets:
-            for task in judged_tasks(judge.guard, one):
-                of = judge.guard.task(task)
-                more = [w for w in of.labels if w not in one.tasks[task].labels and w not in of.readings.get(reading or "", {})]
-                if more and of.readings:
-                    words = f"{judge.name}: {', '.join(more)} counts as no {one.tasks[task].positive!r} for the task {task!r}"
-                    yield f"{words}; readings of the guard take it otherwise: {', '.join(of.readings)}"
+        for task in dict.fromkeys(t for one in sets for t in judged_tasks(judge.guard, one)):
+            of = judge.guard.task(task)
+            if of.readings and reading not in of.readings:
+                words = ", ".join(sorted({word for stands_for in of.readings.values() for word in stands_for}))
+                how = " or ".join(of.readings)
+                yield f"{judge.name}, {task}: {words} counts as it is, not as {of.positive}; published figures are by a reading ({how})"

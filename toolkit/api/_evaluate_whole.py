@@ -23,7 +23,7 @@ from toolkit.common.resources import workspace
 from toolkit.common.several import several
 from toolkit.evaluation import WAYS, RowSet, check_policies
 from toolkit.guards import Guard
-from toolkit.judging import as_guard, judged_tasks
+from toolkit.judging import as_guard, check_plays, judged_tasks
 from toolkit.pipeline import JOURNAL, Progress, stopping
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ def evaluated(
     _check_models(found, files, options.draws, several(options.allow))
     changes = wanted(several(options.perturb), options.perturb_model, bool(found))
     definitions = guards_of([*found, *files], options.guard, found)
+    for name, config in found.items():
+        check_plays(definitions[name], config)
     _check_reading(options.reading, definitions)
     roots, held = Roots.of(None), Files()
     journal = (at_door(options.work) if options.work else workspace()) / JOURNAL

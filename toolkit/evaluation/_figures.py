@@ -131,16 +131,14 @@ def _remarks(found: Sequence[Mapping[str, Any]], benchmarks: Sequence[Mapping[st
     out = []
     for b in benchmarks:
         what = f"{b['name']}, {b['task']}"
-        counts = {word: n for word, n in b["label_counts"].items() if n}
-        if b["n"] and not b["label_counts"].get(b["positive"]):
-            out.append(f"{what}: no row is {b['positive']!r}, so F1 does not exist or is 0 whatever the guard; look at fpr")
-        elif len(counts) == 1:
-            out.append(f"{what}: single class, every label is {b['positive']!r}: F1 says nothing of false alarms, and always saying so scores 100")
+        there = [word for word, n in b["label_counts"].items() if n]
+        if len(there) == 1 and b["way"] == "file":  # of benchmarks it has been said
+            out.append(f"{what}: every label is {there[0]!r}")
         if 0 < b["n"] < SMALL:
             out.append(f"{what}: {b['n']:,} rows are few: see the interval")
         if b["paper"] is not None and b["paper"] != b["whole"] and b["subset"] is None:
             out.append(f"{what}: {b['n']:,} rows are scored, the paper states {b['paper']:,}; its means use that number, `stated` here as well")
-        if b["unlabelled"]:
+        if b["unlabelled"] and b["way"] == "file":
             out.append(f"{what}: {b['unlabelled']:,} of {b['rows']:,} rows have no label and are not scored")
         if b["subset"]:
             out.append(f"{what}: {b['subset']}")

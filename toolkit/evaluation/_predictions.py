@@ -130,7 +130,7 @@ class Joining:
         """What was said, with the keys of rows that the guard renders as just that text, where it could not be parted."""
         import polars as pl
 
-        if not said["text"].is_not_null().any():
+        if self.guard.grammar is not None or not said["text"].is_not_null().any():
             return said
         known: dict[str, str] = {}
         for key, row in zip(keys, rows.select("prompt", "response", "context").iter_rows(named=True), strict=True):

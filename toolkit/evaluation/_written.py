@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError, InputErrors, did_you_mean
-from toolkit.guards import Guard, parse, unknown_label, without_tokens
+from toolkit.guards import Guard, load_guard, parse, unknown_label, without_tokens
 from toolkit.records import Column, content_id
 from toolkit.sources import file_columns, format_of, read_blocks, read_frames, split_released_input
 
@@ -45,6 +45,8 @@ USUAL: dict[str, tuple[str, ...]] = {
 """What a file may say of a row, and the names that its columns usually have. `label`, `verdict` and `probability` may also stand for each task,
 ``label_<task>``."""
 PER_TASK = ("label", "verdict", "probability")
+RELEASED = "guardreasoner"
+"""The guard whose rendered input the prompts of the released form are, whoever was asked."""
 TYPES = {"draw": "int64", "tokens": "int64", "seconds": "float64", "probability": "float64"}
 """Of columns that are no text."""
 SHOWN = 20
@@ -196,7 +198,9 @@ def _keyed(rows: pl.DataFrame, guard: Guard) -> pl.DataFrame:
     if "response" in rows.columns:
         keys = [None if p is None else content_id([], p, r) for p, r in zip(prompts, rows["response"].to_list(), strict=True)]
         return rows.with_columns(key=pl.Series(keys, dtype=pl.String), text=pl.lit(None, pl.String))
-    parts = [(None, None, None) if p is None else _parted(p, guard) for p in prompts]
+    released = load_guard(RELEASED)
+    guards = [g for g in dict.fromkeys((guard, released)) if g.grammar is None]
+    parts = [(None, None, None) if p is None else _parted(p, guards) for p in prompts]
     found = {"prompt": [p for p, _, _ in parts], "response": [r for _, r, _ in parts], "text": [t for _, _, t in parts]}
     found["key"] = [None if p is None else content_id([], p, r) for p, r, _ in parts]
     return rows.with_columns(pl.Series(name, values, dtype=pl.String) for name, values in found.items()).with_columns(
@@ -204,12 +208,14 @@ def _keyed(rows: pl.DataFrame, guard: Guard) -> pl.DataFrame:
     )
 
 
-def _parted(text: str, guard: Guard) -> tuple[str, str | None, str | None]:
-    """Prompt, response, and the text where it is no input of the guard's that could be parted."""
-    try:
-        return *split_released_input(text, guard), None
-    except InputError:
-        return text, None, text
+def _parted(text: str, guards: Sequence[Guard]) -> tuple[str, str | None, str | None]:
+    """Prompt, response, and the text where it is no input of the guards' that could be parted."""
+    for guard in guards:
+        try:
+            return *split_released_input(text, guard), None
+        except InputError:
+            continue
+    return text, None, text
 
 
 def label_reader(task: BenchmarkTask, guard: Guard | None) -> Callable[[str], str | None]:

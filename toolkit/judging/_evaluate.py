@@ -16,7 +16,7 @@ import polars as pl
 
 from toolkit.evaluation import NOT_JUDGED, ROWS, Joined, RowSet, Written
 from toolkit.evaluation import read_labels as as_labels
-from toolkit.guards import Guard
+from toolkit.guards import Guard, parse
 from toolkit.judging._ask import OpenGuard
 from toolkit.judging._outputs import read_outputs
 from toolkit.judging._table import NOT_THERE, UNTOLD
@@ -139,7 +139,7 @@ def _read(guard: Guard, of: RowSet, written: Written, whole: pl.DataFrame) -> pl
     gone = pl.when(~pl.col("there")).then(pl.lit(NOT_THERE)).otherwise(failed)
     if written.has("output"):
         parsed = read_outputs(guard, whole.select(output="said_output", context="context", prompt="prompt", response="response").to_struct("said"))
-        whole = pl.concat([whole, parsed.struct.unnest()], how="horizontal")
+        whole = pl.concat([whole, _by_call(guard, of, parsed.struct.unnest(), whole["said_output"])], how="horizontal")
         whole = whole.with_columns(
             change
             for task in guard.task_names
@@ -158,6 +158,20 @@ def _read(guard: Guard, of: RowSet, written: Written, whole: pl.DataFrame) -> pl
                 pl.when(pl.col(name).is_null()).then(why).otherwise(pl.lit(None, pl.String)).alias(f"unread_{task.name}")
             )
     return whole
+
+
+def _by_call(guard: Guard, of: RowSet, parsed: pl.DataFrame, outputs: pl.Series) -> pl.DataFrame:
+    """Of a guard that is asked once for each of its tasks, the outputs that answer one of these questions alone, read as such."""
+    for task in of.tasks if len(guard.calls) > 1 else ():
+        calls = [call.name for call in guard.calls if task in call.tasks]
+        alone = (parsed[f"unread_{task}"] == "not_joined").fill_null(False) if task in guard.task_names else None
+        if len(calls) == 1 and alone is not None and alone.any():
+            read = [parse(guard, text, call=calls[0]) if one else None for text, one in zip(outputs.to_list(), alone.to_list(), strict=True)]
+            found = {f"verdict_{task}": [r and r.labels[task] for r in read], f"unread_{task}": [r and r.reasons[task] for r in read]}
+            parsed = parsed.with_columns(
+                pl.when(alone).then(pl.Series(name, values, dtype=pl.String)).otherwise(pl.col(name)).alias(name) for name, values in found.items()
+            )
+    return parsed
 
 
 def _wider(task: Any, guard: Guard) -> Any:

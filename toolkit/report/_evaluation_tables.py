@@ -34,6 +34,8 @@ def _tables(found: Mapping[str, Any], width: int | None) -> Iterator[str]:
         rows = [[r["task"], _title(r), *_cells(r)] for r in sorted(mine, key=lambda r: _order(found, r["task"]))]
         if rows:
             yield table_text(f"{model} ({policies[0]})", _columns(["task", "benchmark"], _FIGURES), rows, width=width, grouped=True, tight=True)
+    if any(r["single_class"] and r["judged"] for r in found["results"]):
+        yield "* single class: with no other label F1 says nothing of false alarms, and does not exist where no row has the positive one"
     if len(policies) > 1:
         cells: dict[tuple[str, str, str], dict[str, str]] = {}
         for r in found["results"]:
@@ -77,7 +79,9 @@ def _means(found: Mapping[str, Any], width: int | None) -> Iterator[str]:
         mark = "†" if m["left_out"] else ""
         lines.setdefault((m["model"], m["policy"], m["mean"]), {})[m["task"]] = _figure(m["f1"]) + (mark if m["f1"] is not None else "")
     names = [*tasks, *([None] if len(tasks) > 1 else [])]
-    rows = [[model, policy, _MEANS.get(mean, mean), *(of.get(t, "") for t in names)] for (model, policy, mean), of in lines.items()]
+    shown = [k for k in lines if k[2] != "macro" or len(found["settings"]["policies"]) == 1]
+    shown = [k for k in shown if k[2] != "stated" or lines[k] != lines[k[0], k[1], "weighted"]]
+    rows = [[model, policy, _MEANS[mean], *(lines[model, policy, mean].get(t, "") for t in names)] for model, policy, mean in shown]
     columns = _columns(["model", "policy", "mean"], [t or "tasks" for t in names])
     yield table_text("Means of F1", columns, rows, width=width, grouped=True, tight=True)
     if any("†" in cell for row in rows for cell in row):
