@@ -64,6 +64,9 @@ bench-faults: $(VENV)/.dev ## planted faults: what each validator finds and miss
 bench-noise: $(VENV)/.dev ## flipped labels: precision and recall of the ranking (needs the released outputs)
 	$(BIN)/python tests/benchmarks/noise_bench.py
 
+bench-released: $(VENV)/.dev ## the released prediction files under all policies (needs the released outputs)
+	$(BIN)/python tests/benchmarks/released_scores.py --docs
+
 vllm-cpu: $(VENV)/.dev ## vLLM on a CPU: its environment (2 GB more, once), and the tests that need it
 	BASE=$(VENV) tests/vllm_cpu.sh
 
@@ -79,4 +82,4 @@ gpu-check: $(VENV)/.dev ## on a machine with a GPU: the training and sampling te
 		tests/generation/test_vllm_server.py tests/generation/test_adapters.py tests/test_same_verdicts.py
 	$(BIN)/guardkit quickstart --output outputs/quickstart-gpu
 
-.PHONY: help quickstart setup test lint type fmt fuzz bench bench-generate bench-journal bench-data bench-steps bench-faults bench-noise vllm-cpu schema sources-check gpu-check
+.PHONY: help quickstart setup test lint type fmt fuzz bench bench-generate bench-journal bench-data bench-steps bench-faults bench-noise bench-released vllm-cpu schema sources-check gpu-check

@@ -1,20 +1,21 @@
 """The per-row table counted: how many rows of each benchmark, model and task have the same label and the same votes.
 
-All figures of counts come from these tallies, whose size does not depend on the number of rows. A table with one draw of each row (the common case)
-is counted in one streaming pass; with several draws, rows are grouped by id first.
+All figures of counts come from these tallies, whose size does not depend on the number of rows. Of the table, what is counted is held in memory
+(words as categories, the hash of the id: about 60 bytes a line); texts are not read. With several draws, rows are grouped by id first.
 
 What cannot be counted is an error that names the row: a line that stands there twice (same benchmark, id, model, draw and task), a row with several
 labels, a line with both a verdict and a reason why there is none or with neither, a task without a positive label, and, where the labels are given,
-a label that is none. To look for doubled lines among millions, the sets of (id, label) of a benchmark's models are compared by the sums of their
-64-bit hashes; lines are compared one by one where the sums differ, and within one model where they do not.
+a label that is none. That ids are what they should be is seen by their 64-bit hashes: lines whose hashes all differ are different lines, and models
+whose rows of a label have hashes of the same sum have the same rows. Only where that fails lines are compared one by one.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -22,9 +23,19 @@ from toolkit.common.errors import InputError, nearest
 from toolkit.evaluation._policies import NOT_JUDGED
 from toolkit.evaluation._rows import ROWS
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Marks = NDArray[np.uint64]
+
 KEYS = ("benchmark", "model", "task")
 _NEEDED = ("benchmark", "id", "model", "task", "gold", "verdict")
 _OPTIONAL = ("draw", "unread", "probability", "tokens", "seconds")
+
+
+_ODD, _ODDER = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F
+"""Odd numbers without a pattern, which spread small numbers over 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +134,8 @@ def tallies(
     Raises:
         InputError: see the module's docstring.
     """
-    lines = _lines(rows, [])
-    _check(lines, rows, positives, labels)
+    lines, marks = _lines(rows, [])
+    _check(lines, marks, rows, positives, labels)
     return _counted(rows, lines, [], likely)
 
 
@@ -139,19 +150,29 @@ def split_by(rows: pl.LazyFrame, by: str) -> pl.LazyFrame:
 def parts(rows: pl.LazyFrame, by: str, *, likely: bool = False) -> list[Tally]:
     """As `tallies`, of a table that has been checked, by the parts of `split_by`."""
     split = split_by(rows, by)
-    return _counted(split, _lines(split, ["part"]), ["part"], likely)
+    return _counted(split, _lines(split, ["part"])[0], ["part"], likely)
 
 
-def _lines(rows: pl.LazyFrame, more: list[str]) -> pl.DataFrame:
-    """Lines by all that they are counted by."""
-    return (
-        rows.with_row_index("_at")
-        .group_by(*KEYS, *more, "draw", "gold", "verdict", "unread")
+def _lines(rows: pl.LazyFrame, more: list[str]) -> tuple[pl.DataFrame, Marks]:
+    """Lines by all that they are counted by, and a hash of what makes each line a line of its own."""
+    import numpy as np
+
+    words = [*KEYS, *more, "gold", "verdict", "unread"]
+    held = rows.select(*words, "draw", "probability", "tokens", "seconds", pl.col("id").hash().alias("ids"), pl.col("id").is_null().alias("nameless"))
+    schema = held.collect_schema()
+    held = held.with_columns(pl.col(c).cast(pl.Categorical) for c in words if not isinstance(schema[c], pl.Categorical | pl.Enum))
+    frame = held.collect(engine="streaming")
+    frame, code = _coded(frame, words)
+    lines = (
+        frame.lazy()
+        .with_row_index("_at")
+        .with_columns(code.alias("_code"))
+        .group_by("_code", "draw")
         .agg(
             pl.len().alias("n"),
             pl.col("_at").min(),
-            pl.col("id").hash().sum().alias("ids"),
-            pl.col("id").null_count().alias("nameless"),
+            pl.col("ids").sum(),
+            pl.col("nameless").sum(),
             pl.col("probability").count(),
             *(pl.col(c).sum().alias(c) for c in ("tokens", "seconds")),
             *(pl.col(c).count().alias(f"{c}_known") for c in ("tokens", "seconds")),
@@ -159,9 +180,29 @@ def _lines(rows: pl.LazyFrame, more: list[str]) -> pl.DataFrame:
         .sort("_at")
         .collect(engine="streaming")
     )
+    names = frame.select(words)[lines["_at"]].with_columns(pl.all().cast(pl.String))
+    place = frame.select(_coded(frame, list(KEYS))[1])["code"].to_numpy()
+    marks = frame["ids"].to_numpy() + place * np.uint64(_ODD) + frame["draw"].fill_null(-1).to_numpy().astype(np.uint64) * np.uint64(_ODDER)
+    return names.hstack(lines.drop("_code")), marks
 
 
-def _check(lines: pl.DataFrame, rows: pl.LazyFrame, positives: Mapping[str, str], labels: Mapping[str, Sequence[str]] | None) -> None:
+def _coded(frame: pl.DataFrame, words: Sequence[str]) -> tuple[pl.DataFrame, pl.Expr]:
+    """The frame and one number for each combination of the words in it, whose categories may have to become fewer for that."""
+    sizes = _sizes(frame, words)
+    if math.prod(sizes) >= 2**63:
+        frame = frame.with_columns(pl.col(c).cast(pl.Enum(frame[c].drop_nulls().unique().cast(pl.String))) for c in words)
+        sizes = _sizes(frame, words)
+    code = pl.lit(0, pl.UInt64)
+    for c, size in zip(words, sizes, strict=True):
+        code = code * size + pl.col(c).to_physical().cast(pl.UInt64).fill_null(size - 1)
+    return frame, code.alias("code")
+
+
+def _sizes(frame: pl.DataFrame, words: Sequence[str]) -> list[int]:
+    return [(most or 0) + 2 for most in frame.select(pl.col(words).to_physical().max()).row(0)]
+
+
+def _check(lines: pl.DataFrame, marks: Marks, rows: pl.LazyFrame, positives: Mapping[str, str], labels: Mapping[str, Sequence[str]] | None) -> None:
     faults: list[tuple[pl.Expr, str, str | None]] = [
         (
             pl.any_horizontal(pl.col(c).is_null() for c in (*KEYS, "draw")) | (pl.col("nameless") > 0),
@@ -183,40 +224,30 @@ def _check(lines: pl.DataFrame, rows: pl.LazyFrame, positives: Mapping[str, str]
     for fault, message, hint in faults:
         if not lines.filter(fault).is_empty():
             raise InputError(message, where=_first(rows.with_columns(nameless=pl.col("id").is_null().cast(pl.Int64)).filter(fault)), hint=hint)
-    _check_ids(lines, rows)
+    _check_ids(lines, marks, rows)
 
 
-def _check_ids(lines: pl.DataFrame, rows: pl.LazyFrame) -> None:
+def _check_ids(lines: pl.DataFrame, marks: Marks, rows: pl.LazyFrame) -> None:
     """That no line stands there twice and no row has several labels."""
-    seen: dict[tuple[str, str], dict[tuple[str, int], dict[str | None, tuple[int, int]]]] = {}
-    for benchmark, task, model, draw, gold, n, ids in lines.select("benchmark", "task", "model", "draw", "gold", "n", "ids").iter_rows():
-        marks = seen.setdefault((benchmark, task), {}).setdefault((model, draw), {})
-        size, total = marks.get(gold, (0, 0))
-        marks[gold] = (size + n, (total + ids) % 2**64)
-    firsts, odd = [], []
-    for (benchmark, task), sets in seen.items():
-        (model, draw), mark = next(iter(sets.items()))
-        here = (pl.col("benchmark") == benchmark) & (pl.col("task") == task)
-        if all(other == mark for other in sets.values()):
-            firsts.append(here & (pl.col("model") == model) & (pl.col("draw") == draw))
-        else:
-            odd.append(here)
+
     line, row = ["benchmark", "task", "model", "draw", "id"], ["benchmark", "task", "id"]
-    for some in (firsts, odd):
-        if some:
-            these = rows.filter(pl.any_horizontal(some))
-            doubled = these.group_by(line).len().filter(pl.col("len") > 1)
-            if not _none(these.select(pl.struct(line).hash().n_unique() < pl.len())) and (where := _first(these.join(doubled, on=line, how="semi"))):
-                raise InputError("the line stands there twice (same benchmark, id, model, draw and task)", where=where)
+    marks.sort()
+    if (marks[1:] == marks[:-1]).any():
+        doubled = rows.group_by(line).len().filter(pl.col("len") > 1)
+        if where := _first(rows.join(doubled, on=line, how="semi")):
+            raise InputError("the line stands there twice (same benchmark, id, model, draw and task)", where=where)
+    sums: dict[tuple[str, str], dict[tuple[str, int], dict[str | None, tuple[int, int]]]] = {}
+    for benchmark, task, model, draw, gold, n, ids in lines.select("benchmark", "task", "model", "draw", "gold", "n", "ids").iter_rows():
+        mine = sums.setdefault((benchmark, task), {}).setdefault((model, draw), {})
+        size, total = mine.get(gold, (0, 0))
+        mine[gold] = (size + n, (total + ids) % 2**64)
+    odd = [place for place, models in sums.items() if any(one != next(iter(models.values())) for one in models.values())]
     if odd:
-        several = these.group_by(row).agg(pl.col("gold").n_unique()).filter(pl.col("gold") > 1).drop("gold")
-        if where := _first(these.join(several, on=row, how="semi")):
-            golds = these.join(several, on=row, how="semi").group_by(row, maintain_order=True).agg(pl.col("gold").unique().sort()).head(1).collect()
-            raise InputError(f"a row with several labels: {', '.join(map(str, golds['gold'][0]))}", where=where)
-
-
-def _none(flag: pl.LazyFrame) -> bool:
-    return not flag.collect(engine="streaming").item()
+        these = rows.filter(pl.any_horizontal((pl.col("benchmark") == b) & (pl.col("task") == t) for b, t in odd))
+        several = these.group_by(row).agg(pl.col("gold").cast(pl.String).unique().sort()).filter(pl.col("gold").list.len() > 1)
+        if where := _first(these.join(several.drop("gold"), on=row, how="semi")):
+            golds = these.join(several.rename({"gold": "golds"}), on=row, how="inner", maintain_order="left").head(1).collect()["golds"][0]
+            raise InputError(f"a row with several labels: {', '.join(map(str, golds))}", where=where)
 
 
 def _first(rows: pl.LazyFrame) -> str | None:
