@@ -118,7 +118,7 @@ def scored(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
 
 def text(lines: list[dict[str, Any]], left: list[str]) -> str:
     """The table."""
-    out = [f"{'':4} {'benchmark':21} {'n':>4} {'paper':>6} {'refer.':>7} {'clean':>7} {'drop':>7} {'closed':>7} {'unp':>3} {'skip':>4} {'x2':>3}"]
+    out = [f"{'':2} {'benchmark':21} {'n':>4} {'paper':>6} {'refer.':>7} {'clean':>7} {'drop':>7} {'closed':>7} {'unp':>3} {'skip':>4} {'x2':>2}"]
     for x in lines:
         cells = [
             f"{'-' if x[c] is None else format(x[c], '.2f'):>6}{'!' if c in x['differs'] else ' '}"
@@ -126,7 +126,7 @@ def text(lines: list[dict[str, Any]], left: list[str]) -> str:
         ]
         counts = [f"{x[c]}{'!' if c in x['differs'] else ''}" for c in COLUMNS[3:]]
         paper = "-" if x["paper"] is None else format(x["paper"], ".2f")
-        out.append(f"{x['size']:4} {x['benchmark']:21} {x['n']:4} {paper:>6} {' '.join(cells)} {counts[0]:>3} {counts[1]:>4} {counts[2]:>3}".rstrip())
+        out.append(f"{x['size']:2} {x['benchmark']:21} {x['n']:4} {paper:>6} {' '.join(cells)} {counts[0]:>3} {counts[1]:>4} {counts[2]:>2}".rstrip())
     known = [x for x in lines if x["measured"]]
     same = sum(not x["differs"] for x in known)
     out.append(f"{same} of {len(known)} files as measured independently in all columns; {len(lines) - len(known)} without a measure")
