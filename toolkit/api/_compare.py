@@ -87,10 +87,18 @@ def compare(
         check_output(target, reads=[folder for _, folder in given])
     wanted = _figures(published)
     shown = progress or Progress.silent()
+    done = 0
+
+    def step(words: str) -> None:
+        nonlocal done
+        shown.update(done, None, words)
+        done += 1
+
     with stopping(), shown:
+        shown.start("compare")
         sides = open_sides(given, several(models))
         asked = Asked(policy=policy, k=combine, draws=draws, seed=seed, errors=errors, every_pair=every_pair, across=across, published=wanted)
-        found = Compared(compare_sides(sides, asked, shown.start))
+        found = Compared(compare_sides(sides, asked, step))
     if target is not None:
         write_comparison(found, target, form)
     return found
