@@ -302,3 +302,14 @@ tables:
     with pytest.raises(InputErrors) as caught:
         load_published(str(path))
     assert {e.where.rpartition("/")[2] for e in caught.value.errors if e.where} == {"mine.yaml:6:read", "mine.yaml:13:tables.0.rows.0.figures"}
+
+
+def test_the_spread_that_the_page_shows_is_what_is_computed() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.+?) \| (\w+) \| (.+?) \| ([\d.]+) \| (.*?) ?\|$", page.partition("--published-spread` shows")[2], re.M)
+    found = {(f"{c['model']} ({c['reading']})" if c["reading"] else c["model"], c["benchmark"]): c for c in published_spread(choose_published())}
+    assert len(rows) >= 5
+    for model, benchmark, values, apart_by, why in rows:
+        one = found[model, benchmark]
+        assert values == ", ".join(f"{f['value']:.2f} {f['source']}" for f in one["figures"]) and float(apart_by) == one["spread"]
+        assert bool(why) == bool(one["why"]) and why in (one["why"] or "")
