@@ -329,6 +329,9 @@ def test_files_of_ones_own_are_all_there_or_none(tmp_path: Path) -> None:
         (tmp_path / name).rename(tmp_path / f"{name}.old")
     with pytest.raises(Missing, match=r"benchmark 'ours' needs its file q.csv, r.csv"):
         find_benchmark(ours(tmp_path, text=text), None)
+    (tmp_path / "q.csv").mkdir()
+    with pytest.raises(Missing, match=r"q.csv is a folder: name the files in it"):
+        find_benchmark(ours(tmp_path, text=text), None)
 
 
 def test_a_label_without_a_map_needs_its_words(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_sizes_differ_in_name_and_model_alone(size: str) -> None:
     for old, new in (
         (SIZES["8b"], SIZES[size]),
         ("guardreasoner-8b", f"guardreasoner-{size}"),
-        ("GuardReasoner 8B", f"GuardReasoner {size.upper()}"),
+        ("GuardReasoner 8B (arXiv", f"GuardReasoner {size.upper()} (arXiv"),
     ):
         assert text.count(old) == 1
         text = text.replace(old, new)
@@ -268,7 +268,7 @@ def hub_shaped(folder: Path) -> dict[str, list[Path]]:
 def data_part(tmp_path: Path) -> Path:
     """8b.yaml without what trains or needs a trained guard: its own steps and options, nothing else changed."""
     recipe = read("8b")
-    needs_model = {"train_sft", "sample", "verdicts", "mine", "pair", "render_dpo", "train_dpo"}
+    needs_model = {"train_sft", "sample", "verdicts", "mine", "pair", "render_dpo", "train_dpo", "benchmarks", "evaluate", "compare"}
     recipe["steps"] = [s for s in recipe["steps"] if s["use"] not in needs_model and s["id"] != "dpo-shards"]
     path = tmp_path / "data-part.yaml"
     path.write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from toolkit.common.errors import InputError, InputErrors, Missing, nearest, short_path
-from toolkit.common.paths import Beside, Roots, near_file
+from toolkit.common.paths import Beside, Roots, is_there, near_file
 from toolkit.common.resources import find, names, shipped
 from toolkit.common.yamlfile import load_yaml
 from toolkit.evaluation._benchmarks_model import Benchmark, patterns
@@ -140,9 +140,11 @@ def _own_files(benchmark: Benchmark, beside: Beside) -> tuple[Path, ...]:
 
 
 def _near(benchmark: Benchmark) -> str | None:
-    """The file beside a schema that is called nearly as one that it names."""
+    """What is wrong with a file that a user's own schema names: a folder, or called nearly as one that is there."""
     if benchmark._file is None or benchmark._file.is_relative_to(shipped("schemas")):
         return None
+    if folder := next((name for name in benchmark.files if is_there(benchmark._file.parent / name, Path.is_dir)), None):
+        return f"{folder} is a folder: name the files in it, or a pattern, as {Path(folder) / '*.csv'}"
     return next((hint for name in benchmark.files if (hint := near_file(benchmark._file.parent / name))), None)
 
 

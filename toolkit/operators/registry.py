@@ -46,6 +46,7 @@ BUILT_IN = {
     "relabel": "judge.relabel:Relabel",
     "pair": "judge.pair:Pair",
     "evaluate": "judge.evaluate:Evaluate",
+    "compare": "judge.compare:Compare",
 }
 
 

@@ -141,7 +141,7 @@ def _inputs(cls: type[Operator], spec: Step, earlier: Sequence[str], faults: Fau
             faults.add(f"{spec.use} reads rows, and no step comes before", spec.where())
             return None
         given = earlier[-1]
-    named = {fixed[0]: given} if isinstance(given, str) else dict(given)
+    named = {fixed[0] if fixed else given: given} if isinstance(given, str) else dict(given)
     bad = [n for n in named if n not in fixed and "*" not in cls.inputs]
     missing = [n for n in fixed if n not in named]
     unknown = {n: s for n, s in named.items() if s not in earlier}

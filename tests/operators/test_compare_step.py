@@ -1,0 +1,128 @@
+"""`compare` in a recipe: guards of one evaluation or of several, F1 side by side, and in words what their difference is worth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from frames import run_steps, seed, seeds, verdict, verdicts
+
+from toolkit.common.errors import InputError
+from toolkit.pipeline import StepFolder
+
+H, U = "harmful", "unharmful"
+ROWS = 60
+GOLD = [H if n % 2 else U for n in range(ROWS)]
+
+
+def wrong(*rows: int) -> list[str]:
+    """Verdicts that are right but for these rows."""
+    return [{H: U, U: H}[v] if n in rows else v for n, v in enumerate(GOLD)]
+
+
+SAID = {"good": wrong(1), "same": wrong(3), "bad": wrong(*range(1, 50))}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Rows that were asked about, and what three guards said of them."""
+    asked = seeds(*(seed(n, label_prompt=v) for n, v in enumerate(GOLD)))
+    asked.drop("categories", "votes", "context").write_parquet(tmp_path / "asked.parquet")
+    for guard, words in SAID.items():
+        rows = [verdict(row, guard, 0, prompt=words[n]) for n, row in enumerate(asked.iter_rows(named=True))]
+        verdicts(*rows).drop("categories", "votes", "context").write_parquet(tmp_path / f"{guard}.parquet")
+    return tmp_path
+
+
+def read(folder: Path, name: str, *files: str) -> dict[str, Any]:
+    schema = pl.read_parquet_schema(folder / f"{files[0]}.parquet")
+    columns = {c: {"name": c, "type": "int64"} if t == pl.Int64 else c for c, t in schema.items()}
+    return {"id": name, "use": "read", "with": {"files": [f"{f}.parquet" for f in files], "columns": columns}}
+
+
+def compared(folder: Path, *more: dict[str, Any]) -> dict[str, StepFolder]:
+    steps = [read(folder, "asked", "asked"), read(folder, "said", *SAID)]
+    steps.append({"id": "scores", "use": "evaluate", "from": {"rows": "said", "asked": "asked"}, "with": {"policies": ["clean"]}})
+    return run_steps(folder, [*steps, *more])
+
+
+def compare(**more: Any) -> dict[str, Any]:
+    """The step, with fewer draws than by default: what is told is clear enough."""
+    return {"id": "c", "use": "compare", **more, "with": {"draws": 400, **more.get("with", {})}}
+
+
+def words(step: StepFolder) -> dict[str, str]:
+    return {v["b"]: v["outcome"] for v in step.manifest["stats"]["verdicts"] if v["task"] == "prompt"}
+
+
+def test_the_guards_of_one_evaluation_are_held_against_the_first(folder: Path) -> None:
+    made = compared(folder, compare())["c"]
+    assert words(made) == {"same": "not distinguishable", "bad": "worse"}
+    (told,) = [v["words"] for v in made.manifest["stats"]["verdicts"] if v["b"] == "bad" and v["task"] == "prompt"]
+    assert told.startswith("prompt: bad is worse than good: -")
+    document = json.loads((made.artefact("comparison") / "comparison.json").read_text())
+    assert [m["name"] for m in document["models"]] == ["good", "same", "bad"] and {m["step"] for m in document["models"]} == {"scores"}
+    assert str(folder) not in json.dumps(document), "where a run lies is no part of what it says"
+    (line,) = made.manifest["stats"]["lines"]
+    assert line["n"] == ROWS and {c["model"]: c["f1"] for c in line["cells"]}["good"] == pytest.approx(98.31)
+    assert document["errors"], "with the texts of what only one of the two gets wrong"
+
+
+def test_another_baseline_turns_the_words_round(folder: Path) -> None:
+    made = compared(folder, compare(**{"from": "scores", "with": {"models": ["good", "bad"], "baseline": "bad"}}))["c"]
+    assert words(made) == {"good": "better"}
+
+
+def test_every_pair(folder: Path) -> None:
+    made = compared(folder, compare(**{"with": {"every_pair": True}}))["c"]
+    assert len([v for v in made.manifest["stats"]["verdicts"] if v["task"] == "prompt"]) == 3
+
+
+def test_evaluations_of_several_steps_by_name(folder: Path) -> None:
+    steps = [read(folder, "asked", "asked")]
+    for guard in ("good", "bad"):
+        steps += [read(folder, f"said-{guard}", guard)]
+        steps += [{"id": f"scores-{guard}", "use": "evaluate", "from": {"rows": f"said-{guard}", "asked": "asked"}, "with": {"policies": ["clean"]}}]
+    step = compare(**{"from": {"sft": "scores-good", "dpo": "scores-bad"}})
+    made = run_steps(folder, [*steps, step])["c"]
+    assert words(made) == {"dpo": "worse"}
+    step["from"] = {"dpo": "scores-bad", "sft": "scores-good"}
+    assert words(run_steps(folder, [*steps, step])["c"]) == {"sft": "better"}, "the first one that is named is the baseline"
+
+
+def test_a_step_that_is_done_is_not_done_again(folder: Path) -> None:
+    first = compared(folder, compare())["c"]
+    assert compared(folder, compare())["c"].manifest == first.manifest
+    again = compared(folder, compare(**{"with": {"policy": "drop"}}))["c"]
+    assert again.manifest["fingerprint"] != first.manifest["fingerprint"]
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ({"from": "said"}, "'said' (read) makes no 'evaluation'\n  steps that do: scores"),
+        ({"from": "score"}, "no earlier step called 'score'\n  did you mean 'scores'?"),
+        ({"with": {"models": ["goood"]}}, "no model called 'goood' in these evaluations\n  did you mean 'good'?"),
+        ({"with": {"models": ["good"]}}, "one guard alone, 'good': nothing to compare it with"),
+        ({"with": {"baseline": "godo"}}, "no guard called 'godo' to compare with\n  did you mean 'good'?"),
+        ({"with": {"policy": "cleen"}}, "no policy 'cleen'; did you mean 'clean'?"),
+        ({"with": {"published": ["guardreasner"]}}, "did you mean 'guardreasoner'?"),
+    ],
+)
+def test_what_cannot_be_compared_is_said(folder: Path, step: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as e:
+        compared(folder, compare(**step))
+    assert message in str(e.value)
+
+
+def test_an_evaluation_without_the_artefact_is_told_what_makes_it(folder: Path) -> None:
+    steps = [
+        read(folder, "asked", "asked"),
+        read(folder, "said", *SAID),
+        {"id": "old", "use": "evaluate", "from": {"rows": "said", "asked": "asked"}},
+    ]
+    with pytest.raises(InputError, match="'old' \\(evaluate\\) makes no 'evaluation'"):
+        run_steps(folder, [*steps, compare()])
