@@ -184,7 +184,7 @@ def test_every_change_that_the_readme_offers_is_accepted() -> None:
             given = {k: v for k, v in options(found[step]).items() if k == option or k.startswith(f"{option}.")}
             assert given, text
             if isinstance(given.get(option), str | int):
-                assert str(given[option]) == value
+                assert given[option] == yaml.safe_load(value)
 
 
 # The data part on small files with the hub's columns --------------------------------------------------------------------
