@@ -9,8 +9,11 @@ from typing import Any
 import polars as pl
 import pytest
 from frames import run_steps, seed, seeds, verdict, verdicts
+from server import Server
 
 from toolkit.common.errors import InputError
+from toolkit.evaluation import read_evaluation
+from toolkit.guards import Reasoning, load_guard, render_input, render_output
 from toolkit.pipeline import StepFolder
 
 H, U = "harmful", "unharmful"
@@ -126,3 +129,55 @@ def test_an_evaluation_without_the_artefact_is_told_what_makes_it(folder: Path) 
     ]
     with pytest.raises(InputError, match="'old' \\(evaluate\\) makes no 'evaluation'"):
         run_steps(folder, [*steps, compare()])
+
+
+# The whole of it, over HTTP ---------------------------------------------------------------------------------------------
+
+GUARD = load_guard("guardreasoner")
+
+
+def chat(server: Server, says: dict[str, dict[str, str]]) -> None:
+    """Models that write a whole output for a prompt, by model and prompt; "?" says nothing that could be read."""
+
+    def reply(text: str, body: dict[str, Any]) -> tuple[int, dict[str, str], dict[str, Any]]:
+        prompt = next(p for p in says[body["model"]] if render_input(GUARD, {"prompt": p, "response": None}) == text)
+        word = says[body["model"]][prompt]
+        labels = dict.fromkeys(GUARD.task_names) | {"prompt": word}
+        steps = {t: Reasoning(["It is read."], f"It is {v}." if v else "There is none.") for t, v in labels.items()}
+        message = {"role": "assistant", "content": "I see." if word == "?" else render_output(GUARD, steps, labels)}
+        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        usage = {"prompt_tokens": 1, "completion_tokens": 1}
+        return 200, {}, {"id": "x", "object": "chat.completion", "model": body["model"], "choices": [choice], "usage": usage}
+
+    server.script = reply
+
+
+def test_from_ten_lines_of_yaml_to_words(server: Server, tmp_path: Path) -> None:
+    prompts = [f"question {n}" for n in range(30)]
+    gold = [H if n % 2 else U for n in range(30)]
+    pl.DataFrame({"q": prompts, "bad": gold, "topic": ["tea" if n < 10 else "cake" for n in range(30)]}).write_csv(tmp_path / "ours.csv")
+    lines = ["name: ours", "positive: harmful", "task: prompt", "files: [ours.csv]", "columns: {prompt: q}"]
+    lines += ["label: {column: bad, map: {harmful: harmful, unharmful: unharmful}, source: human}", "categories: {columns: [topic]}"]
+    (tmp_path / "ours.yaml").write_text("\n".join(lines) + "\n")
+    said = {"good": gold, "bad": [U if n < 24 else v for n, v in enumerate(gold)], "mute": ["?"] * 30}
+    chat(server, {model: dict(zip(prompts, words, strict=True)) for model, words in said.items()})
+    models = {m: {"backend": "openai", "model": m, "base_url": server.base_url, "retries": 0, "temperature": 0} for m in said}
+    steps: list[dict[str, Any]] = [
+        {"id": "rows", "use": "benchmarks", "with": {"benchmarks": ["ours.yaml"]}},
+        {"id": "samples", "use": "sample", "with": {"k": 1, "models": models}},
+        {"id": "verdicts", "use": "verdicts"},
+        {"id": "scores", "use": "evaluate", "from": {"rows": "verdicts", "asked": "rows"}, "with": {"policies": ["clean", "fail-closed"]}},
+        compare(),
+    ]
+    made = run_steps(tmp_path, steps)
+    found = read_evaluation(made["scores"].artefact("evaluation"))
+    lines_ = {(r["model"], r["policy"]): r for r in found.document["results"]}
+    assert lines_["good", "clean"]["f1"] == 100.0 and lines_["bad", "clean"]["recall"] == 20.0
+    assert lines_["mute", "clean"]["f1"] is None and lines_["mute", "clean"]["withheld"]["parse_rate"] == 0.0, "nothing was read: no F1"
+    assert set(found.rows().collect()["categories"].list.first()) == {"tea", "cake"}
+    outcomes = words(made["c"])
+    assert outcomes["bad"] == "worse" and outcomes.get("mute", "unknown") == "unknown"
+    asked = len(server.requests)
+    again = [*steps[:3], {**steps[3], "with": {"policies": ["drop"]}}, steps[4]]
+    run_steps(tmp_path, again)
+    assert len(server.requests) == asked == 90, "another policy asks nothing"
