@@ -21,7 +21,7 @@ from toolkit.common.errors import InputError
 from toolkit.generation import BackendConfig, Completion, Journal, choices, compact_journal, in_body, verify_journal
 from toolkit.generation._logprobs import keep
 from toolkit.guards import answer_spans, label_words, load_guard, parse
-from toolkit.judging import OpenGuard, Verdict, label_probabilities, over_calls, over_draws
+from toolkit.judging import OpenGuard, Verdict, label_probabilities, over_draws
 
 GUARD = load_guard("guardreasoner")
 WORDS = label_words(GUARD)
@@ -198,6 +198,45 @@ def test_a_recipe_may_ask_for_them_too(server: Server, tmp_path: Path) -> None:
     assert rows_of(made["samples"]).height == 2 and [body["top_logprobs"] for body in server.requests] == [5, 5]
 
 
+def test_an_endpoint_that_sends_none_is_told_of_once(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    with OpenGuard(GUARD, config(backend="openai", model="m", base_url=server.base_url), probabilities=True) as one:
+        assert [v.probabilities for v in one.verdicts(ROWS)] == [{}] * 3
+    assert [r.message for r in caplog.records if "log-probabilities" in r.message] == [
+        f"{server.base_url}, model m: it sends no log-probabilities, which were asked for (`logprobs`): probabilities are not known"
+    ]
+
+
+SAFETY: dict[str, Tokens] = {
+    "llama_guard_3": [
+        ("\n\n", 0.0, {}),
+        ("unsafe", math.log(0.7), {"unsafe": math.log(0.7), "safe": math.log(0.2), " safe": math.log(0.1)}),
+        ("\nS1", 0.0, {}),
+    ],
+    "qwen3guard": [
+        ("Safety: ", 0.0, {}),
+        ("Cont", math.log(0.2), {"Cont": math.log(0.2), "Unsafe": math.log(0.4), "S": math.log(0.4), "safe?": math.log(1e-9)}),
+        ("roversial", 0.0, {}),
+        ("\nCategories: None", 0.0, {}),
+    ],
+}
+
+
+@pytest.mark.parametrize(("name", "wanted"), [("llama_guard_3", (0.3, None, 0.7)), ("qwen3guard", (0.4, 0.2, 0.4))])
+def test_guards_of_others_by_their_words(name: str, wanted: tuple[float | None, ...], server: Server) -> None:
+    tokens = SAFETY[name]
+
+    def script(_: str, __: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+        body = chat("".join(t for t, _, _ in tokens).lstrip())
+        body["choices"][0]["logprobs"] = said(tokens)
+        return 200, {}, body
+
+    server.script = script
+    with OpenGuard(load_guard(name), config(backend="openai", model="m", base_url=server.base_url), probabilities=True) as one:
+        (v,) = one.verdicts([{"prompt": "How do I bake bread?"}])
+    labels = {label: p for label, p in zip(("unharmful", "controversial", "harmful"), wanted, strict=True) if p is not None}
+    assert v.probabilities == {"prompt": pytest.approx(labels, abs=1e-4)}
+
+
 def of(tokens: Tokens, text: str | None = None, body: Any = None) -> dict[str, dict[str, float]]:
     """Probabilities of an answer as an endpoint gives it."""
     text = "".join(t for t, _, _ in tokens) if text is None else text
@@ -356,6 +395,7 @@ def test_a_long_reasoning_keeps_little(model: Path) -> None:
         "Ｒequest: ｈarmful",
         "Request: harm\u200bful",
         "é́́ Request: harmful",
+        "e\u0301 is a letter\nRequest: harmful\nﬁn e\u0301",
         "Request: None",
         "",
     ],
@@ -377,13 +417,10 @@ def test_places_in_released_outputs(real_data: Path) -> None:
         assert all(text.find(text[s.start : s.end], s.end) < 0 or s.start > len(text) - 80 for s in spans.values())
 
 
-# Calls and draws ------------------------------------------------------------------------------------------------------------
+# Draws ------------------------------------------------------------------------------------------------------------
 
 
-def test_calls_and_draws_together() -> None:
-    assert over_calls([{"harmful": 0.2, "unharmful": 0.8}, {"harmful": 0.7, "unharmful": 0.3}], "harmful") == {"harmful": 0.7, "unharmful": 0.3}
-    assert over_calls([], "harmful") is None
-
+def test_draws_together() -> None:
     def drawn(label: str | None, p: float | None = None) -> Verdict:
         known = {} if p is None else {"prompt": {"harmful": p, "unharmful": 1 - p}}
         return Verdict("a", "g", 0, {"prompt": label, "refusal": None, "response": None}, {}, {}, probabilities=known)

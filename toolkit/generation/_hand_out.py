@@ -6,7 +6,8 @@ for each row's last completion; it warns once for each kind of oddity, and count
 - a finish word that nobody knows: the answer counts as not finished (`toolkit.generation._vocabulary`);
 - a prompt of which the server counted far fewer tokens than it has words: it was cut, silently, to what the server has room for. No tokeniser makes
   one token of several words, so a count below half of them is no matter of the tokeniser. In scripts without spaces two characters count as a word:
-  no tokeniser needs less than half a token for one, over a whole prompt. Such an answer says so in its `detail`.
+  no tokeniser needs less than half a token for one, over a whole prompt. Such an answer says so in its `detail`;
+- an answer without the log-probabilities that were asked for.
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ class HandOut:
             self._stats.cut += 1
             hint = "raise the context that it serves (num_ctx of Ollama, --ctx-size of llama.cpp), and ask again under another `revision`"
             self._warn(request, "cut", f"{completion.detail}; {hint}")
+        if request.logprobs and completion.logprobs is None:
+            self._warn(request, "logprobs", "it sends no log-probabilities, which were asked for (`logprobs`): probabilities are not known")
         if ended(completion.finish) is None:
             words = f"finish_reason {completion.finish!r} is not known for the end of an answer: such answers count as not finished"
             self._warn(request, f"finish {completion.finish}", words)

@@ -71,7 +71,7 @@ def choices(packed: bytes | None) -> tuple[Choice, ...]:
 
 
 def keep(tokens: Sequence[str], scored: Callable[[int], Scored], text: str | None, words: Sequence[str]) -> bytes | None:
-    """What is kept of an answer's tokens, packed; None where nothing is to be kept, or no token is proven to stand in the text.
+    """What is kept of an answer's tokens, packed; of none where none is in a word, or proven to stand in the text. None for no text.
 
     Args:
         tokens: their texts, in order; one that ended the answer may stand last.
@@ -89,7 +89,7 @@ def keep(tokens: Sequence[str], scored: Callable[[int], Scored], text: str | Non
                 together[word] = _either(together[word], value) if word in together else value
         if tokens[n] in together:
             found.append(Choice(start, tokens[n], {word: round(min(value, 0.0), 5) for word, value in together.items()}))
-    return orjson.dumps([tuple(choice) for choice in found]) if found else None
+    return orjson.dumps([tuple(choice) for choice in found])
 
 
 def in_body(body: bytes, text: str | None, words: Sequence[str]) -> bytes | None:

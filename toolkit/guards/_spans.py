@@ -1,13 +1,13 @@
 """Where in an output the labels stand that a lenient reading takes, and how each label of the task is written there.
 
 Contract of `answer_spans`: a task is there exactly where `toolkit.guards.parse` reads a label of it, leniently and without a reading by which labels
-stand for others, but for texts whose letters do not lie one for one under those of their plain form (`toolkit.guards._own_words.plain`: a letter and
-an accent apart): there nothing is. What stands between start and end is a spelling of that label. Pure functions.
+stand for others, but for one in a line whose letters do not lie one for one under those of their plain form (`toolkit.guards._own_words.plain`: a
+letter and an accent apart). What stands between start and end is a spelling of that label. Pure functions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -45,22 +45,19 @@ def answer_spans(guard: Guard, text: str | None, asked: str | None = None, call:
     """
     if not text or not (whole := plain(text)).strip():
         return {}
-    places = range(len(text) + 1) if whole == text else _places(text, whole)
+    places: Sequence[int | None] | None = range(len(text) + 1) if whole == text else _places(text, whole)
     if places is None:
         return {}
     if call is not None:
         words = word_places(guard, call, whole)
-        return {task: AnswerSpan(places[start], places[end - 1] + 1, spelled) for task, (start, end), spelled in words}
+        return {task: span for task, (start, end), spelled in words if (span := _span(places, start, end, spelled)) is not None}
     labels = parse(guard, text, asked=asked).labels
     parts = own_parts(guard, whole, asked)
     if parts != [whole] and not parse(guard, text, "strict").problems:
         parts = [whole]
-    out = {}
-    for task in guard.tasks:
-        if (label := labels[task.name]) is not None and (found := _last(guard, task, whole, parts, label)) is not None:
-            start, end = found
-            out[task.name] = AnswerSpan(places[start], places[end - 1] + 1, _spellings(guard, task))
-    return out
+    read = [(task, label) for task in guard.tasks if (label := labels[task.name]) is not None]
+    found = {task.name: (task, place) for task, label in read if (place := _last(guard, task, whole, parts, label)) is not None}
+    return {name: span for name, (task, place) in found.items() if (span := _span(places, *place, _spellings(guard, task))) is not None}
 
 
 @lru_cache(maxsize=32)
@@ -89,9 +86,20 @@ def _last(guard: Guard, task: Task, whole: str, parts: list[str], label: str) ->
     return None
 
 
-def _places(text: str, whole: str) -> list[int] | None:
-    """For each letter of the plain form, and its end, the letter of the text that it comes from."""
-    each = [plain(c) for c in text]
-    if "".join(each) != whole:
-        return None
-    return [n for n, letters in enumerate(each) for _ in letters] + [len(text)]
+def _span(places: Sequence[int | None], start: int, end: int, spelled: Mapping[str | None, tuple[str, ...]]) -> AnswerSpan | None:
+    first, last = places[start], places[end - 1]
+    return None if first is None or last is None else AnswerSpan(first, last + 1, spelled)
+
+
+def _places(text: str, whole: str) -> list[int | None] | None:
+    """For each letter of the plain form the letter of the text that it comes from; None for those of a line where that cannot be told."""
+    out: list[int | None] = []
+    at = 0
+    for line in text.split("\n"):
+        each, together = [plain(c) for c in line], plain(line)
+        known = "".join(each) == together
+        out += [at + n for n, letters in enumerate(each) for _ in letters] if known else [None] * len(together)
+        at += len(line)
+        out.append(at)
+        at += 1
+    return out if len(out) == len(whole) + 1 else None

@@ -45,11 +45,6 @@ def label_probabilities(guard: Guard, completion: Completion, *, asked: str | No
     return found
 
 
-def over_calls(calls: Iterable[Probabilities], positive: str) -> Probabilities | None:
-    """Of several calls for one task (a policy each): those of the call that gives the positive label the most; None for no call."""
-    return max(calls, key=lambda known: known.get(positive, 0.0), default=None)
-
-
 def over_draws(guard: Guard, verdicts: Sequence[Verdict]) -> dict[str, Probabilities]:
     """The probabilities of each task's labels over several draws for one row.
 
