@@ -51,10 +51,12 @@ Found = tuple[str | None, str | None]
 
 NOT_ASKED, ONLY_REASONING = "not_asked", "only_reasoning"
 
-_SIGNS = r"[^\w\n]{0,24}+"
+_SIGNS = r"(?:[^\w\n]|_){0,24}+"
 """Markup and brackets that may stand around a word, in its line."""
-_OR = r"[^\w\n]{0,4}+(?:/|\||\bor\b|\band\b|\bvs\b)[^\w\n]{0,8}+"
+_OR = r"[^\w\n/|]{0,4}+(?:/|\||\bor\b|\band\b|\bvs\b)[^\w\n]{0,8}+"
 """What makes a list of the words before and behind it."""
+_END = r"(?![^\W_])"
+"""Where a word ends; an underscore is emphasis."""
 _BULLET = r"(?:\d{1,2}[.)][ \t]{0,4}+)?+"
 
 
@@ -65,7 +67,7 @@ def _words(words: tuple[str, ...]) -> str:
 @lru_cache(maxsize=256)
 def _word_pattern(words: tuple[str, ...]) -> re.Pattern[str]:
     one = _words(words)
-    return re.compile(rf"\s*+{_SIGNS}(?P<word>{one})(?!\w)(?:{_OR}(?P<other>{one})(?!\w))?", re.IGNORECASE)
+    return re.compile(rf"\s*+{_SIGNS}(?P<word>{one}){_END}(?:{_OR}(?P<other>{one}){_END})?", re.IGNORECASE)
 
 
 @lru_cache(maxsize=256)
@@ -265,12 +267,13 @@ def _categories(place: Categories, text: str) -> list[str]:
     else:
         text = text[found[0] : found[1]].lstrip()
         text = text.partition("\n")[0] if place.field else text
-    return [w for w in place.words if _category(w).search(text)]
+    named = {found.group().casefold() for found in _category_pattern(tuple(place.words)).finditer(text)}
+    return [w for w in place.words if plain(w).casefold() in named]
 
 
-@lru_cache(maxsize=512)
-def _category(word: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<![\w-]){re.escape(plain(word))}(?![\w-])", re.IGNORECASE)
+@lru_cache(maxsize=64)
+def _category_pattern(words: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\w-])(?:{_words(words)})(?![\w-])", re.IGNORECASE)
 
 
 def spellings(guard: Guard, task: str) -> dict[str | None, tuple[str, ...]]:
@@ -304,7 +307,7 @@ def word_places(guard: Guard, call: Call, whole: str) -> Iterator[tuple[str, tup
 def _place_of(answer: Answer, text: str) -> tuple[int, int] | None:
     """Where the word of an answer stands."""
     if answer.key:
-        value = re.compile(rf'"{re.escape(answer.key)}"\s*:\s*"?(?P<word>{_words(tuple(answer.words))})(?!\w)', re.IGNORECASE)
+        value = re.compile(rf'"{re.escape(answer.key)}"\s*:\s*"?(?P<word>{_words(tuple(answer.words))}){_END}', re.IGNORECASE)
         found = _last(value, text)
     else:
         behind = _behind(answer, text)

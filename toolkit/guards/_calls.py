@@ -15,7 +15,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from toolkit.common.chat_arguments import TemplateArguments
 from toolkit.common.facets import Part
 from toolkit.common.yamlfile import FaultAt
-from toolkit.guards._templates import check_template, template
+from toolkit.guards._templates import check_template, template, variables
 
 VARIABLES = ("prompt", "response")
 
@@ -68,7 +68,7 @@ class Call(Part):
             raise FaultAt("a `text` goes through no chat template", key)
         if self.messages and self.messages[-1].role == "system":
             raise FaultAt("the last message is the system's: it must be one of the user or the assistant", "messages", len(self.messages) - 1, "role")
-        if not any("prompt" in m.content or "response" in m.content for m in self.messages) and not self.text:
+        if self.messages and not any(variables(m.content) for m in self.messages):
             raise FaultAt("no message holds {{ prompt }} or {{ response }}", "messages")
         return self
 
@@ -112,5 +112,6 @@ def _check_spliced(source: str) -> None:
     """Refuse (ValueError) a template that does more with prompt and response than to hold them."""
     for response in ("  An answer,\nin  two lines.\n", None):
         values = {"prompt": "  A question?\n", "response": response}
-        if "".join(content for _, content in pieces(source, values)) != template(source).render(values):
+        found = list(pieces(source, values))
+        if "user" not in dict(found) or "".join(content for _, content in found) != template(source).render(values):
             raise ValueError("it must hold {{ prompt }} and {{ response }} as they are, without filters")
