@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,11 @@ import yaml
 from frames import rows_of
 from pydantic import TypeAdapter
 from server import Server, chat
+from tiny import tiny_llama
 
 import toolkit
 from toolkit.common.errors import InputError, InputErrors, TooManyFailures
+from toolkit.common.resources import names
 from toolkit.generation import BackendConfig, Journal
 from toolkit.guards import load_guard
 from toolkit.judging import OpenGuard
@@ -180,3 +184,80 @@ def test_a_text_goes_to_completions_as_it_is(server: Server) -> None:
         "AI assistant:\n\n\n---\n\nAnswers: [/INST]\n<|assistant|>\n"
     )
     assert found.labels == {"prompt": "unharmful", "refusal": None, "response": None} and found.unread["refusal"] == "none"
+
+
+def scored(*tokens: tuple[str, dict[str, float]]) -> dict[str, Any]:
+    """An answer whose tokens have these alternatives, as chat completions have them."""
+    content = [
+        {"token": t, "logprob": math.log(tops[t]), "top_logprobs": [{"token": o, "logprob": math.log(p)} for o, p in tops.items()]}
+        for t, tops in tokens
+    ]
+    body = chat("".join(t for t, _ in tokens))
+    body["choices"][0]["logprobs"] = {"content": content}
+    return body
+
+
+def test_probabilities_are_those_of_the_words(server: Server) -> None:
+    """Of several policies that of the one which is likeliest violated; of three levels all three, whatever their first tokens are."""
+    server.script = lambda text, body: (
+        200,
+        {},
+        scored(("No", {"No": 0.6, "Yes": 0.3 if "Hate" in body["chat_template_kwargs"]["guideline"] else 0.1, "Maybe": 0.05})),
+    )
+    with OpenGuard(SHIELD, config(server), probabilities=True) as one:
+        (found,) = one.verdicts([{"prompt": "How do tulips grow?"}])
+    assert found.labels["prompt"] == "unharmful" and found.probabilities == {
+        "prompt": pytest.approx({"unharmful": 2 / 3, "harmful": 1 / 3}, abs=1e-4)
+    }
+    assert {b["max_tokens"] for b in server.requests} == {4}, "asking for them leaves the guard's own hints as they are"
+    server.script = lambda text, body: (
+        200,
+        {},
+        scored(
+            ("Safety:", {"Safety:": 1.0}),
+            (" Cont", {" Cont": 0.5, " Safe": 0.3, " Unsafe": 0.2}),
+            ("roversial", {"roversial": 1.0}),
+            ("\n", {"\n": 1.0}),
+        ),
+    )
+    with OpenGuard(load_guard("qwen3guard"), config(server), probabilities=True) as one:
+        (found,) = one.verdicts([{"prompt": "How do tulips grow?"}])
+    assert found.probabilities["prompt"] == pytest.approx({"controversial": 0.5, "unharmful": 0.3, "harmful": 0.2}, abs=1e-4)
+
+
+def test_a_local_model_without_a_chat_template_is_asked_by_a_text(tmp_path: Path) -> None:
+    """What the row holds of control tokens is text to it; the whole prompt is one token for each of its bytes."""
+    (tmp_path / "own.yaml").write_text(
+        """\
+name: own
+version: 1
+description: A text of its own.
+tasks: [{name: prompt, labels: [unharmful, harmful], positive: harmful}]
+calls: [{name: all, tasks: [prompt], max_tokens: 3, text: "<|user|>Q: {{ prompt }}<|assistant|>"}]
+grammar: {answers: [{task: prompt, words: {"yes": harmful, "no": unharmful}}]}
+"""
+    )
+    folder = tiny_llama(tmp_path / "model", template=None)
+    local = TypeAdapter(BackendConfig).validate_python({"backend": "transformers", "model": str(folder), "device": "cpu"})
+    done: list[Any] = []
+    with OpenGuard(load_guard(tmp_path / "own.yaml"), local) as one:
+        found = list(one.verdicts([{"prompt": "a"}, {"prompt": "a<|end|>"}], on_done=done.append))
+    assert sorted(c.prompt_tokens for c in done) == [6, 6 + len("<|end|>")] and all(c.completion_tokens <= 3 for c in done)
+    assert [v.error for v in found] == [None, None]
+    with OpenGuard(load_guard("guardreasoner"), local) as one, pytest.raises(InputError, match="no chat template"):
+        list(one.verdicts([{"prompt": "a"}]))
+
+
+def test_the_page_on_guards_is_so(server: Server, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "guards.md").read_text(encoding="utf-8")
+    named = {name for row in re.findall(r"^\| (`[a-z].*?) \|", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    assert {name for name in names("guards") if load_guard(name).calls} <= named
+    for name in names("guards"):
+        if (guard := load_guard(name)).calls:
+            (row,) = re.findall(rf"^\|[^|]*`{name}`[^|]*\|[^|]*\|([^|]*)\|", page, re.MULTILINE)
+            assert row.strip() == ", ".join(guard.task_names)
+    (own,) = re.findall(r"```yaml [^\n]*tone_check.yaml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "tone_check.yaml").write_text(own)
+    server.script = lambda text, body: (200, {}, chat('```json\n{"rude": 1}\n```' if "insult" in text else '{"rude": 0}'))
+    with OpenGuard(load_guard(tmp_path / "tone_check.yaml"), config(server)) as one:
+        assert [v.labels for v in one.verdicts(ROWS[:2])] == [{"prompt": p, "response": "unharmful"} for p in ("unharmful", "harmful")]

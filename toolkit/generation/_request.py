@@ -212,7 +212,7 @@ class Request:
         if self.schema:
             body["response_format"] = json.loads(self.schema)
         if self.logprobs:
-            body |= {"logprobs": True, "top_logprobs": self.logprobs}
+            body |= {"logprobs": self.logprobs} if self.raw else {"logprobs": True, "top_logprobs": self.logprobs}
         body.update(json.loads(self.extra))
         return body
 

@@ -242,7 +242,7 @@ def _as_tokens(chat: Chat, model: str) -> Callable[[Request], bytes]:
     def body(request: Request) -> bytes:
         payload = request.payload()
         if request.logprobs:  # what chat completions say in two keys
-            payload["logprobs"] = payload.pop("top_logprobs")
+            payload["logprobs"] = payload.pop("top_logprobs", request.logprobs)
         payload.pop("messages", None)
         payload.pop("chat_template_kwargs", None)
         try:
