@@ -258,7 +258,7 @@ def _spread(guard: Guard, task: str, score: float) -> dict[str, float]:
 def _categories(place: Categories, text: str) -> list[str]:
     """The categories that a text names, in the order of the definition."""
     if place.key:
-        value = named[-1].get(place.key) if (named := objects(text)) else None
+        value = whole[-1].get(place.key) if (whole := objects(text)) else None
         if isinstance(value, dict):
             return [w for w in place.words if value.get(w) is True]
         text = ", ".join(str(v) for v in value) if isinstance(value, list) else str(value or "")
