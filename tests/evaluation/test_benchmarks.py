@@ -361,6 +361,14 @@ def test_the_hubs_own_columns(tmp_path: Path) -> None:
     assert read.rows["label_prompt"].to_list() == ["unharmful", "harmful"]
     assert read.rows["categories"].to_list() == [[], ["Violence", "Threat"]]
     assert read.remarks() == ["aegis_safety_test: 2 rows, the released file has 359: not the rows of the published figures"]
+    flags = [{"insults": True, "drugs": False}, {"insults": False, "drugs": False}]
+    beavers = own(tmp_path / "b.parquet", prompt=["One", "Two"], response=["So.", "Then."], is_safe=[False, True], category=flags)
+    read = read_benchmark(find_benchmark(load_benchmark("beavertails"), [beavers]))
+    assert read.rows["categories"].to_list() == [["insults"], []] and read.rows["label_response"].to_list() == ["harmful", "unharmful"]
+    labels = {"response_refusal_label": ["refusal", "refusal"], "subcategory": ["benign", "others"]}
+    wild = own(tmp_path / "w.parquet", prompt=["One", "Two"], response=["No.", None], **labels)
+    read = read_benchmark(find_benchmark(load_benchmark("wildguard_test_refusal"), [wild]))
+    assert read.rows["categories"].to_list() == [["benign"]] and read.unread == {"label_without_response": 1}
     chat = own(tmp_path / "t.parquet", user_input=["One", "Two"], toxicity=[0, 1])
     assert read_benchmark(find_benchmark(load_benchmark("toxic_chat"), [chat])).rows.select("prompt", "label_prompt").rows() == [
         ("One", "unharmful"),

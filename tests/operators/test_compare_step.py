@@ -140,9 +140,9 @@ def chat(server: Server, says: dict[str, dict[str, str]]) -> None:
     """Models that write a whole output for a prompt, by model and prompt; "?" says nothing that could be read."""
 
     def reply(text: str, body: dict[str, Any]) -> tuple[int, dict[str, str], dict[str, Any]]:
-        prompt = next(p for p in says[body["model"]] if render_input(GUARD, {"prompt": p, "response": None}) == text)
+        prompt = next(p for p in says[body["model"]] if f"\n{p}\n" in text)
         word = says[body["model"]][prompt]
-        labels = dict.fromkeys(GUARD.task_names) | {"prompt": word}
+        labels = dict.fromkeys(GUARD.task_names) | {"prompt": word, "refusal": "refusal" if "No." in text else None}
         steps = {t: Reasoning(["It is read."], f"It is {v}." if v else "There is none.") for t, v in labels.items()}
         message = {"role": "assistant", "content": "I see." if word == "?" else render_output(GUARD, steps, labels)}
         choice = {"index": 0, "finish_reason": "stop", "message": message}
@@ -181,3 +181,24 @@ def test_from_ten_lines_of_yaml_to_words(server: Server, tmp_path: Path) -> None
     again = [*steps[:3], {**steps[3], "with": {"policies": ["drop"]}}, steps[4]]
     run_steps(tmp_path, again)
     assert len(server.requests) == asked == 90, "another policy asks nothing"
+
+
+def test_what_a_benchmark_is_said_to_be_goes_into_the_evaluation(server: Server, tmp_path: Path) -> None:
+    texts = [render_input(GUARD, {"prompt": p, "response": "No."}).removeprefix(GUARD.instruction + "\n") for p in ("One", "Two")]
+    file = tmp_path / "any.json"
+    file.write_text(json.dumps([{"input": t, "output": v} for t, v in zip(texts, ("refusal", "compliance"), strict=True)]))
+    chat(server, {"m": {"One": H, "Two": H}})
+    model = {"backend": "openai", "model": "m", "base_url": server.base_url, "temperature": 0}
+    steps: list[dict[str, Any]] = [
+        {"id": "rows", "use": "benchmarks", "with": {"benchmarks": ["xstest_response_refusal", "toxic_chat"], "hub": False, "without": "leave_out"}},
+        {"id": "samples", "use": "sample", "with": {"k": 1, "models": {"m": model}}},
+        {"id": "verdicts", "use": "verdicts"},
+        {"id": "scores", "use": "evaluate", "from": {"rows": "verdicts", "asked": "rows"}},
+    ]
+    made = run_steps(tmp_path, steps, sources={"xstest_response_refusal": [file]})
+    document = read_evaluation(made["scores"].artefact("evaluation")).document
+    (entry,) = document["benchmarks"]
+    assert (entry["title"], entry["task"], entry["paper"], entry["n"], entry["way"]) == ("XSTestResponseRefusal", "refusal", 499, 2, "released")
+    assert {m["weight"] for m in document["means"] if m["mean"] == "stated"} == {499}, "the paper's means come out with its own sizes alone"
+    assert any("2 rows are scored, the paper states 499" in words for words in document["remarks"])
+    assert made["rows"].manifest["stats"]["left_out"].keys() == {"toxic_chat"}
