@@ -17,7 +17,7 @@ _MEANS = {"weighted": "weighted by rows", "stated": "weighted by the paper's siz
 def evaluation_text(found: Mapping[str, Any], width: int | None = None) -> str:
     """The tables of a document (`toolkit.evaluation`), and what is to be said of them."""
     parts = [*_tables(found, width), *_curves(found, width), *_means(found, width), *_robustness(found, width)]
-    said = [f"Note: {one_line(words)}" for words in found["remarks"]]
+    said = [f"Note: {one_line(words)}" for words in (*found["remarks"], *_left(found))]
     if (spent := found.get("spent")) and (spent["asked"] or spent["from_journal"]):
         cost = f", ${spent['cost']:,.4f}" if spent["cost"] else ""
         said.append(f"Asked: {spent['asked']:,}, from the journal: {spent['from_journal']:,}, failed: {spent['failed']:,}{cost}")
@@ -89,13 +89,13 @@ def _means(found: Mapping[str, Any], width: int | None) -> Iterator[str]:
 
 
 def _robustness(found: Mapping[str, Any], width: int | None) -> Iterator[str]:
-    """For each model and task the changes, each on all benchmarks together, those with most flips first."""
+    """For each model and task the changes, each on all benchmarks together, those first after which most verdicts are others, or none."""
     about = found.get("robustness")
     if about is None:
         return
     lines: dict[tuple[str, str], list[list[str]]] = {}
     several = {(r["model"], r["task"]) for r in about["flips"] if r["benchmark"] is None}
-    for r in sorted(about["flips"], key=lambda r: -(r["flip_rate"] or 0)):
+    for r in sorted(about["flips"], key=lambda r: -(r["flips"] + r["newly_unread"]) / max(1, r["n"])):
         of = r["model"], r["task"]
         if (r["benchmark"] is None) == (of in several):
             ends = "" if r["flip_rate"] is None else f"{_short(r['flip_low'])}–{_short(r['flip_high'])}"
@@ -107,6 +107,17 @@ def _robustness(found: Mapping[str, Any], width: int | None) -> Iterator[str]:
         title = f"{model}, {task}: verdicts that flip under changes (to and from {positive})"
         heads = ("rows", "flips", "%", "95 %", "to", "from", "unread", "F1", "then")
         yield table_text(title, _columns(["change"], heads), rows, width=width, tight=True)
+
+
+def _left(found: Mapping[str, Any]) -> Iterator[str]:
+    """How many rows each change leaves out, by reason."""
+    rows: dict[str, dict[str, int]] = {}
+    for one in (found.get("robustness") or {"left": ()})["left"]:
+        of = rows.setdefault(one["reason"], {})
+        of[one["change"]] = of.get(one["change"], 0) + one["rows"]
+    for reason, changes in rows.items():
+        words = "rows that a change leaves as they are" if reason == "unchanged" else f"rows not asked about, {reason}"
+        yield f"{words}: {', '.join(f'{change} {n:,}' for change, n in changes.items())}"
 
 
 def _order(found: Mapping[str, Any], task: str) -> int:
