@@ -106,14 +106,23 @@ def _shown(found: dict[str, Any]) -> None:
             _say.lines(", ".join(parts))
         _say.lines("")
     if found["scores"]:
-        marks = [m for m in ("duplicate", "conflict", "training") if f"n_{m}" in found["scores"][0]]
-        heads = ["rows", "F1", *(word for m in marks for word in (f"{m} rows", "F1 without")), "clean rows", "clean F1"]
-        figures = ["n", "f1", *(name for m in marks for name in (f"n_{m}", f"f1_without_{m}")), "n_clean", "f1_clean"]
-        lines = [[s["benchmark"], s["model"], s["task"], *(_number(s[n]) for n in figures)] for s in found["scores"]]
-        _say.table("F1 without them", ["benchmark", "model", "task"], heads, lines)
-    said = ["duplicates: rows whose input came before; conflicts: inputs whose rows have different labels; inputs, prompts: different ones"]
+        _scores(found["scores"])
+    said = ["duplicates (dupl.): rows whose input came before; conflicts: inputs whose rows have different labels; inputs, prompts: different ones"]
     if found["without"]:
         said.append(f"without a file there: {', '.join(found['without'])}")
     if found["output"] is not None:
         said.append(f"rows by id: {found['output']}")
     _say.lines(*said)
+
+
+def _scores(scores: list[dict[str, Any]]) -> None:
+    """F1 on all rows and without those of each mark that any of them bears."""
+    shown = {"duplicate": "dupl.", "conflict": "confl.", "training": "trained"}
+    marks = [m for m in shown if any(s.get(f"n_{m}") for s in scores)]
+    if not marks:
+        _say.lines(f"No row of the evaluation bears a mark: its F1 is that of {sum(s['n'] for s in scores):,} clean rows.", "")
+        return
+    heads = ["rows", "F1", *(word for m in marks for word in (shown[m], "F1")), "clean", "F1"]
+    figures = ["n", "f1", *(name for m in marks for name in (f"n_{m}", f"f1_without_{m}")), "n_clean", "f1_clean"]
+    lines = [[s["benchmark"], s["model"], s["task"], *(_number(s[n]) for n in figures)] for s in scores]
+    _say.table("F1, and without the rows of each mark", ["benchmark", "model", "task"], heads, lines, tight=True, grouped=True)

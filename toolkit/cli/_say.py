@@ -79,11 +79,19 @@ def short(value: Any, most: int = 100) -> str:
 
 
 def table(
-    title: str, left: Sequence[str], right: Sequence[str], rows: Sequence[Sequence[str]], last: str | None = None, texts: Sequence[str] = ()
+    title: str,
+    left: Sequence[str],
+    right: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    last: str | None = None,
+    texts: Sequence[str] = (),
+    *,
+    tight: bool = False,
+    grouped: bool = False,
 ) -> None:
-    """A table; `last` is a column of prose."""
+    """A table; `last` is a column of prose; `tight` and `grouped` as for `table_text`."""
     whole = [[*row, *([texts[i]] if last is not None else [])] for i, row in enumerate(rows)]
-    text = table_text(title, columns_of(left, right, last), whole, width=width_of(sys.stdout))
+    text = table_text(title, columns_of(left, right, last), whole, width=width_of(sys.stdout), tight=tight, grouped=grouped)
     sys.stdout.write(f"{text}\n\n")
     sys.stdout.flush()
 
