@@ -103,6 +103,11 @@ def test_what_cannot_be_compared_is_said(after: pl.DataFrame, positives: dict[st
         flips(after, BASE, positives)
 
 
+def test_a_table_of_another_form_is_refused() -> None:
+    with pytest.raises(InputError, match="verdicts on changed rows have no column 'parent'"):
+        flips(BASE, BASE, POSITIVE)
+
+
 labels = st.sampled_from([H, U, "controversial", None])
 
 

@@ -112,6 +112,20 @@ def test_draws_differ_by_seed_and_not_by_row() -> None:
     assert changed_text("easy as pie", change, 0) == "e\u0430sy a\u0455 pie", "what a seed gives is part of finished runs"
 
 
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"prompt": ["a b"]}, "no column 'id'"),
+        ({"id": [1], "prompt": ["a b"]}, "the column 'id' holds no text"),
+        ({"id": ["a"], "prompt": [["a"]]}, "the column 'prompt' holds no text"),
+        ({"id": ["a"], "prompt": ["a"], "context": ["b"]}, "the column 'context' holds no messages"),
+    ],
+)
+def test_rows_of_another_form_are_refused(table: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        perturbed(pl.DataFrame(table), EVERY)
+
+
 def test_a_fence_is_longer_than_what_it_holds() -> None:
     assert changed_text("a ```` b", CHANGES["code_block"], 0) == "`````\na ```` b\n`````"
 

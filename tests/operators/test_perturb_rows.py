@@ -37,7 +37,9 @@ def test_in_a_recipe_every_row_and_change_is_accounted_for(tmp_path: Path) -> No
     assert pl.concat(parts).select(rows.columns).equals(rows)
 
 
-@pytest.mark.parametrize(("options", "said"), [({"changes": ["uper"]}, "did you mean 'upper'"), ({"changes": []}, "changes")])
+@pytest.mark.parametrize(
+    ("options", "said"), [({"changes": ["uper"]}, "did you mean 'upper'"), ({"changes": []}, "changes"), ({"changes": "cse"}, "did you mean 'case'")]
+)
 def test_an_unknown_change_is_a_fault_of_the_recipe(options: dict[str, Any], said: str) -> None:
     with pytest.raises(InputErrors, match=said):
         toolkit.apply("perturb", pl.DataFrame([seed()]), **options)

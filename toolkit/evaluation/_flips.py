@@ -42,7 +42,7 @@ def flips(
         from it), newly_unread and newly_read, labelled (pairs with a gold label), f1_before and f1_after of these.
 
     Raises:
-        InputError: a changed row whose own row has no verdict of that model and task; a task without a positive label.
+        InputError: a column that is not there, a changed row whose own row has no verdict of that model and task; a task without a positive label.
     """
     cells: dict[tuple[str | None, str, str, str], Counter[tuple[str | None, str | None, str | None]]] = {}
     names: dict[str, None] = {}
@@ -57,10 +57,19 @@ def flips(
     return [_figures(cell, counts, positives[cell[2]]) for cell, counts in cells.items()]
 
 
+def _check(table: pl.LazyFrame, what: str, names: Sequence[str]) -> None:
+    there = table.collect_schema().names()
+    if lacking := next((n for n in names if n not in there), None):
+        raise InputError(f"the {what} have no column {lacking!r}", hint=did_you_mean(lacking, there))
+
+
 def _pairs(rows: pl.DataFrame | pl.LazyFrame, base: pl.DataFrame | pl.LazyFrame, positives: Mapping[str, str], readings: Readings) -> pl.DataFrame:
     """Number of pairs by `CELL`, gold, verdict before and after, in the order in which the cells come up."""
     import polars as pl
 
+    columns = [*KEYS, "id", "draw", "gold", "verdict", "unread"]
+    _check(base.lazy(), "verdicts on the rows as they are", columns)
+    _check(rows.lazy(), "verdicts on changed rows", [*columns, "parent", "change"])
     before = _one_each(_read(base.lazy(), readings), [*KEYS, "id"], positives)
     before = before.select(*KEYS, "id", pl.col("verdict").alias("before"), pl.lit(True).alias("_there"))
     after = _one_each(_read(rows.lazy(), readings), [*KEYS, "id", "parent", "change"], positives).rename({"verdict": "after"})

@@ -269,9 +269,13 @@ def perturbed(rows: pl.DataFrame, changes: Sequence[Change], seed: int = 0, *, o
         changes: see `choose_changes`.
         seed: of what is drawn.
         original: whether each row goes before its changed ones as it is, as the change `ORIGINAL`.
+
+    Raises:
+        InputError: a column that should be text is not there, or none.
     """
     import polars as pl
 
+    _check(rows)
     new: list[dict[str, Any]] = []
     left: list[dict[str, Any]] = []
     for row in rows.iter_rows(named=True):
@@ -285,6 +289,20 @@ def perturbed(rows: pl.DataFrame, changes: Sequence[Change], seed: int = 0, *, o
                 left.append({**row, **_named(row, change.name)})
     schema: dict[str, Any] = {**rows.schema, "parent": pl.String, "change": pl.String}
     return Perturbed(pl.DataFrame(new, schema=schema, orient="row"), pl.DataFrame(left, schema=schema, orient="row"))
+
+
+def _check(rows: pl.DataFrame) -> None:
+    import polars as pl
+
+    for name in ("id", "prompt", "response"):
+        kind = rows.schema.get(name)
+        if kind is None and name != "response":
+            raise InputError(f"the rows have no column {name!r}", hint=did_you_mean(name, rows.columns))
+        if kind not in (None, pl.String, pl.Null):
+            raise InputError(f"the column {name!r} holds no text", hint="change rows before they are rendered")
+    kind = rows.schema.get("context")
+    if kind not in (None, pl.Null) and not (isinstance(kind, pl.List) and isinstance(kind.inner, pl.Struct)):
+        raise InputError("the column 'context' holds no messages", hint="a list of {role, content} for each row")
 
 
 def _named(row: Mapping[str, Any], change: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -19,15 +19,15 @@ from toolkit.records import Column
 class PerturbConfig(Config):
     """Options of `perturb`."""
 
-    changes: Literal["all"] | list[str] = Field("all", min_length=1)
-    """Changes by name, or all of a kind: case (upper, lower), white_space (double_space, trailing_space, newlines, tabs), unicode (homoglyphs,
-    full_width, zero_width), benign (benign_before, benign_after), turns (turn_order), markdown (bold, code_block, quote, list)."""
+    changes: str | list[str] = Field("all", min_length=1)
+    """One change or several by name, or all of a kind: case (upper, lower), white_space (double_space, trailing_space, newlines, tabs), unicode
+    (homoglyphs, full_width, zero_width), benign (benign_before, benign_after), turns (turn_order), markdown (bold, code_block, quote, list)."""
     original: bool = False
     """Whether each row goes on as it is, too, with the change `original`: so that one step asks a guard about both."""
 
     @field_validator("changes")
     @classmethod
-    def _known(cls, value: Literal["all"] | list[str]) -> Literal["all"] | list[str]:
+    def _known(cls, value: str | list[str]) -> str | list[str]:
         try:
             choose_changes(value)
         except InputError as e:
@@ -68,6 +68,8 @@ class Perturb(DatasetOperator):
         for name in ("prompt", "response"):
             if name in have and have[name].type != "string":
                 raise InputError(f"the column {name!r} holds no text: perturb the rows before they are rendered")
+        if "context" in have and not isinstance(have["context"].type, dict):
+            raise InputError("the column 'context' holds no messages: a list of {role, content} for each row")
         if {"parent", "guard_model"} <= set(have):
             why = "`parent` says which row each generation is about, and would say what it is made of"
             raise InputError(f"perturb: {why}", hint="perturb the rows before they are sampled")
