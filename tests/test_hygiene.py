@@ -165,7 +165,8 @@ def test_an_evaluation_of_other_rows_is_refused(world: Path, tmp_path: Path) -> 
         ({"benchmarks": ["safe_rlhf"]}, Missing, "0_9_safe_rlhf.json"),
         ({"data": "gone"}, InputError, "gone"),
         ({"against": "gone"}, InputError, "no such file or folder"),
-        ({"against": "empty"}, InputError, ""),
+        ({"against": "empty"}, InputError, "no parquet, JSON or CSV file"),
+        ({"against": "none.jsonl"}, InputError, "no row of it has a prompt"),
         ({"evaluation": "empty"}, InputError, "not the folder of an evaluation"),
         ({"output": "o.txt"}, InputError, ".parquet or .csv"),
     ],
@@ -175,6 +176,7 @@ def test_what_cannot_be_looked_at_is_said(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
+    (tmp_path / "none.jsonl").write_text('{"prompt": null}\n')
     needs: dict[str, Any] = (
         {} if not options or {"benchmarks", "data", "evaluation"} & set(options) else {"data": world / "0_0_SimpleSafetyTests.json"}
     )

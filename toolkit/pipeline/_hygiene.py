@@ -142,6 +142,8 @@ def _shown(one: TrainedRows, progress: Progress) -> Iterator[pl.DataFrame]:
     for block in one.blocks():
         yield block
         progress.update(one.rows, None, "rows")
+    if one.rows == one.unread:
+        raise InputError("no row of it has a prompt", where=str(one.place))
 
 
 def _scores(scored: Evaluation, marks: pl.DataFrame) -> list[dict[str, Any]]:
