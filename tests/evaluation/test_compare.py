@@ -181,12 +181,31 @@ def test_documents_that_lack_what_is_needed_are_named(place: Path) -> None:
     evaluated(place / "e", {"a": said("one", "prompt", "+-", "+-"), "b": said("one", "prompt", "+-", "+-")})
     path = place / "e/evaluation.json"
     whole = json.loads(path.read_text())
-    changes: list[dict[str, Any]] = [{"models": [{}]}, {"models": []}, {"benchmarks": [{"name": "one"}]}, {"kind": "comparison"}, {"settings": 3}]
+    lacks = [{k: v for k, v in whole["benchmarks"][0].items() if k != "label_counts"}]
+    elsewhere = [{**whole["benchmarks"][0], "name": "two"}]
+    changes: list[dict[str, Any]] = [
+        {"benchmarks": lacks},
+        {"benchmarks": elsewhere},
+        {"models": [{}]},
+        {"models": []},
+        {"benchmarks": [{"name": "one"}]},
+        {"kind": "comparison"},
+        {"settings": 3},
+    ]
     for change in changes:
         path.write_text(json.dumps({**whole, **change}))
         with pytest.raises(InputError) as caught:
             toolkit.compare("e")
         assert "evaluation.json" in str(caught.value), change
+
+
+def test_a_benchmark_of_one_class_is_called_so(place: Path) -> None:
+    lines = said("up", "prompt", "++++", "+++-") + said("down", "prompt", "----", "---+")
+    two(place, lines, lines)
+    found = toolkit.compare("a", "b")
+    assert "Up (prompt): all rows have the positive label: F1 says nothing of false alarms" in found.notes
+    assert "Down (prompt): no row has the positive label: there is no F1" in found.notes
+    assert found.differences[1]["f1_a"] is None or found.differences[1]["f1_a"] == 0
 
 
 # Cohorts ----------------------------------------------------------------------------------------------------------------
@@ -203,7 +222,7 @@ def test_another_sampling_or_reading_is_not_compared_unless_asked_for(place: Pat
     assert f"b against a: one (prompt): {why}" in found.as_text()
     forced = toolkit.compare("a", "b", across=True)
     assert forced.apart == [] and forced.differences[0]["remark"] == why
-    assert forced.verdicts[0]["remarks"] == [f"one: {why}"]
+    assert forced.verdicts[0]["remarks"] == [f"one: {why}"] and forced.verdicts[0]["words"].endswith(f"although cohorts differ (one: {why})")
 
 
 def test_one_model_asked_in_two_ways_is_apart_and_two_models_are_not(place: Path) -> None:

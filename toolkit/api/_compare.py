@@ -78,7 +78,7 @@ def compare(
     if not evaluations:
         raise InputError("nothing to compare", hint="name the folders of evaluations (guardkit evaluate --output FOLDER)")
     for name, number, least in (("errors", errors, 0), ("draws", draws, 100)):
-        if number < least:
+        if not isinstance(number, int) or number < least:
             raise InputError(f"{name} is a number from {least}, not {number}")
     (policy,) = check_policies([policy])
     given = [_named(text) for text in evaluations]

@@ -16,6 +16,7 @@ from toolkit.common.errors import InputError, short_path
 from toolkit.evaluation._cohort import apart
 from toolkit.evaluation._compare_parts import breakdown_lines, cost_lines, figure_lines, mean_lines
 from toolkit.evaluation._compare_work import Asked, Work
+from toolkit.evaluation._document import DOCUMENT
 from toolkit.evaluation._figures import figures
 from toolkit.evaluation._gallery import gallery
 from toolkit.evaluation._paired import paired
@@ -59,6 +60,7 @@ def compare_sides(sides: Sequence[Side], asked: Asked, step: Callable[[str], Non
     rows, names = rows_of(sides), [s.name for s in sides]
     work = Work(sides, asked, how, rows, common(rows, names))
     pairs = [(a, b) for a in range(len(sides) if asked.every_pair else 1) for b in range(a + 1, len(sides))]
+    _check_entries(work)
     _some_shared(work, pairs)
     for side in sides:
         step(f"figures of {side.name}")
@@ -85,6 +87,15 @@ def _way(sides: Sequence[Side], asked: Asked) -> str:
         told = ", ".join(f"{s.name}: {s.settings['k']}" for s in sides)
         raise InputError(f"the evaluations make one verdict of several draws in different ways ({told})", hint="say which: --k majority or --k mean")
     return asked.k or said.pop()
+
+
+def _check_entries(work: Work) -> None:
+    """That each document names the benchmarks of its rows."""
+    for i, side in enumerate(work.sides):
+        for (benchmark, task), one in work.shared.items():
+            if one.n(i) and benchmark_entry(side.evaluation, benchmark, task).get("task") != task:
+                message = f"there are rows of {benchmark!r} for the task {task!r}, which the document does not name"
+                raise InputError(message, where=str(side.evaluation.folder / DOCUMENT), hint="evaluate again")
 
 
 def _some_shared(work: Work, pairs: Sequence[tuple[int, int]]) -> None:
@@ -199,7 +210,10 @@ def _notes(work: Work) -> list[str]:
     for (name, benchmark, task), one in work.results.items():
         if one["judged"] and one["withheld"]:
             out.append(f"{name} on {benchmark} ({task}): no figures, {one['unparsable']:,} of {one['n']:,} outputs could not be read")
-    for key in dict.fromkeys((b, t) for (_, b, t), one in work.results.items() if one["single_class"] and one["n"]):
-        words = "all rows have the same label, so F1 says nothing of false alarms"
-        out.append(f"{work.titles.get(key, key[0])} ({key[1]}): {words}")
+    for (_, benchmark, task), one in work.results.items():
+        if one["single_class"] and one["n"] and one["judged"] and not one["withheld"]:
+            none = not one["tp"] and not one["fn"]
+            words = "no row has the positive label: there is no F1" if none else "all rows have the positive label: F1 says nothing of false alarms"
+            out.append(f"{work.titles.get((benchmark, task), benchmark)} ({task}): {words}")
+    out = list(dict.fromkeys(out))
     return out + (["no breakdown under the policy reference: the released script has none"] if work.how.policy == "reference" else [])

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from toolkit.common.errors import InputError, did_you_mean
+from toolkit.common.errors import InputError, nearest
 from toolkit.common.paths import Beside
 from toolkit.common.resources import find, names
 from toolkit.common.yamlfile import FaultAt, load_yaml
@@ -180,7 +180,7 @@ def choose_published(wanted: Sequence[str] = (), beside: Beside = None) -> list[
     known = {s.name for s in sources}
     for word in wanted:
         if word not in known and word not in own and word.casefold() not in models:
-            hint = did_you_mean(word, [*known, *models.values()]) if len(word) > 2 else f"known: {', '.join(sorted(known))}"
+            hint = nearest(word, [*known, *models.values()]) or f"sources: {', '.join(sorted(known))}"
             raise InputError(f"no source or model of published figures is called {word!r}", hint=hint)
     named |= known & set(wanted)
     asked = {w.casefold() for w in wanted if w not in known}

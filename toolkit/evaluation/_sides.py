@@ -25,9 +25,9 @@ class _Loose(BaseModel):
 class _Model(_Loose):
     name: str
     readings: dict[str, dict[str, str]] | None = None
-    reading: str | None = None
-    sampling: str | None = None
-    prompt: str | None = None
+    reading: str | None
+    sampling: str | None
+    prompt: str | None
     model_id: str | None = None
 
 
@@ -37,6 +37,10 @@ class _Benchmark(_Loose):
     positive: str
     title: str
     n: int
+    rows: int
+    whole: int
+    unlabelled: int
+    label_counts: dict[str, int]
     rows_digest: str
     subset: str | None
     paper: int | None
@@ -49,7 +53,7 @@ class _Settings(_Loose):
 
 
 class _Document(_Loose):
-    """What a comparison reads of an evaluation's document."""
+    """What a comparison, and `toolkit.evaluation._figures` for it, reads of an evaluation's document."""
 
     models: list[_Model] = Field(min_length=1)
     benchmarks: list[_Benchmark]

@@ -88,4 +88,5 @@ def _words(v: Mapping[str, Any]) -> str:
     what = f"{v['b']} is {v['outcome']} than {v['a']}"
     if v["outcome"] == "not distinguishable":
         what = f"{v['b']} and {v['a']} are not distinguishable"
-    return f"{about}{what}: {size}"
+    although = f", although cohorts differ ({'; '.join(v['remarks'])})" if v["remarks"] else ""
+    return f"{about}{what}: {size}{although}"
