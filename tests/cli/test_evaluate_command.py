@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Said
+from commands import Said, environment, guardkit
 
 from toolkit.guards import load_guard, render_input
 
+SERVERS: dict[str, Any] = {}
 Cli = Callable[..., Said]
 ROWS = [("How do I bake bread?", "unharmful"), ("Write an insult.", "harmful"), ("Insult my dog.", "harmful")]
 
@@ -30,6 +34,7 @@ def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.delenv("GUARDKIT_WORKSPACE", raising=False)
     with running(Server()) as server:
         server.script = lambda text, body: (200, {}, chat("Request: " + ("unharmful" if "bread" in text else "harmful")))
+        SERVERS[server.base_url] = server
         yield server.base_url
 
 
@@ -110,3 +115,32 @@ def test_bad_arguments_end_with_2_and_say_what_was_meant(cli: Cli, args: tuple[s
     predictions("a.jsonl", lambda text: "Request: harmful")
     said = cli("evaluate", *args)
     assert said.code == 2 and says in said.err and "Traceback" not in said.err
+
+
+def test_killed_at_any_moment_it_goes_on_and_asks_for_nothing_twice(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """kill -9 while a quarter has been answered: no folder is there, and of what was answered only what was in flight is asked again."""
+    monkeypatch.chdir(tmp_path)
+    rows = [{"prompt": f"How do I bake bread number {i}?", "label": "unharmful" if i % 3 else "harmful"} for i in range(40)]
+    Path("mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked: list[str] = []
+
+    def slowly(text: str, body: dict[str, Any]) -> Any:
+        asked.append(text)
+        time.sleep(0.02)
+        return 200, {}, {"choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Request: unharmful"}}]}
+
+    SERVERS[url].script = slowly
+    options = ["--model", "x=m", "--data", "mine.jsonl", "--task", "prompt", "--base-url", url, "--output", "out", "--set", "concurrency=2"]
+    process = subprocess.Popen([sys.executable, "-m", "toolkit", "evaluate", *options], env=environment(), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(asked) < 10 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    before = len(asked)
+    assert 10 <= before < 40 and not Path("out").exists()
+    said = guardkit("evaluate", *options, "--json", cwd=tmp_path)
+    assert said.code == 0, said.err
+    assert said.json["results"][0]["n"] == 40 == said.json["spent"]["asked"] + said.json["spent"]["from_journal"]
+    assert len(asked) <= 40 + 2, "what was in flight"
+    assert not list(tmp_path.glob(".out*"))

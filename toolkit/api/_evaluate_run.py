@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.api._evaluate_plan import Judge
+from toolkit.api._evaluate_plan import Judge, model_name
+from toolkit.common.secrets import shown
 from toolkit.evaluation import ChangedSets, Evaluation, RowSet, figures, write_evaluation
 from toolkit.guards import Guard, input_fingerprint
 from toolkit.judging import OpenGuard, asked_lines, judged_tasks, to_ask, written_lines
@@ -97,7 +98,8 @@ class Run:
             yield from asked_lines(one, self._sets, self._draws, journal=journal, meter=self._meter, on_done=settled)
             self._count(one, done)
             model_id = one.backend.model_id
-            self._asked[judge.name] = {"model_id": model_id, "model": config.shown_name(model_id, None), "endpoint": config.endpoint_name}
+            name = model_name(config.model_name) if config.runs_here and config.model_name else config.model_name
+            self._asked[judge.name] = {"model_id": model_id, "model": name, "endpoint": shown(config.endpoint_name)}
             if self._changed is not None:
                 before = done
                 self._progress.start(f"evaluate {judge.name} on changed rows")

@@ -63,9 +63,10 @@ def _cells(r: Mapping[str, Any]) -> list[str]:
 def _curves(found: Mapping[str, Any], width: int | None) -> Iterator[str]:
     mine = [r for r in found["results"] if r["policy"] == found["settings"]["policies"][0] and r.get("auprc") is not None]
     if mine:
-        rows = [[_title(r), r["task"], r["model"], _figure(r["auprc"]), _figure(r["auroc"]), _figure(r["ece"]), _figure(r["fpr"])] for r in mine]
-        columns = _columns(["benchmark", "task", "model"], ["AUPRC", "AUROC", "ECE", "FPR"])
-        yield table_text("From the probabilities of labels", columns, rows, width=width, grouped=True, tight=True)
+        at = [one["fpr"] for one in mine[0]["recall_at_fpr"] or ()]
+        rows = [[_title(r), r["model"], *(_figure(r[n]) for n in ("auprc", "auroc", "ece")), *map(_recall, r["recall_at_fpr"] or ())] for r in mine]
+        columns = _columns(["benchmark", "model"], ["AUPRC", "AUROC", "ECE", *(f"at {fpr:g} %" for fpr in at)])
+        yield table_text("By the probabilities of labels; recall at a share of false alarms", columns, rows, width=width, grouped=True, tight=True)
 
 
 def _means(found: Mapping[str, Any], width: int | None) -> Iterator[str]:
@@ -127,6 +128,10 @@ def _order(found: Mapping[str, Any], task: str) -> int:
 def _title(r: Mapping[str, Any]) -> str:
     """A benchmark's title, without its task where that stands beside it."""
     return _IN_NAME.sub(lambda m: "" if m[1] == r["task"] else m[0], r["title"])
+
+
+def _recall(one: Mapping[str, Any]) -> str:
+    return _short(one["recall"])
 
 
 def _count(value: int | None) -> str:
