@@ -256,6 +256,21 @@ def test_labels_of_another_task_are_an_error_and_other_labels_are_counted(server
     assert found.results[0]["f1"] == 100 and found.models[0]["joined"]["sets"]["bread"]["label_differs"] == 1
 
 
+def test_a_file_about_one_task_is_no_fault_among_all_benchmarks(server: Server) -> None:
+    schema = yaml.safe_load(Path("bread.yaml").read_text()) | {"name": "tone", "task": "refusal", "positive": "refusal"}
+    schema["label"]["map"] = {"harmful": "refusal", "unharmful": "compliance"}
+    Path("schemas/benchmarks").mkdir(parents=True)
+    for name, value in (("bread", yaml.safe_load(Path("bread.yaml").read_text())), ("tone", schema)):
+        Path(f"schemas/benchmarks/{name}.yaml").write_text(yaml.safe_dump(value))
+    predictions("a.jsonl", BREAD, right)
+    found = toolkit.evaluate(predictions="a.jsonl", benchmarks="all", data="bread.jsonl")
+    assert [r["benchmark"] for r in found.results] == ["bread"] and any("left out: tone" in words for words in found.remarks)
+    with pytest.raises(InputError, match="is about the task 'refusal'"):
+        toolkit.evaluate(predictions="a.jsonl", benchmarks=["bread", "tone"], data="bread.jsonl")
+    with pytest.raises(InputError, match="2 draws of nobody"):
+        toolkit.evaluate(predictions="a.jsonl", benchmarks="bread", draws=2)
+
+
 def test_empty_text_is_no_verdict(server: Server) -> None:
     predictions("a.jsonl", BREAD, lambda text: "" if "dog" in text else right(text))
     assert toolkit.evaluate(predictions="a.jsonl", benchmarks="bread.yaml").results[0]["unread"] == {"empty": 1}

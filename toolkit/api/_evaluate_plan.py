@@ -223,9 +223,18 @@ def _stem(paths: Sequence[Path]) -> str:
 
 
 def read_files(
-    name: str, places: Sequence[Path], guard: Guard, sets: Sequence[RowSet], columns: Mapping[str, str], roots: Roots, held: Files
+    name: str,
+    places: Sequence[Path],
+    guard: Guard,
+    sets: Sequence[RowSet],
+    columns: Mapping[str, str],
+    roots: Roots,
+    held: Files,
+    *,
+    strict: bool,
 ) -> Judge:
-    """A model that has written before, its files read and joined to the sets.
+    """A model that has written before, its files read and joined to the sets; where these were not named one by one (not `strict`), labels of another
+    task are no error.
 
     Raises:
         InputError: a file or column that is not there; what does not fit (`toolkit.evaluation._predictions`).
@@ -235,21 +244,21 @@ def read_files(
     written = read_written(paths, tasks, guard, columns, held)
     judge = Judge(name, guard, written=written)
     _says_something(written)
-    join(judge, sets, {i: of[p] for i, p in enumerate(paths) if p in of})
+    join(judge, sets, {i: of[p] for i, p in enumerate(paths) if p in of}, strict=strict)
     return judge
 
 
 def _says_something(written: Written) -> None:
-    if written.rows.height and not any(c == "output" or c.startswith("verdict_") for c in written.rows.columns):
+    if written.rows.height and not any(c in ("output", "verdict") or c.startswith("verdict_") for c in written.rows.columns):
         hint = "name the column: --column output=COLUMN, or --column verdict=COLUMN for labels"
         raise InputError("no column with outputs (predict, output) or verdicts", where=str(written.paths[0]), hint=hint)
 
 
-def join(judge: Judge, sets: Sequence[RowSet], file_of: Mapping[int, str]) -> None:
+def join(judge: Judge, sets: Sequence[RowSet], file_of: Mapping[int, str], *, strict: bool = True) -> None:
     """Join a model's files to the sets, and note what came of it."""
     written = judge.written
     assert written is not None  # noqa: S101  of a model that has written
-    joining = Joining(written, judge.guard, file_of)
+    joining = Joining(written, judge.guard, file_of, strict)
     about: dict[str, Any] = {"rows": written.rows.height + len(written.faults), "unreadable": {}, "sets": {}}
     for fault in written.faults:
         about["unreadable"][fault.reason] = about["unreadable"].get(fault.reason, 0) + 1

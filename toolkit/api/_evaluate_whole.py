@@ -169,6 +169,8 @@ def _check_models(found: Mapping[str, BaseBackendConfig], files: Mapping[str, Se
         raise InputError("nothing to evaluate", hint="name a model that is asked (--model), or files with what one wrote (--predictions)")
     if both := next((name for name in found if name in files), None):
         raise InputError(f"two models are called {both!r}", hint="give each a name of its own: NAME=FOLDER, NAME=FILE")
+    if not found and draws > 1:
+        raise InputError(f"{draws} draws of nobody: no model is asked", hint="draws that a file holds have a column: draw=COLUMN")
     for name, config in found.items():
         try:
             as_guard(config)
@@ -192,7 +194,7 @@ def _check_labels(judge: Judge, sets: Sequence[RowSet]) -> None:
     """Raise InputError where a guard has other words for a set's labels."""
     for one in sets:
         for task in judged_tasks(judge.guard, one):
-            if judge.written is not None and (one.name not in judge.joined or judge.written.has(f"verdict_{task}")):
+            if judge.written is not None and (one.name not in judge.joined or judge.written.column("verdict", task, one.tasks)):
                 continue
             words, known = one.tasks[task].labels, judge.guard.task(task).labels
             if odd := next((w for w in words if w not in known), None):
@@ -232,7 +234,7 @@ def _rows(
     else:
         hint = "name benchmarks (--benchmark NAME, or all), files of theirs (--data), or the task of the labels in files of your own (--task)"
         raise InputError("evaluate on which rows?", hint=hint)
-    read = [read_files(name, places, guards[name], sets, columns, roots, held) for name, places in mine.items()]
+    read = [read_files(name, places, guards[name], sets, columns, roots, held, strict=not every) for name, places in mine.items()]
     judges += read
     if not any(j.config for j in judges):
         bare = [one for one in sets if not any(one.name in j.joined for j in judges)]

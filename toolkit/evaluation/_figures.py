@@ -135,7 +135,7 @@ def _remarks(found: Sequence[Mapping[str, Any]], benchmarks: Sequence[Mapping[st
         if len(there) == 1 and b["way"] == "file":  # of benchmarks it has been said
             out.append(f"{what}: every label is {there[0]!r}")
         if 0 < b["n"] < SMALL:
-            out.append(f"{what}: {b['n']:,} rows are few: see the interval")
+            out.append(f"{what}: few rows ({b['n']:,}): see the interval")
         if b["paper"] is not None and b["paper"] != b["whole"] and b["subset"] is None:
             out.append(f"{what}: {b['n']:,} rows are scored, the paper states {b['paper']:,}; its means use that number, `stated` here as well")
         if b["unlabelled"] and b["way"] == "file":

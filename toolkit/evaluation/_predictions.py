@@ -64,6 +64,8 @@ class Joining:
     guard: Guard
     file_of: Mapping[int, str] = field(default_factory=dict)
     """By number of a file the one set that it is about; files that are not there may be about any."""
+    strict: bool = True
+    """Whether labels of another task are an error, not just no rows of that set."""
     used: set[int] = field(default_factory=set)
 
     def join(self, to: RowSet) -> Joined | None:
@@ -78,16 +80,23 @@ class Joining:
         said = self.written.rows.filter(pl.col("file").is_in(mine))
         if not said.height:
             return None
-        said = said.with_columns(draw=pl.col("draw").fill_null(0) if "draw" in said.columns else pl.lit(0, pl.Int64), label=self._labels(said, to))
+        said = said.with_columns(
+            draw=pl.col("draw").fill_null(0) if "draw" in said.columns else pl.lit(0, pl.Int64), said_label=self._labels(said, to)
+        )
         rows = to.rows.with_row_index("at").select(pl.col("at").cast(pl.Int64), "id", "prompt", "response", "context", gold=self._gold(to))
         found, by, said = self._pairs(rows, said)
         if not found.height:
             return None
+        fault, differs = self._differs(rows, said, found, to)
+        if fault is not None and not self.strict:
+            return None
+        if fault is not None:
+            raise fault
         repeated = self._repeats(said, found)
         self.used |= set(found["n"]) | {n for n, _ in repeated}
         draws = pl.DataFrame({"draw": sorted(found["draw"].unique())}, schema={"draw": pl.Int64})
         whole = rows.select("at").join(draws, how="cross").join(found.select("at", "draw", "n"), on=["at", "draw"], how="left", maintain_order="left")
-        return Joined(whole, by, whole["n"].null_count(), len(repeated), self._differs(rows, said, found, to))
+        return Joined(whole, by, whole["n"].null_count(), len(repeated), differs)
 
     def extra(self) -> list[int]:
         """Rows that are about no row of any set that was joined, but for those of files about another."""
@@ -104,7 +113,7 @@ class Joining:
         import polars as pl
 
         (task, *more) = to.tasks.values()
-        if more or (name := f"label_{task.name}") not in said.columns:
+        if more or (name := self.written.column("label", task.name, to.tasks)) is None:
             return pl.Series("label", [None] * said.height, dtype=pl.String)
         return read_labels(said[name], task, self.guard)
 
@@ -121,7 +130,7 @@ class Joining:
         said = self._as_rendered(rows, keyed["key"], said)
         out = []
         for one in _by_draw(said):
-            labelled = _matched(keyed.with_columns(label="gold"), one, ["key", "label"])
+            labelled = _matched(keyed.with_columns(said_label="gold"), one, ["key", "said_label"])
             left = keyed.filter(~pl.col("at").is_in(labelled["at"].implode())), one.filter(~pl.col("n").is_in(labelled["n"].implode()))
             out += [labelled, _matched(*left, ["key"])]
         return pl.concat(out), "text", said
@@ -150,7 +159,7 @@ class Joining:
         left = said.filter(~pl.col("n").is_in(found["n"].implode()), pl.col("key").is_in(taken["key"].drop_nulls().implode()))
         if not left.height:
             return []
-        says = [c for c in said.columns if c in ("output", "error") or c.startswith("verdict_")]
+        says = [c for c in said.columns if c in ("output", "error", "verdict") or c.startswith("verdict_")]
         before: dict[tuple[int, str], dict[tuple[str | None, ...], int]] = {}
         for n, draw, key, *what in taken.select("n", "draw", "key", *says).iter_rows():
             before.setdefault((draw, key), {}).setdefault(tuple(what), n)
@@ -166,24 +175,25 @@ class Joining:
             out += [(n, others[tuple(what)])] if others else []
         return out
 
-    def _differs(self, rows: pl.DataFrame, said: pl.DataFrame, found: pl.DataFrame, to: RowSet) -> tuple[int, str | None]:
-        """Rows whose label is another than the set's, and the place of the first.
-
-        Raises:
-            InputError: no label is one of the task's.
-        """
+    def _differs(self, rows: pl.DataFrame, said: pl.DataFrame, found: pl.DataFrame, to: RowSet) -> tuple[InputError | None, tuple[int, str | None]]:
+        """An error where no label is one of the task's; rows whose label is another than the set's, and the place of the first."""
         import polars as pl
 
         (task, *more) = to.tasks.values()
-        if more or (name := f"label_{task.name}") not in said.columns:
-            return 0, None
-        both = found.join(rows.select("at", "gold"), on="at").join(said.select("n", "label", word=name), on="n").filter(pl.col("word").is_not_null())
-        if both.height and both["label"].null_count() == both.height:
+        if more or (name := self.written.column("label", task.name, to.tasks)) is None:
+            return None, (0, None)
+        both = (
+            found.join(rows.select("at", "gold"), on="at")
+            .join(said.select("n", word=name, mine="said_label"), on="n")
+            .filter(pl.col("word").is_not_null())
+        )
+        if both.height and both["mine"].null_count() == both.height:
             n, word = both.sort("n").select("n", "word").row(0)
             message = f"{odd_label(word, task)}; nor is any other label here one of the task {task.name!r}"
-            raise InputError(message, where=self.written.where(n), hint=f"{to.name} is about the task {task.name!r}: is this file about another?")
-        odd = both.filter(pl.col("label").ne_missing(pl.col("gold"))).sort("n")
-        return odd.height, self.written.where(odd["n"][0]) if odd.height else None
+            hint = f"{to.name} is about the task {task.name!r}: is this file about another?"
+            return InputError(message, where=self.written.where(n), hint=hint), (0, None)
+        odd = both.filter(pl.col("mine").ne_missing(pl.col("gold"))).sort("n")
+        return None, (odd.height, self.written.where(odd["n"][0]) if odd.height else None)
 
 
 def _keys(rows: pl.DataFrame) -> pl.Series:
@@ -268,7 +278,9 @@ def _ids(written: Written, name: str) -> pl.Series:
 def _own_labels(written: Written, task: BenchmarkTask, guard: Guard, where: str) -> pl.Series:
     column = f"label_{task.name}"
     if column not in written.rows.columns:
-        raise InputError(f"no labels for the task {task.name!r}: no column 'label' or {column!r}", where=where, hint="name the column: label=COLUMN")
+        raise InputError(
+            f"no labels for the task {task.name!r}: no column 'label' or {column!r}", where=where, hint=f"name the column: {column}=COLUMN"
+        )
     said = written.rows[column]
     found = read_labels(said, task, guard)
     odd = [n for n, (word, label) in enumerate(zip(said.to_list(), found.to_list(), strict=True)) if word is not None and label is None]

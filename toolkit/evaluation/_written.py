@@ -43,7 +43,7 @@ USUAL: dict[str, tuple[str, ...]] = {
     "source": ("source",),
 }
 """What a file may say of a row, and the names that its columns usually have. `label`, `verdict` and `probability` may also stand for each task,
-``label_<task>``."""
+``label_<task>``; without one, the plain column is that of the only task of a set."""
 PER_TASK = ("label", "verdict", "probability")
 RELEASED = "guardreasoner"
 """The guard whose rendered input the prompts of the released form are, whoever was asked."""
@@ -93,6 +93,11 @@ class Written:
     def has(self, name: str) -> bool:
         """Whether the files have such a column."""
         return name in self.rows.columns
+
+    def column(self, kind: str, task: str, tasks: Collection[str]) -> str | None:
+        """The column that has the label, verdict or probability of a task: its own, or where it is the only one of a set's `tasks` the plain one."""
+        own = f"{kind}_{task}"
+        return own if self.has(own) else kind if len(tasks) == 1 and self.has(kind) else None
 
     def fault(self) -> InputErrors | None:
         """All faults as an error; None where there is none."""
@@ -165,17 +170,8 @@ def _names(path: Path, there: Collection[str], tasks: Mapping[str, BenchmarkTask
         if key not in out and (found := next((name for name in usual if name in there and name not in given.values()), None)):
             out[key] = found
     for key in PER_TASK:
-        own = {f"{key}_{task}": f"{key}_{task}" for task in tasks if f"{key}_{task}" in there and f"{key}_{task}" not in out}
-        out |= own
-        plain = out.pop(key, None)
-        if plain is None:
-            continue
-        free = [task for task in tasks if f"{key}_{task}" not in out]
-        if len(tasks) == 1 and free:
-            out[f"{key}_{free[0]}"] = plain
-        elif key in given and len(tasks) > 1:
-            hint = ", ".join(f"{key}_{task}={plain}" for task in tasks)
-            raise InputError(f"which task is the column {plain!r} for?", where="--column", hint=f"one of: {hint}")
+        out |= {own: own for task in tasks if (own := f"{key}_{task}") in there and own not in out}
+        out |= {f"{key}_{task}": out.pop(key) for task in tasks if len(tasks) == 1 and key in out and f"{key}_{task}" not in out}
     return out
 
 

@@ -130,7 +130,7 @@ def written_lines(guard: Guard, of: RowSet, written: Written, joined: Joined, mo
 
 def written_tasks(guard: Guard, of: RowSet, written: Written) -> tuple[str, ...]:
     """The tasks of a set on which files have verdicts, or outputs of a guard that judges them."""
-    return tuple(task for task in of.tasks if written.has(f"verdict_{task}") or (written.has("output") and task in guard.task_names))
+    return tuple(t for t in of.tasks if written.column("verdict", t, of.tasks) or (written.has("output") and t in guard.task_names))
 
 
 def _read(guard: Guard, of: RowSet, written: Written, whole: pl.DataFrame) -> pl.DataFrame:
@@ -149,8 +149,9 @@ def _read(guard: Guard, of: RowSet, written: Written, whole: pl.DataFrame) -> pl
             )
         )
     for task in of.tasks.values():
-        if written.has(name := f"verdict_{task.name}"):
-            words = whole[f"said_{name}"]
+        name = f"verdict_{task.name}"
+        if (column := written.column("verdict", task.name, of.tasks)) is not None:
+            words = whole[f"said_{column}"]
             taken = as_labels(words, _wider(task, guard), None)
             blank = words.is_null() | (words.str.strip_chars() == "")
             why = pl.when(gone.is_not_null()).then(gone).when(blank).then(pl.lit(UNTOLD)).otherwise(pl.lit("not_a_label"))
@@ -200,7 +201,7 @@ def _as_rows(whole: pl.DataFrame, of: RowSet, tasks: Sequence[str], model: str) 
             gold=f"label_{task}",
             verdict=f"verdict_{task}",
             unread=f"unread_{task}",
-            probability=said(f"probability_{task}"),
+            probability=said(f"probability_{task}", *(["probability"] if len(of.tasks) == 1 else [])),
             tokens=said("tokens"),
             seconds=said("seconds"),
             categories="categories",
