@@ -193,4 +193,3 @@ def test_the_command(world: Path, tmp_path: Path) -> None:
     assert ["simple_safety_tests", "mine", "6", "3", "0", "1", "4", "66.67"] in [line.split() for line in said.out.splitlines()]
     found = guardkit(*args, "--json", cwd=tmp_path).json
     assert found["scores"][0]["n_clean"] == 1 and found["without"]
-    assert guardkit("hygiene", "--data", str(world), "--against", "=x", cwd=tmp_path).code == 2

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from toolkit.common.errors import InputError
@@ -58,6 +58,7 @@ def test_only_what_a_change_names_is_changed(change: Change) -> None:
 
 @pytest.mark.parametrize("change", EVERY, ids=lambda c: c.name)
 @settings(max_examples=40)
+@example({"id": "x", "prompt": " ", "response": "a", "context": []}, 0)
 @given(rows, st.integers(0, 2**40))
 def test_what_holds_of_every_change(change: Change, one: dict[str, Any], seed: int) -> None:
     new = perturb(one, change, seed)
