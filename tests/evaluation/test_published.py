@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -180,7 +182,7 @@ def test_the_other_sources_figures_are_those_of_the_page(pages: dict[str, str]) 
     }
 
 
-def weighted(cells: dict[str, float], sizes: dict[str, int]) -> float:
+def weighted(cells: Mapping[str | None, float], sizes: Mapping[Any, int]) -> float:
     return round(sum(cells[b] * n for b, n in sizes.items()) / sum(sizes.values()), 2)
 
 
@@ -209,6 +211,19 @@ def test_the_refusal_mean_does_not_come_out_with_the_true_sizes() -> None:
     }
     assert weighted(own, {"xstest_response_refusal": 499, "wildguard_test_refusal": 1777}) == 85.95
     assert weighted(own, {"xstest_response_refusal": 449, "wildguard_test_refusal": 1725}) != 85.95
+
+
+def test_guardreasoner_vls_text_means_come_out_with_those_sizes_for_some_models_alone() -> None:
+    """So its sizes are not known, and its columns state none."""
+    figures = [f for f in published_figures(load_published("guardreasoner_vl")) if f.task == "prompt" and f.metric == "f1"]
+    sizes = {b: n for b in PROMPT if (n := load_benchmark(b).sizes.paper)}
+    off = {}
+    for model in ("GuardReasoner 1B", "GuardReasoner 8B", "GuardReasoner-VL 7B"):
+        cells = {f.benchmark: f.value for f in figures if f.model == model and f.benchmark in sizes}
+        told = next(f.value for f in figures if f.model == model and f.mean == "text")
+        off[model] = round(weighted(cells, sizes) - told, 2)
+    assert off == {"GuardReasoner 1B": 0, "GuardReasoner 8B": 0, "GuardReasoner-VL 7B": 0.04}
+    assert all(f.cohort.n is None for f in figures)
 
 
 def test_a_benchmark_that_is_ours_goes_by_our_name() -> None:

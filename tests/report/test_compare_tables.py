@@ -182,3 +182,18 @@ def test_a_spread_is_a_table_in_each_format() -> None:
         text = spread_text(found, form)
         assert "17.69" in text and ("singguard" in text)
     compiles(spread_text(found, "latex"))
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100])
+def test_a_narrow_terminal_loses_no_figure(width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    golds = "+-" * 20
+    models = {f"a-guard-with-a-long-name-{i}": said("toxic_chat", "prompt", golds, "-+" * i + golds[2 * i :]) for i in range(5)}
+    evaluated(tmp_path / "e", models)
+    found = toolkit.compare("e", published="guardreasoner", errors=0)
+    text = re.sub(r"\s+", "", found.as_text(width=width))
+    for line in found.lines:
+        for c in line["cells"]:
+            assert f"{c['f1']:.2f}" in text and re.sub(r"\s+", "", c["model"]) in text
+    for d in found.differences:
+        assert f"{d['difference']:+.2f}({d['low']:+.2f}to{d['high']:+.2f})" in text

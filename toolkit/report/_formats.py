@@ -49,7 +49,7 @@ def sheets_text(sheets: Sequence[Sheet], width: int | None = None) -> str:
     """For a terminal."""
     out = []
     for s in sheets:
-        part = [table_text(s.title, s.columns, s.rows, width=width)] if s.rows else [one_line(s.title)] if s.title else []
+        part = [table_text(s.title, s.columns, s.rows, width=width, tight=True)] if s.rows else [one_line(s.title)] if s.title else []
         part += [*([""] if s.rows and s.notes else []), *(one_line(n) for n in s.notes)]
         for head, texts in s.texts:
             part += ["", one_line(head)]
