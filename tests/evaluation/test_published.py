@@ -182,7 +182,7 @@ def test_the_other_sources_figures_are_those_of_the_page(pages: dict[str, str]) 
     }
 
 
-def weighted(cells: Mapping[str | None, float], sizes: Mapping[Any, int]) -> float:
+def weighted(cells: Mapping[Any, float], sizes: Mapping[Any, int]) -> float:
     return round(sum(cells[b] * n for b, n in sizes.items()) / sum(sizes.values()), 2)
 
 
