@@ -128,6 +128,7 @@ def test_a_guard_of_which_too_little_is_read_has_no_figure(tmp_path: Path) -> No
     [
         ({"policies": ["cleen"]}, "no policy 'cleen'; did you mean 'clean'?"),
         ({"policies": []}, "at least 1 item"),
+        ({"names": {"a": "b"}}, "two guards are called 'b'"),
         ({"min_parse_rate": 2}, "less than or equal to 1"),
     ],
 )
@@ -149,3 +150,20 @@ def test_a_benchmark_without_any_label_is_told(tmp_path: Path) -> None:
     document = read_evaluation(tmp_path / "evaluation").document
     assert {b["name"] for b in document["benchmarks"]} == {"toy_prompt"}
     assert "toy_refusal: none of its 3 rows has a label of a task that guard 'guardreasoner' judges, and it is not scored" in document["remarks"]
+
+
+def test_a_row_of_no_benchmark_among_those_of_some_is_an_error(tmp_path: Path) -> None:
+    asked = asked_rows()
+    some = asked.with_columns(benchmark=pl.when(pl.col("label_prompt") == H).then("benchmark"))
+    with pytest.raises(InputError, match="5 of the 7 rows say of no benchmark"):
+        toolkit.apply("evaluate", {"rows": said(asked), "asked": some})
+    with pytest.raises(InputError, match="the column 'benchmark' holds no text"):
+        toolkit.apply("evaluate", {"rows": said(asked), "asked": asked.with_columns(benchmark=pl.lit(1))})
+
+
+def test_columns_of_another_kind_are_left_alone(tmp_path: Path) -> None:
+    asked = asked_rows()
+    odd = asked.with_columns(categories=pl.lit(7), source=pl.lit(None, pl.String))
+    toolkit.apply("evaluate", {"rows": said(asked).with_columns(output=pl.lit(1)), "asked": odd}, artefacts=tmp_path)
+    rows = read_evaluation(tmp_path / "evaluation").rows().collect()
+    assert rows.height == 14 and rows["categories"].null_count() == 14 and rows["output"].null_count() == 14

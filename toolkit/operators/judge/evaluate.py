@@ -105,7 +105,10 @@ class Evaluate(DatasetOperator):
         for column in ("id", *(f"label_{t}" for t in guard.task_names)):
             if "asked" in inputs and column not in inputs["asked"]:
                 raise InputError(f"evaluate reads the column {column!r} of its input 'asked', which that step does not write")
-        self._evaluates(self.config.policies is not None or "benchmark" in inputs.get("asked", inputs["rows"]))
+        named = inputs.get("asked", inputs["rows"]).get("benchmark")
+        if named is not None and named.type != "string":
+            raise InputError("the column 'benchmark' holds no text: it is the name of the benchmark that a row is of", hint="rename the column")
+        self._evaluates(self.config.policies is not None or named is not None)
         if "reference" in (self.config.policies or ()) and "output" not in inputs["rows"]:
             raise InputError("the policy 'reference' reads the column 'output', which no earlier step writes")
         return {}
@@ -115,12 +118,12 @@ class Evaluate(DatasetOperator):
         return out if "evaluation" in self.makes else {n: v for n, v in out.items() if n != "min_parse_rate"}
 
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
-        there = next((block.columns for block in inputs["rows"].blocks()), [])
+        there = _schema(inputs["rows"])
         whole = "evaluation" in self.makes
-        more = [*(n for t in ctx.guard.task_names if (n := f"unread_{t}") in there), *(n for n in SAID if whole and n in there)]
+        more = [*(n for t in ctx.guard.task_names if (n := f"unread_{t}") in there), *(n for n, t in SAID.items() if whole and there.get(n) == t)]
         columns = [*self.reads(ctx.guard), *more]
         types: dict[str, Any] = dict.fromkeys(columns, pl.String) | {"draw": pl.Int64}
-        texts = {n: t for n, t in TEXTS.items() if whole and n in there} if "asked" not in inputs else {}
+        texts = {n: t for n, t in TEXTS.items() if whole and there.get(n) == t} if "asked" not in inputs else {}
         rows = pl.concat([pl.DataFrame(schema=types | texts), *inputs["rows"].blocks([*columns, *texts])])
         check_words(rows, ctx.guard, f"rows of {inputs['rows'].step!r}")
         check_draws(rows, ctx.step)
@@ -130,6 +133,9 @@ class Evaluate(DatasetOperator):
         labels = [f"label_{t}" for t in ctx.guard.task_names]
         asked = self._asked(inputs, first, labels, texts, ctx)
         _something(asked, first, further.height, labels, ctx)
+        if "benchmark" in asked.columns and (unnamed := asked["benchmark"].null_count()):
+            message = f"{unnamed:,} of the {asked.height:,} rows say of no benchmark that they are its own: the column 'benchmark' is null"
+            raise InputError(message, where=f"step {ctx.step}")
         if "asked" in inputs:
             out.stat("matched", _matched(asked, first, inputs))
         table = self._scores(first, asked, ctx.guard)
@@ -143,9 +149,9 @@ class Evaluate(DatasetOperator):
         if "asked" not in inputs:
             found = first.unique("parent", keep="first", maintain_order=True)
             return found.select(pl.col("parent").alias("id"), *labels, *texts)
-        there = next((block.columns for block in inputs["asked"].blocks()), [])
+        there = _schema(inputs["asked"])
         known: dict[str, Any] = {"id": pl.String, **dict.fromkeys(labels, pl.String)}
-        known |= {n: t for n, t in TEXTS.items() if n in there and "evaluation" in self.makes}
+        known |= {n: t for n, t in TEXTS.items() if there.get(n) == t and "evaluation" in self.makes}
         asked = pl.concat([pl.DataFrame(schema=known), *inputs["asked"].blocks(list(known))])
         check_words(asked, ctx.guard, f"rows of {inputs['asked'].step!r}")
         return asked
@@ -167,6 +173,9 @@ class Evaluate(DatasetOperator):
 
     def _evaluate(self, first: pl.DataFrame, asked: pl.DataFrame, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
         """Write the artefact `evaluation`."""
+        titles = [self.config.names.get(name, name) for name in first["guard_model"].unique(maintain_order=True)]
+        if twice := next((t for t in titles if titles.count(t) > 1), None):
+            raise InputError(f"two guards are called {twice!r}: their figures could not be told apart", where=f"step {ctx.step}", hint="see `names`")
         asker = (inputs.get("asked") or inputs["rows"]).step
         benchmarks = "benchmark" in asked.columns
         lacking = [pl.lit(asker if n == "benchmark" else None).cast(t).alias(n) for n, t in TEXTS.items() if n not in asked.columns]
@@ -180,6 +189,11 @@ class Evaluate(DatasetOperator):
             out.stat("results", made.shown())
             out.stat("means", made.means())
         out.stat("remarks", made.document["remarks"])
+
+
+def _schema(rows: StepInput) -> Mapping[str, Any]:
+    """Columns and types of some rows; nothing where there is none."""
+    return next((block.schema for block in rows.blocks()), {})
 
 
 def _something(asked: pl.DataFrame, first: pl.DataFrame, further: int, labels: Sequence[str], ctx: Context) -> None:
