@@ -159,6 +159,18 @@ def test_the_format_is_that_of_the_name_or_of_the_option(nasty: Any, tmp_path: P
         toolkit.compare("e", output="e/evaluation.json")
 
 
+def test_every_format_is_there_as_text_and_no_other(nasty: Any) -> None:
+    assert json.loads(nasty.as_text("json")) == json.loads(json.dumps(nasty))
+    assert nasty.as_text("csv").startswith('\ufeff"table"')
+    with pytest.raises(InputError, match="no format 'latx'"):
+        nasty.as_text("latx")
+
+
+def test_a_cell_that_begins_with_a_star_or_a_bracket_is_no_option_of_the_line_before() -> None:
+    text = sheets_latex([Sheet("t", [Column("a")], [["x"], ["*y"], ["[z]"]])])
+    assert "x \\\\\n{*}y \\\\\n{[}z{]} \\\\" in text
+
+
 def test_equal_evaluations_give_equal_bytes(nasty: Any, tmp_path: Path) -> None:
     for name in ("one.md", "two.md"):
         toolkit.compare("e", output=name)

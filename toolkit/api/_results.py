@@ -41,7 +41,7 @@ class Compared(Figures):
     notes: list[str]
 
     def as_text(self, form: str = "table", width: int | None = None) -> str:
-        """Its tables: `form` is table, markdown or latex."""
+        """Its tables: `form` is table, markdown, latex, csv or json (InputError for another one)."""
         return comparison_text(self, form, width)
 
     def __repr__(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -41,7 +40,7 @@ def compare(
     Example: guardkit compare before=outputs/sft after=outputs/dpo --published --output compare.md
     """
     from toolkit import api
-    from toolkit.api.command import Progress, comparison_csv, write_spread
+    from toolkit.api.command import Progress, write_spread
 
     found: Any
     if spread:
@@ -68,8 +67,5 @@ def compare(
     elif output is not None:
         said = [] if spread else [v["words"] for v in found["verdicts"]]
         _say.lines(*said, f"Written: {output}")
-    elif form == "csv":
-        sys.stdout.write(comparison_csv(found))
-        sys.stdout.flush()
     else:
         _say.tables(found, form or "table")

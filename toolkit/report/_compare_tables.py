@@ -6,10 +6,11 @@ line; a line of others follows with the number of its reason below the table.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.files import new_file
 from toolkit.common.tables import Column
 from toolkit.common.text import json_text
@@ -26,17 +27,23 @@ _MEANS = {"weighted": "weighted by rows", "stated": "by the paper's sizes", "mac
 
 
 def comparison_text(found: Mapping[str, Any], form: str = "table", width: int | None = None) -> str:
-    """A comparison as text: `form` is table, markdown or latex."""
+    """A comparison as text.
+
+    Raises:
+        InputError: `form` is none of `COMPARE_FORMATS`.
+    """
+    if form in _DATA:
+        return _DATA[form](found)
     words = [Sheet("In words", notes=[v["words"] for v in found["verdicts"]])] if found["verdicts"] else []
     sheets = [*_figures(found), *_means(found), *_costs(found), *_differences(found), *_breakdown(found)]
     rest = [*_gallery(found, TEXT if form == "table" else None), *_told(found)]
-    if form == "table":
-        return sheets_text([*sheets, *rest, *words], width)
-    return (sheets_markdown if form == "markdown" else sheets_latex)([*words, *sheets, *rest])
+    return _drawn([*sheets, *rest, *words] if form == "table" else [*words, *sheets, *rest], form, width)
 
 
 def spread_text(cells: Sequence[Mapping[str, Any]], form: str = "table", width: int | None = None) -> str:
-    """How far published figures agree (`toolkit.evaluation.published_spread`), as text."""
+    """How far published figures agree (`toolkit.evaluation.published_spread`), as text; as `comparison_text`."""
+    if form in _DATA:
+        return _DATA[form](cells)
     columns = [Column("benchmark"), Column("model"), Column("spread", "number"), Column("published", "prose"), Column("known to differ", "prose")]
     rows = []
     for c in cells:
@@ -46,9 +53,15 @@ def spread_text(cells: Sequence[Mapping[str, Any]], form: str = "table", width: 
     spreads = sorted(c["spread"] for c in cells)
     notes = [f"{len(cells):,} cells were published more than once; half of them differ by {_figure(spreads[len(cells) // 2])} points or more"]
     sheet = Sheet("The same cell in different sources: F1 and others in percent, spread in points", columns, rows, notes if cells else [])
+    return _drawn([sheet], form, width)
+
+
+def _drawn(sheets: Sequence[Sheet], form: str, width: int | None) -> str:
+    if form not in COMPARE_FORMATS:
+        raise InputError(f"no format {form!r}", hint=did_you_mean(form, COMPARE_FORMATS))
     if form == "table":
-        return sheets_text([sheet], width)
-    return (sheets_markdown if form == "markdown" else sheets_latex)([sheet])
+        return sheets_text(sheets, width)
+    return sheets_markdown(sheets) if form == "markdown" else sheets_latex(sheets)
 
 
 # Figures ----------------------------------------------------------------------------------------------------------------
@@ -295,11 +308,16 @@ def write_comparison(found: Mapping[str, Any] | Sequence[Mapping[str, Any]], pat
     with new_file(path) as new:
         if form == "csv":
             write_sheet(_flat(found), new)
-        elif form == "json":
-            new.write_text(json_text(found if isinstance(found, Mapping) else {"spread": list(found)}) + "\n", encoding="utf-8")
         else:
             text = comparison_text(found, form) if isinstance(found, Mapping) else spread_text(found, form)
             new.write_text(text, encoding="utf-8")
+
+
+def _json(found: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> str:
+    return json_text(found if isinstance(found, Mapping) else {"spread": list(found)}) + "\n"
+
+
+_DATA: dict[str, Callable[[Any], str]] = {"csv": comparison_csv, "json": _json}
 
 
 def _flat(found: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> pl.DataFrame:

@@ -1,8 +1,8 @@
 r"""Tables as text for a terminal, as Markdown and as LaTeX. What is text stays text in each: nothing in it is obeyed, shown as markup, or lost.
 
 Markdown is GitHub's: pipes, asterisks, angle brackets and the like are escaped, whole texts stand in fences that are longer than any in them. LaTeX
-is a whole document that needs no package and compiles as it stands (pdflatex, xelatex, lualatex); to take it into a paper, ``\input`` it with the
-package docmute, or copy its tables. A character that TeX's own fonts lack is written as its code point.
+is a whole document that needs nothing but LaTeX itself and compiles as it stands (pdflatex, xelatex, lualatex); to take it into a paper, ``\input``
+it with the package docmute, or copy its tables. A character that TeX's own fonts lack is written as its code point.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WIDE = 7
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~$^!])")
 _TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}"}
 _TEX |= {"|": r"\textbar{}", '"': r"\textquotedbl{}", "'": r"\textquotesingle{}", "`": r"\textasciigrave{}", "-": "{-}"}
-_TEX |= {c: f"\\{c}" for c in "{}$&#%_"} | {"–": "--", "…": r"\ldots{}", "±": r"$\pm$", "−": "$-$", "[": "{[}", "]": "{]}"}
+_TEX |= {c: f"\\{c}" for c in "{}$&#%_"} | {"*": "{*}", "–": "--", "…": r"\ldots{}", "±": r"$\pm$", "−": "$-$", "[": "{[}", "]": "{]}"}
 _SIGN = re.compile(r"\{-\}(?=[0-9])")
 _TEX_PLAIN = re.compile(r"[A-Za-z0-9 .,:;!?()/+=*@\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u00ff]")
 
