@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
-from server import Server
+from server import Server, chat
 
 import toolkit
 from toolkit.generation import BackendConfig
@@ -23,11 +23,17 @@ def test_its_programs_run(server: Server, tmp_path: Path, monkeypatch: pytest.Mo
     config = TypeAdapter(BackendConfig).validate_python({"backend": "openai", "model": "m", "base_url": server.base_url})
     names: dict[str, Any] = {"toolkit": toolkit, "url": server.base_url, "config": config}
     programs = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(programs) == 2
-    for program in programs:
+    assert len(programs) == 3
+    for program in programs[:2]:
         exec(program, names)  # noqa: S102
     assert names["found"][0].labels["prompt"] == "unharmful" and names["found"].scores[0]["accuracy"] == 100
     assert names["verdict"].labels["prompt"] == "harmful" and names["table"].height == 6
+    label = {"token": " harmful", "logprob": -0.1, "top_logprobs": [{"token": " harmful", "logprob": -0.1}, {"token": " un", "logprob": -2.3}]}
+    body = chat("Request: harmful")
+    body["choices"][0]["logprobs"] = {"content": [{"token": "Request:", "logprob": 0.0}, label]}
+    server.script = lambda _, asked: (200, {}, body) if asked["logprobs"] else (400, {}, {})
+    exec(programs[2], names)  # noqa: S102
+    assert names["verdict"].probabilities["prompt"]["harmful"] == pytest.approx(0.9, abs=0.01)
 
 
 def test_its_table_says_how_outputs_are_read() -> None:

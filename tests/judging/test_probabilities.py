@@ -17,7 +17,7 @@ from scripted import GUARD as TABLE
 from scripted import scripted
 from server import Server, chat
 
-from toolkit.common.errors import InputError
+from toolkit.common.errors import InputError, Missing
 from toolkit.generation import BackendConfig, Completion, Journal, choices, compact_journal, in_body, verify_journal
 from toolkit.generation._logprobs import keep
 from toolkit.guards import answer_spans, label_words, load_guard, parse
@@ -204,6 +204,15 @@ def test_an_endpoint_that_sends_none_is_told_of_once(server: Server, caplog: pyt
     assert [r.message for r in caplog.records if "log-probabilities" in r.message] == [
         f"{server.base_url}, model m: it sends no log-probabilities, which were asked for (`logprobs`): probabilities are not known"
     ]
+
+
+def test_an_endpoint_that_gives_fewer_says_so(server: Server) -> None:
+    server.script = lambda _, __: (400, {}, {"error": {"message": "top_logprobs must be at most 5", "type": "invalid_request_error"}})
+    rows = [{"prompt": f"How do I bake bread {n}?"} for n in range(40)]
+    asked = config(backend="openai", model="m", base_url=server.base_url)
+    with OpenGuard(GUARD, asked, probabilities=True) as one, pytest.raises(Missing, match="at most 5") as e:
+        list(one.verdicts(rows))
+    assert "logprobs" in (e.value.hint or "") and server.asked.total() < 40
 
 
 SAFETY: dict[str, Tokens] = {

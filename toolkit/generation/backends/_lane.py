@@ -320,7 +320,7 @@ class Lane:
         words = (fault.status, _OWN.sub("", fault.detail))
         self._alike[words] += 1
         if self._alike[words] >= ALIKE:
-            what, names = "refused", "temperature: null, max_tokens_name, extra, model, …"
+            what, names = "refused", "temperature: null, max_tokens_name, extra, logprobs, model, …"
             if fault.kind == "malformed":
                 what, names = "gave no answer that can be read to", "base_url, extra, …"
             hint = f"change what it names ({names}) and run again: every answer is kept"
