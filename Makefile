@@ -58,6 +58,9 @@ bench-data: $(VENV)/.dev ## the data path at 127,544 rows and ten times that, be
 bench-steps: $(VENV)/.dev ## validate by profile, and what --processes makes of it (minutes)
 	$(BIN)/python tests/benchmarks/steps_bench.py
 
+same-verdicts: $(VENV)/.dev ## a guard on a benchmark through every backend that is installed, and `serve` in front: GUARD= DATA= (LIMIT=)
+	$(BIN)/python tests/benchmarks/same_verdicts.py $(or $(GUARD),outputs/quickstart/guard-main) --data $(DATA) $(if $(LIMIT),--limit $(LIMIT))
+
 bench-faults: $(VENV)/.dev ## planted faults: what each validator finds and misses (needs the released outputs)
 	$(BIN)/python tests/benchmarks/faults_bench.py
 
@@ -82,4 +85,4 @@ gpu-check: $(VENV)/.dev ## on a machine with a GPU: the training and sampling te
 		tests/generation/test_vllm_server.py tests/generation/test_adapters.py tests/test_same_verdicts.py
 	$(BIN)/guardkit quickstart --output outputs/quickstart-gpu
 
-.PHONY: help quickstart setup test lint type fmt fuzz bench bench-generate bench-journal bench-data bench-steps bench-faults bench-noise bench-released vllm-cpu schema sources-check gpu-check
+.PHONY: help quickstart setup test lint type fmt fuzz bench bench-generate bench-journal bench-data bench-steps same-verdicts bench-faults bench-noise bench-released vllm-cpu schema sources-check gpu-check
