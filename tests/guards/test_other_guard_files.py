@@ -100,6 +100,9 @@ def test_of_several_calls_the_positive_label_counts_then_what_is_unread_then_the
         ('    messages:\n      - {role: user, content: "{{ prompt }} /', '    text: "{{ prompt }}"\n    messages:\n      - {role: user, content: "{{ prompt }} /', "calls.1.messages", "either `messages` or a `text`"),
         ("mode: quick", "tools: quick", "calls.0.chat_template_kwargs", "may not hold ['tools']"),
         ('content: "Text: {{ prompt }}"', 'content: "Text."', "calls.0.messages", "no message holds {{ prompt }}"),
+        ('"Text: {{ prompt }}"', '"{{ prompt }}{{ response.upper() }}"', "calls.0.messages.1.content", "for a row without a response"),
+        ('"Text: {{ prompt }}"', '"{{ prompt * 99999999 }}"', "calls.0.messages.1.content", "too large at once"),
+        ('"Text: {{ prompt }}"', '"{{ prompt.__class__ }}"', "calls.0.messages.1.content", "unsafe"),
         ("needs_response: true", "max_tokens: 0", "calls.1.max_tokens", "greater than or equal to 1"),
     ],
 )  # fmt: skip
@@ -114,13 +117,27 @@ def test_a_fault_is_named_with_its_place(tmp_path: Path, old: str, new: str, key
 
 
 @pytest.mark.parametrize(
-    "text", ["{{ prompt | upper }}", "{{ prompt[:9] }}", "{{ response or '' }}", "{% if prompt == 'x' %}{% endif %}{{ response }}"]
+    "text",
+    [
+        "{{ prompt | upper }}",
+        "{{ prompt[:9] }}",
+        "{{ prompt * 99999999 }}",
+        "{{ response or '' }}",
+        "{% if prompt == 'x' %}{% endif %}{{ response }}",
+    ],
 )
 def test_a_text_holds_prompt_and_response_as_they_are(text: str, tmp_path: Path) -> None:
     head = "name: own\nversion: 1\ndescription: x\ntasks: [{name: prompt, labels: [safe, unsafe], positive: unsafe}]\n"
     tail = "grammar: {answers: [{task: prompt, words: {safe: safe, unsafe: unsafe}}]}\n"
-    with pytest.raises(InputError, match=r"calls\.0\.text: .*(as they are|does not use)"):
+    with pytest.raises(InputError, match=r"calls\.0\.text: .*(as they are|does not use|cannot be rendered)"):
         load(tmp_path, head + f"calls: [{{name: all, tasks: [prompt], text: {text!r}}}]\n" + tail)
+
+
+def test_a_text_carries_no_media(tmp_path: Path) -> None:
+    head = "name: own\nversion: 1\ndescription: x\ninputs: [prompt, image]\ntasks: [{name: prompt, labels: [safe, unsafe], positive: unsafe}]\n"
+    tail = "grammar: {answers: [{task: prompt, words: {safe: safe, unsafe: unsafe}}]}\n"
+    with pytest.raises(InputError, match="inputs: a `text` cannot carry media: image"):
+        load(tmp_path, head + "calls: [{name: all, tasks: [prompt], text: '{{ prompt }}'}]\n" + tail)
 
 
 def test_another_call_is_another_guard(tmp_path: Path) -> None:

@@ -70,6 +70,13 @@ class Call(Part):
             raise FaultAt("the last message is the system's: it must be one of the user or the assistant", "messages", len(self.messages) - 1, "role")
         if self.messages and not any(variables(m.content) for m in self.messages):
             raise FaultAt("no message holds {{ prompt }} or {{ response }}", "messages")
+        for i, message in enumerate(self.messages):
+            for response in ("x", *([] if self.needs_response else [None])):
+                try:
+                    _written(message.content, {"prompt": "x", "response": response})
+                except ValueError as e:
+                    about = "" if response else " for a row without a response"
+                    raise FaultAt(f"{e}{about}", "messages", i, "content") from None
         return self
 
     def about(self, row_has_response: bool) -> bool:
@@ -83,12 +90,25 @@ class Call(Part):
         Args:
             values: of `VARIABLES`.
             earlier: messages that are sent as turns, before the first one that is not the system's.
+
+        Raises:
+            ValueError: its template cannot be rendered with these values.
         """
         if self.text:
             return [{"role": role, "content": content} for role, content in pieces(self.text, values)]
-        out = [{"role": m.role, "content": template(m.content).render(values)} for m in self.messages]
+        out = [{"role": m.role, "content": _written(m.content, values)} for m in self.messages]
         first = next(i for i, m in enumerate(self.messages) if m.role != "system")
         return [*out[:first], *earlier, *out[first:]]
+
+
+def _written(source: str, values: dict[str, Any]) -> str:
+    """What a template makes of values (ValueError: it cannot, or nothing that is bounded)."""
+    from jinja2 import TemplateError
+
+    try:
+        return template(source).render(values)
+    except (TemplateError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError) as e:
+        raise ValueError(f"the template cannot be rendered: {e}") from None
 
 
 _MARKS = {"prompt": "\ue000guardkit-prompt\ue001", "response": "\ue000guardkit-response\ue001"}
@@ -97,7 +117,7 @@ _ROLES = {"prompt": "user", "response": "assistant"}
 
 def pieces(source: str, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Role and content of each piece of a text; empty ones are left out."""
-    text = template(source).render({name: value if value is None else _MARKS[name] for name, value in values.items()})
+    text = _written(source, {name: value if value is None else _MARKS[name] for name, value in values.items()})
     for part in text.split("\ue000"):
         name = next((n for n, mark in _MARKS.items() if part.startswith(mark[1:])), None)
         if name is not None:
@@ -113,5 +133,5 @@ def _check_spliced(source: str) -> None:
     for response in ("  An answer,\nin  two lines.\n", None):
         values = {"prompt": "  A question?\n", "response": response}
         found = list(pieces(source, values))
-        if "user" not in dict(found) or "".join(content for _, content in found) != template(source).render(values):
+        if "user" not in dict(found) or "".join(content for _, content in found) != _written(source, values):
             raise ValueError("it must hold {{ prompt }} and {{ response }} as they are, without filters")

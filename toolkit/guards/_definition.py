@@ -129,6 +129,8 @@ class Guard(Faceted):
         return self
 
     def _check_calls(self) -> None:
+        if self.raw and self.media:
+            raise FaultAt(f"a `text` cannot carry media: {', '.join(self.media)}", "inputs")
         for i, call in enumerate(self.calls):
             if call.name in (c.name for c in self.calls[:i]):
                 raise FaultAt(f"two calls are called {call.name!r}", "calls", i, "name")

@@ -50,13 +50,19 @@ def render_call(guard: Guard, call: Call, row: Mapping[str, Any]) -> list[dict[s
         guard: the definition.
         call: one of its calls.
         row: `prompt`, `response` (may be None) and, optionally, `context`.
+
+    Raises:
+        InputError: its template cannot be rendered for this row.
     """
     context = row.get("context") or []
     prompt, response = row["prompt"], row.get("response")
     if context and call.earlier == "text":
         prompt = template(guard.context).render(context=context) + prompt
     earlier = [{"role": m["role"], "content": m["content"]} for m in context] if call.earlier == "turns" else []
-    return call.rendered({"prompt": prompt, "response": response}, earlier)
+    try:
+        return call.rendered({"prompt": prompt, "response": response}, earlier)
+    except ValueError as e:
+        raise InputError(f"the guard {guard.name!r} cannot be asked about a row: {e}", where=f"calls, {call.name}") from None
 
 
 def exchange(guard: Guard, row: Mapping[str, Any]) -> str:
