@@ -76,6 +76,14 @@ def test_draws_of_several_calls_come_in_order(server: Server) -> None:
     assert {b["max_tokens"] for b in server.requests} == {9}, "what the backend's options say goes before the guard's own hint"
 
 
+def test_calls_about_tasks_that_nobody_wants_are_not_made(server: Server) -> None:
+    server.script = policy
+    with OpenGuard(SHIELD, config(server)) as one:
+        (found,) = one.verdicts([ROWS[0] | {"only_tasks": ["response"]}])
+    assert len(server.requests) == 4 and found.labels == {"prompt": None, "response": "unharmful"} and found.unread["prompt"] == "not_asked"
+    assert set(json.loads(found.output or "")) == {f"response_{p}" for p in ("dangerous", "hate", "sexual", "harassment")}
+
+
 def test_an_own_guard_that_judges_responses_alone(server: Server, tmp_path: Path) -> None:
     """Rows about which no call is made have their verdict, too, in their place."""
     (tmp_path / "own.yaml").write_text(

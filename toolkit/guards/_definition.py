@@ -207,8 +207,9 @@ class Guard(Faceted):
         raise InputError(f"the guard {self.name!r} has no call {name!r}", hint=did_you_mean(name, known) if known else "it is asked in one way")
 
     def calls_about(self, row: Mapping[str, Any]) -> list[Call]:
-        """The calls that are made about a row."""
-        return [c for c in self.calls if c.about(row.get("response") is not None)]
+        """The calls that are made about a row; where it names tasks in `only_tasks`, those that judge one of them."""
+        wanted = row.get("only_tasks")
+        return [c for c in self.calls if c.about(row.get("response") is not None) and (wanted is None or not set(wanted).isdisjoint(c.tasks))]
 
     @property
     def raw(self) -> bool:

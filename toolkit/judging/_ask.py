@@ -266,7 +266,7 @@ class OpenGuard:
 
         Args:
             rows: pulled lazily. Each has `prompt` and may have `response`, `context`, `media`, ``label_<task>`` and `id`; a row without an id gets
-                that of its text and media.
+                that of its text and media. With `only_tasks`, a list, calls about other tasks are not made.
             draws: how often the guard is asked about each row.
             mode: how outputs are read (`toolkit.guards.parse`).
             reading: likewise.

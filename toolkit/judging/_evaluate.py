@@ -67,7 +67,7 @@ def asked_lines(
             tasks = judged_tasks(one.guard, of)
             for row in to_ask(one.guard, of).iter_rows(named=True):
                 waiting.append((of, tasks, row))
-                yield row
+                yield row | {"only_tasks": tasks}
 
     lines: list[tuple[Any, ...]] = []
     for verdict in one.verdicts(rows(), draws, journal=journal, meter=meter, on_done=on_done):
