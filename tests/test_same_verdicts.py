@@ -6,6 +6,7 @@ trained here (about a minute on 2 cores).
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -88,6 +90,19 @@ def answers(config: dict[str, Any], rows: list[dict[str, Any]]) -> list[Verdict]
         return list(guard.verdicts(rows))
 
 
+def served(rows: list[dict[str, Any]], model: str, **options: Any) -> list[dict[str, Any]]:
+    """The labels of rows behind HTTP, asked by 16 clients at once."""
+    with toolkit.serve(model, port=0, temperature=0, max_tokens=400, **options) as server, ThreadPoolExecutor(16) as threads:
+
+        def labels(row: dict[str, Any]) -> dict[str, Any]:
+            asked = {"prompt": row["prompt"], "response": row["response"], "context": row.get("context") or []}
+            request = urllib.request.Request(f"{server.url}/v1/judge", json.dumps(asked).encode(), {"Content-Type": "application/json"})  # noqa: S310
+            with urllib.request.urlopen(request, timeout=300) as answer:  # noqa: S310
+                return {task: said["label"] for task, said in json.load(answer)["verdicts"][0]["tasks"].items()}
+
+        return list(threads.map(labels, rows))
+
+
 def test_every_way_gives_the_same_verdicts(run: Path, model: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1"))
     rows = [row for block in StepFolder.open(run / "test-rows").blocks() for row in block.iter_rows(named=True)]
@@ -101,10 +116,12 @@ def test_every_way_gives_the_same_verdicts(run: Path, model: Path, address: str,
     }
     assert [v.error for way in found.values() for v in way] == [None] * 4 * len(rows)
     verdicts = {name: [v.labels for v in way] for name, way in found.items()}
+    for name, options in (("vllm", {"engine": {"enforce_eager": True}}), ("transformers", {"device": "cpu"})):
+        verdicts[f"{name}, served"] = served(rows, backend=name, **options, **local)
     texts = {name: [v.output for v in way] for name, way in found.items()}
     same = {name: sum(a == b for a, b in zip(texts[name], texts["vllm"], strict=True)) for name in found}
     judged = sum(any(v is not None for v in labels.values()) for labels in verdicts["vllm"])
     print(f"{len(rows)} rows, {judged} judged; texts equal to those of vllm in process: {same}")
     assert judged >= 0.8 * len(rows), "a guard that has learnt nothing shows nothing"
-    for name in found:
+    for name in verdicts:
         assert verdicts[name] == verdicts["vllm"], name

@@ -41,7 +41,8 @@ GOAL = 0.9
 """Share of the bare engine's throughput that is asked for at the most clients."""
 BAD = 0.01
 KINDS = ("too long", "too large", "no JSON", "no UTF-8", "wrong type", "unknown key", "hangs up early", "hangs up late", "stops in its body")
-_ENVIRONMENT = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OPENAI_API_KEY": "none", "TOKENIZERS_PARALLELISM": "false"}
+_QUIET = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+_ENVIRONMENT = {**_QUIET, **os.environ, "PYTHONPATH": str(CHECKOUT), "OPENAI_API_KEY": "none"}
 
 Figures = dict[str, float]
 
@@ -66,7 +67,7 @@ def main() -> int:
         return 0
     if a.role == "endpoint":
         return endpoint()
-    print(about("bench-serve", "serve_bench"), flush=True)
+    print(about("bench-serve", "serve_bench").replace(" and writes this page", ""), flush=True)
     missed = []
     with tempfile.TemporaryDirectory() as folder:
         if a.turns:
@@ -87,7 +88,7 @@ def throughput(a: argparse.Namespace, work: Path) -> list[str]:
     if model is None:
         from tiny import tiny_llama
 
-        model, what = tiny_llama(work / "tiny", positions=2048), f"{a.backend}, a tiny Llama with random weights (2 layers of 64)"
+        model, what = tiny_llama(work / "tiny", positions=2048, width=256), f"{a.backend}, a tiny Llama with random weights (2 layers of 256)"
     own = ["--backend", a.backend, "--model", str(model), "--tokens", str(a.tokens), "--requests", str(a.requests), "--turns", str(a.turns)]
     command = [sys.executable, str(Path(__file__)), "--as", "host", *own, "--clients", *map(str, a.clients)]
     done = subprocess.run(command, stdout=subprocess.PIPE, env=_ENVIRONMENT, check=True, text=True)

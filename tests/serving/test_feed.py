@@ -107,6 +107,36 @@ def test_places_are_bounded_and_given_back_by_whoever_goes() -> None:
     assert feed.close() and feed.taken == 0
 
 
+def test_an_engine_that_can_ends_the_work_that_nobody_waits_for() -> None:
+    class Dropping(Engine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dropped: list[str] = []
+
+        def drop(self, key: str) -> None:
+            self.dropped.append(key)
+
+        def generate(self, requests: Iterator[Request | None]) -> Iterator[Completion | None]:
+            for completion in super().generate(requests):
+                if completion is not None and completion.key in self.dropped:
+                    self.dropped.remove(completion.key)
+                    completion = Completion(completion.key, None, error="unanswered", detail="given up")
+                yield completion
+
+    engine = Dropping()
+    engine.go.clear()
+    feed = Feed(engine, places=10)
+    gone, joined = feed.submit([request("a"), request("b")])
+    until(lambda: feed.flying == 2)
+    assert gone.cancel() and engine.dropped == [request("a").key]
+    (again,) = feed.submit([request("a")])
+    (second,) = feed.submit([request("b")])
+    assert joined.cancel() and engine.dropped == [request("a").key], "somebody else waits for it"
+    engine.go.set()
+    assert [answer(again), answer(second)] == ["re: a", "re: b"] and engine.batches == [["a", "b"], ["a"]]
+    assert feed.close()
+
+
 def test_what_breaks_the_engine_costs_itself_alone() -> None:
     def does(text: str) -> None:
         if text == "bomb":

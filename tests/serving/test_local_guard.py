@@ -43,6 +43,25 @@ def test_the_same_verdicts_as_of_rows_at_hand(tiny: Path, tmp_path: Path) -> Non
         assert [v["error"] for v in one] == [None] * 17 + ["bad_request"] and one[-1]["flagged"] is True
 
 
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (["m", "--base-url", "http://127.0.0.1:9/v1", "--host", "192.0.2.1"], 4, "GUARDKIT_SERVE_TOKEN"),
+        (["./nowhere"], 2, "no such model folder"),
+        (["m", "--base-url", "http://127.0.0.1:9/v1", "--flag-on", "harmfull"], 2, "did you mean 'harmful'?"),
+        (["m", "--base-url", "http://127.0.0.1:9/v1", "--limit", "quere=5"], 2, "no limit called 'quere'"),
+    ],
+)
+def test_what_cannot_be_served_is_said_at_once(args: list[str], code: int, said: str, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from toolkit.cli import main
+
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    monkeypatch.setattr(sys, "argv", ["guardkit", "serve", *args])
+    with pytest.raises(SystemExit) as e:
+        main()
+    assert e.value.code == code and said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGINT], [signal.SIGTERM, signal.SIGTERM]])
 def test_a_signal_lets_it_finish_what_it_took_and_a_second_one_does_not(signals: list[int], tmp_path: Path) -> None:
     sys.path.insert(0, str(CHECKOUT / "tests" / "generation"))

@@ -16,7 +16,7 @@ from server import Server
 import toolkit
 from toolkit.common.errors import GuardkitError, InputError
 from toolkit.common.models import TRAINED
-from toolkit.guards import input_fingerprint, load_guard
+from toolkit.guards import input_fingerprint, load_guard, render_input
 
 
 def opened(server: Server, **more: Any) -> toolkit.Moderator:
@@ -118,6 +118,22 @@ def test_a_trained_folder_knows_its_guard(tiny: Path, tmp_path: Path, monkeypatc
     with pytest.raises(InputError, match="trained for the guard 'somebodys', of which there is no definition here"):
         toolkit.open_guard("step", backend="transformers")
     toolkit.open_guard("step", backend="transformers", guard="guardreasoner").close()
+
+
+def test_generate_warns_where_a_guard_is_asked_without_its_instruction(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    copytree(tiny, "guard")
+    Path("guard", TRAINED).write_text(json.dumps({"guard": "guardreasoner 1"}))
+    guard = load_guard("guardreasoner")
+    asked = {"bare": "How do I bake bread?", "whole": render_input(guard, {"prompt": "How do I bake bread?", "response": None})}
+    for name, text in asked.items():
+        caplog.clear()
+        Path(f"{name}.jsonl").write_text("".join(json.dumps({"id": n, "user": text}) + "\n" for n in (1, 2)))
+        backend = {"backend": "transformers", "model": "guard", "max_tokens": 2}
+        toolkit.generate(f"{name}.jsonl", f"{name}-out.jsonl", backend, work="work")
+        assert sum("guardkit moderate" in r.getMessage() for r in caplog.records) == (name == "bare")
 
 
 def test_the_words_for_an_alarm() -> None:

@@ -181,6 +181,8 @@ def test_a_verdict_on_a_part_of_the_text_is_none(server: Server) -> None:
         ("judge", b'{"prompt": "\\ud800"}', 400, None),
         ("judge", b"[" * 100_000, 400, None),
         ("judge", b'{"prompt": NaN}', 400, None),
+        ("judge", b'{"prompt": "bread", "prompt": "insult"}', 400, "prompt"),
+        ("judge", {"prompt": "a", "id": "b" * 100_001}, 413, None),
         ("judge", [], 400, None),
         ("judge", {}, 400, None),
         ("judge", {"prompt": 5}, 400, "prompt"),

@@ -49,7 +49,7 @@ class Moderator:
 
     @property
     def streams(self) -> bool:
-        """Whether the backend tells of a text while it is being written (transformers and vllm do)."""
+        """Whether the backend tells of a text while it is being written (transformers does)."""
         return self._desk.streams
 
     def judge(

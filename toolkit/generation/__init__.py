@@ -41,7 +41,7 @@ from toolkit.generation._journal_records import Record
 from toolkit.generation._journal_repair import Repaired, repair_journal
 from toolkit.generation._logprobs import Choice, choices, in_body
 from toolkit.generation._prices import price_of, unpriced
-from toolkit.generation._protocol import Backend, HandsOn, Tells, Wakes
+from toolkit.generation._protocol import Backend, Drops, HandsOn, Tells, Wakes
 from toolkit.generation._registry import BackendConfig, OpenUnion
 from toolkit.generation._request import ADDED, EXCLUDED, FAILURES, FINAL, Completion, Request, as_messages
 from toolkit.generation._vocabulary import FINISHED, ended
@@ -64,6 +64,7 @@ __all__ = [
     "Completions",
     "ControlTextError",
     "Destination",
+    "Drops",
     "Figures",
     "Group",
     "HandsOn",

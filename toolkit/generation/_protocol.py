@@ -69,6 +69,14 @@ class Wakes(Protocol):
 
 
 @runtime_checkable
+class Drops(Protocol):
+    """A backend that can end the work on one request."""
+
+    def drop(self, key: str) -> None:
+        """Nobody waits for the request of this key any more: its completion comes soon, as ``unanswered`` where it was not ready. From any thread."""
+
+
+@runtime_checkable
 class Tells(Protocol):
     """A backend that tells of a text while it is being written."""
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from toolkit.common.jsontext import may_repeat, repeated_key
 from toolkit.serving._limits import Limits
 from toolkit.serving._refusal import Refusal
 from toolkit.serving._rows import checked, size, text
@@ -47,9 +48,12 @@ class Bodies:
         import orjson
 
         try:
-            return orjson.loads(data)
+            value = orjson.loads(data)
         except orjson.JSONDecodeError as e:
             raise Refusal(400, "not_json", f"the body is not JSON: {e.msg} (byte {e.pos})") from None
+        if isinstance(value, dict | list) and may_repeat(data, value) and (twice := repeated_key(data)) is not None:
+            raise Refusal(400, "not_json", "a key is given twice: which of the two is meant, no parser can say", twice[:60])
+        return value
 
     async def _read(self, request: Request) -> bytes:
         most, data, came = self._limits.body, bytearray(), 0

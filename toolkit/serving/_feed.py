@@ -4,7 +4,7 @@ Contract of `Feed`: one thread of its own runs `Backend.generate` and pulls what
 `generate` is called again with the next request. Each submitted request's future gets exactly one completion or one error. Equal requests (of
 one key) that are under way at the same time are asked once, and each of them is answered. A request takes a place from when it is submitted until its
 future is done; there are `places` of them, and who finds none is told so (`Full`). Cancelling a future gives its place back at once: one that the
-backend has not pulled is not asked at all; one that it has is worked on to its end, for nobody.
+backend has not pulled is not asked at all; the work on one that it has ends where the backend can end it (`Drops`), else it is done for nobody.
 
 Failure semantics: a backend that raises what is no fault of a single request (`GuardkitError`) fails what it has pulled and what waits (`Down`), is
 closed, and opened again for the next request after a pause that doubles up to `LONGEST` seconds. Anything else that comes out of it may be one
@@ -27,7 +27,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from toolkit.common.errors import GuardkitError
-from toolkit.generation import FAILURES, Completion, HandsOn, Wakes, handed_out
+from toolkit.generation import FAILURES, Completion, Drops, HandsOn, Wakes, handed_out
 
 if TYPE_CHECKING:
     from toolkit.generation import Backend, Request
@@ -73,6 +73,7 @@ class _Ticket:
 
     request: Request
     waiting: list[Future[Completion]] = field(default_factory=list)
+    dropped: bool = False
     since: float = field(default_factory=time.monotonic)
 
 
@@ -214,6 +215,10 @@ class Feed:
     def _arrived(self, completion: Completion) -> None:
         with self._lock:
             ticket = self._flying.pop(completion.key, None)
+            if ticket is not None and ticket.waiting and completion.error == "unanswered" and isinstance(self._backend, Drops):
+                ticket.dropped = False  # somebody has asked for it anew meanwhile
+                self._queued[completion.key] = ticket
+                return
             self._pause, self._fault, self._broken = FIRST, None, 0
             if ticket is not None:
                 self.seconds += (_WEIGHT if self.seconds else 1.0) * (time.monotonic() - ticket.since - self.seconds)
@@ -230,7 +235,7 @@ class Feed:
         """The backend as a whole is at fault."""
         if self._closing and not self.taken:
             return  # it was closed under what it did for nobody
-        _log.error("the backend cannot be asked (%s); it is tried again after %.0f s", type(fault).__name__, self._pause)
+        _log.info("the backend cannot be asked (%s); it is tried again after %.0f s", type(fault).__name__, self._pause)
         with suppress(Exception):  # what is broken need not close well
             self._backend.close()
         with self._lock:
@@ -246,7 +251,7 @@ class Feed:
     def _broke(self, error: Exception, tickets: list[_Ticket]) -> None:
         """Something broke that may be one request's doing."""
         name = type(error).__name__
-        _log.error("the backend broke with %d requests under way: %s", len(tickets), name)
+        _log.info("the backend broke with %d requests under way: %s", len(tickets), name)
         if len(tickets) > 1:
             with self._lock:
                 self._alone.extend(tickets)
@@ -259,6 +264,7 @@ class Feed:
 
     def _left(self, ticket: _Ticket, future: Future[Completion]) -> None:
         """A future is done, be it that its asker has gone."""
+        drops = False
         with self._lock:
             self.taken -= 1
             if not self.taken:
@@ -268,6 +274,10 @@ class Feed:
                 key = ticket.request.key
                 if not ticket.waiting and self._queued.get(key) is ticket:
                     del self._queued[key]
+                drops = not ticket.waiting and not ticket.dropped and self._flying.get(key) is ticket and isinstance(self._backend, Drops)
+                ticket.dropped = ticket.dropped or drops
+        if drops and isinstance(self._backend, Drops):
+            self._backend.drop(ticket.request.key)
 
 
 def _answer(ticket: _Ticket, completion: Completion) -> None:

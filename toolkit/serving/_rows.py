@@ -60,7 +60,9 @@ def text(value: Any, where: str) -> str:
 
 def size(row: Mapping[str, Any]) -> int:
     """Characters of an interaction's texts."""
-    return len(row["prompt"]) + len(row["response"] or "") + sum(len(m["role"]) + len(m["content"]) for m in row["context"])
+    return (
+        len(row.get("id") or "") + len(row["prompt"]) + len(row["response"] or "") + sum(len(m["role"]) + len(m["content"]) for m in row["context"])
+    )
 
 
 def _message(value: Any, where: str) -> dict[str, str]:

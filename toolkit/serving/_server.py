@@ -54,6 +54,13 @@ class Served:
     Raises:
         Missing: a package is not installed; there is no token, and others than this machine could reach it; or the guard's service is not there.
         InputError: an address or a token that cannot be; a model that cannot be asked.
+
+    Example:
+        Where `url` is the base URL of an OpenAI-compatible server, ``http://127.0.0.1:8000/v1`` say:
+
+        >>> with toolkit.serve("m", backend="openai", base_url=url, port=0) as server:
+        ...     isinstance(server, toolkit.Served), server.name
+        (True, 'guardreasoner')
     """
 
     def __init__(self, desk: Desk, settings: Settings, *, host: str = "127.0.0.1", port: int = 8000) -> None:
@@ -201,7 +208,8 @@ def _listen(host: str, port: int) -> socket.socket:
         InputError: there is no such address here, or somebody else listens at the port.
     """
     try:
-        kind, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        kind, _, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)  # a name of both kinds: what its clients try
         listening = socket.socket(kind, socket.SOCK_STREAM)
     except (OSError, UnicodeError, OverflowError) as e:
         raise InputError(f"no address to listen at: {e}", where=f"{host}:{port}") from None

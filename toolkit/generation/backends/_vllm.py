@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import Stopped, require
@@ -54,8 +55,7 @@ class VllmBackend(LocalModel):
         self._engine: _vllm_engine.Engine | None = None
         self._chat: Chat | None = None
         self._broken = False
-        self.on_text: Callable[[str, str], None] | None = None
-        """See `toolkit.generation.Tells`."""
+        self._dropped: deque[str] = deque()
         self.read = 0
         """Tokens of prompts so far."""
         self.shared = 0
@@ -80,17 +80,30 @@ class VllmBackend(LocalModel):
                         yield inner
                     else:  # "<number>-<random>"; its output carries the number alone
                         flying[inner.partition("-")[0]] = (request, time.monotonic(), inner)
+                yield from self._given_up(flying)
                 if not flying:
                     continue
                 for output in self._step():
                     if output.finished:
                         request, begun, _ = flying.pop(output.request_id)
                         yield self._completion(request, output, time.monotonic() - begun)
-                    elif self.on_text is not None and output.request_id in flying:
-                        self.on_text(flying[output.request_id][0].key, output.outputs[0].text.rstrip("\ufffd"))
         finally:
             if flying and self._engine is not None and not self._broken:  # cut short: the engine must not go on with what nobody waits for
                 self._engine.llm.llm_engine.abort_request([inner for _, _, inner in flying.values()], internal=True)
+
+    def drop(self, key: str) -> None:
+        """As `Drops.drop`."""
+        self._dropped.append(key)
+
+    def _given_up(self, flying: dict[str, tuple[Request, float, str]]) -> Iterator[Completion]:
+        """End the work on what was dropped."""
+        while self._dropped:
+            key = self._dropped.popleft()
+            for outer, (request, begun, inner) in list(flying.items()):
+                if request.key == key:
+                    del flying[outer]
+                    self._load().llm.llm_engine.abort_request([inner], internal=True)
+                    yield failed(request, "unanswered", "given up: nobody waits for it any more", time.monotonic() - begun)
 
     def close(self) -> None:
         """Give the engine back: its memory is freed, unless the next model may want it (`toolkit.generation.kept_warm`)."""
