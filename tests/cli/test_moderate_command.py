@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import CHECKOUT, Said, environment
+from commands import Said, environment
 from server import Server, chat, running
 
 Cli = Callable[..., Said]
@@ -104,18 +104,22 @@ def test_stdin_is_a_text_or_lines(url: str, tmp_path: Path) -> None:
     assert said.code == 0 and said.json["tasks"]["prompt"]["label"] == "unharmful"
     said = piped(url, b'{"prompt": "bread"}\n\n{"prompt": "insult", "response": "x"}\n{"prompt": 1}\n', "--jsonl", cwd=tmp_path)
     assert said.code == 2 and len(said.out.splitlines()) == 2 and "stdin:4.prompt: a text, not a number" in said.err
-    for data, why in ((b"\xff\xfe", "not UTF-8"), (b"", "an empty prompt"), (b" \n", "an empty prompt")):
-        said = piped(url, data, cwd=tmp_path)
-        assert said.code == 2 and why in said.err and "Traceback" not in said.err
-    said = piped(url, b"bread", "--stream", cwd=tmp_path)
+    said = piped(url, b"\xff\xfe", cwd=tmp_path)
+    assert said.code == 2 and "not UTF-8" in said.err and "Traceback" not in said.err
+
+
+def test_a_backend_that_tells_nothing_before_the_end_is_said_to(cli: Cli, url: str) -> None:
+    said = cli("moderate", "m", "bread", "--base-url", url, "--stream")
     assert said.code == 0 and "gives a text when it is whole" in said.err
 
 
-def test_the_text_is_shown_while_it_is_written(tmp_path: Path) -> None:
-    sys.path.insert(0, str(CHECKOUT / "tests" / "generation"))
-    from tiny import tiny_llama
+def test_a_prompt_is_utf8_and_not_empty() -> None:
+    from io import BytesIO
 
-    tiny_llama(tmp_path / "tiny", positions=2048)
-    command = [sys.executable, "-m", "toolkit", "moderate", "tiny", "bread", "--backend", "transformers", "--max-tokens", "20", "--stream", "--json"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0 and json.loads(done.stdout)["finish"] == "length" and len(done.stderr) > 10
+    from toolkit.api.command import plain_text
+    from toolkit.common.errors import InputError
+
+    for data, why in ((b"\xff\xfe", "not UTF-8"), (b"", "an empty prompt"), (b" \n", "an empty prompt"), (b"a" * (17 << 20), "longer than")):
+        with pytest.raises(InputError, match=why):
+            plain_text(BytesIO(data))
+    assert plain_text(BytesIO(b"Brot\r\n\n")) == "Brot\r\n"

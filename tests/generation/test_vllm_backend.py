@@ -258,3 +258,30 @@ def test_an_engine_that_dies_stops_the_run(model: Path) -> None:
         list(answers)
     backend.close()
     assert engines() == set()
+
+
+@needs_vllm
+def test_the_work_on_what_nobody_waits_for_ends_and_the_next_is_answered(model: Path) -> None:
+    from toolkit.serving import Feed
+
+    c = config(model, max_tokens=450, engine={**ENGINE, "max_num_seqs": 1})
+    backend = open_backend(c)
+
+    def asked(text: str) -> Any:
+        return build_request(backend, c, [{"role": "user", "content": text}])
+
+    feed = Feed(backend, places=10)
+    whole_one = feed.submit([asked("a")])[0].result(300)
+    futures = feed.submit([asked(f"gone {n}") for n in range(6)])
+    while not feed.flying:
+        time.sleep(0.005)
+    for future in futures:
+        future.cancel()
+    again = feed.submit([asked("a")])[0].result(300)
+    assert again.text == whole_one.text and (whole_one.completion_tokens or 0) > 100
+    while feed.flying:
+        time.sleep(0.005)
+    finished = (whole_one.prompt_tokens or 0) + (again.prompt_tokens or 0)
+    assert backend.read == finished, "none of the six was worked on to its end"  # type: ignore[attr-defined]
+    assert feed.taken == 0 and feed.close(60)
+    backend.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -118,6 +119,18 @@ def test_a_trained_folder_knows_its_guard(tiny: Path, tmp_path: Path, monkeypatc
     with pytest.raises(InputError, match="trained for the guard 'somebodys', of which there is no definition here"):
         toolkit.open_guard("step", backend="transformers")
     toolkit.open_guard("step", backend="transformers", guard="guardreasoner").close()
+
+
+def test_the_text_is_shown_while_it_is_written(tiny: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from toolkit.cli import _say, main
+
+    command = ["guardkit", "moderate", str(tiny), "bread", "--backend", "transformers", "--max-tokens", "20", "--stream", "--json"]
+    monkeypatch.setattr(sys, "argv", command)
+    monkeypatch.setattr(_say, "documents", 0)
+    with pytest.raises(SystemExit) as e:
+        main()
+    said = capsys.readouterr()
+    assert not e.value.code and json.loads(said.out)["finish"] == "length" and len(said.err) > 10
 
 
 def test_generate_warns_where_a_guard_is_asked_without_its_instruction(
