@@ -115,7 +115,7 @@ def test_every_way_gives_the_same_verdicts(run: Path, model: Path, address: str,
         "transformers": answers({"backend": "transformers", "device": "cpu", **local}, rows),
     }
     assert [v.error for way in found.values() for v in way] == [None] * 4 * len(rows)
-    verdicts = {name: [v.labels for v in way] for name, way in found.items()}
+    verdicts: dict[str, list[Any]] = {name: [v.labels for v in way] for name, way in found.items()}
     for name, options in (("vllm", {"engine": {"enforce_eager": True}}), ("transformers", {"device": "cpu"})):
         verdicts[f"{name}, served"] = served(rows, backend=name, **options, **local)
     texts = {name: [v.output for v in way] for name, way in found.items()}
