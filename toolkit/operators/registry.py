@@ -11,9 +11,9 @@ from toolkit.operators.base import Operator
 
 BUILT_IN = {
     "load": "ingest.load:Load",
-    "benchmarks": "ingest.benchmarks:Benchmarks",
     "read": "ingest.read:Read",
     "load_predictions": "ingest.load_predictions:LoadPredictions",
+    "benchmarks": "ingest.benchmarks:Benchmarks",
     "normalise": "clean.normalise:Normalise",
     "deduplicate": "clean.deduplicate:Deduplicate",
     "decontaminate": "clean.decontaminate:Decontaminate",
