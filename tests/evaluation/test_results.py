@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.common.errors import InputError
-from toolkit.evaluation import NOT_JUDGED, POLICIES, ROWS, breakdown, means, results
+from toolkit.evaluation import NOT_JUDGED, POLICIES, ROWS, breakdown, means, results, write_evaluation
 from toolkit.evaluation._bootstrap import count_figures, generator
 from toolkit.evaluation._policies import Outcome
 
@@ -179,7 +180,7 @@ def test_tokens_and_seconds_are_of_a_row() -> None:
     assert one(rows.drop("tokens"))["tokens"] is None
 
 
-def test_the_table_may_be_a_file_and_come_in_any_order(tmp_path: Any) -> None:
+def test_the_table_may_be_a_file_and_come_in_any_order(tmp_path: Path) -> None:
     """Categorical columns, a lazy file and another order of the lines: the same figures."""
     rng = np.random.default_rng(0)
     rows = pl.concat([table(*((str(i), g, v) for i, (g, v) in enumerate(rng.choice([H, U], (200, 2)).tolist())), model=m) for m in "xyz"])
@@ -194,6 +195,16 @@ def test_the_table_may_be_a_file_and_come_in_any_order(tmp_path: Any) -> None:
     alone = results(rows.filter(pl.col("model") == "y"), POSITIVES, seed=3)
     assert alone == [r for r in expected if r["model"] == "y" and r["policy"] == "clean"]
     assert results(rows, POSITIVES, seed=4)[0]["f1_low"] != expected[0]["f1_low"]
+
+
+def test_an_evaluations_file_is_scored_as_its_rows_are(tmp_path: Path) -> None:
+    """Its words are marked as such in the file, which makes scoring fast; to whoever reads it they are the table's texts."""
+    rows = table(("1", H, H), ("2", U, None), ("3", H, U))
+    whole = write_evaluation(tmp_path / "e", {"models": [], "benchmarks": [], "results": [], "means": []}, rows)
+    assert dict(whole.rows().collect_schema()) == ROWS and whole.rows().collect()["verdict"].to_list() == [H, None, U]
+    file = pl.scan_parquet(tmp_path / "e" / "rows.parquet")
+    assert file.collect_schema()["verdict"] == pl.Categorical()
+    assert results(file, POSITIVES) == results(whole.rows(), POSITIVES) == results(rows, POSITIVES)
 
 
 @given(st.lists(st.tuples(st.sampled_from([H, U]), st.sampled_from([H, U, None])), min_size=1, max_size=30))

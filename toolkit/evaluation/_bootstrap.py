@@ -71,8 +71,11 @@ def interval(draws: Floats) -> tuple[Floats, Floats]:
     import numpy as np
 
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    if not np.isnan(draws).any():
-        low, high = np.quantile(draws, tails, axis=0)
+    ordered = np.sort(draws, axis=0)  # NaN last
+    if not np.isnan(ordered[-1:]).any() and len(ordered):
+        at = np.array(tails) * (len(ordered) - 1)
+        below = at.astype(np.int64)
+        low, high = ((1 - w) * ordered[i] + w * ordered[min(i + 1, len(ordered) - 1)] for i, w in zip(below, at - below, strict=True))
         return low, high
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numpy warns where all are NaN, which is an answer here

@@ -42,6 +42,8 @@ FORMAT = 1
 """Format of the document; another one is refused."""
 GROUP = 65_536
 """Rows of a row group."""
+WORDS = ("benchmark", "model", "task", "gold", "verdict", "unread")
+"""Columns that hold few different words: the file marks them so, and scoring reads them as numbers. To a reader they are texts like the others."""
 _AGAIN = "evaluate again"
 
 
@@ -113,7 +115,7 @@ class Evaluation:
             there = set(file.schema_arrow.names)
         if lacking := [column for column in columns if column not in there]:
             raise InputError(f"no column {lacking[0]!r}", where=str(path), hint=_AGAIN)
-        return pl.scan_parquet(path, glob=False).select(*columns)
+        return pl.scan_parquet(path, glob=False).select(pl.col(c).cast(kind) for c, kind in columns.items())
 
 
 def read_evaluation(folder: str | Path) -> Evaluation:
@@ -202,7 +204,8 @@ def _write_rows(folder: Path, rows: pl.DataFrame | pl.LazyFrame | Iterable[pl.Da
 def _table(path: Path, columns: Mapping[str, Any]) -> ParquetFile:
     import polars as pl
 
-    return ParquetFile(path, pl.DataFrame(schema=dict(columns)).to_arrow().schema, group=GROUP)
+    kinds = {c: pl.Categorical() if c in WORDS else kind for c, kind in columns.items()}
+    return ParquetFile(path, pl.DataFrame(schema=kinds).to_arrow().schema, group=GROUP)
 
 
 def _wrote(folder: Path) -> dict[str, str | None] | None:

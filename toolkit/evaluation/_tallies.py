@@ -163,27 +163,29 @@ def _lines(rows: pl.LazyFrame, more: list[str]) -> tuple[pl.DataFrame, Marks]:
     held = held.with_columns(pl.col(c).cast(pl.Categorical) for c in words if not isinstance(schema[c], pl.Categorical | pl.Enum))
     frame = held.collect(engine="streaming")
     frame, code = _coded(frame, words)
+    several = frame["draw"].null_count() > 0 or frame["draw"].min() != frame["draw"].max()
+    known = {c: pl.col(c).count() if frame[c].null_count() else pl.len() for c in ("probability", "tokens", "seconds")}
     lines = (
         frame.lazy()
         .with_row_index("_at")
-        .with_columns(code.alias("_code"))
-        .group_by("_code", "draw")
+        .with_columns(code)
+        .group_by("code", *(["draw"] if several else []))
         .agg(
             pl.len().alias("n"),
-            pl.col("_at").min(),
-            pl.col("ids").sum(),
-            pl.col("nameless").sum(),
-            pl.col("probability").count(),
-            *(pl.col(c).sum().alias(c) for c in ("tokens", "seconds")),
-            *(pl.col(c).count().alias(f"{c}_known") for c in ("tokens", "seconds")),
+            *(pl.col(c).min() for c in ("_at", *([] if several else ["draw"]))),
+            *(pl.col(c).sum() for c in ("ids", "tokens", "seconds")),
+            pl.col("nameless").any(),
+            *(count.alias(f"{c}_known") for c, count in known.items()),
         )
         .sort("_at")
         .collect(engine="streaming")
     )
     names = frame.select(words)[lines["_at"]].with_columns(pl.all().cast(pl.String))
     place = frame.select(_coded(frame, list(KEYS))[1])["code"].to_numpy()
-    marks = frame["ids"].to_numpy() + place * np.uint64(_ODD) + frame["draw"].fill_null(-1).to_numpy().astype(np.uint64) * np.uint64(_ODDER)
-    return names.hstack(lines.drop("_code")), marks
+    marks = frame["ids"].to_numpy() + place * np.uint64(_ODD)
+    if several:
+        marks += frame["draw"].fill_null(-1).to_numpy().astype(np.uint64) * np.uint64(_ODDER)
+    return names.hstack(lines.drop("code")), marks
 
 
 def _coded(frame: pl.DataFrame, words: Sequence[str]) -> tuple[pl.DataFrame, pl.Expr]:
@@ -203,12 +205,9 @@ def _sizes(frame: pl.DataFrame, words: Sequence[str]) -> list[int]:
 
 
 def _check(lines: pl.DataFrame, marks: Marks, rows: pl.LazyFrame, positives: Mapping[str, str], labels: Mapping[str, Sequence[str]] | None) -> None:
+    nameless = pl.any_horizontal(*(pl.col(c).is_null() for c in (*KEYS, "draw")), "nameless")
     faults: list[tuple[pl.Expr, str, str | None]] = [
-        (
-            pl.any_horizontal(pl.col(c).is_null() for c in (*KEYS, "draw")) | (pl.col("nameless") > 0),
-            "a line without benchmark, id, model, task or draw",
-            None,
-        ),
+        (nameless, "a line without benchmark, id, model, task or draw", None),
         (pl.col("verdict").is_null() == pl.col("unread").is_null(), "of verdict and unread exactly one must be given", None),
     ]
     for task in lines["task"].drop_nulls().unique().to_list():
@@ -223,7 +222,7 @@ def _check(lines: pl.DataFrame, marks: Marks, rows: pl.LazyFrame, positives: Map
                     faults.append((mine & (pl.col(column) == value), f"{column} {value!r} is no label of task {task!r}", near))
     for fault, message, hint in faults:
         if not lines.filter(fault).is_empty():
-            raise InputError(message, where=_first(rows.with_columns(nameless=pl.col("id").is_null().cast(pl.Int64)).filter(fault)), hint=hint)
+            raise InputError(message, where=_first(rows.with_columns(nameless=pl.col("id").is_null()).filter(fault)), hint=hint)
     _check_ids(lines, marks, rows)
 
 
@@ -269,7 +268,7 @@ def _counted(rows: pl.LazyFrame, lines: pl.DataFrame, more: list[str], likely: b
         draws.setdefault(key, set()).add(line["draw"])
         if line["unread"] is not None:
             tally.reasons[line["unread"]] += line["n"]
-        tally.probabilities += line["probability"]
+        tally.probabilities += line["probability_known"]
         totals.setdefault(key, Counter()).update({c: line[c] for c in ("n", "tokens", "seconds", "tokens_known", "seconds_known")})
     several = likely or any(len(d) > 1 for d in draws.values())
     for key, gold, votes, n in _votes(rows, lines, more, likely) if several else _single(lines, more):
