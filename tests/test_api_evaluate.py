@@ -300,8 +300,13 @@ def test_unknown_words_name_the_nearest(server: Server, model: dict[str, Any]) -
     ):
         with pytest.raises(InputError, match=says):
             toolkit.evaluate(predictions="a.jsonl", **options)
-    with pytest.raises(InputError, match="openai"):
+    with pytest.raises(InputError, match="did you mean 'openai'"):
         toolkit.evaluate({"m": {**model["m"], "backend": "opnai"}}, benchmarks="bread.yaml")
+    with pytest.raises(InputError, match="one output of a row"):
+        toolkit.evaluate({"m": {**model["m"], "temperature": 1}}, benchmarks="bread.yaml", draws=2, policies="reference")
+    with pytest.raises(InputError, match="mean of draws"):
+        toolkit.evaluate(model, benchmarks="bread.yaml", combine="mean")
+    assert not server.requests
     with pytest.raises(InputError, match="nothing to evaluate"):
         toolkit.evaluate(benchmarks="bread.yaml")
     with pytest.raises(InputError, match="two models are called 'm'"):

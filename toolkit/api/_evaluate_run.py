@@ -79,8 +79,13 @@ class Run:
                 continue
             assert judge.written is not None  # noqa: S101  a model is asked or has written
             for one in self._sets:
-                if (joined := judge.joined.get(one.name)) is not None:
-                    yield from written_lines(judge.guard, one, judge.written, joined, judge.name)
+                if (joined := judge.joined.get(one.name)) is None:
+                    continue
+                done = 0
+                for block in written_lines(judge.guard, one, judge.written, joined, judge.name):
+                    yield block
+                    done += block.height
+                    self._progress.update(done, joined.rows.height * len(one.tasks), f"lines of {one.name}")
 
     def _ask(self, judge: Judge, config: BaseBackendConfig, journal: Any) -> Iterator[pl.DataFrame]:
         changed = self._changed.sets if self._changed is not None else []

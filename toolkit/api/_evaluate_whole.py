@@ -66,6 +66,8 @@ class Options:
         for name, n in (("draws", self.draws), ("limit", self.limit)):
             if n is not None and n < 1:
                 raise InputError(f"{name} is a number from 1, not {n}")
+        if self.draws > 1 and "reference" in check_policies(self.policies):
+            raise InputError(f"the policy 'reference' reads one output of a row, not {self.draws} draws", hint="evaluate once more with one draw")
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -87,7 +89,7 @@ def evaluated(
 
     options.check()
     settings, found, files = options.settings, configs(models), files_of(predictions)
-    _check_models(found, files, options.draws, several(options.allow))
+    _check_models(found, files, options)
     changes = wanted(several(options.perturb), options.perturb_model, bool(found))
     definitions = guards_of([*found, *files], options.guard, found)
     for name, config in found.items():
@@ -164,11 +166,16 @@ def _line(text: str | None) -> str:
 # Checks -----------------------------------------------------------------------------------------------------------------
 
 
-def _check_models(found: Mapping[str, BaseBackendConfig], files: Mapping[str, Sequence[Path]], draws: int, leave: Sequence[str]) -> None:
+def _check_models(found: Mapping[str, BaseBackendConfig], files: Mapping[str, Sequence[Path]], options: Options) -> None:
+    draws, leave = options.draws, several(options.allow)
     if not found and not files:
         raise InputError("nothing to evaluate", hint="name a model that is asked (--model), or files with what one wrote (--predictions)")
     if both := next((name for name in found if name in files), None):
         raise InputError(f"two models are called {both!r}", hint="give each a name of its own: NAME=FOLDER, NAME=FILE")
+    if found and options.combine == "mean" and not options.probabilities:
+        raise InputError(
+            "the mean of draws is that of their probabilities, and none are asked for", hint="say --probabilities, or combine by majority"
+        )
     if not found and draws > 1:
         raise InputError(f"{draws} draws of nobody: no model is asked", hint="draws that a file holds have a column: draw=COLUMN")
     for name, config in found.items():

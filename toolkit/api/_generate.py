@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from toolkit.api._prompts import check_prompts, hold_prompts, prompt_files, read_prompts
 from toolkit.api._results import Generated
 from toolkit.api._trained import guard_of, trained_name
-from toolkit.common.errors import InputError, InputErrors, TooManyFailures, short_path
+from toolkit.common.errors import InputError, InputErrors, TooManyFailures, did_you_mean, short_path
 from toolkit.common.files import new_file
 from toolkit.common.models import model_folder
 from toolkit.common.outputs import check_output
@@ -180,13 +180,16 @@ def read_config(backend: BaseBackendConfig | Mapping[str, Any]) -> BaseBackendCo
     from pydantic import BaseModel, ConfigDict
 
     from toolkit.common.yamlfile import YamlFile
-    from toolkit.generation import BackendConfig
+    from toolkit.generation import BACKENDS, BackendConfig
 
     if isinstance(backend, BaseModel):
         config: Any = backend
     elif not isinstance(backend, Mapping):
         raise InputError(f"a backend is its options by name, {{'backend': 'openai', 'model': …}}, not {backend!r}")
     else:
+        name = backend.get("backend")
+        if isinstance(name, str) and name not in BACKENDS.names():
+            raise InputErrors([InputError(f"no backend {name!r}", where="backend", hint=did_you_mean(name, BACKENDS.names()))])
 
         class Options(BaseModel):
             model_config = ConfigDict(extra="forbid")
