@@ -297,7 +297,7 @@ BACKENDS: Registry[type[BaseBackendConfig]] = Registry(
         "transformers": f"{_HOME}:TransformersConfig",
         "openai": f"{_HOME}:OpenAIConfig",
         "openai-batch": f"{_HOME}:OpenAIBatchConfig",
-        "openai-moderation": "toolkit.generation._endpoint_config:ModerationConfig",
+        "openai-moderation": "toolkit.generation._moderation_config:ModerationConfig",
         "vllm": f"{_HOME}:VllmConfig",
         "vllm-server": f"{_HOME}:VllmServerConfig",
     },

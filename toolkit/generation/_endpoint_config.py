@@ -1,21 +1,14 @@
-"""What the configs of backends that ask a server over HTTP share, and that of the moderation endpoint."""
+"""What the configs of backends that ask a server over HTTP share."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator
 
-from toolkit.common.errors import InputError
-from toolkit.common.files import canonical_json
 from toolkit.common.reach import NeedsLeave
 from toolkit.generation._addresses import is_near, key_leaves, url_parts
-from toolkit.generation._base_config import NOT_IN_KEY, BaseBackendConfig, Destination, Opening, Price
-
-if TYPE_CHECKING:
-    from toolkit.generation._protocol import Backend
-    from toolkit.guards import Guard
+from toolkit.generation._base_config import BaseBackendConfig, Destination
 
 
 class Address(BaseBackendConfig):
@@ -71,8 +64,8 @@ class Address(BaseBackendConfig):
         return Destination(self.base_url, self.model, self.api_key_env)
 
 
-class Paced(BaseBackendConfig):
-    """How fast an endpoint is asked."""
+class Paced(Address):
+    """An endpoint that is asked concurrently, and how fast."""
 
     concurrency: int = Field(default=32, ge=1, le=16384)
     """Requests in flight at once, at most."""
@@ -82,35 +75,3 @@ class Paced(BaseBackendConfig):
     """Ceiling on requests sent in a minute; None for none."""
     tokens_per_minute: int | None = Field(default=None, ge=1)
     """Ceiling on tokens, read and written, in a minute; None for none."""
-
-
-class ModerationConfig(Address, Paced):
-    """OpenAI's moderation endpoint (``/moderations``), or another in its form: a guard that is asked by a text alone and answers in JSON."""
-
-    backend: Literal["openai-moderation"]
-    model: str = "omni-moderation-latest"
-    """The model's name at the endpoint."""
-    price: Price | None = None
-    """What the endpoint charges; default: nothing at OpenAI's own address, where it is free, and unknown elsewhere."""
-
-    not_in_key: ClassVar[dict[str, str]] = NOT_IN_KEY
-
-    def shaping(self) -> dict[str, Any]:
-        """The endpoint samples nothing. ``extra`` is not sent: it tells these requests from those to a chat model of the same name."""
-        nothing = {"temperature": None, "top_p": None, "max_tokens": 1, "seed": None}
-        return nothing | {"extra": canonical_json({"asks": "moderations"}), "revision": self.revision}
-
-    def guard_fault(self, guard: Guard) -> str | None:
-        plain = bool(guard.calls) and all([m.role for m in call.messages] == ["user"] and not call.chat_template_kwargs for call in guard.calls)
-        return None if plain else "the moderation endpoint takes one text and no instruction; ask it as the guard 'openai_moderation'"
-
-    def stated_price(self) -> Price | None:
-        free = urlsplit(self.base_url).hostname == "api.openai.com" or is_near(self.base_url)
-        return self.price or (Price(input=0.0, output=0.0) if free else None)
-
-    def open(self, at: Opening) -> Backend:
-        if not at.judges:
-            raise InputError("the moderation endpoint judges, and writes nothing: it is a guard, no teacher")
-        from toolkit.generation.backends._moderation import ModerationBackend
-
-        return ModerationBackend(self, beside=at.beside)

@@ -14,7 +14,7 @@ from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 from toolkit.common.errors import InputError
 from toolkit.generation._base_config import BACKENDS, BaseBackendConfig
 from toolkit.generation._config import OpenAIBatchConfig, OpenAIConfig, TemplateConfig, TransformersConfig, VllmConfig, VllmServerConfig
-from toolkit.generation._endpoint_config import ModerationConfig
+from toolkit.generation._moderation_config import ModerationConfig
 
 _Own = Annotated[
     (TemplateConfig | TransformersConfig | OpenAIConfig | OpenAIBatchConfig | ModerationConfig | VllmConfig | VllmServerConfig),

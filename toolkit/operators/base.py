@@ -37,6 +37,7 @@ from toolkit.common.errors import InputError, did_you_mean
 from toolkit.operators._context import Context as Context
 from toolkit.operators._context import Output as Output
 from toolkit.operators._context import StepInput as StepInput
+from toolkit.operators._unasked import Unasked as Unasked
 from toolkit.records import Column
 
 if TYPE_CHECKING:
@@ -211,19 +212,6 @@ class RowOperator(Operator):
     @abstractmethod
     def apply(self, rows: pl.LazyFrame, ctx: Context) -> pl.LazyFrame:
         """The rows with columns added and some rows marked."""
-
-
-class Unasked(Exception):  # noqa: N818  no error: there is nothing to ask
-    """Raised by `GenerationOperator.requests` about a row of which there is nothing to ask: it is rejected with this reason.
-
-    Args:
-        reason: the code.
-        detail: in words.
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason, self.detail = reason, detail
 
 
 class GenerationOperator(Operator):

@@ -37,8 +37,7 @@ from toolkit.generation._faults import AttemptError
 if TYPE_CHECKING:
     import aiohttp
 
-    from toolkit.generation._config import OpenAIConfig
-    from toolkit.generation._endpoint_config import ModerationConfig
+    from toolkit.generation._endpoint_config import Paced
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 """Seconds of the first and of the longest wait between attempts (the openai package's own first wait; a longer cap for long outages)."""
@@ -129,7 +128,7 @@ class Wire:
             needs.
     """
 
-    def __init__(self, config: OpenAIConfig | ModerationConfig, key: str, path: str) -> None:
+    def __init__(self, config: Paced, key: str, path: str) -> None:
         import httpx2
         import openai
 

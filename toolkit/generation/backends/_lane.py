@@ -22,8 +22,7 @@ import orjson
 from toolkit.common.errors import GuardkitError, InputError, Missing, Stopped
 from toolkit.generation._answers import error_in, largest, read_answer
 from toolkit.generation._attached import MediaError, content_parts
-from toolkit.generation._config import OpenAIConfig
-from toolkit.generation._endpoint_config import ModerationConfig
+from toolkit.generation._endpoint_config import Paced
 from toolkit.generation._faults import GATEWAY, AttemptError, end_of_service, status_failure
 from toolkit.generation._quotas import ANSWERED, DROPPED, FAILED, REFUSED, REJECTED, Limits, Sent
 from toolkit.generation._request import Completion, Request, failed
@@ -47,7 +46,7 @@ _OWN = re.compile(r"\S*\d\S{11,}|\S{11,}\d\S*")
 class Lane:
     """The backend's requests on the loop's thread; all but `done`, `waiting` and the constructor belong to that thread."""
 
-    def __init__(self, config: OpenAIConfig | ModerationConfig, model_id: str, endpoint: str, wire: Wire, body: Callable[[Request], bytes]) -> None:
+    def __init__(self, config: Paced, model_id: str, endpoint: str, wire: Wire, body: Callable[[Request], bytes]) -> None:
         self.ready: deque[Item] = deque()
         self.flying = 0
         self.most = config.concurrency

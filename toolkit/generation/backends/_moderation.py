@@ -1,4 +1,4 @@
-"""Backend ``openai-moderation``: an endpoint in the form of OpenAI's ``/moderations``, asked as `_openai` asks chat completions.
+"""How the backend ``openai-moderation`` asks: an endpoint in the form of OpenAI's ``/moderations``, asked as `_openai` asks chat completions.
 
 Contract: as `toolkit.generation.Backend`; retries, limits, outages and secrets are those of `toolkit.generation.backends._openai`. A request has one
 message, of the user, whose text is the input. The answer's text is the JSON of the first result (`toolkit.generation._answers`): ``flagged``,
@@ -9,18 +9,8 @@ from __future__ import annotations
 
 import orjson
 
-from toolkit.common.paths import Beside
-from toolkit.generation._endpoint_config import ModerationConfig
 from toolkit.generation._request import Request
 from toolkit.generation.backends._lane import Form
-from toolkit.generation.backends._openai import OpenAIBackend
-
-
-class ModerationBackend(OpenAIBackend):
-    """A moderation endpoint; see the module's docstring. Raises as `OpenAIBackend`."""
-
-    def __init__(self, config: ModerationConfig, *, beside: Beside = None) -> None:
-        super().__init__(config, beside=beside, form=MODERATIONS)
 
 
 def _input(request: Request) -> bytes:

@@ -33,8 +33,7 @@ from typing import TYPE_CHECKING
 from toolkit.common.errors import GuardkitError, Missing, require
 from toolkit.common.paths import Beside
 from toolkit.common.secrets import fit_for_a_header, protect
-from toolkit.generation._config import OpenAIConfig
-from toolkit.generation._endpoint_config import Address, ModerationConfig
+from toolkit.generation._endpoint_config import Address, Paced
 from toolkit.generation._request import Completion, Request
 from toolkit.generation.backends._http import CLOSING, LoopThread, Wire
 from toolkit.generation.backends._lane import CHAT, Form, Lane
@@ -57,7 +56,7 @@ class OpenAIBackend:
 
     journalled = True
 
-    def __init__(self, config: OpenAIConfig | ModerationConfig, *, beside: Beside = None, form: Form = CHAT) -> None:
+    def __init__(self, config: Paced, *, beside: Beside = None, form: Form = CHAT) -> None:
         require("openai", "openai", "the backend openai")
         require("aiohttp", "openai", "the backend openai")
         self.model_id = config.model
