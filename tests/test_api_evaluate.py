@@ -223,6 +223,18 @@ def test_two_outputs_for_a_row_are_an_error_unless_they_are_draws(server: Server
     assert found.results[0]["draws"] == 3 and found.results[0]["f1"] == 100 and found.models[0]["draws"] == 3
 
 
+def test_files_called_as_benchmarks_are_about_these_alone(server: Server) -> None:
+    """As GuardReasoner's were released: a folder for each benchmark, one of them spelled otherwise, and rows that two share."""
+    benchmark("more", [*MORE, BREAD[0]])
+    more = yaml.safe_load(Path("more.yaml").read_text()) | {"aliases": ["Moar"]}
+    Path("more.yaml").write_text(yaml.safe_dump(more))
+    for name, rows, says in (("Bread", BREAD, right), ("Moar", [*MORE, BREAD[0]], lambda text: "Request: harmful")):
+        Path("1B", name).mkdir(parents=True)
+        predictions(f"1B/{name}/generated_predictions.jsonl", rows, says)
+    found = toolkit.evaluate(predictions="1B", benchmarks=["bread.yaml", "more.yaml"])
+    assert [(r["model"], r["benchmark"], r["accuracy"]) for r in found.results] == [("1B", "bread", 100.0), ("1B", "more", 50.0)]
+
+
 def test_ids_join_and_labels_stand_in_for_outputs(server: Server) -> None:
     ids = toolkit.evaluate(predictions=predictions("a.jsonl", BREAD, right), benchmarks="bread.yaml").rows().collect()["id"].to_list()
     pl.DataFrame({"row": ids[::-1], "flag": ["Harmful", "HARMFUL ", "unharmful", "unharmful"]}).write_parquet("v.parquet")

@@ -298,7 +298,8 @@ def _nothing_joined(judge: Judge, sets: Sequence[RowSet]) -> InputError:
 
 
 def _files(places: Sequence[Path], sets: Sequence[RowSet], roots: Roots) -> tuple[list[Path], dict[Path, str]]:
-    """A model's files; of several, each whose name is a benchmark's is about that one alone, and one about another benchmark is left out."""
+    """A model's files; of several, each whose name, or folder's name, is a benchmark's is about that one alone, and one about another benchmark is left
+    out."""
     from toolkit.sources import expand_files
 
     for place in places:
@@ -308,7 +309,7 @@ def _files(places: Sequence[Path], sets: Sequence[RowSet], roots: Roots) -> tupl
     if len(paths) < 2 and not any(is_there(p, Path.is_dir) for p in places):
         return paths, {}
     known = _called(sets, roots)
-    of = {p: known[key] for p in paths if (key := _key(p.name.partition(".")[0])) in known}
+    of = {p: name for p in paths if (name := known.get(_key(p.name.partition(".")[0])) or known.get(_key(p.parent.name)))}
     wanted = {one.name for one in sets}
     kept = [p for p in paths if of.get(p, "") in {*wanted, ""}]
     if not kept:
@@ -325,8 +326,8 @@ def _called(sets: Sequence[RowSet], roots: Roots) -> dict[str, str]:
             b = load_benchmark(name, roots)
         except InputError:  # another's file: whoever evaluates on it is told
             continue
-        out |= {_key(word): b.name for word in (b.name, b.title, b.released.part if b.released else b.name)}
-    return out | {_key(word): one.name for one in sets for word in (one.name, one.title)}
+        out |= {_key(word): b.name for word in (b.name, b.title, *b.aliases, b.released.part if b.released else b.name)}
+    return out | {_key(word): one.name for one in sets for word in (one.name, one.title, *one.aliases)}
 
 
 def _key(word: str) -> str:

@@ -98,6 +98,8 @@ class Benchmark(_Model):
     version: int = 1
     title: str = ""
     """Its name for people; default: its name."""
+    aliases: list[str] = []
+    """How else it is spelled, in names of files of predictions say."""
     description: str = ""
     task: str | None = None
     """The task that its labels are for, where it is one; of several, see `labels`."""

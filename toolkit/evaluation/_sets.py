@@ -41,6 +41,7 @@ class RowSet:
         subset: what was taken of them, in words; None: all.
         unread: rows that could not be read, by reason.
         remarks: what whoever reads its figures must know.
+        aliases: how else its name is spelled.
     """
 
     name: str
@@ -53,6 +54,7 @@ class RowSet:
     subset: str | None = None
     unread: Mapping[str, int] = field(default_factory=dict)
     remarks: Sequence[str] = ()
+    aliases: Sequence[str] = ()
 
     @property
     def positives(self) -> dict[str, str]:
@@ -119,7 +121,7 @@ def benchmark_set(read: BenchmarkRows) -> RowSet:
         raise fault
     b = read.benchmark
     rows = read.rows.with_columns(source=pl.lit(None, pl.String)) if "source" not in read.rows.columns else read.rows
-    return RowSet(b.name, b.title, b.tasks, rows, read.way, rows.height, b.sizes.paper, unread=read.unread, remarks=read.remarks())
+    return RowSet(b.name, b.title, b.tasks, rows, read.way, rows.height, b.sizes.paper, unread=read.unread, remarks=read.remarks(), aliases=b.aliases)
 
 
 def guard_tasks(guard: Guard, names: Sequence[str]) -> dict[str, BenchmarkTask]:
