@@ -60,6 +60,11 @@ def test_a_verdict_for_people_and_for_programs(cli: Cli, url: str) -> None:
         (("broken",), 1),
         (("bread", "--fail-on", "harmfull"), 2),
         (("bread", "--fail-closed"), 2),
+        (("bread", "--set", "model=other"), 2),
+        (("bread", "--set", "guard=other"), 2),
+        (("bread", "--set", "concurrency=2", "--set", "backend=openai"), 0),
+        (("bread", "--reading", "strict"), 2),
+        (("bread", "--guard", "guardreasonr"), 2),
         ((" \n",), 0),
     ],
 )

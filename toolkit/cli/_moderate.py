@@ -73,9 +73,9 @@ def moderate(
     if fail_closed and not fail_on:
         raise InputError("--fail-closed says what --fail-on does with a verdict that cannot be read", hint="add --fail-on harmful")
     rows, single = _rows(prompt, response, input, jsonl)
-    options = options_of(set_, base_url=base_url, max_tokens=max_tokens, api_key_env=api_key_env)
+    options = backend_of(backend, set_, base_url=base_url, max_tokens=max_tokens, api_key_env=api_key_env)
     leaves = [*(allow or ()), *([f"api_key_env={api_key_env}"] if api_key_env else [])]
-    with open_guard(model, backend=backend, guard=guard, reading=reading, probabilities=probabilities, allow=leaves, **options) as one:
+    with open_guard(model, backend=options, guard=guard, reading=reading, probabilities=probabilities, allow=leaves) as one:
         alarm = Alarm.of(one.guard, fail_on, closed=fail_closed) if fail_on else None
         raised = failed = n = 0
         for judged in _judged(one, rows, stream and single):
@@ -84,6 +84,16 @@ def moderate(
             raised, failed = raised + is_raised, failed + (judged.error is not None)
             _show(one, judged, is_raised if alarm is not None else None, json, single)
     _end(n, raised, failed, fail_on)
+
+
+def backend_of(name: str | None, texts: list[str] | None, **named: Any) -> dict[str, Any]:
+    """The backend with its options: its name, options that were given by name, and those of ``--set KEY=VALUE``."""
+    from toolkit.common.errors import InputError
+
+    found = options_of(texts, **named)
+    if "model" in found:
+        raise InputError("the model is the first argument", where="--set model")
+    return found if name is None else {**found, "backend": name}
 
 
 def _judged(one: Moderator, rows: Iterable[dict[str, Any]], stream: bool) -> Iterator[Judgement]:
@@ -139,10 +149,10 @@ def _show(one: Moderator, judged: Judgement, raised: bool | None, json: bool, si
     known = ["probability"] if judged.probabilities else []
     rows = [[t, _word(judged, t), *([_chance(judged, t)] if known else [])] for t in judged.labels]
     _say.table(one.guard.name, ["task", "verdict"], known, rows)
-    for task, steps in judged.steps.items():
+    for task, steps in ((t, s) for t, s in judged.steps.items() if t in judged.applying):
         _say.lines(f"{task}:", *(f"  {k}. {_say.folded(step, 5)}" for k, step in enumerate(steps, 1)))
         if task in judged.conclusions:
-            _say.lines(f"  so {_say.folded(judged.conclusions[task], 5)}")
+            _say.lines(f"  Conclusion: {_say.folded(judged.conclusions[task], 5)}")
     if not judged.read and judged.output:
         _say.lines("The guard wrote:", f"  {_say.folded(judged.output[:4000], 2)}")
 

@@ -11,8 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from toolkit.cli import _say
-from toolkit.cli._generate import options_of
-from toolkit.cli._moderate import BackendOpt, GuardOpt, KeyOpt, ModelArg, OptionOpt, ProbabilitiesOpt, ReadingOpt, TokensOpt, UrlOpt
+from toolkit.cli._moderate import BackendOpt, GuardOpt, KeyOpt, ModelArg, OptionOpt, ProbabilitiesOpt, ReadingOpt, TokensOpt, UrlOpt, backend_of
 from toolkit.cli._reach import AllowOpt
 
 
@@ -52,10 +51,10 @@ def serve(
     from toolkit.api import serve as start
 
     _log_to_stderr()
-    options = options_of(set_, base_url=base_url, max_tokens=max_tokens, api_key_env=api_key_env)
+    options = backend_of(backend, set_, base_url=base_url, max_tokens=max_tokens, api_key_env=api_key_env)
     leaves = [*(allow or ()), *([f"api_key_env={api_key_env}"] if api_key_env else [])]
     limits = {k: v for k, v in {"places": queue, "seconds": timeout, "text": max_text}.items() if v is not None} | _numbers(limit)
-    named: dict[str, Any] = {"backend": backend, "guard": guard, "reading": reading, "probabilities": probabilities, "allow": leaves, **options}
+    named: dict[str, Any] = {"backend": options, "guard": guard, "reading": reading, "probabilities": probabilities, "allow": leaves}
     flags: dict[str, Any] = {"flag_on": flag_on or "harmful", "fail_open": fail_open, "log": not quiet, "log_text": log_text}
     served = start(model, host=host, port=port, name=name, limits=limits, **flags, **named)
 
