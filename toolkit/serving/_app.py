@@ -199,8 +199,6 @@ class App:
         self._metrics.judged(judged, flagged, read, written)
         if self._set.log_text:
             _log.info("%s", {"prompt": row["prompt"], "response": row["response"], "flagged": flagged, "output": judged.output})
-        if judged.error is not None:
-            _log.warning("an interaction without an answer of the guard: %s", judged.error)
         return judged, flagged
 
 
