@@ -105,7 +105,7 @@ def test_every_verb_prints_one_document_and_progress_goes_elsewhere(cli: Cli, tm
     assert cli("operators", "mine", "--json").json[0]["shape"] == "merge"
     assert {s["name"] for s in cli("sources", "--json").json} >= {"wildguard_train", "quickstart"}
     assert cli("sources", "wildguard_train", "--json").json["gated"] is True
-    assert cli("guards", "--json").json[0]["name"] == "guardreasoner"
+    assert {g["name"] for g in cli("guards", "--json").json} >= {"guardreasoner", "llama_guard_3", "qwen3guard"}
     assert cli("schema", "--json").json["title"] == "guardkit recipe"
     (line,) = cli("runs", "list", "--json").json
     assert (line["folder"], line["recipe"], line["steps"], line["built"]) == ("outputs/small", "small", 4, 4)
