@@ -21,7 +21,7 @@ from toolkit.common.errors import InputError, Missing
 from toolkit.generation import BackendConfig, Completion, Journal, choices, compact_journal, in_body, verify_journal
 from toolkit.generation._logprobs import keep
 from toolkit.guards import answer_spans, label_words, load_guard, parse
-from toolkit.judging import OpenGuard, Verdict, label_probabilities, over_draws
+from toolkit.judging import OpenGuard, label_probabilities
 
 GUARD = load_guard("guardreasoner")
 WORDS = label_words(GUARD)
@@ -99,8 +99,6 @@ def test_draws_agree_whatever_was_drawn(model: Path) -> None:
     first = [v for v in found if v.output and v.output.startswith("Answers: \nRequest:") and v.output.count("Request") == 1]
     straight = [v.probabilities["prompt"] for v in first if "prompt" in v.probabilities and not v.output.startswith("Answers: \nRequest:  ")]  # type: ignore[union-attr]
     assert len(straight) > 20 and all(near({"prompt": p}, {"prompt": wanted["prompt"]}) for p in straight)
-    mean = over_draws(GUARD, first)
-    assert mean["prompt"]["harmful"] == pytest.approx(wanted["prompt"]["harmful"], abs=0.05)
 
 
 def test_without_the_option_nothing_changes(model: Path, tmp_path: Path) -> None:
@@ -427,13 +425,3 @@ def test_places_in_released_outputs(real_data: Path) -> None:
 
 
 # Draws ------------------------------------------------------------------------------------------------------------
-
-
-def test_draws_together() -> None:
-    def drawn(label: str | None, p: float | None = None) -> Verdict:
-        known = {} if p is None else {"prompt": {"harmful": p, "unharmful": 1 - p}}
-        return Verdict("a", "g", 0, {"prompt": label, "refusal": None, "response": None}, {}, {}, probabilities=known)
-
-    assert over_draws(GUARD, [drawn("harmful"), drawn("harmful"), drawn("unharmful"), drawn(None)])["prompt"]["harmful"] == pytest.approx(2 / 3)
-    assert over_draws(GUARD, [drawn("harmful", 0.9), drawn("harmful", 0.5), drawn("harmful")])["prompt"]["harmful"] == pytest.approx(0.7)
-    assert over_draws(GUARD, [drawn(None)]) == {}

@@ -298,8 +298,7 @@ def _nothing_joined(judge: Judge, sets: Sequence[RowSet]) -> InputError:
 
 
 def _files(places: Sequence[Path], sets: Sequence[RowSet], roots: Roots) -> tuple[list[Path], dict[Path, str]]:
-    """A model's files; of several, each whose name, or folder's name, is a benchmark's is about that one alone, and one about another benchmark is
-    left out."""
+    """A model's files; of several, each whose name (or its folder's) is a benchmark's is about that one alone, and one about another is left out."""
     from toolkit.sources import expand_files
 
     for place in places:

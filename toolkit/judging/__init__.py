@@ -19,7 +19,7 @@ guard's. Importing this room loads no model library.
 from toolkit.judging._ask import OpenGuard, as_guard, check_plays, generation_record, question, questions, scores
 from toolkit.judging._evaluate import asked_lines, judged_tasks, to_ask, written_lines, written_tasks
 from toolkit.judging._outputs import TEXTS, read_names, read_output, read_outputs
-from toolkit.judging._probabilities import label_probabilities, over_draws
+from toolkit.judging._probabilities import label_probabilities
 from toolkit.judging._several import as_one
 from toolkit.judging._table import TABLE, records_parts, records_table, row_table, score_table, with_reading
 from toolkit.judging._verdict import Verdict
@@ -36,7 +36,6 @@ __all__ = [
     "generation_record",
     "judged_tasks",
     "label_probabilities",
-    "over_draws",
     "question",
     "questions",
     "read_names",

@@ -18,7 +18,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from toolkit.generation import Choice, Completion, choices, in_body
 from toolkit.guards import AnswerSpan, Call, Guard, answer_spans, label_words
-from toolkit.judging._verdict import Verdict
 
 Probabilities = dict[str, float]
 """Of each label of a task, together 1."""
@@ -43,26 +42,6 @@ def label_probabilities(guard: Guard, completion: Completion, *, asked: str | No
         if (known := _of_span(scored, completion.text, span)) is not None:
             found[task] = known
     return found
-
-
-def over_draws(guard: Guard, verdicts: Sequence[Verdict]) -> dict[str, Probabilities]:
-    """The probabilities of each task's labels over several draws for one row.
-
-    Where any draw has probabilities of a task, their mean over the draws that have them. Where none has: the share of each label among the draws in
-    which one was read, which is the maximum-likelihood estimate of the same from draws at temperature 1 and moves in steps of one draw.
-
-    Args:
-        guard: the definition.
-        verdicts: on one row.
-    """
-    out = {}
-    for task in guard.tasks:
-        known = [v.probabilities[task.name] for v in verdicts if task.name in v.probabilities]
-        if not known:
-            known = [{label: float(label == v.labels[task.name]) for label in task.labels} for v in verdicts if v.labels.get(task.name) is not None]
-        if known:
-            out[task.name] = {label: math.fsum(one.get(label, 0.0) for one in known) / len(known) for label in task.labels}
-    return out
 
 
 def _of_span(scored: Sequence[Choice], text: str, span: AnswerSpan) -> Probabilities | None:
