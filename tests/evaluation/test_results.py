@@ -149,6 +149,8 @@ def test_what_a_guard_does_not_judge_has_no_figure() -> None:
         (table((None, H, H)), "a line without benchmark, id"),
         (table(("1", H, H), task="promt"), "no positive label is known of task 'promt'\n.*did you mean 'prompt'"),
         (table(("1", H, H)).drop("gold"), "no column 'gold'"),
+        (table(("1", H, H)).with_columns(tokens=pl.lit("ten")), "column 'tokens' of the per-row table holds String, not numbers"),
+        (table(("1", H, H)).with_columns(gold=pl.lit(1)), "column 'gold' of the per-row table holds Int32, not texts"),
         (table(("7", H, H, 1.5), names=("id", "gold", "verdict", "probability")), "row 7, .*1.5 is no probability"),
     ],
 )

@@ -54,7 +54,7 @@ def check_policies(policies: Iterable[str]) -> tuple[str, ...]:
         raise InputError("no policy", hint=f"choose of {', '.join(POLICIES)}")
     for policy in given:
         if policy not in POLICIES:
-            raise InputError(f"no policy {policy!r}", hint=nearest(policy, POLICIES))
+            raise InputError(f"no policy {policy!r}", hint=nearest(str(policy), POLICIES) or f"choose of {', '.join(POLICIES)}")
     return given
 
 

@@ -15,19 +15,13 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from toolkit.common.errors import InputError, nearest
 from toolkit.evaluation._policies import NOT_JUDGED
 from toolkit.evaluation._rows import ROWS
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Marks = NDArray[np.uint64]
 
 KEYS = ("benchmark", "model", "task")
 _NEEDED = ("benchmark", "id", "model", "task", "gold", "verdict")
@@ -112,11 +106,16 @@ def prepared(rows: pl.LazyFrame | pl.DataFrame, positives: Mapping[str, str], mo
     lacks = [c for c in (*_NEEDED, *more) if c not in there]
     if lacks:
         raise InputError(f"the per-row table has no column {', '.join(map(repr, lacks))}", hint=f"its columns: {', '.join(there)}")
+    for c, kind in ((c, there[c]) for c in (*_NEEDED, *_OPTIONAL, "output") if c in there):
+        number = ROWS[c].is_numeric()
+        if not (kind == pl.Null or (kind.is_numeric() if number else isinstance(kind, pl.String | pl.Categorical | pl.Enum))):
+            raise InputError(f"column {c!r} of the per-row table holds {kind}, not {'numbers' if number else 'texts'}")
     fill: dict[str, pl.Expr] = {c: pl.lit(None, ROWS[c]) for c in _OPTIONAL if c not in there}
     if "draw" in fill:
         fill["draw"] = pl.lit(0, pl.Int64)
     if "unread" in fill:
         fill["unread"] = pl.when(pl.col("verdict").is_null()).then(pl.lit("unread"))
+    fill |= {c: pl.lit(None, ROWS[c]) for c in (*_NEEDED, *_OPTIONAL, *more) if c in ROWS and there.get(c) == pl.Null}
     return lazy.with_columns(**fill).select(list(dict.fromkeys((*_NEEDED, *_OPTIONAL, *more))))
 
 
@@ -134,8 +133,8 @@ def tallies(
     Raises:
         InputError: see the module's docstring.
     """
-    lines, marks = _lines(rows, [])
-    _check(lines, marks, rows, positives, labels)
+    lines, held = _lines(rows, [])
+    _check(lines, held, rows, positives, labels)
     return _counted(rows, lines, [], likely)
 
 
@@ -153,10 +152,8 @@ def parts(rows: pl.LazyFrame, by: str, *, likely: bool = False) -> list[Tally]:
     return _counted(split, _lines(split, ["part"])[0], ["part"], likely)
 
 
-def _lines(rows: pl.LazyFrame, more: list[str]) -> tuple[pl.DataFrame, Marks]:
-    """Lines by all that they are counted by, and a hash of what makes each line a line of its own."""
-    import numpy as np
-
+def _lines(rows: pl.LazyFrame, more: list[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Lines by all that they are counted by; and what is held of each line."""
     words = [*KEYS, *more, "gold", "verdict", "unread"]
     held = rows.select(*words, "draw", "probability", "tokens", "seconds", pl.col("id").hash().alias("ids"), pl.col("id").is_null().alias("nameless"))
     schema = held.collect_schema()
@@ -181,11 +178,7 @@ def _lines(rows: pl.LazyFrame, more: list[str]) -> tuple[pl.DataFrame, Marks]:
         .collect(engine="streaming")
     )
     names = frame.select(words)[lines["_at"]].with_columns(pl.all().cast(pl.String))
-    place = frame.select(_coded(frame, list(KEYS))[1])["code"].to_numpy()
-    marks = frame["ids"].to_numpy() + place * np.uint64(_ODD)
-    if several:
-        marks += frame["draw"].fill_null(-1).to_numpy().astype(np.uint64) * np.uint64(_ODDER)
-    return names.hstack(lines.drop("code")), marks
+    return names.hstack(lines.drop("code")), frame
 
 
 def _coded(frame: pl.DataFrame, words: Sequence[str]) -> tuple[pl.DataFrame, pl.Expr]:
@@ -204,7 +197,9 @@ def _sizes(frame: pl.DataFrame, words: Sequence[str]) -> list[int]:
     return [(most or 0) + 2 for most in frame.select(pl.col(words).to_physical().max()).row(0)]
 
 
-def _check(lines: pl.DataFrame, marks: Marks, rows: pl.LazyFrame, positives: Mapping[str, str], labels: Mapping[str, Sequence[str]] | None) -> None:
+def _check(
+    lines: pl.DataFrame, held: pl.DataFrame, rows: pl.LazyFrame, positives: Mapping[str, str], labels: Mapping[str, Sequence[str]] | None
+) -> None:
     nameless = pl.any_horizontal(*(pl.col(c).is_null() for c in (*KEYS, "draw")), "nameless")
     faults: list[tuple[pl.Expr, str, str | None]] = [
         (nameless, "a line without benchmark, id, model, task or draw", None),
@@ -223,30 +218,42 @@ def _check(lines: pl.DataFrame, marks: Marks, rows: pl.LazyFrame, positives: Map
     for fault, message, hint in faults:
         if not lines.filter(fault).is_empty():
             raise InputError(message, where=_first(rows.with_columns(nameless=pl.col("id").is_null()).filter(fault)), hint=hint)
-    _check_ids(lines, marks, rows)
+    _check_ids(lines, held, rows)
 
 
-def _check_ids(lines: pl.DataFrame, marks: Marks, rows: pl.LazyFrame) -> None:
+def _check_ids(lines: pl.DataFrame, held: pl.DataFrame, rows: pl.LazyFrame) -> None:
     """That no line stands there twice and no row has several labels."""
-
     line, row = ["benchmark", "task", "model", "draw", "id"], ["benchmark", "task", "id"]
-    marks.sort()
-    if (marks[1:] == marks[:-1]).any():
-        doubled = rows.group_by(line).len().filter(pl.col("len") > 1)
-        if where := _first(rows.join(doubled, on=line, how="semi")):
-            raise InputError("the line stands there twice (same benchmark, id, model, draw and task)", where=where)
     sums: dict[tuple[str, str], dict[tuple[str, int], dict[str | None, tuple[int, int]]]] = {}
     for benchmark, task, model, draw, gold, n, ids in lines.select("benchmark", "task", "model", "draw", "gold", "n", "ids").iter_rows():
         mine = sums.setdefault((benchmark, task), {}).setdefault((model, draw), {})
         size, total = mine.get(gold, (0, 0))
         mine[gold] = (size + n, (total + ids) % 2**64)
     odd = [place for place, models in sums.items() if any(one != next(iter(models.values())) for one in models.values())]
+    firsts = {next(iter(models)) for models in sums.values()}
+    if not odd and len(firsts) == 1:  # the others have the same rows
+        ((model, draw),) = firsts
+        held = held.filter(pl.col("model") == model, pl.col("draw") == draw)
+    if _twice(held):
+        doubled = rows.group_by(line).len().filter(pl.col("len") > 1)
+        if where := _first(rows.join(doubled, on=line, how="semi")):
+            raise InputError("the line stands there twice (same benchmark, id, model, draw and task)", where=where)
     if odd:
         these = rows.filter(pl.any_horizontal((pl.col("benchmark") == b) & (pl.col("task") == t) for b, t in odd))
         several = these.group_by(row).agg(pl.col("gold").cast(pl.String).unique().sort()).filter(pl.col("gold").list.len() > 1)
         if where := _first(these.join(several.drop("gold"), on=row, how="semi")):
             golds = these.join(several.rename({"gold": "golds"}), on=row, how="inner", maintain_order="left").head(1).collect()["golds"][0]
             raise InputError(f"a row with several labels: {', '.join(map(str, golds))}", where=where)
+
+
+def _twice(held: pl.DataFrame) -> bool:
+    """Whether two lines have the same hash of benchmark, model, task, draw and id."""
+    import numpy as np
+
+    place = held.select(_coded(held, list(KEYS))[1])["code"].to_numpy()
+    marks = held["ids"].to_numpy() + place * np.uint64(_ODD) + held["draw"].to_numpy().astype(np.uint64) * np.uint64(_ODDER)
+    marks.sort()
+    return bool((marks[1:] == marks[:-1]).any())
 
 
 def _first(rows: pl.LazyFrame) -> str | None:
