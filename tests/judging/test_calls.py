@@ -269,3 +269,11 @@ def test_the_page_on_guards_is_so(server: Server, tmp_path: Path) -> None:
     server.script = lambda text, body: (200, {}, chat('```json\n{"rude": 1}\n```' if "insult" in text else '{"rude": 0}'))
     with OpenGuard(load_guard(tmp_path / "tone_check.yaml"), config(server)) as one:
         assert [v.labels for v in one.verdicts(ROWS[:2])] == [{"prompt": p, "response": "unharmful"} for p in ("unharmful", "harmful")]
+
+
+def test_a_plan_counts_every_call(server: Server, tmp_path: Path) -> None:
+    model = {"backend": "openai", "model": "m", "base_url": server.base_url}
+    samples = {"id": "samples", "use": "sample", "with": {"k": 1, "models": {"shield": model}}}
+    plain = toolkit.plan(recipe(tmp_path, "gpt4o", samples))
+    several = toolkit.plan(recipe(tmp_path, "shieldgemma", samples))
+    assert [p["total"]["calls"]["mid"] for p in (plain, several)] == [5, 2 * 8 + 3 * 4]
