@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from released_scores import MEASURED, scored
 
 from toolkit.evaluation import results
-from toolkit.evaluation._reference import FIELDS
+from toolkit.evaluation.scoring._reference import FIELDS
 
 BENCH = Path(__file__).with_name("released_scores.py")
 

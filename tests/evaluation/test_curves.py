@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from toolkit.evaluation import budget_threshold, results
-from toolkit.evaluation._curves import at_threshold, average_precision, calibration_error, curve_figures, recall_at, roc_area
+from toolkit.evaluation.scoring._curves import at_threshold, average_precision, calibration_error, curve_figures, recall_at, roc_area
 
 scores = st.lists(st.tuples(st.booleans(), st.one_of(st.integers(0, 5).map(lambda x: x / 5), st.floats(0, 1))), min_size=1, max_size=40)
 

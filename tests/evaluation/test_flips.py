@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from toolkit.common.errors import InputError
 from toolkit.evaluation import ROWS, flips
-from toolkit.evaluation._score import wilson
+from toolkit.evaluation.scoring._score import wilson
 
 POSITIVE = {"prompt": "harmful"}
 H, U = "harmful", "unharmful"

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from toolkit.common.errors import InputError
 from toolkit.evaluation import NOT_JUDGED, POLICIES, ROWS, breakdown, means, results, write_evaluation
-from toolkit.evaluation._bootstrap import count_figures, generator
-from toolkit.evaluation._policies import Outcome
+from toolkit.evaluation.scoring._bootstrap import count_figures, generator
+from toolkit.evaluation.scoring._policies import Outcome
 
 H, U = "harmful", "unharmful"
 POSITIVES = {"prompt": H, "response": H, "refusal": "refusal"}
@@ -235,7 +235,7 @@ def test_intervals_are_the_bootstrap_over_rows() -> None:
     found = count_figures(cells, 20_000, generator(0, "x"))
     assert found["f1"] == pytest.approx(200 * 60 / (120 + 14 + 9 + 6), abs=0.005)
     assert [found["f1_low"], found["f1_high"]] == pytest.approx(np.quantile(by_rows, [0.025, 0.975]), abs=0.25)
-    from toolkit.evaluation._bootstrap import figures, resample, sums
+    from toolkit.evaluation.scoring._bootstrap import figures, resample, sums
 
     kinds = sorted(cells)
     by_cells = figures(resample([cells[k] for k in kinds], 20_000, generator(1, "y")) @ sums(kinds))[:, 0]

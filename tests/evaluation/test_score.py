@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.evaluation import Counts, baselines, score
-from toolkit.evaluation._score import count, f1_interval, wilson
+from toolkit.evaluation.scoring._score import count, f1_interval, wilson
 
 H, U = "harmful", "unharmful"
 

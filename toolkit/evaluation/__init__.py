@@ -1,6 +1,14 @@
-"""Scoring guards: accuracy and F1 with intervals, beside a constant answer; how far labels can be trusted, by guards' verdicts; the benchmarks."""
+"""Scoring guards: what a number is made of, and what it may stand beside.
 
-from toolkit.evaluation._benchmarks import (
+`benchmarks` has the rows that guards are scored on, `scoring` the figures of a per-row table (`ROWS`), `comparing` what differences are worth and
+what others have published, `changed` rows under changes that keep their labels; `_document` is the folder of an evaluation, `_noise` how far labels
+can be trusted by guards' verdicts.
+"""
+
+from toolkit.evaluation._document import EVALUATION, Evaluation, fill_evaluation, read_evaluation, write_evaluation
+from toolkit.evaluation._noise import Confident, Noise, confident, disagreement, fractions, pooled, score_labels
+from toolkit.evaluation._rows import CHANGED, ROWS
+from toolkit.evaluation.benchmarks._benchmarks import (
     BenchmarkFiles,
     Chosen,
     benchmark_names,
@@ -10,23 +18,19 @@ from toolkit.evaluation._benchmarks import (
     find_benchmark,
     load_benchmark,
 )
-from toolkit.evaluation._benchmarks_model import Benchmark, BenchmarkTask
-from toolkit.evaluation._benchmarks_read import BenchmarkRows, benchmark_blocks, read_benchmark
-from toolkit.evaluation._cohort import Cohort, Together, agreeing, apart
-from toolkit.evaluation._compare import compare_sides
-from toolkit.evaluation._compare_work import Asked
-from toolkit.evaluation._curves import budget_threshold
-from toolkit.evaluation._document import EVALUATION, Evaluation, fill_evaluation, read_evaluation, write_evaluation
-from toolkit.evaluation._figures import figures
-from toolkit.evaluation._flips import flips
-from toolkit.evaluation._hygiene import INPUT_TEXTS, MARKS, clean_scores, conflicting, held_twice, marked, numbered, shared
-from toolkit.evaluation._means import means
-from toolkit.evaluation._noise import Confident, Noise, confident, disagreement, fractions, pooled, score_labels
-from toolkit.evaluation._paired import holm, mcnemar, paired
-from toolkit.evaluation._perturb import CHANGE_KINDS, CHANGES, Change, Perturbed, changed_text, choose_changes, perturb, perturbed
-from toolkit.evaluation._policies import NOT_JUDGED, POLICIES, WAYS, check_policies
-from toolkit.evaluation._predictions import Joined, Joining, own_set
-from toolkit.evaluation._published import (
+from toolkit.evaluation.benchmarks._benchmarks_model import Benchmark, BenchmarkTask
+from toolkit.evaluation.benchmarks._benchmarks_read import BenchmarkRows, benchmark_blocks, read_benchmark
+from toolkit.evaluation.benchmarks._hygiene import INPUT_TEXTS, MARKS, clean_scores, conflicting, held_twice, marked, numbered, shared
+from toolkit.evaluation.benchmarks._predictions import Joined, Joining, own_set
+from toolkit.evaluation.benchmarks._sets import RowSet, benchmark_set, guard_tasks
+from toolkit.evaluation.benchmarks._written import USUAL, Written, read_labels, read_written
+from toolkit.evaluation.changed._flips import flips
+from toolkit.evaluation.changed._perturb import CHANGE_KINDS, CHANGES, Change, Perturbed, changed_text, choose_changes, perturb, perturbed
+from toolkit.evaluation.changed._robustness import ChangedSets, changed_sets
+from toolkit.evaluation.comparing._cohort import Cohort, Together, agreeing, apart
+from toolkit.evaluation.comparing._compare import compare_sides
+from toolkit.evaluation.comparing._compare_work import Asked
+from toolkit.evaluation.comparing._published import (
     Published,
     PublishedFigure,
     choose_published,
@@ -35,13 +39,14 @@ from toolkit.evaluation._published import (
     published_names,
     published_spread,
 )
-from toolkit.evaluation._results import breakdown, results
-from toolkit.evaluation._robustness import ChangedSets, changed_sets
-from toolkit.evaluation._rows import CHANGED, ROWS
-from toolkit.evaluation._score import Counts, Score, baselines, score, score_counts, tally
-from toolkit.evaluation._sets import RowSet, benchmark_set, guard_tasks
-from toolkit.evaluation._sides import Side, open_sides
-from toolkit.evaluation._written import USUAL, Written, read_labels, read_written
+from toolkit.evaluation.comparing._sides import Side, open_sides
+from toolkit.evaluation.scoring._curves import budget_threshold
+from toolkit.evaluation.scoring._figures import figures
+from toolkit.evaluation.scoring._means import means
+from toolkit.evaluation.scoring._paired import holm, mcnemar, paired
+from toolkit.evaluation.scoring._policies import NOT_JUDGED, POLICIES, WAYS, check_policies
+from toolkit.evaluation.scoring._results import breakdown, results
+from toolkit.evaluation.scoring._score import Counts, Score, baselines, score, score_counts, tally
 
 __all__ = [
     "CHANGED",

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from toolkit.evaluation._flips import flips
-from toolkit.evaluation._perturb import Change, perturbed
-from toolkit.evaluation._policies import NOT_JUDGED
+from toolkit.evaluation.changed._flips import flips
+from toolkit.evaluation.changed._perturb import Change, perturbed
+from toolkit.evaluation.scoring._policies import NOT_JUDGED
 
 if TYPE_CHECKING:
-    from toolkit.evaluation._results import Readings
-    from toolkit.evaluation._sets import RowSet
+    from toolkit.evaluation.benchmarks._sets import RowSet
+    from toolkit.evaluation.scoring._results import Readings
 
 
 @dataclass(frozen=True)

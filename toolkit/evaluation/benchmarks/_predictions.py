@@ -17,15 +17,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from toolkit.common.errors import InputError, InputErrors, short_path
-from toolkit.evaluation._sets import RowSet
-from toolkit.evaluation._written import SHOWN, Written, odd_label, read_labels
+from toolkit.evaluation.benchmarks._sets import RowSet
+from toolkit.evaluation.benchmarks._written import SHOWN, Written, odd_label, read_labels
 from toolkit.guards import Guard, render_input
 from toolkit.records import content_id, row_id
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from toolkit.evaluation._benchmarks_model import BenchmarkTask
+    from toolkit.evaluation.benchmarks._benchmarks_model import BenchmarkTask
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import polars as pl
 
 from toolkit.common.errors import InputError, nearest
-from toolkit.evaluation._policies import Outcome
+from toolkit.evaluation.scoring._policies import Outcome
 
 TAIL = 300
 """Characters of the output that are looked at."""

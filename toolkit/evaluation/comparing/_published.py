@@ -20,7 +20,7 @@ from toolkit.common.errors import InputError, nearest
 from toolkit.common.paths import Beside
 from toolkit.common.resources import find, names
 from toolkit.common.yamlfile import FaultAt, load_yaml
-from toolkit.evaluation._cohort import Cohort, apart
+from toolkit.evaluation.comparing._cohort import Cohort, apart
 
 Metric = Literal["f1", "precision", "recall", "fpr", "missed", "tokens"]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from toolkit.evaluation._paired import holm
+from toolkit.evaluation.scoring._paired import holm
 
 ALPHA = 0.05
 """Corrected p below which two models are told apart."""

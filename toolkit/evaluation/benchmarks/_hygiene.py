@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError
-from toolkit.evaluation._results import Readings, results
+from toolkit.evaluation.scoring._results import Readings, results
 
 if TYPE_CHECKING:
     import polars as pl

@@ -3,11 +3,11 @@
 ==================== ==========================================================================================================
 n                    rows with a label
 tp, fp, fn, tn       rows by label and verdict as the policy counts them; `f1`, `precision`, `recall`, `accuracy`, and `fpr` (share of the other
-                     rows that are called positive) are made from them, each with ``_low`` and ``_high``, 95 % (`toolkit.evaluation._bootstrap`)
+                     rows that are called positive) are made from them, each with ``_low`` and ``_high``, 95 % (`_bootstrap`)
 unparsable, coverage rows of which no verdict was read; share that was read
 dropped, doubled     rows that the policy leaves out, or counts twice
-ties                 rows whose draws are split evenly (`toolkit.evaluation._policies`)
-auprc, auroc, ece    of the probabilities of the positive label, mean over a row's draws (`toolkit.evaluation._curves`), over `probability_n` rows
+ties                 rows whose draws are split evenly (`_policies`)
+auprc, auroc, ece    of the probabilities of the positive label, mean over a row's draws (`_curves`), over `probability_n` rows
 tokens, seconds      mean of a row, its draws together
 ==================== ==========================================================================================================
 
@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from toolkit.common.errors import InputError, nearest
-from toolkit.evaluation._bootstrap import CELLS, FIGURES, count_figures, generator, rounded
-from toolkit.evaluation._curves import CURVES, curve_figures
-from toolkit.evaluation._policies import WAYS, Outcome, check_policies, outcome, verdict
-from toolkit.evaluation._reference import reference_outcome, reference_rows
-from toolkit.evaluation._tallies import KEYS, Tally, Votes, parts, prepared, tallies
+from toolkit.evaluation.scoring._bootstrap import CELLS, FIGURES, count_figures, generator, rounded
+from toolkit.evaluation.scoring._curves import CURVES, curve_figures
+from toolkit.evaluation.scoring._policies import WAYS, Outcome, check_policies, outcome, verdict
+from toolkit.evaluation.scoring._reference import reference_outcome, reference_rows
+from toolkit.evaluation.scoring._tallies import KEYS, Tally, Votes, parts, prepared, tallies
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,7 +70,7 @@ def results(
         One flat dict each, in the order in which benchmarks, models and tasks stand in the table, then that of the policies.
 
     Raises:
-        InputError: no such policy or way, a column that is not there, or a row that cannot be counted (`toolkit.evaluation._tallies`): it is named.
+        InputError: no such policy or way, a column that is not there, or a row that cannot be counted (`_tallies`): it is named.
     """
     policies = check_policies(policies)
     ready = prepared_for(rows, positives, k, draws, policies)

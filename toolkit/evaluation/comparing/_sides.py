@@ -53,7 +53,7 @@ class _Settings(_Loose):
 
 
 class _Document(_Loose):
-    """What a comparison, and `toolkit.evaluation._figures` for it, reads of an evaluation's document."""
+    """What a comparison, and `_figures` for it, reads of an evaluation's document."""
 
     models: list[_Model] = Field(min_length=1)
     benchmarks: list[_Benchmark]

@@ -4,7 +4,7 @@
 clean      a row that was not read counts once, as wrong: a miss where its label is the positive one, else a false alarm
 drop       it is left out; `coverage` says how many were read
 fail-closed it counts as the positive label, as an application that blocks what it cannot read has it
-reference  the script released with GuardReasoner (`toolkit.evaluation._reference`)
+reference  the script released with GuardReasoner (`_reference`)
 ========== =====================================================================================================================
 
 Several draws of a row: the label that most of its draws say. An unread draw says nothing, except under ``fail-closed``, where it says the positive

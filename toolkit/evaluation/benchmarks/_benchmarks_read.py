@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from toolkit.common.errors import InputError
 from toolkit.common.facets import Part
 from toolkit.common.reading import Files
-from toolkit.evaluation._benchmarks_model import Benchmark
+from toolkit.evaluation.benchmarks._benchmarks_model import Benchmark
 from toolkit.guards import Guard, Task, load_guard
 from toolkit.sources import Block, Label, Source, read_source
 from toolkit.sources._definition import Categories
@@ -20,7 +20,7 @@ from toolkit.taxonomy import Taxonomy, load_taxonomy
 if TYPE_CHECKING:
     import polars as pl
 
-    from toolkit.evaluation._benchmarks import BenchmarkFiles
+    from toolkit.evaluation.benchmarks._benchmarks import BenchmarkFiles
 
 OWN = ""
 """The scheme of a set's own category words: each stands for itself."""

@@ -2,7 +2,7 @@
 
 The difference of F1 has a 95 % interval and a p-value by the paired bootstrap: rows are resampled, and both models are scored on the same resample.
 Only how many rows of each pair of outcomes a resample holds changes a figure, and these numbers are multinomial, so they are drawn themselves
-(`toolkit.evaluation._bootstrap`). The p-value is two-sided, 2 min(1 + draws at most 0, 1 + draws at least 0) / (1 + draws) (Davison and Hinkley,
+(`_bootstrap`). The p-value is two-sided, 2 min(1 + draws at most 0, 1 + draws at least 0) / (1 + draws) (Davison and Hinkley,
 Bootstrap Methods, 1997, 4.2.3 and 4.2.5).
 
 McNemar's test (1947, Psychometrika 12:153) asks whether the rows that one model alone has right are evenly split: exactly, by the binomial
@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from toolkit.common.errors import InputError, nearest
-from toolkit.evaluation._bootstrap import figures, generator, interval, resample, rounded, sums
-from toolkit.evaluation._means import KINDS, Sizes, stated
-from toolkit.evaluation._policies import Outcome, check_policies
-from toolkit.evaluation._reference import reference_rows
-from toolkit.evaluation._results import Readings, check_outputs, prepared_for, read_votes, row_outcome
-from toolkit.evaluation._tallies import Tally, Votes, per_row_votes, split_by, tallies
+from toolkit.evaluation.scoring._bootstrap import figures, generator, interval, resample, rounded, sums
+from toolkit.evaluation.scoring._means import KINDS, Sizes, stated
+from toolkit.evaluation.scoring._policies import Outcome, check_policies
+from toolkit.evaluation.scoring._reference import reference_rows
+from toolkit.evaluation.scoring._results import Readings, check_outputs, prepared_for, read_votes, row_outcome
+from toolkit.evaluation.scoring._tallies import Tally, Votes, per_row_votes, split_by, tallies
 
 if TYPE_CHECKING:
     import numpy as np

@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from toolkit.evaluation._bootstrap import interval, rounded
+from toolkit.evaluation.scoring._bootstrap import interval, rounded
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from toolkit.evaluation._policies import Outcome
+from toolkit.evaluation.scoring._policies import Outcome
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.files import digest
-from toolkit.evaluation._benchmarks_model import BenchmarkTask
+from toolkit.evaluation.benchmarks._benchmarks_model import BenchmarkTask
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from toolkit.evaluation._benchmarks_read import BenchmarkRows
+    from toolkit.evaluation.benchmarks._benchmarks_read import BenchmarkRows
     from toolkit.guards import Guard
 
 SMALL = 100

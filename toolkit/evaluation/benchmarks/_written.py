@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from toolkit.common.reading import Files
-    from toolkit.evaluation._benchmarks_model import BenchmarkTask
+    from toolkit.evaluation.benchmarks._benchmarks_model import BenchmarkTask
 
 USUAL: dict[str, tuple[str, ...]] = {
     "id": ("parent", "id"),

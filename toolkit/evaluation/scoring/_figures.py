@@ -6,7 +6,7 @@
     figures(read.rows(), read.document["benchmarks"], read.document["models"], read.document["settings"])
 
 A benchmark, model and task of which too few outputs could be read (`min_parse_rate`) has no figures but its counts: `withheld` says why, with the
-first outputs. Each result carries its cohort (`toolkit.evaluation._cohort`).
+first outputs. Each result carries its cohort (`_cohort`).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError
-from toolkit.evaluation._means import means
-from toolkit.evaluation._results import results
-from toolkit.evaluation._sets import SMALL
+from toolkit.evaluation.benchmarks._sets import SMALL
+from toolkit.evaluation.scoring._means import means
+from toolkit.evaluation.scoring._results import results
 
 if TYPE_CHECKING:
     import polars as pl
@@ -93,7 +93,7 @@ def _too_few_read(rows: pl.LazyFrame, least: float) -> dict[tuple[str, str, str]
     """Why figures are withheld, by benchmark, model and task."""
     import polars as pl
 
-    from toolkit.evaluation._policies import NOT_JUDGED
+    from toolkit.evaluation.scoring._policies import NOT_JUDGED
 
     known = rows.filter(pl.col("gold").is_not_null(), pl.col("unread").ne_missing(NOT_JUDGED))
     read = pl.col("verdict").is_not_null() | pl.col("probability").is_not_null()

@@ -1,6 +1,6 @@
 """How each row counts for each model: the verdict of its draws under a policy and a reading, and whether that is right.
 
-The table is grouped into patterns of votes first (`toolkit.evaluation._tallies`), of which there are few: each is judged once, by the same rules as
+The table is grouped into patterns of votes first (`_tallies`), of which there are few: each is judged once, by the same rules as
 in `results`, and joined back to its rows.
 """
 
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from toolkit.evaluation._policies import Outcome, verdict
-from toolkit.evaluation._reference import reference_rows
-from toolkit.evaluation._results import Readings, read_votes, row_outcome
-from toolkit.evaluation._tallies import KEYS, Votes, per_row_votes, prepared
+from toolkit.evaluation.scoring._policies import Outcome, verdict
+from toolkit.evaluation.scoring._reference import reference_rows
+from toolkit.evaluation.scoring._results import Readings, read_votes, row_outcome
+from toolkit.evaluation.scoring._tallies import KEYS, Votes, per_row_votes, prepared
 
 OUTCOMES = {"benchmark": pl.String, "task": pl.String, "model": pl.String, "id": pl.String, "gold": pl.String}
 """Columns of `row_outcomes` beside said, cell, weight and right."""

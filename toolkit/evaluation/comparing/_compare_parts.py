@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from toolkit.evaluation._cohort import Cohort, agreeing
-from toolkit.evaluation._compare_work import Work
-from toolkit.evaluation._means import means
-from toolkit.evaluation._results import breakdown
-from toolkit.evaluation._shared import Key, shared_rows
-from toolkit.evaluation._sides import benchmark_entry
+from toolkit.evaluation.comparing._cohort import Cohort, agreeing
+from toolkit.evaluation.comparing._compare_work import Work
+from toolkit.evaluation.comparing._shared import Key, shared_rows
+from toolkit.evaluation.comparing._sides import benchmark_entry
+from toolkit.evaluation.scoring._means import means
+from toolkit.evaluation.scoring._results import breakdown
 
 CELL = ("n", "f1", "f1_low", "f1_high", "precision", "recall", "accuracy", "fpr", "unparsable", "coverage", "single_class", "tokens", "seconds")
 """Of a result, what a comparison shows."""

@@ -2,7 +2,7 @@
 
 A flip is a pair of verdicts that were both read and differ; the rate is that of the pairs of which both were read, with Wilson's interval. A
 verdict that is read of the row and not of the changed one is no flip; it is counted beside them, and in F1 it is wrong once, as everywhere. Several
-draws of a row are one verdict, that of most of them (`toolkit.evaluation._policies`); at a temperature above 0 some of the flips are the
+draws of a row are one verdict, that of most of them (`_policies`); at a temperature above 0 some of the flips are the
 temperature's all the same. Tasks that a guard does not judge are left out.
 """
 
@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError, did_you_mean
-from toolkit.evaluation._policies import NOT_JUDGED, verdict
-from toolkit.evaluation._results import Readings
-from toolkit.evaluation._score import Counts, tally, wilson
+from toolkit.evaluation.scoring._policies import NOT_JUDGED, verdict
+from toolkit.evaluation.scoring._results import Readings
+from toolkit.evaluation.scoring._score import Counts, tally, wilson
 
 if TYPE_CHECKING:
     import polars as pl

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from toolkit.evaluation._bootstrap import rounded
+from toolkit.evaluation.scoring._bootstrap import rounded
 
 KINDS = ("weighted", "stated", "macro")
 _ALSO = (("accuracy", 2), ("fpr", 2), ("tokens", 2), ("seconds", 4))

@@ -15,7 +15,7 @@ from toolkit.common.errors import InputError, InputErrors, Missing, nearest, sho
 from toolkit.common.paths import Beside, Roots, is_there, near_file
 from toolkit.common.resources import find, names, shipped
 from toolkit.common.yamlfile import load_yaml
-from toolkit.evaluation._benchmarks_model import Benchmark, patterns
+from toolkit.evaluation.benchmarks._benchmarks_model import Benchmark, patterns
 from toolkit.sources import Source, expand_files, file_columns, hub_needs
 
 

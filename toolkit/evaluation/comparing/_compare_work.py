@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from toolkit.evaluation._cohort import Cohort
-from toolkit.evaluation._published import PublishedFigure
-from toolkit.evaluation._row_outcomes import How
-from toolkit.evaluation._shared import Common, Key
-from toolkit.evaluation._sides import Side
+from toolkit.evaluation.comparing._cohort import Cohort
+from toolkit.evaluation.comparing._published import PublishedFigure
+from toolkit.evaluation.comparing._row_outcomes import How
+from toolkit.evaluation.comparing._shared import Common, Key
+from toolkit.evaluation.comparing._sides import Side
 
 if TYPE_CHECKING:
     import polars as pl

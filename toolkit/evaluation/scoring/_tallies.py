@@ -20,8 +20,8 @@ from typing import Any
 import polars as pl
 
 from toolkit.common.errors import InputError, nearest
-from toolkit.evaluation._policies import NOT_JUDGED
 from toolkit.evaluation._rows import ROWS
+from toolkit.evaluation.scoring._policies import NOT_JUDGED
 
 KEYS = ("benchmark", "model", "task")
 _NEEDED = ("benchmark", "id", "model", "task", "gold", "verdict")

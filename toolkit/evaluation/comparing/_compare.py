@@ -1,7 +1,7 @@
 """A comparison of guards: figures side by side, what their differences are worth, where they differ, and at what price.
 
 Everything is computed from the rows of the evaluations, under one policy and one way of draws for all. Figures stand on one line only where their
-cohorts agree (`toolkit.evaluation._cohort`); those of other rows, another reading or another sampling, and published ones of which such a thing is
+cohorts agree (`_cohort`); those of other rows, another reading or another sampling, and published ones of which such a thing is
 known, get lines of their own with the reason. Differences are taken on the rows that both models have with the same label; what one of them lacks is
 counted. Means are over the benchmarks that all models have on the same rows.
 """
@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit._version import __version__
 from toolkit.common.errors import InputError, short_path
-from toolkit.evaluation._cohort import apart
-from toolkit.evaluation._compare_parts import breakdown_lines, cost_lines, figure_lines, mean_lines
-from toolkit.evaluation._compare_work import Asked, Work
 from toolkit.evaluation._document import DOCUMENT
-from toolkit.evaluation._figures import figures
-from toolkit.evaluation._gallery import gallery
-from toolkit.evaluation._paired import paired
-from toolkit.evaluation._published import PublishedFigure
-from toolkit.evaluation._row_outcomes import How, row_outcomes
-from toolkit.evaluation._shared import Common, Key, common, lacking, shared_rows
-from toolkit.evaluation._sides import Side, benchmark_entry, positives_of, rows_of
-from toolkit.evaluation._verdicts import corrected, verdicts
+from toolkit.evaluation.comparing._cohort import apart
+from toolkit.evaluation.comparing._compare_parts import breakdown_lines, cost_lines, figure_lines, mean_lines
+from toolkit.evaluation.comparing._compare_work import Asked, Work
+from toolkit.evaluation.comparing._gallery import gallery
+from toolkit.evaluation.comparing._published import PublishedFigure
+from toolkit.evaluation.comparing._row_outcomes import How, row_outcomes
+from toolkit.evaluation.comparing._shared import Common, Key, common, lacking, shared_rows
+from toolkit.evaluation.comparing._sides import Side, benchmark_entry, positives_of, rows_of
+from toolkit.evaluation.comparing._verdicts import corrected, verdicts
+from toolkit.evaluation.scoring._figures import figures
+from toolkit.evaluation.scoring._paired import paired
 
 if TYPE_CHECKING:
     import polars as pl

@@ -1,0 +1,1 @@
+"""Benchmarks and other rows with labels, what guards wrote about them, and what they hold twice."""

@@ -1,0 +1,1 @@
+"""Rows under changes that keep their labels, and the verdicts that flip."""

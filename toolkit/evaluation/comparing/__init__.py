@@ -1,0 +1,1 @@
+"""Guards held against each other and against published figures."""

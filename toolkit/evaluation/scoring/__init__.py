@@ -1,0 +1,1 @@
+"""Figures of an evaluation, from its per-row table."""
