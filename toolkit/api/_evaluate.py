@@ -33,6 +33,7 @@ def evaluate(
     seed: int = 0,
     perturb: str | Sequence[str] = (),
     perturb_model: Mapping[str, Any] | None = None,
+    look_alikes: str | Sequence[str] = (),
     work: str | Path | None = None,
     budget: float | None = None,
     allow: str | Collection[str] = (),
@@ -62,6 +63,7 @@ def evaluate(
         perturb: changes of the rows that keep their labels (`toolkit.evaluation.CHANGES`), kinds of them, or ``all``: the models are asked about the
             changed rows, too, and ``robustness`` says how often their verdicts flip. ``paraphrase`` and ``translation:LANGUAGE`` need a model.
         perturb_model: the model that writes those, as recipes declare backends; no guard. What it costs has the `budget` once more.
+        look_alikes: benchmarks whose benign rows look like harmful ones: ``look_alikes`` holds the positive rows of each benchmark against them.
         work: folder for the journal (``WORK/journal``); default: the workspace.
         budget: dollars that may be spent; None for no cap.
         allow: what a backend may do beyond the rows, by name: see `toolkit.common.reach`.
@@ -83,7 +85,7 @@ def evaluate(
         [('anna', 2, 50.0), ('berta', 2, 50.0)]
     """
     how = (policies, draws, combine, reading, probabilities, min_parse_rate, failures, limit, seed, work, budget, allow, output, progress)
-    found = evaluated(models, predictions, benchmarks, data, several(task), Options(guard, columns, *how, perturb, perturb_model))
+    found = evaluated(models, predictions, benchmarks, data, several(task), Options(guard, columns, *how, perturb, perturb_model, look_alikes))
     if found.too_many and raise_failures:
         raise unreliable(found)
     return found

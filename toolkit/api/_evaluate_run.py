@@ -135,6 +135,7 @@ class Run:
             "results": found["results"],
             "means": found["means"],
             "remarks": list(dict.fromkeys(remarks)),
+            **({"look_alikes": found["look_alikes"]} if "look_alikes" in found else {}),
         }
 
     def _robustness(self, rows: pl.LazyFrame, changed: pl.LazyFrame | None, models: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

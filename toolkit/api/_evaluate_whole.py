@@ -21,7 +21,7 @@ from toolkit.common.reach import refused, unknown
 from toolkit.common.reading import Files
 from toolkit.common.resources import workspace
 from toolkit.common.several import several
-from toolkit.evaluation import WAYS, RowSet, check_policies
+from toolkit.evaluation import WAYS, RowSet, check_look_alikes, check_policies
 from toolkit.guards import Guard
 from toolkit.judging import as_guard, check_plays, judged_tasks
 from toolkit.pipeline import JOURNAL, Progress, stopping
@@ -55,6 +55,7 @@ class Options:
     progress: Progress | None
     perturb: str | Sequence[str]
     perturb_model: Any
+    look_alikes: str | Sequence[str]
 
     def check(self) -> None:
         """Raise InputError for a number that cannot be."""
@@ -73,7 +74,8 @@ class Options:
     def settings(self) -> dict[str, Any]:
         """What the figures depend on beside the rows."""
         out: dict[str, Any] = {"policies": list(check_policies(self.policies)), "k": self.combine, "min_parse_rate": self.min_parse_rate}
-        return out | {"bootstrap": BOOTSTRAP, "seed": self.seed}
+        out |= {"bootstrap": BOOTSTRAP, "seed": self.seed}
+        return out | ({"look_alikes": names} if (names := list(dict.fromkeys(several(self.look_alikes)))) else {})
 
 
 def evaluated(
@@ -103,6 +105,9 @@ def evaluated(
         sets = _sampled(judges, sets, options.limit, options.seed)
     for judge in judges:
         _check_labels(judge, sets)
+    if names := settings.get("look_alikes"):
+        counts = {(b["name"], b["task"]): (p := b["label_counts"].get(b["positive"], 0), b["n"] - p) for one in sets for b in one.entries()}
+        check_look_alikes(names, counts, settings["policies"])
     if found:
         check_output(journal, reads=roots.read, own="journal", hint="name another folder with `work`")
     if (folder := None if options.output is None else at_door(options.output)) is not None:

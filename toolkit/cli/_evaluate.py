@@ -76,6 +76,16 @@ PerturbOpt = Annotated[
         show_default=False,
     ),
 ]
+LookAlikesOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--look-alikes",
+        metavar="NAME",
+        help="Of this benchmark, benign rows that look harmful: the others' positive rows are held against them. Repeatable.",
+        autocompletion=_complete.schemas("benchmarks"),
+        show_default=False,
+    ),
+]
 WriterOpt = Annotated[
     str | None, typer.Option("--perturb-model", metavar="MODEL", help="Who paraphrases or translates: a folder, or a name at an endpoint; no guard.")
 ]
@@ -107,6 +117,7 @@ def evaluate(
     perturb: PerturbOpt = None,
     perturb_model: WriterOpt = None,
     perturb_set: WriterSetOpt = None,
+    look_alikes: LookAlikesOpt = None,
     work: Annotated[Path | None, typer.Option("--work", help="Folder for the journal (default: the workspace, outputs).")] = None,
     budget: Annotated[float | None, typer.Option("--budget", metavar="DOLLARS", min=0, help="Hard cap on what this may spend.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other option of the backend. Repeatable.")] = None,
@@ -130,7 +141,7 @@ def evaluate(
     options |= {"columns": _columns(column), "policies": policy or ("clean",), "draws": k}
     options |= {"combine": combine, "reading": reading, "probabilities": probabilities, "min_parse_rate": min_parse_rate, "failures": failures}
     options |= {"limit": limit, "seed": seed, "work": work, "budget": budget, "allow": allow or (), "output": output}
-    options |= {"perturb": perturb or (), "perturb_model": _writer(perturb_model, options_of(perturb_set))}
+    options |= {"look_alikes": look_alikes or (), "perturb": perturb or (), "perturb_model": _writer(perturb_model, options_of(perturb_set))}
     found = evaluate_models(_models(model, shared), predictions=_predictions(predictions), **options, progress=Progress(), raise_failures=False)
     if json:
         _say.document(found)

@@ -42,6 +42,7 @@ from toolkit.evaluation.comparing._published import (
 from toolkit.evaluation.comparing._sides import Side, open_sides
 from toolkit.evaluation.scoring._curves import budget_threshold
 from toolkit.evaluation.scoring._figures import figures
+from toolkit.evaluation.scoring._look_alikes import check_look_alikes, look_alikes
 from toolkit.evaluation.scoring._means import means
 from toolkit.evaluation.scoring._paired import holm, mcnemar, paired
 from toolkit.evaluation.scoring._policies import NOT_JUDGED, POLICIES, WAYS, check_policies
@@ -94,6 +95,7 @@ __all__ = [
     "budget_threshold",
     "changed_sets",
     "changed_text",
+    "check_look_alikes",
     "check_policies",
     "choose_benchmarks",
     "choose_changes",
@@ -114,6 +116,7 @@ __all__ = [
     "holm",
     "load_benchmark",
     "load_published",
+    "look_alikes",
     "marked",
     "mcnemar",
     "means",

@@ -16,7 +16,7 @@ _MEANS = {"weighted": "weighted by rows", "stated": "weighted by the paper's siz
 
 def evaluation_text(found: Mapping[str, Any], width: int | None = None) -> str:
     """The tables of a document (`toolkit.evaluation`), and what is to be said of them."""
-    parts = [*_tables(found, width), *_curves(found, width), *_means(found, width), *_robustness(found, width)]
+    parts = [*_tables(found, width), *_curves(found, width), *_means(found, width), *_look_alikes(found, width), *_robustness(found, width)]
     said = [f"Note: {one_line(words)}" for words in (*found["remarks"], *_left(found))]
     if (spent := found.get("spent")) and (spent["asked"] or spent["from_journal"]):
         cost = f", ${spent['cost']:,.4f}" if spent["cost"] else ""
@@ -87,6 +87,23 @@ def _means(found: Mapping[str, Any], width: int | None) -> Iterator[str]:
     yield table_text("Means of F1", columns, rows, width=width, grouped=True, tight=True)
     if any("†" in cell for row in rows for cell in row):
         yield "† without benchmarks that have no F1 or no stated size: `left_out` in the document names them"
+
+
+def _look_alikes(found: Mapping[str, Any], width: int | None) -> Iterator[str]:
+    """For each set of look-alikes and task: the share of them that is called positive, beside recall on each benchmark."""
+    mine = [r for r in found.get("look_alikes") or () if r["policy"] == next(p for p in found["settings"]["policies"] if p != "reference")]
+    for name, task in dict.fromkeys((r["look_alikes"], r["task"]) for r in mine):
+        these = [r for r in mine if (r["look_alikes"], r["task"]) == (name, task)]
+        at = next((r["recall_at_fpr"] for r in these if r["recall_at_fpr"]), ())
+        rows = []
+        for r in these:
+            ends = "" if r["fpr"] is None else f"{_short(r['fpr_low'])}–{_short(r['fpr_high'])}"
+            fpr = "not judged" if not r["judged"] else "withheld" if r["withheld"] else _figure(r["fpr"])
+            curves = [_figure(r["auroc"]), *(map(_recall, r["recall_at_fpr"]) if r["recall_at_fpr"] else [_short(None)] * len(at))] if at else []
+            rows.append([_title(r), r["model"], _count(r["n"]), fpr, ends, _figure(r["recall"]), *curves])
+        heads = ["rows", "FPR", "95 %", "recall", *(["AUROC", *(f"at {one['fpr']:g} %" for one in at)] if at else [])]
+        title = f"False alarms on look-alikes: {one_line(these[0]['look_alikes_title'])}, {task}"
+        yield table_text(title, _columns(["benchmark", "model"], heads), rows, width=width, grouped=True, tight=True)
 
 
 def _robustness(found: Mapping[str, Any], width: int | None) -> Iterator[str]:

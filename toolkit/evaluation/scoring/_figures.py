@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError
 from toolkit.evaluation.benchmarks._sets import SMALL
+from toolkit.evaluation.scoring._look_alikes import FIGURES, look_alikes
 from toolkit.evaluation.scoring._means import means
 from toolkit.evaluation.scoring._results import results
 
@@ -36,28 +37,22 @@ LONG = 300
 def figures(
     rows: pl.LazyFrame, benchmarks: Sequence[Mapping[str, Any]], models: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]
 ) -> dict[str, list[Any]]:
-    """``results``, ``means`` and ``remarks``.
+    """``results``, ``means`` and ``remarks``; and ``look_alikes`` where the settings name such benchmarks.
 
     Args:
         rows: lines of `ROWS`.
         benchmarks: as the document has them, an entry for each benchmark and task.
         models: as the document has them.
-        settings: ``policies``, ``k``, ``min_parse_rate``, ``bootstrap`` (draws) and ``seed``.
+        settings: ``policies``, ``k``, ``min_parse_rate``, ``bootstrap`` (draws) and ``seed``; perhaps ``look_alikes`` (names of benchmarks).
 
     Raises:
         InputError: as `toolkit.evaluation.results`; benchmarks that differ in which label of a task is the positive one.
     """
     entries = {(b["name"], b["task"]): b for b in benchmarks}
-    found = results(
-        rows,
-        positives(benchmarks),
-        policies=settings["policies"],
-        k=settings["k"],
-        readings={m["name"]: m["readings"] for m in models if m.get("readings")},
-        draws=settings["bootstrap"],
-        seed=settings["seed"],
-        titles={b["name"]: b["title"] for b in benchmarks},
-    )
+    how: dict[str, Any] = {"policies": settings["policies"], "k": settings["k"], "draws": settings["bootstrap"], "seed": settings["seed"]}
+    how["readings"] = {m["name"]: m["readings"] for m in models if m.get("readings")}
+    how["titles"] = {b["name"]: b["title"] for b in benchmarks}
+    found = results(rows, positives(benchmarks), **how)
     low = _too_few_read(rows, settings["min_parse_rate"])
     by_name = {m["name"]: m for m in models}
     out = []
@@ -72,7 +67,16 @@ def figures(
     for b in benchmarks:
         stated.setdefault(b["name"], {})[b["task"]] = b["paper"]
     sizes = stated if any(n is not None for by_task in stated.values() for n in by_task.values()) else None
-    return {"results": out, "means": means(out, sizes), "remarks": _remarks(out, benchmarks)}
+    done: dict[str, list[Any]] = {"results": out, "means": means(out, sizes), "remarks": _remarks(out, benchmarks)}
+    if names := settings.get("look_alikes"):
+        done["look_alikes"] = [_withheld(one, low) for one in look_alikes(rows, positives(benchmarks), names, **how)]
+    return done
+
+
+def _withheld(one: Mapping[str, Any], low: Mapping[tuple[str, str, str], Any]) -> dict[str, Any]:
+    """An entry of `look_alikes` without its figures where those of one of its benchmarks are withheld."""
+    withheld = any((one[of], one["model"], one["task"]) in low for of in ("benchmark", "look_alikes"))
+    return {**one, **(dict.fromkeys(FIGURES) if withheld else {}), "withheld": withheld}
 
 
 def positives(benchmarks: Sequence[Mapping[str, Any]]) -> dict[str, str]:

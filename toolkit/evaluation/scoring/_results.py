@@ -75,7 +75,7 @@ def results(
     policies = check_policies(policies)
     ready = prepared_for(rows, positives, k, draws, policies)
     found = tallies(ready, positives, likely=k == "mean", labels=labels)
-    scores = _scores(ready, found)
+    scores = row_scores(ready, found)
     referred = {_key(t): t for t in _referred(ready, found, positives)} if "reference" in policies else {}
     out = []
     for tally in found:
@@ -191,7 +191,7 @@ def check_outputs(rows: pl.LazyFrame, found: Iterable[Tally]) -> None:
         raise InputError("the policy 'reference' needs the output", where=f"{benchmark}: row {row}, model {model}, task {task}", hint=hint)
 
 
-def _scores(rows: pl.LazyFrame, found: Iterable[Tally]) -> Scores:
+def row_scores(rows: pl.LazyFrame, found: Iterable[Tally]) -> Scores:
     """Mean probabilities of rows that have one, by benchmark, model and task: (label, array) pairs."""
     if not any(t.probabilities for t in found):
         return {}
