@@ -308,3 +308,14 @@ def test_a_mean_says_what_it_is_made_of() -> None:
     assert (found["stated"]["f1"], found["stated"]["left_out"]) == (50.0, ["b", "c"])
     assert found["macro"]["f1"] == 70.0
     assert all(m["f1"] is None for m in means([line | {"f1": None} for line in lines]))
+
+
+def test_means_are_of_the_exact_figures() -> None:
+    """66.666… and 0: 33.33, where the two rounded ones give 33.34."""
+    rows = pl.concat(
+        pl.DataFrame({"benchmark": "b", "id": ["r", "s"], "model": "m", "task": task, "gold": [H, U], "verdict": verdicts})
+        for task, verdicts in (("prompt", [H, H]), ("response", [U, U]))
+    )
+    found = results(rows, {"prompt": H, "response": H}, draws=0)
+    assert [one["f1"] for one in found] == [66.67, 0.0]
+    assert {m["task"]: m["f1"] for m in means(found) if m["mean"] == "macro"} == {"prompt": 66.67, "response": 0.0, None: 33.33}

@@ -17,7 +17,7 @@ from typing import Any
 from toolkit.evaluation.scoring._bootstrap import rounded
 
 KINDS = ("weighted", "stated", "macro")
-_ALSO = (("accuracy", 2), ("fpr", 2), ("tokens", 2), ("seconds", 4))
+_ALSO = {"accuracy": 2, "fpr": 2, "tokens": 2, "seconds": 4}
 """Figures beside F1, with their decimals."""
 Sizes = Mapping[str, int | Mapping[str, int | None] | None]
 
@@ -26,7 +26,8 @@ def means(results: Iterable[Mapping[str, Any]], sizes: Sizes | None = None) -> l
     """The means of results.
 
     Args:
-        results: of `toolkit.evaluation.results`, or any dicts with model, policy, benchmark, task, n and f1.
+        results: of `toolkit.evaluation.results`, or any dicts with model, policy, benchmark, task, n and f1; where they have tp, fp and fn, F1 is
+            that of the counts, not the rounded one.
         sizes: rows of a benchmark as a paper states them, or those by task; None: no means of the kind ``stated``.
 
     Returns:
@@ -43,9 +44,8 @@ def means(results: Iterable[Mapping[str, Any]], sizes: Sizes | None = None) -> l
             made = [
                 {"model": model, "policy": policy, "mean": kind} | _of_task(task, some, _weigher(kind, sizes or {})) for task, some in tasks.items()
             ]
-            out += made
-            if len(made) > 1:
-                out.append({"model": model, "policy": policy, "mean": kind} | _of_tasks(made))
+            whole = [{"model": model, "policy": policy, "mean": kind} | _of_tasks(made)] if len(made) > 1 else []
+            out += [_as_given(one) for one in (*made, *whole)]
     return out
 
 
@@ -64,11 +64,12 @@ def stated(sizes: Sizes, benchmark: str, task: str) -> int | None:
 
 
 def _of_task(task: str, some: Sequence[Mapping[str, Any]], weigh: Callable[[Mapping[str, Any]], int | None]) -> dict[str, Any]:
+    """Not rounded yet, as the mean of the tasks is made of these."""
     weights = [weigh(one) for one in some]
     counted = [(one, w) for one, w in zip(some, weights, strict=True) if w and one["f1"] is not None]
-    out: dict[str, Any] = {"task": task, "f1": _mean([(one["f1"], w) for one, w in counted], 2)}
-    for name, digits in _ALSO:
-        out[name] = _mean([(one[name], w) for one, w in counted if one.get(name) is not None], digits)
+    out: dict[str, Any] = {"task": task, "f1": _mean([(_f1(one), w) for one, w in counted])}
+    for name in _ALSO:
+        out[name] = _mean([(one[name], w) for one, w in counted if one.get(name) is not None])
     there = [one["benchmark"] for one, _ in counted]
     left = [one["benchmark"] for one in some if one["benchmark"] not in there]
     return out | {"benchmarks": there, "left_out": left, "weight": sum(w for _, w in counted)}
@@ -77,12 +78,22 @@ def _of_task(task: str, some: Sequence[Mapping[str, Any]], weigh: Callable[[Mapp
 def _of_tasks(made: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     whole = all(one["f1"] is not None for one in made)
     out: dict[str, Any] = {"task": None}
-    for name, digits in (("f1", 2), *_ALSO):
-        out[name] = _mean([(one[name], 1) for one in made if one[name] is not None], digits) if whole else None
+    for name in ("f1", *_ALSO):
+        out[name] = _mean([(one[name], 1) for one in made if one[name] is not None]) if whole else None
     lists = {c: [b for one in made for b in one[c]] for c in ("benchmarks", "left_out")}
     return out | lists | {"weight": sum(one["weight"] for one in made)}
 
 
-def _mean(values: Sequence[tuple[float, int]], digits: int) -> float | None:
+def _f1(one: Mapping[str, Any]) -> float:
+    """Of the counts, where they are there: the figure itself has two decimals."""
+    tp, fp, fn = (one.get(cell) for cell in ("tp", "fp", "fn"))
+    return float(one["f1"]) if tp is None or fp is None or fn is None else 200 * tp / (2 * tp + fp + fn)
+
+
+def _mean(values: Sequence[tuple[float, int]]) -> float | None:
     total = sum(w for _, w in values)
-    return rounded(sum(v * w for v, w in values) / total, digits) if total else None
+    return sum(v * w for v, w in values) / total if total else None
+
+
+def _as_given(one: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: rounded(v, _ALSO.get(name, 2)) if name == "f1" or name in _ALSO else v for name, v in one.items()}
