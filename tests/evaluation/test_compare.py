@@ -114,6 +114,17 @@ def test_rows_with_another_label_are_counted_and_not_compared(place: Path) -> No
     assert found.lines[1]["why"] == "other rows or labels"
 
 
+def test_rows_of_one_id_and_other_texts_are_counted_and_not_compared(place: Path) -> None:
+    lines = said("one", "prompt", GOLD, GOLD)
+    two(place, lines, [{**lines[0], "prompt": "something else"}, {**lines[1], "prompt": None}, *lines[2:]])
+    found = toolkit.compare("a", "b")
+    assert found.lacking[0]["relabelled"] == 1 and found.lacking[0]["shared"] == found.differences[0]["n"] == 119
+    assert found.lines[1]["why"] == "other rows or labels" and "1 have another label or text" in found.as_text()
+    evaluated(place / "c", {"c": [{**one, "prompt": f"another {i}"} for i, one in enumerate(lines)]})
+    with pytest.raises(InputError, match="no row in common"):
+        toolkit.compare("a", "c")
+
+
 def test_no_row_in_common_is_an_error_that_says_what_each_has(place: Path) -> None:
     two(place, said("one", "prompt", "+-", "+-"), said("two", "prompt", "+-", "+-"))
     with pytest.raises(InputError, match="a and b have no row in common") as caught:

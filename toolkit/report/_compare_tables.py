@@ -224,7 +224,7 @@ def _told(found: Mapping[str, Any]) -> Iterator[Sheet]:
     notes = []
     for x in found["lacking"]:
         told = [f"{x[n]} lacks {x[f'{n}_lacks']:,} of the other's" for n in ("a", "b") if x[f"{n}_lacks"]]
-        told += [f"{x['relabelled']:,} have another label"] if x["relabelled"] else []
+        told += [f"{x['relabelled']:,} have another label or text"] if x["relabelled"] else []
         notes.append(f"{x['benchmark']} ({x['task']}): {x['a']} and {x['b']} share {x['shared']:,} rows; {'; '.join(told)}")
     if notes:
         yield Sheet("Rows that are not compared", notes=notes)

@@ -105,7 +105,7 @@ def _some_shared(work: Work, pairs: Sequence[tuple[int, int]]) -> None:
     has = [sorted({f"{b} ({t})" for (b, t), one in work.shared.items() if one.n(i)}) for i in pair]
     why = "; ".join(f"{names[i]} has {', '.join(h) or 'no row with a label'}" for i, h in zip(pair, has, strict=True))
     if both := sorted(set(has[0]) & set(has[1])):
-        why = f"both have {', '.join(both)}, with other ids or labels"
+        why = f"both have {', '.join(both)}, with other ids, labels or texts"
     raise InputError(f"{names[pair[0]]} and {names[pair[1]]} have no row in common", hint=f"{why}: evaluate both on the same rows")
 
 
@@ -155,7 +155,7 @@ def _why_not(work: Work, a: int, b: int, key: Key, one: Common) -> str | None:
             return f"{name} does not judge it"
         if found["withheld"]:
             return f"too few outputs of {name} could be read"
-    return None if one.same((a, b)) else "no row in common with the same label"
+    return None if one.same((a, b)) else "no row in common with the same label and text"
 
 
 def _pair_rows(work: Work, pair: Pair) -> pl.LazyFrame:
