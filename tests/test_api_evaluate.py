@@ -248,6 +248,54 @@ def test_ids_join_and_labels_stand_in_for_outputs(server: Server) -> None:
         toolkit.evaluate(predictions={"v": "v.csv"}, benchmarks="bread.yaml", columns={"id": "row", "verdict": "flag"})
 
 
+def own(path: str, rows: list[tuple[int, str, str, str | None]]) -> str:
+    """A file of one's own: id, prompt, verdict, label."""
+    lines = [{"id": i, "prompt": p, "verdict": v} | ({"label": label} if label else {}) for i, p, v, label in rows]
+    Path(path).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_ids_that_only_number_the_rows_do_not_join_rows_of_other_texts(server: Server) -> None:
+    own("a.jsonl", [(i, text, label, label) for i, (text, label) in enumerate(BREAD)])
+    own("b.jsonl", [(i, text, label, None) for i, (text, label) in enumerate(BREAD[1:] + BREAD[:1])])
+    found = toolkit.evaluate(predictions={"a": "a.jsonl", "b": "b.jsonl"}, task="prompt")
+    assert [(r["model"], r["f1"]) for r in found.results] == [("a", 100.0), ("b", 100.0)]
+    assert found.models[1]["joined"]["sets"]["a"]["by"] == "text"
+
+
+def test_a_row_with_the_id_of_another_text_is_counted_and_all_of_them_are_an_error(server: Server) -> None:
+    own("a.jsonl", [(i, text, label, label) for i, (text, label) in enumerate(BREAD)])
+    own("b.jsonl", [(i, text if i != 2 else "Compare two poems.", label, None) for i, (text, label) in enumerate(BREAD)])
+    found = toolkit.evaluate(predictions={"a": "a.jsonl", "b": "b.jsonl"}, task="prompt")
+    about = found.models[1]["joined"]["sets"]["a"]
+    assert (about["by"], about["text_differs"], about["first_text"]) == ("id", 1, "b.jsonl: row 3")
+    assert any("another text" in remark for remark in found.remarks)
+    own("b.jsonl", [(i, text[:12], label, None) for i, (text, label) in enumerate(BREAD)])
+    assert "text_differs" not in toolkit.evaluate(predictions={"a": "a.jsonl", "b": "b.jsonl"}, task="prompt").models[1]["joined"]["sets"]["a"]
+    own("b.jsonl", [(i, f"Compare {i} poems.", label, None) for i, (_, label) in enumerate(BREAD)])
+    for columns in ({}, {"id": "id"}):
+        with pytest.raises(InputError, match=r"b\.jsonl: row 1: has the id of a row of a whose text is another"):
+            toolkit.evaluate(predictions={"a": "a.jsonl", "b": "b.jsonl"}, task="prompt", columns=columns)
+
+
+def test_verdicts_of_no_one_task_are_an_error_not_a_task_that_is_not_judged(server: Server) -> None:
+    schema = yaml.safe_load(Path("bread.yaml").read_text())
+    rule = schema.pop("label")
+    Path("both.yaml").write_text(yaml.safe_dump({**schema, "name": "both", "task": None, "labels": {"prompt": rule, "tone": rule}}))
+    own("a.jsonl", [(i, text, label, None) for i, (text, label) in enumerate(BREAD)])
+    with pytest.raises(InputError, match=r"of which task.*prompt, tone") as caught:
+        toolkit.evaluate(predictions="a.jsonl", benchmarks="both.yaml")
+    assert "verdict_prompt=verdict" in str(caught.value.hint)
+    found = toolkit.evaluate(predictions="a.jsonl", benchmarks="both.yaml", columns={"verdict_prompt": "verdict"})
+    assert [(r["task"], r["judged"], r["f1"]) for r in found.results] == [("prompt", True, 100.0), ("tone", False, None)]
+
+
+def test_a_file_of_other_columns_says_which_it_has(server: Server) -> None:
+    Path("a.csv").write_text("prompt;verdict\n" + "".join(f"{text};{label}\n" for text, label in BREAD))
+    with pytest.raises(InputError, match="it has 'prompt;verdict'"):
+        toolkit.evaluate(predictions="a.csv", benchmarks="bread.yaml")
+
+
 def test_files_with_labels_are_scored_by_themselves_and_against_each_other(server: Server) -> None:
     predictions("a.jsonl", BREAD, right)
     predictions("b.jsonl", BREAD[::-1], lambda text: "Request: harmful")

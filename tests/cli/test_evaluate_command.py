@@ -102,6 +102,8 @@ def test_the_table_fits_80_columns_and_cuts_no_figure(cli: Cli, monkeypatch: pyt
         (("--predictions", "a.jsonl"), "on which rows"),
         (("--task", "prompt"), "nothing to evaluate"),
         (("--predictions", "a.jsonll", "--task", "prompt"), "did you mean 'a.jsonl'"),
+        (("--predictions", "a.jsonl", "--predictions", "old/a.jsonl", "--task", "prompt"), "two models are called 'a'"),
+        (("--predictions", "a=b.jsonl", "--predictions", "a.jsonl", "--task", "prompt"), "two models are called 'a'"),
         (("--predictions", "a.jsonl", "--task", "prompt", "--policy", "drp"), "did you mean 'drop'"),
         (("--predictions", "a.jsonl", "--benchmark", "harmbench_promt"), "did you mean 'harmbench_prompt'"),
         (("--predictions", "a.jsonl", "--task", "prompt", "--column", "output"), "NAME=FILE"),

@@ -249,9 +249,13 @@ def read_files(
 
 
 def _says_something(written: Written) -> None:
+    from toolkit.sources import file_columns, format_of
+
     if written.rows.height and not any(c in ("output", "verdict") or c.startswith("verdict_") for c in written.rows.columns):
+        path = written.paths[0]
         hint = "name the column: --column output=COLUMN, or --column verdict=COLUMN for labels"
-        raise InputError("no column with outputs (predict, output) or verdicts", where=str(written.paths[0]), hint=hint)
+        there = ", ".join(map(repr, file_columns(path, format_of(path)) or ()))
+        raise InputError(f"no column with outputs (predict, output) or verdicts; it has {there or 'none'}", where=str(path), hint=hint)
 
 
 def join(judge: Judge, sets: Sequence[RowSet], file_of: Mapping[int, str], *, strict: bool = True) -> None:
@@ -268,6 +272,8 @@ def join(judge: Judge, sets: Sequence[RowSet], file_of: Mapping[int, str], *, st
             differs, first = found.label_differs
             about["sets"][one.name] = {"by": found.by, "missing": found.missing, "repeated": found.repeated, "label_differs": differs}
             about["sets"][one.name] |= {"first_label": _place(first)} if first else {}
+            others, first = found.text_differs
+            about["sets"][one.name] |= {"text_differs": others, "first_text": _place(first)} if first else {}
     if not judge.joined:
         raise _nothing_joined(judge, sets)
     extra = joining.extra()

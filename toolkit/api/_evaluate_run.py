@@ -196,6 +196,9 @@ def _of_files(judges: Sequence[Judge]) -> Iterator[str]:
                 yield f"{name} on {where}: {one['missing']:,} rows have no prediction; they count as not read"
             if one["repeated"]:
                 yield f"{name} on {where}: {one['repeated']:,} rows are there again, saying the same; they count once"
+            if one.get("text_differs"):
+                first = one["first_text"]
+                yield f"{name} on {where}: {one['text_differs']:,} rows have another text than the row of their id, which counts (first {first})"
             if one["label_differs"]:
                 yield f"{name} on {where}: {one['label_differs']:,} labels of the file are not the set's, which count (first {one['first_label']})"
 

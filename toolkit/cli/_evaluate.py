@@ -187,10 +187,19 @@ def _columns(texts: list[str] | None) -> dict[str, str]:
 
 
 def _predictions(texts: list[str] | None) -> dict[str, list[str]]:
+    from toolkit.common.errors import InputError
+
     out: dict[str, list[str]] = {}
+    bare: set[str] = set()
     for text in texts or ():
         name, place = _named(text)
-        out.setdefault(name or Path(place).name.partition(".")[0] or "model", []).append(place)
+        called = name or Path(place).name.partition(".")[0] or "model"
+        if called in out and (name is None or called in bare):
+            hint = "give each a name of its own (NAME=FILE), or several files of one model the same name"
+            raise InputError(f"two models are called {called!r}", where="--predictions", hint=hint)
+        out.setdefault(called, []).append(place)
+        if name is None:
+            bare.add(called)
     return out
 
 

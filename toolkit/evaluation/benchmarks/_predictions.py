@@ -1,12 +1,14 @@
 """What guards said, as it lies in files, joined to the rows that it is about; and files that bring their labels along as sets of their own.
 
-Rows join by id, or by their text where no id is one of the set's; never by their place. Of rows with the same text (a set may hold some twice) those
+Rows join by id, or by their text where no id is one of the set's, or where more texts fit than ids whose texts agree (ids that only number the rows);
+never by their place. Of rows with the same text (a set may hold some twice) those
 with the same label come together, where the file has labels, then the first with the first. What does not fit is told, never left out unseen:
 
 - a row of the set that the file lacks is a row without a verdict (``not_there``), which counts as wrong;
 - a row of the file that is about no row of a set is counted (`Joining.extra`); where none is about one, that is an error;
 - a row that is there more often than in the set, saying the same, counts once (`Joined.repeated`); saying something else, it is an error;
 - a row that cannot be read is counted with its reason (`Written.faults`); where the file is the set itself, it is an error;
+- a row with the id of a row of the set whose text is another is counted (`Joined.text_differs`); where all are so, it is an error;
 - a label that differs from the set's is counted (`Joined.label_differs`), and the set's counts; labels that are all none of the task's are an error.
 """
 
@@ -39,6 +41,7 @@ class Joined:
         missing: rows of the set and draws that are not there.
         repeated: rows that were there before, saying the same.
         label_differs: rows whose label is not the set's, and the place of the first.
+        text_differs: rows of the same id whose text is not the set's, and the place of the first.
     """
 
     rows: pl.DataFrame
@@ -46,6 +49,7 @@ class Joined:
     missing: int
     repeated: int
     label_differs: tuple[int, str | None] = (0, None)
+    text_differs: tuple[int, str | None] = (0, None)
 
     def only(self, numbers: Sequence[int]) -> Joined:
         """The same for a sample of the set (`RowSet.sample`)."""
@@ -84,9 +88,17 @@ class Joining:
             draw=pl.col("draw").fill_null(0) if "draw" in said.columns else pl.lit(0, pl.Int64), said_label=self._labels(said, to)
         )
         rows = to.rows.with_row_index("at").select(pl.col("at").cast(pl.Int64), "id", "prompt", "response", "context", gold=self._gold(to))
-        found, by, said = self._pairs(rows, said)
+        found, by, said, others = self._pairs(rows, said)
         if not found.height:
             return None
+        self._one_text_at_least(found, others, to)
+        if self._of_no_task(to) and not self.strict:
+            return None
+        if self._of_no_task(to):
+            hint = f"name it for one: --column verdict_{next(iter(to.tasks))}=verdict, or judge one alone (--task)"
+            raise InputError(
+                f"of which task are the verdicts in its column? {to.name} has {', '.join(to.tasks)}", where=str(self.written.paths[0]), hint=hint
+            )
         fault, differs = self._differs(rows, said, found, to)
         if fault is not None and not self.strict:
             return None
@@ -96,7 +108,8 @@ class Joining:
         self.used |= set(found["n"]) | {n for n, _ in repeated}
         draws = pl.DataFrame({"draw": sorted(found["draw"].unique())}, schema={"draw": pl.Int64})
         whole = rows.select("at").join(draws, how="cross").join(found.select("at", "draw", "n"), on=["at", "draw"], how="left", maintain_order="left")
-        return Joined(whole, by, whole["n"].null_count(), len(repeated), differs)
+        texts = len(others), self.written.where(others[0]) if others else None
+        return Joined(whole, by, whole["n"].null_count(), len(repeated), differs, texts)
 
     def extra(self) -> list[int]:
         """Rows that are about no row of any set that was joined, but for those of files about another."""
@@ -108,6 +121,11 @@ class Joining:
 
         return pl.col(f"label_{next(iter(to.tasks))}") if len(to.tasks) == 1 else pl.lit(None, pl.String)
 
+    def _of_no_task(self, to: RowSet) -> bool:
+        """Whether the files have verdicts, but in one column for a set of several tasks."""
+        w = self.written
+        return w.has("verdict") and len(to.tasks) > 1 and not w.has("output") and not any(w.has(f"verdict_{task}") for task in to.tasks)
+
     def _labels(self, said: pl.DataFrame, to: RowSet) -> pl.Series:
         """The files' labels of a set's one task."""
         import polars as pl
@@ -117,15 +135,32 @@ class Joining:
             return pl.Series("label", [None] * said.height, dtype=pl.String)
         return read_labels(said[name], task, self.guard)
 
-    def _pairs(self, rows: pl.DataFrame, said: pl.DataFrame) -> tuple[pl.DataFrame, str, pl.DataFrame]:
-        """at, draw, n of what belongs together, by what (id or text), and what was said with that as its `key`."""
+    def _pairs(self, rows: pl.DataFrame, said: pl.DataFrame) -> tuple[pl.DataFrame, str, pl.DataFrame, list[int]]:
+        """at, draw, n of what belongs together, by what (id or text), what was said with that as its `key`, and each n whose text is another."""
         import polars as pl
 
-        if "id" in said.columns:
-            named = said.with_columns(key="id")
-            found = pl.concat(_matched(rows.with_columns(key="id"), one, ["key"]) for one in _by_draw(named))
-            if found.height or "id" in self.written.named:
-                return found, "id", named
+        if "id" not in said.columns:
+            return *self._by_text(rows, said), []
+        named = said.with_columns(key="id")
+        found = pl.concat(_matched(rows.with_columns(key="id"), one, ["key"]) for one in _by_draw(named))
+        others = _other_texts(rows, said, found)
+        if "id" not in self.written.named and (others or not found.height):
+            by_text = self._by_text(rows, said)
+            if by_text[0].height > found.height - len(others):
+                return *by_text, []
+        return found, "id", named, others
+
+    def _one_text_at_least(self, found: pl.DataFrame, others: Sequence[int], to: RowSet) -> None:
+        """Raise InputError where every row has the id of a row with another text."""
+        if others and len(others) == found.height:
+            message = f"has the id of a row of {to.name} whose text is another; so has every other row here"
+            hint = f"are these rows of {to.name}, and its ids? name the column: id=COLUMN"
+            raise InputError(message, where=self.written.where(others[0]), hint=hint)
+
+    def _by_text(self, rows: pl.DataFrame, said: pl.DataFrame) -> tuple[pl.DataFrame, str, pl.DataFrame]:
+        """As `_pairs`, by text."""
+        import polars as pl
+
         keyed = rows.with_columns(key=_keys(rows))
         said = self._as_rendered(rows, keyed["key"], said)
         out = []
@@ -205,6 +240,26 @@ def _keys(rows: pl.DataFrame) -> pl.Series:
         for prompt, response, context in rows.select("prompt", "response", "context").iter_rows()
     ]
     return pl.Series(keys, dtype=pl.String)
+
+
+def _other_texts(rows: pl.DataFrame, said: pl.DataFrame, found: pl.DataFrame) -> list[int]:
+    """Numbers of what was said of rows whose prompt or response is another. A text that holds the other one (a rendered input, a text cut short) is
+    none, nor is one of which nothing is known."""
+    import polars as pl
+
+    out: set[int] = set()
+    for column in (c for c in ("prompt", "response") if c in said.columns):
+        both = found.join(rows.select("at", row=column), on="at").join(said.select("n", said=column), on="n")
+        odd = both.filter(pl.col("row").is_not_null() & pl.col("said").is_not_null() & (pl.col("row") != pl.col("said")))
+        for n, row, text in odd.select("n", "row", "said").iter_rows():
+            plain, other = _letters(row), _letters(text)
+            if plain not in other and other not in plain:
+                out.add(n)
+    return sorted(out)
+
+
+def _letters(text: str) -> str:
+    return "".join(c for c in text.casefold() if c.isalnum())
 
 
 def _by_draw(said: pl.DataFrame) -> Sequence[pl.DataFrame]:

@@ -101,7 +101,7 @@ class Written:
 
     def fault(self) -> InputErrors | None:
         """All faults as an error; None where there is none."""
-        some = [InputError(f"{f.reason}: {f.detail}", where=f.where) for f in self.faults[:SHOWN]]
+        some = [InputError(f"{f.reason}: {f.detail.removeprefix(f'row {f.row}: ')}", where=f.where) for f in self.faults[:SHOWN]]
         return InputErrors(some) if some else None
 
 
