@@ -88,6 +88,7 @@ def test_of_several_calls_the_positive_label_counts_then_what_is_unread_then_the
         ("  - name: both\n", "  - name: prompt\n", "calls.1.name", "two calls are called 'prompt'"),
         ("tasks: [prompt, tone]", "tasks: [prompt, tones]", "calls.1.tasks.1", "did you mean 'tone'"),
         ("tasks: [prompt, tone]", "tasks: [prompt]", "tasks.1.name", "no call judges the task 'tone'"),
+        (", applies: response", "", "tasks.1.applies", "only calls that need a response judge the task 'tone'"),
         ("task: tone, key", "task: prompt, key", "grammar.answers", "2 answers for the task 'prompt'"),
         ("ok: safe, ", "ok: save, ", "grammar.answers.0.words.ok", "'save' is none of the labels"),
         ("hmm: doubtful, ", "", "grammar.answers.0.words", "no word means the label 'doubtful'"),

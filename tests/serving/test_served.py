@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -226,11 +227,22 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[toolkit.Served]
 
 def test_other_addresses_methods_types_and_hosts(shared: toolkit.Served) -> None:
     assert ask(shared, "/v1/chat/completions", {"a": 1})[0] == 404
-    assert ask(shared, "/v1/judge", method="GET")[0] == 405
+    status, headers, _ = ask(shared, "/v1/judge", method="GET")
+    assert (status, headers["allow"]) == (405, "POST")
+    assert ask(shared, "/v1/judge/", {"prompt": "bread"}, Host="evil.example")[0] == 404, "no redirect to where the client says"
+    assert ask(shared, "/v1/judge", {"prompt": "bread"}, Content_Encoding="gzip")[0] == 415
     for kind in ("text/plain", "application/x-www-form-urlencoded", ""):
         assert ask(shared, "/v1/judge", {"prompt": "bread"}, Content_Type=kind)[0] == 415
     assert ask(shared, "/v1/judge", {"prompt": "bread"}, Content_Type="Application/JSON; charset=utf-8")[0] == 200
-    for host, status in (("evil.example:80", 421), ("", 421), ("localhost:1", 200), ("[::1]:5", 200), ("127.0.0.1.evil.example", 421)):
+    for host, status in (
+        ("evil.example:80", 421),
+        ("", 421),
+        ("localhost:1", 200),
+        ("[::1]:5", 200),
+        ("127.0.0.1.evil.example", 421),
+        ("127.0.0.2", 200),
+        ("2130706433", 421),
+    ):
         assert ask(shared, "/v1/judge", {"prompt": "bread"}, Host=host)[0] == status, host
 
 
@@ -244,8 +256,25 @@ def test_bytes_that_are_no_http_and_bodies_that_never_end(shared: toolkit.Served
         assert slow.recv(4000).startswith(b"HTTP/1.1 408")
     with raw(shared, post(b"{}", length=1 << 40)) as huge:
         assert huge.recv(4000).startswith(b"HTTP/1.1 413")
+    with raw(shared, post(b"0\r\n\r\n").replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n", 1)) as two:
+        assert two.recv(4000).startswith(b"HTTP/1.1 400"), "where it ends, a proxy before it may see in another way"
     raw(shared, post(b'{"prompt": "bre', length=1000)).close()
     assert works(shared)
+
+
+def test_headers_that_never_end_hold_no_connection(shared: toolkit.Served) -> None:
+    with raw(shared, b"POST /v1/judge HTTP/1.1\r\nHost: a\r\n") as slow, raw(shared, post(b'{"prompt": "bread"}')) as later:
+        assert later.recv(4000).startswith(b"HTTP/1.1 200")
+        later.sendall(b"POST /v1")
+        for one in (slow, later):
+            with suppress(ConnectionResetError):
+                while one.recv(4000):
+                    pass
+    with raw(shared, b"") as kept:  # one that rests before its first request, or between two
+        for _ in range(2):
+            time.sleep(0.7)
+            kept.sendall(post(b'{"prompt": "bread"}'))
+            assert kept.recv(4000).startswith(b"HTTP/1.1 200")
 
 
 def test_the_token_is_asked_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

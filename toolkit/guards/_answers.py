@@ -1,8 +1,9 @@
 """Reading and writing the answers of a guard that was trained elsewhere, by its grammar (`toolkit.guards._grammar`).
 
 An answer is a word of the grammar, whole and in any case, with whatever signs around it. What is no word is no answer: nothing is guessed, and the
-last occurrence of a field, a tag or a JSON object decides, also where it holds none (an earlier one stands in a reasoning, or is a draft). Two words
-of different meaning side by side (``safe or unsafe``) leave it open. The prompt before the answer, marks of a chat template and a reasoning that the
+last occurrence of a field, a tag or a JSON object decides, also where it holds none (an earlier one stands in a reasoning, or is a draft). Words of
+different meaning with nothing else in their line (``safe, unsafe``; ``safe or unsafe`` whatever follows) and a question (``safe?``) leave it open,
+and a number is read whole (``0.9`` is not ``0``). The prompt before the answer, marks of a chat template and a reasoning that the
 text marks are left out, as for any guard (`toolkit.guards._own_words`).
 
 The answers to several calls about one row are one text, a JSON object of the calls' names and what came of each (`joined`), so that a generation is
@@ -24,7 +25,7 @@ from toolkit.guards._calls import Call
 from toolkit.guards._definition import Guard
 from toolkit.guards._grammar import Answer, Categories
 from toolkit.guards._objects import as_word, objects
-from toolkit.guards._own_words import own_parts, plain
+from toolkit.guards._own_words import own_parts, plain, without_tokens
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ _OR = r"[^\w\n/|]{0,4}+(?:/|\||\bor\b|\band\b|\bvs\b)[^\w\n]{0,8}+"
 """What makes a list of the words before and behind it."""
 _END = r"(?![^\W_])"
 """Where a word ends; an underscore is emphasis."""
+_WORD_END = rf"{_END}(?!-\w|[.,]\d|[ \t]?%)"
+_FENCE = r"(?:```[A-Za-z]{0,12}\n\s*+)?+"
 _BULLET = r"(?:\d{1,2}[.)][ \t]{0,4}+)?+"
 
 
@@ -67,7 +70,12 @@ def _words(words: tuple[str, ...]) -> str:
 @lru_cache(maxsize=256)
 def _word_pattern(words: tuple[str, ...]) -> re.Pattern[str]:
     one = _words(words)
-    return re.compile(rf"\s*+{_SIGNS}(?P<word>{one}){_END}(?:{_OR}(?P<other>{one}){_END})?", re.IGNORECASE)
+    return re.compile(rf"\s*+{_FENCE}{_SIGNS}(?P<word>{one}){_WORD_END}(?:{_OR}(?P<other>{one}){_WORD_END})?(?![ \t]?/[ \t]?\d)", re.IGNORECASE)
+
+
+@lru_cache(maxsize=256)
+def _listed_pattern(words: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(rf"(?<![^\W_])(?:(?P<word>{_words(words)})|or|and|vs){_END}", re.IGNORECASE)
 
 
 @lru_cache(maxsize=256)
@@ -192,9 +200,20 @@ def _read(answer: Answer, text: str) -> Found:
     if match is None or (answer.tag and text[match.end() : end].strip(" \t\r\n.*_`\"'")):
         return None, "not_a_label"
     label = _label(answer, match["word"])
-    if match["other"] is not None and _label(answer, match["other"]) != label:
+    if (match["other"] is not None and _label(answer, match["other"]) != label) or _left_open(answer, label, text[match.end() : end]):
         return None, "several_labels"
     return label, None if label else "none"
+
+
+def _left_open(answer: Answer, label: str | None, rest: str) -> bool:
+    """Whether what follows a word in its line asks, or is nothing but further words, not all of one meaning."""
+    line = without_tokens(rest.partition("\n")[0])
+    if line.lstrip(" \t*_`\"')").startswith("?"):
+        return True
+    listed = _listed_pattern(tuple(answer.words))
+    if re.search(r"[^\W_]", listed.sub("", line)):
+        return False
+    return any(_label(answer, found["word"]) != label for found in listed.finditer(line) if found["word"])
 
 
 def _behind(place: Answer | Categories, text: str) -> tuple[int, int] | None:
@@ -224,7 +243,7 @@ def _label(answer: Answer, word: str) -> str | None:
 
 def _value(answer: Answer, text: str) -> Found:
     """The label under a key of the last JSON object."""
-    found = objects(text)
+    found = _objects(answer, text)
     if not found:
         return None, "not_json"
     if not any(answer.key in o for o in found):
@@ -240,9 +259,15 @@ def _value(answer: Answer, text: str) -> Found:
 _ABSENT = object()
 
 
+def _objects(answer: Answer, text: str) -> list[dict[str, Any]]:
+    """The JSON objects of a text; none where a broken one with the answer's key comes last."""
+    found, end = objects(text)
+    return [] if re.compile(rf'"{re.escape(answer.key)}"\s*+:').search(text, end) else found
+
+
 def _score(answer: Answer, text: str) -> float | None:
     """The probability that the last JSON object states."""
-    said = found[-1].get(answer.scores) if (found := objects(text)) else None
+    said = found[-1].get(answer.scores) if (found := _objects(answer, text)) else None
     values = list(said.values()) if isinstance(said, dict) else [said]
     numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v <= 1]
     return max(numbers) if numbers and len(numbers) == len(values) else None
@@ -258,7 +283,7 @@ def _spread(guard: Guard, task: str, score: float) -> dict[str, float]:
 def _categories(place: Categories, text: str) -> list[str]:
     """The categories that a text names, in the order of the definition."""
     if place.key:
-        value = whole[-1].get(place.key) if (whole := objects(text)) else None
+        value = whole[-1].get(place.key) if (whole := objects(text)[0]) else None
         if isinstance(value, dict):
             return [w for w in place.words if value.get(w) is True]
         text = ", ".join(str(v) for v in value) if isinstance(value, list) else str(value or "")

@@ -119,6 +119,8 @@ class Guard(Faceted):
         for i, task in enumerate(self.tasks):
             if not any(task.name in call.tasks for call in self.calls):
                 raise FaultAt(f"no call judges the task {task.name!r}", "tasks", i, "name")
+            if task.applies == "always" and not any(task.name in call.tasks and not call.needs_response for call in self.calls):
+                raise FaultAt(f"only calls that need a response judge the task {task.name!r}: add `applies: response`", "tasks", i, "applies")
             found = [n for n, a in enumerate(self.grammar.answers) if a.task == task.name]
             if len(found) != 1:
                 raise FaultAt(f"the grammar has {len(found) or 'no'} answers for the task {task.name!r}", "grammar", "answers")

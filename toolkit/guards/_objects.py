@@ -19,20 +19,22 @@ def as_word(value: Any) -> str | None:
     return str(value).strip().casefold() if isinstance(value, int | float | str) else None
 
 
-def objects(text: str) -> list[dict[str, Any]]:
-    """The JSON objects that stand in a text one after the other; of one that has a key twice, the key is not there."""
+def objects(text: str) -> tuple[list[dict[str, Any]], int]:
+    """The JSON objects that stand in a text one after the other, and where the last one ends; of one that has a key twice, the key is not there."""
     out: list[dict[str, Any]] = []
+    behind = 0
     at, tries = text.find("{"), 0
     while at >= 0 and tries < _ATTEMPTS:
         try:
             value, end = _DECODER.raw_decode(text, at)
             if isinstance(value, dict):
                 out.append(value)
+                behind = end
             at = text.find("{", end)
         except (ValueError, RecursionError):
             tries += 1
             at = text.find("{", at + 1)
-    return out
+    return out, behind
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ Reasons of a task without a label: one of the problems above, or
     only_reasoning: a reasoning, or a prompt, without an answer after it.
     several_turns: the text goes on with further turns, and they differ.
     not_asked: no call was made about the task, as the row has no response.
-    not_json: the answer stands in a JSON object, and the text has none.
+    not_json: the answer stands in a JSON object, and the text has none, or the last one that has it is broken.
     not_joined: the text is not the JSON object that holds the answers to several calls.
 """
 

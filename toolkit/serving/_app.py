@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import ipaddress
 import logging
 import secrets
 import time
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 _GONE = 499
 """Status that the log and the metrics show for a client that has hung up (nginx's)."""
 
@@ -105,9 +105,12 @@ class App:
             status = getattr(error, "status_code", 500)
             known = ", ".join(route.path for route in routes)
             what = f"no such address; there are {known}" if status == 404 else "not with this method"
-            return self._refused(Refusal(status, "not_found" if status == 404 else "method", what), "other", time.monotonic())
+            headers = getattr(error, "headers", None) or {}  # Allow, which a 405 must have (RFC 9110, 15.5.6)
+            return self._refused(Refusal(status, "not_found" if status == 404 else "method", what, **headers), "other", time.monotonic())
 
-        return Starlette(routes=routes, exception_handlers={HTTPException: elsewhere})
+        app = Starlette(routes=routes, exception_handlers={HTTPException: elsewhere})
+        app.router.redirect_slashes = False  # to where the request's own Host says, whoever may have written that
+        return app
 
     # Around each request -----------------------------------------------------------------------------------------------
 
@@ -137,7 +140,7 @@ class App:
         if self._token is None:
             host = request.headers.get("host", "").rpartition("@")[2]
             name = host[1 : host.find("]")] if host.startswith("[") else host.partition(":")[0]
-            if name.lower() not in _LOCAL:  # a page in a browser whose own name was made to lead here
+            if not _is_local(name):  # a page in a browser whose own name was made to lead here
                 raise Refusal(421, "host", "without a token only this machine's own addresses are answered")
         elif not open_to_all:
             scheme, _, given = request.headers.get("authorization", "").partition(" ")
@@ -232,6 +235,14 @@ def _json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -
     from starlette.responses import Response
 
     return Response(orjson.dumps(body), status, headers, "application/json")
+
+
+def _is_local(name: str) -> bool:
+    """Whether a name stands for this machine, whoever looks it up."""
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name.lower() == "localhost"
 
 
 def _where(error: Exception) -> str:

@@ -40,6 +40,10 @@ class Bodies:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":  # also: what a page in a browser may send without asking first
             raise Refusal(415, "not_json", "Content-Type must be application/json")
+        if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+            raise Refusal(415, "packed", "the body must come as it is, without Content-Encoding", Accept_Encoding="identity")
+        if "transfer-encoding" in request.headers and "content-length" in request.headers:  # a proxy may take the other one for the body's end
+            raise Refusal(400, "two_lengths", "a body has one length: Content-Length or Transfer-Encoding", Connection="close")
         try:
             async with asyncio.timeout(self._limits.body_seconds):
                 data = await self._read(request)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from toolkit.guards import NOT_ASKED, sections
+from toolkit.guards import sections
 
 if TYPE_CHECKING:
     from toolkit.guards import Guard
@@ -19,7 +19,7 @@ class Judgement:
 
     Attributes:
         id: of the interaction: its own, or that of its text.
-        applying: the tasks that apply to it: those about a response only where there is one, and none that the guard is not asked about.
+        applying: the tasks that apply to it: those about a response only where there is one.
         labels: by task, the label that was read.
         unread: by task, why none could be read; where the generation failed, the class of the failure.
         positive: the tasks that apply and whose label is the positive one.
@@ -64,8 +64,7 @@ class Judgement:
     @classmethod
     def of(cls, guard: Guard, row: Mapping[str, Any], verdict: Verdict) -> Judgement:
         """Of a verdict on a row."""
-        there = [t.name for t in guard.tasks if t.applies == "always" or row.get("response") is not None]
-        applying = tuple(t for t in there if verdict.unread.get(t) != NOT_ASKED)
+        applying = tuple(t.name for t in guard.tasks if t.applies == "always" or row.get("response") is not None)
         positive = tuple(t for t in applying if verdict.labels.get(t) == guard.task(t).positive)
         steps: dict[str, tuple[str, ...]] = {}
         conclusions: dict[str, str] = {}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from toolkit.common.errors import InputError, Missing, Stopped, require
 from toolkit.common.secrets import fit_for_a_header
 from toolkit.serving._app import App, Settings
+from toolkit.serving._connections import connections
 from toolkit.serving._desk import Desk
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ _SHORTEST = 16
 """Letters of a token."""
 
 _KEPT = 75
-"""Seconds that an idle connection is kept: longer than clients keep theirs, so that none is used that is being closed."""
+"""Seconds that an idle connection is kept, or one whose client reads nothing of its answer: longer than clients keep theirs, so that none is used
+that is being closed."""
 
 _HEADERS = 16_384
 """Bytes of a request's line and headers."""
@@ -136,6 +138,7 @@ class Served:
         self._app = App(self._desk, settings)
         config = uvicorn.Config(
             self._app.starlette(),
+            http=connections(_KEPT, limits.body_seconds),
             ws="none",
             lifespan="off",
             log_config=None,
