@@ -163,9 +163,9 @@ def _lines(rows: pl.LazyFrame, more: list[str]) -> tuple[pl.DataFrame, pl.DataFr
     several = frame["draw"].null_count() > 0 or frame["draw"].min() != frame["draw"].max()
     known = {c: pl.col(c).count() if frame[c].null_count() else pl.len() for c in ("probability", "tokens", "seconds")}
     lines = (
-        frame.lazy()
+        frame.with_columns(code)
         .with_row_index("_at")
-        .with_columns(code)
+        .lazy()
         .group_by("code", *(["draw"] if several else []))
         .agg(
             pl.len().alias("n"),
