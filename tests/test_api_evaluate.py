@@ -290,6 +290,31 @@ def test_verdicts_of_no_one_task_are_an_error_not_a_task_that_is_not_judged(serv
     assert [(r["task"], r["judged"], r["f1"]) for r in found.results] == [("prompt", True, 100.0), ("tone", False, None)]
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"predictions": ["a.jsonl"]}, "by the name of their model, not list"),
+        ({"predictions": {"a": pl.DataFrame({"prompt": ["x"]})}}, "not Series"),
+        ({"predictions": {"a": []}}, "no file of the model 'a'"),
+        ({"predictions": {3: "a.jsonl"}}, "3 is no name for a model"),
+        ({"models": ["m"]}, "backends by name"),
+        ({"task": 3}, "a text or a list of them"),
+        ({"columns": "id"}, "names by what they hold"),
+        ({"limit": "3"}, "limit is a number from 1, not 3"),
+        ({"min_parse_rate": "half"}, "a share from 0 to 1"),
+        ({"output": 3}, "a text or a Path, not int"),
+    ],
+)
+def test_arguments_of_another_shape_are_told(server: Server, given: dict[str, Any], words: str) -> None:
+    predictions("a.jsonl", BREAD, right)
+    with pytest.raises(InputError, match=words):
+        toolkit.evaluate(**{"predictions": "a.jsonl", "task": "prompt", **given})
+    done = toolkit.evaluate(predictions="a.jsonl", task="prompt")
+    for wrong in (done, ["one", "two"], None):
+        with pytest.raises(InputError, match="the folder of an evaluation is a text or a Path"):
+            toolkit.compare(wrong)  # type: ignore[arg-type]
+
+
 def test_a_file_of_other_columns_says_which_it_has(server: Server) -> None:
     Path("a.csv").write_text("prompt;verdict\n" + "".join(f"{text};{label}\n" for text, label in BREAD))
     with pytest.raises(InputError, match="it has 'prompt;verdict'"):

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.common.errors import InputError
-from toolkit.evaluation import NOT_JUDGED, POLICIES, ROWS, breakdown, means, results, write_evaluation
+from toolkit.evaluation import NOT_JUDGED, POLICIES, ROWS, breakdown, holm, means, results, write_evaluation
 from toolkit.evaluation.scoring._bootstrap import count_figures, generator
 from toolkit.evaluation.scoring._policies import Outcome
 
@@ -319,3 +319,23 @@ def test_means_are_of_the_exact_figures() -> None:
     found = results(rows, {"prompt": H, "response": H}, draws=0)
     assert [one["f1"] for one in found] == [66.67, 0.0]
     assert {m["task"]: m["f1"] for m in means(found) if m["mean"] == "macro"} == {"prompt": 66.67, "response": 0.0, None: 33.33}
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda rows: results("outputs/evaluation", {"prompt": H}), "a frame of polars, not str"),  # type: ignore[arg-type]
+        (lambda rows: results(rows, "harmful"), "labels by task"),  # type: ignore[arg-type]
+        (lambda rows: results(rows, {"prompt": H}, readings={"m": {"prompt": "strict"}}), "labels by model and task"),  # type: ignore[dict-item]
+        (lambda rows: results(rows, {"prompt": H}, policies=None), "no policy"),  # type: ignore[arg-type]
+        (lambda rows: results(rows, {"prompt": H}, draws=2.5), "2.5 draws"),  # type: ignore[arg-type]
+        (lambda rows: means("results"), "not str"),  # type: ignore[arg-type]
+        (lambda rows: means(rows), "not Series"),
+        (lambda rows: means([{"model": "m", "f1": 1.0}]), "a result without 'policy', 'benchmark'"),
+        (lambda rows: means(results(rows, {"prompt": H}, draws=0), {"b": "499"}), "the size of b is a number of rows, not '499'"),  # type: ignore[dict-item]
+        (lambda rows: holm([0.1, float("nan")]), "nan is no p-value"),
+    ],
+)
+def test_arguments_of_another_shape_are_told(call: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        call(table(("a", H, H)))

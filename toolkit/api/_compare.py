@@ -154,6 +154,9 @@ def _figures(wanted: bool | str | Sequence[str]) -> list[PublishedFigure]:
 
 def _named(text: str | Path) -> tuple[str | None, Path]:
     """A folder, or a name and a folder; what is there as it is written is a folder."""
+    if not isinstance(text, str | Path):
+        hint = "evaluate(…, output=FOLDER) writes one; several are given one after the other: compare(A, B)"
+        raise InputError(f"the folder of an evaluation is a text or a Path, not {type(text).__name__}", hint=hint)
     name, eq, folder = str(text).partition("=")
     if isinstance(text, Path) or not eq or at_door(text).exists():
         return None, at_door(text)

@@ -66,6 +66,8 @@ class Wanted:
 
 def configs(models: Mapping[str, Any] | None) -> dict[str, BaseBackendConfig]:
     """The models to be asked, by name; one alone is named by its model."""
+    if models is not None and not isinstance(models, Mapping):
+        raise InputError(f"models are backends by name, {{NAME: {{'backend': …, 'model': …}}}}, not {type(models).__name__}")
     if not models:
         return {}
     if "backend" in models and not isinstance(models["backend"], Mapping):
@@ -82,8 +84,13 @@ def files_of(predictions: Mapping[str, Places] | str | Path | None) -> dict[str,
     """
     if predictions is None:
         return {}
+    if not isinstance(predictions, Mapping | str | Path):
+        raise InputError(f"predictions are a file, or files by the name of their model, not {type(predictions).__name__}", hint="{NAME: FILE}")
     given = predictions if isinstance(predictions, Mapping) else {Path(predictions).name.partition(".")[0] or "model": predictions}
-    return {_name(name): [at_door(place) for place in several(places)] for name, places in given.items()}
+    out = {_name(name): [at_door(place) for place in several(places)] for name, places in given.items()}
+    if (bare := next((name for name, places in out.items() if not places), None)) is not None:
+        raise InputError(f"no file of the model {bare!r}", where="predictions")
+    return out
 
 
 def model_name(place: str) -> str:
@@ -93,7 +100,7 @@ def model_name(place: str) -> str:
 
 
 def _name(name: str) -> str:
-    if not name.strip() or any(c < " " for c in name):
+    if not isinstance(name, str) or not name.strip() or any(c < " " for c in name):
         raise InputError(f"{name!r} is no name for a model", hint="name it: NAME=FOLDER, NAME=FILE")
     return name
 

@@ -7,6 +7,7 @@ import tempfile
 import weakref
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,11 +63,14 @@ class Options:
         if self.combine not in WAYS:
             raise InputError(f"no way {self.combine!r} to make one verdict of several draws", hint=did_you_mean(self.combine, WAYS))
         for name, share in (("min_parse_rate", self.min_parse_rate), ("failures", self.failures)):
-            if not 0 <= share <= 1:
+            if not isinstance(share, Real) or not 0 <= share <= 1:
                 raise InputError(f"{name} is a share from 0 to 1, not {share}")
         for name, n in (("draws", self.draws), ("limit", self.limit)):
-            if n is not None and n < 1:
+            if n is not None and (not isinstance(n, Integral) or n < 1):
                 raise InputError(f"{name} is a number from 1, not {n}")
+        texts = isinstance(self.columns, Mapping) and all(isinstance(word, str) for pair in self.columns.items() for word in pair)
+        if self.columns is not None and not texts:
+            raise InputError(f"columns are names by what they hold, {{'output': NAME}}, not {self.columns!r}")
         if self.draws > 1 and "reference" in check_policies(self.policies):
             raise InputError(f"the policy 'reference' reads one output of a row, not {self.draws} draws", hint="evaluate once more with one draw")
 

@@ -199,6 +199,8 @@ def open_below(folder: Path, name: str) -> BinaryIO:
 
 def _spelled(path: str | Path) -> Path:
     """A path with its home folder spelt out."""
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"a path is a text or a Path, not {type(path).__name__}")
     text = os.fspath(path)
     if not text or "\0" in text:
         raise InputError("no path", where=repr(text))

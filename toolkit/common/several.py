@@ -6,9 +6,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from toolkit.common.errors import InputError
+
 
 def several(given: str | Path | Iterable[Any] | None) -> list[Any]:
-    """What was given as a list: none, one, or each of them."""
+    """What was given as a list: none, one, or each of them.
+
+    Raises:
+        InputError: it is neither.
+    """
     if given is None:
         return []
+    if not isinstance(given, Iterable):
+        raise InputError(f"a text or a list of them is expected, not {given!r}")
     return [given] if isinstance(given, str | Path) else list(given)

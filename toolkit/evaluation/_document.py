@@ -124,6 +124,8 @@ def read_evaluation(folder: str | Path) -> Evaluation:
     Raises:
         InputError: there is none, or its document cannot be read.
     """
+    if not isinstance(folder, str | Path):
+        raise InputError(f"the folder of an evaluation is a text or a Path, not {type(folder).__name__}")
     place = Path(folder)
     path = place / DOCUMENT
     try:

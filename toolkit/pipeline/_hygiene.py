@@ -45,6 +45,8 @@ def find_hygiene(
     """What is wrong with benchmarks as measures: see `toolkit.hygiene`."""
     if output is not None and Path(output).suffix not in (".parquet", ".csv"):
         raise InputError("the file for the rows ends in .parquet or .csv", where=str(output))
+    if not isinstance(ngram, int) or not 2 <= ngram <= 1000:
+        raise InputError(f"ngram is a number of words from 2 to 1000, not {ngram}")
     target, roots = None if output is None else at_door(output), Roots.of(None)
     scored = None if evaluation is None else read_evaluation(at_door(evaluation))
     named = against.items() if isinstance(against, Mapping) else ((None, place) for place in several(against))

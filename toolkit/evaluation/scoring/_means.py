@@ -12,13 +12,16 @@ only with the sizes that its table 3 states (1,756, 1,768 and 1,777 rows of Wild
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
+from toolkit.common.errors import InputError
 from toolkit.evaluation.scoring._bootstrap import rounded
 
 KINDS = ("weighted", "stated", "macro")
 _ALSO = {"accuracy": 2, "fpr": 2, "tokens": 2, "seconds": 4}
 """Figures beside F1, with their decimals."""
+_NEEDS = ("model", "policy", "benchmark", "task", "n", "f1")
 Sizes = Mapping[str, int | Mapping[str, int | None] | None]
 
 
@@ -34,7 +37,11 @@ def means(results: Iterable[Mapping[str, Any]], sizes: Sizes | None = None) -> l
         Of each model, policy and kind, one dict a task and one of the tasks' plain mean (`task` is None), with f1, accuracy, fpr, tokens, seconds,
         `benchmarks` (that f1 is made of), `left_out` (those whose F1 does not exist, that are not judged or have no stated size) and `weight`
         (their sum). A mean over nothing is None, and so is the mean of the tasks where that of one is.
+
+    Raises:
+        InputError: what are no results, or no sizes.
     """
+    results = _checked(results, sizes)
     groups: dict[tuple[str, str], dict[str, list[Mapping[str, Any]]]] = {}
     for one in results:
         groups.setdefault((one["model"], one["policy"]), {}).setdefault(one["task"], []).append(one)
@@ -47,6 +54,22 @@ def means(results: Iterable[Mapping[str, Any]], sizes: Sizes | None = None) -> l
             whole = [{"model": model, "policy": policy, "mean": kind} | _of_tasks(made)] if len(made) > 1 else []
             out += [_as_given(one) for one in (*made, *whole)]
     return out
+
+
+def _checked(results: Any, sizes: Any) -> list[Mapping[str, Any]]:
+    some = list(results) if isinstance(results, Iterable) and not isinstance(results, str | Mapping) else [results]
+    for one in some:
+        if not isinstance(one, Mapping):
+            raise InputError(f"results are dicts as `results` gives them, in a list, not {type(one).__name__}", hint="of a frame: frame.to_dicts()")
+        if lacks := [key for key in _NEEDS if key not in one]:
+            raise InputError(f"a result without {', '.join(map(repr, lacks))}")
+    if sizes is not None and not isinstance(sizes, Mapping):
+        raise InputError(f"sizes are numbers of rows by benchmark, not {sizes!r}")
+    for benchmark, given in (sizes or {}).items():
+        for size in given.values() if isinstance(given, Mapping) else [given]:
+            if size is not None and not (isinstance(size, Integral) and size >= 0):
+                raise InputError(f"the size of {benchmark} is a number of rows, not {size!r}")
+    return some
 
 
 def _weigher(kind: str, sizes: Sizes) -> Callable[[Mapping[str, Any]], int | None]:

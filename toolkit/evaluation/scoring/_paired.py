@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -81,7 +82,7 @@ def paired(
         InputError: as in `results`, or a model that is not in the table.
     """
     (policy,) = check_policies([policy])
-    ready = prepared_for(rows, positives, k, draws, [policy], (by,) if by else ()).filter(pl.col("model").is_in([a, b]))
+    ready = prepared_for(rows, positives, k, draws, [policy], (by,) if by else (), readings).filter(pl.col("model").is_in([a, b]))
     counted = tallies(ready, positives, likely=k == "mean")
     _check_models(rows, counted, a, b)
     if policy == "reference":
@@ -104,7 +105,12 @@ def holm(pvalues: Sequence[float | None]) -> list[float | None]:
     """P-values corrected for being many (Holm, 1979, Scandinavian Journal of Statistics 6:65); None stays None and does not count.
 
     The smallest of m is multiplied by m, the next by m - 1, and so on; none becomes smaller than the one before it, or larger than 1.
+
+    Raises:
+        InputError: one that is none.
     """
+    if odd := [p for p in pvalues if p is not None and not (isinstance(p, Real) and 0 <= p <= 1)]:
+        raise InputError(f"{odd[0]!r} is no p-value: a number from 0 to 1, or None")
     order = sorted((p, i) for i, p in enumerate(pvalues) if p is not None)
     out: list[float | None] = [None] * len(pvalues)
     most = 0.0

@@ -49,7 +49,7 @@ def check_policies(policies: Iterable[str]) -> tuple[str, ...]:
     Raises:
         InputError: none, or one that there is not.
     """
-    given = tuple(dict.fromkeys([policies] if isinstance(policies, str) else policies))
+    given = tuple(dict.fromkeys([policies] if isinstance(policies, str) else policies or ()))
     if not given:
         raise InputError("no policy", hint=f"choose of {', '.join(POLICIES)}")
     for policy in given:

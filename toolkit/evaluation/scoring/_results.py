@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -73,7 +74,7 @@ def results(
         InputError: no such policy or way, a column that is not there, or a row that cannot be counted (`_tallies`): it is named.
     """
     policies = check_policies(policies)
-    ready = prepared_for(rows, positives, k, draws, policies)
+    ready = prepared_for(rows, positives, k, draws, policies, readings=readings)
     found = tallies(ready, positives, likely=k == "mean", labels=labels)
     scores = row_scores(ready, found)
     referred = {_key(t): t for t in _referred(ready, found, positives)} if "reference" in policies else {}
@@ -117,7 +118,7 @@ def breakdown(
     policies = check_policies(policies)
     if "reference" in policies:
         raise InputError("no breakdown under the policy 'reference'", hint="the released script has none; take clean, drop or fail-closed")
-    ready = prepared_for(rows, positives, k, draws, policies, (by,))
+    ready = prepared_for(rows, positives, k, draws, policies, (by,), readings)
     tallies(ready, positives)
     out = []
     for tally in parts(ready, by, likely=k == "mean"):
@@ -150,18 +151,41 @@ def row_outcome(votes: Votes, positive: str, policy: str, k: str) -> tuple[Outco
 
 
 def prepared_for(
-    rows: pl.LazyFrame | pl.DataFrame, positives: Mapping[str, str], k: str, draws: int, policies: Sequence[str], more: Sequence[str] = ()
+    rows: pl.LazyFrame | pl.DataFrame,
+    positives: Mapping[str, str],
+    k: str,
+    draws: int,
+    policies: Sequence[str],
+    more: Sequence[str] = (),
+    readings: Readings | None = None,
 ) -> pl.LazyFrame:
     """The table with the columns that the policies need.
 
     Raises:
-        InputError: a column is not there, or no such way.
+        InputError: a column is not there, no such way, or an argument of another shape.
     """
+    _check_shapes(rows, positives, readings)
     if k not in WAYS:
         raise InputError(f"no way {k!r} to make one verdict of several draws", hint=nearest(k, WAYS) or f"choose of {', '.join(WAYS)}")
-    if draws < 0:
+    if not isinstance(draws, Integral) or draws < 0:
         raise InputError(f"{draws} draws of the bootstrap", hint="0 (no intervals) or more")
     return prepared(rows, positives, (*more, *(["output"] if "reference" in policies else [])))
+
+
+def _check_shapes(rows: Any, positives: Any, readings: Any) -> None:
+    if not isinstance(rows, pl.LazyFrame | pl.DataFrame):
+        hint = "read_evaluation(FOLDER).rows() is one"
+        raise InputError(f"the per-row table is a frame of polars, not {type(rows).__name__}", hint=hint)
+    if not isinstance(positives, Mapping):
+        raise InputError(f"positives are labels by task, {{'prompt': 'harmful'}}, not {positives!r}")
+    by_model = readings if readings is not None else {}
+    by_task = (
+        [of for tasks in by_model.values() for of in (tasks.values() if isinstance(tasks, Mapping) else [tasks])]
+        if isinstance(by_model, Mapping)
+        else [by_model]
+    )
+    if not all(isinstance(of, Mapping) for of in by_task):
+        raise InputError(f"readings are labels by model and task, {{MODEL: {{TASK: {{LABEL: STANDS_FOR}}}}}}, not {readings!r}")
 
 
 def _key(tally: Tally) -> tuple[str, str, str]:
