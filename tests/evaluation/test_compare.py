@@ -236,6 +236,19 @@ def test_another_sampling_or_reading_is_not_compared_unless_asked_for(place: Pat
     assert forced.verdicts[0]["remarks"] == [f"one: {why}"] and forced.verdicts[0]["words"].endswith(f"although cohorts differ (one: {why})")
 
 
+def test_one_output_and_the_majority_of_three_are_not_compared_unless_asked_for(place: Path) -> None:
+    """Of files nothing is known of the sampling but how many draws there are."""
+    golds = GOLD[:20]
+    one = said("one", "prompt", golds, golds)
+    three = [line for draw in range(3) for line in said("one", "prompt", golds, golds, draw=draw)]
+    two(place, one, three, about={name: {"sampling": None} for name in "ab"})
+    found = toolkit.compare("a", "b")
+    assert [(c["why"], found.differences) for c in found.apart] == [("1 draw a row against 3", [])] and found.lines[1][
+        "why"
+    ] == "3 draws a row against 1"
+    assert toolkit.compare("a", "b", across=True).differences[0]["remark"] == "1 draw a row against 3"
+
+
 def test_one_model_asked_in_two_ways_is_apart_and_two_models_are_not(place: Path) -> None:
     lines = said("one", "prompt", GOLD, GOLD)
     evaluated(place / "a", {"a": lines}, about={"a": {"prompt": "p", "model_id": "m"}})

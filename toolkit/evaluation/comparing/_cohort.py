@@ -33,6 +33,8 @@ class Cohort(BaseModel):
     """What the model was asked with: a digest of the guard's input, or words."""
     sampling: str | None = None
     """How it was sampled, in words."""
+    draws: int | None = None
+    """How many draws make a verdict."""
     published: str | None = None
     """The source of a figure that was published; null: measured here."""
 
@@ -63,6 +65,8 @@ def _reasons(a: Cohort, b: Cohort, same_model: bool) -> list[str]:
     for name in ("policy", "reading", "sampling"):
         if _differ(x := getattr(a, name), y := getattr(b, name)):
             why.append(f"{name} {x} against {y}")
+    if a.draws is not None and b.draws is not None and a.draws != b.draws and not _differ(a.sampling, b.sampling):
+        why.append(f"{a.draws} draw{'s' if a.draws != 1 else ''} a row against {b.draws}")
     return why + (["another prompt"] if same_model and _differ(a.prompt, b.prompt) else [])
 
 

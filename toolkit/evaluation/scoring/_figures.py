@@ -126,6 +126,7 @@ def _cohort(one: Mapping[str, Any], entry: Mapping[str, Any], model: Mapping[str
         "reading": model["reading"],
         "prompt": model["prompt"],
         "sampling": model["sampling"],
+        "draws": one["draws"],
         "published": None,
     }
 
