@@ -17,6 +17,8 @@ def several(given: str | Path | Iterable[Any] | None) -> list[Any]:
     """
     if given is None:
         return []
+    if isinstance(given, str | Path):
+        return [given]
     if not isinstance(given, Iterable):
         raise InputError(f"a text or a list of them is expected, not {given!r}")
-    return [given] if isinstance(given, str | Path) else list(given)
+    return list(given)

@@ -67,7 +67,7 @@ def _checked(results: Any, sizes: Any) -> list[Mapping[str, Any]]:
         raise InputError(f"sizes are numbers of rows by benchmark, not {sizes!r}")
     for benchmark, given in (sizes or {}).items():
         for size in given.values() if isinstance(given, Mapping) else [given]:
-            if size is not None and not (isinstance(size, Integral) and size >= 0):
+            if size is not None and not (isinstance(size, Integral) and int(size) >= 0):
                 raise InputError(f"the size of {benchmark} is a number of rows, not {size!r}")
     return some
 
