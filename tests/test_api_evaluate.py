@@ -315,6 +315,25 @@ def test_arguments_of_another_shape_are_told(server: Server, given: dict[str, An
             toolkit.compare(wrong)  # type: ignore[arg-type]
 
 
+def test_a_word_that_is_no_label_is_shown(server: Server) -> None:
+    own("a.jsonl", [(i, text, "1" if label == "harmful" else "0", None) for i, (text, label) in enumerate(BREAD)])
+    with pytest.raises(TooManyFailures, match=r"not_a_label 4(.|\n)*\(not_a_label\): '0'"):
+        toolkit.evaluate(predictions="a.jsonl", benchmarks="bread.yaml")
+
+
+def test_of_outputs_and_verdicts_in_one_file_it_is_said_which_count(server: Server) -> None:
+    predictions("a.jsonl", BREAD, right, verdict="harmful")
+    found = toolkit.evaluate(predictions="a.jsonl", benchmarks="bread.yaml", policies=["clean", "reference"])
+    assert [r["recall"] for r in found.results] == [100, 100] and [r["fpr"] for r in found.results] == [100, 0]
+    assert any("its verdicts are those of verdict" in remark for remark in found.remarks)
+
+
+def test_an_empty_response_is_none(server: Server) -> None:
+    lines = [{"prompt": text, "response": "", "verdict": label} for text, label in BREAD]
+    Path("a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert toolkit.evaluate(predictions="a.jsonl", benchmarks="bread.yaml").results[0]["f1"] == 100
+
+
 def test_a_file_of_other_columns_says_which_it_has(server: Server) -> None:
     Path("a.csv").write_text("prompt;verdict\n" + "".join(f"{text};{label}\n" for text, label in BREAD))
     with pytest.raises(InputError, match="it has 'prompt;verdict'"):

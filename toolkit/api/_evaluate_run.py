@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.api._evaluate_plan import Judge, model_name
 from toolkit.common.secrets import shown
-from toolkit.evaluation import ChangedSets, Evaluation, RowSet, figures, write_evaluation
+from toolkit.evaluation import ChangedSets, Evaluation, RowSet, Written, figures, write_evaluation
 from toolkit.guards import Guard, input_fingerprint
 from toolkit.judging import OpenGuard, asked_lines, judged_tasks, to_ask, written_lines
 from toolkit.pipeline import Progress
@@ -180,6 +180,11 @@ def _files_entry(judge: Judge, guard: Guard) -> dict[str, Any]:
     return {"prompt": input_fingerprint(guard) if rendered else None, "draws": draws, "files": files, "joined": judge.about}
 
 
+def _verdict_columns(written: Written) -> list[str]:
+    """What files say of verdicts, beside outputs."""
+    return [c for c in written.rows.columns if c == "verdict" or c.startswith("verdict_")]
+
+
 def _of_files(judges: Sequence[Judge]) -> Iterator[str]:
     """What did not fit of what files say, in words."""
     for judge in judges:
@@ -191,6 +196,8 @@ def _of_files(judges: Sequence[Judge]) -> Iterator[str]:
             yield f"{name}: {sum(about['unreadable'].values()):,} rows of its files cannot be read ({reasons}; first {about['first_unreadable']})"
         if about["extra"]:
             yield f"{name}: {about['extra']:,} rows of its files are about none of these rows (first {about['first_extra']})"
+        if judge.written is not None and judge.written.has("output") and (columns := _verdict_columns(judge.written)):
+            yield f"{name}: its verdicts are those of {', '.join(columns)}, not read from its outputs, which 'reference' alone looks at"
         for where, one in about["sets"].items():
             if one["missing"]:
                 yield f"{name} on {where}: {one['missing']:,} rows have no prediction; they count as not read"

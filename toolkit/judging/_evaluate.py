@@ -134,7 +134,7 @@ def written_tasks(guard: Guard, of: RowSet, written: Written) -> tuple[str, ...]
 
 
 def _read(guard: Guard, of: RowSet, written: Written, whole: pl.DataFrame) -> pl.DataFrame:
-    """With ``verdict_<task>`` and ``unread_<task>`` of each task."""
+    """With ``verdict_<task>`` and ``unread_<task>`` of each task, and ``said_word_<task>`` where a word stands in the place of a label."""
     failed = pl.col("said_error") if written.has("error") else pl.lit(None, pl.String)
     gone = pl.when(~pl.col("there")).then(pl.lit(NOT_THERE)).otherwise(failed)
     if written.has("output"):
@@ -156,7 +156,8 @@ def _read(guard: Guard, of: RowSet, written: Written, whole: pl.DataFrame) -> pl
             blank = words.is_null() | (words.str.strip_chars() == "")
             why = pl.when(gone.is_not_null()).then(gone).when(blank).then(pl.lit(UNTOLD)).otherwise(pl.lit("not_a_label"))
             whole = whole.with_columns(taken.alias(name)).with_columns(
-                pl.when(pl.col(name).is_null()).then(why).otherwise(pl.lit(None, pl.String)).alias(f"unread_{task.name}")
+                pl.when(pl.col(name).is_null()).then(why).otherwise(pl.lit(None, pl.String)).alias(f"unread_{task.name}"),
+                pl.when(pl.col(name).is_null() & (why == "not_a_label")).then(words).alias(f"said_word_{task.name}"),
             )
     return whole
 
@@ -208,7 +209,7 @@ def _as_rows(whole: pl.DataFrame, of: RowSet, tasks: Sequence[str], model: str) 
             source="source",
             prompt="prompt",
             response="response",
-            output=said("output"),
+            output=pl.coalesce(said("output"), said(f"word_{task}")),
             key=pl.lit(None),
         ).with_row_index("_row")
         for task in tasks

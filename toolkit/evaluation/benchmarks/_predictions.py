@@ -236,7 +236,7 @@ def _keys(rows: pl.DataFrame) -> pl.Series:
     import polars as pl
 
     keys = [
-        content_id([(m["role"], m["content"]) for m in context or ()], prompt, response)
+        content_id([(m["role"], m["content"]) for m in context or ()], prompt, response or None)
         for prompt, response, context in rows.select("prompt", "response", "context").iter_rows()
     ]
     return pl.Series(keys, dtype=pl.String)

@@ -4,7 +4,8 @@ Columns are known by their usual names (`USUAL`), or named: ``{"output": "comple
 guard's whole rendered input), ``label`` and ``predict``. Formats: JSON Lines, JSON, parquet, CSV, TSV.
 
 A row's `key` is what its text is known by: that of its prompt and response, where the file has both or its prompt is a guard's rendered input, which
-is parted again; else the text as it stands. A row that cannot be read (torn, not UTF-8, of another type) is a fault with its place.
+is parted again; else the text as it stands. An empty response is none. A row that cannot be read (torn, not UTF-8, of another type) is a fault with
+its place.
 
 Memory: all texts of the files.
 """
@@ -192,7 +193,7 @@ def _keyed(rows: pl.DataFrame, guard: Guard) -> pl.DataFrame:
         return rows.with_columns(key=pl.lit(None, pl.String), text=pl.lit(None, pl.String))
     prompts: list[str | None] = rows["prompt"].to_list()
     if "response" in rows.columns:
-        keys = [None if p is None else content_id([], p, r) for p, r in zip(prompts, rows["response"].to_list(), strict=True)]
+        keys = [None if p is None else content_id([], p, r or None) for p, r in zip(prompts, rows["response"].to_list(), strict=True)]
         return rows.with_columns(key=pl.Series(keys, dtype=pl.String), text=pl.lit(None, pl.String))
     released = load_guard(RELEASED)
     guards = [g for g in dict.fromkeys((guard, released)) if g.grammar is None]
