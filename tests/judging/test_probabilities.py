@@ -277,9 +277,26 @@ def test_what_servers_do_to_texts_and_tokens() -> None:
     other: Tokens = [("Request: harm", 0.0, {}), ("ful", 0.0, {})]
     assert of(other, text) == {}, "tokens of another text"
     assert of(ANSWER[:5] + other, text) == {}
-    assert of([("Request:", 0.0, {}), (" harm", -1.0, {" harm": -1.0}), ("ful", 0.0, {})])["prompt"] == {"harmful": 1.0, "unharmful": 0.0}
+    assert of([("Request:", 0.0, {}), (" harm", -1.0, {" harm": -1.0, " b": -2.0}), ("ful", 0.0, {})])["prompt"] == {"harmful": 1.0, "unharmful": 0.0}
+    assert of([("Request:", 0.0, {}), (" harm", -1.0, {}), ("ful", 0.0, {})]) == {}, "no alternatives, and it was not sure"
     assert of([("I cannot say.", 0.0, {})]) == {}, "no label"
     assert label_probabilities(GUARD, Completion("k", text)) == {}, "no log-probabilities"
+
+
+@pytest.mark.parametrize(
+    "tops",
+    [
+        {" harm": 5.0, " un": 1.0},
+        {" harm": 1e308, " un": 0.0},
+        {" harm": -0.1, " un": -0.1},
+        {" harm": 0.0, " un": 0.0},
+        {" harm": True, " un": False},
+    ],
+)
+def test_probabilities_that_cannot_be_are_not_known(tops: dict[str, float]) -> None:
+    """Above 1, alone or together: nothing is made of them."""
+    tokens: Tokens = [("Request:", 0.0, {}), (" harm", tops[" harm"], tops), ("ful", 0.0, {})]
+    assert of(tokens) == {}
 
 
 def test_the_last_answer_counts_and_a_word_that_goes_on_is_waited_for() -> None:

@@ -8,8 +8,8 @@ the first and the last ones count. Without `words` every token is kept.
 Contract: log-probabilities are the model's own, before temperature and top-p, where it is we who compute them (transformers) or vLLM does
 (``raw_logprobs``); else they are what the endpoint takes them for. A token counts only where its text is proven to stand in the answer's: the tokens'
 texts are laid against the answer, white space aside, from its end and from its beginning; marks of a chat template and a reasoning that a server took
-off the content are passed over, and a token of which only a part of a letter came (U+FFFD) ends what is proven. Nothing here raises for what an
-endpoint may send.
+off the content are passed over, and a token of which only a part of a letter came (U+FFFD) ends what is proven. A token whose alternatives have
+probabilities that cannot be, above 1 alone or together, is left out. Nothing here raises for what an endpoint may send.
 
 The packed form is JSON, ``[[start, token, {alternative: log-probability}], …]``: start is the place in the text of the token's first letter that is
 no white space; the token is among its alternatives; alternatives of one text are one, with their probabilities added; five decimals.
@@ -36,6 +36,9 @@ _SPECIAL = re.compile(r"<[|｜]?[^<>\s]{1,40}[|｜]?>|\[/?[A-Z_]{1,40}\]")
 """What the marks of chat templates look like, as a text without white space."""
 
 _BROKEN = "\ufffd"
+
+_ROUNDING = 0.02
+"""What probabilities may be above 1 together: servers compute in half precision, and round."""
 
 
 class Choice(NamedTuple):
@@ -87,7 +90,7 @@ def keep(tokens: Sequence[str], scored: Callable[[int], Scored], text: str | Non
         for word, value in scored(n):
             if math.isfinite(value):
                 together[word] = _either(together[word], value) if word in together else value
-        if tokens[n] in together:
+        if tokens[n] in together and all(v <= _ROUNDING for v in together.values()) and math.fsum(map(math.exp, together.values())) <= 1 + _ROUNDING:
             found.append(Choice(start, tokens[n], {word: round(min(value, 0.0), 5) for word, value in together.items()}))
     return orjson.dumps([tuple(choice) for choice in found])
 
@@ -108,7 +111,7 @@ def in_body(body: bytes, text: str | None, words: Sequence[str]) -> bytes | None
         if isinstance(content := said.get("content"), list):
             return keep([_text_of(t) for t in content], lambda n: _chat_scores(content[n]), text, words)
         tokens, own, tops = said["tokens"], said["token_logprobs"], said["top_logprobs"]
-        return keep(tokens, lambda n: {tokens[n]: float(own[n]), **{w: float(v) for w, v in (tops[n] or {}).items()}}.items(), text, words)
+        return keep(tokens, lambda n: {tokens[n]: _number(own[n]), **{w: _number(v) for w, v in (tops[n] or {}).items()}}.items(), text, words)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
 
@@ -121,8 +124,15 @@ def _text_of(token: Mapping[str, Any]) -> str:
 
 
 def _chat_scores(token: Mapping[str, Any]) -> Scored:
-    own, tops = _text_of(token), [(_text_of(t), float(t["logprob"])) for t in token.get("top_logprobs") or []]
-    return tops if any(word == own for word, _ in tops) else [(own, float(token["logprob"])), *tops]
+    own, tops = _text_of(token), [(_text_of(t), _number(t["logprob"])) for t in token.get("top_logprobs") or []]
+    return tops if any(word == own for word, _ in tops) else [(own, _number(token["logprob"])), *tops]
+
+
+def _number(value: Any) -> float:
+    """A number (TypeError: true or false is none)."""
+    if isinstance(value, bool):
+        raise TypeError("no number")
+    return float(value)
 
 
 def _either(a: float, b: float) -> float:

@@ -8,7 +8,7 @@ before is given). So ``unharmful`` is found as one token, as ``un`` and ``harmfu
 total: probabilities given that a label stands there, of the model's own distribution, before temperature and top-p.
 
 Contract: what is not known is not there, and never a guess: no log-probabilities, no label, tokens that do not agree with the text, no alternative
-that fits. A label that is not among the alternatives asked for has 0. Nothing here asks a model.
+that fits, or none at all beside a token that is not sure. A label that is not among the alternatives asked for has 0. Nothing here asks a model.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from toolkit.generation import Choice, Completion, choices, in_body
 from toolkit.guards import AnswerSpan, Call, Guard, answer_spans, label_words
+
+_SURE = math.log(0.99)
 
 Probabilities = dict[str, float]
 """Of each label of a task, together 1."""
@@ -50,6 +52,8 @@ def _of_span(scored: Sequence[Choice], text: str, span: AnswerSpan) -> Probabili
     read = _fitting(text[span.start : span.end] + "\n", span.spellings)
     way, written = 0.0, ""
     for one in _from(scored, text, span.start):
+        if len(one.alternatives) == 1 and one.alternatives[one.token] < _SURE:
+            return None  # an endpoint that gives no alternatives: what else there was is not known
         before = text[one.start : span.start] if not written else ""
         for word, value in one.alternatives.items():
             fitting = _fitting(_behind(written, word, before), span.spellings)
