@@ -109,6 +109,8 @@ def test_stdin_is_a_text_or_lines(url: str, tmp_path: Path) -> None:
     assert said.code == 0 and said.json["tasks"]["prompt"]["label"] == "unharmful"
     said = piped(url, b'{"prompt": "bread"}\n\n{"prompt": "insult", "response": "x"}\n{"prompt": 1}\n', "--jsonl", cwd=tmp_path)
     assert said.code == 2 and len(said.out.splitlines()) == 2 and "stdin:4.prompt: a text, not a number" in said.err
+    said = piped(url, b"\n", "--jsonl", "--fail-on", "harmful", cwd=tmp_path)
+    assert (said.code, said.out) == (0, "") and "nothing was judged" in said.err, "a source that broke is no pass to take in silence"
     said = piped(url, b"\xff\xfe", cwd=tmp_path)
     assert said.code == 2 and "not UTF-8" in said.err and "Traceback" not in said.err
 

@@ -149,7 +149,7 @@ def test_a_guard_of_several_calls_gives_one_verdict(server: Server) -> None:
         return 200, {}, chat("Safety: Safe\nCategories: None\nRefusal: No" if answers else "Safety: Unsafe\nCategories: Violent")
 
     server.script = says
-    with serving(server, guard="qwen3guard", limits={"places": 4}) as one:
+    with serving(server, guard="qwen3guard", reading="strict", limits={"places": 4}) as one:
         _, _, said = ask(one, "/v1/judge", {"rows": [{"prompt": "a"}, {"prompt": "a", "response": "b"}]})
         alone, both = said["verdicts"]
         assert (label(alone), alone["tasks"]["response"]["applies"], alone["flagged"], alone["categories"]) == ("harmful", False, True, ["Violent"])
@@ -158,6 +158,17 @@ def test_a_guard_of_several_calls_gives_one_verdict(server: Server) -> None:
         _, _, said = ask(one, "/v1/judge", {"prompt": "a", "response": "broken"})
         assert label(said["verdicts"][0]) == "harmful" and said["verdicts"][0]["tasks"]["response"]["unread"] == "bad_request"
         assert ask(one, "/v1/judge", {"rows": [{"prompt": f"a{n}", "response": "b"} for n in range(3)]})[0] == 429, "each call takes a place"
+
+
+def test_a_label_between_the_two_is_passed_by_nobodys_default(server: Server) -> None:
+    server.script = lambda _, __: (200, {}, chat("Safety: Controversial\nCategories: PII"))
+    with pytest.raises(InputError, match="may call a prompt controversial") as fault:
+        serving(server, guard="qwen3guard")
+    assert "strict, loose" in str(fault.value.hint)
+    for chosen, flagged in (({"reading": "strict"}, True), ({"reading": "loose"}, False), ({"flag_on": ["harmful", "controversial"]}, True)):
+        with serving(server, guard="qwen3guard", **chosen) as one:
+            assert ask(one, "/v1/moderations", {"input": "a"})[2]["results"][0]["flagged"] is flagged, chosen
+    serving(server, guard="qwen3guard", flag_on="refusal").stop()
 
 
 def test_a_verdict_on_a_part_of_the_text_is_none(server: Server) -> None:
@@ -402,6 +413,8 @@ def test_addresses_and_limits_that_cannot_be(server: Server, served: toolkit.Ser
         {"limits": {"place": 3}},
         {"limits": {"places": 0}},
         {"limits": {"places": "a"}},
+        {"limits": {"places": float("inf")}},
+        {"limits": {"stop_seconds": float("nan")}},
         {"flag_on": "harmfull"},
     ):
         options: dict[str, Any] = {"port": 0, **wrong}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Literal
 from toolkit.api._moderate import open_desk
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.secrets import protect
+from toolkit.guards import Guard
 from toolkit.serving import TOKEN, Alarm, Limits, Served, Settings, check_access
 
 
@@ -52,7 +54,8 @@ def serve(
         The running server: its ``url``, ``stop()`` and ``wait()``; as a context manager it is stopped at the end, and answers what it has taken.
 
     Raises:
-        InputError: no such model, guard, label or limit; an address or token that cannot be.
+        InputError: no such model, guard, label or limit; an address or token that cannot be; a label between the two of which nobody has said
+            whether it flags.
         Missing: an extra, a key or a service; or no token, where others than this machine can reach it.
 
     Example:
@@ -69,11 +72,26 @@ def serve(
     desk = open_desk(model, backend, guard, mode, reading, probabilities, allow, options, places=bounds.places)
     try:
         alarm = Alarm.of(desk.guard, flag_on, closed=not fail_open)
+        if reading is None:
+            _check_decided(desk.guard, alarm)
     except BaseException:
         desk.close(0.0)
         raise
     settings = Settings(name or desk.guard.name, alarm, bounds, token, log, log_text)
     return Served(desk, settings, host=host, port=port)
+
+
+def _check_decided(guard: Guard, alarm: Alarm) -> None:
+    """Refuse (InputError) to pass by default what some readings of the guard flag."""
+    for task in guard.tasks:
+        flagging = alarm.labels.get(task.name, frozenset())
+        for name, stands_for in task.readings.items():
+            for label, other in stands_for.items():
+                if other in flagging and label not in flagging:
+                    raise InputError(
+                        f"the guard {guard.name} may call a {task.name} {label}, and nothing says whether that flags it",
+                        hint=f"choose a reading ({', '.join(guard.readings)}): {name} takes it for {other}; or name it among the labels that flag",
+                    )
 
 
 def limits_of(given: Mapping[str, float]) -> Limits:
@@ -85,7 +103,7 @@ def limits_of(given: Mapping[str, float]) -> Limits:
     for key, value in given.items():
         if key not in Limits.__dataclass_fields__:
             raise InputError(f"no limit called {key!r}", hint=did_you_mean(key, Limits.__dataclass_fields__))
-        if not isinstance(value, int | float) or isinstance(value, bool):
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
             raise InputError(f"a number, not {value!r}", where=key)
     whole = {k: int(v) if isinstance(getattr(Limits, k), int) else float(v) for k, v in given.items()}
     return Limits(**whole)  # type: ignore[arg-type]

@@ -169,6 +169,8 @@ def _chance(judged: Judgement, task: str) -> str:
 
 
 def _end(n: int, raised: int, failed: int, fail_on: list[str] | None) -> None:
+    if not n:
+        sys.stderr.write("guardkit: nothing was judged: there was no interaction\n")
     if failed:
         sys.stderr.write(f"guardkit: the guard gave no answer to {failed:,} of {n:,} interactions\n")
     if raised:
