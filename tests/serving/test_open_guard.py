@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -70,6 +71,22 @@ def test_many_rows_come_as_they_are_written_and_a_bad_one_is_named(server: Serve
             next(found)
         assert e.value.where == "rows[2].prompt"
         assert guard.judge("bread").read, "it stays open"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"media": [{"uri": "a.png"}]}, "are not judged here"),
+        ({"responce": "b"}, "unknown key 'responce'"),
+        ({"Response": "b"}, "unknown key 'Response'"),
+        ({"contexts": []}, "unknown key 'contexts'"),
+        ({"media": [], "responses": 5, "response": "b", "label": 1, "source": "c"}, None),
+    ],
+)
+def test_a_part_that_would_go_unjudged_is_a_fault(more: dict[str, Any], said: str | None, server: Server) -> None:
+    with opened(server) as guard, nullcontext() if said is None else pytest.raises(InputError, match=said):
+        assert [one.read for one in guard.judge_many([{"prompt": "bread", **more}])] == [True]
+    assert bool(server.requests) is (said is None)
 
 
 @pytest.mark.parametrize(

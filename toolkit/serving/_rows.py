@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from toolkit.common.errors import InputError, did_you_mean
@@ -17,7 +18,8 @@ def checked(row: Any, where: str | None = None, *, closed: bool = False) -> dict
     Args:
         row: `prompt`; `response`, `context` and `id` where there are any.
         where: its place, for errors.
-        closed: whether other keys are a fault; else they are left out.
+        closed: whether other keys are a fault; else they are left out, but for `media`, without which the interaction is another one, and for what
+            is almost the name of a key that is not there.
 
     Raises:
         InputError: what is wrong with it; the error says nothing of what the texts hold.
@@ -30,6 +32,10 @@ def checked(row: Any, where: str | None = None, *, closed: bool = False) -> dict
         raise InputError(f"an interaction is an object with `prompt`, not {_kind(row)}", where=where)
     if closed and (odd := next((k for k in row if k not in KEYS), None)) is not None:
         raise InputError(f"unknown key {str(odd)[:60]!r}", where=where, hint=did_you_mean(str(odd)[:60], KEYS))
+    if (odd := _misspelt(row)) is not None:
+        raise InputError(f"unknown key {odd[:60]!r}", where=where, hint=did_you_mean(odd.casefold(), KEYS))
+    if row.get("media"):
+        raise InputError("the files of an interaction are not judged here, and its texts alone are not all of it", where=place("media"))
     if row.get("prompt") is None:
         raise InputError("the key 'prompt' is missing", where=where)
     out: dict[str, Any] = {"prompt": text(row["prompt"], place("prompt"))}
@@ -41,6 +47,12 @@ def checked(row: Any, where: str | None = None, *, closed: bool = False) -> dict
     if row.get("id") is not None:
         out["id"] = str(row["id"]) if isinstance(row["id"], int) and not isinstance(row["id"], bool) else text(row["id"], place("id"))
     return out
+
+
+def _misspelt(row: Mapping[str, Any]) -> str | None:
+    """A key that is meant for one of `KEYS`, to all appearance; what stands in it would not be judged."""
+    lacking = [key for key in KEYS if key not in row]
+    return next((k for k in row if isinstance(k, str) and k not in KEYS and get_close_matches(k.casefold(), lacking, 1, 0.85)), None)
 
 
 def text(value: Any, where: str) -> str:
