@@ -315,6 +315,23 @@ def test_arguments_of_another_shape_are_told(server: Server, given: dict[str, An
             toolkit.compare(wrong)  # type: ignore[arg-type]
 
 
+def test_files_of_one_model_may_name_their_verdicts_differently(server: Server) -> None:
+    for name, rows, column in (("bread", BREAD, "verdict"), ("more", MORE, "verdict_prompt")):
+        Path("m").mkdir(exist_ok=True)
+        lines = [{"prompt": text, column: label, column.replace("verdict", "probability"): 0.9} for text, label in rows]
+        Path(f"m/{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = toolkit.evaluate(predictions="m", benchmarks=["bread.yaml", "more.yaml"])
+    assert [(r["f1"], r["probability_n"]) for r in found.results] == [(100, 4), (100, 3)]
+
+
+def test_labels_as_they_are_are_another_reading_than_strict(server: Server) -> None:
+    own("a.jsonl", [(i, text, "controversial" if label == "harmful" else label, None) for i, (text, label) in enumerate(BREAD)])
+    how: dict[str, Any] = {"predictions": "a.jsonl", "benchmarks": "bread.yaml", "guard": "qwen3guard", "min_parse_rate": 0}
+    assert [toolkit.evaluate(**how, reading=r, output=f"as-{r}").results[0]["f1"] for r in ("strict", None)] == [100, 0]
+    found = toolkit.compare("as-strict", "as-None")
+    assert [one["why"] for one in found.apart] == ["reading strict against labels as they are"] and not found.differences
+
+
 def test_a_word_that_is_no_label_is_shown(server: Server) -> None:
     own("a.jsonl", [(i, text, "1" if label == "harmful" else "0", None) for i, (text, label) in enumerate(BREAD)])
     with pytest.raises(TooManyFailures, match=r"not_a_label 4(.|\n)*\(not_a_label\): '0'"):

@@ -43,7 +43,7 @@ def test_a_reading_is_applied_to_what_was_read_and_the_rows_keep_it() -> None:
     by = {reading: toolkit.evaluate(predictions=said, task="response", guard="qwen3guard", reading=reading) for reading in (None, "strict", "loose")}
     assert {reading: (f.results[0]["tp"], f.results[0]["fp"]) for reading, f in by.items()} == {None: (0, 0), "strict": (1, 1), "loose": (0, 0)}
     assert by["strict"].rows().collect()["verdict"].to_list() == ["unharmful", "controversial", "controversial"]
-    assert [by[r].results[0]["cohort"]["reading"] for r in (None, "strict")] == [None, "strict"]
+    assert [by[r].results[0]["cohort"]["reading"] for r in (None, "strict")] == ["labels as they are", "strict"]
     assert any("strict or loose" in words for words in by[None].remarks) and not any("strict or loose" in words for words in by["strict"].remarks)
 
 

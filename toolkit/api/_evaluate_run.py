@@ -150,6 +150,7 @@ class Run:
         readings = {t.name: t.readings[self._reading] for t in guard.tasks if self._reading in t.readings} if self._reading else {}
         out: dict[str, Any] = {"name": judge.name, "guard": guard.name, "guard_version": guard.version, "guard_fingerprint": guard.fingerprint}
         out |= {"reading": self._reading if readings else None, "readings": readings or None}
+        out |= {"without_reading": [t.name for t in guard.tasks if t.readings and t.name not in readings]}
         if config is not None:
             out |= {
                 "backend": config.backend,

@@ -210,7 +210,7 @@ def _check_labels(judge: Judge, sets: Sequence[RowSet]) -> None:
     """Raise InputError where a guard has other words for a set's labels."""
     for one in sets:
         for task in judged_tasks(judge.guard, one):
-            if judge.written is not None and (one.name not in judge.joined or judge.written.column("verdict", task, one.tasks)):
+            if judge.written is not None and (one.name not in judge.joined or judge.written.column("verdict", task, one.tasks) is not None):
                 continue
             words, known = one.tasks[task].labels, judge.guard.task(task).labels
             if odd := next((w for w in words if w not in known), None):

@@ -130,7 +130,7 @@ def written_lines(guard: Guard, of: RowSet, written: Written, joined: Joined, mo
 
 def written_tasks(guard: Guard, of: RowSet, written: Written) -> tuple[str, ...]:
     """The tasks of a set on which files have verdicts, or outputs of a guard that judges them."""
-    return tuple(t for t in of.tasks if written.column("verdict", t, of.tasks) or (written.has("output") and t in guard.task_names))
+    return tuple(t for t in of.tasks if written.column("verdict", t, of.tasks) is not None or (written.has("output") and t in guard.task_names))
 
 
 def _read(guard: Guard, of: RowSet, written: Written, whole: pl.DataFrame) -> pl.DataFrame:
@@ -150,8 +150,8 @@ def _read(guard: Guard, of: RowSet, written: Written, whole: pl.DataFrame) -> pl
         )
     for task in of.tasks.values():
         name = f"verdict_{task.name}"
-        if (column := written.column("verdict", task.name, of.tasks)) is not None:
-            words = whole[f"said_{column}"]
+        if (column := written.column("verdict", task.name, of.tasks, "said_")) is not None:
+            words = whole.select(column).to_series()
             taken = as_labels(words, _wider(task, guard), None)
             blank = words.is_null() | (words.str.strip_chars() == "")
             why = pl.when(gone.is_not_null()).then(gone).when(blank).then(pl.lit(UNTOLD)).otherwise(pl.lit("not_a_label"))
@@ -189,8 +189,8 @@ def _as_rows(whole: pl.DataFrame, of: RowSet, tasks: Sequence[str], model: str) 
     there = set(whole.columns)
 
     def said(*names: str) -> pl.Expr:
-        found = next((name for name in names if f"said_{name}" in there), None)
-        return pl.col(f"said_{found}") if found else pl.lit(None)
+        found = [f"said_{name}" for name in names if f"said_{name}" in there]
+        return pl.coalesce(found) if found else pl.lit(None)
 
     parts: Iterable[pl.DataFrame] = (
         whole.select(
@@ -209,7 +209,7 @@ def _as_rows(whole: pl.DataFrame, of: RowSet, tasks: Sequence[str], model: str) 
             source="source",
             prompt="prompt",
             response="response",
-            output=pl.coalesce(said("output"), said(f"word_{task}")),
+            output=said("output", f"word_{task}"),
             key=pl.lit(None),
         ).with_row_index("_row")
         for task in tasks

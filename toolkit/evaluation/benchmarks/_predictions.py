@@ -131,9 +131,9 @@ class Joining:
         import polars as pl
 
         (task, *more) = to.tasks.values()
-        if more or (name := self.written.column("label", task.name, to.tasks)) is None:
+        if more or (column := self.written.column("label", task.name, to.tasks)) is None:
             return pl.Series("label", [None] * said.height, dtype=pl.String)
-        return read_labels(said[name], task, self.guard)
+        return read_labels(said.select(column).to_series(), task, self.guard)
 
     def _pairs(self, rows: pl.DataFrame, said: pl.DataFrame) -> tuple[pl.DataFrame, str, pl.DataFrame, list[int]]:
         """at, draw, n of what belongs together, by what (id or text), what was said with that as its `key`, and each n whose text is another."""
@@ -215,11 +215,11 @@ class Joining:
         import polars as pl
 
         (task, *more) = to.tasks.values()
-        if more or (name := self.written.column("label", task.name, to.tasks)) is None:
+        if more or (column := self.written.column("label", task.name, to.tasks)) is None:
             return None, (0, None)
         both = (
             found.join(rows.select("at", "gold"), on="at")
-            .join(said.select("n", word=name, mine="said_label"), on="n")
+            .join(said.select("n", word=column, mine="said_label"), on="n")
             .filter(pl.col("word").is_not_null())
         )
         if both.height and both["mine"].null_count() == both.height:

@@ -95,10 +95,14 @@ class Written:
         """Whether the files have such a column."""
         return name in self.rows.columns
 
-    def column(self, kind: str, task: str, tasks: Collection[str]) -> str | None:
-        """The column that has the label, verdict or probability of a task: its own, or where it is the only one of a set's `tasks` the plain one."""
-        own = f"{kind}_{task}"
-        return own if self.has(own) else kind if len(tasks) == 1 and self.has(kind) else None
+    def column(self, kind: str, task: str, tasks: Collection[str], prefix: str = "") -> pl.Expr | None:
+        """The label, verdict or probability of a task: what its own column has, else, where it is the only one of a set's `tasks`, the plain one;
+        None where there is neither. Files may differ in which they have. `prefix`: of the columns' names where it is asked for."""
+        import polars as pl
+
+        names = [f"{kind}_{task}", *([kind] if len(tasks) == 1 else [])]
+        there = [f"{prefix}{name}" for name in names if self.has(name)]
+        return pl.coalesce(there) if there else None
 
     def fault(self) -> InputErrors | None:
         """All faults as an error; None where there is none."""

@@ -28,6 +28,8 @@ KEEPS = frozenset(
     | {"tokens", "seconds", "fewer_draws"}
 )
 """What a result keeps where its figures are withheld."""
+AS_THEY_ARE = "labels as they are"
+"""The reading of a figure where the guard has readings of the task, of which none was taken."""
 FIRST = 3
 """Outputs that could not be read which are shown."""
 LONG = 300
@@ -118,12 +120,14 @@ def _too_few_read(rows: pl.LazyFrame, least: float) -> dict[tuple[str, str, str]
 
 
 def _cohort(one: Mapping[str, Any], entry: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
+    of = model.get("readings")
+    reading = AS_THEY_ARE if one["task"] in (model.get("without_reading") or ()) else model["reading"] if not of or one["task"] in of else None
     return {
         "rows": entry["rows_digest"],
         "n": entry["n"],
         "subset": entry["subset"],
         "policy": one["policy"],
-        "reading": model["reading"],
+        "reading": reading,
         "prompt": model["prompt"],
         "sampling": model["sampling"],
         "draws": one["draws"],
