@@ -113,8 +113,7 @@ class Evaluating:
         readings = {t.name: t.readings[self.reading] for t in self.guard.tasks if self.reading in t.readings} if self.reading else {}
         unknown = dict.fromkeys(("guard_fingerprint", "backend", "model", "endpoint", "sampling", "prompt", "files"))
         same = {"name": self.names.get(name, name), "guard": self.guard.name, "model_id": ids[0] if len(ids) == 1 else None, "draws": 1}
-        bare = [t.name for t in self.guard.tasks if t.readings and t.name not in readings]
-        return {**same, **unknown, "reading": self.reading if readings else None, "readings": readings or None, "without_reading": bare}
+        return {**same, **unknown, "reading": self.reading if readings else None, "readings": readings or None}
 
     def _lines(self, parts: Iterable[pl.DataFrame], sets: Sequence[RowSet]) -> Iterator[pl.DataFrame]:
         """The lines of `ROWS`: those of a benchmark for each task that it has labels for."""
