@@ -193,3 +193,9 @@ def test_the_command(world: Path, tmp_path: Path) -> None:
     assert ["simple_safety_tests", "mine", "6", "3", "0", "1", "4", "66.67"] in [line.split() for line in said.out.splitlines()]
     found = guardkit(*args, "--json", cwd=tmp_path).json
     assert found["scores"][0]["n_clean"] == 1 and found["without"]
+
+
+def test_a_run_of_words_has_two_at_least() -> None:
+    for ngram in (1, "13"):
+        with pytest.raises(InputError, match="from 2 to 1000"):
+            toolkit.hygiene(benchmarks="all", ngram=ngram)  # type: ignore[arg-type]
