@@ -71,12 +71,13 @@ def test_a_journal_that_is_not_there_yet(tmp_path: Path) -> None:
         ("step", "manifest.json", json.dumps({"step": "s", "fingerprint": "f"})),
         ("shards", "manifest.json", json.dumps({"made_by": "guardkit", "files": {}})),
         ("export", "export.json", json.dumps({"made_by": "guardkit", "files": {}})),
+        ("evaluation", "evaluation.json", json.dumps({"guardkit": "0", "kind": "evaluation", "rows": {}})),
         ("model", "guardkit.json", "{}"),
     ],
 )
 def test_folders_that_guardkit_keeps(tmp_path: Path, kind: str, file: str, says: str) -> None:
     folder = put(tmp_path / "kept" / file, says).parent
-    assert marked(folder) == kind and set(MARKS) == {"journal", "run", "step", "shards", "export", "model"}
+    assert marked(folder) == kind and set(MARKS) == {"journal", "run", "step", "shards", "export", "evaluation", "model"}
     for output in (folder / "out.jsonl", folder / "deep" / "er", folder):
         refused(output, str(folder))
     check_output(folder, own=kind)

@@ -220,7 +220,8 @@ def test_a_change_rebuilds_exactly_the_right_steps(done: World, part: str) -> No
 def test_every_facet_is_in_the_table() -> None:
     """A facet that is added to a definition, or a field that is in none, is a line there before it is anything else."""
     assert [f for f, paths in Guard.facets.items() if not any(part.startswith(path) for part in GUARD for path in paths)] == []
-    assert {part.partition(".")[0] for part in GUARD} == set(Guard.model_fields)
+    elsewhere = {"calls", "grammar"}  # of guards that were trained elsewhere, which a recipe that trains cannot have
+    assert {part.partition(".")[0] for part in GUARD} == set(Guard.model_fields) - elsewhere
     assert {*Taxonomy.model_fields, *Taxonomy.facets} <= {*TAXONOMY, "categories", "names", "cues", "descriptions"}
 
 
