@@ -339,3 +339,10 @@ def test_means_are_of_the_exact_figures() -> None:
 def test_arguments_of_another_shape_are_told(call: Any, words: str) -> None:
     with pytest.raises(InputError, match=words):
         call(table(("a", H, H)))
+
+
+def test_an_interval_does_not_depend_on_what_a_model_is_called() -> None:
+    """Two models that said the same have the same figures."""
+    said = [(f"a{i}", H, v) for i, v in enumerate([H, H, H, U])] + [(f"b{i}", U, v) for i, v in enumerate([H, U, U])]
+    found = results(pl.concat([table(*said), table(*said, model="other")]), POSITIVES)
+    assert len(found) == 2 and found[0] | {"model": "other"} == found[1] and found[0]["f1_low"] < found[0]["f1_high"]

@@ -83,7 +83,7 @@ def look_alikes(
                 continue
             reading = (readings or {}).get(one.model, {}).get(one.task, {})
             pair = _Pair(one, other, positives[one.task], reading)
-            by_scores = pair.by_scores(scores, draws, generator(seed, "look-alikes", name, *_key(one)))
+            by_scores = pair.by_scores(scores, draws, generator(seed, "look-alikes", name, one.benchmark, one.task))
             for policy in policies:
                 if policy != "reference":
                     out.append(_entry(pair, policy, k, titles or {}) | by_scores)

@@ -167,7 +167,7 @@ class _Both:
         f1 = np.full((1 + draws, 2), np.nan)
         if kinds and judged:
             counts = [self._cells[x] for x in kinds]
-            again = resample(counts, draws, generator(seed, "paired", self._a, self._b, benchmark, task, part or ""))
+            again = resample(counts, draws, generator(seed, "paired", benchmark, task, part or ""))
             whole = np.vstack([np.asarray(counts), again])
             f1 = np.stack([figures(whole @ sums([x[i] for x in kinds]))[:, 0] for i in (0, 1)], axis=1)
         out: dict[str, Any] = {"benchmark": benchmark, "task": task, "mean": None, "a": self._a, "b": self._b, "policy": policy, "judged": judged}

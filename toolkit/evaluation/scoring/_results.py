@@ -278,7 +278,7 @@ def _result(
         "fewer_draws": sum(n for v, n in tally.rows.items() if v.draws < tally.draws),
     }
     out |= {c: sum(n * o.weight for o, n in outcomes.items() if o.cell == c) for c in CELLS}
-    words = (tally.benchmark, tally.model, tally.task, *([tally.part or ""] if tally.part is not None else []))
+    words = (tally.benchmark, tally.task, *([tally.part or ""] if tally.part is not None else []))  # not the model: its name changes no figure
     out |= count_figures(outcomes, draws, generator(seed, *words))
     if not tally.judged:
         out |= dict.fromkeys(
