@@ -30,7 +30,10 @@ from bench import CHECKOUT, ENV, table
 import toolkit
 from toolkit.evaluation import results
 
-OPTIONS: dict[str, dict[str, Any]] = {"transformers": {}, "vllm": {"engine": {"dtype": "float32", "enforce_eager": True}}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "transformers": {"dtype": "float32"},
+    "vllm": {"dtype": "float32", "engine": {"enforce_eager": True, "gpu_memory_utilization": 0.4}},
+}
 """Options of each backend beside the model."""
 TOKENS, CLIENTS = 400, 16
 
@@ -58,7 +61,7 @@ def asked(a: argparse.Namespace, backend: str, folder: Path) -> tuple[pl.DataFra
     """The per-row table of an evaluation, and its seconds."""
     model = {"backend": backend, "model": str(a.guard), "temperature": 0, "max_tokens": TOKENS, **OPTIONS[backend]}
     began = time.perf_counter()
-    found = toolkit.evaluate({"guard": model}, benchmarks=[a.benchmark], data=[a.data], limit=a.limit, work=folder, min_parse_rate=0)
+    found = toolkit.evaluate({"guard": model}, benchmarks=[a.benchmark], data=[a.data], limit=a.limit, work=folder, min_parse_rate=0, failures=1)
     return found.rows().collect().sort("id", "task"), time.perf_counter() - began
 
 
