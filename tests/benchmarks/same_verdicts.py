@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -46,6 +47,7 @@ def main() -> int:
     ap.add_argument("--benchmark", default="xstest_response_refusal")
     ap.add_argument("--limit", type=int, help="rows, drawn by a seed; default: all")
     a = ap.parse_args()
+    ENV["VLLM_CPU_KVCACHE_SPACE"] = os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     backends = [name for name in OPTIONS if find_spec(name)]
     ways: dict[str, tuple[pl.DataFrame, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
