@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -24,6 +24,7 @@ from toolkit.common.thoughts import split
 from toolkit.guards._calls import Call
 from toolkit.guards._definition import Guard
 from toolkit.guards._grammar import Answer, Categories
+from toolkit.guards._lenient import Found, of_turns
 from toolkit.guards._objects import as_word, objects
 from toolkit.guards._own_words import own_parts, plain, without_tokens
 
@@ -47,10 +48,7 @@ class Parsed:
     probabilities: Mapping[str, Mapping[str, float]] | None = None
 
 
-Found = tuple[str | None, str | None]
-"""A label, or the reason that there is none."""
-
-NOT_ASKED, ONLY_REASONING = "not_asked", "only_reasoning"
+NOT_ASKED = "not_asked"
 
 _SIGNS = r"(?:[^\w\n]|_){0,24}+"
 """Markup and brackets that may stand around a word, in its line."""
@@ -100,7 +98,7 @@ def read_call(guard: Guard, call: Call, text: str | None) -> Parsed:
     assert guard.grammar is not None  # noqa: S101  a guard with calls has one
     for task in call.tasks:
         answer = guard.grammar.answer(task)
-        labels[task], reasons[task] = _together([_read(answer, part) for part in parts])
+        labels[task], reasons[task] = of_turns([_read(answer, part) for part in parts])
         if answer.scores and parts and (score := _score(answer, parts[-1])) is not None:
             probabilities[task] = _spread(guard, task, score)
     if guard.grammar.categories is not None:
@@ -176,17 +174,6 @@ def _parts(guard: Guard, text: str) -> list[str]:
         return [found[1]] if found and found[1].strip() else []
     parts = own_parts(guard, whole)
     return [part for part in parts if not part.lstrip().startswith("analysis")]  # harmony without its special tokens, and no final channel
-
-
-def _together(found: Sequence[Found]) -> Found:
-    """The label of several turns, or why there is none."""
-    labels = {label for label, _ in found if label is not None}
-    if len(labels) == 1:
-        return labels.pop(), None
-    if labels:
-        return None, "several_turns"
-    reasons = [reason for _, reason in found if reason != "field_missing"]
-    return None, reasons[-1] if reasons else "field_missing" if found else ONLY_REASONING
 
 
 def _read(answer: Answer, text: str) -> Found:

@@ -6,7 +6,7 @@ Every quantifier that may meet a long run is possessive or bounded: a text is re
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from toolkit.guards._tasks import Task
 
 Found = tuple[str | None, str | None]
 """A label, or the reason that there is none."""
+ONLY_REASONING = "only_reasoning"
 
 
 class Answer(NamedTuple):
@@ -169,3 +170,14 @@ def _of_task(guard: Guard, task: Task) -> _Patterns:
     rest = rf"{_TIGHT}(?:{_OPEN}|{more}(?:{_TIGHT}{more})*)"
     flags = re.IGNORECASE
     return _Patterns(first, re.compile(answer, flags), re.compile(rest, flags), re.compile(word, flags), labels)
+
+
+def of_turns(found: Sequence[Found]) -> Found:
+    """The label of several turns, or why there is none."""
+    labels = {label for label, _ in found if label is not None}
+    if len(labels) == 1:
+        return labels.pop(), None
+    if labels:
+        return None, "several_turns"
+    reasons = [reason for _, reason in found if reason != "field_missing"]
+    return None, reasons[-1] if reasons else "field_missing" if found else ONLY_REASONING

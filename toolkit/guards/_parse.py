@@ -48,7 +48,7 @@ from toolkit.common.errors import InputError, did_you_mean
 from toolkit.guards._answers import Parsed, read_call, read_calls
 from toolkit.guards._definition import Guard
 from toolkit.guards._layout import Layout, before_label, layout_of, split_lines
-from toolkit.guards._lenient import Found, last_label
+from toolkit.guards._lenient import last_label, of_turns
 from toolkit.guards._own_words import never_closed, own_parts, plain
 
 Mode = Literal["strict", "lenient"]
@@ -122,19 +122,8 @@ def _lenient(guard: Guard, text: str, asked: str | None) -> Parsed:
     reasons: dict[str, str | None] = {}
     for task in guard.tasks:
         found = [last_label(guard, task, part) for part in parts]
-        labels[task.name], reasons[task.name] = _together(found)
+        labels[task.name], reasons[task.name] = of_turns(found)
     return Parsed(labels, reasons)
-
-
-def _together(found: Sequence[Found]) -> Found:
-    """The label of several turns, or why there is none."""
-    labels = {label for label, _ in found if label is not None}
-    if len(labels) == 1:
-        return labels.pop(), None
-    if labels:
-        return None, "several_turns"
-    reasons = [reason for _, reason in found if reason != "field_missing"]
-    return None, reasons[-1] if reasons else "field_missing" if found else "only_reasoning"
 
 
 def _strict(guard: Guard, text: str) -> Parsed:
