@@ -44,7 +44,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "semantic": ("sentence-transformers>=6.2,<7",),
     "vllm": ("vllm>=0.32,<0.33",),
     "sign": ("cryptography>=46",),
-    "serve": ("prometheus-client>=0.26", "starlette>=1.10,<2", "uvicorn>=0.54"),
+    "serve": ("h11>=0.16", "prometheus-client>=0.26", "starlette>=1.10,<2", "uvicorn>=0.54"),
 }
 """The extras and their packages, as pyproject.toml has them."""
 _FOR = {
