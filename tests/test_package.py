@@ -21,6 +21,7 @@ ROOMS = [
     "generation",
     "guards",
     "judging",
+    "mining",
     "operators",
     "pipeline",
     "records",

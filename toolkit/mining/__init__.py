@@ -1,0 +1,1 @@
+"""Hard samples: what counts as hard, how hard it is, and which outputs make a preference pair. Frames and arrays in, frames and arrays out."""
