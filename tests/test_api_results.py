@@ -61,6 +61,9 @@ def results() -> dict[str, Any]:
         "read_run": toolkit.read_run("outputs/small"),
         "apply": toolkit.apply("select", rows, where={"label_prompt": "harmful"}),
         "sources_table": toolkit.sources_table(),
+        "list_operators": toolkit.list_operators(),
+        "describe_operator": toolkit.describe_operator("normalise"),
+        "list_guards": toolkit.list_guards(),
         "describe_source": toolkit.describe_source("wildguard_train"),
     }
 
@@ -88,6 +91,49 @@ def test_every_result_prints_as_tables_in_a_terminal_and_a_notebook() -> None:
     assert repr(toolkit.read_run("outputs/small")["few"]) == "StepFolder('outputs/small/few', 11 rows)"
 
 
+def test_a_notebook_has_the_tables_once_and_the_text_as_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There `rich` shows what is printed at once, besides, and writes nothing."""
+    found = results()
+    plain = {name: repr(one) for name, one in found.items()}
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setattr("rich.jupyter.display", lambda *shown: pytest.fail(f"shown beside the result: {shown}"))
+    assert {name: repr(one) for name, one in found.items()} == plain
+
+
+def test_the_steps_of_a_run_say_what_can_be_read_of_each() -> None:
+    steps = toolkit.read_run("outputs/small")
+    line = next(words for words in repr(steps).splitlines() if words.split()[:1] == ["shards"])
+    assert line.split()[:3] == ["shards", "built", str(steps["shards"].polars().height)] and steps["shards"].polars().height == 11
+    assert repr(steps["shards"]) == "StepFolder('outputs/small/shards', 11 rows)"
+
+
+VERBS = {
+    "quickstart": "run",
+    "operators": "list_operators",
+    "sources": "sources_table",
+    "guards": "list_guards",
+    "schema": "recipe_schema",
+    "moderate": "open_guard",
+    "runs list": "list_runs",
+    "runs status": "read_run",
+    "runs clean": "clean_run",
+    "train sft": "train",
+    "train dpo": "train",
+}
+"""By verb of the command line its name in Python, where it is another."""
+
+
+def test_every_verb_of_the_command_line_is_in_python() -> None:
+    from typer.main import get_command
+
+    from toolkit.cli._app import app
+
+    verbs = [f"{n} {m}" if hasattr(c, "commands") else n for n, c in get_command(app).commands.items() for m in getattr(c, "commands", [""])]  # type: ignore[attr-defined]
+    assert len(verbs) > 30
+    lacking = {v for v in verbs if VERBS.get(v, v.replace(" ", "_")) not in dir(toolkit)}
+    assert not lacking
+
+
 def test_text_of_data_is_no_markup_and_commands_no_terminal() -> None:
     bad = "<script>alert(1)</script> [bold]x[/bold] \x1b[31mred\nnew"
     for found in (Figures(a=bad, rows=[{"b": bad}], **{bad: 1}), Lines([{bad: bad}])):
@@ -108,5 +154,7 @@ def test_long_tables_say_what_they_leave_out_and_narrow_ones_nothing(monkeypatch
 
 def test_applied_still_unpacks_and_has_its_frames() -> None:
     rows = toolkit.read_run("outputs/small")["seeds"].polars()
+    nothing = repr(toolkit.apply("normalise", rows))
+    assert [words.split() for words in nothing.splitlines()[2:6]] == [["kept", "20"], ["rejected", "0"], ["set_aside", "0"], ["merged", "0"]]
     kept, rejected = found = toolkit.apply("deduplicate", rows)
     assert isinstance(kept, pl.DataFrame) and rejected.equals(found.left) and len(found) == 2 and "clusters" in repr(found)

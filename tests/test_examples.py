@@ -55,7 +55,8 @@ def test_every_public_name_is_listed_before_it_is_loaded() -> None:
     """As tab completion asks; in a process that has used none of them yet."""
     import subprocess
 
-    code = "import sys, toolkit, toolkit.api as a; print(*dir(toolkit), '|', *dir(a), '|', *({'polars', 'pydantic', 'pyarrow', 'torch'} & set(sys.modules)))"
+    asked = "there = dir(toolkit); import toolkit.api as a; print(*there, '|', *dir(a), '|', *({'polars', 'pydantic', 'pyarrow', 'torch'} & set(sys.modules)))"
+    code = f"import sys, toolkit; {asked}"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     there, api, heavy = (part.split() for part in said.split("|"))
     assert set(toolkit.__all__) <= set(there) and set(toolkit.api.__all__) <= set(api) and heavy == []

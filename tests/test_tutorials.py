@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import toolkit
+
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BLOCK = re.compile(r"^```(\S+)(?: (\S+))?\n(.*?)^```$", re.M | re.S)
 
@@ -35,3 +37,8 @@ def test_a_tutorial_runs_as_it_stands(tmp_path: Path, page: str, made: list[str]
             commands += 1
     assert commands >= 4
     assert all((tmp_path / path).exists() for path in made)
+    if page == "tutorial-own-guard.md":
+        rows = toolkit.read_run(tmp_path / "outputs" / "homework")["sft-shards"].polars()
+        labels = [rows[f"label_{task}"].value_counts().sort("count", descending=True).rows() for task in ("topic", "given")]
+        assert {tuple(sorted(n)) for n in labels} == {(("other", 1), ("school", 4), ("unclear", 1)), (("given", 2), ("kept", 4))}
+        assert all("Pupil: " in asked and "Helper: " in asked for asked in (p[0]["content"] for p in rows["prompt"]))

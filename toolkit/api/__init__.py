@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from toolkit.api._look import Steps as Steps
     from toolkit.api._look import check_sources as check_sources
     from toolkit.api._look import clean_run as clean_run
+    from toolkit.api._look import describe_operator as describe_operator
     from toolkit.api._look import describe_source as describe_source
+    from toolkit.api._look import list_guards as list_guards
+    from toolkit.api._look import list_operators as list_operators
     from toolkit.api._look import list_runs as list_runs
     from toolkit.api._look import read_run as read_run
     from toolkit.api._look import recipe_schema as recipe_schema

@@ -1,4 +1,4 @@
-"""One operator on DataFrames, without a recipe, a run's folder or a journal."""
+"""One operator on tables, without a recipe or a run's folder."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Applied(tuple["pl.DataFrame", "pl.DataFrame"]):
         return {"kept": self.kept.height, **reasons, "merged": self.merged.height}
 
     def _summary(self) -> dict[str, Any]:
-        return {**self.counts, **({"figures": self.figures} if self.figures else {})}
+        return {**{outcome: rows or 0 for outcome, rows in self.counts.items()}, **({"figures": self.figures} if self.figures else {})}
 
     def __repr__(self) -> str:
         return as_text(self._summary(), self.operator)
@@ -174,7 +174,8 @@ def _operator(given: str | type[Operator] | Operator, options: Mapping[str, Any]
     if not issubclass(cls, Operator):
         raise InputError(f"no operator: {given!r}", hint="its name, a class of operators, or one of its instances; see `guardkit operators`")
     if cls.takes or not issubclass(cls, RowOperator | DatasetOperator | GenerationOperator):
-        raise InputError(f"{cls.name!r} is no operator on rows alone: run it in a recipe", hint="see `guardkit operators`")
+        what = "`toolkit.judge` asks a guard about rows, `toolkit.train` trains on shards"
+        raise InputError(f"{cls.name!r} is no operator on rows alone: run it in a recipe", hint=what)
     if isinstance(given, Operator):
         if options:
             raise InputError(f"options beside an instance, which has its own: {', '.join(options)}", hint="give the class, or its name")

@@ -9,6 +9,7 @@ from typing import Any
 from toolkit.common.errors import GuardkitError, InputError, did_you_mean, short_path
 from toolkit.common.paths import at_door
 from toolkit.common.resources import workspace
+from toolkit.operators import describe_operator as describe
 from toolkit.operators import operator_class, operator_names
 from toolkit.pipeline import RecipeSpec, StepFolder, clean, kept_recipe, recipe_steps, run_of, stale, step_folders
 from toolkit.report import Figures, Lines, as_html, as_text, run_state
@@ -37,7 +38,13 @@ class Steps(dict[str, StepFolder]):
     def _lines(self) -> list[dict[str, Any]]:
         state = {True: "stale", False: "built"}
         return [
-            {"step": n, "state": state[n in self.stale], "rows": s.rows, "columns": len(s.manifest["columns"]), "folder": short_path(s.path)}
+            {
+                "step": n,
+                "state": state[n in self.stale],
+                "rows": s.stored,
+                "columns": len(s.manifest["columns"]) or None,
+                "folder": short_path(s.path),
+            }
             for n, s in self.items()
         ]
 
@@ -150,6 +157,52 @@ def describe_source(name: str) -> Figures:
     from toolkit.sources import load_source
 
     return Figures(load_source(name).model_dump(mode="json", exclude_defaults=True))
+
+
+def list_operators() -> Lines:
+    """The operators, those of other packages too: name, kind, shape, and in ``doc`` what each does.
+
+    Raises:
+        InputError: an operator of another package cannot be loaded.
+
+    Example:
+        >>> [line["kind"] for line in toolkit.list_operators() if line["name"] == "normalise"]
+        ['row']
+    """
+    found = map(describe, operator_names())
+    return Lines({**{k: o[k] for k in ("name", "kind", "shape")}, "doc": " ".join(o["doc"].split("\n\n")[0].split())} for o in found)
+
+
+def describe_operator(name: str) -> Figures:
+    """An operator's documentation, ``options`` and columns (``reads``, ``writes``, ``drops``).
+
+    Raises:
+        InputError: no such operator, or one that cannot be loaded.
+
+    Example:
+        >>> [option["name"] for option in toolkit.describe_operator("normalise")["options"]]
+        ['unicode', 'strip', 'control', 'max_chars']
+    """
+    return Figures(describe(name))
+
+
+def list_guards() -> Lines:
+    """The guard definitions: name, version, ``tasks`` with their labels, description. `toolkit.load_guard` gives a whole one.
+
+    Raises:
+        InputError: faults in a guard's file.
+
+    Example:
+        >>> [guard["tasks"]["refusal"] for guard in toolkit.list_guards() if guard["name"] == "guardreasoner"]
+        [['compliance', 'refusal']]
+    """
+    from toolkit.common.resources import names
+    from toolkit.guards import load_guard
+
+    found = map(load_guard, names("guards"))
+    return Lines(
+        {"name": g.name, "version": g.version, "tasks": {t.name: list(t.labels) for t in g.tasks}, "description": g.description} for g in found
+    )
 
 
 def check_sources(name: str | None = None) -> Lines:

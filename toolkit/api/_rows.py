@@ -75,9 +75,9 @@ def rejects(
 
 
 def overlaps(
+    files: Places = (),
     *,
     benchmarks: str | Sequence[str] | Mapping[str, Places | None] | None = None,
-    files: Places = (),
     sources: Mapping[str, Places | None] | None = None,
     rows: Mapping[str, str | Path] | None = None,
     ngram: int = 13,
@@ -86,8 +86,8 @@ def overlaps(
     """What some sets of rows share, pair by pair, and what each holds twice.
 
     Args:
-        benchmarks: names, ``all``, or by name their files (None: of `files`, else of the hub); None: those that `files` holds.
         files: folders and files that hold benchmarks under their usual names.
+        benchmarks: names, ``all``, or by name their files (None: of `files`, else of the hub); None: those that `files` holds.
         sources: sources by name with their files (None: bundled files or the hub).
         rows: by a name of your own, the folder of a step, or a file or folder of parquet or JSON Lines with the columns prompt, perhaps response,
             context, id, label_<task>.

@@ -52,8 +52,9 @@ def lazily(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]
         return found
 
     def names() -> list[str]:
+        offered = home()  # this may load packages below the package, which then are among its own names
         there = vars(sys.modules[package]).items()
         own = (n for n, value in there if n.startswith("__") or (isinstance(value, ModuleType) and not n.startswith("_")))
-        return sorted({*home(), *own})
+        return sorted({*offered, *own})
 
     return find, names

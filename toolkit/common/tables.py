@@ -110,7 +110,8 @@ def _drawn(
     out = io.StringIO()
     whole = sum(widths) + gap * (len(columns) - 1) + _EDGES
     wide = max(whole, *(len(line) for line in (title, ""))) + 1
-    Console(file=out, width=wide, highlight=False, markup=False, emoji=False, color_system=None).print(table)
+    # in a notebook rich would show it there and then, and write nothing
+    Console(file=out, width=wide, highlight=False, markup=False, emoji=False, color_system=None, force_jupyter=False).print(table)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
 
 

@@ -123,7 +123,8 @@ class StepFolder:
         return cls(path, manifest, block)
 
     def __repr__(self) -> str:
-        return f"StepFolder({short_path(self.path)!r}, {self.rows:,} rows)"
+        stored = self.stored
+        return f"StepFolder({short_path(self.path)!r}, {'no' if stored is None else f'{stored:,}'} rows)"
 
     @property
     def step(self) -> str:
@@ -134,6 +135,13 @@ class StepFolder:
     def rows(self) -> int:
         """Number of kept rows."""
         return int(self.manifest["rows"])
+
+    @property
+    def stored(self) -> int | None:
+        """Number of rows that `polars` gives: of a step that writes shards those in them; None where there are none to read."""
+        if ROWS in (names := self.row_files()):
+            return self.rows
+        return int(self.manifest["counts"][-1]["kept"]) if names else None
 
     @property
     def failed(self) -> int:

@@ -110,6 +110,7 @@ def aim(words: Iterable[str], task: Task, guard: Guard, response: bool) -> tuple
     of_response, of_prompt = bool(own & RESPONSE) and own != {"output"}, bool(own & PROMPT)  # what a guard puts out is a label
     if of_response != of_prompt:
         return (3, True) if (task.applies == "response") == of_response else (0, False)
-    alike = [t for t in guard.tasks if labels_of(t).keys() == labels_of(task).keys() and (response or t.applies != "response")]
+    asks = labels_of(task).keys() or set(task.labels)
+    alike = [t for t in guard.tasks if (labels_of(t).keys() or set(t.labels)) == asks and (response or t.applies != "response")]
     likelier = next((t for t in alike if t.applies == ("response" if response else "always")), alike[0] if alike else task)
     return (2 if task is likelier else 1), len(alike) < 2
