@@ -56,6 +56,10 @@ def test_the_table_of_verdicts_is_written(backend: dict[str, Any], suffix: str) 
 def test_bad_arguments_are_refused_before_anything_is_asked(backend: dict[str, Any]) -> None:
     with pytest.raises(InputErrors, match="did you mean 'model'"):
         toolkit.judge(ROWS, {**backend, "modle": "m"})
+    odd = [*ROWS, {"prompt": "Hello.", "label_prompt": "Harmful"}]
+    for rows in (odd, pl.DataFrame(odd)):
+        with pytest.raises(InputError, match=r"rows\[2\].label_prompt: label not of the task: 'Harmful' \(did you mean 'harmful'"):
+            toolkit.judge(rows, backend)
     with pytest.raises(InputError, match="template teacher"):
         toolkit.judge(ROWS, {"backend": "template"})
     with pytest.raises(InputError, match="no reading 'loose'"):

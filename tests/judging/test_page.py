@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
 from server import Server, chat
 
 import toolkit
-from toolkit.generation import BackendConfig
 from toolkit.guards import load_guard, parse
 
 PAGE = Path(__file__).parents[2] / "docs" / "judging.md"
@@ -20,8 +18,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "judging.md"
 def test_its_programs_run(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GUARDKIT_WORKSPACE", raising=False)
-    config = TypeAdapter(BackendConfig).validate_python({"backend": "openai", "model": "m", "base_url": server.base_url})
-    names: dict[str, Any] = {"toolkit": toolkit, "url": server.base_url, "config": config}
+    names: dict[str, Any] = {"toolkit": toolkit, "url": server.base_url}
     programs = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert len(programs) == 3
     for program in programs[:2]:

@@ -52,6 +52,8 @@ def test_rows_are_asked_read_and_scored(server: Server, tmp_path: Path) -> None:
     table = row_table(found, GUARD)
     assert dict(table.schema) == TABLE and table.height == 15
     assert table.filter(pl.col("verdict").is_null() == pl.col("unread").is_null()).height == 0
+    with pytest.raises(InputError, match=r"gold of the task 'prompt': label not of the task: 'Harmful' \(did you mean 'harmful'"):
+        score_table(table.with_columns(gold=pl.lit("Harmful")).filter(task="prompt"), GUARD)
     mine, majority, positive = score_table(table, GUARD)
     assert (mine["guard"], mine["task"], mine["n"], mine["tp"], mine["tn"], mine["fn"], mine["fp"], mine["unread"]) == (
         "mine",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from toolkit.api._prompts import check_prompts, hold_prompts, prompt_files, read_prompts
 from toolkit.api._results import Generated
 from toolkit.api._trained import guard_of, trained_name
-from toolkit.common.errors import InputError, InputErrors, TooManyFailures, did_you_mean, short_path
+from toolkit.common.errors import InputError, InputErrors, TooManyFailures, short_path
 from toolkit.common.files import new_file
 from toolkit.common.models import model_folder
 from toolkit.common.outputs import check_output
@@ -177,35 +177,14 @@ def read_config(backend: BaseBackendConfig | Mapping[str, Any]) -> BaseBackendCo
     Raises:
         InputErrors: unknown keys and wrong values, all of them.
     """
-    from pydantic import BaseModel, ConfigDict
+    from toolkit.generation import read_config as from_keys
 
-    from toolkit.common.yamlfile import YamlFile
-    from toolkit.generation import BACKENDS, BackendConfig
-
-    if isinstance(backend, BaseModel):
-        config: Any = backend
-    elif not isinstance(backend, Mapping):
-        raise InputError(f"a backend is its options by name, {{'backend': 'openai', 'model': …}}, not {backend!r}")
-    else:
-        name = backend.get("backend")
-        if isinstance(name, str) and name not in BACKENDS.names():
-            raise InputErrors([InputError(f"no backend {name!r}", where="backend", hint=did_you_mean(name, BACKENDS.names()))])
-
-        class Options(BaseModel):
-            model_config = ConfigDict(extra="forbid")
-            backend: BackendConfig
-
-        try:
-            config = YamlFile("backend", {"backend": dict(backend)}).model(Options).backend
-        except InputErrors as e:  # the options stand in no file: their names are their places
-            faults = [InputError(f.message, where=(f.where or "").rpartition("backend.")[2] or None, hint=f.hint) for f in e.errors]
-            raise InputErrors(faults) from None
+    config = from_keys(backend)
     if not config.is_model:
         raise InputError("the template teacher writes about rows of a recipe and reads no prompts", hint="take openai, vllm, transformers, …")
     if config.structure != "off":
         raise InputError("`structured` asks by a guard's schema, which only a recipe has", where="structured", hint="take --response-format FILE")
-    out: BaseBackendConfig = config
-    return out
+    return config
 
 
 def _find_model(config: BaseBackendConfig, roots: Roots) -> None:

@@ -15,7 +15,7 @@ from toolkit.common.paths import Roots, at_door
 from toolkit.common.reach import refused, unknown
 from toolkit.common.resources import workspace
 from toolkit.common.several import several
-from toolkit.guards import Guard, load_guard
+from toolkit.guards import Guard, load_guard, unknown_label
 from toolkit.judging import OpenGuard, Verdict, row_table, score_table
 from toolkit.pipeline import JOURNAL, Progress, output_file, stopping, write_rows
 from toolkit.report import Lines, as_html, as_text
@@ -96,7 +96,7 @@ def judge(
         A list of verdicts, each with `labels` and `unread` (why there is no label) by task; its `table` and its `scores`.
 
     Raises:
-        InputError: rows, a guard, a reading or an output that cannot be; InputErrors: faults of the backend's options.
+        InputError: rows, a label, a guard, a reading or an output that cannot be; InputErrors: faults of the backend's options.
         Stopped: interrupted, or the budget is used up; every answer is kept.
         Missing: a key, a service or an extra.
 
@@ -118,6 +118,8 @@ def judge(
     if file is not None:
         check_output(file, journal=folder, hint="name another file")
     check_output(folder, reads=Roots.of(None).read, own="journal", hint="name another folder with `work`")
+    given = list(_rows(rows))
+    _check_labels(given, definition)
     shown = progress or Progress.silent()
     with stopping(), ExitStack() as stack:
         journal = stack.enter_context(Journal(folder))
@@ -131,11 +133,20 @@ def judge(
             done += 1
             shown.update(done, None, config.backend)
 
-        asked = one.verdicts(_rows(rows), draws, mode=mode, reading=reading, journal=journal, meter=Meter(cap=budget), on_done=settled)
+        asked = one.verdicts(given, draws, mode=mode, reading=reading, journal=journal, meter=Meter(cap=budget), on_done=settled)
         found = Judged(definition, asked)
     if file is not None:
         write_rows(file, [found.table])
     return found
+
+
+def _check_labels(rows: Iterable[Mapping[str, Any]], guard: Guard) -> None:
+    """Refuse labels that the guard does not know (InputError), which would count as wrong, before anything is asked."""
+    for number, row in enumerate(rows):
+        for task in guard.tasks:
+            if (label := row.get(f"label_{task.name}")) is not None and label not in task.labels:
+                hint = "`toolkit.seeds` makes a guard's labels of other values"
+                raise InputError(unknown_label(str(label), task.labels), where=f"rows[{number}].label_{task.name}", hint=hint)
 
 
 def _rows(rows: Any) -> Iterator[Mapping[str, Any]]:

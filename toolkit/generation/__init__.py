@@ -1,6 +1,6 @@
 """Questions to models and their answers: requests and keys, the journal, the engine, and the backends behind one interface.
 
-    config = TypeAdapter(BackendConfig).validate_python({"backend": "openai", "model": "m", "base_url": "http://localhost:8000/v1"})
+    config = read_config({"backend": "openai", "model": "m", "base_url": "http://localhost:8000/v1"})
     backend = open_backend(config)
     with Journal(workspace() / "journal") as journal:
         for completion in complete((build_request(backend, config, m) for m in messages), backend, journal):
@@ -42,6 +42,7 @@ from toolkit.generation._journal_repair import Repaired, repair_journal
 from toolkit.generation._logprobs import Choice, choices, in_body
 from toolkit.generation._prices import price_of, unpriced
 from toolkit.generation._protocol import Backend, Drops, HandsOn, Tells, Wakes
+from toolkit.generation._read_config import read_config
 from toolkit.generation._registry import BackendConfig, OpenUnion
 from toolkit.generation._request import ADDED, EXCLUDED, FAILURES, FINAL, Completion, Request, as_messages
 from toolkit.generation._vocabulary import FINISHED, ended
@@ -109,6 +110,7 @@ __all__ = [
     "open_backend",
     "price_of",
     "purge_journal",
+    "read_config",
     "read_records",
     "repair_journal",
     "unpriced",

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from toolkit.common.errors import InputError
 from toolkit.common.paths import Beside, at_door
-from toolkit.generation import BACKENDS, BaseBackendConfig, MediaError, attached_to, build_request, complete, open_backend
+from toolkit.generation import BACKENDS, BaseBackendConfig, MediaError, attached_to, build_request, complete, open_backend, read_config
 from toolkit.guards import Call, Guard, Mode, Parsed, check_reading, in_reading, label_words, read_call, render_call, render_input
 from toolkit.judging._outputs import asked_of, read_output
 from toolkit.judging._probabilities import label_probabilities
@@ -148,7 +148,7 @@ class OpenGuard:
 
     Args:
         guard: the definition.
-        config: the model, as a recipe declares it.
+        config: the model, as a recipe declares it: a config, or its keys with their values.
         name: what the guard is called in its verdicts.
         beside: folder that a relative path of the model is also looked up from.
         work: folder of the journal, for a backend that keeps there what it has sent.
@@ -159,12 +159,13 @@ class OpenGuard:
     Raises:
         Missing: an extra is not installed, or a key is not set.
         InputError: there is no such model, it was trained for another guard, or can play none; or it gives no log-probabilities.
+        InputErrors: faults of the keys.
     """
 
     def __init__(
         self,
         guard: Guard,
-        config: BaseBackendConfig,
+        config: BaseBackendConfig | Mapping[str, Any],
         *,
         name: str = "guard",
         beside: Beside = None,
@@ -172,6 +173,7 @@ class OpenGuard:
         media: Path | None = None,
         probabilities: bool = False,
     ) -> None:
+        config = read_config(config)
         try:
             as_guard(config)
         except ValueError as e:

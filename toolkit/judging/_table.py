@@ -8,8 +8,9 @@ from typing import Any
 
 import polars as pl
 
+from toolkit.common.errors import InputError
 from toolkit.evaluation import baselines, score_counts, tally
-from toolkit.guards import Guard, check_reading
+from toolkit.guards import Guard, check_reading, unknown_label
 from toolkit.judging._verdict import Verdict
 
 TABLE = {
@@ -91,6 +92,9 @@ def score_table(table: pl.DataFrame | Iterable[pl.DataFrame], guard: Guard, name
         table: with the draws that are to count, whole or in parts.
         guard: the definition.
         names: what to call a guard.
+
+    Raises:
+        InputError: a gold label that is none of its task's, which would count as the other side.
     """
     cells: dict[str, dict[str, Counter[tuple[str, str | None]]]] = {t: {} for t in guard.task_names}
     guards: dict[str, None] = {}
@@ -98,6 +102,8 @@ def score_table(table: pl.DataFrame | Iterable[pl.DataFrame], guard: Guard, name
         guards |= dict.fromkeys(part["guard"].unique(maintain_order=True))
         known = part.filter(pl.col("gold").is_not_null())
         for task, name, gold, verdict, n in known.group_by("task", "guard", "gold", "verdict", maintain_order=True).len().iter_rows():
+            if gold not in (words := guard.task(task).labels):
+                raise InputError(unknown_label(gold, words), where=f"gold of the task {task!r}", hint="write the guard's own labels")
             cells[task].setdefault(name, Counter())[gold, verdict] += n
     out: list[dict[str, Any]] = []
     for task in guard.tasks:
