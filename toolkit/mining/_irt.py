@@ -6,8 +6,9 @@ The model (Rasch, 1960; Birnbaum, 1968, in Lord and Novick, Statistical Theories
 
 *How it is fitted.* There are few guards and many rows, each with few votes, so rows are what is integrated over (marginal maximum likelihood; Bock
 and Aitkin, 1981, Psychometrika 46:443, with rows for persons: to estimate both jointly is inconsistent, Neyman and Scott, 1948, Econometrica 16:1).
-Difficulties are normal with mean 0 and a spread that is estimated; discriminations are normal(1, 0.5), negative ones included: a row that better guards
-get wrong more often than worse ones is most likely labelled wrongly (Rodriguez et al., 2021, ACL, Evaluation examples are not equally informative).
+Difficulties are normal with mean 0 and a spread that is estimated; discriminations are normal(1, 0.5), negative ones included: a row that better
+guards get wrong more often than worse ones is most likely labelled wrongly (Rodriguez et al., 2021, ACL, Evaluation examples are not equally
+informative).
 Abilities and the spread are found by Newton steps with the scores' outer product for the curvature (Berndt, Hall, Hall and Hausman, 1974), halved
 until the likelihood rises; it has converged when what a full step promises is below 1e-7 of log-likelihood. Weak priors, normal(0, 5) for an ability
 and normal(0, 2) for the logarithm of the spread, keep finite a guard that is always right and rows that are all alike; elsewhere they do not show.
