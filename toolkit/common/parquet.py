@@ -322,8 +322,11 @@ def open_parquet(path: Path, *, sha256: str | None = None, files: Files | None =
         yield file
 
 
-def batches(file: pq.ParquetFile, path: Path, size: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """The rows of an open file in order: `size` at a time at most, and fewer where that many would take more than `BLOCK_BYTES`.
+def batches(
+    file: pq.ParquetFile, path: Path, size: int, columns: Sequence[str] | None = None, groups: Sequence[int] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The rows of an open file in order: `size` at a time at most, and fewer where that many would take more than `BLOCK_BYTES`. `groups`: of these
+    row groups alone.
 
     Raises:
         InputError: it cannot be decoded, or the system does not give its bytes.
@@ -331,12 +334,12 @@ def batches(file: pq.ParquetFile, path: Path, size: int, columns: Sequence[str] 
     import pyarrow as pa
 
     try:
-        spans = _spans(file, size, columns)
+        spans = _spans(file, size, columns, groups)
     except UnicodeDecodeError as e:  # the names of columns once more, as the row groups have them
         raise InputError(f"cannot be read as parquet: {first_line(e)}", where=str(path)) from None
     done = 0
-    for groups, n in spans:
-        found = file.iter_batches(n, row_groups=groups, columns=list(columns) if columns is not None else None, use_threads=False)
+    for together, n in spans:
+        found = file.iter_batches(n, row_groups=together, columns=list(columns) if columns is not None else None, use_threads=False)
         while True:
             try:
                 batch = next(found, None)
@@ -348,11 +351,11 @@ def batches(file: pq.ParquetFile, path: Path, size: int, columns: Sequence[str] 
             yield batch
 
 
-def _spans(file: pq.ParquetFile, size: int, columns: Sequence[str] | None) -> list[tuple[list[int], int]]:
+def _spans(file: pq.ParquetFile, size: int, columns: Sequence[str] | None, groups: Sequence[int] | None = None) -> list[tuple[list[int], int]]:
     """Row groups that are read together, each time with the rows of a batch; what a row takes is what its row group says."""
     about = file.metadata
     out: list[tuple[list[int], int]] = []
-    for i in range(about.num_row_groups):
+    for i in range(about.num_row_groups) if groups is None else groups:
         group = about.row_group(i)
         chunks = [group.column(j) for j in range(group.num_columns)]
         taken = sum(c.total_uncompressed_size for c in chunks if columns is None or c.path_in_schema.partition(".")[0] in columns)
@@ -362,6 +365,31 @@ def _spans(file: pq.ParquetFile, size: int, columns: Sequence[str] | None) -> li
         else:
             out.append(([i], n))
     return out
+
+
+def taken_batches(
+    file: pq.ParquetFile, path: Path, size: int, rows: pl.Series, columns: Sequence[str] | None = None
+) -> Iterator[tuple[pa.RecordBatch, pl.Series]]:
+    """Of an open file the batches that some rows lie in, and which of each batch's they are; row groups without one of them are not read.
+
+    Args:
+        file, path, size, columns: as for `batches`.
+        rows: their numbers from 0, ascending.
+
+    Raises:
+        InputError: as `batches`.
+    """
+    start = 0
+    for i in range(file.metadata.num_row_groups):
+        n = file.metadata.row_group(i).num_rows
+        if rows.search_sorted(start) < rows.search_sorted(start + n):
+            at = start
+            for batch in batches(file, path, size, columns, [i]):
+                low, high = rows.search_sorted(at), rows.search_sorted(at + batch.num_rows)
+                if low < high:
+                    yield batch, rows[low:high] - at
+                at += batch.num_rows
+        start += n
 
 
 def first_line(error: Exception) -> str:

@@ -93,11 +93,26 @@ class StepInput(Protocol):
     def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """The kept rows, a bounded block at a time, in order."""
 
+    def take(self, rows: pl.Series, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """Some of the kept rows by their numbers (from 0, ascending, each once), in order, a bounded block at a time; of the others as little is
+        read as can be."""
+
     def artefact(self, name: str) -> Path:
         """A file or folder that the step made."""
 
     def digest(self) -> str:
         """Identity of what is read of it: its rows, or the artefact that is taken from it."""
+
+
+class Referred(Protocol):
+    """Reads what rows have by reference (`Operator.refers`). It is asked for one block after the other, and quickest where these are in order."""
+
+    @property
+    def by(self) -> Sequence[str]:
+        """Columns of the rows that it must have."""
+
+    def of(self, rows: pl.DataFrame, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """The rows in their order with these columns added, a bounded piece at a time."""
 
 
 class Output(Protocol):

@@ -36,6 +36,7 @@ from pydantic import BaseModel, ConfigDict
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.operators._context import Context as Context
 from toolkit.operators._context import Output as Output
+from toolkit.operators._context import Referred as Referred
 from toolkit.operators._context import StepInput as StepInput
 from toolkit.operators._unasked import Unasked as Unasked
 from toolkit.records import Column
@@ -135,6 +136,15 @@ class Operator(ABC):
             if name not in rows:
                 raise InputError(f"{self.name} reads the column {name!r}, which no earlier step writes", hint=did_you_mean(name, rows))
         return {**rows, **{c.name: c for c in self.writes(guard)}}
+
+    def refers(self, guard: Guard) -> list[Column]:
+        """Columns that its rows have by reference: its step does not store them, they are read out of its outside files whenever a step asks for
+        them. To a step that reads its rows they are columns like the others."""
+        return []
+
+    def referred(self, ctx: Context) -> Referred:
+        """What reads them. `ctx`: as when the rows were made."""
+        raise NotImplementedError(f"the operator {self.name!r} refers to nothing")
 
     def follow(self, before: Sequence[Operator]) -> None:  # noqa: B027  most ask nothing of them
         """Told once, when a recipe is checked, the operators of the steps that its inputs come from, in the order of the recipe. What it takes of

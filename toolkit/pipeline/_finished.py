@@ -19,7 +19,7 @@ from toolkit.common.errors import GuardkitError, InputError, InputErrors, Missin
 from toolkit.common.files import digest
 from toolkit.common.folders import files_below, litter
 from toolkit.common.manifests import Below, Sha256, checked, read_manifest
-from toolkit.common.parquet import batches, open_parquet
+from toolkit.common.parquet import batches, open_parquet, taken_batches
 from toolkit.common.paths import is_there
 from toolkit.common.reading import Identity, identity, sha256_once, unreadable
 from toolkit.common.several import several
@@ -165,6 +165,18 @@ class StepFolder:
             yield block
         if found != self.rows:
             raise self._damaged(ROWS, f"it has {found:,} rows, the manifest says {self.rows:,}")
+
+    def take(self, rows: pl.Series, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """Kept rows by their numbers: from 0, ascending, each once (InputError: as `blocks`)."""
+        import pyarrow as pa
+
+        path = self.path / ROWS
+        try:
+            with open_parquet(path, sha256=self.manifest["files"].get(ROWS)) as f:
+                for batch, here in taken_batches(f, path, self.block, rows, columns):
+                    yield pl.DataFrame(pl.from_arrow(pa.Table.from_batches([batch])))[here]
+        except InputError as e:
+            raise self._damaged(ROWS, e.message) from None
 
     def read(self, name: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Rows of any parquet file that the step made, a block at a time (InputError: as `blocks`)."""

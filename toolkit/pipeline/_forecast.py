@@ -179,7 +179,7 @@ class _Money:
 
     def _blank(self, step: PlannedStep) -> dict[str, Any]:
         """A row as it comes into a step, with labels and no text."""
-        columns = self.plan.steps[step.inputs[step.operator.inputs[0]]].columns
+        columns = self.plan.steps[step.inputs[step.operator.inputs[0]]].handed
         empty: dict[str, Any] = {"string": "", "bool": False, "int64": 0, "float64": 0.0}
         row: dict[str, Any] = {c.name: [] if isinstance(c.type, dict) and "list" in c.type else empty.get(str(c.type)) for c in columns.values()}
         return row | {f"label_{t.name}": t.labels[0] for t in self.plan.guard.tasks if f"label_{t.name}" in row}

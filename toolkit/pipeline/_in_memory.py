@@ -38,6 +38,10 @@ class FrameInput:
         yield from self.frames if columns is None else (f.select(list(columns)) for f in self.frames)
         self._known = True
 
+    def take(self, rows: pl.Series, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """Some of the rows."""
+        yield from picked(self.blocks(columns), rows)
+
     def artefact(self, name: str) -> Path:
         """There is none (InputError)."""
         raise InputError(f"{self.step!r} is rows in memory: it has no {name!r}")
@@ -45,6 +49,16 @@ class FrameInput:
     def digest(self) -> str:
         """No identity: nothing is kept that could count by it."""
         return ""
+
+
+def picked(blocks: Iterator[pl.DataFrame], rows: pl.Series) -> Iterator[pl.DataFrame]:
+    """Of rows in blocks those with some numbers (`StepInput.take`)."""
+    start = 0
+    for block in blocks:
+        low, high = rows.search_sorted(start), rows.search_sorted(start + block.height)
+        if low < high:
+            yield block[rows[low:high] - start]
+        start += block.height
 
 
 class FrameOutput(StepOutput):

@@ -5,20 +5,21 @@ What is seen is what the input counts by (`Taken.digest`): a step cannot depend 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import polars as pl
 
 from toolkit.common.errors import InputError
 from toolkit.common.facets import Undeclared
 from toolkit.common.files import digest
-from toolkit.operators import Operator
+from toolkit.operators import Context, Operator
 from toolkit.pipeline._finished import ROWS, StepFolder
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from toolkit.pipeline._planned import Plan, PlannedStep
 
 
@@ -31,12 +32,16 @@ class Taken:
         maker: its operator.
         takes: name of the artefact that is taken; None: its rows are read.
         reader: name of the operator that reads it.
+        referred: names of the columns that its rows have by reference.
+        context: makes the context of the step that was finished.
     """
 
     done: StepFolder
     maker: Operator
     takes: str | None
     reader: str
+    referred: Sequence[str] = ()
+    context: Callable[[], Context] | None = None
 
     @property
     def step(self) -> str:
@@ -50,9 +55,25 @@ class Taken:
 
     def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Kept rows, a block at a time (InputError: as `StepFolder.blocks`)."""
+        return self._whole(self.done.blocks, columns)
+
+    def take(self, rows: pl.Series, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """Kept rows by their numbers (InputError: as `StepFolder.take`)."""
+        return self._whole(partial(self.done.take, rows), columns)
+
+    def _whole(self, read: Callable[[Sequence[str] | None], Iterator[pl.DataFrame]], columns: Sequence[str] | None) -> Iterator[pl.DataFrame]:
+        """What is stored of the rows, as `read` gives it, with what they refer to where that is asked for."""
         if self.takes is not None:
             raise Undeclared(f"{self.reader!r} reads the rows of {self.step!r}, of which it takes {self.takes!r}")
-        return self.done.blocks(columns)
+        names = [*self.done.manifest["columns"], *self.referred] if columns is None else list(columns)
+        asked = [n for n in names if n in self.referred]
+        if not asked or self.context is None:
+            yield from read(columns)
+            return
+        found = self.maker.referred(self.context())
+        for block in read(list(dict.fromkeys([*(n for n in names if n not in asked), *found.by]))):
+            for piece in found.of(block, asked):
+                yield piece.select(names)
 
     def artefact(self, name: str) -> Path:
         """Folder of the artefact (InputError: as `StepFolder.artefact`)."""
@@ -64,7 +85,8 @@ class Taken:
         """What it counts by."""
         files: dict[str, str] = self.done.manifest["files"]
         if self.takes is None:
-            return digest(["rows", files.get(ROWS)])
+            made_as = [self.done.manifest["identity"].get(self.step)] if self.referred else []  # with the digests of the files that rows refer to
+            return digest(["rows", files.get(ROWS), *made_as])
         below = {n.removeprefix(f"{self.takes}/"): sha256 for n, sha256 in files.items() if n.startswith(f"{self.takes}/")}
         try:
             counts = self.maker.counts_by(self.takes, self.done.path / self.takes, below)
@@ -77,4 +99,13 @@ def taken(plan: Plan, step: PlannedStep, name: str, done: StepFolder) -> Taken:
     """An input of a step, by its name, whose finished step is `done`."""
     operator = step.operator
     takes = operator.takes.get(name if name in operator.inputs else "*")
-    return Taken(done, plan.steps[step.inputs[name]].operator, takes, operator.name)
+    maker = plan.steps[step.inputs[name]]
+    return Taken(done, maker.operator, takes, operator.name, list(maker.referred), partial(plan.context, maker.id))
+
+
+def whole_rows(plan: Plan, step: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of a step as its folder has them, with what they refer to."""
+    maker = plan.steps[step]
+    if not maker.referred or not rows.height:
+        return rows
+    return pl.concat(maker.operator.referred(plan.context(step)).of(rows, list(maker.referred)))

@@ -158,7 +158,7 @@ def _complete(plan: Plan, spec: Step, operator: Operator, inputs: dict[str, str]
     """The planned step; faults in what it takes from other steps and from files go to `faults`."""
     before = len(faults.found)
     _check_made(plan, spec, operator, inputs, faults)
-    given = {name: plan.steps[step].columns for name, step in inputs.items()}
+    given = {name: plan.steps[step].handed for name, step in inputs.items()}
     operator.follow([plan.steps[s].operator for s in upstream(plan.steps, inputs)])
     at = spec.where("from") if spec.inputs is not None else spec.where()
     columns = faults.collect(lambda: operator.columns(given, guard_for(operator, plan.guard)), at)
@@ -179,7 +179,9 @@ def _complete(plan: Plan, spec: Step, operator: Operator, inputs: dict[str, str]
         faults.add(f"the operator {operator.name!r} makes children but no column 'parent'", spec.where("use"), hint)
         return None
     sink = operator.shape == "sink"
-    return PlannedStep(spec.id, spec, operator, inputs, {} if sink else columns, identity, bool(media) if sink else has_media(columns), files)
+    referred = {} if sink else {c.name: c for c in operator.refers(guard_for(operator, plan.guard))}
+    has = bool(media) if sink else has_media(columns)
+    return PlannedStep(spec.id, spec, operator, inputs, {} if sink else columns, identity, has, files, referred=referred)
 
 
 def _check_made(plan: Plan, spec: Step, operator: Operator, inputs: Mapping[str, str], faults: Faults) -> None:

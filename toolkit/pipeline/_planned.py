@@ -53,6 +53,7 @@ class PlannedStep:
     Attributes:
         inputs: the operator's input names to step ids.
         columns: of the rows that it keeps; empty for a sink.
+        referred: those that the rows have by reference (`Operator.refers`).
         identity: all that shapes its result but its inputs: operator and version, config, its id, what the operator uses of guard, taxonomy, seed and
             recipe, the files that it reads.
         media: whether its rows, or what it makes of them, may have media.
@@ -69,6 +70,12 @@ class PlannedStep:
     media: bool = False
     files: Files = field(default_factory=Files)
     consumers: list[str] = field(default_factory=list)
+    referred: Columns = field(default_factory=dict)
+
+    @property
+    def handed(self) -> Columns:
+        """The columns that a step which reads its rows may ask for."""
+        return {**self.columns, **self.referred}
 
 
 @dataclass

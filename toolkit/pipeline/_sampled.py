@@ -23,6 +23,7 @@ from toolkit.pipeline._build_step import build_step
 from toolkit.pipeline._counts import Counts
 from toolkit.pipeline._finished import StepFolder
 from toolkit.pipeline._in_memory import FrameInput, FrameOutput
+from toolkit.pipeline._inputs import whole_rows
 from toolkit.pipeline._models import Unbuilt
 from toolkit.pipeline._planned import Plan, PlannedStep, as_planned
 from toolkit.pipeline._row_engine import LOCAL
@@ -140,7 +141,7 @@ class Sampler:
         return SampledRows(planned.id, frame, frame.height, max(of, frame.height))
 
     def _drawn(self, step: str, rows: StepFolder, whole: StepFolder | None = None) -> SampledRows:
-        frame = spread(rows, self._n)
+        frame = whole_rows(self._plan, step, spread(rows, self._n))
         return SampledRows(step, frame, frame.height, rows.rows, whole)
 
     def _built(self, planned: PlannedStep, made: Mapping[str, SampledRows]) -> StepFolder | pl.DataFrame:

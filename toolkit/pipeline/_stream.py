@@ -18,6 +18,7 @@ import polars as pl
 
 from toolkit.common.errors import InputError
 from toolkit.operators import SourceOperator
+from toolkit.pipeline._in_memory import picked
 from toolkit.pipeline._row_engine import Engine, through
 from toolkit.pipeline._rows import RowWork, Work
 from toolkit.pipeline._step_output import StepOutput
@@ -66,6 +67,10 @@ class Stream:
             self.kept = n
         elif n != self.kept:
             raise InputError(f"the files of the step {self.step!r} have changed while they were read", hint="run it again")
+
+    def take(self, rows: pl.Series, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """Some of the kept rows; all are read (InputError: as `blocks`)."""
+        yield from picked(self.blocks(columns), rows)
 
     def _read(self, first: bool) -> Iterator[pl.DataFrame]:
         if not self.after:
