@@ -94,8 +94,9 @@ class HardShare:
         size = pl.sum_horizontal(pl.col(c).str.len_chars().fill_null(0) for c in ("prompt", "response"))
         told = rows.select("source", "categories", size.alias("_size"), hard.alias("_hard"))
         self._count("source", told.select(pl.col("source").fill_null(_NONE).alias("name"), "_hard"))
-        names = told.select(pl.col("categories").list.unique().alias("name"), "_hard").explode("name")
-        self._count("category", names.with_columns(pl.col("name").fill_null(_NONE)))
+        some = pl.col("categories").list.len().fill_null(0) > 0
+        names = told.select(pl.when(some).then(pl.col("categories").list.unique()).otherwise(pl.lit([_NONE])).alias("name"), "_hard")
+        self._count("category", names.explode("name"))
         self._count(
             "length", told.select(pl.col("_size").cut(list(LENGTHS), labels=_lengths(), left_closed=True).cast(pl.String).alias("name"), "_hard")
         )
