@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import toolkit
 from toolkit.common.errors import InputError
-from toolkit.operators.judge.mine import STATUSES, count_verdicts
+from toolkit.guards import load_guard
+from toolkit.mining import STATUSES, apply_rule, load_rule
 from toolkit.operators.judge.pair import pair_weights
 from toolkit.records import pair_id
 
@@ -79,7 +80,7 @@ def by_hand(
 def test_statuses_agree_with_a_recount_by_hand(rows: list[Any], tasks: tuple[str, ...]) -> None:
     everyone_answers_once = (dict.fromkeys(TASKS), [dict.fromkeys(TASKS)] * 4)
     rows = [everyone_answers_once, *rows]  # so that how often each guard was asked is known
-    table = count_verdicts(generations(rows), TASKS, tasks)
+    table = apply_rule(generations(rows), load_rule("default"), load_guard("guardreasoner"), tasks=tasks)
     there = {seed(n, **{f"label_{t}": v for t, v in labels.items()})["id"]: (labels, said) for n, (labels, said) in enumerate(rows) if any(said)}
     assert table["parent"].to_list() == list(there)
     for line in table.iter_rows(named=True):

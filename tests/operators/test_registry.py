@@ -36,7 +36,7 @@ def test_every_operator_documents_itself(name: str) -> None:
 def test_an_operators_columns_are_those_that_it_reads_writes_and_drops() -> None:
     verdicts, mine, load, render = (describe_operator(n) for n in ("verdicts", "mine", "load", "render_dpo"))
     assert verdicts["reads"] == ["output"] and "verdict_refusal" in verdicts["writes"] and verdicts["drops"] == []
-    assert "status_prompt" in mine["writes"] and "verdict_prompt" in mine["reads"] and mine["drops"] == ["all others"]
+    assert "status_prompt" in mine["writes"] and "label_prompt" in mine["reads"] and mine["drops"] == ["all others"]
     assert load["reads"] == [] and "label_prompt_source" in load["writes"]
     assert render["writes"][:9] == ["id", "prompt", "chosen", "rejected", "weight", "task", "source", "licence", "split"]
     assert describe_operator("train_dpo")["takes"] == {"shards": "shards", "model": "model"}

@@ -24,6 +24,7 @@ _ONE = {
     "judges": "judge's prompt",
     "licences": "licence file",
     "published": "file of published figures",
+    "mining": "rule",
 }
 
 
@@ -50,8 +51,8 @@ def find(folder: str, name: str | Path, beside: Beside = None) -> Path:
     """The file of a schema: a path as given, else ``<name>.yaml`` in the user's or the shipped ``schemas/<folder>``.
 
     Args:
-        folder: ``guards``, ``taxonomies``, ``sources``, ``records``, ``benchmarks``, ``prices``, ``prompts``, ``judges``, ``licences``
-            or ``published``.
+        folder: ``guards``, ``taxonomies``, ``sources``, ``records``, ``benchmarks``, ``prices``, ``prompts``, ``judges``, ``licences``,
+            ``published`` or ``mining``.
         name: a name, or a path that ends in ``.yaml``.
         beside: folder that a relative path is also looked up from (that of the recipe).
 

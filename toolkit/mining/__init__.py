@@ -4,20 +4,31 @@ from toolkit.mining._agreement import agreement, fleiss
 from toolkit.mining._irt import ItemResponse, item_response
 from toolkit.mining._judged import OUTCOMES, judged, judged_expressions, outcome
 from toolkit.mining._measures import MEASURES, measures
+from toolkit.mining._rule import PairsPart, Rule, load_rule, rule_names
+from toolkit.mining._rule_apply import HARD_OF, STATUSES, WHOLE, apply_rule, rule_outcomes
 from toolkit.mining._tally import TaskVotes, Votes, count_votes
 
 __all__ = [
+    "HARD_OF",
     "MEASURES",
     "OUTCOMES",
+    "STATUSES",
+    "WHOLE",
     "ItemResponse",
+    "PairsPart",
+    "Rule",
     "TaskVotes",
     "Votes",
     "agreement",
+    "apply_rule",
     "count_votes",
     "fleiss",
     "item_response",
     "judged",
     "judged_expressions",
+    "load_rule",
     "measures",
     "outcome",
+    "rule_names",
+    "rule_outcomes",
 ]

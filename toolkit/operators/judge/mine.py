@@ -3,135 +3,147 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 import polars as pl
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.guards import Guard
-from toolkit.operators._words import check_words
-from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
+from toolkit.mining import STATUSES, Rule, apply_rule, load_rule
+from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Operator, Output, StepInput
+from toolkit.operators.judge._mine_table import OutputTable, draw_remarks, drawn
 from toolkit.operators.judge._verdict_figures import MINED
-from toolkit.operators.judge._votes import check_draws
-from toolkit.records import MEDIA, has_media, load_record
+from toolkit.operators.judge._votes import Rows, are_verdicts, check_inputs
+from toolkit.operators.judge.sample import Sample
+from toolkit.records import MEDIA, has_media, load_record, to_polars
+
+RuleGiven = Annotated[Annotated[str, Tag("name")] | Annotated[Rule, Tag("rule")], Discriminator(lambda v: "name" if isinstance(v, str) else "rule")]
 
 
 class MineConfig(Config):
     """Options of `mine`."""
 
+    rule: RuleGiven = "default"
+    """What is hard: the name of a rule (docs/mining.md lists them), the path of one, or its keys: {hard: 0 < wrong < k, guards: {count: each}}."""
     tasks: list[str] | None = Field(None, min_length=1)
-    """Tasks to look at (default: all of the guard's)."""
-
-
-STATUSES = ("hard", "always_right", "always_wrong", "undecided", "no_label")
+    """Tasks to look at, in this order (default: all of the guard's, in the rule's order)."""
+    missing: Literal["unread", "not_asked"] = "unread"
+    """What it means that a guard has no generation at all for a row: that it was asked and none could be read, or that it was not asked, as where
+    guards sample different parts."""
 
 
 class Mine(DatasetOperator):
-    """Find the hard samples: rows on whose generations the guards disagree with the label and with each other (paper, section 3.3).
+    """Find the hard samples: rows on whose generations the guards disagree with the label and with each other (paper, section 3.3), or whatever else
+    the rule says.
 
-    For a task that the row has a label for: *hard* means at least one right and one wrong verdict; *always_right* and *always_wrong* that every
-    generation was read and all are so; *undecided* the rest. A row is hard if any task is; else always_wrong if any task is; else undecided if any
-    task is; else always_right; without any label `no_label`. All but the hard ones are set aside under these names: always wrong means a
-    doubtful label rather than a lesson. A generation that failed, and so is missing, counts as unread. Generations merge into their row. Memory:
-    about 200 bytes per generation, for ids and verdicts.
+    Verdicts come from steps beside the rows (`from: {rows: SEEDS, verdicts: STEP}`, further ones under any name: several tasks, files and draws count
+    together), or the rows are themselves verdicts: then each row is as the first of its generations has it. By the default rule a row is
+    *hard* on a task that it has a label for if at least one of all generations is right and one wrong. A row that is not hard is set aside, by its
+    tasks: `always_wrong` (a doubtful label rather than a lesson), `suspect` (by the rule), `undecided` (a generation that is missing or could not be
+    read might have decided), `not_hard`, `always_right`, `not_asked`, `no_label`. Rows of verdicts whose generations carry two labels for a
+    task are rejected (`conflicting_labels`). Memory: about 60 bytes a generation, and 200 a row.
     """
 
     name = "mine"
+    version = 2
     shape = "merge"
+    inputs = ("rows", "*")
     carries_media = True
     config_class = MineConfig
     example = {"tasks": ["prompt"]}
     uses = frozenset({"guard.tasks"})
     figures = MINED
     config: MineConfig
-    _media: Sequence[str] = ()
-    """Its column, where the rows have it (`columns`)."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._media: Sequence[str] = ()
+        self._draws: dict[str, int] = {}
+
+    def follow(self, before: Sequence[Operator]) -> None:
+        known = not any(op.name == "load_predictions" for op in before)  # how often these drew stands in their files
+        self._draws = {name: op.config.k for op in before if isinstance(op, Sample) for name in op.asked} if known else {}
 
     def reads(self, guard: Guard) -> list[str]:
-        return [*load_record("seed", guard.task_names).names, "parent", "guard_model", "draw", *(f"verdict_{t}" for t in guard.task_names)]
+        return load_record("seed", guard.task_names).names
 
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
-        for task in self.config.tasks or []:
-            if task not in guard.task_names:
-                raise InputError(f"the guard {guard.name!r} has no task {task!r}", hint=did_you_mean(task, guard.task_names))
+        check_inputs(self.name, inputs, self.config.tasks, guard)
         have = super().columns(inputs, guard)
+        for which, columns in inputs.items():
+            if (which != "rows" or are_verdicts(columns, guard)) and "draw" not in columns:
+                raise InputError(f"mine reads verdicts from the input {which!r}, which has no column 'draw'", hint=did_you_mean("draw", columns))
         self._media = [MEDIA] if has_media(have) else []
         return {c.name: c for c in load_record("hard", guard.task_names).with_optional(self._media)}
+
+    def files(self, ctx: Context) -> dict[str, str]:
+        rule = self._rule(ctx)
+        rule.check(ctx.guard, self._draws)
+        return {"rule": rule.fingerprint}
+
+    def _rule(self, ctx: Context) -> Rule:
+        return load_rule(self.config.rule, ctx.roots)
+
+    def identity(self) -> dict[str, Any]:
+        return self.config.model_dump(mode="json", exclude={"rule"})
 
     def factor(self, inputs: Sequence[str]) -> float | None:
         return None
 
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
-        every = ctx.guard.task_names
-        tasks = [t for t in every if t in (self.config.tasks or every)]
-        verdicts = inputs["rows"]
-        needed = ["parent", "guard_model", "draw", *(f"{kind}_{t}" for t in every for kind in ("label", "verdict"))]
-        types = dict.fromkeys(needed, pl.String) | {"draw": pl.Int64}
-        rows = pl.concat([pl.DataFrame(schema=types), *verdicts.blocks(needed)])
-        check_words(rows, ctx.guard, f"rows of {verdicts.step!r}")
-        check_draws(rows, ctx.step)
-        table = count_verdicts(rows, every, tasks)
-        del rows
-        self._write(verdicts, table, every, out)
+        rule, guard = self._rule(ctx), ctx.guard
+        rows = Rows(inputs["rows"], guard)
+        outputs = OutputTable(rows, guard)
+        for name, source in inputs.items():
+            if name != "rows" or rows.of_verdicts:
+                outputs.read(source)
+        table = outputs.whole()
+        draws = drawn(table)
+        remarks = draw_remarks(draws)
+        try:
+            remarks += rule.check(guard, {g: len(n) for g, n in draws.items()})
+        except InputError as e:
+            remarks.append(e.message)
+        found = apply_rule(table, rule, guard, tasks=self.config.tasks, missing=self.config.missing)
+        del table
+        self._write(rows, found, outputs, out, ctx)
+        tasks = self.config.tasks or list(guard.task_names)
         for status in STATUSES:
-            out.stat(status, table.filter(pl.col("status") == status).height)
-        out.stat("rows", table.height)
-        out.stat("with_unread", table.filter(pl.any_horizontal(pl.col(f"n_unread_{t}") > 0 for t in tasks)).height)
-        out.stat("hard_by_task", {t: table.filter(pl.col(f"status_{t}") == "hard").height for t in tasks})
+            out.stat(status, found.filter(pl.col("status") == status).height)
+        out.stat("rows", found.height)
+        out.stat("with_unread", found.filter(pl.any_horizontal(pl.col(f"n_unread_{t}") > 0 for t in tasks)).height)
+        out.stat("hard_by_task", {t: found.filter(pl.col(f"status_{t}") == "hard").height for t in tasks})
+        out.stat("rule", {"name": rule.name, "words": rule.explain(guard, _common(draws))})
+        out.stat("draws", {g: len(n) for g, n in draws.items()})
+        out.stat("verdicts_of_other_rows", outputs.strangers)
+        out.stat("labels_differ", {t: n for t, n in outputs.differing.items() if n})
+        out.stat("remarks", remarks)
 
-    def _write(self, verdicts: StepInput, table: pl.DataFrame, every: Sequence[str], out: Output) -> None:
-        """Each row once, as the first of its generations has it, with its counts."""
-        seeds = load_record("seed", tuple(every)).names
-        left = table["parent"]
-        for block in verdicts.blocks([*seeds, *self._media, "parent"]):
-            if left.is_empty():
-                break
-            first = block.unique("parent", keep="first", maintain_order=True).filter(pl.col("parent").is_in(left.implode()))
-            left = left.filter(~left.is_in(first["parent"].implode()))
-            rows = first.with_columns(pl.col("parent").alias("id")).drop("parent").join(table, left_on="id", right_on="parent", maintain_order="left")
-            out.keep(rows.filter(pl.col("status") == "hard").drop("status"))
-            rest = rows.filter(pl.col("status") != "hard")
-            out.set_aside(rest.drop("status"), rest["status"])
-        out.merge_count((verdicts.rows or 0) - table.height)
+    def _write(self, rows: Rows, found: pl.DataFrame, outputs: OutputTable, out: Output, ctx: Context) -> None:
+        """Each row with what the rule makes of it."""
+        types = to_polars(load_record("hard", ctx.guard.task_names).with_optional(self._media))
+        conflicting = pl.Series("_", [False]).new_from_index(0, rows.height).scatter(sorted(outputs.conflicting) if rows.of_verdicts else [], True)
+        at = 0
+        for block in rows.blocks():
+            part = found[at : at + block.height].drop("parent")
+            whole = block.select(c for c in types if c in block.columns).hstack(part)
+            whole = whole.with_columns(pl.lit(None, dtype).alias(c) for c, dtype in types.items() if c not in whole.columns)
+            bad = conflicting[at : at + block.height]
+            hard = (part["status"] == "hard") & ~bad
+            shown = whole.select(*types)
+            out.keep(shown.filter(hard))
+            left = pl.when(bad).then(pl.lit("conflicting_labels")).otherwise(part["status"])
+            fate = pl.when(bad).then(pl.lit("rejected")).otherwise(pl.lit("set_aside"))
+            marks = pl.DataFrame({"reason": pl.select(left).to_series(), "outcome": pl.select(fate).to_series()}).filter(~hard)
+            out.leave(shown.filter(~hard), marks["outcome"], marks["reason"])
+            at += block.height
+            ctx.progress(at, rows.height, "rows")
+        if rows.of_verdicts:
+            out.merge_count(rows.read - rows.height)
 
 
-def count_verdicts(rows: pl.DataFrame, every: Sequence[str], tasks: Sequence[str]) -> pl.DataFrame:
-    """For each parent, in order of first appearance: counts and status of each task, and the row's own `status`.
-
-    Every row is taken to have been asked of every guard as often as any row was: a generation that is not there counts as unread.
-
-    Args:
-        rows: `parent`, `guard_model`, `draw`, and ``label_<task>`` and ``verdict_<task>`` for each task.
-        every: all tasks of the guard.
-        tasks: those to look at; the others count as having no label.
-    """
-    asked = rows.select(pl.struct("guard_model", "draw").n_unique()).item() if rows.height else 0
-    aggregates = []
-    for t in every:
-        label, verdict = pl.col(f"label_{t}"), pl.col(f"verdict_{t}")
-        known = label.is_not_null() & pl.lit(t in tasks)
-        aggregates += [
-            (known & (verdict == label)).fill_null(False).sum().cast(pl.Int64).alias(f"n_right_{t}"),
-            (known & (verdict != label)).fill_null(False).sum().cast(pl.Int64).alias(f"n_wrong_{t}"),
-            known.any().alias(f"_known_{t}"),
-        ]
-    table = rows.group_by("parent", maintain_order=True).agg(aggregates)
-    for t in every:
-        right, wrong = pl.col(f"n_right_{t}"), pl.col(f"n_wrong_{t}")
-        unread = pl.when(pl.col(f"_known_{t}")).then(asked - right - wrong).otherwise(0).cast(pl.Int64)
-        status = (
-            pl.when(~pl.col(f"_known_{t}"))
-            .then(pl.lit("no_label"))
-            .when((right > 0) & (wrong > 0))
-            .then(pl.lit("hard"))
-            .when(right == asked)
-            .then(pl.lit("always_right"))
-            .when(wrong == asked)
-            .then(pl.lit("always_wrong"))
-            .otherwise(pl.lit("undecided"))
-        )
-        table = table.with_columns(unread.alias(f"n_unread_{t}"), status.alias(f"status_{t}"))
-    own: pl.Expr = pl.lit("no_label")
-    for kind in ("always_right", "undecided", "always_wrong", "hard"):  # the last that holds wins
-        own = pl.when(pl.any_horizontal(pl.col(f"status_{t}") == kind for t in tasks)).then(pl.lit(kind)).otherwise(own)
-    return table.with_columns(own.alias("status")).drop(f"_known_{t}" for t in every)
+def _common(draws: Mapping[str, Sequence[int]]) -> int | None:
+    """The draws of each guard, where that is one number."""
+    found = {len(n) for n in draws.values()}
+    return found.pop() if len(found) == 1 else None

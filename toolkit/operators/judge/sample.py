@@ -110,9 +110,12 @@ class Sample(GenerationOperator):
     config_class = SampleConfig
     example = {"k": 4, "models": {"main": {"backend": "transformers", "model": "my-guard", "temperature": 1.0, "top_p": 0.95}}}
     config: SampleConfig
+    asked: tuple[str, ...] = ()
+    """Names of the guards, once its inputs are known (`columns`)."""
 
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
         trained = [n for n in inputs if n != "rows"]
+        self.asked = (*trained, *self.config.models)
         if not trained and not self.config.models:
             raise InputError("sample has no guard to ask", hint="name one in `from` (from: {rows: STEP, main: TRAIN_STEP}) or under `models`")
         if trained:

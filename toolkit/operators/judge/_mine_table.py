@@ -1,0 +1,122 @@
+"""The table that `mine` looks at: every output of every row, in columns that take a few bytes.
+
+Rows are numbered in their order, so that what a rule says of them stands in that order too. A row's label is the one that the row has; a line's own
+label is held against it. Memory: about 20 bytes an output, 60 a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from toolkit.guards import Guard
+from toolkit.mining import OUTCOMES, outcome
+from toolkit.operators._words import check_words
+from toolkit.operators.base import StepInput
+from toolkit.operators.judge._votes import CHUNK, Rows, none_match
+
+_OUTCOME = pl.Enum(OUTCOMES)
+
+
+class OutputTable:
+    """Outputs of rows, gathered from tables of verdicts.
+
+    Args:
+        rows: that they are about.
+        guard: whose tasks these are.
+    """
+
+    def __init__(self, rows: Rows, guard: Guard) -> None:
+        self._rows, self._guard = rows, guard
+        self._words = pl.Categories.random()
+        self._labels = {t.name: pl.Enum(t.labels) for t in guard.tasks}
+        ids = pl.int_range(rows.height, dtype=pl.UInt32).alias("_at")
+        self._ids = rows.table.select("id", ids, *(pl.col(f"label_{t}").cast(e).alias(f"_own_{t}") for t, e in self._labels.items()))
+        self._parts: list[pl.DataFrame] = [self._there()]
+        self.strangers = 0
+        """Outputs of rows that are not among the rows."""
+        self.differing: dict[str, int] = dict.fromkeys(self._labels, 0)
+        """By task the outputs that come with another label than their row has."""
+        self.conflicting: set[int] = set()
+        """Rows that one of these is about, by number."""
+
+    def _there(self) -> pl.DataFrame:
+        """A line for each row that is no output: it says that the row is there, and which labels it has."""
+        columns = [pl.col("_at").alias("parent"), self._null(pl.Categorical(self._words)).alias("guard_model"), pl.lit(0, pl.Int64).alias("draw")]
+        for t, labels in self._labels.items():
+            nothing = outcome(pl.col(f"_own_{t}"), pl.lit(None, labels)).cast(_OUTCOME)
+            columns += [pl.col(f"_own_{t}").alias(f"label_{t}"), self._null(labels).alias(f"verdict_{t}")]
+            columns += [self._null(pl.Categorical(self._words)).alias(f"unread_{t}"), nothing.alias(f"outcome_{t}")]
+            columns += [self._null(pl.Float64()).alias(f"probability_{t}")]
+        return self._ids.select(columns)
+
+    @staticmethod
+    def _null(dtype: pl.DataType) -> pl.Expr:
+        return pl.lit(None, dtype)
+
+    def read(self, source: StepInput) -> None:
+        """Take the verdicts of a step.
+
+        Raises:
+            InputError: a word that the guard does not know, or verdicts of which none is about these rows.
+        """
+        have = next((b.columns for b in source.blocks()), [])
+        wanted = ["parent", "guard_model", "draw"]
+        wanted += [f"{n}_{t}" for t in self._labels for n in ("label", "verdict", "unread", "probability") if f"{n}_{t}" in have]
+        waiting: list[pl.DataFrame] = []
+        n = total = matched = 0
+        for block in source.blocks(wanted) if have else ():
+            check_words(block, self._guard, f"rows of {source.step!r}")
+            waiting.append(block)
+            n += block.height
+            if n >= CHUNK:
+                matched += self._add(pl.concat(waiting))
+                total, n, waiting = total + n, 0, []
+        if waiting:
+            matched += self._add(pl.concat(waiting))
+            total += n
+        self.strangers += total - matched
+        if total and not matched and self._rows.height:
+            raise none_match(total, source.step, self._rows.height)
+
+    def _add(self, block: pl.DataFrame) -> int:
+        """Take a frame of verdicts; how many of them are about the rows."""
+        lines = block.join(self._ids, left_on="parent", right_on="id", how="inner", maintain_order="left")
+        columns = [pl.col("_at").alias("parent"), pl.col("guard_model").cast(pl.Categorical(self._words)), pl.col("draw").cast(pl.Int64)]
+        for t, labels in self._labels.items():
+            own, verdict = pl.col(f"_own_{t}"), pl.col(f"verdict_{t}").cast(labels)
+            if f"label_{t}" in lines.columns:
+                other = lines.filter(pl.col(f"label_{t}").cast(labels) != own)
+                self.differing[t] += other.height
+                self.conflicting |= set(other["_at"])
+            reason = pl.col(f"unread_{t}") if f"unread_{t}" in lines.columns else pl.lit(None, pl.String)
+            probability = pl.col(f"probability_{t}") if f"probability_{t}" in lines.columns else pl.lit(None, pl.Float64)
+            columns += [own.alias(f"label_{t}"), verdict.alias(f"verdict_{t}"), reason.cast(pl.Categorical(self._words)).alias(f"unread_{t}")]
+            columns += [outcome(own, verdict).cast(_OUTCOME).alias(f"outcome_{t}"), probability.cast(pl.Float64).alias(f"probability_{t}")]
+        self._parts.append(lines.select(columns))
+        return lines.height
+
+    def whole(self) -> pl.DataFrame:
+        """All lines; `parent` is the number of the row. What was gathered is given away."""
+        out, self._parts = pl.concat(self._parts), []
+        return out
+
+
+def drawn(table: pl.DataFrame) -> dict[str, list[int]]:
+    """By guard the numbers of its draws, sorted."""
+    found = table.drop_nulls("guard_model").select(pl.col("guard_model").cast(pl.String), "draw").unique().sort("guard_model", "draw")
+    return {str(g): draws for g, draws in found.group_by("guard_model", maintain_order=True).agg("draw").iter_rows()}
+
+
+def draw_remarks(draws: dict[str, list[int]]) -> list[str]:
+    """What is odd about the numbers of draws, in words."""
+    out = []
+    for guard, numbers in draws.items():
+        if gaps := sorted(set(range(max(numbers) + 1)) - set(numbers)):
+            out.append(f"no row has draw {_few(gaps)} of {guard}: {len(numbers)} draws count, not {max(numbers) + 1}")
+    return out
+
+
+def _few(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
