@@ -16,7 +16,6 @@ import toolkit
 from toolkit.common.errors import InputError
 from toolkit.guards import load_guard
 from toolkit.mining import STATUSES, apply_rule, load_rule
-from toolkit.operators.judge.pair import pair_weights
 from toolkit.records import pair_id
 
 LABELS = {"prompt": ("harmful", "unharmful"), "refusal": ("refusal", "compliance"), "response": ("harmful", "unharmful")}
@@ -144,7 +143,8 @@ def mined(*rows: Mapping[str, Any], **options: Any) -> tuple[pl.DataFrame, pl.Da
     """Pairs whatever the outputs look like: what a chosen one must be like is `test_pair_sound`'s."""
     frame = verdicts(*rows)
     hard, _ = toolkit.apply("mine", frame)
-    return toolkit.apply("pair", {"rows": hard, "verdicts": frame}, **{"chosen_passes": "anything", **options})
+    paper = {"pick": "random", "tasks": "first", "chosen_right_on": "task", "chosen_passes": "anything", "rejected_passes": "anything"}
+    return toolkit.apply("pair", {"rows": hard, "verdicts": frame}, **{**paper, **options})
 
 
 H, U = "harmful", "unharmful"
@@ -206,11 +206,6 @@ def test_without_a_pair_the_step_says_that_there_is_nothing_to_train_on() -> Non
 
 
 def test_weights_follow_the_paper() -> None:
-    # 1 + Norm(n_wrong - n_right, 0.2): with four read outputs -2, 0 and 2 become 0.8, 1.0 and 1.2 (spec C.1).
-    assert pair_weights([-2, 0, 2], 0.2) == pytest.approx([0.8, 1.0, 1.2])
-    assert pair_weights([3, -1, 0], 0.5) == pytest.approx([1.5, 0.5, 0.75])
-    assert pair_weights([2, 2], 0.2) == [1.0, 1.0] and pair_weights([], 0.2) == []
-    assert pair_weights([-2, 2], 0.0) == [1.0, 1.0]
     rows = [
         *said([("a", H, "refusal"), ("b", H, "refusal"), ("c", H, "refusal"), ("d", U, "refusal")], seed(0, label_prompt=H)),
         *said([("a", U, "refusal"), ("b", U, "refusal"), ("c", H, "refusal"), ("d", U, "refusal")], seed(1, label_prompt=H)),
@@ -218,13 +213,6 @@ def test_weights_follow_the_paper() -> None:
     pairs, _ = mined(*rows)
     assert pairs["weight"].to_list() == pytest.approx([0.8, 1.2])
     assert mined(*rows, gamma=0.1)[0]["weight"].to_list() == pytest.approx([0.9, 1.1])
-
-
-@given(st.lists(st.integers(-16, 16), min_size=1), st.floats(0, 0.99))
-def test_weights_stay_in_their_bounds_and_keep_the_order(raw: list[int], gamma: float) -> None:
-    weights = pair_weights(raw, gamma)
-    assert all(1 - gamma - 1e-12 <= w <= 1 + gamma + 1e-12 for w in weights)
-    assert all(v <= w + 1e-12 for a, v in zip(raw, weights, strict=True) for b, w in zip(raw, weights, strict=True) if a <= b)
 
 
 def test_a_random_pick_hangs_on_the_seed_and_not_on_the_order() -> None:

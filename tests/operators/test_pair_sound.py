@@ -35,7 +35,8 @@ def mined(*outputs: str, **options: Any) -> toolkit.Applied:
     parent = seed(0, prompt="p", label_prompt=H)
     rows = [verdict(parent, "ab"[i % 2], i // 2, t, prompt=parse(GUARD, t).labels["prompt"]) for i, t in enumerate(outputs)]
     frame = verdicts(*rows)
-    return toolkit.apply("pair", {"rows": toolkit.apply("mine", frame).kept, "verdicts": frame}, pick="longest", **options)
+    released = {"pick": "longest", "rejected_passes": "anything"}
+    return toolkit.apply("pair", {"rows": toolkit.apply("mine", frame).kept, "verdicts": frame}, **{**released, **options})
 
 
 def test_an_output_that_reads_only_leniently_is_not_chosen() -> None:
@@ -81,7 +82,12 @@ def test_the_validator_of_the_recipe_judges_what_is_chosen(server: Server, tmp_p
             {"id": "samples", "use": "sample", "with": {"k": 1, "models": {m: {**backend, "model": m} for m in outputs}}},
             {"id": "verdicts", "use": "verdicts"},
             {"id": "hard", "use": "mine"},
-            {"id": "pairs", "use": "pair", "from": {"rows": "hard", "verdicts": "verdicts"}, "with": {"pick": "longest", **options}},
+            {
+                "id": "pairs",
+                "use": "pair",
+                "from": {"rows": "hard", "verdicts": "verdicts"},
+                "with": {"pick": "longest", "rejected_passes": "anything", **options},
+            },
         ]
         done = run_steps(tmp_path, steps)["pairs"]
         return rows_of(done)["chosen"][0], done.manifest["stats"]["passed_over"]

@@ -16,6 +16,9 @@ from toolkit.common.yamlfile import YamlFile
 from toolkit.guards import load_guard
 from toolkit.pipeline import Progress, StepFolder, build_recipe
 
+PAIRS = {"tasks": "first", "chosen_right_on": "task", "rejected_passes": "anything"}
+"""How pairs are made besides `pick`."""
+
 
 def mine(
     predictions: Mapping[str, str | Path | Sequence[str | Path]],
@@ -64,7 +67,7 @@ def mine(
         {"id": "predictions", "use": "load_predictions", "with": {"files": files, "task": task}},
         {"id": "verdicts", "use": "verdicts"},
         {"id": "hard", "use": "mine", "with": {"tasks": [task]}},
-        {"id": "pairs", "use": "pair", "from": {"rows": "hard", "verdicts": "verdicts"}, "with": {"pick": pick, "empty": True}},
+        {"id": "pairs", "use": "pair", "from": {"rows": "hard", "verdicts": "verdicts"}, "with": {"pick": pick, **PAIRS, "empty": True}},
         {"id": "rendered", "use": "render_dpo"},
         {"id": "preference", "use": "shards", "with": {"title": "Preference pairs mined from predictions", "empty": True}},
     ]

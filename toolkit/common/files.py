@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -38,6 +38,15 @@ def canonical_json(value: Any) -> str:
 def digest(value: Any) -> str:
     """sha256 (hex) of the canonical JSON of `value`."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def digests_after(parts: Sequence[Any], last: Iterable[str]) -> Iterator[bytes]:
+    """For each text of `last` the 32 bytes of ``digest([*parts, text])``; what is the same in all is digested once."""
+    begun = hashlib.sha256((canonical_json(list(parts))[:-1] + ("," if parts else "")).encode())
+    for text in last:
+        whole = begun.copy()
+        whole.update((_canonical(text) + "]").encode())
+        yield whole.digest()
 
 
 def sha256_file(path: Path) -> str:

@@ -4,31 +4,58 @@ from toolkit.mining._agreement import agreement, fleiss
 from toolkit.mining._irt import ItemResponse, item_response
 from toolkit.mining._judged import OUTCOMES, judged, judged_expressions, outcome
 from toolkit.mining._measures import MEASURES, measures
+from toolkit.mining._pairing import (
+    Candidates,
+    Chosen,
+    Faults,
+    Lines,
+    hard_units,
+    length_auc,
+    length_figures,
+    pair_candidates,
+    pick_best,
+    pick_closest,
+)
 from toolkit.mining._rule import PairsPart, Rule, load_rule, rule_names
 from toolkit.mining._rule_apply import HARD_OF, STATUSES, WHOLE, apply_rule, rule_outcomes
 from toolkit.mining._tally import TaskVotes, Votes, count_votes
+from toolkit.mining._weights import SCHEMES, Normalise, Scheme, pair_weights
 
 __all__ = [
     "HARD_OF",
     "MEASURES",
     "OUTCOMES",
+    "SCHEMES",
     "STATUSES",
     "WHOLE",
+    "Candidates",
+    "Chosen",
+    "Faults",
     "ItemResponse",
+    "Lines",
+    "Normalise",
     "PairsPart",
     "Rule",
+    "Scheme",
     "TaskVotes",
     "Votes",
     "agreement",
     "apply_rule",
     "count_votes",
     "fleiss",
+    "hard_units",
     "item_response",
     "judged",
     "judged_expressions",
+    "length_auc",
+    "length_figures",
     "load_rule",
     "measures",
     "outcome",
+    "pair_candidates",
+    "pair_weights",
+    "pick_best",
+    "pick_closest",
     "rule_names",
     "rule_outcomes",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,7 +12,9 @@ from toolkit.common.paths import Roots
 from toolkit.common.reading import Files
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
+    from numpy.typing import NDArray
 
     Mark = str | pl.Expr | pl.Series | None
 
@@ -74,9 +76,21 @@ class Context:
         """
         from toolkit.common.files import digest
 
+        return int(digest([self._own_seed(), *parts])[:15], 16)
+
+    def rng_seeds(self, *parts: str | int, last: Iterable[str]) -> NDArray[np.uint64]:
+        """`rng_seed` of `parts` and each of `last`, which may be many."""
+        import numpy as np
+
+        from toolkit.common.files import digests_after
+
+        first = np.frombuffer(b"".join(d[:8] for d in digests_after([self._own_seed(), *parts], last)), dtype=">u8")
+        return first.astype(np.uint64) >> np.uint64(4)
+
+    def _own_seed(self) -> int:
         if self.seed is None:
             raise Undeclared(f"the step {self.step!r} draws by the recipe's seed, which its operator does not name in its `uses`")
-        return int(digest([self.seed, *parts])[:15], 16)
+        return self.seed
 
 
 class StepInput(Protocol):

@@ -54,6 +54,8 @@ def child_id(parent: str, *parts: str | int) -> str:
     return ":".join([parent, *(str(part).replace("%", "%25").replace(":", "%3A") for part in parts)])
 
 
-def pair_id(parent: str, task: str, chosen: str, rejected: str) -> str:
-    """Id of a preference pair."""
-    return _hash("pair/1", parent, task, chosen, rejected)
+def pair_id(parent: str, task: str, chosen: str, rejected: str, guard: str | None = None) -> str:
+    """Id of a preference pair. `guard`: of a row that is hard for guards by themselves, whose pair it is; two of them may write the same texts."""
+    if guard is None:
+        return _hash("pair/1", parent, task, chosen, rejected)
+    return _hash("pair/2", parent, task, chosen, rejected, guard)

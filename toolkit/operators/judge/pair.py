@@ -3,72 +3,98 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 from pydantic import Field
 
-from toolkit.common.errors import InputError
+from toolkit.common.errors import InputError, did_you_mean
 from toolkit.guards import Guard
+from toolkit.mining import (
+    Candidates,
+    Chosen,
+    Lines,
+    Normalise,
+    Scheme,
+    hard_units,
+    length_figures,
+    pair_candidates,
+    pair_weights,
+    pick_best,
+    pick_closest,
+)
 from toolkit.operators._losses import with_losses
-from toolkit.operators._words import check_words
 from toolkit.operators.base import DETAIL, OUTCOME, REASON, Columns, Config, Context, DatasetOperator, Operator, Output, StepInput
+from toolkit.operators.judge._pair_lines import Outputs, line_columns, places_in, read_lines
 from toolkit.operators.judge._verdict_figures import PAIRED
 from toolkit.operators.judge._votes import none_match
 from toolkit.operators.reason.validate import Validate, ValidateConfig
 from toolkit.records import MEDIA, Column, has_media, load_record, pair_id, to_polars
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Ints = NDArray[np.int64]
+
+_INPUTS = ("rows", "verdicts", "outputs")
+_MESSAGES = ("context", "prompt", "response")
+_NEUTRAL = {"order": None, "rejected_passes": "anything", "weights": "difference", "normalise": "all"}
+"""Options that an earlier guardkit had not, as it was without them: they are left out of what a step counts by."""
+
 
 class PairConfig(Config):
     """Options of `pair`."""
 
-    pick: Literal["longest", "shortest", "random"] = "random"
-    """Which of the right and which of the wrong outputs: the longest in characters (released code), the shortest, or a seeded draw (paper)."""
-    tasks: Literal["first", "each"] = "first"
-    """One pair for a row, on its first hard task in the guard's order (released code), or one for each hard task."""
-    chosen_right_on: Literal["task", "all"] = "task"
-    """A chosen output must be right on the pair's task, or on every task that the row has a label for."""
+    pick: Literal["closest", "longest", "shortest", "random"] = "closest"
+    """Which of the right and which of the wrong outputs: two of nearly the same length, so that over all pairs length does not tell chosen from
+    rejected; the longest of each in characters (released code); the shortest; or a seeded draw (paper)."""
+    tasks: Literal["each", "first"] = "each"
+    """A pair for each task that a row is hard for, or for the first of them alone that has one (released code); of rows that are hard for guards by
+    themselves, so for each guard."""
+    order: list[str] | None = None
+    """Tasks that come first, in this order; the others follow. Default: as the rule of `mine` has them, else as the guard has."""
+    chosen_right_on: Literal["all", "task"] = "all"
+    """A chosen output must be right on every task that the row has a label for, or on the pair's task alone. (A rejected one is wrong on that.)"""
     chosen_passes: Literal["recipe", "strict", "anything"] = "recipe"
     """What a chosen output must pass besides: the rules of the last `validate` step that its row or its guard comes from, and a strict reading
     (`recipe`; labels are for `chosen_right_on`); a strict reading alone; or nothing. What does not pass is not chosen, and counted."""
+    rejected_passes: Literal["recipe", "strict", "read", "anything"] = "recipe"
+    """What a rejected output must pass besides, so that its form does not tell it: the same; or only that it could be read on every task that the
+    row has a label for (`read`); or nothing."""
+    weights: Scheme = "difference"
+    """What a pair's weight goes by: wrong less right outputs (paper); the entropy of the votes; how narrow their margin is; the divergence between
+    guards; or nothing (`uniform`: all 1)."""
+    normalise: Normalise = "all"
+    """Weights span their range over all pairs, or over those of each guard by themselves (of rows that are hard for guards by themselves)."""
     gamma: float = Field(0.2, ge=0, lt=1)
     """Weights lie in [1 - gamma, 1 + gamma] (0.2 in the paper, section 3.3)."""
     empty: bool = False
     """Without any pair go on with none, instead of stopping with an error."""
 
 
-@dataclass
-class _Best:
-    score: float = float("-inf")
-    row: dict[str, Any] | None = None
-    unsound: list[tuple[float, str]] = field(default_factory=list)
-    """Score and fault of outputs that would have stood here."""
-
-    def passed_over(self) -> list[str]:
-        """Faults of those that were better than what stands here."""
-        return [fault for score, fault in self.unsound if score > self.score]
-
-
 class Pair(DatasetOperator):
-    """From each hard sample a right and a wrong output with a weight (paper, section 3.3).
+    """From each hard sample a right and a wrong output with a weight (GuardReasoner, section 3.3).
 
-    weight = 1 + Norm(n_wrong - n_right, gamma), Norm mapping the smallest to -gamma and the largest to +gamma over all pairs of the step; 1 where all
-    are equal. A hard sample without a pair (its right outputs are wrong elsewhere or malformed, say) is set aside as `no_pair`. An output that could
-    not be read on the pair's task is neither right nor wrong. What is chosen is what the guard is trained to write, so it must be sound
-    (`chosen_passes`); `passed_over` counts the outputs, by fault, that would have been chosen otherwise. Of outputs of equal length the first is
-    taken. Memory: two outputs per hard task.
+    Outputs are chosen by what the verdicts say of them, their lengths included; then the texts of those are looked up, in the verdicts or, where
+    these have none, in the step that is named as `outputs`. What is chosen is what the guard is trained to write, so it must be sound
+    (`chosen_passes`); so should be what is rejected (`rejected_passes`), else a guard learns the form of it. Where one is not sound the next best is
+    taken; `passed_over` counts the outputs, by fault, that would have been chosen otherwise. Of equal outputs the first is taken. An output
+    that could not be read on the pair's task is neither right nor wrong. A hard sample without a pair is set aside as `no_pair`.
+
+    weight = 1 + Norm(figure, gamma), Norm mapping the smallest to -gamma and the largest to +gamma over all pairs of the step; 1 where all
+    are equal. Memory: the texts of two outputs per pair, and about 100 bytes a generation.
     """
 
     name = "pair"
     version = 2
     shape = "pick"
-    inputs = ("rows", "verdicts")
+    inputs = ("rows", "verdicts", "*")
     carries_media = True
     config_class = PairConfig
-    example = {"pick": "longest", "chosen_right_on": "all"}
+    example = {"pick": "longest", "tasks": "first"}
     uses = frozenset({"guard.tasks", "seed"})
     figures = PAIRED
     config: PairConfig
@@ -77,162 +103,244 @@ class Pair(DatasetOperator):
         super().__init__(config)
         self._recipes: ValidateConfig | None = None
         self._record: tuple[Column, ...] = load_record("preference").columns
+        self._there: Mapping[str, Columns] = {}
 
     def follow(self, before: Sequence[Operator]) -> None:
         validators = [op.config for op in before if isinstance(op, Validate)]
-        self._recipes = validators[-1] if validators and self.config.chosen_passes == "recipe" else None
+        self._recipes = validators[-1] if validators else None
 
     @cached_property
-    def _validator(self) -> Validate:
-        """What a chosen output must pass."""
-        given = self._recipes
+    def _validators(self) -> tuple[Validate | None, Validate | None]:
+        """What a chosen output must pass, and what a rejected one."""
+        chosen, rejected = self.config.chosen_passes, self.config.rejected_passes
+        right = self._validator(recipe=chosen == "recipe") if chosen != "anything" else None
+        if rejected == chosen:
+            return right, right
+        return right, self._validator(recipe=rejected == "recipe") if rejected in ("recipe", "strict") else None
+
+    def _validator(self, *, recipe: bool) -> Validate:
+        given = self._recipes if recipe else None
         rules = ["answers"] if given is None else [r for r in given.chosen if r not in ("answers", "labels")] + ["answers"]
         options = {} if given is None else given.model_dump(exclude={"profile", "rules", "faults"})
         return Validate(ValidateConfig.model_validate({**options, "rules": rules}))
 
     def identity(self) -> dict[str, Any]:
-        return {**super().identity(), "validator": self._validator.identity() if self.config.chosen_passes != "anything" else None}
+        said = {n: v for n, v in super().identity().items() if n not in _NEUTRAL or v != _NEUTRAL[n]}
+        right, wrong = (v and v.identity() for v in self._validators)
+        return {**said, "validator": right, **({} if wrong is None or wrong == right else {"rejected_validator": wrong})}
 
     def needs(self, ctx: Context) -> list[str]:
-        return self._validator.needs(ctx)
+        return list(dict.fromkeys(need for v in self._validators if v for need in v.needs(ctx)))
 
     def files(self, ctx: Context) -> dict[str, str]:
-        return self._validator.files(ctx)
+        return {name: digest for v in self._validators if v for name, digest in v.files(ctx).items()}
 
     def used(self) -> frozenset[str]:
         drawn = {"seed"} if self.config.pick == "random" else set()
-        return (self.uses - {"seed"}) | drawn | (self._validator.used() if self.config.chosen_passes != "anything" else set())
+        return frozenset((self.uses - {"seed"}) | drawn).union(*(v.used() for v in self._validators if v))
 
     def reads(self, guard: Guard) -> list[str]:
         return load_record("hard", guard.task_names).names
 
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
         have = super().columns(inputs, guard)
-        for name in self._verdict_columns(guard):
-            if name not in inputs.get("verdicts", {}):
-                raise InputError(f"pair reads the column {name!r} of its input 'verdicts', which that step does not write")
+        for task in self.config.order or []:
+            if task not in guard.task_names:
+                raise InputError(f"the guard {guard.name!r} has no task {task!r}", hint=did_you_mean(task, guard.task_names))
+        for name in inputs:
+            if name not in _INPUTS:
+                raise InputError(f"pair has no input called {name!r}", hint=did_you_mean(name, _INPUTS))
+        self._there = {name: inputs.get(name, {}) for name in _INPUTS}
+        needed = {"verdicts": line_columns(self._there["verdicts"], guard, named=self._drawn)}
+        texts = "outputs" if "outputs" in inputs else "verdicts"
+        if texts == "outputs":
+            needed["verdicts"].append("draw")
+            needed["outputs"] = ["parent", "guard_model", "draw"]
+        for name, columns in needed.items():
+            for column in (*columns, *(("output", "finish") if name == texts else ())):
+                if column not in self._there[name]:
+                    hint = "name the step that has them: from: {rows: …, verdicts: …, outputs: STEP}" if column == "output" else None
+                    raise InputError(f"pair reads the column {column!r} of its input {name!r}, which that step does not write", hint=hint)
         self._record = load_record("preference").with_optional([MEDIA] if has_media(have) else [])
         return {c.name: c for c in self._record}
+
+    @property
+    def _drawn(self) -> bool:
+        return self.config.pick == "random"
 
     def factor(self, inputs: Sequence[str]) -> float | None:
         return None
 
-    def _verdict_columns(self, guard: Guard) -> list[str]:
-        read = ("id", "parent", "context", "prompt", "response", "guard_model", "output", "finish")
-        return [*read, *(f"{k}_{t}" for t in guard.task_names for k in ("label", "verdict"))]
-
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
         tasks = ctx.guard.task_names
-        hard: dict[tuple[str, str], tuple[_Best, _Best]] = {}
-        for block in inputs["rows"].blocks(["id", *(f"status_{t}" for t in tasks)]):
-            for row in block.iter_rows(named=True):
-                hard |= {(row["id"], t): (_Best(), _Best()) for t in tasks if row[f"status_{t}"] == "hard"}
-        self._choose(inputs["verdicts"], hard, ctx)
-        pairs = self._pairs(inputs["rows"], hard, tasks)
-        passed_over = Counter(fault for best, _ in hard.values() for fault in best.passed_over())
-        weights = pair_weights([p["n_wrong"] - p["n_right"] for p in pairs], self.config.gamma)
-        for p, w in zip(pairs, weights, strict=True):
-            p["weight"] = w
-        if not pairs and not self.config.empty:
-            raise _nothing(inputs["rows"].rows or 0, passed_over, ctx)
+        hard = self._numbers(inputs["rows"], tasks)
+        units = hard_units(hard, tasks, self.config.order)
+        lines, done = read_lines(inputs["verdicts"], self._there["verdicts"], hard["id"], ctx, named=self._drawn)
+        if units.height and done and not lines.line.size:
+            raise none_match(done, inputs["verdicts"].step, units["row"].n_unique())
+        c = pair_candidates(
+            units,
+            lines,
+            tasks,
+            right_on_all=self.config.chosen_right_on == "all",
+            wrong_read=self.config.rejected_passes == "read",
+        )
+        source = inputs.get("outputs", inputs["verdicts"])
+        outputs = Outputs(source, lines.line if "outputs" not in inputs else places_in(source, lines, hard["id"]))
+        look = _Look(outputs, lines, self._validators, inputs["rows"], ctx)
+        must = (self._validators[0] is not None, self._validators[1] is not None)
+        found = pick_closest(c, look, must) if self.config.pick == "closest" else pick_best(c, self._scores(c, lines, units, ctx), look, must)
+        pairs = self._pairs(units, hard, found)
+        if not pairs.height and not self.config.empty:
+            raise _nothing(hard.height, _passed(found, look, right=True), ctx)
+        texts = (outputs.texts(pairs[n].to_numpy()) for n in ("chosen", "rejected"))
+        names = pl.Series(lines.guards, dtype=pl.String)
+        models = (names[lines.guard[pairs[n].to_numpy()]] for n in ("chosen", "rejected"))
+        of = {n: lines.length[pairs[n].to_numpy()] for n in ("chosen", "rejected")}
+        new = pairs.with_columns(
+            *(s.alias(n) for s, n in zip((*texts, *models), ("chosen", "rejected", "chosen_model", "rejected_model"), strict=True))
+        )
+        self._write(inputs["rows"], new, _details(found, units, look), out)
+        self._state(pairs, of, found, look, tasks, out)
+
+    def _numbers(self, rows: StepInput, tasks: Sequence[str]) -> pl.DataFrame:
+        """Of the hard rows what is no text."""
+        names = ["id", *(f"{n}_{t}" for t in tasks for n in ("status", "n_right", "n_wrong", "n_unread"))]
+        more = ["hard_of", *(f"{self.config.weights}_{t}" for t in tasks)]
+        columns = [*names, *(n for n in more if n in self._there["rows"])]
+        types: dict[str, Any] = {n: pl.Int64 if n.startswith("n_") else pl.String for n in names}
+        return pl.concat([pl.DataFrame(schema=types), *rows.blocks(columns)], how="diagonal_relaxed")
+
+    def _scores(self, c: Candidates, lines: Lines, units: pl.DataFrame, ctx: Context) -> NDArray[np.float64]:
+        """How much each candidate is to be preferred."""
+        import numpy as np
+
+        if not self._drawn:
+            return c.length.astype(np.float64) * (1 if self.config.pick == "longest" else -1)
+        assert lines.ids is not None  # noqa: S101  they were read for this
+        out = np.zeros(c.at.size)
+        of_task = units["task"].to_numpy()[c.unit]
+        for task in ctx.guard.task_names:
+            mine = np.flatnonzero(of_task == task)
+            at, back = np.unique(c.at[mine], return_inverse=True)
+            out[mine] = ctx.rng_seeds("pair", task, last=lines.ids[at].to_list())[back] / 2**60
+        return out
+
+    def _pairs(self, units: pl.DataFrame, hard: pl.DataFrame, found: Chosen) -> pl.DataFrame:
+        """The pairs in their order: row, task, counts, weight, and the places of what is chosen and rejected."""
+        pairs = units.with_columns(pl.Series("chosen", found.chosen), pl.Series("rejected", found.rejected)).filter(pl.Series(found.paired))
+        if self.config.tasks == "first":
+            pairs = pairs.unique(["row", "guard"], keep="first", maintain_order=True)
+        scheme = self.config.weights
+        measured = [t for t in units["task"].unique() if f"{scheme}_{t}" in hard.columns]
+        figure = pl.coalesce(
+            *(pl.when((pl.col("task") == t) & pl.col("guard").is_null()).then(hard[f"{scheme}_{t}"][pairs["row"]]) for t in measured), pl.lit(None)
+        )
+        figures = pairs.with_columns(figure.cast(pl.Float64).alias(scheme))
+        return pairs.with_columns(pair_weights(figures, scheme, self.config.gamma, self.config.normalise))
+
+    def _write(self, rows: StepInput, pairs: pl.DataFrame, details: Mapping[int, str], out: Output) -> None:
+        """The pairs, and the rows without one."""
         types = to_polars(self._record)
-        out.keep(pl.DataFrame(pairs, schema=types, orient="row"))
-        paired = pl.Series([p["parent"] for p in pairs], dtype=pl.String).implode()
-        faults = {parent: best.passed_over() for (parent, _), (best, _) in hard.items() if best.row is None and best.unsound}
-        for block in inputs["rows"].blocks():
-            left = block.filter(~pl.col("id").is_in(paired))
-            out.set_aside(left, "no_pair", pl.Series([_why(faults.get(parent)) for parent in left["id"]], dtype=pl.String))
-        out.stat("pairs_by_task", {t: sum(p["task"] == t for p in pairs) for t in tasks})
-        out.stat("passed_over", dict(sorted(passed_over.items())))
-
-    def _choose(self, verdicts: StepInput, hard: dict[tuple[str, str], tuple[_Best, _Best]], ctx: Context) -> None:
-        parents = pl.Series(list({p for p, _ in hard}), dtype=pl.String).implode()
-        done = mine = 0
-        for block in verdicts.blocks(self._verdict_columns(ctx.guard)):
-            check_words(block, ctx.guard, f"step {ctx.step}")
-            done += block.height
-            ctx.progress(done, verdicts.rows, "verdicts")
-            about = block.filter(pl.col("parent").is_in(parents))
-            mine += about.height
-            right: list[tuple[_Best, float, int]] = []
-            for n, row in enumerate(about.iter_rows(named=True)):
-                for best, score, ok in self._places(row, hard, ctx):
-                    if ok:
-                        right.append((best, score, n))
-                    elif score > best.score:
-                        best.score, best.row = score, row
-            self._sound(right, about, ctx)
-        if hard and done and not mine:
-            raise none_match(done, verdicts.step, len({p for p, _ in hard}))
-
-    def _places(
-        self, row: Mapping[str, Any], hard: Mapping[tuple[str, str], tuple[_Best, _Best]], ctx: Context
-    ) -> Iterator[tuple[_Best, float, bool]]:
-        """Where an output may stand in a pair: its score there, and whether it is right."""
-        right = {t: row[f"verdict_{t}"] == row[f"label_{t}"] for t in ctx.guard.task_names if row[f"label_{t}"] is not None}
-        for t, ok in right.items():
-            if (row["parent"], t) not in hard or row[f"verdict_{t}"] is None:
-                continue
-            if not ok or self.config.chosen_right_on != "all" or all(right.values()):
-                yield hard[row["parent"], t][0 if ok else 1], self._score(row, t, ctx), ok
-
-    def _sound(self, right: Sequence[tuple[_Best, float, int]], block: pl.DataFrame, ctx: Context) -> None:
-        """Put the best sound ones of right outputs where they belong. Only what is better than what stands there is looked at."""
-        right = [(best, score, n) for best, score, n in right if score > best.score]
-        at = sorted({n for _, _, n in right})
-        faults = dict(zip(at, self._faults(block[at], ctx), strict=True))
-        for best, score, n in right:
-            if (fault := faults[n]) is not None:
-                best.unsound.append((score, fault))
-            elif score > best.score:
-                best.score, best.row = score, block.row(n, named=True)
-
-    def _faults(self, rows: pl.DataFrame, ctx: Context) -> list[str | None]:
-        """What is wrong with each output as one to be learnt; None for nothing."""
-        if self.config.chosen_passes == "anything" or not rows.height:
-            return [None] * rows.height
-        texts = rows.select("context", "prompt", "response", pl.col("output").alias("reasoning"), pl.col("finish").alias("reasoning_finish"))
-        marked = texts.lazy().with_columns(pl.lit(None, pl.String).alias(m) for m in (OUTCOME, REASON, DETAIL))
-        return self._validator.apply(marked, ctx).select(REASON).collect()[REASON].to_list()
-
-    def _score(self, row: Mapping[str, Any], task: str, ctx: Context) -> float:
-        if self.config.pick == "random":
-            return ctx.rng_seed("pair", task, row["id"]) / 2**60
-        return len(row["output"]) * (1 if self.config.pick == "longest" else -1)
-
-    def _pairs(self, rows: StepInput, hard: dict[tuple[str, str], tuple[_Best, _Best]], tasks: tuple[str, ...]) -> list[dict[str, Any]]:
-        pairs = []
-        media = [c.name for c in self._record if c.name == MEDIA]
-        copied = ("source", "licence", "split", "context", "prompt", "response", *media)
+        copied = ["source", "licence", "split", "context", "prompt", "response", *(c.name for c in self._record if c.name == MEDIA)]
+        out.keep(pl.DataFrame(schema=types))
+        start = 0
         for block in rows.blocks():
-            for row in block.iter_rows(named=True):
-                for t in tasks:
-                    right, wrong = (b.row for b in hard.get((row["id"], t), (_Best(), _Best())))
-                    if right is None or wrong is None:
-                        continue
-                    pairs.append(
-                        {
-                            "id": pair_id(row["id"], t, right["output"], wrong["output"]),
-                            "parent": row["id"],
-                            "task": t,
-                            **{c: row[c] for c in copied},
-                            "chosen": right["output"],
-                            "rejected": wrong["output"],
-                            "chosen_model": right["guard_model"],
-                            "rejected_model": wrong["guard_model"],
-                            "n_right": row[f"n_right_{t}"],
-                            "n_wrong": row[f"n_wrong_{t}"],
-                            "n_unread": row[f"n_unread_{t}"],
-                        }
-                    )
-                    if self.config.tasks == "first":
-                        break
-        return pairs
+            mine = pairs.filter(pl.col("row").is_between(start, start + block.height, closed="left"))
+            of = block[mine["row"] - start].select(pl.col("id").alias("parent"), *copied)
+            new = mine.hstack(of)
+            ids = [pair_id(*key) for key in new.select("parent", "task", "chosen", "rejected", "guard").iter_rows()]
+            out.keep(new.with_columns(pl.Series("id", ids, dtype=pl.String)).select(pl.col(n).cast(t) for n, t in types.items()))
+            without = pl.Series(range(block.height), dtype=pl.Int64)
+            without = without.filter(~without.is_in((mine["row"] - start).implode()))
+            why = [details.get(start + i, "no output fits the policy") for i in without]
+            out.set_aside(block[without], "no_pair", pl.Series(why, dtype=pl.String))
+            start += block.height
+
+    def _state(self, pairs: pl.DataFrame, of: Mapping[str, Ints], found: Chosen, look: _Look, tasks: Sequence[str], out: Output) -> None:
+        """The figures of the step."""
+        out.stat("pairs_by_task", {t: int((pairs["task"] == t).sum()) for t in tasks})
+        out.stat("passed_over", dict(sorted(_passed(found, look, right=True).items())))
+        if self._validators[1] is not None:
+            out.stat("passed_over_rejected", dict(sorted(_passed(found, look, right=False).items())))
+        if pairs["guard"].null_count() < pairs.height:
+            out.stat("pairs_by_guard", dict(sorted(Counter(pairs["guard"].drop_nulls()).items())))
+        out.stat("lengths", length_figures(of["chosen"], of["rejected"]))
+        weight = pairs["weight"]
+        if pairs.height:
+            mean = round(float(weight.sum()) / pairs.height, 6)
+            out.stat("weights", {"scheme": self.config.weights, "least": weight.min(), "mean": mean, "greatest": weight.max()})
 
 
-def _why(faults: Sequence[str] | None) -> str:
-    """Why a hard sample has no pair."""
-    return f"no right output is sound: {', '.join(sorted(set(faults)))}" if faults else "no output fits the policy"
+class _Look:
+    """What is wrong with outputs: `toolkit.mining.Faults`. What it looks at first is held, since most of it will be taken."""
+
+    def __init__(self, outputs: Outputs, lines: Lines, validators: tuple[Validate | None, Validate | None], rows: StepInput, ctx: Context) -> None:
+        self._outputs, self._lines, self._validators, self._rows, self._ctx = outputs, lines, validators, rows, ctx
+        self.names: dict[str, int] = {}
+        """Numbers of the faults."""
+        self._first = True
+
+    @cached_property
+    def _messages(self) -> pl.DataFrame | None:
+        """Of the hard rows the texts that a rule reads."""
+        read = {n for v in self._validators if v for n in v.reads(self._ctx.guard)}
+        names = [n for n in _MESSAGES if n in read]
+        return pl.concat(list(self._rows.blocks(names))) if names else None
+
+    def __call__(self, at: Ints, right: NDArray[np.bool_]) -> Ints:
+        import numpy as np
+
+        unique, back = np.unique(at, return_inverse=True)
+        side = np.where(right, 0, 1)
+        wanted = np.zeros((unique.size, 2), bool)
+        wanted[back, side] = True
+        known = np.zeros((unique.size, 2), np.int64)
+        seen = 0
+        for places, texts in self._outputs.read(unique):
+            here = np.searchsorted(unique, places)
+            for validator in dict.fromkeys(v for v in self._validators if v is not None):
+                sides = [i for i, v in enumerate(self._validators) if v is validator]
+                asked = np.flatnonzero(wanted[here][:, sides].any(axis=1))
+                known[here[asked][:, None], sides] = self._faults(validator, places[asked], texts[asked])[:, None]
+            if self._first:
+                self._outputs.hold(places, texts["output"])
+            seen += places.size
+            self._ctx.progress(seen, unique.size, "outputs held against the rules")
+        self._first = False
+        out: Ints = known[back, side]
+        return out
+
+    def _faults(self, validator: Validate, at: Ints, texts: pl.DataFrame) -> Ints:
+        import numpy as np
+
+        rows = texts.select(pl.col("output").alias("reasoning"), pl.col("finish").alias("reasoning_finish"))
+        if self._messages is not None:
+            rows = rows.hstack(self._messages[self._lines.row[at]])
+        marked = rows.lazy().with_columns(pl.lit(None, pl.String).alias(m) for m in (OUTCOME, REASON, DETAIL))
+        found = validator.apply(marked, self._ctx).select(REASON).collect()[REASON]
+        return np.array([0 if f is None else self.names.setdefault(f, len(self.names) + 1) for f in found], np.int64)
+
+
+def _passed(found: Chosen, look: _Look, *, right: bool) -> Counter[str]:
+    """Outputs that would have been taken, by fault."""
+    import numpy as np
+
+    counts = np.bincount(found.over_fault[found.over_right == right], minlength=len(look.names) + 1)
+    return Counter({name: int(counts[i]) for name, i in look.names.items() if counts[i]})
+
+
+def _details(found: Chosen, units: pl.DataFrame, look: _Look) -> dict[int, str]:
+    """Why hard rows have no pair, by their numbers; those of which no output fits the policy are not there."""
+    row, names = units["row"].to_numpy(), {i: n for n, i in look.names.items()}
+    faults: dict[tuple[int, bool], set[str]] = {}
+    for unit, fault, right in zip(found.over_unit.tolist(), found.over_fault.tolist(), found.over_right.tolist(), strict=True):
+        if (found.chosen if right else found.rejected)[unit] < 0:
+            faults.setdefault((int(row[unit]), right), set()).add(names[fault])
+    out: dict[int, list[str]] = {}
+    for (at, right), words in sorted(faults.items(), key=lambda f: (f[0][0], not f[0][1])):
+        out.setdefault(at, []).append(f"no {'right' if right else 'wrong'} output is sound: {', '.join(sorted(words))}")
+    return {at: "; ".join(parts) for at, parts in out.items()}
 
 
 def _nothing(hard: int, passed_over: Mapping[str, int], ctx: Context) -> InputError:
@@ -242,15 +350,7 @@ def _nothing(hard: int, passed_over: Mapping[str, int], ctx: Context) -> InputEr
         if passed_over:
             faults = ", ".join(f"{fault} {n:,}" for fault, n in sorted(passed_over.items()))
             message += f" ({sum(passed_over.values()):,} right outputs are malformed: {faults})"
-        hint = "`chosen_right_on: task` and `chosen_passes` ask less of an output; empty: true goes on without pairs"
+        hint = "`chosen_right_on: task`, `chosen_passes` and `rejected_passes` ask less of an output; empty: true goes on without pairs"
         return InputError(message, where=where, hint=hint)
     hint = "more draws, a higher temperature or longer trained guards find more; empty: true goes on without pairs"
     return InputError(with_losses("no hard samples: nothing to train DPO on", ctx), where=where, hint=hint)
-
-
-def pair_weights(raw: list[int], gamma: float) -> list[float]:
-    """``1 + Norm(raw, gamma)``: the smallest becomes 1 - gamma, the largest 1 + gamma; all 1 where there is no spread (paper, section 3.3)."""
-    if not raw or min(raw) == max(raw):
-        return [1.0] * len(raw)
-    low, spread = min(raw), max(raw) - min(raw)
-    return [1 - gamma + 2 * gamma * (r - low) / spread for r in raw]
