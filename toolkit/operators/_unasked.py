@@ -2,13 +2,15 @@
 
 
 class Unasked(Exception):  # noqa: N818  no error: there is nothing to ask
-    """Raised by `GenerationOperator.requests` about a row of which there is nothing to ask: it is rejected with this reason.
+    """Raised by `GenerationOperator.requests` about a row of which there is nothing to ask: it is rejected with this reason, or set aside.
 
     Args:
         reason: the code.
         detail: in words.
+        set_aside: nothing is wrong with the row: it need not be asked about.
+        draws: for how many of its draws that is said; None: all that it has in a pass.
     """
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, *, set_aside: bool = False, draws: int | None = None) -> None:
         super().__init__(detail)
-        self.reason, self.detail = reason, detail
+        self.reason, self.detail, self.set_aside, self.draws = reason, detail, set_aside, draws

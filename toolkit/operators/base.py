@@ -285,6 +285,15 @@ class GenerationOperator(Operator):
 
         return [(name or "model", partial(opened, backend, ctx)) for name, backend in self.backends().items()]
 
+    def passes(self, opened: Sequence[tuple[str, Callable[[], Backend]]]) -> Sequence[tuple[str, Callable[[], Backend]]]:
+        """The backends in the order in which a run asks them, each as often as it has something to ask; `opened` is what `open` gave. Each is opened
+        when the ones before it have answered. Names must differ."""
+        return opened
+
+    def asks_less(self) -> str | None:
+        """In words, why a run may ask less than `factor` says; None: it does not."""
+        return None
+
     def fallbacks(self, name: str, ctx: Context) -> list[Callable[[], Backend]]:
         """Functions that open the further backends which `again` may address beside `name`.
 

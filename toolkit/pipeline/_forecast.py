@@ -172,6 +172,8 @@ class _Money:
                 else:
                     found.dollars = NONE if price is not None and price.price.input == price.price.output == 0 else None
             out.append(found)
+        if out and (less := _asks(step).asks_less()) is not None:
+            self.notes.append(f"{step.id}: these are the most that it may ask: {less}.")
         for basis in dict.fromkeys("; ".join(m.basis) for m in out):
             names = ", ".join(m.name for m in out if "; ".join(m.basis) == basis)
             self.notes.append(f"{step.id} ({names}): {basis}.")

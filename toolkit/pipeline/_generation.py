@@ -32,6 +32,8 @@ from toolkit.records import to_polars
 ERROR = "operator_error"
 WRITE_EVERY, WRITE_CHARS = 512, 16 << 20
 """Answered rows held before they go to the step's file, and characters of text in them; their answers are in the journal before that."""
+ASIDE_EVERY = 65_536
+"""Draws that need not be made, held before their lines are written."""
 
 
 Asking = Work[GenerationOperator]
@@ -57,7 +59,7 @@ def run_generation(
     """
     op, ctx, counts = step.operator, step.ctx, step.counts
     source = inputs[op.inputs[0]]
-    opened = op.open(ctx, inputs)
+    opened = op.passes(op.open(ctx, inputs))
     counts.came = source.rows or 0
     if op.shape == "expand":
         counts.factor = op.factor(list(inputs))
@@ -104,7 +106,7 @@ def run_generation(
         out.stat(figure, value)
     if used := usage.figures():
         out.stat("usage", used)
-    out.asked = counts.expected
+    out.asked = counts.expected - counts.set_aside.total()
     out.note("generation", notes)
 
 
@@ -131,8 +133,8 @@ class _Asking:
         self._backend = backend
         self._keep = step.operator.asks_again(step.ctx.guard)
         self._rows: dict[int, dict[str, Any]] = {}  # by number of the request, while an operator may ask again for it
-        self.asked: deque[int | tuple[str, str]] = deque()
-        """For each row that was read and not yet written: how many requests it became, or why none (reason and detail)."""
+        self.asked: deque[int | Unasked] = deque()
+        """For each row that was read and not yet written: how many requests it became, or why none."""
         self.faults: dict[int, str] = {}
         """By number of the request: why an operator could not say whether to ask again."""
 
@@ -145,12 +147,12 @@ class _Asking:
             except (GuardkitError, BrokenContract, MemoryError):
                 raise
             except Unasked as e:
-                self.asked.append((e.reason, e.detail))
+                self.asked.append(e)
                 continue
             except Exception as e:  # noqa: BLE001  an operator, possibly another's, failed on this row: the others go on
-                self.asked.append((ERROR, _in_words(e)))
+                self.asked.append(Unasked(ERROR, _in_words(e)))
                 continue
-            self.asked.append(len(found) or (ERROR, "the operator asks nothing about this row"))
+            self.asked.append(len(found) or Unasked(ERROR, "the operator asks nothing about this row"))
             for request in found:
                 if self._keep:
                     self._rows[number] = row
@@ -239,6 +241,7 @@ class _Sink:
         self._draw = self._left = 0
         self._number = 0
         self._rows: list[dict[str, Any]] = []
+        self._aside: list[tuple[str, str, str]] = []
         self._chars = 0
         self._usage = usage
 
@@ -277,20 +280,33 @@ class _Sink:
         while self._asking.asked:
             self._unasked()
         self._flush()
+        self._set_aside()
 
     def _next_row(self) -> None:
-        while isinstance(self._asking.asked[0], tuple):
+        while isinstance(self._asking.asked[0], Unasked):
             self._unasked()
         n = self._asking.asked.popleft()
         assert isinstance(n, int)  # noqa: S101  `_unasked` has taken the others
         self._row, self._draw, self._left = next(self._source), 0, n
 
     def _unasked(self) -> None:
-        """Reject the next row, which could not be asked about, once for each draw that it would have had."""
+        """Reject the next row, which could not be asked about, or set it aside, once for each draw that it would have had."""
         row, why = next(self._source), self._asking.asked.popleft()
-        assert isinstance(why, tuple)  # noqa: S101  `_next_row` and `finish` have taken the others
-        for _ in range(self._draws):
-            self._reject(row, why[1], why[0])
+        assert isinstance(why, Unasked)  # noqa: S101  `_next_row` and `finish` have taken the others
+        for _ in range(self._draws if why.draws is None else why.draws):
+            if not why.set_aside:
+                self._reject(row, why.detail, why.reason)
+                continue
+            self._aside.append((row["id"], why.reason, why.detail))
+            if len(self._aside) >= ASIDE_EVERY:
+                self._set_aside()
+
+    def _set_aside(self) -> None:
+        """Write the draws that need not be made: a line each, with the row's id alone, as the row stands in the step before."""
+        if self._aside:
+            lines = pl.DataFrame(self._aside, schema={"id": pl.String, REASON: pl.String, DETAIL: pl.String}, orient="row")
+            self._aside = []
+            self._out.set_aside(lines.select("id"), lines[REASON], lines[DETAIL])
 
     def _flush(self) -> None:
         """Write what is held."""

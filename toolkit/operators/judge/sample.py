@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -14,10 +14,12 @@ from toolkit.common.errors import InputError
 from toolkit.generation import BACKENDS, BackendConfig, BaseBackendConfig, OpenUnion, TransformersConfig, VllmConfig
 from toolkit.guards import Guard, not_ours
 from toolkit.judging import as_guard, as_one, check_plays, generation_record, question, questions, scores
+from toolkit.mining import load_rule
 from toolkit.operators import _backends
 from toolkit.operators._media_taken import asking_fault, unasked
 from toolkit.operators._stop_if import StopIf
 from toolkit.operators.base import DETAIL, REASON, Columns, Config, Context, GenerationOperator, Shape, StepInput, Unasked
+from toolkit.operators.judge._adaptive import AdaptiveConfig, Drawing, check_adaptive
 from toolkit.operators.judge._verdict_figures import SAMPLED
 from toolkit.records import Column, load_record
 
@@ -78,6 +80,8 @@ class SampleConfig(Config):
     """Further guards by name, each with its whole backend."""
     stop_if: StopIf | None = None
     """When to stop asking a guard of which too many draws fail; null: never."""
+    adaptive: AdaptiveConfig | None = None
+    """Draw no more than a rule needs; null: every guard `k` times. The draws are the same ones, so that the journal serves both."""
 
     @model_validator(mode="after")
     def _draws_differ(self) -> SampleConfig:
@@ -97,7 +101,8 @@ class Sample(GenerationOperator):
     """Ask each guard `k` times about each row (paper, section 3.3).
 
     Guards come from earlier steps (named inputs beside `rows`: `from: {rows: pool, main: train-main}`) or from `models`. One row a draw; a draw
-    that fails is rejected with the class of the failure. A guard with several calls is asked by all of them, one after another, and a draw is still
+    that fails is rejected with the class of the failure. With `adaptive` a draw that is not needed is set aside as `settled` or `screened`, and what that
+    saved and may have lost stands in the figures. A guard with several calls is asked by all of them, one after another, and a draw is still
     one row, whose `output` is a JSON object of the answers by call.
     """
 
@@ -124,13 +129,16 @@ class Sample(GenerationOperator):
             raise not_ours(guard, "no earlier step trains it: name its model under `models`")
         for config in self.config.models.values():
             check_plays(guard, config)
+        if self.config.adaptive is not None:
+            every = self.config.models | {n: self.config.for_model("-") for n in trained}
+            check_adaptive(self.config.adaptive, guard, every, self.config.k)
         if both := set(trained) & set(self.config.models):
             raise InputError(f"two guards are called {sorted(both)[0]!r}")
         return super().columns(inputs, guard)
 
     def used(self) -> frozenset[str]:
         every = [*self.config.models.values(), *([self.config.backend] if self.config.backend else [])]
-        words = frozenset({"guard.output"} if any(map(scores, every)) else ())
+        words = frozenset({"guard.output"} if any(map(scores, every)) or self.config.adaptive is not None else ())
         return super().used().union(words, *(backend.uses for backend in every))
 
     def reads(self, guard: Guard) -> list[str]:
@@ -142,6 +150,16 @@ class Sample(GenerationOperator):
     def writes(self, guard: Guard) -> list[Column]:
         seed = self.reads(guard)
         return [c for c in load_record("generation", guard.task_names).columns if c.name not in seed]
+
+    def identity(self) -> dict[str, Any]:
+        out = super().identity()
+        adaptive = out.pop("adaptive", None)
+        if self.config.adaptive is None:
+            return out
+        return out | {"adaptive": {**adaptive, "rule": load_rule(self.config.adaptive.rule).fingerprint}}
+
+    def asks_less(self) -> str | None:
+        return None if self.config.adaptive is None else self.config.adaptive.words()
 
     def factor(self, inputs: Sequence[str]) -> float:
         return float(self.config.k * len({*inputs, *self.config.models} - {"rows"}))
@@ -163,6 +181,7 @@ class Sample(GenerationOperator):
         self._opened = self._configs(inputs)
         self._backends: dict[str, Backend] = {}
         self._joins = ctx if self.asks_again(ctx.guard) else None
+        self._ctx, self._drawing = ctx, None
         for config in self._opened.values():
             check_plays(ctx.guard, config)
 
@@ -171,7 +190,18 @@ class Sample(GenerationOperator):
 
         return [(name, opener(config)) for name, config in self._opened.items()]
 
+    def passes(self, opened: Sequence[tuple[str, Callable[[], Backend]]]) -> Sequence[tuple[str, Callable[[], Backend]]]:
+        if self.config.adaptive is None:
+            return opened
+        by_name = dict(opened)
+        self._drawing = drawing = Drawing(self.config.adaptive, self._ctx.guard, list(by_name), self.config.k, self._ctx)
+        first = [(name, partial(_begun, drawing, n, by_name)) for n, name in enumerate(by_name)]
+        more = [(f"further draws, {n} of {drawing.further}", partial(_begun, drawing, len(first) + n - 1, by_name)) for n in range(1, drawing.further + 1)]
+        return [*first, *more]
+
     def requests(self, row: Mapping[str, Any], name: str, backend: Backend, ctx: Context) -> list[Request]:
+        if (drawing := self._drawing) is not None:
+            return drawing.of_row(row["id"], lambda: self.every_request(row, drawing.who, backend, ctx))
         return self.every_request(row, name, backend, ctx) if not self.asks_again(ctx.guard) else self._first(row, name, backend, ctx)
 
     def every_request(self, row: Mapping[str, Any], name: str, backend: Backend, ctx: Context) -> list[Request]:
@@ -203,8 +233,18 @@ class Sample(GenerationOperator):
             yield question(ctx.guard, call, row, self._backends[name], self._opened[name], draw, folder=ctx.media_folder)
 
     def answer(self, row: Mapping[str, Any], name: str, draw: int, request: Request, completion: Completion) -> dict[str, Any]:
+        if (drawing := self._drawing) is not None:
+            name, draw = drawing.who, request.draw
+            drawing.take(row, draw, completion)
         record = generation_record(row["id"], name, draw, request, completion)
         if self._joins is not None and completion.error is None:
             came = {c.key: c for c in (*completion.trail, completion)}
             record |= as_one(self._joins.guard, row, [came[q.key] for q in self._calls(row, name, draw, self._joins)])
         return {**row, **record, REASON: completion.error, DETAIL: completion.detail}
+
+    def stats(self) -> dict[str, Any]:
+        return {} if self._drawing is None else self._drawing.stats()
+
+
+def _begun(drawing: Drawing, number: int, openers: Mapping[str, Callable[[], Backend]]) -> Backend:
+    return openers[drawing.begin(number)]()
