@@ -1,6 +1,8 @@
 """Hard samples: what counts as hard, how hard it is, and which outputs make a preference pair. Frames and arrays in, frames and arrays out."""
 
 from toolkit.mining._agreement import agreement, fleiss
+from toolkit.mining._drawing import SCREENED, SETTLED, Aim, Decided, best_order, decide, wanted
+from toolkit.mining._draws import Screen, choose_screen, first_doubt, settled, share_low
 from toolkit.mining._irt import ItemResponse, item_response
 from toolkit.mining._judged import OUTCOMES, judged, judged_expressions, outcome
 from toolkit.mining._measures import MEASURES, measures
@@ -26,10 +28,14 @@ __all__ = [
     "MEASURES",
     "OUTCOMES",
     "SCHEMES",
+    "SCREENED",
+    "SETTLED",
     "STATUSES",
     "WHOLE",
+    "Aim",
     "Candidates",
     "Chosen",
+    "Decided",
     "Faults",
     "ItemResponse",
     "Lines",
@@ -37,11 +43,16 @@ __all__ = [
     "PairsPart",
     "Rule",
     "Scheme",
+    "Screen",
     "TaskVotes",
     "Votes",
     "agreement",
     "apply_rule",
+    "best_order",
+    "choose_screen",
     "count_votes",
+    "decide",
+    "first_doubt",
     "fleiss",
     "hard_units",
     "item_response",
@@ -58,4 +69,7 @@ __all__ = [
     "pick_closest",
     "rule_names",
     "rule_outcomes",
+    "settled",
+    "share_low",
+    "wanted",
 ]

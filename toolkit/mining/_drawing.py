@@ -1,5 +1,5 @@
-"""The order in which guards draw, and who draws what: first one draw of each guard for every row (all draws for the share that is drawn in full), then
-guard by guard one draw more, for the rows that are open.
+"""The order in which guards draw, and who draws what: first one draw of each guard for every row (all draws for the share that is drawn in full),
+then guard by guard one draw more, for the rows that are open.
 
 A guard draws all that it draws in a pass at once, since a local model is loaded for it. What a pass asks depends on the answers of earlier passes
 alone, so that a run that is resumed goes the same way.
@@ -7,7 +7,7 @@ alone, so that a run that is resumed goes the same way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
@@ -117,14 +117,13 @@ class _Costs:
     """What an order of guards costs over a table with all draws."""
 
     def __init__(self, table: pl.DataFrame, aim: Aim) -> None:
-        import numpy as np
 
         self._table, self._aim = table, aim
         self._open: dict[tuple[frozenset[str], str, int], NDArray[np.bool_]] = {}
         tokens = dict(table.group_by("guard_model").agg(pl.col("tokens").mean()).iter_rows()) if "tokens" in table.columns else {}
         self._tokens = {g: float(tokens.get(g) or 1.0) for g in aim.k} if all(tokens.get(g) for g in aim.k) else dict.fromkeys(aim.k, 1.0)
 
-    def of(self, order: Sequence[str]) -> float:
+    def of(self, order: Iterable[str]) -> float:
         """Tokens that further draws take in this order."""
         total = 0.0
         before: frozenset[str] = frozenset()

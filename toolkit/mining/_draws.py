@@ -14,6 +14,7 @@ bound of one is Clopper and Pearson's (1934) for a binomial share.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -104,7 +105,7 @@ def settled(table: pl.DataFrame, rule: Rule, guard: Guard, k: Mapping[str, int],
         return np.bincount(cell[mask & counted], minlength=parents.len() * len(guards)).reshape(parents.len(), len(guards))
 
     sure, possible, known = [], [], []
-    for of, codes in rule_outcomes(table, rule, guard, tasks=tasks).items():
+    for codes in rule_outcomes(table, rule, guard, tasks=tasks).values():
         labelled = np.zeros(parents.len(), dtype=bool)
         labelled[row[codes != NONE]] = True
         right, wrong, there = count(codes == RIGHT), count(codes == WRONG), count(np.ones(codes.size, dtype=bool))
@@ -129,10 +130,12 @@ def settled(table: pl.DataFrame, rule: Rule, guard: Guard, k: Mapping[str, int],
 
 def _of_tasks(rule: Rule, sure: Flags, possible: Flags, known: Flags) -> tuple[Flags, Flags]:
     """Of rows: surely hard, and possibly; the arguments are of shape (tasks, rows)."""
+    import numpy as np
+
     if rule.tasks.hard_on == "any":
-        return sure.any(0), possible.any(0)
-    some = known.any(0)
-    return (sure | ~known).all(0) & some, (possible | ~known).all(0) & some
+        return np.any(sure, axis=0), np.any(possible, axis=0)
+    some = np.any(known, axis=0)
+    return np.all(sure | ~known, axis=0) & some, np.all(possible | ~known, axis=0) & some
 
 
 def first_doubt(table: pl.DataFrame, rule: Rule, guard: Guard, *, tasks: Sequence[str] | None = None) -> pl.DataFrame:
@@ -146,8 +149,8 @@ def first_doubt(table: pl.DataFrame, rule: Rule, guard: Guard, *, tasks: Sequenc
         tasks: those alone.
 
     Returns:
-        `parent` and `doubt`, in [0, 1]: 1 less the least probability that a guard gave to the label of a task; 1 where a guard was wrong, could not be
-        read, or gave no probability; 0 where the row has no label.
+        `parent` and `doubt`, in [0, 1]: 1 less the least probability that a guard gave to the label of a task; 1 where a guard was wrong, could
+        not be read, or gave no probability; 0 where the row has no label.
     """
     names = rule.guard_order([str(g) for g in table["guard_model"].drop_nulls().unique()])
     lines = table.filter(pl.col("guard_model").is_in(names) | pl.col("guard_model").is_null())
@@ -203,14 +206,9 @@ def choose_screen(doubt: NDArray[np.float64], hard: Flags, *, recall: float, con
 
     n = int(hard.sum())
     found = np.sort(doubt[hard])
-    lost = 0
-    while lost < n and share_low(n - lost - 1, n, confidence) >= recall:
-        lost += 1
-    bound = share_low(n, n, confidence) if n else 0.0
-    # With `lost` hard rows left out the bound still holds: the threshold may rise to the next hard row's doubt.
-    threshold = 0.0 if bound < recall else float(found[lost]) if lost < n else math.inf
-    if not math.isfinite(threshold):
-        threshold = 0.0
+    # The bound falls with every hard row that is lost: the first number that breaks it ends the search.
+    may_lose = bisect_left(range(n + 1), True, key=lambda lost: share_low(n - lost, n, confidence) < recall) - 1
+    threshold = 0.0 if may_lose < 0 else float(found[may_lose])
     kept = int((found >= threshold).sum())
     out = float((doubt < threshold).mean()) if doubt.size else 0.0
     return Screen(threshold, kept / n if n else 1.0, share_low(kept, n, confidence) if n else 0.0, confidence, out, int(doubt.size), n)

@@ -1,4 +1,5 @@
-"""Drawing until a rule is settled: the option ``adaptive`` of `sample`. Who draws what is decided in `toolkit.mining`; here answers become its table."""
+"""Drawing until a rule is settled: the option ``adaptive`` of `sample`. Who draws what is decided in `toolkit.mining`; here answers become its
+table."""
 
 from __future__ import annotations
 
@@ -6,14 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from toolkit.common.errors import InputError
+from toolkit.common.errors import InputError, did_you_mean
 from toolkit.judging import asked_of, label_probabilities, read_output, scores
-from toolkit.mining import Aim, Decided, Rule, decide, load_rule, wanted
 from toolkit.mining import SCREENED as SCREENED
 from toolkit.mining import SETTLED as SETTLED
+from toolkit.mining import Aim, Decided, Rule, decide, load_rule, wanted
 from toolkit.operators.base import Config, Context, Unasked
+from toolkit.operators.judge._rule_option import RuleGiven
 
 if TYPE_CHECKING:
     from toolkit.generation import BaseBackendConfig, Completion, Request
@@ -37,8 +39,8 @@ class ScreenConfig(Config):
 class AdaptiveConfig(Config):
     """Draw no more than a rule needs."""
 
-    rule: str | dict[str, Any] = "default"
-    """What counts as hard (`mine`'s rule): a name, a path, or its keys."""
+    rule: RuleGiven = "default"
+    """What counts as hard, as for `mine`: the name of a rule, the path of one, or its keys."""
     tasks: list[str] | None = Field(None, min_length=1)
     """Tasks to look at (default: the rule's)."""
     in_full: float = Field(0.05, gt=0, le=1)
@@ -55,16 +57,9 @@ class AdaptiveConfig(Config):
             said += f", and those that every guard is sure of once: at least {self.screen.recall:.0%} of the hard rows are kept, or none is left out"
         return said
 
-    @field_validator("rule")
-    @classmethod
-    def _some_rule(cls, value: str | dict[str, Any]) -> str | dict[str, Any]:
-        if not value:
-            raise ValueError("a rule is missing: its name ('default'), a path, or its keys")
-        return value
-
 
 def check_adaptive(config: AdaptiveConfig, guard: Guard, backends: Mapping[str, BaseBackendConfig], k: int) -> None:
-    """Raise InputError where a step cannot draw so: another's guard with several calls, a screen without log-probabilities, one draw, a rule that fails."""
+    """Raise InputError where a step cannot draw so: a guard with several calls, a screen without log-probabilities, one draw, an unknown task."""
     if guard.calls:
         raise InputError(f"the guard {guard.name!r} is asked by calls of its own: leave out `adaptive`")
     if k == 1:
@@ -76,7 +71,8 @@ def check_adaptive(config: AdaptiveConfig, guard: Guard, backends: Mapping[str, 
             hint="set logprobs: 5 in its backend, or screen: null",
         )
     for task in config.tasks or ():
-        guard.task(task)
+        if task not in guard.task_names:
+            raise InputError(f"the guard {guard.name!r} has no task {task!r}", hint=did_you_mean(task, guard.task_names))
 
 
 class Drawing:
@@ -88,8 +84,8 @@ class Drawing:
     def __init__(self, config: AdaptiveConfig, guard: Guard, names: Sequence[str], k: int, ctx: Context) -> None:
         rule: Rule = load_rule(config.rule, ctx.roots)
         screen = config.screen
-        limits = {"recall": None} if screen is None else {"recall": screen.recall, "confidence": screen.confidence}
-        self.aim = Aim(rule, guard, dict.fromkeys(names, k), finish=config.finish, tasks=config.tasks, **limits)  # type: ignore[arg-type]
+        limits: dict[str, Any] = {"recall": None} if screen is None else {"recall": screen.recall, "confidence": screen.confidence}
+        self.aim = Aim(rule, guard, dict.fromkeys(names, k), finish=config.finish, tasks=config.tasks, **limits)
         self._k, self._guard, self._ctx, self._in_full = k, guard, ctx, config.in_full
         self._lines: dict[str, list[Any]] = {name: [] for name in _line_types(guard)}
         self._shares: dict[str, bool] = {}
@@ -159,7 +155,8 @@ class Drawing:
         known = label_probabilities(guard, completion, asked=asked) if draw == 0 else {}
         line: dict[str, Any] = {"parent": row["id"], "guard_model": self.who, "draw": draw, "tokens": completion.completion_tokens}
         for t in guard.tasks:
-            line |= {f"label_{t.name}": row[f"label_{t.name}"], f"verdict_{t.name}": parsed.labels[t.name], f"unread_{t.name}": parsed.reasons[t.name]}
+            line[f"label_{t.name}"] = row[f"label_{t.name}"]
+            line[f"verdict_{t.name}"], line[f"unread_{t.name}"] = parsed.labels[t.name], parsed.reasons[t.name]
             line[f"probability_{t.name}"] = known.get(t.name, {}).get(t.positive or "")
         for name, values in self._lines.items():
             values.append(line[name])

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import polars as pl
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field
 
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.guards import Guard
 from toolkit.mining import STATUSES, Rule, apply_rule, load_rule
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Operator, Output, StepInput
 from toolkit.operators.judge._mine_table import OutputTable, draw_remarks, drawn
+from toolkit.operators.judge._rule_option import RuleGiven
 from toolkit.operators.judge._verdict_figures import MINED
 from toolkit.operators.judge._votes import Rows, are_verdicts, check_inputs
 from toolkit.operators.judge.sample import Sample
 from toolkit.records import MEDIA, has_media, load_record, to_polars
-
-RuleGiven = Annotated[Annotated[str, Tag("name")] | Annotated[Rule, Tag("rule")], Discriminator(lambda v: "name" if isinstance(v, str) else "rule")]
 
 
 class MineConfig(Config):

@@ -101,8 +101,8 @@ class Sample(GenerationOperator):
     """Ask each guard `k` times about each row (paper, section 3.3).
 
     Guards come from earlier steps (named inputs beside `rows`: `from: {rows: pool, main: train-main}`) or from `models`. One row a draw; a draw
-    that fails is rejected with the class of the failure. With `adaptive` a draw that is not needed is set aside as `settled` or `screened`, and what that
-    saved and may have lost stands in the figures. A guard with several calls is asked by all of them, one after another, and a draw is still
+    that fails is rejected with the class of the failure. With `adaptive` a draw that is not needed is set aside as `settled` or `screened`; what
+    that saved and may have lost stands in the figures. A guard with several calls is asked by all of them, one after another, and a draw is still
     one row, whose `output` is a JSON object of the answers by call.
     """
 
@@ -138,7 +138,8 @@ class Sample(GenerationOperator):
 
     def used(self) -> frozenset[str]:
         every = [*self.config.models.values(), *([self.config.backend] if self.config.backend else [])]
-        words = frozenset({"guard.output"} if any(map(scores, every)) or self.config.adaptive is not None else ())
+        adaptive = self.config.adaptive is not None
+        words = frozenset({"guard.output"} if any(map(scores, every)) or adaptive else ()) | ({"seed"} if adaptive else frozenset())
         return super().used().union(words, *(backend.uses for backend in every))
 
     def reads(self, guard: Guard) -> list[str]:
@@ -154,9 +155,14 @@ class Sample(GenerationOperator):
     def identity(self) -> dict[str, Any]:
         out = super().identity()
         adaptive = out.pop("adaptive", None)
-        if self.config.adaptive is None:
-            return out
-        return out | {"adaptive": {**adaptive, "rule": load_rule(self.config.adaptive.rule).fingerprint}}
+        return out if adaptive is None else out | {"adaptive": {n: v for n, v in adaptive.items() if n != "rule"}}  # the rule is among `files`
+
+    def files(self, ctx: Context) -> dict[str, str]:
+        if (adaptive := self.config.adaptive) is None:
+            return super().files(ctx)
+        rule = load_rule(adaptive.rule, ctx.roots)
+        rule.check(ctx.guard, dict.fromkeys(self.asked, self.config.k))
+        return super().files(ctx) | {"adaptive.rule": rule.fingerprint}
 
     def asks_less(self) -> str | None:
         return None if self.config.adaptive is None else self.config.adaptive.words()
@@ -181,7 +187,8 @@ class Sample(GenerationOperator):
         self._opened = self._configs(inputs)
         self._backends: dict[str, Backend] = {}
         self._joins = ctx if self.asks_again(ctx.guard) else None
-        self._ctx, self._drawing = ctx, None
+        self._ctx = ctx
+        self._drawing: Drawing | None = None
         for config in self._opened.values():
             check_plays(ctx.guard, config)
 
@@ -195,9 +202,8 @@ class Sample(GenerationOperator):
             return opened
         by_name = dict(opened)
         self._drawing = drawing = Drawing(self.config.adaptive, self._ctx.guard, list(by_name), self.config.k, self._ctx)
-        first = [(name, partial(_begun, drawing, n, by_name)) for n, name in enumerate(by_name)]
-        more = [(f"further draws, {n} of {drawing.further}", partial(_begun, drawing, len(first) + n - 1, by_name)) for n in range(1, drawing.further + 1)]
-        return [*first, *more]
+        names = [*by_name, *(f"further draws, {n} of {drawing.further}" for n in range(1, drawing.further + 1))]
+        return [(name, partial(_begun, drawing, n, by_name)) for n, name in enumerate(names)]
 
     def requests(self, row: Mapping[str, Any], name: str, backend: Backend, ctx: Context) -> list[Request]:
         if (drawing := self._drawing) is not None:

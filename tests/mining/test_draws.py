@@ -1,0 +1,185 @@
+"""Drawing no more than a rule needs: what is settled is settled whatever comes, and a screen keeps the recall that it states."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import beta
+
+from toolkit.common.errors import InputError
+from toolkit.guards import load_guard
+from toolkit.mining import Aim, apply_rule, best_order, choose_screen, decide, first_doubt, load_rule, settled, share_low, wanted
+
+GUARD = load_guard("guardreasoner")
+RULES: list[Any] = [
+    "default",
+    "paper",
+    "released",
+    "guardreasoner-vl",
+    "omni",
+    "nvidia",
+    {"hard": "mixed", "guards": {"count": "each", "hard_for": 2}},
+]
+RULES.append({"hard": "1 <= wrong <= 50%", "judge": "row", "unread": "wrong"})
+RULES.append({"hard": "mixed", "tasks": {"hard_on": "all"}})
+WORDS = ("right", "wrong", "unread")
+
+
+def lines(parent: str, draws: list[tuple[str, int, str, str]]) -> list[dict[str, Any]]:
+    """Draws of a row: guard, number, outcome on the prompt, on the response; refusals have no label."""
+    return [
+        {"parent": parent, "guard_model": g, "draw": n, "outcome_prompt": p, "outcome_refusal": "not_applicable", "outcome_response": r}
+        | {f"unread_{t}": "field_missing" if o == "unread" else None for t, o in (("prompt", p), ("refusal", ""), ("response", r))}
+        for g, n, p, r in draws
+    ]
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(RULES), st.lists(st.tuples(st.sampled_from(WORDS), st.sampled_from(WORDS)), min_size=1, max_size=4), st.booleans())
+def test_a_row_is_settled_exactly_when_nothing_that_may_come_changes_it(rule: Any, said: list[tuple[str, str]], one_label: bool) -> None:
+    k = {"a": 2, "b": 2}
+    every = [(g, n) for g in k for n in range(k[g])]
+    made = [(g, n, p, "not_applicable" if one_label else r) for (g, n), (p, r) in zip(every, said, strict=False)]
+    of = load_rule(rule)
+    found = settled(pl.DataFrame(lines("row", made)), of, GUARD, k)["outcome"].item()
+
+    ways = list(product(WORDS, ["not_applicable"] if one_label else WORDS))
+    futures = product(ways, repeat=len(every) - len(made))
+    whole = [x for i, f in enumerate(futures) for x in lines(f"{i}", [*made, *((*e, *w) for e, w in zip(every[len(made) :], f, strict=True))])]
+    whole += lines("guards", [(g, n, "right", "right") for g, n in every])  # every guard and draw is in the table
+    came = apply_rule(pl.DataFrame(whole), of, GUARD).filter(pl.col("parent") != "guards")["status"] == "hard"
+    assert found == ("hard" if came.all() else "not_hard" if not came.any() else "open")
+
+
+def test_what_is_settled_stays_so_when_the_rest_is_never_drawn() -> None:
+    table = pl.DataFrame(
+        [*lines("a", [("a", 0, "right", "wrong"), ("a", 1, "wrong", "wrong")]), *lines("b", [("a", i, "right", "right") for i in range(4)])]
+    )
+    for rule in ("default", "paper"):
+        of = load_rule(rule)
+        assert settled(table, of, GUARD, {"a": 4})["outcome"].to_list() == ["hard", "not_hard"]
+        assert apply_rule(table, of, GUARD)["status"].to_list() == ["hard", "always_right"]
+
+
+def test_more_draws_than_can_be_looked_at_are_refused() -> None:
+    with pytest.raises(InputError, match="80 draws are looked at together"):
+        settled(pl.DataFrame(lines("a", [("a", 0, "right", "right")])), load_rule("default"), GUARD, {"a": 80})
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 10), (10, 10), (149, 149), (148, 149), (50, 200), (7, 8)])
+def test_the_bound_is_clopper_and_pearsons(k: int, n: int) -> None:
+    assert share_low(k, n, 0.95) == pytest.approx(beta.ppf(0.05, k, n - k + 1) if k else 0.0, abs=1e-9)
+
+
+def test_a_screen_needs_enough_hard_rows_to_say_anything() -> None:
+    doubt = np.concatenate([np.full(1000, 0.001), np.linspace(0.5, 1, 149)])
+    hard = np.arange(1149) >= 1000
+    few = choose_screen(doubt[:1148], hard[:1148], recall=0.98, confidence=0.95)
+    assert (few.threshold, few.left_out, few.hard) == (0.0, 0.0, 148)
+    enough = choose_screen(doubt, hard, recall=0.98, confidence=0.95)
+    assert enough.threshold == 0.5 and enough.left_out == pytest.approx(1000 / 1149) and enough.recall == 1.0 and enough.recall_low >= 0.98
+    none = choose_screen(np.zeros(5), np.zeros(5, dtype=bool), recall=0.98, confidence=0.95)
+    assert none.threshold == 0.0 and none.hard == 0
+
+
+def test_the_recall_that_a_screen_states_holds_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(3)
+    broken = used = 0
+    for _ in range(300):
+        doubt = rng.beta(0.4, 3, 40_000)
+        hard = rng.random(40_000) < doubt**0.7
+        share = slice(0, 2_000)
+        screen = choose_screen(doubt[share], hard[share], recall=0.95, confidence=0.9)
+        used += screen.threshold > 0
+        broken += bool((doubt[hard] >= screen.threshold).mean() < 0.95)
+    assert used > 250 and broken <= 300 * 0.1 * 1.5
+
+
+def test_doubt_is_that_of_the_least_sure_guard_and_whole_where_one_was_wrong_or_gave_no_probability() -> None:
+    table = pl.DataFrame(
+        {
+            "parent": ["a", "a", "b", "b", "c", "d"],
+            "guard_model": ["x", "y", "x", "y", "x", "x"],
+            "draw": 0,
+            "label_prompt": ["harmful", "harmful", "unharmful", "unharmful", "harmful", None],
+            "verdict_prompt": ["harmful", "harmful", "unharmful", "harmful", "harmful", "harmful"],
+            "probability_prompt": [0.9, 0.7, 0.1, 0.8, None, 0.5],
+            **{
+                f"{n}_{t}": pl.Series([None] * 6, dtype=pl.Float64 if n == "probability" else pl.String)
+                for t in ("refusal", "response")
+                for n in ("label", "verdict", "probability")
+            },
+        }
+    )
+    found = first_doubt(table, load_rule("default"), GUARD)
+    assert found["parent"].to_list() == ["a", "b", "c", "d"]
+    assert found["doubt"].to_list() == [pytest.approx(0.3), 1.0, 1.0, 0.0]
+
+
+def drawn(seed: int, rows: int, k: int) -> pl.DataFrame:
+    """Full draws of three guards that are wrong ever more often; where a row is easy they are right and sure of it."""
+    rng = np.random.default_rng(seed)
+    easy = rng.random(rows) < 0.7
+    out = []
+    for guard, p in (("good", 0.05), ("fair", 0.2), ("bad", 0.5)):
+        wrong = rng.random((rows, k)) < np.where(easy, 0.0, p)[:, None]
+        sure = np.where(easy, 0.999, 1 - p) - rng.random(rows) * 0.0005
+        for draw in range(k):
+            said = np.where(wrong[:, draw], "unharmful", "harmful")
+            out.append(
+                pl.DataFrame(
+                    {"parent": [f"r{i}" for i in range(rows)], "guard_model": guard, "draw": draw, "label_prompt": "harmful", "verdict_prompt": said}
+                ).with_columns(probability_prompt=pl.Series(np.where(wrong[:, draw], 1 - sure, sure)), unread_prompt=pl.lit(None, pl.String))
+            )
+    table = pl.concat(out)
+    for t in ("refusal", "response"):
+        table = table.with_columns(
+            pl.lit(None, pl.Float64 if n == "probability" else pl.String).alias(f"{n}_{t}") for n in ("label", "verdict", "unread", "probability")
+        )
+    return table
+
+
+def simulated(table: pl.DataFrame, share: pl.Series, aim: Aim) -> pl.DataFrame:
+    """The draws of a full table that adaptive drawing makes."""
+    mine = pl.col("parent").is_in(share.implode())
+    made = table.filter(mine | (pl.col("draw") == 0))
+    decided = decide(made, share, aim)
+    for guard in decided.order:
+        for draw in range(1, aim.k[guard]):
+            ask = wanted(made, aim, decided, share)
+            step = (pl.col("guard_model") == guard) & (pl.col("draw") == draw) & pl.col("parent").is_in(ask.implode())
+            made = pl.concat([made, table.filter(step & ~mine)])
+    return made
+
+
+def test_half_the_draws_find_what_all_of_them_find() -> None:
+    table, k = drawn(1, 6_000, 4), {"good": 4, "fair": 4, "bad": 4}
+    share = pl.Series([f"r{i}" for i in range(900)])
+    rule = load_rule("default")
+    hard = set(apply_rule(table, rule, GUARD).filter(pl.col("status") == "hard")["parent"])
+
+    only_settled = simulated(table, share, Aim(rule, GUARD, k, recall=None))
+    assert set(apply_rule(only_settled, rule, GUARD).filter(pl.col("status") == "hard")["parent"]) == hard, "stopping at settled rows loses none"
+
+    made = simulated(table, share, Aim(rule, GUARD, k))
+    found = set(apply_rule(made, rule, GUARD).filter(pl.col("status") == "hard")["parent"])
+    assert found <= hard and len(found) >= 0.98 * len(hard)
+    assert made.height < 0.5 * table.height < only_settled.height
+
+    finished = simulated(table, share, Aim(rule, GUARD, k, finish=True))
+    of_hard = finished.filter(pl.col("parent").is_in(list(found)))
+    assert set(of_hard["parent"]) == found and of_hard.height == len(found) * 12, "hard rows are drawn in full"
+
+
+def test_the_guard_that_settles_most_draws_first() -> None:
+    table = drawn(2, 400, 3)
+    rule = load_rule("default")
+    assert best_order(table, Aim(rule, GUARD, {"good": 3, "fair": 3, "bad": 3}))[0] == "bad"
+    dear = table.with_columns(tokens=pl.when(pl.col("guard_model") == "bad").then(5_000).otherwise(100))
+    assert best_order(dear, Aim(rule, GUARD, {"good": 3, "fair": 3, "bad": 3}))[-1] == "bad", "tokens count, not draws"
