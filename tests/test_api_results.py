@@ -34,7 +34,7 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_result_is_its_dict() -> None:
     found = toolkit.check("small.yaml")
-    assert isinstance(found, dict) and found == {"recipe": "small", "steps": 7, "needs": [], "sends": [], "fetches": [], "allowed": []}
+    assert isinstance(found, dict) and found == {"recipe": "small", "steps": 7, "words": [], "needs": [], "sends": [], "fetches": [], "allowed": []}
     assert json.loads(json.dumps(found)) == orjson.loads(orjson.dumps(found)) == dict(found)
     assert pickle.loads(pickle.dumps(found)) == copy.deepcopy(found) == found  # noqa: S301  our own bytes
     assert found.steps == 7 and "steps" in dir(found)

@@ -97,7 +97,16 @@ def test_every_verb_prints_one_document_and_progress_goes_elsewhere(cli: Cli, tm
     assert again.json["built"] == ["s"] and again.json["reused"] == ["seeds", "r", "t"]
     assert "up to date" in again.err
     assert cli("run", file, "--force", "--json").json["built"] == ["seeds", "r", "t", "s"]
-    assert cli("check", file, "--json").json == {"recipe": "small", "steps": 4, "needs": [], "sends": [], "fetches": [], "allowed": [], "faults": []}
+    assert cli("check", file, "--json").json == {
+        "recipe": "small",
+        "steps": 4,
+        "words": [],
+        "needs": [],
+        "sends": [],
+        "fetches": [],
+        "allowed": [],
+        "faults": [],
+    }
     assert [s["state"] for s in cli("plan", file, "--json").json["steps"]] == ["reuse"] * 4
     assert cli("explain", file, "--json").json["steps"][0]["with"]["limit"]["value"] == 2
     assert cli("verify", "outputs/small/s/shards", "--json").json["rows"] == 8

@@ -128,7 +128,7 @@ def test_what_only_other_steps_need_is_no_fault(world: World) -> None:
     assert "--until asked --until shout" in str(told.value), "it says what runs all the same"
     assert not world.calls(), "refused before the first call"
     assert toolkit.check(world.folder / "recipe.yaml", until="shout", **allow) | {"sends": []} == {
-        "recipe": "tiny", "steps": 3, "needs": [], "sends": [], "fetches": [], "allowed": [],
+        "recipe": "tiny", "steps": 3, "words": [], "needs": [], "sends": [], "fetches": [], "allowed": [],
     }  # fmt: skip
     assert toolkit.run(world.folder / "recipe.yaml", output=world.folder / "out", until=["asked", "shout"], **allow).failed is None
     assert [s["step"] for s in toolkit.plan(world.folder / "recipe.yaml", output=world.folder / "out", until="shout", **allow).steps] == [

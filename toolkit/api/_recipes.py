@@ -27,7 +27,8 @@ def check(
     """Check a recipe without running it, or those of its steps that `run` would take with the same `until`, `from_` and `only`.
 
     Returns:
-        ``recipe``, ``steps`` (how many), ``needs`` (what this machine lacks to run it, in words), and what it reaches (`toolkit.pipeline.reach`):
+        ``recipe``, ``steps`` (how many), ``words`` (what options come to that do not speak for themselves: rules of what is hard),
+        ``needs`` (what this machine lacks to run it, in words), and what it reaches (`toolkit.pipeline.reach`):
         ``sends``, ``fetches``, ``allowed``.
 
     Raises:
@@ -38,7 +39,7 @@ def check(
         7
     """
     plan = planned(recipe, overrides, sources, allow, Selection(several(until), several(from_), several(only)))
-    return Checked({"recipe": plan.recipe.spec.recipe, "steps": len(plan.chosen), "needs": plan.needs(), **reach(plan)})
+    return Checked({"recipe": plan.recipe.spec.recipe, "steps": len(plan.chosen), "words": plan.words(), "needs": plan.needs(), **reach(plan)})
 
 
 def plan(
@@ -64,7 +65,8 @@ def plan(
         budget: dollars that the run will have: every price must then be known, and the probe spends no more.
 
     Returns:
-        ``recipe``, ``output``, ``needs``, ``notes``, ``total`` (calls, dollars, seconds of all models), and for each step ``step``, ``use``,
+        ``recipe``, ``output``, ``words`` (as `check`), ``needs``, ``notes``, ``total`` (calls, dollars, seconds of all models), and for each
+        step ``step``, ``use``,
         ``state`` (build, reuse, or unless: built unless all steps in ``unless`` come out equal), ``rows`` that come out and ``calls`` that it
         makes (None where neither can be known before the run), ``exact`` (of a finished step), else they are estimates; ``models``: for each
         model that a step to be built asks ``name``, ``model``, ``endpoint``, ``calls``, ``answered`` (in the journal), ``prompt_tokens``,

@@ -19,6 +19,7 @@ class Checked(Figures):
 
     recipe: str
     steps: int
+    words: list[str]
     needs: list[str]
     sends: list[dict[str, Any]]
     fetches: list[dict[str, Any]]
@@ -62,6 +63,7 @@ class Planned(Figures):
     output: str
     steps: list[dict[str, Any]]
     total: dict[str, Any]
+    words: list[str]
     needs: list[str]
     notes: list[str]
 

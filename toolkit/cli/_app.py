@@ -190,12 +190,17 @@ def check(
         found = check_recipe(recipe, overrides=set_ or (), sources=_say.pairs(source), allow=allow or (), **steps)
     except InputError as e:
         if json:
-            _say.document({"recipe": recipe, "steps": None, "faults": _say.faults(e), "needs": [], "sends": [], "fetches": [], "allowed": []})
+            _say.document(
+                {"recipe": recipe, "steps": None, "words": [], "faults": _say.faults(e), "needs": [], "sends": [], "fetches": [], "allowed": []}
+            )
         raise
     if json:
         _say.document({**found, "faults": []})
     else:
-        _say.lines(f"{found['recipe']}: {found['steps']} steps, no faults", *_reach.lines(found), *(f"  needs: {need}" for need in found["needs"]))
+        words = (f"  {said}" for said in found["words"])
+        _say.lines(
+            f"{found['recipe']}: {found['steps']} steps, no faults", *words, *_reach.lines(found), *(f"  needs: {need}" for need in found["needs"])
+        )
     if ready and found["needs"]:
         raise Missing("not ready to run: see `needs`")
 

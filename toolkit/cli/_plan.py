@@ -18,7 +18,7 @@ def show(found: Mapping[str, Any]) -> None:
         total = [["all", "", "", *_figures(found["total"])]] if len(models) > 1 else []
         right = ["to ask", "in the journal", "tokens read", "tokens written", "dollars", "time"]
         _say.table("Asking models (from the low to the high end of a 90 % interval)", ["step", "name", "model"], right, asked + total)
-    _say.lines(*found["notes"], *(f"needs: {n}" for n in found["needs"]))
+    _say.lines(*found["words"], *found["notes"], *(f"needs: {n}" for n in found["needs"]))
 
 
 def state(step: Mapping[str, Any]) -> str:

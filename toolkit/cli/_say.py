@@ -137,4 +137,5 @@ def operator(found: Mapping[str, Any]) -> None:
     for o in found["options"]:
         default = "required" if o["required"] else f"default {short(o['default'])}"
         out += [f"  {o['name']}: {o['type']}, {default}", f"      {o['doc']}"]
+        out += [f"      {name}: {words}" for name, words in o.get("choices", {}).items()]
     lines(*out, "", "in a recipe:", f"  - {as_step(found)}")

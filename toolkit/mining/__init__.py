@@ -18,8 +18,9 @@ from toolkit.mining._pairing import (
     pick_best,
     pick_closest,
 )
-from toolkit.mining._rule import PairsPart, Rule, load_rule, rule_names
+from toolkit.mining._rule import Rule, load_rule, rule_names
 from toolkit.mining._rule_apply import HARD_OF, STATUSES, WHOLE, apply_rule, rule_outcomes
+from toolkit.mining._rule_keys import PairsPart
 from toolkit.mining._tally import TaskVotes, Votes, count_votes
 from toolkit.mining._weights import SCHEMES, Normalise, Scheme, pair_weights
 

@@ -8,181 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from typing import Any
 
 from toolkit.common.errors import InputError
-from toolkit.common.files import digest
 from toolkit.common.paths import Beside
 from toolkit.common.resources import find, names
-from toolkit.common.yamlfile import FaultAt, YamlFile, load_yaml
-from toolkit.mining._rule_condition import Condition, parse_condition
-
-if TYPE_CHECKING:
-    from toolkit.guards import Guard
-
-Unread = Literal["left_out", "wrong"]
-OTHER = "other"
-"""In `unread` by reason: all reasons that are not named."""
+from toolkit.common.yamlfile import YamlFile, load_yaml
+from toolkit.guards import Guard
+from toolkit.mining._rule_check import check_rule
+from toolkit.mining._rule_keys import Part, RuleKeys
+from toolkit.mining._rule_words import explain_rule
 
 
-class _Part(BaseModel):
-    """A part of a rule: unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class GuardsPart(_Part):
-    """Whose outputs are looked at together."""
-
-    count: Literal["pooled", "each"] = "pooled"
-    """The outputs of all guards together, or those of each guard alone."""
-    hard_for: Literal["any", "all"] | Annotated[int, Field(ge=1)] = "any"
-    """Of guards that are counted alone: how many a row must be hard for to be hard."""
-    only: list[str] | None = Field(None, min_length=1)
-    """Names of guards whose outputs count; default: all."""
-    order: list[str] = []
-    """Names of guards that come first, in this order; the others follow by name."""
-    take: Literal["every", "first"] = "every"
-    """Of guards that a row is hard for: each is a unit of its own, or the first alone."""
-
-
-class TasksPart(_Part):
-    """Which tasks are looked at, and in which order."""
-
-    order: list[str] = []
-    """Names of tasks that come first, in this order; the others follow in the guard's."""
-    hard_on: Literal["any", "all"] = "any"
-    """A row is hard if any task that it has a label for is, or only if all of these are."""
-    take: Literal["every", "first"] = "every"
-    """Of hard tasks: each is a unit of its own, or the first alone (of each guard, where guards are counted alone)."""
-
-
-class DrawsPart(_Part):
-    """How outputs were drawn where the rule comes from; it shapes nothing."""
-
-    k: int | None = Field(None, ge=1)
-    """Draws of each guard."""
-    temperature: float | None = Field(None, ge=0)
-    """Temperature."""
-    top_p: float | None = Field(None, gt=0, le=1)
-    """Nucleus."""
-
-
-class PairsPart(_Part):
-    """How `pair` makes pairs of the hard units, where the rule says it: for ``preset: NAME``; `pair`'s own options win. None: not said."""
-
-    pick: Literal["random", "longest", "shortest", "closest"] | None = None
-    """Which right and which wrong output."""
-    tasks: Literal["each", "first"] | None = None
-    """A pair for each hard unit of a row, or for the first alone."""
-    chosen_right_on: Literal["task", "all"] | None = None
-    """Whether a chosen output is right on the pair's task, or on every task that the row has a label for."""
-    chosen_passes: Literal["recipe", "strict", "anything"] | None = None
-    """What a chosen output must pass besides."""
-    gamma: float | None = Field(None, ge=0, lt=1)
-    """Weights lie in [1 - gamma, 1 + gamma]."""
-    weights: Literal["difference", "entropy", "margin", "divergence", "uniform"] | None = None
-    """Scheme of weights."""
-    normalise: Literal["all", "per_guard"] | None = None
-    """Over which pairs weights are normalised."""
-
-
-class Rule(_Part):
+class Rule(RuleKeys):
     """What counts as hard. Load one with `load_rule`, which follows `extends`."""
 
-    name: str = "own"
-    """Its name, for messages."""
-    version: int = Field(1, ge=1)
-    """Raised whenever what it says changes."""
-    description: str = ""
-    """One sentence."""
-    source: str = ""
-    """Where it is stated."""
-    extends: str | None = None
-    """Name or path of the rule whose keys it has where it says nothing itself."""
-    hard: str = "mixed"
-    """When outputs make a row hard: `mixed` (at least one right and one wrong), `all_wrong`, `any_wrong`, or a comparison of the counts right,
-    wrong, unread and read with numbers and k: ``0 < wrong < k``."""
-    suspect: str | None = None
-    """When outputs make the label doubtful, in the same words: such rows are set aside as `suspect`, unless they are hard."""
-    judge: Literal["task", "row"] = "task"
-    """An output is judged on each task by itself, or as a whole: right if it is right on every task that the row has a label for, wrong if it is
-    wrong on any."""
-    unread: Unread | dict[str, Unread] = "left_out"
-    """What an output counts as on a task that it could not be read on: neither right nor wrong, or wrong. Or by reason (`none`: it says that there is
-    no label; `not_a_label`, `empty`, …; `missing`: it is not there; `other`: the rest)."""
-    complete: bool = False
-    """Whether an output counts on a task only if all tasks of it could be read; one that says of a task that it has no label was read there."""
-    guards: GuardsPart = GuardsPart()
-    """Whose outputs are looked at together."""
-    tasks: TasksPart = TasksPart()
-    """Which tasks, in which order."""
-    draws: DrawsPart = DrawsPart()
-    """How outputs were drawn where the rule comes from: a plan says where a recipe draws otherwise."""
-    pairs: PairsPart = PairsPart()
-    """How pairs are made where the rule comes from."""
-
-    @field_validator("hard", "suspect")
-    @classmethod
-    def _is_condition(cls, value: str | None) -> str | None:
-        if value is not None:
-            parse_condition(value)
-        return value
-
-    @model_validator(mode="after")
-    def _holds_together(self) -> Rule:
-        if self.guards.count == "pooled" and self.guards.hard_for != "any":
-            raise FaultAt("of guards that are counted together none is hard alone: say `count: each`", "guards", "hard_for")
-        if self.guards.only is not None and (strange := [g for g in self.guards.order if g not in self.guards.only]):
-            raise FaultAt(f"the order names {strange[0]!r}, which `only` leaves out", "guards", "order")
-        for part, given in (("guards", self.guards.order), ("guards", self.guards.only or []), ("tasks", self.tasks.order)):
-            if twice := [n for n in given if given.count(n) > 1]:
-                raise FaultAt(f"{twice[0]!r} is named twice", part)
-        return self
-
-    @property
-    def condition(self) -> Condition:
-        """When a unit is hard."""
-        return parse_condition(self.hard)
-
-    @property
-    def doubt(self) -> Condition | None:
-        """When the label is in doubt."""
-        return None if self.suspect is None else parse_condition(self.suspect)
-
-    def unread_as(self, reason: str) -> Unread:
-        """What an output counts as that could not be read for this reason."""
-        if isinstance(self.unread, str):
-            return self.unread
-        return self.unread.get(reason, self.unread.get(OTHER, "left_out"))
-
-    def task_order(self, guard: Guard, tasks: list[str] | None = None) -> list[str]:
-        """The tasks that are looked at, in order.
-
-        Args:
-            guard: whose tasks.
-            tasks: those alone, in this order, which takes the place of the rule's own.
-        """
-        own = [t for t in self.tasks.order if t in guard.task_names]
-        return list(tasks) if tasks else list(dict.fromkeys([*own, *guard.task_names]))
-
-    def guard_order(self, guards: list[str]) -> list[str]:
-        """Those of `guards` that count, in order."""
-        there = sorted(g for g in guards if self.guards.only is None or g in self.guards.only)
-        return list(dict.fromkeys([*(g for g in self.guards.order if g in there), *there]))
-
-    @property
-    def fingerprint(self) -> str:
-        """Digest of what shapes the hard rows."""
-        return digest(self.model_dump(mode="json", include={"hard", "suspect", "judge", "unread", "complete", "guards", "tasks"}))
-
-    def explain(self, guard: Guard, k: int | None = None) -> str:
-        """What it says in plain words, `k` being the draws of each guard. See `toolkit.mining._rule_words`."""
-        from toolkit.mining._rule_words import explain_rule
-
-        return explain_rule(self, guard, k)
+    def explain(self, guard: Guard, k: int | None = None, guards: int | None = None) -> str:
+        """What it says in plain words, `k` being the draws of each guard, of which there are `guards`. See `toolkit.mining._rule_words`."""
+        return explain_rule(self, guard, k, guards)
 
     def check(self, guard: Guard, draws: Mapping[str, int] | None = None) -> list[str]:
         """Hold it against a guard and the draws of each model. See `toolkit.mining._rule_check`.
@@ -193,8 +36,6 @@ class Rule(_Part):
         Returns:
             What is odd but can be run, in words.
         """
-        from toolkit.mining._rule_check import check_rule
-
         return check_rule(self, guard, draws)
 
 
@@ -235,7 +76,7 @@ def _loaded(rule: str | Path | Mapping[str, Any] | Rule, beside: Beside, below: 
 
 def _over(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with the keys of `own` over it; parts key by key, all else as a whole."""
-    parts = {n for n, f in Rule.model_fields.items() if isinstance(f.annotation, type) and issubclass(f.annotation, _Part)}
+    parts = {n for n, f in Rule.model_fields.items() if isinstance(f.annotation, type) and issubclass(f.annotation, Part)}
     return {**base, **{k: {**base[k], **v} if k in parts else v for k, v in own.items()}}
 
 

@@ -9,11 +9,11 @@ from toolkit.common.errors import InputError, InputErrors, did_you_mean
 from toolkit.guards import Guard
 
 if TYPE_CHECKING:
-    from toolkit.mining._rule import Rule
     from toolkit.mining._rule_condition import Condition
+    from toolkit.mining._rule_keys import RuleKeys
 
 
-def check_rule(rule: Rule, guard: Guard, draws: Mapping[str, int] | None = None) -> list[str]:
+def check_rule(rule: RuleKeys, guard: Guard, draws: Mapping[str, int] | None = None) -> list[str]:
     """Hold a rule against a guard and the draws of each model.
 
     Args:
@@ -46,7 +46,7 @@ def check_rule(rule: Rule, guard: Guard, draws: Mapping[str, int] | None = None)
     return warnings
 
 
-def _draws_fit(rule: Rule, draws: Mapping[str, int], faults: list[InputError]) -> list[str]:
+def _draws_fit(rule: RuleKeys, draws: Mapping[str, int], faults: list[InputError]) -> list[str]:
     """Hold the conditions against the draws; faults go to `faults`."""
     pooled = rule.guards.count == "pooled"
     whole = {"all guards together": sum(draws.values())} if pooled else dict(draws)
@@ -74,7 +74,7 @@ def _draws_fit(rule: Rule, draws: Mapping[str, int], faults: list[InputError]) -
 _HINT = "draw more often, or change the rule: docs/mining.md has the language"
 
 
-def _reach(rule: Rule, condition: Condition, k: int) -> tuple[bool, str]:
+def _reach(rule: RuleKeys, condition: Condition, k: int) -> tuple[bool, str]:
     """Whether a condition divides the rows of which there are `k` outputs, and if not why, in words."""
     import numpy as np
 

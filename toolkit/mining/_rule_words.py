@@ -5,45 +5,37 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from toolkit.guards import Guard
-from toolkit.mining._rule import OTHER
+from toolkit.mining._rule_keys import OTHER
 
 if TYPE_CHECKING:
-    from toolkit.mining._rule import Rule
+    from toolkit.mining._rule_keys import RuleKeys
 
 
-def explain_rule(rule: Rule, guard: Guard, k: int | None = None) -> str:
+def explain_rule(rule: RuleKeys, guard: Guard, k: int | None = None, guards: int | None = None) -> str:
     """What a rule says, in sentences.
 
     Args:
         rule: a whole one.
         guard: whose tasks it is for.
         k: draws of each guard, where that is known.
+        guards: how many guards there are, likewise.
     """
-    return " ".join(s for s in (_hard(rule, k), _outputs(rule), _suspects(rule, k), _units(rule, guard)) if s)
+    guards = len(rule.guards.only) if rule.guards.only else guards
+    together = k if rule.guards.count == "each" or k is None else None if guards is None else k * guards
+    return " ".join(s for s in (_hard(rule, together), _outputs(rule), _suspects(rule, together), _units(rule, guard)) if s)
 
 
-def _whose(rule: Rule, k: int | None) -> str:
-    """``of the k outputs of each guard``."""
-    only = rule.guards.only
+def _whose(rule: RuleKeys, k: int | None) -> str:
+    """The outputs that are looked at together, `k` of them."""
+    only, many = rule.guards.only, "k" if k is None else str(k)
     if rule.guards.count == "each":
-        return f"a guard's {k if k is not None else 'k'} outputs" + (f" ({_listed(only, 'or')})" if only else "")
-    if only is None:
-        return "the k outputs of all guards together"
-    if len(only) == 1:
-        return f"the {k if k is not None else 'k'} outputs of {only[0]}"
-    return f"the {k * len(only) if k is not None else 'k'} outputs of {_listed(only)} together"
+        return f"a guard's {many} outputs" + (f" ({_listed(only, 'or')})" if only else "")
+    return f"the {many} outputs of {_listed(only) if only else 'all guards'}" + (" together" if only is None or len(only) > 1 else "")
 
 
-def _known(rule: Rule, k: int | None) -> int | None:
-    """How many outputs are looked at together."""
-    if rule.guards.count == "each" or k is None:
-        return k
-    return k * len(rule.guards.only) if rule.guards.only else None
-
-
-def _hard(rule: Rule, k: int | None) -> str:
+def _hard(rule: RuleKeys, k: int | None) -> str:
     on = "on a task " if rule.judge == "task" else ""
-    words = f"A row is hard {on}when, of {_whose(rule, k)}, {rule.condition.words(_known(rule, k))}."
+    words = f"A row is hard {on}when, of {_whose(rule, k)}, {rule.condition.words(k)}."
     if rule.guards.count == "each":
         enough = {"any": "One guard is enough.", "all": "It must be so for every guard."}
         words += " " + enough.get(str(rule.guards.hard_for), f"It must be so for at least {rule.guards.hard_for} guards.")
@@ -54,7 +46,7 @@ def _hard(rule: Rule, k: int | None) -> str:
     return words
 
 
-def _outputs(rule: Rule) -> str:
+def _outputs(rule: RuleKeys) -> str:
     given = {OTHER: rule.unread} if isinstance(rule.unread, str) else {OTHER: "left_out", **rule.unread}
     said = {"wrong": "wrong", "left_out": "neither right nor wrong"}
     words = f"An output that cannot be read counts as {said[given[OTHER]]}"
@@ -63,13 +55,13 @@ def _outputs(rule: Rule) -> str:
     return words + "." + (" An output counts only if all tasks of it can be read." if rule.complete else "")
 
 
-def _suspects(rule: Rule, k: int | None) -> str:
+def _suspects(rule: RuleKeys, k: int | None) -> str:
     if rule.doubt is None:
         return ""
-    return f"Where {rule.doubt.words(_known(rule, k))}, the label is in doubt, and the row is set aside as suspect."
+    return f"Where {rule.doubt.words(k)}, the label is in doubt, and the row is set aside as suspect."
 
 
-def _units(rule: Rule, guard: Guard) -> str:
+def _units(rule: RuleKeys, guard: Guard) -> str:
     out = []
     if rule.judge == "task" and rule.tasks.take == "first":
         own = " of each guard" if rule.guards.count == "each" else ""

@@ -79,6 +79,8 @@ class Operator(ABC):
     shape: ClassVar[Shape]
     inputs: ClassVar[tuple[str, ...]] = ("rows",)
     """Names of its inputs; the first is the default. ``*`` at the end: any number of further named ones."""
+    all_inputs: ClassVar[bool] = False
+    """Whether the rows of all its inputs come in, one after another, and not those of the first alone."""
     uses: ClassVar[frozenset[str]] = frozenset({"guard"})
     """What it reads of the recipe, and so what shapes the result: facets of the guard and of the taxonomy (``guard.tasks``, ``taxonomy.maps``: see
     `toolkit.guards.Guard.facets`; ``guard`` for all), ``seed``, ``recipe`` (what `Context.lineage` says). It is shown nothing else, and its step is
@@ -157,6 +159,15 @@ class Operator(ABC):
     def needs(self, ctx: Context) -> list[str]:
         """What this machine lacks for it, in words; empty when ready."""
         return []
+
+    def words(self, ctx: Context) -> list[str]:
+        """What its options come to, in sentences, where they do not speak for themselves: shown by a check and a plan."""
+        return []
+
+    @classmethod
+    def choices(cls) -> dict[str, dict[str, str]]:
+        """For an option that takes names of definitions, these with what each of them means."""
+        return {}
 
     def files(self, ctx: Context) -> dict[str, str]:
         """Outside files that shape its result: ``{name: digest}`` (see `Context.files`); part of the fingerprint. Asked again before and after the

@@ -23,7 +23,8 @@ def describe_operator(name: str, guard: str = "guardreasoner") -> dict[str, Any]
 
     Returns:
         ``name, version, kind, shape, doc, inputs, reads, writes, drops, makes, takes, figures, options, example``; an option has ``name, type,
-        required, default, doc``. ``drops`` is ``["all others"]`` where rows of another kind come out.
+        required, default, doc``, and ``choices`` where it takes names of definitions. ``drops`` is ``["all others"]`` where rows of another kind
+        come out.
 
     Raises:
         InputError: no such operator or guard, or one that cannot be loaded.
@@ -68,12 +69,15 @@ def _columns(cls: type[Operator], guard: Guard) -> tuple[list[str], list[str], l
 
 def _options(cls: type[Operator]) -> list[dict[str, Any]]:
     schema = cls.config_class.model_json_schema()
+    choices = cls.choices()
     out = []
     for field, about in cls.config_class.model_fields.items():
         required = about.is_required()
         default = None if required else about.get_default(call_default_factory=True, validated_data={})
         words = _type_words(schema["properties"][field], schema.get("$defs", {}))
         out.append({"name": field, "type": words, "required": required, "default": default, "doc": " ".join((about.description or "").split())})
+        if field in choices:
+            out[-1]["choices"] = choices[field]
     return out
 
 
@@ -86,8 +90,8 @@ def _type_words(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
     if "discriminator" in schema:
         kinds = schema["discriminator"].get("mapping", {})
         return "{" + f"{schema['discriminator']['propertyName']}: {' | '.join(kinds)}, …" + "}"
-    if "anyOf" in schema:
-        return " | ".join(_type_words(s, defs) for s in schema["anyOf"] if s.get("type") != "null")
+    if (some := schema.get("anyOf", schema.get("oneOf"))) is not None:
+        return " | ".join(_type_words(s, defs) for s in some if s.get("type") != "null")
     if "$ref" in schema:
         return "{" + ", ".join(defs.get(schema["$ref"].rsplit("/", 1)[-1], {}).get("properties", ["…"])) + "}"
     if schema.get("type") == "array":
@@ -105,6 +109,8 @@ def as_step(found: Mapping[str, Any]) -> str:
     named = [n for n in found["inputs"][1:] if n != "*"] or list(found["takes"])
     if named and "*" not in named:
         step["from"] = {n: "STEP" for n in found["inputs"] if n != "*"}
+    if found["inputs"] == ["*"]:
+        step["from"] = {"one": "STEP", "other": "STEP"}
     if found["example"]:
         step["with"] = found["example"]
     return dump_yaml(step, default_flow_style=True, width=10_000).strip()

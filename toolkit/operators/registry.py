@@ -25,6 +25,7 @@ BUILT_IN = {
     "mix": "choose.mix:Mix",
     "stratify": "choose.stratify:Stratify",
     "cap": "choose.cap:Cap",
+    "concat": "choose.concat:Concat",
     "synthesise": "reason.synthesise:Synthesise",
     "generate": "reason.generate:Generate",
     "validate": "reason.validate:Validate",

@@ -78,7 +78,7 @@ def _run_dataset(work: Work[DatasetOperator], inputs: Mapping[str, StepInput], o
         counts.factor = op.factor(list(inputs)) or 1.0
     rows = inputs.get(op.inputs[0]) if op.inputs else None
     known = rows.rows if rows is not None else 0
-    counts.came = known or 0
+    counts.came = sum(i.rows or 0 for i in inputs.values()) if op.all_inputs else known or 0
     op.run(inputs, out, work.ctx)
     if rows is not None and known is None:
         if rows.rows is None:

@@ -79,6 +79,7 @@ def forecast(checked: Plan, folder: Path, *, sample: int = 200, probe: int = 0, 
         "output": short_path(folder),
         "steps": lines,
         "total": total,
+        "words": checked.words(),
         "needs": checked.needs(),
         "notes": notes,
     }
@@ -90,7 +91,7 @@ def _lines(checked: Plan, found: Prospect) -> list[dict[str, Any]]:
     lines = []
     done = found.done
     for step in checked.steps.values():
-        came = rows[next(iter(step.inputs.values()))] if step.inputs else None
+        came = _came(step, rows)
         if step.id in done:
             counts = next(c for c in done[step.id].manifest["counts"] if c["step"] == step.id)
             rows[step.id] = counts["kept"]
@@ -102,6 +103,13 @@ def _lines(checked: Plan, found: Prospect) -> list[dict[str, Any]]:
         line = {"step": step.id, "use": step.operator.name, **found.state(step.id)}
         lines.append({**line, "rows": rows[step.id], "exact": step.id in done, "calls": calls})
     return lines
+
+
+def _came(step: PlannedStep, rows: Mapping[str, int | None]) -> int | None:
+    """Rows that come into a step, of those that come out of others; None where that is not known."""
+    sources = list(step.inputs.values())
+    found = [rows[source] for source in (sources if step.operator.all_inputs else sources[:1])]
+    return sum(n for n in found if n is not None) if found and None not in found else None
 
 
 def _estimate(checked: Plan, step: PlannedStep, came: int | None) -> tuple[int | None, int | None]:

@@ -144,6 +144,10 @@ class Plan:
         chosen = self.chosen if steps is None else steps
         return [f"step {s!r}: {n}" for s in chosen for n in dict.fromkeys(self._needs(self.steps[s].operator, self.context(s)))]
 
+    def words(self) -> list[str]:
+        """What the options of the chosen steps come to, in sentences."""
+        return [f"step {s!r}: {w}" for s in self.chosen for w in self.steps[s].operator.words(self.context(s))]
+
     def _needs(self, operator: Operator, ctx: Context) -> list[str]:
         """What an operator says that it lacks, and each name on the hub among its options that cannot be had."""
         names = ((what, name) for _, what, name in hub_names(operator.config) if self.recipe.roots.first(name, Path.is_dir) is None)

@@ -134,6 +134,9 @@ class Sampler:
         if isinstance(built, StepFolder):
             return self._drawn(planned.id, built)
         came = made[next(iter(planned.inputs.values()))]
+        if op.all_inputs:
+            every = made.values()
+            return SampledRows(planned.id, built, sum(m.drawn for m in every), sum(m.of for m in every))
         if op.shape not in ("expand", "pick"):
             return SampledRows(planned.id, built, came.drawn, came.of)
         of = round(came.of * built.height / came.drawn) if came.drawn else 0  # its rows are others than those that came

@@ -11,9 +11,17 @@ _MINED = {"rows": "rows", "hard": "hard", "always_right": "always right", "alway
 _MINED |= {"no_label": "no label", "with_unread": "with unread"}
 
 
+_SELDOM = {"suspect": "suspect", "not_hard": "not hard", "not_asked": "not asked"}
+
+
 def _hard(step: Finished, figure: Figure, value: Mapping[str, Any]) -> Iterator[Table | str]:
-    yield Table(f"Hard samples ({step.step})", (), tuple(_MINED.values()), [[value.get(n, 0) for n in _MINED]])
+    names = _MINED | {n: words for n, words in _SELDOM.items() if value.get(n)}
+    yield Table(f"Hard samples ({step.step})", (), tuple(names.values()), [[value.get(n, 0) for n in names]])
     yield f"Hard by task: {_by(value.get('hard_by_task', {}))}"
+    if "rule" in value:
+        yield f"By the rule {value['rule']['name']}: {value['rule']['words']}"
+    for remark in value.get("remarks", ()):
+        yield f"Note ({step.step}): {remark}"
 
 
 def _pairs(step: Finished, figure: Figure, value: Mapping[str, int]) -> Iterator[str]:

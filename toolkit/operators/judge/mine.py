@@ -10,8 +10,9 @@ from pydantic import Field
 
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.guards import Guard
-from toolkit.mining import STATUSES, Rule, apply_rule, load_rule
+from toolkit.mining import STATUSES, Rule, apply_rule, count_votes, load_rule, measures, rule_names
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Operator, Output, StepInput
+from toolkit.operators.judge._mine_figures import VOTES, HardShare, statistics
 from toolkit.operators.judge._mine_table import OutputTable, draw_remarks, drawn
 from toolkit.operators.judge._rule_option import RuleGiven
 from toolkit.operators.judge._verdict_figures import MINED
@@ -52,7 +53,7 @@ class Mine(DatasetOperator):
     config_class = MineConfig
     example = {"tasks": ["prompt"]}
     uses = frozenset({"guard.tasks"})
-    figures = MINED
+    figures = (*MINED, *VOTES)
     config: MineConfig
 
     def __init__(self, config: Config) -> None:
@@ -81,8 +82,19 @@ class Mine(DatasetOperator):
         rule.check(ctx.guard, self._draws)
         return {"rule": rule.fingerprint}
 
+    def words(self, ctx: Context) -> list[str]:
+        rule = self._rule(ctx)
+        told = {f"{words}." for words in rule.check(ctx.guard, self._draws)}
+        return [rule.explain(ctx.guard, _common(self._draws), len(self._draws) or None), *sorted(told)]
+
+    @classmethod
+    def choices(cls) -> dict[str, dict[str, str]]:
+        return {"rule": {name: load_rule(name).description for name in rule_names()}}
+
     def _rule(self, ctx: Context) -> Rule:
-        return load_rule(self.config.rule, ctx.roots)
+        """The rule, with the tasks of the options in its own order."""
+        rule = load_rule(self.config.rule, ctx.roots)
+        return rule if self.config.tasks is None else rule.model_copy(update={"tasks": rule.tasks.model_copy(update={"order": self.config.tasks})})
 
     def identity(self) -> dict[str, Any]:
         return self.config.model_dump(mode="json", exclude={"rule"})
@@ -92,6 +104,7 @@ class Mine(DatasetOperator):
 
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
         rule, guard = self._rule(ctx), ctx.guard
+        rule.check(guard)
         rows = Rows(inputs["rows"], guard)
         outputs = OutputTable(rows, guard)
         for name, source in inputs.items():
@@ -105,7 +118,9 @@ class Mine(DatasetOperator):
         except InputError as e:
             remarks.append(e.message)
         found = apply_rule(table, rule, guard, tasks=self.config.tasks, missing=self.config.missing)
+        votes = count_votes(table.drop_nulls("guard_model"), guard)
         del table
+        found = found.join(measures(votes, guard), on="parent", how="left", maintain_order="left")
         self._write(rows, found, outputs, out, ctx)
         tasks = self.config.tasks or list(guard.task_names)
         for status in STATUSES:
@@ -113,16 +128,20 @@ class Mine(DatasetOperator):
         out.stat("rows", found.height)
         out.stat("with_unread", found.filter(pl.any_horizontal(pl.col(f"n_unread_{t}") > 0 for t in tasks)).height)
         out.stat("hard_by_task", {t: found.filter(pl.col(f"status_{t}") == "hard").height for t in tasks})
-        out.stat("rule", {"name": rule.name, "words": rule.explain(guard, _common(draws))})
-        out.stat("draws", {g: len(n) for g, n in draws.items()})
+        asked = {g: len(n) for g, n in draws.items()}
+        out.stat("rule", {"name": rule.name, "words": rule.explain(guard, _common(asked), len(asked) or None)})
+        out.stat("draws", asked)
         out.stat("verdicts_of_other_rows", outputs.strangers)
         out.stat("labels_differ", {t: n for t, n in outputs.differing.items() if n})
         out.stat("remarks", remarks)
+        for name, value in statistics(votes, found, guard).items():
+            out.stat(name, value)
 
     def _write(self, rows: Rows, found: pl.DataFrame, outputs: OutputTable, out: Output, ctx: Context) -> None:
         """Each row with what the rule makes of it."""
         types = to_polars(load_record("hard", ctx.guard.task_names).with_optional(self._media))
         conflicting = pl.Series("_", [False]).new_from_index(0, rows.height).scatter(sorted(outputs.conflicting) if rows.of_verdicts else [], True)
+        share = HardShare()
         at = 0
         for block in rows.blocks():
             part = found[at : at + block.height].drop("parent")
@@ -130,6 +149,7 @@ class Mine(DatasetOperator):
             whole = whole.with_columns(pl.lit(None, dtype).alias(c) for c, dtype in types.items() if c not in whole.columns)
             bad = conflicting[at : at + block.height]
             hard = (part["status"] == "hard") & ~bad
+            share.add(block, hard)
             shown = whole.select(*types)
             out.keep(shown.filter(hard))
             left = pl.when(bad).then(pl.lit("conflicting_labels")).otherwise(part["status"])
@@ -138,11 +158,12 @@ class Mine(DatasetOperator):
             out.leave(shown.filter(~hard), marks["outcome"], marks["reason"])
             at += block.height
             ctx.progress(at, rows.height, "rows")
+        out.stat("hard_share", share.lines())
         if rows.of_verdicts:
             out.merge_count(rows.read - rows.height)
 
 
-def _common(draws: Mapping[str, Sequence[int]]) -> int | None:
+def _common(draws: Mapping[str, int]) -> int | None:
     """The draws of each guard, where that is one number."""
-    found = {len(n) for n in draws.values()}
+    found = set(draws.values())
     return found.pop() if len(found) == 1 else None
