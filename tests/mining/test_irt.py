@@ -11,14 +11,15 @@ from spoken import GUARD, H, U, table
 
 from toolkit.common.errors import InputError
 from toolkit.mining import ItemResponse, item_response
-from toolkit.mining._irt import fit
+from toolkit.mining._irt import fit_item_response
 
 ABLE = np.array([-0.5, 0.3, 1.0, 1.4, 2.5, 3.0])
 
 
 def truth(rows: int, draws: int, *, two: bool = False, spread: float = 1.5, seed: int = 0) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
-    b, a = rng.normal(0, spread, rows), rng.normal(1, 0.5, rows) if two else np.ones(rows)
+    b, a = rng.normal(0, spread, rows), np.exp(rng.normal(0, 0.5, rows)) if two else np.ones(rows)
+    a *= np.where(rng.random(rows) < 0.05, -1, 1) if two else 1
     n = np.full((rows, len(ABLE)), draws, np.int32)
     p = 1 / (1 + np.exp(-a[:, None] * (ABLE - b[:, None])))
     return {"b": b, "a": a, "n": n, "x": rng.binomial(n, p).astype(np.int32)}
@@ -26,7 +27,7 @@ def truth(rows: int, draws: int, *, two: bool = False, spread: float = 1.5, seed
 
 def fitted(x: Any, n: Any, parameters: Any = 1, **more: Any) -> ItemResponse:
     parents = pl.Series("parent", [f"r{i}" for i in range(len(x))])
-    return fit(parents, [f"g{i}" for i in range(x.shape[1])], x, n, "prompt", parameters, **more)
+    return fit_item_response(parents, [f"g{i}" for i in range(x.shape[1])], x, n, "prompt", parameters, **more)
 
 
 def abilities(found: ItemResponse) -> pl.DataFrame:

@@ -1,9 +1,10 @@
 """Hard samples: what counts as hard, how hard it is, and which outputs make a preference pair. Frames and arrays in, frames and arrays out."""
 
 from toolkit.mining._agreement import agreement, fleiss
+from toolkit.mining._condensed import Condensed, condense
 from toolkit.mining._drawing import SCREENED, SETTLED, Aim, Decided, best_order, decide, wanted
 from toolkit.mining._draws import Screen, choose_screen, first_doubt, settled, share_low
-from toolkit.mining._irt import ItemResponse, item_response
+from toolkit.mining._irt import ItemResponse, fit_item_response, item_response
 from toolkit.mining._judged import OUTCOMES, judged, judged_expressions, outcome
 from toolkit.mining._measures import MEASURES, measures
 from toolkit.mining._pairing import (
@@ -36,6 +37,7 @@ __all__ = [
     "Aim",
     "Candidates",
     "Chosen",
+    "Condensed",
     "Decided",
     "Faults",
     "ItemResponse",
@@ -51,9 +53,11 @@ __all__ = [
     "apply_rule",
     "best_order",
     "choose_screen",
+    "condense",
     "count_votes",
     "decide",
     "first_doubt",
+    "fit_item_response",
     "fleiss",
     "hard_units",
     "item_response",

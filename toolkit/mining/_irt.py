@@ -6,9 +6,10 @@ The model (Rasch, 1960; Birnbaum, 1968, in Lord and Novick, Statistical Theories
 
 *How it is fitted.* There are few guards and many rows, each with few votes, so rows are what is integrated over (marginal maximum likelihood; Bock
 and Aitkin, 1981, Psychometrika 46:443, with rows for persons: to estimate both jointly is inconsistent, Neyman and Scott, 1948, Econometrica 16:1).
-Difficulties are normal with mean 0 and a spread that is estimated; discriminations are normal(1, 0.5), negative ones included: a row that better
-guards get wrong more often than worse ones is most likely labelled wrongly (Rodriguez et al., 2021, ACL, Evaluation examples are not equally
-informative).
+Difficulties are normal with mean 0 and a spread that is estimated. With two parameters, the logarithm of a row's discrimination is normal(0, 0.5),
+as in BILOG (Mislevy, 1986, Psychometrika 51:177, on priors for items), and before anything is known one row in 20 has its label reversed, and so its
+sign: better guards get it wrong more often than worse ones, the mark of a wrong label (Rodriguez et al., 2021, ACL, Evaluation examples are not
+equally informative).
 Abilities and the spread are found by Newton steps with the scores' outer product for the curvature (Berndt, Hall, Hall and Hausman, 1974), halved
 until the likelihood rises; it has converged when what a full step promises is below 1e-7 of log-likelihood. Weak priors, normal(0, 5) for an ability
 and normal(0, 2) for the logarithm of the spread, keep finite a guard that is always right and rows that are all alike; elsewhere they do not show.
@@ -47,6 +48,7 @@ _CHUNK = 4096
 _STEPS = 200
 """Newton steps, at most."""
 _SPREAD_OF_A = 0.5
+_REVERSED = 0.05
 _PRIOR_ABILITY, _PRIOR_LOG_SPREAD = 5.0, 2.0
 
 
@@ -58,7 +60,7 @@ class ItemResponse:
         task: of which.
         parameters: 1 or 2.
         rows: `parent`, `difficulty`, `difficulty_se`, and with two parameters `discrimination`, `discrimination_se` and `reversed` (the probability
-            that the discrimination is negative); one line a row of the table, null where it has no label or no vote.
+            that the label is: its discrimination is negative); one line a row of the table, null where it has no label or no vote.
         guards: `guard`, `ability`, `ability_se`, `answers`; the most able first, null without an answer.
         spread: standard deviation of difficulties, and its error `spread_se`.
         log_likelihood: of the answers.
@@ -94,10 +96,10 @@ def item_response(
     """
     votes = table if isinstance(table, Votes) else count_votes(table, guard, [task])
     said = votes.tasks[task]
-    return fit(votes.parents, votes.guards, said.right, said.right + said.wrong, task, parameters, draws=draws)
+    return fit_item_response(votes.parents, votes.guards, said.right, said.right + said.wrong, task, parameters, draws=draws)
 
 
-def fit(
+def fit_item_response(
     parents: pl.Series,
     guards: Sequence[str],
     right: NDArray[np.int32],
@@ -190,9 +192,13 @@ class _Model:
 
         self._x, self._n, self._weight = x, n, weight
         z = np.linspace(-5, 5, _nodes(n, parameters))
-        a = np.array([1.0]) if parameters == 1 else 1 + _SPREAD_OF_A * np.linspace(-3, 3, 9)
-        u = (a - 1) / _SPREAD_OF_A
-        log = -0.5 * (z[:, None] ** 2 + u[None, :] ** 2)
+        a, known = np.array([1.0]), np.zeros(1)
+        if parameters == 2:
+            u = np.linspace(-3, 3, 7)
+            sizes = np.exp(_SPREAD_OF_A * u)
+            a = np.concatenate([sizes, -sizes])
+            known = np.concatenate([np.log(1 - _REVERSED) - 0.5 * u**2, np.log(_REVERSED) - 0.5 * u**2])
+        log = -0.5 * z[:, None] ** 2 + known
         self._prior = (log - np.log(np.exp(log).sum())).ravel()
         self._z, self._a = np.repeat(z, len(a)), np.tile(a, len(z))
 

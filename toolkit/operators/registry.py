@@ -42,6 +42,7 @@ BUILT_IN = {
     "sample": "judge.sample:Sample",
     "verdicts": "judge.verdicts:Verdicts",
     "mine": "judge.mine:Mine",
+    "item_response": "judge.item_response:ItemResponseStep",
     "noise": "judge.noise:Noise",
     "review": "judge.review:Review",
     "relabel": "judge.relabel:Relabel",
