@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+_MANY = 8192
+"""Patterns beyond which a part of them gives the start of the climb, and the curvature for the errors."""
 _CHUNK = 4096
 """Patterns whose posteriors are held at once."""
 _STEPS = 200
@@ -190,7 +192,7 @@ class _Model:
     def __init__(self, x: Floats, n: Floats, weight: Floats, parameters: int) -> None:
         import numpy as np
 
-        self._x, self._n, self._weight = x, n, weight
+        self._x, self._n, self._weight, self._parameters = x, n, weight, parameters
         z = np.linspace(-5, 5, _nodes(n, parameters))
         a, known = np.array([1.0]), np.zeros(1)
         if parameters == 2:
@@ -206,8 +208,11 @@ class _Model:
         """The highest point, steps, and whether it was reached."""
         import numpy as np
 
-        share = (self._weight @ self._x + 0.5) / (self._weight @ self._n + 1)
-        point: Floats = np.append(1.5 * np.log(share / (1 - share)), 0.0)
+        if (part := self._part()) is not None:
+            point = part.climb()[0]
+        else:
+            share = (self._weight @ self._x + 0.5) / (self._weight @ self._n + 1)
+            point = np.append(1.5 * np.log(share / (1 - share)), 0.0)
         height, _ = self.value(point)
         for step in range(_STEPS):
             slope, outer = self.slope(point)
@@ -224,6 +229,19 @@ class _Model:
                 return point, step, float(slope @ way) < 1e-3
             point, height = point + way, higher
         return point, _STEPS, False
+
+    def _part(self) -> _Model | None:
+        """The same of fewer patterns: the most frequent ones, and every so many of the others for all of these; None where there are few."""
+        import numpy as np
+
+        if len(self._x) <= _MANY:
+            return None
+        order = np.argsort(-self._weight, kind="stable")
+        head, rest = order[: _MANY // 2], order[_MANY // 2 :]
+        some = rest[:: 2 * len(rest) // _MANY + 1]
+        weight = np.append(self._weight[head], self._weight[some] * (self._weight[rest].sum() / self._weight[some].sum()))
+        at = np.append(head, some)
+        return _Model(self._x[at], self._n[at], weight, self._parameters)
 
     def value(self, point: Floats) -> tuple[float, float]:
         """Log-likelihood with the priors, and without."""
@@ -259,14 +277,15 @@ class _Model:
         """Standard errors of a highest point, by the sandwich; what curves by the priors alone has theirs."""
         import numpy as np
 
-        here, outer = self.slope(point)
-        outer += self._stiffness()
+        part = self._part() or self
+        here = part.slope(point)[0]
         curve = np.empty((len(point), len(point)))
         for i in range(len(point)):
             step = np.zeros(len(point))
             step[i] = 1e-4
-            curve[i] = (here - self.slope(point + step)[0]) / 1e-4
+            curve[i] = (here - part.slope(point + step)[0]) / 1e-4
         bread = np.linalg.inv((curve + curve.T) / 2)
+        outer = self.slope(point)[1] + self._stiffness()
         out: Floats = np.sqrt(np.maximum(np.diag(bread @ outer @ bread), 0))
         return out
 
