@@ -12,7 +12,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from toolkit.common.files import canonical_json
+import toolkit
+from toolkit.common.files import canonical_json, tree_digests
+from toolkit.common.models import MODEL
 from toolkit.generation import BackendConfig, build_request, complete, open_backend, unpriced
 from toolkit.operators.base import DETAIL, OUTCOME, REASON
 from toolkit.shards.exporters import Format
@@ -86,3 +88,26 @@ def test_the_format_and_the_section_say_what_they_should(made: Any) -> None:
     space = made("class Stars(")
     assert issubclass(space["Stars"], Format) and space["RATED"].wants == ("prompt", "completion", "rating")
     assert "| 5 | as good as can be |" in space["ratings"]({})
+
+
+def test_the_trainer_writes_a_model_that_guardkit_knows_as_its_own(made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import transformers
+
+    class Saved:
+        @classmethod
+        def from_pretrained(cls, name: str) -> Saved:
+            return cls()
+
+        def save_pretrained(self, folder: Path) -> None:
+            (folder / "config.json").write_text("{}")
+
+    for name in ("AutoModelForCausalLM", "AutoTokenizer"):
+        monkeypatch.setattr(transformers, name, Saved)
+    space = made('Trainer("grpo"')
+    rows = toolkit.apply("load", source="quickstart", limit=2).kept
+    reasoned = toolkit.apply("synthesise", rows, backend={"backend": "template"}, work=tmp_path).kept
+    toolkit.apply("shards", toolkit.apply("render_sft", reasoned).kept, artefacts=tmp_path / "made")
+    trainer, shards = space["GRPO"], tmp_path / "made" / "shards"
+    for _ in range(2):
+        assert trainer.train(shards, tmp_path / "model", trainer.config(model="small"), None, None) == {"updates": 0}
+    assert MODEL.wrote(tmp_path / "model") == {"guardkit.json": None, "config.json": tree_digests(tmp_path / "model")["config.json"]}

@@ -117,6 +117,13 @@ def test_a_trainer_of_another_package_is_a_verb(world: World) -> None:
     said = world("train", "count", "t.yaml", "--json")
     assert said.code == 0, said.err
     assert said.json == {"rows": world.calls, "seed": 3, "output": "made"} and (world.folder / "made" / "config.json").is_file()
+    assert "seed 3, way by hand" in said.err, "its own settings are told, whatever they are called"
+    again = world("train", "count", "t.yaml")
+    assert again.code == 2 and "made: a trained model lies there" in again.err
+    assert world("train", "count", "t.yaml", "--overwrite").code == 0, "what it wrote is a model that guardkit trained"
+    (world.folder / "made" / "mine.txt").write_text("mine")
+    assert world("train", "count", "t.yaml", "--overwrite").code == 2 and (world.folder / "made" / "mine.txt").is_file()
+    shutil.rmtree(world.folder / "made")
     assert "count" in world("train", "--help").out
     (world.folder / "t.yaml").write_text("shards: outputs/r/shards/shards\noutput: made\nsed: 3\n")
     assert "t.yaml:3:sed: unknown key 'sed'\n  did you mean 'seed'" in world("train", "count", "t.yaml").err

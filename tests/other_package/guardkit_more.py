@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from toolkit.common.folders import new_folder
-from toolkit.common.models import MODEL, TRAINED
 from toolkit.generation import BackendConfig, BaseBackendConfig, Completion, Opening, Price, Request, Sampling, build_request
 from toolkit.guards import Guard
 from toolkit.operators import Column, Columns, Config, Context, GenerationOperator, RowOperator
@@ -22,7 +20,7 @@ from toolkit.operators.base import DETAIL, REASON
 from toolkit.operators.figures import Figure, Finished, Table, stat
 from toolkit.shards import ShardKind, markdown_table, plain
 from toolkit.shards.exporters import Format, Made
-from toolkit.training import Trainer
+from toolkit.training import Begin, Progress, Trainer, new_model
 
 if TYPE_CHECKING:
     from toolkit.generation import Backend
@@ -193,10 +191,11 @@ class CountOptions(BaseModel):
     seed: int = 0
 
 
-def _count(shards: Path, out: Path, config: CountOptions, on_progress: Any, on_begin: Any) -> dict[str, Any]:
-    with new_folder(out, MODEL) as new:
+def _count(shards: Path, out: Path, config: CountOptions, on_progress: Progress | None, on_begin: Begin | None) -> dict[str, Any]:
+    if on_begin is not None:
+        on_begin({"seed": config.seed, "way": "by hand"})
+    with new_model(out, shards) as new:
         (new / "config.json").write_text("{}")
-        (new / TRAINED).write_text('{"guard": null, "input": null, "chat_template": null, "prompts": {}}')
     return {"rows": sum(pl.read_parquet(file).height for file in (shards / "data").glob("*.parquet")), "seed": config.seed}
 
 

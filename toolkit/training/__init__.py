@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from toolkit.training._config import trainer_leave as trainer_leave
     from toolkit.training._dpo import train_dpo as train_dpo
     from toolkit.training._model import load_tokenizer as load_tokenizer
+    from toolkit.training._new_model import new_model as new_model
     from toolkit.training._registry import TRAINERS as TRAINERS
     from toolkit.training._registry import Trainer as Trainer
     from toolkit.training._sft import train_sft as train_sft

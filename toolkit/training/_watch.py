@@ -85,9 +85,14 @@ def resolved(args: Any, state: Any) -> dict[str, Any]:
     }
 
 
+_IN_WORDS = frozenset(("updates", "rows_an_update", "batch", "accumulation", "epochs", "learning_rate", "schedule", "device"))
+
+
 def in_words(settings: Mapping[str, Any]) -> str:
     """The settings of a training as they are resolved, in words."""
     s = settings
+    if not s.keys() >= _IN_WORDS:  # of a trainer of another package
+        return ", ".join(f"{name} {value}" for name, value in s.items())
     rows = f"{s['rows_an_update']:,} rows ({s['batch']} x {s['accumulation']} accumulated), {s['epochs']:,} epochs"
     done = f"; goes on after update {s['after']:,}" if "after" in s else ""
     return f"{s['updates']:,} updates of {rows}, learning rate {s['learning_rate']:g} ({s['schedule']}), on {s['device']}{done}"
