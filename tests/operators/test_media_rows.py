@@ -70,6 +70,12 @@ class World(Small):
         return [f.message for f in e.value.errors]
 
 
+def test_the_check_says_that_files_are_sent(teacher: Teacher, tmp_path: Path) -> None:
+    world = World(tmp_path, [{}, {"pictures": [CAT]}])
+    (sent,) = toolkit.check(world.recipe({"backend": openai(teacher)})).sends
+    assert sent["columns"][:3] == ["context", "prompt", "response"] and sent["columns"][-1] == "media"
+
+
 def test_a_row_with_an_image_from_its_source_to_shards_and_out(teacher: Teacher, tmp_path: Path) -> None:
     world = World(tmp_path, [{}, {"pictures": [CAT]}, {"pictures": [CAT], "prompt": ""}, {"pictures": None}])
     more: list[dict[str, Any]] = [

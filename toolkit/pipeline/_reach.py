@@ -12,6 +12,7 @@ from toolkit.generation import BaseBackendConfig
 from toolkit.operators import GenerationOperator
 from toolkit.operators._uses import guard_for
 from toolkit.pipeline._planned import Plan, PlannedStep
+from toolkit.records import MEDIA
 
 
 def reach(plan: Plan) -> dict[str, list[dict[str, Any]]]:
@@ -19,17 +20,19 @@ def reach(plan: Plan) -> dict[str, list[dict[str, Any]]]:
 
     Returns:
         ``sends``: for each endpoint of a step ``step, url, model, key`` (the environment variable that goes there) and ``columns`` (those whose
-        texts may go into a request). ``fetches``: ``step, what, name`` of what the hub would be asked for. ``allowed``: ``step, name, why`` of each
-        thing that needed leave.
+        texts, or files, may go into a request). ``fetches``: ``step, what, name`` of what the hub would be asked for. ``allowed``: ``step, name,
+        why`` of each thing that needed leave.
     """
     out: dict[str, list[dict[str, Any]]] = {"sends": [], "fetches": [], "allowed": []}
     for step in (plan.steps[s] for s in plan.chosen):
         op = step.operator
         guard = guard_for(op, plan.guard)
         columns = op.sends(guard) if isinstance(op, GenerationOperator) else op.reads(guard)
+        shown = not op.carries_media and any(plan.steps[i].media for i in step.inputs.values())  # one that carries media on asks about texts
         for config in inner(op.config):
             if isinstance(config, BaseBackendConfig) and (to := config.sends()) is not None:
-                out["sends"].append({"step": step.id, "url": bare_urls(to.url), "model": to.model, "key": to.key, "columns": columns})
+                sent = [*columns, *([MEDIA] if shown and config.carries and MEDIA not in columns else [])]
+                out["sends"].append({"step": step.id, "url": bare_urls(to.url), "model": to.model, "key": to.key, "columns": sent})
         out["fetches"] += [{"step": step.id, "what": what, "name": name} for what, name in _fetched(plan, step)]
         out["allowed"] += [{"step": step.id, "name": a.name, "why": a.why} for a in asked(op.config)]
     return out
