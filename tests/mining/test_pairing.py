@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolkit.mining import Lines, hard_units, length_auc, length_figures, pair_candidates, pick_best, pick_closest
+from toolkit.mining import OUTCOMES, Lines, hard_units, length_auc, length_figures, pair_candidates, pick_best, pick_closest
 
 TASKS = ("one", "two")
 GUARDS = ("a", "b")
-RIGHT, WRONG, UNREAD, NOT_APPLICABLE = range(4)
+RIGHT, WRONG, UNREAD, NOT_APPLICABLE = range(len(OUTCOMES))
 LINE = st.tuples(st.integers(0, 4), st.integers(0, 1), st.integers(0, 6), st.tuples(st.integers(0, 3), st.integers(0, 3)))
 TABLE = st.lists(LINE, max_size=40)
 UNIT = st.tuples(st.integers(0, 4), st.sampled_from(TASKS), st.sampled_from([None, *GUARDS]))
@@ -29,7 +29,7 @@ def lines_of(table: Sequence[Any]) -> Lines:
     column = [np.array([line[i] for line in table], np.int64) for i in range(3)]
     outcomes = np.array([line[3] for line in table], np.uint8).reshape(len(table), len(TASKS))
     at = np.arange(len(table))
-    return Lines(at, column[0], column[1], GUARDS, at, column[2], outcomes)
+    return Lines(column[0], column[1], GUARDS, at, column[2] + 1, outcomes)
 
 
 def units_of(units: Sequence[Any]) -> pl.DataFrame:
@@ -117,7 +117,9 @@ def test_signs_are_balanced_as_far_as_any_choice_can(rows: list[tuple[list[int],
 
 def closest_of(rows: Sequence[tuple[Sequence[int], Sequence[int]]], bad: set[int] = frozenset()) -> Any:  # type: ignore[assignment]
     """Lines of rows given by the lengths of their right and wrong outputs, and what is taken."""
-    table = [(r, 0, n, (said, NOT_APPLICABLE)) for r, both in enumerate(rows) for said, lengths in enumerate(both) for n in lengths]
+    table = [
+        (r, 0, n, (said, NOT_APPLICABLE)) for r, both in enumerate(rows) for said, lengths in zip((RIGHT, WRONG), both, strict=True) for n in lengths
+    ]
     lines = lines_of(table)
     c = pair_candidates(units_of([(r, "one", None) for r in range(len(rows))]), lines, TASKS, right_on_all=True, wrong_read=False)
     return lines, pick_closest(c, Faulty(bad), (True, True))

@@ -72,6 +72,8 @@ class PairsPart(Part):
     """Whether a chosen output is right on the pair's task, or on every task that the row has a label for."""
     chosen_passes: Literal["recipe", "strict", "anything"] | None = None
     """What a chosen output must pass besides."""
+    rejected_passes: Literal["recipe", "strict", "read", "anything"] | None = None
+    """What a rejected output must pass besides."""
     gamma: float | None = Field(None, ge=0, lt=1)
     """Weights lie in [1 - gamma, 1 + gamma]."""
     weights: Literal["difference", "entropy", "margin", "divergence", "uniform"] | None = None

@@ -78,12 +78,12 @@ class Mine(DatasetOperator):
         return {c.name: c for c in load_record("hard", guard.task_names).with_optional(self._media)}
 
     def files(self, ctx: Context) -> dict[str, str]:
-        rule = self._rule(ctx)
+        rule = self.rule(ctx)
         rule.check(ctx.guard, self._draws)
         return {"rule": rule.fingerprint}
 
     def words(self, ctx: Context) -> list[str]:
-        rule = self._rule(ctx)
+        rule = self.rule(ctx)
         told = {f"{words}." for words in rule.check(ctx.guard, self._draws)}
         return [rule.explain(ctx.guard, _common(self._draws), len(self._draws) or None), *sorted(told)]
 
@@ -91,7 +91,7 @@ class Mine(DatasetOperator):
     def choices(cls) -> dict[str, dict[str, str]]:
         return {"rule": {name: load_rule(name).description for name in rule_names()}}
 
-    def _rule(self, ctx: Context) -> Rule:
+    def rule(self, ctx: Context) -> Rule:
         """The rule, with the tasks of the options in its own order."""
         rule = load_rule(self.config.rule, ctx.roots)
         return rule if self.config.tasks is None else rule.model_copy(update={"tasks": rule.tasks.model_copy(update={"order": self.config.tasks})})
@@ -103,7 +103,7 @@ class Mine(DatasetOperator):
         return None
 
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
-        rule, guard = self._rule(ctx), ctx.guard
+        rule, guard = self.rule(ctx), ctx.guard
         rule.check(guard)
         rows = Rows(inputs["rows"], guard)
         outputs = OutputTable(rows, guard)

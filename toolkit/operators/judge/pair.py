@@ -8,11 +8,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from toolkit.common.errors import InputError, did_you_mean
+from toolkit.common.yamlfile import FaultAt
 from toolkit.guards import Guard
 from toolkit.mining import (
+    OUTCOMES,
     Candidates,
     Chosen,
     Lines,
@@ -20,16 +22,19 @@ from toolkit.mining import (
     Scheme,
     hard_units,
     length_figures,
+    load_rule,
     pair_candidates,
     pair_weights,
     pick_best,
     pick_closest,
 )
 from toolkit.operators._losses import with_losses
-from toolkit.operators.base import DETAIL, OUTCOME, REASON, Columns, Config, Context, DatasetOperator, Operator, Output, StepInput
-from toolkit.operators.judge._pair_lines import Outputs, line_columns, places_in, read_lines
+from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Operator, Output, StepInput
+from toolkit.operators.judge._pair_lines import Counting, Found, Outputs, line_columns, places_in, read_lines
+from toolkit.operators.judge._pair_look import Look
 from toolkit.operators.judge._verdict_figures import PAIRED
 from toolkit.operators.judge._votes import none_match
+from toolkit.operators.judge.mine import Mine
 from toolkit.operators.reason.validate import Validate, ValidateConfig
 from toolkit.records import MEDIA, Column, has_media, load_record, pair_id, to_polars
 
@@ -39,8 +44,6 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-_INPUTS = ("rows", "verdicts", "outputs")
-_MESSAGES = ("context", "prompt", "response")
 _NEUTRAL = {"order": None, "rejected_passes": "anything", "weights": "difference", "normalise": "all"}
 """Options that an earlier guardkit had not, as it was without them: they are left out of what a step counts by."""
 
@@ -48,6 +51,8 @@ _NEUTRAL = {"order": None, "rejected_passes": "anything", "weights": "difference
 class PairConfig(Config):
     """Options of `pair`."""
 
+    preset: str | None = None
+    """A rule of `mine`, by name or path, that says how its pairs are made (`paper`, `released`): its words where no option says otherwise."""
     pick: Literal["closest", "longest", "shortest", "random"] = "closest"
     """Which of the right and which of the wrong outputs: two of nearly the same length, so that over all pairs length does not tell chosen from
     rejected; the longest of each in characters (released code); the shortest; or a seeded draw (paper)."""
@@ -74,15 +79,29 @@ class PairConfig(Config):
     empty: bool = False
     """Without any pair go on with none, instead of stopping with an error."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_preset(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or not isinstance(given.get("preset"), str):
+            return given
+        try:
+            said = load_rule(given["preset"]).pairs.model_dump(exclude_none=True)
+        except InputError as e:
+            raise FaultAt(e.message + (f" ({e.hint})" if e.hint else ""), "preset") from None
+        if not said:
+            raise FaultAt(f"the rule {given['preset']!r} says nothing of pairs: it is for reinforcement learning, or leaves them to you", "preset")
+        return {**said, **given}
+
 
 class Pair(DatasetOperator):
     """From each hard sample a right and a wrong output with a weight (GuardReasoner, section 3.3).
 
-    Outputs are chosen by what the verdicts say of them, their lengths included; then the texts of those are looked up, in the verdicts or, where
-    these have none, in the step that is named as `outputs`. What is chosen is what the guard is trained to write, so it must be sound
-    (`chosen_passes`); so should be what is rejected (`rejected_passes`), else a guard learns the form of it. Where one is not sound the next best is
-    taken; `passed_over` counts the outputs, by fault, that would have been chosen otherwise. Of equal outputs the first is taken. An output
-    that could not be read on the pair's task is neither right nor wrong. A hard sample without a pair is set aside as `no_pair`.
+    Outputs are chosen by what the verdicts say of them (of one step or of several: `from: {rows: HARD, verdicts: STEP, more: STEP}`), their lengths
+    included; then the texts of those are looked up, in the verdicts or, where these have none, in the step that is named as `outputs`. What is
+    chosen is what the guard is trained to write, so it must be sound (`chosen_passes`); so should be what is rejected (`rejected_passes`), else a
+    guard learns its form. Where one is not sound the next best is taken; `passed_over` counts the outputs, by fault, that would have been chosen
+    otherwise. Of equal outputs the first is taken. An output counts as right or wrong by the rule of `mine`: one that could not be read on the
+    pair's task is neither, unless that says so. A hard sample without a pair is set aside as `no_pair`.
 
     weight = 1 + Norm(figure, gamma), Norm mapping the smallest to -gamma and the largest to +gamma over all pairs of the step; 1 where all
     are equal. Memory: the texts of two outputs per pair, and about 100 bytes a generation.
@@ -103,11 +122,19 @@ class Pair(DatasetOperator):
         super().__init__(config)
         self._recipes: ValidateConfig | None = None
         self._record: tuple[Column, ...] = load_record("preference").columns
+        self._mined: Mine | None = None
         self._there: Mapping[str, Columns] = {}
 
     def follow(self, before: Sequence[Operator]) -> None:
         validators = [op.config for op in before if isinstance(op, Validate)]
         self._recipes = validators[-1] if validators else None
+        self._mined = next((op for op in reversed(before) if isinstance(op, Mine)), None)
+
+    def _counting(self, ctx: Context) -> Counting | None:
+        """By what outputs count: the rule of the last `mine` before, else that of the preset; None: by what they are."""
+        if self._mined is not None:
+            return Counting(self._mined.rule(ctx), self._mined.config.tasks)
+        return Counting(load_rule(self.config.preset, ctx.roots)) if self.config.preset is not None else None
 
     @cached_property
     def _validators(self) -> tuple[Validate | None, Validate | None]:
@@ -125,7 +152,7 @@ class Pair(DatasetOperator):
         return Validate(ValidateConfig.model_validate({**options, "rules": rules}))
 
     def identity(self) -> dict[str, Any]:
-        said = {n: v for n, v in super().identity().items() if n not in _NEUTRAL or v != _NEUTRAL[n]}
+        said = {n: v for n, v in super().identity().items() if n != "preset" and (n not in _NEUTRAL or v != _NEUTRAL[n])}
         right, wrong = (v and v.identity() for v in self._validators)
         return {**said, "validator": right, **({} if wrong is None or wrong == right else {"rejected_validator": wrong})}
 
@@ -133,7 +160,9 @@ class Pair(DatasetOperator):
         return list(dict.fromkeys(need for v in self._validators if v for need in v.needs(ctx)))
 
     def files(self, ctx: Context) -> dict[str, str]:
-        return {name: digest for v in self._validators if v for name, digest in v.files(ctx).items()}
+        found = {name: digest for v in self._validators if v for name, digest in v.files(ctx).items()}
+        counting = self._counting(ctx)
+        return found if counting is None or counting.plain else {**found, "rule": counting.rule.fingerprint}
 
     def used(self) -> frozenset[str]:
         drawn = {"seed"} if self.config.pick == "random" else set()
@@ -147,22 +176,23 @@ class Pair(DatasetOperator):
         for task in self.config.order or []:
             if task not in guard.task_names:
                 raise InputError(f"the guard {guard.name!r} has no task {task!r}", hint=did_you_mean(task, guard.task_names))
+        self._there = inputs
         for name in inputs:
-            if name not in _INPUTS:
-                raise InputError(f"pair has no input called {name!r}", hint=did_you_mean(name, _INPUTS))
-        self._there = {name: inputs.get(name, {}) for name in _INPUTS}
-        needed = {"verdicts": line_columns(self._there["verdicts"], guard, named=self._drawn)}
-        texts = "outputs" if "outputs" in inputs else "verdicts"
-        if texts == "outputs":
-            needed["verdicts"].append("draw")
-            needed["outputs"] = ["parent", "guard_model", "draw"]
-        for name, columns in needed.items():
-            for column in (*columns, *(("output", "finish") if name == texts else ())):
-                if column not in self._there[name]:
-                    hint = "name the step that has them: from: {rows: …, verdicts: …, outputs: STEP}" if column == "output" else None
-                    raise InputError(f"pair reads the column {column!r} of its input {name!r}, which that step does not write", hint=hint)
+            if name != "rows":
+                self._check(name, guard)
         self._record = load_record("preference").with_optional([MEDIA] if has_media(have) else [])
         return {c.name: c for c in self._record}
+
+    def _check(self, name: str, guard: Guard) -> None:
+        """Whether an input has what is read of it (InputError)."""
+        columns, texts = self._there[name], ["output", "finish"]
+        beside = name != "outputs" and not all(c in columns for c in texts) and "outputs" in self._there
+        needed = ["parent", "guard_model", "draw"] if name == "outputs" or beside else []
+        needed += [] if name == "outputs" else line_columns(columns, guard, None, named=self._drawn)
+        for column in [*needed, *([] if beside else texts)]:
+            if column not in columns:
+                hint = "name the step that has them: from: {rows: …, verdicts: …, outputs: STEP}" if column == "output" else None
+                raise InputError(f"pair reads the column {column!r} of its input {name!r}, which that step does not write", hint=hint)
 
     @property
     def _drawn(self) -> bool:
@@ -175,9 +205,11 @@ class Pair(DatasetOperator):
         tasks = ctx.guard.task_names
         hard = self._numbers(inputs["rows"], tasks)
         units = hard_units(hard, tasks, self.config.order)
-        lines, done = read_lines(inputs["verdicts"], self._there["verdicts"], hard["id"], ctx, named=self._drawn)
-        if units.height and done and not lines.line.size:
-            raise none_match(done, inputs["verdicts"].step, units["row"].n_unique())
+        tables = {name: source for name, source in inputs.items() if name not in ("rows", "outputs")}
+        found = read_lines(tables, self._there, hard, self._counting(ctx), ctx, named=self._drawn)
+        lines = found.lines
+        if units.height and found.read and not lines.row.size:
+            raise none_match(found.read, inputs["verdicts"].step, units["row"].n_unique())
         c = pair_candidates(
             units,
             lines,
@@ -185,14 +217,13 @@ class Pair(DatasetOperator):
             right_on_all=self.config.chosen_right_on == "all",
             wrong_read=self.config.rejected_passes == "read",
         )
-        source = inputs.get("outputs", inputs["verdicts"])
-        outputs = Outputs(source, lines.line if "outputs" not in inputs else places_in(source, lines, hard["id"]))
-        look = _Look(outputs, lines, self._validators, inputs["rows"], ctx)
+        outputs = self._outputs(inputs, tables, found, hard["id"])
+        look = Look(outputs, lines, self._validators, inputs["rows"], ctx)
         must = (self._validators[0] is not None, self._validators[1] is not None)
-        found = pick_closest(c, look, must) if self.config.pick == "closest" else pick_best(c, self._scores(c, lines, units, ctx), look, must)
-        pairs = self._pairs(units, hard, found)
+        chosen = pick_closest(c, look, must) if self.config.pick == "closest" else pick_best(c, self._scores(c, lines, units, ctx), look, must)
+        pairs = self._pairs(units, hard, chosen, lines, tasks)
         if not pairs.height and not self.config.empty:
-            raise _nothing(hard.height, _passed(found, look, right=True), ctx)
+            raise _nothing(hard.height, _passed(chosen, look, right=True), ctx)
         texts = (outputs.texts(pairs[n].to_numpy()) for n in ("chosen", "rejected"))
         names = pl.Series(lines.guards, dtype=pl.String)
         models = (names[lines.guard[pairs[n].to_numpy()]] for n in ("chosen", "rejected"))
@@ -200,12 +231,23 @@ class Pair(DatasetOperator):
         new = pairs.with_columns(
             *(s.alias(n) for s, n in zip((*texts, *models), ("chosen", "rejected", "chosen_model", "rejected_model"), strict=True))
         )
-        self._write(inputs["rows"], new, _details(found, units, look), out)
-        self._state(pairs, of, found, look, tasks, out)
+        self._write(inputs["rows"], new, _details(chosen, units, look), out)
+        self._state(pairs, of, chosen, look, tasks, out)
+
+    def _outputs(self, inputs: Mapping[str, StepInput], tables: Mapping[str, StepInput], found: Found, ids: pl.Series) -> Outputs:
+        """Where the texts of lines are: in their own table, or in the step that is named for it."""
+        import numpy as np
+
+        own = np.array([all(c in self._there[name] for c in ("output", "finish")) for name in tables])
+        if own.all():
+            return Outputs(list(tables.values()), found.table, found.line)
+        here = own[found.table]
+        source = np.where(here, found.table, len(tables))
+        return Outputs([*tables.values(), inputs["outputs"]], source, np.where(here, found.line, places_in(inputs["outputs"], found.lines, ids)))
 
     def _numbers(self, rows: StepInput, tasks: Sequence[str]) -> pl.DataFrame:
         """Of the hard rows what is no text."""
-        names = ["id", *(f"{n}_{t}" for t in tasks for n in ("status", "n_right", "n_wrong", "n_unread"))]
+        names = ["id", *(f"{n}_{t}" for t in tasks for n in ("label", "status", "n_right", "n_wrong", "n_unread"))]
         more = ["hard_of", *(f"{self.config.weights}_{t}" for t in tasks)]
         columns = [*names, *(n for n in more if n in self._there["rows"])]
         types: dict[str, Any] = {n: pl.Int64 if n.startswith("n_") else pl.String for n in names}
@@ -226,11 +268,16 @@ class Pair(DatasetOperator):
             out[mine] = ctx.rng_seeds("pair", task, last=lines.ids[at].to_list())[back] / 2**60
         return out
 
-    def _pairs(self, units: pl.DataFrame, hard: pl.DataFrame, found: Chosen) -> pl.DataFrame:
+    def _pairs(self, units: pl.DataFrame, hard: pl.DataFrame, found: Chosen, lines: Lines, tasks: Sequence[str]) -> pl.DataFrame:
         """The pairs in their order: row, task, counts, weight, and the places of what is chosen and rejected."""
+        import numpy as np
+
         pairs = units.with_columns(pl.Series("chosen", found.chosen), pl.Series("rejected", found.rejected)).filter(pl.Series(found.paired))
         if self.config.tasks == "first":
             pairs = pairs.unique(["row", "guard"], keep="first", maintain_order=True)
+        wrong = lines.outcomes[pairs["rejected"].to_numpy()] == OUTCOMES.index("wrong")
+        first = pl.Series(list(tasks)).gather(np.argmax(wrong, axis=1).astype(np.uint32)) if pairs.height else pl.lit(None, pl.String)
+        pairs = pairs.with_columns(pl.col("task").fill_null(first))  # outputs judged as a whole: the first task that they differ on
         scheme = self.config.weights
         measured = [t for t in units["task"].unique() if f"{scheme}_{t}" in hard.columns]
         figure = pl.coalesce(
@@ -257,7 +304,7 @@ class Pair(DatasetOperator):
             out.set_aside(block[without], "no_pair", pl.Series(why, dtype=pl.String))
             start += block.height
 
-    def _state(self, pairs: pl.DataFrame, of: Mapping[str, Ints], found: Chosen, look: _Look, tasks: Sequence[str], out: Output) -> None:
+    def _state(self, pairs: pl.DataFrame, of: Mapping[str, Ints], found: Chosen, look: Look, tasks: Sequence[str], out: Output) -> None:
         """The figures of the step."""
         out.stat("pairs_by_task", {t: int((pairs["task"] == t).sum()) for t in tasks})
         out.stat("passed_over", dict(sorted(_passed(found, look, right=True).items())))
@@ -272,57 +319,7 @@ class Pair(DatasetOperator):
             out.stat("weights", {"scheme": self.config.weights, "least": weight.min(), "mean": mean, "greatest": weight.max()})
 
 
-class _Look:
-    """What is wrong with outputs: `toolkit.mining.Faults`. What it looks at first is held, since most of it will be taken."""
-
-    def __init__(self, outputs: Outputs, lines: Lines, validators: tuple[Validate | None, Validate | None], rows: StepInput, ctx: Context) -> None:
-        self._outputs, self._lines, self._validators, self._rows, self._ctx = outputs, lines, validators, rows, ctx
-        self.names: dict[str, int] = {}
-        """Numbers of the faults."""
-        self._first = True
-
-    @cached_property
-    def _messages(self) -> pl.DataFrame | None:
-        """Of the hard rows the texts that a rule reads."""
-        read = {n for v in self._validators if v for n in v.reads(self._ctx.guard)}
-        names = [n for n in _MESSAGES if n in read]
-        return pl.concat(list(self._rows.blocks(names))) if names else None
-
-    def __call__(self, at: Ints, right: NDArray[np.bool_]) -> Ints:
-        import numpy as np
-
-        unique, back = np.unique(at, return_inverse=True)
-        side = np.where(right, 0, 1)
-        wanted = np.zeros((unique.size, 2), bool)
-        wanted[back, side] = True
-        known = np.zeros((unique.size, 2), np.int64)
-        seen = 0
-        for places, texts in self._outputs.read(unique):
-            here = np.searchsorted(unique, places)
-            for validator in dict.fromkeys(v for v in self._validators if v is not None):
-                sides = [i for i, v in enumerate(self._validators) if v is validator]
-                asked = np.flatnonzero(wanted[here][:, sides].any(axis=1))
-                known[here[asked][:, None], sides] = self._faults(validator, places[asked], texts[asked])[:, None]
-            if self._first:
-                self._outputs.hold(places, texts["output"])
-            seen += places.size
-            self._ctx.progress(seen, unique.size, "outputs held against the rules")
-        self._first = False
-        out: Ints = known[back, side]
-        return out
-
-    def _faults(self, validator: Validate, at: Ints, texts: pl.DataFrame) -> Ints:
-        import numpy as np
-
-        rows = texts.select(pl.col("output").alias("reasoning"), pl.col("finish").alias("reasoning_finish"))
-        if self._messages is not None:
-            rows = rows.hstack(self._messages[self._lines.row[at]])
-        marked = rows.lazy().with_columns(pl.lit(None, pl.String).alias(m) for m in (OUTCOME, REASON, DETAIL))
-        found = validator.apply(marked, self._ctx).select(REASON).collect()[REASON]
-        return np.array([0 if f is None else self.names.setdefault(f, len(self.names) + 1) for f in found], np.int64)
-
-
-def _passed(found: Chosen, look: _Look, *, right: bool) -> Counter[str]:
+def _passed(found: Chosen, look: Look, *, right: bool) -> Counter[str]:
     """Outputs that would have been taken, by fault."""
     import numpy as np
 
@@ -330,7 +327,7 @@ def _passed(found: Chosen, look: _Look, *, right: bool) -> Counter[str]:
     return Counter({name: int(counts[i]) for name, i in look.names.items() if counts[i]})
 
 
-def _details(found: Chosen, units: pl.DataFrame, look: _Look) -> dict[int, str]:
+def _details(found: Chosen, units: pl.DataFrame, look: Look) -> dict[int, str]:
     """Why hard rows have no pair, by their numbers; those of which no output fits the policy are not there."""
     row, names = units["row"].to_numpy(), {i: n for n, i in look.names.items()}
     faults: dict[tuple[int, bool], set[str]] = {}
