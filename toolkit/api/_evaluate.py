@@ -50,7 +50,7 @@ def evaluate(
         data: files and folders with benchmarks under their usual names; or, with a `task` and no benchmarks, rows of your own.
         task: of benchmarks only these tasks; without benchmarks what the labels in the files are for.
         guard: definition by name or file, for all models or by model; default: what a local model was trained for, else GuardReasoner's.
-        columns: of predictions and of rows of your own, where their names are not the usual ones (`toolkit.evaluation.USUAL`): ``{"output": NAME}``.
+        columns: of predictions and of rows of your own, where their names are not the usual ones (`toolkit.sources.USUAL`): ``{"output": NAME}``.
         policies: how a verdict that could not be read counts: ``clean`` (once, as wrong), ``drop``, ``fail-closed``, ``reference``.
         draws: how often each model is asked about a row.
         combine: how several draws become one verdict: ``majority``, or ``mean`` of the probabilities.

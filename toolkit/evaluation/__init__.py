@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from toolkit.evaluation.benchmarks._sets import RowSet as RowSet
     from toolkit.evaluation.benchmarks._sets import benchmark_set as benchmark_set
     from toolkit.evaluation.benchmarks._sets import guard_tasks as guard_tasks
-    from toolkit.evaluation.benchmarks._written import USUAL as USUAL
     from toolkit.evaluation.benchmarks._written import Written as Written
     from toolkit.evaluation.benchmarks._written import read_labels as read_labels
     from toolkit.evaluation.benchmarks._written import read_written as read_written

@@ -7,25 +7,19 @@ leaves on the way is counted and written at the first whole reading. Reading and
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, TypeVar
 
 import polars as pl
 
+from toolkit.common.ahead import ahead
 from toolkit.common.errors import InputError
 from toolkit.operators import SourceOperator
 from toolkit.pipeline._in_memory import picked
 from toolkit.pipeline._row_engine import Engine, through
 from toolkit.pipeline._rows import RowWork, Work
 from toolkit.pipeline._step_output import StepOutput
-
-T = TypeVar("T")
-AHEAD = 2
-"""Blocks that are read before they are asked for."""
 
 
 @dataclass
@@ -99,48 +93,3 @@ class Stream:
     def digest(self) -> str:
         """Its fingerprint stands for it."""
         return "stream"
-
-
-class _End(Generic[T]):
-    """The last thing in the queue: the items are out, or what was raised."""
-
-    def __init__(self, error: BaseException | None = None) -> None:
-        self.error = error
-
-
-def ahead(items: Iterator[T], depth: int = AHEAD) -> Iterator[T]:
-    """The items of an iterator that runs in a thread of its own, `depth` items ahead at most. What it raises is raised here, in its place."""
-    waiting: queue.Queue[T | _End[T]] = queue.Queue(depth)
-    left = threading.Event()
-
-    def put(item: T | _End[T]) -> None:
-        while not left.is_set():
-            try:
-                waiting.put(item, timeout=0.1)
-                return
-            except queue.Full:
-                continue
-
-    def run() -> None:
-        try:
-            for item in items:
-                put(item)
-                if left.is_set():
-                    return
-            put(_End())
-        except BaseException as e:  # noqa: BLE001  it is raised again in the reader's thread
-            put(_End(e))
-
-    thread = threading.Thread(target=run, name="guardkit-ahead", daemon=True)
-    thread.start()
-    try:
-        while True:
-            item = waiting.get()
-            if isinstance(item, _End):
-                if item.error is not None:
-                    raise item.error
-                return
-            yield item
-    finally:
-        left.set()
-        thread.join()

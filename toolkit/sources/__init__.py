@@ -43,5 +43,13 @@ if TYPE_CHECKING:
     from toolkit.sources._read_source import read_rows as read_rows
     from toolkit.sources._read_source import read_source as read_source
     from toolkit.sources._released import split_released_input as split_released_input
+    from toolkit.sources._written import USUAL as USUAL
+    from toolkit.sources._written import Layout as Layout
+    from toolkit.sources._written import RowsByNumber as RowsByNumber
+    from toolkit.sources._written import check_columns as check_columns
+    from toolkit.sources._written import known_columns as known_columns
+    from toolkit.sources._written import layout_of as layout_of
+    from toolkit.sources._written import read_layout as read_layout
+    from toolkit.sources._written import unreadable_rows as unreadable_rows
 
 __getattr__, __dir__ = lazily(__name__)

@@ -1,7 +1,7 @@
 """Files of rows that others wrote: what guards said, or rows of one's own, with columns by name.
 
-Columns are known by their usual names (`USUAL`), or named: ``{"output": "completion", "verdict": "flagged"}``. The released form has ``prompt`` (the
-guard's whole rendered input), ``label`` and ``predict``. Formats: JSON Lines, JSON, parquet, CSV, TSV.
+How they are read, and by what names columns are known: `toolkit.sources._written`. The released form has ``prompt`` (the guard's whole rendered
+input), ``label`` and ``predict``.
 
 A row's `key` is what its text is known by: that of its prompt and response, where the file has both or its prompt is a guard's rendered input, which
 is parted again; else the text as it stands. An empty response is none. A row that cannot be read (torn, not UTF-8, of another type) is a fault with
@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.common.errors import InputError, InputErrors, did_you_mean
+from toolkit.common.errors import InputError, InputErrors
 from toolkit.guards import Guard, load_guard, parse, unknown_label, without_tokens
-from toolkit.records import Column, content_id
-from toolkit.sources import file_columns, format_of, read_blocks, read_frames, split_released_input
+from toolkit.records import content_id
+from toolkit.sources import Fault as Unreadable
+from toolkit.sources import check_columns, layout_of, read_layout, split_released_input, unreadable_rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,27 +30,8 @@ if TYPE_CHECKING:
     from toolkit.common.reading import Files
     from toolkit.evaluation.benchmarks._benchmarks_model import BenchmarkTask
 
-USUAL: dict[str, tuple[str, ...]] = {
-    "id": ("parent", "id"),
-    "prompt": ("prompt",),
-    "response": ("response",),
-    "output": ("predict", "output", "content"),
-    "error": ("error",),
-    "label": ("label",),
-    "verdict": ("verdict",),
-    "draw": ("draw",),
-    "probability": ("probability",),
-    "tokens": ("tokens", "completion_tokens"),
-    "seconds": ("seconds",),
-    "source": ("source",),
-}
-"""What a file may say of a row, and the names that its columns usually have. `label`, `verdict` and `probability` may also stand for each task,
-``label_<task>``; without one, the plain column is that of the only task of a set."""
-PER_TASK = ("label", "verdict", "probability")
 RELEASED = "guardreasoner"
 """The guard whose rendered input the prompts of the released form are, whoever was asked."""
-TYPES = {"draw": "int64", "tokens": "int64", "seconds": "float64", "probability": "float64"}
-"""Of columns that are no text."""
 SHOWN = 20
 """Faults that are listed."""
 
@@ -76,9 +58,9 @@ class Written:
         paths: the files.
         rows: their rows in order: ``n`` (a number of its own), ``file`` (number of its file), ``row`` (number in it, from 1), ``key`` (null where
             there is no prompt), ``text`` (the prompt as it stands, where it could not be parted), ``rendered`` (whether it was a guard's rendered
-            input), and what `USUAL` names and the files have.
+            input), and what `toolkit.sources.USUAL` names and the files have.
         faults: the others.
-        named: keys of `USUAL` whose column was named by the user.
+        named: keys of `toolkit.sources.USUAL` whose column was named by the user.
     """
 
     paths: Sequence[Path]
@@ -119,7 +101,7 @@ def read_written(
         paths: one or several, of the same columns or not.
         tasks: whose labels and verdicts are read.
         guard: whose rendered input the prompts may be.
-        columns: names of columns, by the keys of `USUAL` (or ``label_<task>`` and the like).
+        columns: names of columns, by the keys of `toolkit.sources.USUAL` (or ``label_<task>`` and the like).
         held: files of a step.
 
     Raises:
@@ -128,14 +110,12 @@ def read_written(
     import polars as pl
 
     given = dict(columns or {})
-    known = [*USUAL, *(f"{key}_{task}" for key in PER_TASK for task in tasks)]
-    if odd := next((key for key in given if key not in known), None):
-        raise InputError(f"nothing is called {odd!r}", where="--column", hint=did_you_mean(odd, known))
+    check_columns(given, tasks)
     frames: list[pl.DataFrame] = []
     faults: list[Fault] = []
     for number, path in enumerate(paths):
         for frame, bad in _read(path, tasks, given, held):
-            faults += bad
+            faults += [Fault(path, n, f.reason, f.detail) for n, f in bad]
             if frame.height:
                 frames.append(_keyed(frame, guard).with_columns(file=pl.lit(number, pl.Int64)))
     empty = pl.DataFrame(schema={"row": pl.Int64, "file": pl.Int64, "key": pl.String, "text": pl.String})
@@ -143,50 +123,15 @@ def read_written(
     return Written(list(paths), rows, faults, frozenset(given))
 
 
-def _read(path: Path, tasks: Mapping[str, BenchmarkTask], given: Mapping[str, str], held: Files | None) -> Iterator[tuple[pl.DataFrame, list[Fault]]]:
+def _read(
+    path: Path, tasks: Mapping[str, BenchmarkTask], given: Mapping[str, str], held: Files | None
+) -> Iterator[tuple[pl.DataFrame, list[tuple[int, Unreadable]]]]:
     import polars as pl
 
-    kind = format_of(path)
-    there = file_columns(path, kind)
-    if there is None:  # no row of its beginning can be read
-        for block in read_blocks(path, kind, [], 4096, held):
-            yield pl.DataFrame(), [Fault(path, i + 1, r.reason, r.detail) for i, r in enumerate(block) if not isinstance(r, dict)]
-        return
-    names = _names(path, there, tasks, given)
-    types = {name: TYPES.get(key if key in TYPES else key.partition("_")[0], "string") for key, name in names.items()}
-    if "id" in names and kind not in ("csv", "tsv"):
-        types[names["id"]] = _id_type(path, kind, names["id"], held)
-    wanted = tuple(Column(name, kind_, nullable=True) for name, kind_ in types.items())
-    for frame in read_frames(path, kind, wanted, held):
-        rows = frame.rows.select(row=frame.numbers, **{key: pl.col(name) for key, name in names.items()})
-        if "id" in names:
-            rows = rows.with_columns(pl.col("id").cast(pl.String))
-        yield rows, [Fault(path, n, f.reason, f.detail) for n, f in frame.faults]
-
-
-def _names(path: Path, there: Collection[str], tasks: Mapping[str, BenchmarkTask], given: Mapping[str, str]) -> dict[str, str]:
-    """By key the column that is meant, of those that are there."""
-    out: dict[str, str] = {}
-    for key, name in given.items():
-        if name not in there:
-            raise InputError(f"no column {name!r}, which was named for {key}", where=str(path), hint=did_you_mean(name, there))
-        out[key] = name
-    for key, usual in USUAL.items():
-        if key not in out and (found := next((name for name in usual if name in there and name not in given.values()), None)):
-            out[key] = found
-    for key in PER_TASK:
-        out |= {own: own for task in tasks if (own := f"{key}_{task}") in there and own not in out}
-        out |= {f"{key}_{task}": out.pop(key) for task in tasks if len(tasks) == 1 and key in out and f"{key}_{task}" not in out}
-    return out
-
-
-def _id_type(path: Path, kind: str, column: str, held: Files | None) -> str:
-    """Ids are texts or whole numbers, as the first row has them."""
-    for block in read_blocks(path, kind, [column], 64, held):
-        values = [row.get(column) for row in block if isinstance(row, dict)]
-        first = next((v for v in values if v is not None), None)
-        return "int64" if isinstance(first, int) and not isinstance(first, bool) else "string"
-    return "string"
+    if (layout := layout_of(path, tasks, given, held)) is not None:
+        yield from read_layout(layout, held)
+    else:
+        yield from ((pl.DataFrame(), bad) for bad in unreadable_rows(path, held))
 
 
 def _keyed(rows: pl.DataFrame, guard: Guard) -> pl.DataFrame:

@@ -2,44 +2,59 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import polars as pl
 from pydantic import Field
 
 from toolkit.common.errors import InputError, did_you_mean
-from toolkit.guards import Guard, parse, unknown_label, without_tokens
-from toolkit.operators.base import Columns, Context, DatasetOperator, Output, StepInput
-from toolkit.operators.ingest._intake import Intake, IntakeConfig
-from toolkit.records import content_id, load_record, row_id, to_polars
-from toolkit.sources import Fault, read_blocks, split_released_input
-
-BLOCK = 4096
+from toolkit.guards import Guard
+from toolkit.operators.base import Columns, Context, DatasetOperator, Output, Referred, StepInput
+from toolkit.operators.ingest._intake import IntakeConfig
+from toolkit.operators.ingest._prediction_files import Part, check_copies, parts_of
+from toolkit.operators.ingest._predictions import FILE, Predictions, layouts, sample_layout
+from toolkit.records import Column, load_record
+from toolkit.sources import expand_files, known_columns
 
 
 class LoadPredictionsConfig(IntakeConfig):
     """Options of `load_predictions`."""
 
-    files: dict[str, str] = Field(min_length=1)
-    """For each guard the file of what it wrote, or a folder of such files: JSON Lines of {prompt, label, predict}, `prompt` being the guard's whole
-    input, as it is or as a chat template wraps it."""
-    task: str
-    """The task that `label` is for; the rows' other labels are absent."""
+    files: dict[str, str | list[str]] = Field(min_length=1)
+    """For each guard what it wrote: a file, or a list of files or a pattern, each file a draw; a folder's files are one draw. Parquet, JSON Lines,
+    JSON or CSV. A file may also say itself which draw a row is (a column `draw`), or have all outputs of a row in a list. Rows: {prompt, label,
+    predict}, `prompt` being the guard's whole input, as it is or as a chat template wraps it; or {id, output} and the like (`columns`)."""
+    task: str | None = None
+    """The task that a column `label` is for. Labels of several tasks: columns ``label_<task>``."""
     label_source: Literal["human", "vote", "consensus", "reviewed", "written", "inferred"] = "human"
     """Who gave the labels."""
+    samples: str | None = None
+    """A file of the rows that were asked about, with `id`, ``label_<task>`` and what was asked; generations are joined to it by id."""
+    columns: dict[str, str] = {}
+    """Names of columns that are not the usual ones: {output: completion, label_prompt: gold}; `sample_id` for the id in `samples`."""
+    read: Literal["lenient", "strict"] | None = None
+    """Read the outputs' labels, too, as a `verdicts` step does; with `texts: reference` they always are, leniently by default."""
+    texts: Literal["copy", "reference"] = "copy"
+    """Keep the texts in the step's rows, or leave them where they are: then the rows are lines of the record ``judged``, and a step that asks for a
+    text reads it out of the files, which must not change."""
+
+    @property
+    def by_id(self) -> bool:
+        """Whether rows are known by their ids, whatever the files have."""
+        return self.samples is not None or "id" in self.columns
 
 
 class LoadPredictions(DatasetOperator):
-    """Read what guards wrote on the same rows, in the released GuardReasoner layout, as generations (one draw of each guard).
+    """Read what guards wrote on the same rows, as generations.
 
-    Rows of several files are the same row when their input is (the n-th with that input, where one repeats). A label that is no label of
-    the task, an input that is not of the guard's form, or a label that contradicts an earlier file's, costs that row (`unknown_label`,
-    `not_this_guard`, `conflicting_labels`). A file without a row that can be used, or that shares none with the first, stops the run; how
-    many rows a file lacks stands in the step's figures. Memory: about 300 bytes per row, for ids and labels.
+    Rows of several files are the same row when their ids are, where there is a file of samples, the ids' column is named or there is no prompt;
+    else when their input is (the n-th with that input, where one repeats). A label that is no label of the task, an input that is not of the
+    guard's form, a label that contradicts an earlier file's, an id that no sample has, or a draw that was there before, costs that row
+    (`unknown_label`, `not_this_guard`, `conflicting_labels`, `unknown_id`, `draw_repeated`). A file without a row that can be used, or a guard
+    that shares none with the first, stops the run; how many rows a guard lacks, and how many have fewer draws than it has, stands in the step's
+    figures. Memory: about 200 bytes per row and a byte for each of its draws, for ids and labels.
     """
 
     name = "load_predictions"
@@ -51,153 +66,59 @@ class LoadPredictions(DatasetOperator):
     uses = frozenset({"guard.tasks", "guard.input", "guard.output"})
     config: LoadPredictionsConfig
 
-    def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
-        if self.config.task not in guard.task_names:
-            raise InputError(f"the guard {guard.name!r} has no task {self.config.task!r}", hint=did_you_mean(self.config.task, guard.task_names))
-        return {c.name: c for c in load_record("generation", guard.task_names).columns}
+    @property
+    def _refers(self) -> bool:
+        return self.config.texts == "reference"
 
-    def _paths(self, name: str, ctx: Context) -> list[Path]:
-        """The files of a guard: the one that is named, or those of JSON Lines in the folder."""
-        given = self.config.files[name]
-        if (folder := ctx.roots.first(given, Path.is_dir)) is None:
-            return [ctx.roots.file(given)]
-        found = sorted(p for p in folder.rglob("*") if p.is_file() and p.name.lower().removesuffix(".gz").endswith((".jsonl", ".ndjson")))
-        if not found:
-            raise InputError("no JSON Lines in this folder", where=str(folder))
-        ctx.roots.saw(*found)
-        return found
+    def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
+        c = self.config
+        if c.task is not None and c.task not in guard.task_names:
+            raise InputError(f"the guard {guard.name!r} has no task {c.task!r}", hint=did_you_mean(c.task, guard.task_names))
+        known = [*known_columns(guard.task_names), *(["sample_id"] if c.samples is not None else [])]
+        if odd := next((key for key in c.columns if key not in known), None):
+            raise InputError(f"nothing is called {odd!r}", hint=did_you_mean(odd, known))
+        if not self._refers:
+            record = "generation" if c.read is None else "verdict"
+            return {one.name: one for one in load_record(record, guard.task_names).columns}
+        where = [*FILE, *([Column("sample", "int64", doc="its row in the file of samples")] if c.samples is not None else [])]
+        return {one.name: one for one in (*load_record("judged", guard.task_names).columns, *where)}
+
+    def refers(self, guard: Guard) -> list[Column]:
+        from toolkit.operators.ingest._prediction_texts import by_reference
+
+        return by_reference(guard) if self._refers else []
+
+    def referred(self, ctx: Context) -> Referred:
+        from toolkit.operators.ingest._prediction_texts import PredictionTexts
+
+        c = self.config
+        of = partial(layouts, self._parts(ctx), c, ctx)
+        return PredictionTexts(of, partial(sample_layout, self._sample(ctx), c, ctx), ctx.guard, c.label_source, ctx.files, by_id=c.by_id)
 
     def identity(self) -> dict[str, Any]:
-        return {"task": self.config.task, "label_source": self.config.label_source, "names": list(self.config.files)}
+        c = self.config
+        out: dict[str, Any] = {"task": c.task, "label_source": c.label_source, "names": list(c.files)}
+        more = {"columns": c.columns or None, "read": c.read, "texts": c.texts if self._refers else None, "samples": c.samples is not None or None}
+        return out | {name: value for name, value in more.items() if value is not None}
+
+    def _parts(self, ctx: Context) -> Sequence[Part]:
+        return parts_of(self.config.files, ctx.roots)
+
+    def _sample(self, ctx: Context) -> Path | None:
+        """The file of samples."""
+        if (given := self.config.samples) is None:
+            return None
+        found = expand_files([given], ctx.roots)
+        if len(found) != 1:
+            raise InputError(f"the samples are {len(found)} files", where=given, hint="name one file: ids are those of one list of rows")
+        return found[0]
 
     def files(self, ctx: Context) -> dict[str, str]:
-        out: dict[str, str] = {}
-        by_place: dict[Path, str] = {}
-        for name, given in self.config.files.items():
-            paths = self._paths(name, ctx)
-            for i, path in enumerate(paths):
-                if (other := by_place.setdefault(path.resolve(), name)) != name:
-                    raise InputError(f"{other!r} and {name!r} are the same file: one guard would count twice", where=str(path))
-                out[name if len(paths) == 1 and ctx.roots.first(given, Path.is_file) else f"{name}/{i:05d}/{path.name}"] = ctx.files.digest(path)
-        return out
+        parts, sample = self._parts(ctx), self._sample(ctx)
+        kind: Literal["sha256", "pieces"] = "pieces" if self._refers else "sha256"
+        out = {part.name: ctx.files.digest(part.path, kind) for part in parts}
+        check_copies(parts, out)
+        return out if sample is None else out | {f"samples/{sample.name}": ctx.files.digest(sample, kind)}
 
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
-        labels: dict[str, str] = {}
-        read: dict[str, set[str]] = {}
-        for name in self.config.files:
-            seen: dict[str, int] = {}
-            read[name] = set()
-            for path in self._paths(name, ctx):
-                read[name] |= self._read(name, path, seen, labels, out, ctx)
-        first, *others = read
-        for name in others:
-            if not read[first] & read[name]:
-                message = f"no row of {name!r} is a row of {first!r}: guards are compared on the same rows"
-                raise InputError(message, where=str(self._paths(name, ctx)[0]), hint=f"{first!r} is {self._paths(first, ctx)[0]}")
-        out.stat("rows", len(labels))
-        out.stat("missing", {name: len(labels) - len(rows) for name, rows in read.items()})
-
-    def _read(self, name: str, path: Path, seen: dict[str, int], labels: dict[str, str], out: Output, ctx: Context) -> set[str]:
-        """Read one guard's file; the ids of its rows. `seen`: how often each text has been there in its files."""
-        types = to_polars(load_record("generation", ctx.guard.task_names).columns)
-        parents: set[str] = set()
-        intake = Intake(f"{name!r}, {path.name}")
-        rows = 0
-        for block in read_blocks(path, "jsonl", ["prompt", "label", "predict"], BLOCK, ctx.files):
-            out.count_in(len(block))
-            good, bad = [], []
-            for number, raw in enumerate(block, rows):
-                found = self._row(name, number, raw, seen, labels, ctx)
-                if isinstance(found, Fault):
-                    bad.append((found.reason, found.detail, "rejected"))
-                    out.reject(pl.DataFrame({"raw": [found.text]}), found.reason, f"{path.name}, row {number + 1}: {found.detail}")
-                else:
-                    good.append(found)
-            parents.update(g["parent"] for g in good)
-            kept = pl.DataFrame(good, schema=types, orient="row")
-            intake.add(kept, pl.DataFrame(bad, schema=("reason", "detail", "outcome"), orient="row"))
-            out.keep(kept)
-            rows += len(block)
-            ctx.progress(rows, None, name)
-        if not rows:
-            raise InputError("no rows", where=str(path))
-        try:
-            intake.check(self.config, ctx.step)
-        except InputError as e:
-            raise InputError(e.message, where=e.where, hint=self._fitting(path, ctx) or e.hint) from None
-        return parents
-
-    def _fitting(self, path: Path, ctx: Context) -> str | None:
-        """Which other tasks the labels of a file fit, where they do not fit this one."""
-        fit: Counter[str] = Counter()
-        for raw in next(iter(read_blocks(path, "jsonl", ["prompt", "label", "predict"], BLOCK)), []):
-            said = raw.get("label") if isinstance(raw, dict) else None
-            fit.update(t.name for t in ctx.guard.tasks if isinstance(said, str) and _label(said, t.name, ctx.guard) is not None)
-        mine = fit.pop(self.config.task, 0)
-        better = [f"task {t!r} ({n:,} rows)" for t, n in fit.most_common() if n > mine]
-        return f"the labels fit the {' or the '.join(better)}; say so with --task (task in a recipe)" if better else None
-
-    def _row(
-        self, name: str, number: int, raw: Mapping[str, Any] | Fault, seen: dict[str, int], labels: dict[str, str], ctx: Context
-    ) -> dict[str, Any] | Fault:
-        """A generation, or why the row cannot be one."""
-        if isinstance(raw, Fault):
-            return raw
-        guard, task = ctx.guard, ctx.guard.task(self.config.task)
-        shown = json.dumps(raw, ensure_ascii=False, default=str)
-        for key in ("prompt", "label", "predict"):
-            if not isinstance(raw.get(key), str):
-                return Fault("missing_key" if key not in raw else "wrong_type", f"{key} is no text", shown)
-        try:
-            prompt, response = split_released_input(raw["prompt"], guard)
-        except InputError as e:
-            return Fault("not_this_guard", e.message, shown)
-        label = _label(raw["label"], task.name, guard)
-        if label is None:
-            return Fault("unknown_label", unknown_label(raw["label"], task.labels), shown)
-        content = content_id([], prompt, response)
-        nth = seen[content] = seen.get(content, -1) + 1
-        parent = row_id("predictions", content, nth)
-        if labels.setdefault(parent, label) != label:
-            return Fault("conflicting_labels", f"the label is {label}, an earlier file says {labels[parent]}", shown)
-        return self._generation(name, number, raw["predict"], (prompt, response), label, content, parent, guard)
-
-    def _generation(
-        self, name: str, number: int, output: str, said: tuple[str, str | None], label: str, content: str, parent: str, guard: Guard
-    ) -> dict[str, Any]:
-        prompt, response = said
-        row: dict[str, Any] = {
-            "id": f"{parent}:{name}:0",
-            "content_id": content,
-            "context": [],
-            "prompt": prompt,
-            "response": response,
-            "categories": [],
-            "votes": [],
-            "source": "predictions",
-            "source_row": number,
-            "licence": "unknown",
-            "language": None,
-            "group": content_id([], prompt, None),
-            "split": None,
-            "parent": parent,
-            "guard_model": name,
-            "model_id": name,
-            "draw": 0,
-            "output": output,
-            "output_key": "",
-            "finish": None,
-            "error": None,
-        }
-        for t in guard.tasks:
-            own = t.name == self.config.task
-            row[f"label_{t.name}"] = label if own else None
-            gone = "not_applicable" if t.applies == "response" and response is None else "absent"
-            row[f"label_{t.name}_source"] = self.config.label_source if own else gone
-        return row
-
-
-def _label(said: str, task: str, guard: Guard) -> str | None:
-    """The label of a task: a plain word, or one in an answers block."""
-    word = without_tokens(said)
-    return word if word in guard.task(task).labels else parse(guard, said).labels[task]
+        Predictions(self.config, self._parts(ctx), self._sample(ctx), out, ctx, self.referred(ctx)).run()

@@ -1,0 +1,278 @@
+"""The rows that predictions are about: which generations are about the same one, and its labels.
+
+Rows are the same where their ids are (those of a file of samples, or of the predictions), or where their input is: then the n-th with that input in
+each draw of each guard is the same row. Ids and inputs are known by 64 bits of their hash: at 10 million rows a chance of 3e-6 that any two agree.
+Memory: about 200 bytes a row, and a byte for each row and draw of a guard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from toolkit.common.errors import InputError
+from toolkit.guards import Guard, parse, without_tokens
+from toolkit.records import content_id, row_id
+from toolkit.sources import split_released_input
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+UNKNOWN, NOT_TOLD, NONE = -3, -2, -1
+"""In place of a label's number: no label of the task; nothing is said; said to have none."""
+
+
+class Parents:
+    """Ids and labels of the rows, by number in order of first appearance."""
+
+    def __init__(self, guard: Guard) -> None:
+        import numpy as np
+
+        self._guard = guard
+        self._ids = pl.Series("parent", [], dtype=pl.String)
+        self._new: list[str] = []
+        self._labels = {t: np.full(1024, NOT_TOLD, np.int8) for t in guard.task_names}
+        self._drawn: dict[tuple[str, int], NDArray[np.bool_]] = {}
+        self.height = 0
+
+    def add(self, ids: Sequence[str]) -> None:
+        """More rows."""
+        self._new += ids
+        self.height += len(ids)
+        for task, labels in self._labels.items():
+            self._labels[task] = _grown(labels, self.height, NOT_TOLD)
+
+    def ids(self, numbers: NDArray[np.int64]) -> pl.Series:
+        """Ids by number."""
+        if self._new:
+            self._ids.append(pl.Series("parent", self._new, dtype=pl.String))
+            self._new = []
+            if self._ids.n_chunks() > 32:
+                self._ids = self._ids.rechunk()
+        return self._ids.gather(numbers)
+
+    def tell(self, task: str, numbers: NDArray[np.int64], codes: NDArray[np.int8]) -> NDArray[np.bool_]:
+        """What is said of some rows' label; where that contradicts what was said before."""
+        import numpy as np
+
+        labels = self._labels[task]
+        fresh = np.flatnonzero((labels[numbers] == NOT_TOLD) & (codes != NOT_TOLD))
+        labels[numbers[fresh[::-1]]] = codes[fresh[::-1]]  # of several the first stays
+        return (codes != NOT_TOLD) & (codes != labels[numbers])
+
+    def labels(self, task: str, numbers: NDArray[np.int64]) -> pl.Series:
+        """Labels by number."""
+        import numpy as np
+
+        words = pl.Series(f"label_{task}", [*self._guard.task(task).labels, None], dtype=pl.String)
+        codes = self._labels[task][numbers].astype(np.int64)
+        return words.gather(np.where(codes < 0, len(words) - 1, codes))
+
+    def draw(self, guard: str, draw: int, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Note a draw of some rows; where it was there before."""
+        import numpy as np
+
+        drawn = self._drawn[guard, draw] = _grown(self._drawn.get((guard, draw), np.zeros(1024, np.bool_)), self.height, False)
+        again = drawn[numbers]
+        drawn[numbers] = True
+        first = np.zeros(len(numbers), np.bool_)
+        first[np.unique(numbers, return_index=True)[1]] = True
+        return again | ~first
+
+    def of(self, guard: str) -> dict[int, NDArray[np.bool_]]:
+        """By draw of a guard which rows it has."""
+        return {draw: _grown(drawn, self.height, False)[: self.height] for (name, draw), drawn in sorted(self._drawn.items()) if name == guard}
+
+
+def _grown(values: NDArray, height: int, fill: int) -> NDArray:  # type: ignore[type-arg]
+    import numpy as np
+
+    if len(values) >= height:
+        return values
+    return np.concatenate([values, np.full(max(height, 2 * len(values)) - len(values), fill, values.dtype)])
+
+
+class ById:
+    """Rows that are known by their ids.
+
+    Args:
+        parents: gets those that are new.
+        closed: those that are not there yet are none.
+    """
+
+    def __init__(self, parents: Parents, *, closed: bool = False) -> None:
+        self._parents, self.closed = parents, closed
+        self._known: dict[int, int] = {}
+
+    def numbers(self, ids: pl.Series) -> NDArray[np.int64]:
+        """The rows' numbers; -1 for one that is not known, or has no id."""
+        import numpy as np
+
+        hashes = ids.hash(0).to_list()
+        known = self._known
+        found = np.array([known.get(h, -1) for h in hashes], np.int64)
+        found[ids.is_null().to_numpy()] = -1
+        if not self.closed and (found < 0).any():
+            at = (found < 0) & ids.is_not_null().to_numpy()
+            new = {hashes[i]: i for i in np.flatnonzero(at)[::-1]}
+            for h, i in sorted(new.items(), key=lambda one: one[1]):
+                known[h] = self._parents.height
+                self._parents.add([ids[int(i)]])
+            found[at] = [known[hashes[i]] for i in np.flatnonzero(at)]
+        return found
+
+
+class ByText:
+    """Rows that are known by their input.
+
+    Args:
+        parents: gets those that are new.
+        guard: whose rendered inputs the prompts are.
+    """
+
+    def __init__(self, parents: Parents, guard: Guard) -> None:
+        import numpy as np
+
+        self._parents, self._guard = parents, guard
+        self._known: dict[int, int] = {}
+        self._contents: list[str] = []
+        self._faults: dict[int, str] = {}
+        self._first = np.full(1024, -1, np.int64)
+        self._more: dict[tuple[int, int], int] = {}
+        self._times: dict[tuple[str, int], NDArray[np.int32]] = {}
+
+    def texts(self, rows: pl.DataFrame) -> tuple[NDArray[np.int64], dict[int, str]]:
+        """The number of each row's input, -1 for what is none; and by place what is wrong with that."""
+        import numpy as np
+
+        hashes = _hashes(rows).to_list()
+        for i, h in enumerate(hashes):
+            if h not in self._known and h not in self._faults:
+                self._learn(h, rows[i])
+        found = np.array([self._known.get(h, -1) for h in hashes], np.int64)
+        self._first = _grown(self._first, len(self._contents), -1)
+        return found, {int(i): self._faults[hashes[i]] for i in np.flatnonzero(found < 0)}
+
+    def _learn(self, h: int, row: pl.DataFrame) -> None:
+        try:
+            prompt, response = parted(
+                row["prompt"][0], row["response"][0] if "response" in row.columns else None, "response" in row.columns, self._guard
+            )
+        except InputError as e:
+            self._faults[h] = e.message
+            return
+        self._known[h] = len(self._contents)
+        self._contents.append(content_id([], prompt, response))
+
+    def numbers(self, texts: NDArray[np.int64], guard: str, draws: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The rows' numbers: the n-th of a text in a draw is the same one in each."""
+        import numpy as np
+
+        out = np.empty(len(texts), np.int64)
+        for draw in np.unique(draws):
+            at = np.flatnonzero(draws == draw)
+            out[at] = self._of_draw(texts[at], self._times_of(guard, int(draw)))
+        return out
+
+    def _times_of(self, guard: str, draw: int) -> NDArray[np.int32]:
+        import numpy as np
+
+        times = self._times[guard, draw] = _grown(self._times.get((guard, draw), np.zeros(1024, np.int32)), len(self._contents), 0)
+        return times
+
+    def _of_draw(self, texts: NDArray[np.int64], times: NDArray[np.int32]) -> NDArray[np.int64]:
+        import numpy as np
+
+        nth = times[texts].astype(np.int64)
+        if len(np.unique(texts)) < len(texts):
+            nth += pl.DataFrame({"text": texts}).select(pl.int_range(pl.len()).over("text")).to_series().to_numpy()
+        np.add.at(times, texts, 1)
+        found = np.where(nth == 0, self._first[texts], -1)
+        for i in np.flatnonzero(found < 0):
+            text, n = int(texts[i]), int(nth[i])
+            number = self._more.get((text, n), -1) if n else int(self._first[text])
+            if number < 0:
+                number = self._parents.height
+                self._parents.add([row_id("predictions", self._contents[text], n)])
+                if n:
+                    self._more[text, n] = number
+                else:
+                    self._first[text] = number
+            found[i] = number
+        return found
+
+
+def _hashes(rows: pl.DataFrame) -> pl.Series:
+    return rows.select(pl.struct("prompt", "response").hash(0) if "response" in rows.columns else pl.col("prompt").hash(0)).to_series()
+
+
+def parted(prompt: str, response: str | None, plain: bool, guard: Guard, *, else_plain: bool = False) -> tuple[str, str | None]:
+    """Prompt and response of a row; `plain`: as they stand, else the prompt is the guard's rendered input (`else_plain`: or the prompt alone).
+
+    Raises:
+        InputError: it is not.
+    """
+    if plain:
+        return prompt, response or None
+    try:
+        return split_released_input(prompt, guard)
+    except InputError:
+        if else_plain:
+            return prompt, None
+        raise
+
+
+class LabelWords:
+    """Words of files as the labels of a task.
+
+    Args:
+        guard: the definition.
+        task: its name.
+        strict: a word for "no label" is none.
+    """
+
+    def __init__(self, guard: Guard, task: str, *, strict: bool) -> None:
+        self._guard, self._task = guard, task
+        self._known: dict[str, int] = {}
+        if not strict:
+            self._known |= dict.fromkeys(("", guard.output.missing_word, "None"), NONE)
+
+    def codes(self, said: pl.Series) -> NDArray[np.int8]:
+        """Their numbers; null says that there is none."""
+        import numpy as np
+
+        words = said.unique().drop_nulls()
+        for word in words:
+            if word not in self._known:
+                self._known[word] = self._code(word)
+        codes = said.replace_strict(words, [self._known[w] for w in words], default=NONE, return_dtype=pl.Int8)
+        return np.asarray(codes.to_numpy(), np.int8).copy()
+
+    def _code(self, said: str) -> int:
+        """The label of a task: a plain word, or one in an answers block."""
+        labels: Sequence[str] = self._guard.task(self._task).labels
+        word: str | None = without_tokens(said)
+        if word not in labels:
+            word = parse(self._guard, said).labels[self._task]
+        return UNKNOWN if word is None else labels.index(word)
+
+
+def coverage(parents: Parents, guards: Sequence[str]) -> dict[str, Mapping[str, object]]:
+    """Figures of how the guards cover the rows: rows without any output of one, with fewer draws than it has, numbers that its draws leave out."""
+    import numpy as np
+
+    by = {name: parents.of(name) for name in guards}
+    counts = {name: sum((drawn.astype(np.int32) for drawn in draws.values()), np.zeros(parents.height, np.int32)) for name, draws in by.items()}
+    seen = np.zeros(parents.height, np.bool_)
+    for n in counts.values():
+        seen |= n > 0
+    out: dict[str, Mapping[str, object]] = {"missing": {name: int((seen & (n == 0)).sum()) for name, n in counts.items()}}
+    if any(len(draws) > 1 for draws in by.values()):
+        out["draws"] = {name: len(draws) for name, draws in by.items()}
+        out["fewer_draws"] = {name: int(((n > 0) & (n < len(by[name]))).sum()) for name, n in counts.items()}
+    if gaps := {name: sorted(set(range(max(draws))) - set(draws)) for name, draws in by.items() if draws}:
+        out |= {"gaps": found} if (found := {name: g for name, g in gaps.items() if g}) else {}
+    return out

@@ -1,0 +1,146 @@
+"""The texts of predictions, and all else of a seed, by reference: read out of the files when a step asks for them.
+
+A row refers to its output by `file` and `row`, and by its `draw` where a row of the file has several outputs; to what was asked by the same, or by
+`sample` where that stands in a file of its own. Memory: a block of each file that is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from toolkit.common.reading import Files
+from toolkit.guards import Guard
+from toolkit.operators.ingest._predicted_rows import parted
+from toolkit.records import Column, content_id, load_record, to_polars
+from toolkit.sources import Layout, RowsByNumber
+
+OF_OUTPUT = ("output", "error")
+PIECE = 8192
+"""Rows that are looked up at once where only what was asked is wanted."""
+
+
+def by_reference(guard: Guard) -> list[Column]:
+    """The columns that rows have by reference: those of a generation that a line of ``judged`` has not."""
+    stored = set(load_record("judged", guard.task_names).names)
+    return [c for c in load_record("generation", guard.task_names).columns if c.name not in stored]
+
+
+def seed_columns(rows: pl.DataFrame, guard: Guard, label_source: str) -> pl.DataFrame:
+    """What a seed has beside its id and labels.
+
+    Args:
+        rows: `prompt`, `response`, `row` (from 1), and ``label_<task>``; `source`, where it is known.
+        guard: the definition.
+        label_source: who gave the labels.
+    """
+    contents = [content_id([], prompt, response) for prompt, response in rows.select("prompt", "response").iter_rows()]
+    groups = [content_id([], prompt, None) for prompt in rows["prompt"]]
+    types = to_polars(load_record("seed", guard.task_names).columns)
+    source = pl.coalesce("source", pl.lit("predictions")) if "source" in rows.columns else pl.lit("predictions")
+    fixed: dict[str, pl.Expr] = {
+        **{name: pl.lit([], types[name]) for name in ("context", "categories", "votes")},
+        "source": source,
+        "source_row": pl.col("row") - 1,
+        "licence": pl.lit("unknown"),
+        **dict.fromkeys(("language", "split"), pl.lit(None, pl.String)),
+    }
+    for task in guard.tasks:
+        none = pl.lit("absent")
+        if task.applies == "response":
+            none = pl.when(pl.col("response").is_null()).then(pl.lit("not_applicable")).otherwise(none)
+        fixed[f"label_{task.name}_source"] = pl.when(pl.col(f"label_{task.name}").is_null()).then(none).otherwise(pl.lit(label_source))
+    made = rows.with_columns(pl.Series("content_id", contents, dtype=pl.String), pl.Series("group", groups, dtype=pl.String))
+    return made.with_columns(**fixed)
+
+
+class PredictionTexts:
+    """`toolkit.operators.base.Referred`.
+
+    Args:
+        layouts: of each file, by its number; called when the first is needed.
+        samples: that of the file of samples, where there is one; likewise.
+        guard: the definition.
+        label_source: who gave the labels.
+        held: files of the step.
+        by_id: prompts that are no rendered input stand for themselves.
+    """
+
+    def __init__(
+        self,
+        layouts: Callable[[], Mapping[int, Layout]],
+        samples: Callable[[], Layout | None],
+        guard: Guard,
+        label_source: str,
+        held: Files,
+        *,
+        by_id: bool,
+    ) -> None:
+        self._find, self._find_samples, self._guard, self._label_source, self._held = layouts, samples, guard, label_source, held
+        self._else_plain = by_id
+        self._open: tuple[tuple[int, frozenset[str]], RowsByNumber] | None = None
+
+    @cached_property
+    def _layouts(self) -> Mapping[int, Layout]:
+        return self._find()
+
+    @cached_property
+    def _samples(self) -> Layout | None:
+        return self._find_samples()
+
+    @property
+    def by(self) -> Sequence[str]:
+        labels = [f"label_{t}" for t in self._guard.task_names]
+        return ["file", "row", "draw", *(["sample"] if self._samples is not None else []), *labels]
+
+    def of(self, rows: pl.DataFrame, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """See `Referred.of`."""
+        own = [c for c in columns if c in OF_OUTPUT]
+        asked = len(own) < len(columns)
+        for piece in self._with_files(rows, own, asked) if own or self._samples is None else rows.iter_slices(PIECE):
+            yield self._with_seed(piece, columns) if asked else piece
+
+    def _with_files(self, rows: pl.DataFrame, own: Sequence[str], asked: bool) -> Iterator[pl.DataFrame]:
+        """The rows with what their files say of them."""
+        keys = {*own, *(("prompt", "response", "source") if asked and self._samples is None else ())}
+        ends = rows["file"].rle_id().unique_counts().cum_sum().to_list()
+        for start, end in zip([0, *ends], ends, strict=False):
+            part = rows[start:end]
+            layout = self._layouts[int(part["file"][0])]
+            on = ["row", "draw"] if layout.several and "output" in keys else ["row"]
+            done = 0
+            for found in self._rows_of(int(part["file"][0]), layout, keys).take(part["row"].unique().sort()):
+                upto = int(part["row"].search_sorted(int(found["row"][-1]), "right"))
+                here, done = part[done:upto], upto
+                lacking = [pl.lit(None, pl.String).alias(k) for k in keys if k not in found.columns]
+                found = found.drop(c for c in found.columns if c in here.columns and c not in on).with_columns(lacking)
+                yield here.join(found, on=on, how="left", maintain_order="left")
+
+    def _rows_of(self, number: int, layout: Layout, keys: set[str]) -> RowsByNumber:
+        """Reads a file, from where the last rows ended if that was of the same one."""
+        if self._open is None or self._open[0] != (number, frozenset(keys)):
+            self._open = (number, frozenset(keys)), RowsByNumber(layout, keys, self._held)
+        return self._open[1]
+
+    def _with_seed(self, rows: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+        if self._samples is not None:
+            numbers = rows["sample"].unique().sort()
+            found = pl.concat(RowsByNumber(self._samples, ("prompt", "response", "source"), self._held).take(numbers))
+            rows = rows.drop("prompt", "response", "source", strict=False).join(
+                found.rename({"row": "sample"}), on="sample", how="left", maintain_order="left"
+            )
+        layout = self._samples or self._layouts[int(rows["file"][0])]
+        rows = asked_of(rows, self._guard, plain="response" in layout.names, else_plain=self._else_plain)
+        whole = seed_columns(rows if self._samples is None else rows.with_columns(row="sample"), self._guard, self._label_source)
+        return whole.with_columns(rows["row"], *(pl.lit(None, pl.String).alias(c) for c in columns if c not in whole.columns))
+
+
+def asked_of(rows: pl.DataFrame, guard: Guard, *, plain: bool, else_plain: bool = False) -> pl.DataFrame:
+    """Rows with `prompt` and `response` as a seed has them; as for `parted`."""
+    given = [rows[c] if c in rows.columns else pl.Series([None] * rows.height, dtype=pl.String) for c in ("prompt", "response")]
+    found: list[tuple[Any, Any]] = [parted(p or "", r, plain, guard, else_plain=else_plain) for p, r in zip(*given, strict=True)]
+    made = {name: pl.Series(name, [one[i] for one in found], dtype=pl.String) for i, name in enumerate(("prompt", "response"))}
+    return rows.with_columns(**made)
