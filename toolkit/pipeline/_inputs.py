@@ -22,6 +22,9 @@ from toolkit.pipeline._finished import ROWS, StepFolder
 if TYPE_CHECKING:
     from toolkit.pipeline._planned import Plan, PlannedStep
 
+LOOKED_UP = 65_536
+"""Rows, without what they refer to, that are looked up at once: the more, the less of a file is read twice."""
+
 
 @dataclass(frozen=True)
 class Taken:
@@ -71,7 +74,8 @@ class Taken:
             yield from read(columns)
             return
         found = self.maker.referred(self.context())
-        for block in read(list(dict.fromkeys([*(n for n in names if n not in asked), *found.by]))):
+        stored = read(list(dict.fromkeys([*(n for n in names if n not in asked), *found.by])))
+        for block in _together(stored, LOOKED_UP):
             for piece in found.of(block, asked):
                 yield piece.select(names)
 
@@ -93,6 +97,18 @@ class Taken:
         except InputError:  # it cannot be read: all of it counts, and whoever reads it says what is wrong
             counts = below
         return digest([self.takes, counts])
+
+
+def _together(blocks: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
+    """Blocks put together to at least so many rows, but for the last."""
+    waiting: list[pl.DataFrame] = []
+    for block in blocks:
+        waiting.append(block)
+        if sum(b.height for b in waiting) >= rows:
+            yield pl.concat(waiting)
+            waiting = []
+    if waiting:
+        yield pl.concat(waiting)
 
 
 def taken(plan: Plan, step: PlannedStep, name: str, done: StepFolder) -> Taken:

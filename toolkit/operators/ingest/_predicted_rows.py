@@ -61,7 +61,7 @@ class Parents:
         labels = self._labels[task]
         fresh = np.flatnonzero((labels[numbers] == NOT_TOLD) & (codes != NOT_TOLD))
         labels[numbers[fresh[::-1]]] = codes[fresh[::-1]]  # of several the first stays
-        return (codes != NOT_TOLD) & (codes != labels[numbers])
+        return np.asarray((codes != NOT_TOLD) & (codes != labels[numbers]))
 
     def labels(self, task: str, numbers: NDArray[np.int64]) -> pl.Series:
         """Labels by number."""
@@ -158,9 +158,8 @@ class ByText:
 
     def _learn(self, h: int, row: pl.DataFrame) -> None:
         try:
-            prompt, response = parted(
-                row["prompt"][0], row["response"][0] if "response" in row.columns else None, "response" in row.columns, self._guard
-            )
+            plain = "response" in row.columns
+            prompt, response = parted(row["prompt"][0], row["response"][0] if plain else None, plain, self._guard)
         except InputError as e:
             self._faults[h] = e.message
             return

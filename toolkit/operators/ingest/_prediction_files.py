@@ -70,6 +70,5 @@ def check_copies(parts: Sequence[Part], digests: Mapping[str, str]) -> None:
         first = known.setdefault((part.guard, digests[part.name]), part)
         if first.draw != part.draw:
             hint = "name each draw once; what is drawn at temperature 0 is one draw"
-            raise InputError(
-                f"two draws of {part.guard!r} are the same, byte by byte: {first.path.name} and {part.path.name}", where=str(part.path), hint=hint
-            )
+            message = f"two draws of {part.guard!r} are the same, byte by byte: {first.path.name} and {part.path.name}"
+            raise InputError(message, where=str(part.path), hint=hint)

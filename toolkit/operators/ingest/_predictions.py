@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 FILE = (Column("file", "int64", doc="number of the file that the output stands in"), Column("row", "int64", doc="its row there, from 1"))
 OF_SAMPLES = ("prompt", "response", "source")
+_SPACES = "".join(c for c in map(chr, range(0x3001)) if c.isspace())
+"""What Python strips."""
 LISTED = 20
 """Faults of samples that are told."""
 
@@ -113,8 +115,7 @@ class Predictions:
             wrong += [(block["row"][int(i)], "missing_key", "no id") for i in (numbers < 0).nonzero()[0]]
             before = sum(map(len, rows))
             if wrong or self._parents.height < before + block.height:
-                known = pl.concat(block_rows) if (block_rows := rows) else pl.Series("row", [], dtype=pl.Int64)
-                raise self._unsound(path, block, numbers, wrong, known)
+                raise self._unsound(path, block, numbers, wrong, pl.concat([pl.Series("row", [], dtype=pl.Int64), *rows]))
             codes, odd = self._codes(block, labels)
             if odd:
                 raise InputErrors(InputError(f"unknown_label: {odd[i]}", where=f"{path}: row {block['row'][i]}") for i in sorted(odd)[:LISTED])
@@ -223,10 +224,8 @@ class Predictions:
         numbers = self._numbers(part, layout, rows, draws, wrong)
         good = np.ones(rows.height, np.bool_)
         good[list(wrong)] = False
-        if good.all():
-            kept = self._made(part, layout, rows, numbers)
-        else:
-            kept = self._made(part, layout, rows.filter(pl.Series(good)), numbers[good])
+        sound = (rows, numbers) if good.all() else (rows.filter(pl.Series(good)), numbers[good])
+        kept = self._made(part, layout, *sound)
         gone = [(n, f.text, f.reason, f.detail) for n, f in faults]
         for i, (reason, detail) in wrong.items():
             row = rows.row(i, named=True)
@@ -389,10 +388,10 @@ class Predictions:
 
 def may_repeat(guard: Guard) -> pl.Expr:
     """Whether an output may repeat its own input: true wherever `toolkit.guards.repeats_its_input` is."""
-    begun = pl.col("output").str.head(4096)
-    marked = begun.str.contains(r"^[\s\x1c-\x1f]*(?:[<\[]|(?:system|user)[ \t]*\n)")
+    begun = pl.col("output").str.strip_chars_start(_SPACES)
     told = guard.instruction.strip()[:40]
-    return (marked | begun.str.contains(told, literal=True)).fill_null(False) if told else pl.col("output").is_not_null()
+    marked = begun.str.contains(r"^(?:[<\[]|(?:system|user)[ \t]*\n)")
+    return (marked | begun.str.starts_with(told)).fill_null(False) if told else pl.col("output").is_not_null()
 
 
 def _outputs_read(guard: Guard, rows: pl.DataFrame, mode: Any) -> pl.DataFrame:
