@@ -104,6 +104,10 @@ class StepInput(Protocol):
     def rows(self) -> int | None:
         """Number of kept rows; None where they are not known before they have been read."""
 
+    @property
+    def columns(self) -> Sequence[str] | None:
+        """Names of the rows' columns, those by reference among them; None where they are not known before a row has been read."""
+
     def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """The kept rows, a bounded block at a time, in order."""
 

@@ -144,6 +144,11 @@ class StepFolder:
         return int(self.manifest["counts"][-1]["kept"]) if names else None
 
     @property
+    def columns(self) -> list[str]:
+        """Names of its rows' columns."""
+        return list(self.manifest["columns"])
+
+    @property
     def failed(self) -> int:
         """Generations that failed."""
         return int(self.manifest["failed"])

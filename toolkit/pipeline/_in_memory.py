@@ -33,6 +33,11 @@ class FrameInput:
         """Number of rows."""
         return sum(f.height for f in self.frames) if self._known else None
 
+    @property
+    def columns(self) -> Sequence[str] | None:
+        """Names of the rows' columns."""
+        return self.frames[0].columns if self.frames else None
+
     def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """The rows."""
         yield from self.frames if columns is None else (f.select(list(columns)) for f in self.frames)

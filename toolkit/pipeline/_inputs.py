@@ -56,6 +56,11 @@ class Taken:
         """Number of kept rows; 0 where an artefact is taken."""
         return self.done.rows if self.takes is None else 0
 
+    @property
+    def columns(self) -> Sequence[str]:
+        """Names of the rows' columns."""
+        return [*self.done.manifest["columns"], *self.referred]
+
     def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Kept rows, a block at a time (InputError: as `StepFolder.blocks`)."""
         return self._whole(self.done.blocks, columns)
@@ -68,7 +73,7 @@ class Taken:
         """What is stored of the rows, as `read` gives it, with what they refer to where that is asked for."""
         if self.takes is not None:
             raise Undeclared(f"{self.reader!r} reads the rows of {self.step!r}, of which it takes {self.takes!r}")
-        names = [*self.done.manifest["columns"], *self.referred] if columns is None else list(columns)
+        names = self.columns if columns is None else list(columns)
         asked = [n for n in names if n in self.referred]
         if not asked or self.context is None:
             yield from read(columns)

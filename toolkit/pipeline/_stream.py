@@ -47,6 +47,11 @@ class Stream:
         """Number of kept rows, once they have been read."""
         return self.kept
 
+    @property
+    def columns(self) -> Sequence[str] | None:
+        """Not known before the first block."""
+        return None
+
     def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """The kept rows, a block of the source at a time, in order.
 

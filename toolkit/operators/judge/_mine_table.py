@@ -14,7 +14,7 @@ from toolkit.guards import Guard
 from toolkit.mining import OUTCOMES, outcome
 from toolkit.operators._words import check_words
 from toolkit.operators.base import StepInput
-from toolkit.operators.judge._votes import CHUNK, Rows, none_match
+from toolkit.operators.judge._votes import CHUNK, Rows, columns_of, none_match
 
 _OUTCOME = pl.Enum(OUTCOMES)
 
@@ -61,7 +61,7 @@ class OutputTable:
         Raises:
             InputError: a word that the guard does not know, or verdicts of which none is about these rows.
         """
-        have = next((b.columns for b in source.blocks()), [])
+        have = columns_of(source)
         wanted = ["parent", "guard_model", "draw"]
         wanted += [f"{n}_{t}" for t in self._labels for n in ("label", "verdict", "unread", "probability") if f"{n}_{t}" in have]
         waiting: list[pl.DataFrame] = []

@@ -81,17 +81,18 @@ class Rows:
         source: rows, or generations with verdicts.
         guard: whose tasks the labels are for.
         more: further columns that are needed of every row at once, besides ids and labels; those that are not there are left out.
+        sources: who gave the labels is needed, too.
     """
 
-    def __init__(self, source: StepInput, guard: Guard, more: Sequence[str] = ()) -> None:
+    def __init__(self, source: StepInput, guard: Guard, more: Sequence[str] = (), *, sources: bool = True) -> None:
         self._source = source
         self.guard = guard
-        columns = next((b.columns for b in source.blocks()), [])
+        columns = columns_of(source)
         self.columns = columns
         self.of_verdicts = are_verdicts(columns, guard)
-        self._left_out = set(generation_columns(guard)) - {"id"} if self.of_verdicts else set()
-        labels = [f"label_{t}{s}" for t in guard.task_names for s in ("", "_source")]
-        wanted = ["parent" if self.of_verdicts else "id", *dict.fromkeys(c for c in (*labels, *more) if c in columns)]
+        self._left_out = set(generation_columns(guard)) - {"id", "parent"} if self.of_verdicts else set()
+        labels = [f"label_{t}" for t in guard.task_names]
+        wanted = ["parent" if self.of_verdicts else "id", *(c for c in labels if c in columns)]
         parts, self.read = [], 0
         for block in source.blocks(wanted) if columns else ():
             check_words(block, guard, f"rows of {source.step!r}")
@@ -102,9 +103,14 @@ class Rows:
         table = pl.concat(parts) if parts else empty
         if self.of_verdicts:
             table = table.unique("parent", keep="first", maintain_order=True).rename({"parent": "id"})
-        self.table = table.drop("_from")
-        """`id`, labels with their sources, and what else was asked for."""
         self._from = table["_from"]
+        rest = [c for c in dict.fromkeys([*(f"{c}_source" for c in labels if sources), *more]) if c in columns and c not in table.columns]
+        if rest and table.height:
+            others = pl.concat(list(source.take(self._from, rest)))
+            check_words(others, guard, f"rows of {source.step!r}")
+            table = table.hstack(others)
+        self.table = table.drop("_from")
+        """`id`, labels (with their sources), and what else was asked for."""
 
     @property
     def height(self) -> int:
@@ -117,13 +123,16 @@ class Rows:
 
     def blocks(self) -> Iterator[pl.DataFrame]:
         """The rows whole, a block at a time."""
-        end = 0
-        for block in self._source.blocks() if self.columns else ():
-            start, end = end, end + block.height
-            if self.of_verdicts:
-                low, high = int(self._from.search_sorted(start)), int(self._from.search_sorted(end))
-                block = block[self._from[low:high] - start].with_columns(pl.col("parent").alias("id")).drop(self._left_out)
-            yield block
+        if not self.of_verdicts:
+            yield from self._source.blocks() if self.columns else ()
+            return
+        for block in self._source.take(self._from, [c for c in self.columns if c not in self._left_out]):
+            yield block.with_columns(pl.col("parent").alias("id")).drop("parent")
+
+
+def columns_of(source: StepInput) -> Sequence[str]:
+    """Names of the columns of a step's rows; none where there is no row and they are not known."""
+    return source.columns or next((b.columns for b in source.blocks()), [])
 
 
 def codes(words: pl.Series, labels: Sequence[str]) -> NDArray[np.int64]:

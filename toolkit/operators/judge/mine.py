@@ -105,7 +105,7 @@ class Mine(DatasetOperator):
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
         rule, guard = self.rule(ctx), ctx.guard
         rule.check(guard)
-        rows = Rows(inputs["rows"], guard)
+        rows = Rows(inputs["rows"], guard, sources=False)
         outputs = OutputTable(rows, guard)
         for name, source in inputs.items():
             if name != "rows" or rows.of_verdicts:
