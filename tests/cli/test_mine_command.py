@@ -41,7 +41,7 @@ def test_released_predictions(
     assert figures == [rows, hard, right, wrong, undecided, unparsable]
     assert hard + right + wrong + undecided == rows
     assert found["rejected"] == {} and set(found["missing"].values()) == {0}
-    assert "[1/6] predictions" in said.err, "progress goes to stderr"
+    assert "[1/5] predictions" in said.err, "progress goes to stderr"
     check_pairs(tmp_path / found["shards"], found["pairs"], {s: read(f) for s, f in files.items()}, task)
 
 
@@ -120,7 +120,7 @@ A = ("--predictions", "a=a.jsonl")
     ("args", "message"),
     [
         ((*A, "--predictions", "b=nowhere.jsonl"), "nowhere.jsonl: no such file"),
-        ((*A, "--predictions", "a=b.jsonl"), "2 prediction files are called 'a'"),
+        ((*A, "--predictions", "a=b.jsonl"), "two draws of 'a' are the same, byte by byte"),
         ((*A, "--predictions", "b=a.jsonl"), "are the same file"),
         ((*A, "--predictions", "b.jsonl"), "not of the form NAME=FILE"),
         ((*A, "--task", "promt"), "did you mean 'prompt'"),
@@ -131,7 +131,7 @@ A = ("--predictions", "a=a.jsonl")
         (("--predictions", "e=empty.jsonl"), "empty.jsonl"),
         (("--predictions", "t=torn.jsonl"), "no row is kept, 1 are rejected: bad_json 1"),
         (("--predictions", "f=folder"), "folder"),
-        ((*A, "--pairs", "best"), "is not one of 'longest'"),
+        ((*A, "--pairs", "best"), "is not one of 'closest'"),
         ((), "Missing option '--predictions'"),
     ],
 )

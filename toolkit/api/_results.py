@@ -177,11 +177,14 @@ class Mined(Figures):
     always_right: int
     always_wrong: int
     undecided: int
+    others: dict[str, int]
     with_unparsable: int
     missing: dict[str, int]
+    fewer_draws: dict[str, int]
     pairs: int
     passed_over: dict[str, int]
     rejected: dict[str, int]
+    rule: str
     output: str
     shards: str | None
 

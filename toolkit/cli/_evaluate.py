@@ -138,7 +138,7 @@ def evaluate(
 
         raise InputError(f"{odd} is for a model that is asked, and none is named", hint="--model NAME-OR-FOLDER")
     options: dict[str, Any] = {"benchmarks": _benchmarks(benchmark), "data": data or (), "task": task or (), "guard": _guards(guard)}
-    options |= {"columns": _columns(column), "policies": policy or ("clean",), "draws": k}
+    options |= {"columns": _say.columns(column), "policies": policy or ("clean",), "draws": k}
     options |= {"combine": combine, "reading": reading, "probabilities": probabilities, "min_parse_rate": min_parse_rate, "failures": failures}
     options |= {"limit": limit, "seed": seed, "work": work, "budget": budget, "allow": allow or (), "output": output}
     options |= {"look_alikes": look_alikes or (), "perturb": perturb or (), "perturb_model": _writer(perturb_model, options_of(perturb_set))}
@@ -175,15 +175,6 @@ def _writer(model: str | None, given: dict[str, Any]) -> dict[str, Any] | None:
             raise InputError(f"{next(iter(given))} is for a model that writes changes, and none is named", hint="--perturb-model NAME-OR-FOLDER")
         return None
     return {"backend": backend_for(given), "model": model, **given}
-
-
-def _columns(texts: list[str] | None) -> dict[str, str]:
-    from toolkit.common.errors import InputError
-
-    found = _say.pairs(texts)
-    if twice := next((what for what, names in found.items() if len(names) > 1), None):
-        raise InputError(f"{twice} is named twice", where="--column")
-    return {what: names[0] for what, names in found.items()}
 
 
 def _predictions(texts: list[str] | None) -> dict[str, list[str]]:

@@ -64,6 +64,14 @@ def pairs(texts: Sequence[str] | None) -> dict[str, list[str]]:
     return out
 
 
+def columns(texts: list[str] | None) -> dict[str, str]:
+    """``WHAT=COLUMN`` arguments (InputError where one is named twice)."""
+    found = pairs(texts)
+    if twice := next((what for what, names in found.items() if len(names) > 1), None):
+        raise InputError(f"{twice} is named twice", where="--column")
+    return {what: names[0] for what, names in found.items()}
+
+
 def number(value: int | None, exact: bool) -> str:
     """A count; an estimate has a tilde, an unknown one a question mark."""
     if value is None:

@@ -21,6 +21,7 @@ from toolkit.operators.base import Context, Output, Referred
 from toolkit.operators.ingest._intake import Intake
 from toolkit.operators.ingest._predicted_rows import UNKNOWN, ById, ByText, LabelWords, Parents, coverage
 from toolkit.operators.ingest._prediction_files import Part
+from toolkit.operators.ingest._prediction_options import LoadPredictionsConfig
 from toolkit.operators.ingest._prediction_texts import asked_of, seed_columns
 from toolkit.records import Column, load_record
 from toolkit.sources import Layout, file_columns, format_of, layout_of, read_layout, unreadable_rows
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from toolkit.operators.ingest.load_predictions import LoadPredictionsConfig
     from toolkit.sources import Fault
 
 FILE = (Column("file", "int64", doc="number of the file that the output stands in"), Column("row", "int64", doc="its row there, from 1"))

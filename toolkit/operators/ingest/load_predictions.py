@@ -7,43 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
-
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.guards import Guard
 from toolkit.operators.base import Columns, Context, DatasetOperator, Output, Referred, StepInput
-from toolkit.operators.ingest._intake import IntakeConfig
 from toolkit.operators.ingest._prediction_files import Part, check_copies, parts_of
+from toolkit.operators.ingest._prediction_options import LoadPredictionsConfig
 from toolkit.operators.ingest._predictions import FILE, Predictions, layouts, sample_layout
 from toolkit.records import Column, load_record
 from toolkit.sources import expand_files, known_columns
-
-
-class LoadPredictionsConfig(IntakeConfig):
-    """Options of `load_predictions`."""
-
-    files: dict[str, str | list[str]] = Field(min_length=1)
-    """For each guard what it wrote: a file, or a list of files or a pattern, each file a draw; a folder's files are one draw. Parquet, JSON Lines,
-    JSON or CSV. A file may also say itself which draw a row is (a column `draw`), or have all outputs of a row in a list. Rows: {prompt, label,
-    predict}, `prompt` being the guard's whole input, as it is or as a chat template wraps it; or {id, output} and the like (`columns`)."""
-    task: str | None = None
-    """The task that a column `label` is for. Labels of several tasks: columns ``label_<task>``."""
-    label_source: Literal["human", "vote", "consensus", "reviewed", "written", "inferred"] = "human"
-    """Who gave the labels."""
-    samples: str | None = None
-    """A file of the rows that were asked about, with `id`, ``label_<task>`` and what was asked; generations are joined to it by id."""
-    columns: dict[str, str] = {}
-    """Names of columns that are not the usual ones: {output: completion, label_prompt: gold}; `sample_id` for the id in `samples`."""
-    read: Literal["lenient", "strict"] | None = None
-    """Read the outputs' labels, too, as a `verdicts` step does; with `texts: reference` they always are, leniently by default."""
-    texts: Literal["copy", "reference"] = "copy"
-    """Keep the texts in the step's rows, or leave them where they are: then the rows are lines of the record ``judged``, and a step that asks for a
-    text reads it out of the files, which must not change."""
-
-    @property
-    def by_id(self) -> bool:
-        """Whether rows are known by their ids, whatever the files have."""
-        return self.samples is not None or "id" in self.columns
 
 
 class LoadPredictions(DatasetOperator):
