@@ -11,6 +11,7 @@ from world import World, rejects, rows
 
 from toolkit.api import diff
 from toolkit.api import rejects as look
+from toolkit.common.ahead import ahead
 from toolkit.common.errors import InputError
 from toolkit.common.files import tree_digests
 from toolkit.pipeline import _stream
@@ -133,8 +134,8 @@ def test_what_a_reader_ahead_raises_is_raised_in_its_place() -> None:
 
     seen: list[int] = []
     with pytest.raises(InputError, match="the third"):
-        seen.extend(_stream.ahead(items()))
-    reader = _stream.ahead(iter(range(10_000)))
+        seen.extend(ahead(items()))
+    reader = ahead(iter(range(10_000)))
     assert next(reader) == 0
     reader.close()  # type: ignore[attr-defined]  # leaves no thread behind
     import threading
