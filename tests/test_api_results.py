@@ -158,3 +158,25 @@ def test_applied_still_unpacks_and_has_its_frames() -> None:
     assert [words.split() for words in nothing.splitlines()[2:6]] == [["kept", "20"], ["rejected", "0"], ["set_aside", "0"], ["merged", "0"]]
     kept, rejected = found = toolkit.apply("deduplicate", rows)
     assert isinstance(kept, pl.DataFrame) and rejected.equals(found.left) and len(found) == 2 and "clusters" in repr(found)
+
+
+def test_what_was_found_alike_or_in_a_benchmark_is_shown_with_the_run() -> None:
+    texts = ["How do I bake bread?", "How do I bake bread?", "Write an insult.", "How do I fix a tyre?"]
+    pl.DataFrame({"prompt": texts, "bad": ["no", "no", "yes", "no"]}).write_csv("alike.csv")
+    pl.DataFrame({"text": ["Write an insult."]}).write_csv("against.csv")
+    labels = {"prompt": {"column": "bad", "map": {"yes": "harmful", "no": "unharmful"}, "source": "human"}}
+    source = {"name": "alike", "version": 1, "licence": "CC0-1.0", "files": ["alike.csv"], "columns": {"prompt": "prompt"}, "labels": labels}
+    Path("alike-source.yaml").write_text(json.dumps(source | {"description": "A test's own."}))
+    steps: list[dict[str, Any]] = [
+        {"id": "rows", "use": "load", "with": {"source": "alike-source.yaml", "files": ["alike.csv"]}},
+        {"id": "unique", "use": "deduplicate"},
+        {"id": "new", "use": "decontaminate", "with": {"against": ["against.csv"]}},
+    ]
+    found = toolkit.run({"recipe": "alike", "guard": "guardreasoner", "steps": steps})
+    assert "rows merged, by what made them alike (unique)" in repr(found) and "rows that share text with each benchmark or file (new)" in repr(found)
+    assert {f["name"]: f["value"] for f in found.summary["figures"] if f["step"] in ("unique", "new")} == {
+        "merged_by_method": {"exact": 1},
+        "rows_by_benchmark": {"against.csv": 1},
+    }
+    again = toolkit.run({"recipe": "alike", "guard": "guardreasoner", "steps": steps[:1]})
+    assert [f["name"] for f in again.summary["figures"]] == []

@@ -108,6 +108,11 @@ def stat(name: str, default: Any = None) -> Callable[[Finished], Any]:
     return lambda step: step.stats.get(name, default)
 
 
+def some(name: str) -> Callable[[Finished], Any]:
+    """The same where it is anything: no figure of 0, or of nothing."""
+    return lambda step: step.stats.get(name) or None
+
+
 def nothing(step: Finished, figure: Figure, value: Any) -> tuple[()]:
     """For `Figure.shown`: a figure for programs alone."""
     return ()

@@ -22,6 +22,7 @@ from toolkit.guards import Guard
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.clean._against import Against, benchmark_side, build, text_columns, text_files, text_side
 from toolkit.operators.clean._matches import match, report_lines, verdicts
+from toolkit.operators.figures import Figure, some
 from toolkit.records import Column, to_arrow, to_polars
 from toolkit.sources import guards_of
 
@@ -105,6 +106,7 @@ class Decontaminate(DatasetOperator):
     uses = frozenset()
     makes = ("report",)
     passes = 1
+    figures = (Figure("rows_by_benchmark", "rows that share text with each benchmark or file", some("rows_by_benchmark")),)
     config: DecontaminateConfig
 
     def reads(self, guard: Guard) -> list[str]:

@@ -20,6 +20,7 @@ from toolkit.operators.clean._conflicts import Policy
 from toolkit.operators.clean._fates import Finder, alike, same_text
 from toolkit.operators.clean._found import describe, fill, joined_groups, known_labels, leaving
 from toolkit.operators.clean._minhash import Shape, Sketches, Unit, recall
+from toolkit.operators.figures import Figure, some
 from toolkit.records import Column, load_record
 
 Method = Literal["exact", "normalised", "near", "semantic"]
@@ -132,6 +133,10 @@ class Deduplicate(DatasetOperator):
     uses = frozenset({"guard.tasks"})
     makes = ("clusters", "conflicts")
     passes = 2
+    figures = (
+        Figure("merged_by_method", "rows merged, by what made them alike", some("merged_by_method")),
+        Figure("conflicting_rows", "rows alike whose labels conflict", some("conflicting_rows")),
+    )
     config: DeduplicateConfig
     _given: frozenset[str] | None = None
     """Columns of the rows, once they are known (`columns`); labels and groups that are not there are done without."""
