@@ -74,6 +74,7 @@ def test_a_good_file() -> None:
             "name: a\npet: {kind: bird}\n",
             ["home.yaml:2:pet: Input tag 'bird' found using 'kind' does not match any of the expected tags: 'cat', 'dog'"],
         ),
+        ("name: a\npet: {lives: 9}\n", ["home.yaml:2:pet: the key 'kind' is missing"]),
         ("name: a\nfriends:\n  Bo:\n    kind: dog\n    tricks: sit\n", ["home.yaml:5:friends.Bo.tricks: Input should be a valid list (got 'sit')"]),
         ("name: a\nfriends:\n  Bo:\n    tricks: []\n", ["home.yaml:3:friends.Bo.kind: the key 'kind' is missing"]),
         ("name: Rex\npet:\n  kind: dog\n", ["home.yaml:3:pet.kind: the home is called as the dog"]),

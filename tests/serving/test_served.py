@@ -405,6 +405,23 @@ def test_no_text_is_logged_unless_it_is_asked_for(server: Server, caplog: pytest
         assert any("marzipan" in line for line in ours) is text
 
 
+def test_nobody_is_let_in_before_the_guard_has_answered(server: Server) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    tried: list[int] = []
+
+    def script(text: str, _body: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+        with socket.socket() as client:
+            tried.append(client.connect_ex(("127.0.0.1", port)))
+        return 200, {}, chat(verdict(text))
+
+    server.script = script
+    with toolkit.serve("m", base_url=server.base_url, port=port) as one:
+        assert tried and not any(code == 0 for code in tried)  # a connection would wait for a server that may never come
+        assert works(one)
+
+
 def test_addresses_and_limits_that_cannot_be(server: Server, served: toolkit.Served) -> None:
     port = urlsplit(served.url).port
     for wrong in (

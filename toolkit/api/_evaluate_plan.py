@@ -156,7 +156,7 @@ def benchmark_sets(
         given, places = {asked[0]: places}, []
     if every and not places and not given:
         asked = benchmark_names(roots)
-    chosen = choose_benchmarks(asked, places or None, given or None, roots, scoring=True)
+    chosen = choose_benchmarks(asked, places or None, given or None, roots, scoring=True, how="--benchmark {name}=FILE, or its folder as --data")
     if chosen.missing:
         raise Missing("\n  ".join(chosen.missing))
     if not chosen.found:
@@ -207,6 +207,8 @@ def set_of_files(
     asked: bool,
 ) -> tuple[RowSet, Judge]:
     """The set that a model's own files are, with labels in them, and that model (raises as `toolkit.evaluation.own_set`)."""
+    import polars as pl
+
     from toolkit.sources import expand_files
 
     for place in places:
@@ -219,6 +221,8 @@ def set_of_files(
     made, written = own_set(written, _stem(paths), known, guard, asked=asked)
     judge = Judge(name, guard, written=written)
     join(judge, [made], {})
+    again = written.rows.filter(~pl.struct("key", *(["draw"] if written.has("draw") else [])).is_first_distinct(), pl.col("key").is_not_null())
+    judge.about["sets"][made.name] |= {"again": again.height, "first_again": _place(written.where(again["n"][0]))} if again.height else {}
     return made, judge
 
 
@@ -281,6 +285,7 @@ def join(judge: Judge, sets: Sequence[RowSet], file_of: Mapping[int, str], *, st
             about["sets"][one.name] |= {"first_label": _place(first)} if first else {}
             others, first = found.text_differs
             about["sets"][one.name] |= {"text_differs": others, "first_text": _place(first)} if first else {}
+            about["sets"][one.name] |= {"answered": answered} if (answered := _answered(written, one, found)) else {}
     if not judge.joined:
         raise _nothing_joined(judge, sets)
     extra = joining.extra()
@@ -288,6 +293,17 @@ def join(judge: Judge, sets: Sequence[RowSet], file_of: Mapping[int, str], *, st
     about["first_extra"] = _place(written.where(extra[0])) if extra else None
     about["first_unreadable"] = _place(written.faults[0].where) if written.faults else None
     judge.about = about
+
+
+def _answered(written: Written, to: RowSet, found: Joined | None) -> int:
+    """Prompts alone of a set of which nothing is said (`found`: what is), but of the prompt with a response."""
+    import polars as pl
+
+    if not (written.has("prompt") and written.has("response")):
+        return 0
+    rows = to.rows if found is None else to.rows[found.rows.filter(pl.col("n").is_null())["at"].unique().sort()]
+    answered = written.rows.filter(pl.col("response").fill_null("") != "")["prompt"].drop_nulls()
+    return rows.filter(pl.col("response").fill_null("") == "", pl.col("prompt").is_in(answered.unique().implode())).height
 
 
 def _place(where: str) -> str:
@@ -307,7 +323,10 @@ def _nothing_joined(judge: Judge, sets: Sequence[RowSet]) -> InputError:
         return InputError("neither ids nor texts, by which rows are joined", where=where, hint="name a column: --column id=COLUMN, or prompt=COLUMN")
     ids = f", its first id is {written.rows['id'][0]!r}, that of {sets[0].name} {sets[0].rows['id'][0]!r}" if written.has("id") else ""
     message = f"none of the {written.rows.height:,} rows of {judge.name!r} is about a row of {names}: by {' and '.join(by)}{ids}"
-    return InputError(message, where=where, hint="are these outputs on another benchmark, or of another guard (--guard)? other columns: --column")
+    hint = "are these outputs on another benchmark, or of another guard (--guard)? other columns: --column"
+    if any(_answered(written, one, None) for one in sets):
+        hint = "its prompts stand there with a response, which is another question; if the guard saw the prompt alone, leave the column response out"
+    return InputError(message, where=where, hint=hint)
 
 
 def _files(places: Sequence[Path], sets: Sequence[RowSet], roots: Roots) -> tuple[list[Path], dict[Path, str]]:

@@ -202,6 +202,11 @@ def _of_files(judges: Sequence[Judge]) -> Iterator[str]:
         for where, one in about["sets"].items():
             if one["missing"]:
                 yield f"{name} on {where}: {one['missing']:,} rows have no prediction; they count as not read"
+            if one.get("answered"):
+                aside = "another question; if the guard saw the prompt alone, leave the column response out"
+                yield f"{name} on {where}: of {one['answered']:,} of these rows the files have the prompt with a response, which is {aside}"
+            if one.get("again"):
+                yield f"{name} on {where}: {one['again']:,} rows have the text of an earlier one, and count again (first {one['first_again']})"
             if one["repeated"]:
                 yield f"{name} on {where}: {one['repeated']:,} rows are there again, saying the same; they count once"
             if one.get("text_differs"):

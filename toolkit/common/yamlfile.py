@@ -91,6 +91,8 @@ def explain(error: ValidationError, cls: type[BaseModel], file: YamlFile, data: 
             hint = did_you_mean(str(loc[-1]), _fields_at(cls, loc[:-1]))
         elif kind == "missing":
             message = f"the key {loc[-1]!r} is missing"
+        elif kind == "union_tag_not_found":  # the key that says which of several it is
+            message = f"the key {fault['ctx']['discriminator']} is missing"
         elif kind in ("model_type", "model_attributes_type"):
             message = f"expected keys with values, got {_shown(value)}"
         else:

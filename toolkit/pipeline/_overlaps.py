@@ -111,7 +111,7 @@ def compared_benchmarks(
 
     names = benchmark_names(roots) if benchmarks == "all" else None if benchmarks is None else several(benchmarks)
     given = {n: several(f) for n, f in benchmarks.items() if f is not None} if isinstance(benchmarks, Mapping) else {}
-    chosen = choose_benchmarks(names, several(files), given, roots)
+    chosen = choose_benchmarks(names, several(files), given, roots, how="give it, or its folder")
     if chosen.missing:
         raise Missing("\n  ".join(chosen.missing))
     sets = []

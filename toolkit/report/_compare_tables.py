@@ -140,7 +140,9 @@ def _costs(found: Mapping[str, Any]) -> Iterator[Sheet]:
         seconds = "" if c["seconds"] is None else f"{c['seconds']:.4f}"
         rows.append([c["model"], _count(c["rows"]), _figure(c["f1"]), "" if c["tokens"] is None else f"{c['tokens']:,.2f}", seconds])
     numbers = [Column(n, "number") for n in ("rows", "F1, plain mean", "tokens a query", "seconds a query")]
-    yield Sheet("Price of a verdict", [Column("model"), *numbers], rows)
+    timed = any(c["seconds"] is not None for c in found["costs"])
+    notes = ["seconds a query: from its asking to its answer, with others under way at the same time; not the time of all by their number"]
+    yield Sheet("Price of a verdict", [Column("model"), *numbers], rows, notes if timed else [])
 
 
 # Differences ------------------------------------------------------------------------------------------------------------

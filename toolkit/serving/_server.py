@@ -73,9 +73,10 @@ class Served:
         self._finished = True
         try:
             check_access(host, settings.token)
-            listening = _listen(host, port)
+            listening = _bound(host, port)
             try:
                 self._first_question()
+                _listen(listening, f"{host}:{port}")
                 self._start(settings, listening)
             except BaseException:
                 listening.close()
@@ -204,8 +205,8 @@ def _is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there, and at no other address.
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket of that address, and of no other; it listens not yet, so that nobody waits at a server that may never come.
 
     Raises:
         InputError: there is no such address here, or somebody else listens at the port.
@@ -219,12 +220,27 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
-        listening.listen(2048)
         listening.setblocking(False)
     except (OSError, OverflowError) as e:
         listening.close()
-        raise InputError(f"cannot listen: {getattr(e, 'strerror', None) or e}", where=f"{host}:{port}", hint="take another --port") from None
+        raise _taken(e, f"{host}:{port}") from None
     return listening
+
+
+def _listen(bound: socket.socket, where: str) -> None:
+    """Let clients in.
+
+    Raises:
+        InputError: somebody else listens at the port by now.
+    """
+    try:
+        bound.listen(2048)
+    except OSError as e:
+        raise _taken(e, where) from None
+
+
+def _taken(error: OSError | OverflowError, where: str) -> InputError:
+    return InputError(f"cannot listen: {getattr(error, 'strerror', None) or error}", where=where, hint="take another --port")
 
 
 def _allow_files(wanted: int) -> None:

@@ -169,6 +169,7 @@ def choose_benchmarks(
     beside: Beside = None,
     *,
     scoring: bool = False,
+    how: str = "files: {{{name}: [FILE]}} or --source {name}=FILE",
 ) -> Chosen:
     """Find the benchmarks' files.
 
@@ -178,6 +179,7 @@ def choose_benchmarks(
         given: files of benchmarks that stand before those.
         beside: folder that a relative path is also looked up from.
         scoring: as for `find_benchmark`.
+        how: files are given to whoever asks; ``{name}`` stands for the benchmark's name.
 
     Raises:
         InputError: no such benchmark or file.
@@ -200,7 +202,7 @@ def choose_benchmarks(
         try:
             found.append(find_benchmark(benchmark, None, beside, scoring=scoring))
         except Missing as e:
-            missing.append(f"{e.message} (files: {{{name}: [FILE]}} or --source {name}=FILE): {e.hint}")
+            missing.append(f"{e.message} ({how.format(name=name)}): {e.hint}")
     return Chosen(found, missing, without)
 
 
