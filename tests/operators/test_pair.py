@@ -229,8 +229,11 @@ def test_outputs_judged_as_a_whole_make_a_pair_on_the_first_task_that_they_diffe
     hard = toolkit.apply("mine", frame, rule=rule).kept
     assert hard["hard_of"].to_list()[0][0]["task"] is None
     (tmp_path / "whole.yaml").write_text("extends: omni\npairs: {pick: longest, chosen_passes: anything, rejected_passes: anything}\n")
-    kept = toolkit.apply("pair", {"rows": hard, "verdicts": frame}, preset=str(tmp_path / "whole.yaml"), rejected_passes="read").kept
+    kept = toolkit.apply("pair", {"rows": hard, "verdicts": frame}, preset=str(tmp_path / "whole.yaml")).kept
     assert kept.select("task", "chosen", "rejected").rows() == [("refusal", "right", "wrong on refusal")]
+    options: dict[str, Any] = {"preset": str(tmp_path / "whole.yaml"), "pick": "random"}
+    drawn = {toolkit.apply("pair", {"rows": hard, "verdicts": frame}, seed=s, **options).kept["rejected"][0] for s in range(8)}
+    assert drawn == {"wrong on refusal", "unread"}, "by this rule what cannot be read is wrong"
 
 
 def test_a_preset_that_says_nothing_of_pairs_or_is_not_there_is_refused() -> None:

@@ -284,7 +284,9 @@ def test_weights_are_refused_until_somebody_decides(tmp_path: Path) -> None:
 def test_repetition_says_the_weights(tmp_path: Path) -> None:
     folder = dpo(tmp_path / "shards", weights=(0.8, 1.0, 1.2, 0.0))
     record = export(folder, "ms-swift", tmp_path / "out", weights="repeat")
-    assert record["weights"] == {"how": "repeat", "copies_of_weight_1": 5, "largest_error": 0.0, "pairs_of_weight_0_left_out": 6}
+    assert record["weights"] == {
+        "how": "repeat", "copies_of_weight_1": 5, "mean_error": 0.0, "largest_error": 0.0, "pairs_of_weight_0_left_out": 6
+    }  # fmt: skip
     assert record["rows"] == 25 and "weight" not in record["left_out"]
     want = [r["id"] for r in rows_of(folder, "train") for _ in range({0.8: 4, 1.0: 5, 1.2: 6, 0.0: 0}[r["weight"]])]
     assert [row["id"] for row in lines(tmp_path / "out" / "train.jsonl")] == want
@@ -293,6 +295,14 @@ def test_repetition_says_the_weights(tmp_path: Path) -> None:
     assert "weight" not in loaded(tmp_path / "trl", tmp_path)["train"].column_names
     with pytest.raises(InputError, match="every pair has the weight 0"):
         export(dpo(tmp_path / "none", weights=(0.0,)), "openai", tmp_path / "no", weights="repeat")
+
+
+def test_how_far_copies_are_from_the_weights_is_stated(tmp_path: Path) -> None:
+    """With 2 copies of a pair of weight 1, 0.8 and 1.2 both come to 2 copies: 0.2 off; 1.3 comes to 3: 0.2 off, too; 1.0 is exact."""
+    folder = dpo(tmp_path / "shards", n=20, weights=(0.8, 1.0, 1.2, 1.3))
+    record = export(folder, "ms-swift", tmp_path / "out", weights="repeat", copies=2)
+    assert record["weights"]["mean_error"] == pytest.approx(0.15) and record["weights"]["largest_error"] == pytest.approx(0.2)
+    assert "Weights are said by copies, 2 of a pair of weight 1: mean error 0.15, largest 0.2." in record["notes"]
 
 
 def test_a_split_without_a_pair_left_is_named_and_no_more_promised(tmp_path: Path) -> None:

@@ -33,6 +33,18 @@ def _passed_over(step: Finished, figure: Figure, value: Mapping[str, int]) -> It
         yield f"Right outputs not chosen, as they are malformed ({step.step}): {_by(value)}"
 
 
+def _passed_over_rejected(step: Finished, figure: Figure, value: Mapping[str, int]) -> Iterator[str]:
+    if value:
+        yield f"Wrong outputs not taken, as they are malformed ({step.step}): {_by(value)}"
+
+
+def _lengths(step: Finished, figure: Figure, value: Mapping[str, Any]) -> Iterator[str]:
+    if value.get("pairs"):
+        of = f"chosen {value['mean_chosen']:,.0f} characters, rejected {value['mean_rejected']:,.0f} on the average"
+        told = f"the longer one is chosen in {value['longer_chosen']:.1%} of pairs, AUC of length {value['auc']:.3f}"
+        yield f"Lengths ({step.step}): {of}; {told}"
+
+
 def _by(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {n:,}" for name, n in counts.items())
 
@@ -87,6 +99,13 @@ MINED = (Figure("hard", "rows by what the guards' generations say of them", lamb
 PAIRED = (
     Figure("pairs", "preference pairs by task", stat("pairs_by_task"), _pairs),
     Figure("passed_over", "right outputs that were not chosen, by what is wrong with them", stat("passed_over", {}), _passed_over),
+    Figure(
+        "passed_over_rejected",
+        "wrong outputs that were not taken as rejected ones, by what is wrong with them",
+        stat("passed_over_rejected", {}),
+        _passed_over_rejected,
+    ),
+    Figure("lengths", "how well length alone tells chosen from rejected outputs", stat("lengths", {}), _lengths),
 )
 EVALUATED = (
     Figure("scores", "accuracy and F1 of each guard on each task", stat("scores"), _scores),

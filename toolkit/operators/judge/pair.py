@@ -27,6 +27,7 @@ from toolkit.mining import (
     pair_weights,
     pick_best,
     pick_closest,
+    rule_names,
 )
 from toolkit.operators._losses import with_losses
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Operator, Output, StepInput
@@ -156,6 +157,11 @@ class Pair(DatasetOperator):
         right, wrong = (v and v.identity() for v in self._validators)
         return {**said, "validator": right, **({} if wrong is None or wrong == right else {"rejected_validator": wrong})}
 
+    @classmethod
+    def choices(cls) -> dict[str, dict[str, str]]:
+        rules = {name: load_rule(name) for name in rule_names()}
+        return {"preset": {name: rule.description for name, rule in rules.items() if rule.pairs.model_dump(exclude_none=True)}}
+
     def needs(self, ctx: Context) -> list[str]:
         return list(dict.fromkeys(need for v in self._validators if v for need in v.needs(ctx)))
 
@@ -169,7 +175,8 @@ class Pair(DatasetOperator):
         return frozenset((self.uses - {"seed"}) | drawn).union(*(v.used() for v in self._validators if v))
 
     def reads(self, guard: Guard) -> list[str]:
-        return load_record("hard", guard.task_names).names
+        numbers = (f"{n}_{t}" for t in guard.task_names for n in ("label", "status", "n_right", "n_wrong", "n_unread"))
+        return ["id", "source", "licence", "split", "context", "prompt", "response", *numbers]
 
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
         have = super().columns(inputs, guard)
@@ -261,8 +268,8 @@ class Pair(DatasetOperator):
             return c.length.astype(np.float64) * (1 if self.config.pick == "longest" else -1)
         assert lines.ids is not None  # noqa: S101  they were read for this
         out = np.zeros(c.at.size)
-        of_task = units["task"].to_numpy()[c.unit]
-        for task in ctx.guard.task_names:
+        of_task = units["task"].fill_null("").to_numpy()[c.unit]
+        for task in (*ctx.guard.task_names, ""):
             mine = np.flatnonzero(of_task == task)
             at, back = np.unique(c.at[mine], return_inverse=True)
             out[mine] = ctx.rng_seeds("pair", task, last=lines.ids[at].to_list())[back] / 2**60
@@ -275,8 +282,8 @@ class Pair(DatasetOperator):
         pairs = units.with_columns(pl.Series("chosen", found.chosen), pl.Series("rejected", found.rejected)).filter(pl.Series(found.paired))
         if self.config.tasks == "first":
             pairs = pairs.unique(["row", "guard"], keep="first", maintain_order=True)
-        wrong = lines.outcomes[pairs["rejected"].to_numpy()] == OUTCOMES.index("wrong")
-        first = pl.Series(list(tasks)).gather(np.argmax(wrong, axis=1).astype(np.uint32)) if pairs.height else pl.lit(None, pl.String)
+        faults = np.array([{"wrong": 2, "unread": 1}.get(o, 0) for o in OUTCOMES])[lines.outcomes[pairs["rejected"].to_numpy()]]
+        first = pl.Series(list(tasks)).gather(np.argmax(faults, axis=1).astype(np.uint32)) if pairs.height else pl.lit(None, pl.String)
         pairs = pairs.with_columns(pl.col("task").fill_null(first))  # outputs judged as a whole: the first task that they differ on
         scheme = self.config.weights
         measured = [t for t in units["task"].unique() if f"{scheme}_{t}" in hard.columns]

@@ -115,7 +115,7 @@ def _record(
         "rows": sum(counts["split"].values()),
         "weights": {"how": weights or ("kept" if "weight" in shards.columns else "none"), **(repeater.figures() if repeater else {})},
         "left_out": left_out(shards, form, weights),
-        "notes": [*form.notes(), *([_REFERENCES] if shards.has_media else []), *_gone_note(form), *_template_note(counts["teacher"])],
+        "notes": [*form.notes(), *_how_notes(shards, repeater), *_gone_note(form), *_template_note(counts["teacher"])],
         "counts": {name: dict(sorted(count.items())) for name, count in counts.items() if count},
         "files": files,
     }
@@ -183,6 +183,10 @@ def _repeater(shards: ShardSet, form: Format, weights: Weights | None, copies: i
 def _with_place() -> str:
     names = [name for name in EXPORTERS.names() if EXPORTERS.get(name).media]
     return f"formats that have one beside chat messages: {', '.join(names)}"
+
+
+def _how_notes(shards: ShardSet, repeater: Repeater | None) -> list[str]:
+    return [*([] if repeater is None else [repeater.note()]), *([_REFERENCES] if shards.has_media else [])]
 
 
 def _gone_note(form: Format) -> list[str]:

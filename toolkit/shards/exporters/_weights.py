@@ -1,7 +1,8 @@
 """The weights of preference pairs in formats that have no place for them.
 
 A pair's weight multiplies its part of the loss (spec D). A format without weights can say one by repetition: of a pair of weight w there are
-``floor(w * copies + 1/2)`` copies, at least one where w > 0, so a pass over the file stands for `copies` passes over the pairs. Or the
+``floor(w * copies + 1/2)`` copies, at least one where w > 0, so a pass over the file stands for `copies` passes over the pairs. What the copies of
+a pair say is their number over `copies`; how far that is from its weight, on the average and at most, stands in the record. Or the
 weights are dropped. Which of the two is the user's to say; neither happens by itself.
 """
 
@@ -50,7 +51,8 @@ class Repeater:
         self.copies = copies
         self.rows = 0
         self.gone = 0
-        self.error = 0.0
+        self.error = self.errors = 0.0
+        self.pairs = 0
 
     def repeated(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows, each as often as its weight says; copies of a row follow each other."""
@@ -61,9 +63,19 @@ class Repeater:
         often = often.zip_with(weight > 0, pl.zeros(rows.height, pl.Int64, eager=True))
         self.rows += int(often.sum())
         self.gone += int((often == 0).sum())
-        self.error = max(self.error, float((often / self.copies - weight).abs().max() or 0.0))  # type: ignore[arg-type]  # a float column
+        off = (often / self.copies - weight).abs()
+        self.error = max(self.error, float(off.max() or 0.0))  # type: ignore[arg-type]  # a float column
+        self.errors += float(off.sum())
+        self.pairs += rows.height
         return rows[pl.int_range(0, rows.height, eager=True).repeat_by(often).explode().drop_nulls()]
 
     def figures(self) -> dict[str, float | int]:
         """For the export's manifest."""
-        return {"copies_of_weight_1": self.copies, "largest_error": round(self.error, 6), "pairs_of_weight_0_left_out": self.gone}
+        mean = round(self.errors / self.pairs, 6) if self.pairs else 0.0
+        left = {"pairs_of_weight_0_left_out": self.gone}
+        return {"copies_of_weight_1": self.copies, "mean_error": mean, "largest_error": round(self.error, 6), **left}
+
+    def note(self) -> str:
+        """What the copies say, in words."""
+        error = f"mean error {self.errors / max(self.pairs, 1):.3g}, largest {self.error:.3g}"
+        return f"Weights are said by copies, {self.copies} of a pair of weight 1: {error}."
