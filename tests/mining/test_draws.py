@@ -14,7 +14,20 @@ from scipy.stats import beta
 
 from toolkit.common.errors import InputError
 from toolkit.guards import load_guard
-from toolkit.mining import Aim, apply_rule, best_order, choose_screen, decide, first_doubt, load_rule, settled, share_low, wanted
+from toolkit.mining import (
+    Aim,
+    apply_rule,
+    best_order,
+    check_screen,
+    choose_screen,
+    decide,
+    first_doubt,
+    load_rule,
+    rule_names,
+    settled,
+    share_low,
+    wanted,
+)
 
 GUARD = load_guard("guardreasoner")
 RULES: list[Any] = [
@@ -156,6 +169,29 @@ def simulated(table: pl.DataFrame, share: pl.Series, aim: Aim) -> pl.DataFrame:
             step = (pl.col("guard_model") == guard) & (pl.col("draw") == draw) & pl.col("parent").is_in(ask.implode())
             made = pl.concat([made, table.filter(step & ~mine)])
     return made
+
+
+@pytest.mark.parametrize("name", rule_names())
+def test_no_rule_calls_a_row_hard_that_is_not_and_stopping_loses_none(name: str) -> None:
+    table, k, rule = drawn(1, 900, 3), {"good": 3, "fair": 3, "bad": 3}, load_rule(name)
+    share = pl.Series([f"r{i}" for i in range(100)])
+
+    def hard(of: pl.DataFrame, **options: Any) -> set[str]:
+        return set(apply_rule(of, rule, GUARD, **options).filter(pl.col("status") == "hard")["parent"])
+
+    every = hard(table)
+    settled_only = simulated(table, share, Aim(rule, GUARD, k, recall=None))
+    assert hard(settled_only, missing="undrawn") == every
+    check_screen(rule, k)
+    screened = simulated(table, share, Aim(rule, GUARD, k, recall=0.5, confidence=0.6))
+    assert hard(screened, missing="undrawn") <= every and screened.height <= settled_only.height
+    said = apply_rule(screened, rule, GUARD, missing="undrawn")
+    assert said["n_unread_prompt"].sum() == 0, "what was not drawn is not unread"
+
+
+def test_a_screen_is_refused_where_nobody_need_be_wrong() -> None:
+    with pytest.raises(InputError, match="no guard was wrong on"):
+        check_screen(load_rule({"hard": "right < 50%"}), {"a": 4})
 
 
 def test_half_the_draws_find_what_all_of_them_find() -> None:

@@ -4,13 +4,13 @@ from toolkit.mining._agreement import agreement, fleiss
 from toolkit.mining._closest import length_auc, length_figures, pick_closest
 from toolkit.mining._condensed import Condensed, condense
 from toolkit.mining._drawing import SCREENED, SETTLED, Aim, Decided, best_order, decide, wanted
-from toolkit.mining._draws import Screen, choose_screen, first_doubt, settled, share_low
+from toolkit.mining._draws import Screen, check_screen, choose_screen, first_doubt, settled, share_low
 from toolkit.mining._irt import ItemResponse, fit_item_response, item_response
 from toolkit.mining._judged import OUTCOMES, judged, judged_expressions, outcome
 from toolkit.mining._measures import MEASURES, measures
 from toolkit.mining._pairing import Candidates, Chosen, Faults, Lines, hard_units, pair_candidates, pick_best
 from toolkit.mining._rule import Rule, load_rule, rule_names
-from toolkit.mining._rule_apply import HARD_OF, STATUSES, WHOLE, apply_rule, rule_outcomes
+from toolkit.mining._rule_apply import HARD_OF, STATUSES, WHOLE, Missing, apply_rule, rule_outcomes
 from toolkit.mining._rule_keys import PairsPart
 from toolkit.mining._tally import TaskVotes, Votes, count_votes
 from toolkit.mining._weights import SCHEMES, Normalise, Scheme, pair_weights
@@ -32,6 +32,7 @@ __all__ = [
     "Faults",
     "ItemResponse",
     "Lines",
+    "Missing",
     "Normalise",
     "PairsPart",
     "Rule",
@@ -42,6 +43,7 @@ __all__ = [
     "agreement",
     "apply_rule",
     "best_order",
+    "check_screen",
     "choose_screen",
     "condense",
     "count_votes",

@@ -138,6 +138,19 @@ def _of_tasks(rule: Rule, sure: Flags, possible: Flags, known: Flags) -> tuple[F
     return np.all(sure | ~known, axis=0) & some, np.all(possible | ~known, axis=0) & some
 
 
+def check_screen(rule: Rule, k: Mapping[str, int]) -> None:
+    """Raise InputError where a row that a screen leaves out, every first draw of it being right, would be hard by a rule all the same."""
+    import numpy as np
+
+    n = np.array([sum(k.values())] if rule.guards.count == "pooled" else list(k.values()))
+    right = np.array([len(k)] if rule.guards.count == "pooled" else [1] * len(k))
+    if rule.condition.holds(right, np.zeros_like(n), n - right, n).any():
+        hint = "screen: null stops at settled rows alone"
+        raise InputError(
+            f"the rule {rule.name!r} ({rule.hard}) makes rows hard that no guard was wrong on: a screen cannot leave out such", hint=hint
+        )
+
+
 def first_doubt(table: pl.DataFrame, rule: Rule, guard: Guard, *, tasks: Sequence[str] | None = None) -> pl.DataFrame:
     """How sure the guards' first draws are of each row's labels, as one number.
 

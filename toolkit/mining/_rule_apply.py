@@ -39,7 +39,7 @@ def apply_rule(
     guard: Guard,
     *,
     tasks: Sequence[str] | None = None,
-    missing: Literal["unread", "not_asked"] = "unread",
+    missing: Missing = "unread",
 ) -> pl.DataFrame:
     """What a rule makes of the outputs of each row.
 
@@ -52,7 +52,9 @@ def apply_rule(
         rule: a whole one (`load_rule`).
         guard: whose tasks these are.
         tasks: those alone, in this order; default: the rule's.
-        missing: what it means that a guard has no output at all for a row: that all are unread, or that it was not asked.
+        missing: what it means that an output is not there: ``unread``, as one that could not be read; ``not_asked``, the same, but a guard without
+            any output for a row was not asked about it; ``undrawn``, that it was not needed (`toolkit.mining.settled`): it may have been anything, and
+            only the outputs that are there are counted and can be suspect, undecided, or always right or wrong.
 
     Raises:
         InputError: a task or guard that is named is not there, two lines are the same draw, or a draw has a negative number.
@@ -79,12 +81,13 @@ def apply_rule(
     asked = outputs.asked(missing)
     columns: dict[str, Any] = {"parent": outputs.parents}
     status: dict[str, NDArray[np.int8]] = {}
-    units = _Units(rule, outputs, asked)
+    made = outputs.made() if missing == "undrawn" else asked
+    units = _Units(rule, outputs, asked, made)
     for of, codes in judged.items():
         found = units.add(None if of == WHOLE else of, codes)
         status |= dict.fromkeys(order if of == WHOLE else [of], found)
     for t in guard.task_names:
-        columns |= _facts(t, raw[t] if t in order else None, outputs, asked)
+        columns |= _facts(t, raw[t] if t in order else None, outputs, made)
     known = {t: outputs.any_of(raw[t] != NONE) for t in order}
     by_task = {t: _labelled(status.get(t), known.get(t), outputs.parents.len()) for t in guard.task_names}
     words = pl.Series(STATUSES)
@@ -96,6 +99,8 @@ def apply_rule(
     return pl.DataFrame(columns).select(names)
 
 
+Missing = Literal["unread", "not_asked", "undrawn"]
+"""What it means that an output is not there (`apply_rule`)."""
 MISSING = "missing"
 """The reason that an output which is not there could not be read."""
 WHOLE = ""
@@ -200,9 +205,13 @@ class _Outputs:
         import numpy as np
 
         asked = np.broadcast_to(self.draws, (self.parents.len(), len(self.draws)))
-        if missing == "unread":
-            return asked
-        return np.where(self.count(np.ones(self.row.size, dtype=bool)) > 0, asked, 0).astype(np.int32)
+        return asked if missing != "not_asked" else np.where(self.made() > 0, asked, 0).astype(np.int32)
+
+    def made(self) -> NDArray[np.int32]:
+        """How many outputs of each guard there are of each row."""
+        import numpy as np
+
+        return self.count(np.ones(self.row.size, dtype=bool))
 
 
 def _outputs(table: pl.DataFrame, rule: Rule) -> _Outputs:
@@ -283,8 +292,8 @@ def _own(rule: Rule, by_task: Sequence[NDArray[np.int8]]) -> NDArray[np.int8]:
 class _Units:
     """The hard units of all tasks, found one task after another."""
 
-    def __init__(self, rule: Rule, outputs: _Outputs, asked: NDArray[np.int32]) -> None:
-        self._rule, self._outputs, self._asked = rule, outputs, asked
+    def __init__(self, rule: Rule, outputs: _Outputs, asked: NDArray[np.int32], made: NDArray[np.int32]) -> None:
+        self._rule, self._outputs, self._asked, self._made = rule, outputs, asked, made
         self._found: list[tuple[str | None, NDArray[np.bool_], tuple[NDArray[np.int32], ...]]] = []
 
     def add(self, task: str | None, codes: NDArray[np.uint8]) -> NDArray[np.int8]:
@@ -294,18 +303,18 @@ class _Units:
         outputs, rule = self._outputs, self._rule
         known = outputs.any_of(codes != NONE)[:, None]
         right, wrong = outputs.count(codes == RIGHT), outputs.count(codes == WRONG)
-        asked = self._asked
+        asked, made = self._asked, self._made
         if rule.unread_as(MISSING) == "wrong":
-            wrong = wrong + np.where(known, asked - outputs.count(np.ones(codes.size, dtype=bool)), 0).astype(np.int32)
+            wrong = wrong + np.where(known, made - outputs.made(), 0).astype(np.int32)
         if rule.guards.count == "pooled":
-            right, wrong, asked = (a.sum(1, keepdims=True, dtype=np.int32) for a in (right, wrong, asked))
-        unread = np.where(known, asked - right - wrong, 0).astype(np.int32)
+            right, wrong, asked, made = (a.sum(1, keepdims=True, dtype=np.int32) for a in (right, wrong, asked, made))
+        unread = np.where(known, made - right - wrong, 0).astype(np.int32)
         there = (asked > 0) & known
-        hard = rule.condition.holds(right, wrong, unread, asked) & there
+        hard = rule.condition.holds(right, wrong, unread + asked - made, asked) & there
         enough = self._enough(hard, there)
-        suspect = np.zeros_like(enough) if rule.doubt is None else self._enough(rule.doubt.holds(right, wrong, unread, asked) & there, there)
+        suspect = np.zeros_like(enough) if rule.doubt is None else self._enough(rule.doubt.holds(right, wrong, unread, made) & there, there)
         self._found.append((task, hard & enough[:, None], (right, wrong, unread)))
-        total, n_right, n_wrong, n_unread = (a.sum(1) for a in (asked, right, wrong, unread))
+        total, n_right, n_wrong, n_unread = (a.sum(1) for a in (made, right, wrong, unread))
         cases = [
             (enough, HARD),
             (total == 0, NOT_ASKED),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 from pydantic import Field
 
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.guards import Guard
-from toolkit.mining import STATUSES, Rule, apply_rule, count_votes, load_rule, measures, rule_names
+from toolkit.mining import STATUSES, Missing, Rule, apply_rule, count_votes, load_rule, measures, rule_names
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Operator, Output, StepInput
 from toolkit.operators.judge._mine_figures import VOTES, HardShare, statistics
 from toolkit.operators.judge._mine_table import OutputTable, draw_remarks, drawn
@@ -28,9 +28,10 @@ class MineConfig(Config):
     """What is hard: the name of a rule (docs/mining.md lists them), the path of one, or its keys: {hard: 0 < wrong < k, guards: {count: each}}."""
     tasks: list[str] | None = Field(None, min_length=1)
     """Tasks to look at, in this order (default: all of the guard's, in the rule's order)."""
-    missing: Literal["unread", "not_asked"] = "unread"
-    """What it means that a guard has no generation at all for a row: that it was asked and none could be read, or that it was not asked, as where
-    guards sample different parts."""
+    missing: Missing | None = None
+    """What it means that a generation is not there: `unread`, that none could be read; `not_asked`, that a guard without any for a row was not asked
+    about it, as where guards sample different parts; `undrawn`, that it was not needed. By default `undrawn` after a `sample` with `adaptive`,
+    else `unread`."""
 
 
 class Mine(DatasetOperator):
@@ -60,8 +61,10 @@ class Mine(DatasetOperator):
         super().__init__(config)
         self._media: Sequence[str] = ()
         self._draws: dict[str, int] = {}
+        self._adaptive = False
 
     def follow(self, before: Sequence[Operator]) -> None:
+        self._adaptive = any(isinstance(op, Sample) and op.config.adaptive is not None for op in before)
         known = not any(op.name == "load_predictions" for op in before)  # how often these drew stands in their files
         self._draws = {name: op.config.k for op in before if isinstance(op, Sample) for name in op.asked} if known else {}
 
@@ -97,7 +100,11 @@ class Mine(DatasetOperator):
         return rule if self.config.tasks is None else rule.model_copy(update={"tasks": rule.tasks.model_copy(update={"order": self.config.tasks})})
 
     def identity(self) -> dict[str, Any]:
-        return self.config.model_dump(mode="json", exclude={"rule"})
+        return self.config.model_dump(mode="json", exclude={"rule"}) | {"missing": self._missing}
+
+    @property
+    def _missing(self) -> Missing:
+        return self.config.missing or ("undrawn" if self._adaptive else "unread")
 
     def factor(self, inputs: Sequence[str]) -> float | None:
         return None
@@ -117,7 +124,7 @@ class Mine(DatasetOperator):
             remarks += rule.check(guard, {g: len(n) for g, n in draws.items()})
         except InputError as e:
             remarks.append(e.message)
-        found = apply_rule(table, rule, guard, tasks=self.config.tasks, missing=self.config.missing)
+        found = apply_rule(table, rule, guard, tasks=self.config.tasks, missing=self._missing)
         votes = count_votes(table.drop_nulls("guard_model"), guard)
         del table
         found = found.join(measures(votes, guard), on="parent", how="left", maintain_order="left")
