@@ -145,10 +145,8 @@ def check_screen(rule: Rule, k: Mapping[str, int]) -> None:
     n = np.array([sum(k.values())] if rule.guards.count == "pooled" else list(k.values()))
     right = np.array([len(k)] if rule.guards.count == "pooled" else [1] * len(k))
     if rule.condition.holds(right, np.zeros_like(n), n - right, n).any():
-        hint = "screen: null stops at settled rows alone"
-        raise InputError(
-            f"the rule {rule.name!r} ({rule.hard}) makes rows hard that no guard was wrong on: a screen cannot leave out such", hint=hint
-        )
+        message = f"the rule {rule.name!r} ({rule.hard}) makes rows hard that no guard was wrong on: no screen can tell these"
+        raise InputError(message, hint="screen: null stops at settled rows alone")
 
 
 def first_doubt(table: pl.DataFrame, rule: Rule, guard: Guard, *, tasks: Sequence[str] | None = None) -> pl.DataFrame:

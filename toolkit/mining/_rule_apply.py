@@ -52,9 +52,9 @@ def apply_rule(
         rule: a whole one (`load_rule`).
         guard: whose tasks these are.
         tasks: those alone, in this order; default: the rule's.
-        missing: what it means that an output is not there: ``unread``, as one that could not be read; ``not_asked``, the same, but a guard without
-            any output for a row was not asked about it; ``undrawn``, that it was not needed (`toolkit.mining.settled`): it may have been anything, and
-            only the outputs that are there are counted and can be suspect, undecided, or always right or wrong.
+        missing: what it means that an output is not there: ``unread``, as one that could not be read; ``not_asked``, the same, but a guard
+            without any output for a row was not asked about it; ``undrawn``, that it was not needed (`toolkit.mining.settled`): it may have been
+            anything, and only the outputs that are there are counted and can be suspect, undecided, or always right or wrong.
 
     Raises:
         InputError: a task or guard that is named is not there, two lines are the same draw, or a draw has a negative number.
