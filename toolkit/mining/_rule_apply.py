@@ -62,7 +62,7 @@ def apply_rule(
     Returns:
         A line a row, in order of first appearance: `parent`; for each task of the guard ``n_right_<task>``, ``n_wrong_<task>``, ``n_unread_<task>``
         (of all outputs, whatever the rule makes of them) and ``status_<task>``; `hard_of`, a list of the hard units ``{task, guard, right, wrong,
-        unread}`` as the rule counts them, in the order of tasks and then of guards (`guard` null: of all together; `task` null: outputs are judged
+        unread}`` as the rule counts them, in the order of guards and then of tasks (`guard` null: of all together; `task` null: outputs are judged
         as a whole); and `status`. `STATUSES` has the words.
 
     Example:
@@ -167,9 +167,8 @@ def _was_read(table: pl.DataFrame, rule: Rule, task: str) -> Any:
         return codes != UNREAD
     read = pl.col(f"verdict_{task}").is_not_null()
     if f"unread_{task}" in table.columns:
-        reasons = {"none"} | ({r for r, as_ in rule.unread.items() if as_ == "wrong"} if isinstance(rule.unread, dict) else set())
-        read = read | pl.col(f"unread_{task}").cast(pl.String).is_in(sorted(reasons)).fill_null(False)
-    return table.select(read.alias("_"))["_"].to_numpy()
+        read = read | (pl.col(f"unread_{task}").cast(pl.String) == "none").fill_null(False)
+    return table.select(read.alias("_"))["_"].to_numpy() | _counts_as_wrong(table, rule, task)
 
 
 @dataclass(frozen=True)
@@ -337,17 +336,17 @@ class _Units:
         """The column `hard_of`; empty for all but these rows."""
         import numpy as np
 
-        hard = np.stack([h for _, h, _ in self._found], axis=1) & rows[:, None, None]  # row, task, guard
+        hard = np.stack([h for _, h, _ in self._found], axis=2) & rows[:, None, None]  # row, guard, task
         if self._rule.tasks.take == "first":
-            hard &= np.cumsum(hard, axis=1) == 1
+            hard &= np.cumsum(hard, axis=2) == 1
         if self._rule.guards.take == "first":
-            first = hard.any(1) & (np.cumsum(hard.any(1), axis=1) == 1)
-            hard &= first[:, None, :]
-        at, task, guard = np.nonzero(hard)
+            some = hard.any(2)
+            hard &= (some & (np.cumsum(some, axis=1) == 1))[:, :, None]
+        at, guard, task = np.nonzero(hard)
         names = pl.Series([t for t, _, _ in self._found], dtype=pl.String)
         pooled = self._rule.guards.count == "pooled"
         guards = pl.Series([None] if pooled else self._outputs.guards or [None], dtype=pl.String)
-        counts = [np.stack([c[i] for _, _, c in self._found], axis=1)[at, task, guard].astype(np.int64) for i in range(3)]
+        counts = [np.stack([c[i] for _, _, c in self._found], axis=2)[at, guard, task].astype(np.int64) for i in range(3)]
         units = pl.DataFrame(
             {
                 "task": names.gather(task.astype(np.uint32)),
