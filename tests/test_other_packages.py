@@ -104,6 +104,7 @@ def test_a_recipe_runs_with_all_that_another_package_brings(world: World) -> Non
 
     exported = world("export", shards, "--format", "stars", "--output", "out")
     assert exported.code == 0, exported.err
+    assert "plain text" not in exported.out, "what is said of guardkit's own formats is not said of another's"
     lines = [json.loads(line) for line in (world.folder / "out" / "train.jsonl").read_text().splitlines()]
     assert len(lines) == rows and {line["stars"] for line in lines} == {"***"} and lines[0]["completion"].startswith("plainly: ")
     assert world("verify", "out").code == 0

@@ -26,6 +26,7 @@ class LlamaFactory(Format):
 
     name = "llamafactory"
     doc = "https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md"
+    chat = True
     media = KINDS
 
     def convert(self, rows: pl.DataFrame, split: str, start: int) -> list[Made]:

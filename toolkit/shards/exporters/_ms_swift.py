@@ -20,6 +20,7 @@ class MsSwift(Format):
 
     name = "ms-swift"
     doc = "https://swift.readthedocs.io/en/latest/Customization/Custom-dataset.html"
+    chat = True
     media = KINDS
 
     def convert(self, rows: pl.DataFrame, split: str, start: int) -> list[Made]:

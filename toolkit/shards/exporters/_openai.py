@@ -22,6 +22,7 @@ class OpenAi(Format):
 
     name = "openai"
     doc = "https://developers.openai.com/api/docs/guides/direct-preference-optimization"
+    chat = True
     media = ("image",)
 
     def convert(self, rows: pl.DataFrame, split: str, start: int) -> list[Made]:

@@ -109,6 +109,8 @@ class Format(ABC):
     """Kinds of shards that it has a place for."""
     weighs: ClassVar[bool] = False
     """Whether a pair's weight has a place."""
+    chat: ClassVar[bool] = False
+    """Whether plain text becomes messages of a chat in its files, which is told."""
     media: ClassVar[tuple[str, ...]] = ()
     """Kinds of media that it has a place for beside chat messages; rows with others are refused."""
 
@@ -164,7 +166,7 @@ class Format(ABC):
 
     def notes(self) -> list[str]:
         """What a reader must know of this export. Called after the last row."""
-        if self.shards.form == "text":
+        if self.chat and self.shards.form == "text":
             return ["The shards are plain text; here each is a user's and an assistant's message, which the trainer's chat template wraps."]
         return []
 

@@ -25,6 +25,7 @@ class Verl(Format):
 
     name = "verl"
     doc = "https://verl.readthedocs.io/en/latest/preparation/prepare_data.html"
+    chat = True
     kinds = ("sft",)
     media = ("image", "video")
 
