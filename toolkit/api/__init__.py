@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from toolkit.api._builder import Recipe as Recipe
     from toolkit.api._compare import compare as compare
     from toolkit.api._compare import published as published
+    from toolkit.api._disputes import disputes as disputes
     from toolkit.api._doctor import doctor as doctor
     from toolkit.api._evaluate import evaluate as evaluate
     from toolkit.api._export import export as export

@@ -189,6 +189,18 @@ class Mined(Figures):
     shards: str | None
 
 
+class Disputes(Figures):
+    """Of `disputes`."""
+
+    folder: str
+    of: list[str]
+    tasks: list[dict[str, Any]]
+    disputed: int
+    shown: list[dict[str, Any]]
+    notes: list[str]
+    output: str | None
+
+
 class Generated(Figures):
     """Of `generate`."""
 

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from toolkit.cli import _complete, _plan, _reach, _say
 from toolkit.cli._compare import compare
 from toolkit.cli._diff import diff
+from toolkit.cli._disputes import disputes
 from toolkit.cli._doctor import doctor
 from toolkit.cli._evaluate import evaluate
 from toolkit.cli._export import export
@@ -376,6 +377,7 @@ def schema(json: JsonOpt = False) -> None:
 
 app.command("overlaps", rich_help_panel=LOOK)(overlaps)
 app.command("hygiene", rich_help_panel=JUDGE)(hygiene)
+app.command("disputes", rich_help_panel=LOOK)(disputes)
 app.command("diff", rich_help_panel=LOOK)(diff)
 app.command("doctor", rich_help_panel=LOOK)(doctor)
 app.command("rejects", rich_help_panel=LOOK)(rejects)

@@ -3,6 +3,7 @@
 from toolkit.mining._agreement import agreement, fleiss
 from toolkit.mining._closest import length_auc, length_figures, pick_closest
 from toolkit.mining._condensed import Condensed, condense
+from toolkit.mining._disputes import ranked_disputes
 from toolkit.mining._drawing import SCREENED, SETTLED, Aim, Decided, best_order, decide, wanted
 from toolkit.mining._draws import Screen, check_screen, choose_screen, first_doubt, settled, share_low
 from toolkit.mining._irt import ItemResponse, fit_item_response, item_response
@@ -12,7 +13,7 @@ from toolkit.mining._pairing import Candidates, Chosen, Faults, Lines, hard_unit
 from toolkit.mining._rule import Rule, load_rule, rule_names
 from toolkit.mining._rule_apply import HARD_OF, STATUSES, WHOLE, Missing, apply_rule, rule_outcomes
 from toolkit.mining._rule_keys import PairsPart
-from toolkit.mining._tally import TaskVotes, Votes, count_votes
+from toolkit.mining._tally import TaskVotes, Votes, count_votes, tally
 from toolkit.mining._weights import SCHEMES, Normalise, Scheme, pair_weights
 
 __all__ = [
@@ -64,9 +65,11 @@ __all__ = [
     "pair_weights",
     "pick_best",
     "pick_closest",
+    "ranked_disputes",
     "rule_names",
     "rule_outcomes",
     "settled",
     "share_low",
+    "tally",
     "wanted",
 ]

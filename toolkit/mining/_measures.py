@@ -52,12 +52,12 @@ def measures(table: pl.DataFrame | Votes, guard: Guard) -> pl.DataFrame:
     votes = table if isinstance(table, Votes) else count_votes(table, guard)
     columns = {"parent": votes.parents}
     for task, said in votes.tasks.items():
-        for name, values in _of_task(said).items():
+        for name, values in measures_of(said).items():
             columns[f"{name}_{task}"] = pl.Series(f"{name}_{task}", values, nan_to_null=True)
     return pl.DataFrame(columns)
 
 
-def _of_task(said: TaskVotes) -> dict[str, Floats]:
+def measures_of(said: TaskVotes) -> dict[str, Floats]:
     """The measures of one task, NaN where unknown."""
     import numpy as np
 

@@ -6,7 +6,7 @@ the order in which they first appear. Memory: 4 bytes a row, guard, task and lab
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,13 +71,17 @@ def count_votes(table: pl.DataFrame, guard: Guard, tasks: Sequence[str] | None =
     Raises:
         InputError: no such task; a column that is not there; a word that is no label of its task.
     """
-    import numpy as np
-
     for t in tasks or ():
         if t not in guard.task_names:
             raise InputError(f"the guard {guard.name!r} has no task {t!r}", hint=did_you_mean(t, guard.task_names))
-    wanted = [t for t in guard.task_names if tasks is None or t in tasks]
-    for name in ("parent", "guard_model", *(f"verdict_{t}" for t in wanted)):
+    return tally(table, {t: guard.task(t).labels for t in guard.task_names if tasks is None or t in tasks})
+
+
+def tally(table: pl.DataFrame, labels: Mapping[str, Sequence[str]]) -> Votes:
+    """`count_votes` where the labels of each task are given."""
+    import numpy as np
+
+    for name in ("parent", "guard_model", *(f"verdict_{t}" for t in labels)):
         if name not in table.columns:
             raise InputError(f"a table of verdicts has no column {name!r}", hint="it holds one line a generation, as a step `verdicts` makes them")
     parents, row = row_numbers(table["parent"])
@@ -87,7 +91,7 @@ def count_votes(table: pl.DataFrame, guard: Guard, tasks: Sequence[str] | None =
     who = np.asarray(_places(table["guard_model"], guards), np.int64)
     shape = (len(parents), len(guards))
     cell = row * shape[1] + who
-    return Votes(parents, guards, {t: _count(table, guard.task(t).labels, t, row, cell, shape) for t in wanted})
+    return Votes(parents, guards, {t: _count(table, words, t, row, cell, shape) for t, words in labels.items()})
 
 
 def _count(table: pl.DataFrame, labels: Sequence[str], task: str, row: Any, cell: Any, shape: tuple[int, int]) -> TaskVotes:

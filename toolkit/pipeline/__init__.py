@@ -25,6 +25,7 @@ from toolkit.pipeline._stop import stopping
 if TYPE_CHECKING:
     from toolkit.pipeline._compare import diff_runs as diff_runs
     from toolkit.pipeline._compare import rejected_rows as rejected_rows
+    from toolkit.pipeline._disputes import find_disputes as find_disputes
     from toolkit.pipeline._forecast import forecast as forecast
     from toolkit.pipeline._hygiene import find_hygiene as find_hygiene
     from toolkit.pipeline._overlaps import Places as Places
@@ -64,6 +65,7 @@ __all__ = [
     "build_step",
     "clean",
     "diff_runs",
+    "find_disputes",
     "find_hygiene",
     "find_overlaps",
     "finished",
