@@ -57,6 +57,7 @@ def results() -> dict[str, Any]:
         "overlaps": toolkit.overlaps(rows={"seeds": "outputs/small/seeds", "few": "outputs/small/few"}),
         "export": toolkit.export("outputs/small/shards", "trl", output="for-trl"),
         "mine": toolkit.mine({"anna": "anna.jsonl", "berta": "berta.jsonl"}, output="mined/run"),
+        "disputes": toolkit.disputes("mined/run", limit=1),
         "list_runs": toolkit.list_runs(),
         "read_run": toolkit.read_run("outputs/small"),
         "apply": toolkit.apply("select", rows, where={"label_prompt": "harmful"}),
@@ -80,6 +81,7 @@ def test_every_result_prints_as_tables_in_a_terminal_and_a_notebook() -> None:
         "apply": "not_selected 9",
         "sources_table": "wildguard_train",
         "mine": "always_right",
+        "disputes": "guards differ from each other",
         "diff": "select",
         "explain": "small.yaml:2:seed",
     }

@@ -35,9 +35,9 @@ def disputes(folder: str | Path, *, task: str | None = None, limit: int = 10, ou
         >>> _ = toolkit.mine({"anna": "anna.jsonl", "berta": "berta.jsonl"}, output="outputs/disputed")
         >>> first = toolkit.disputes("outputs/disputed").shown[0]
         >>> first["why"]
-        '1 of 2 votes say harmful, the label is harmful; guards differ from each other'
+        '1 of 2 votes say harmful, the label is unharmful; guards differ from each other'
         >>> [(said["guard"], said["verdict"]) for said in first["outputs"]]
-        [('anna', 'harmful'), ('berta', 'unharmful')]
+        [('anna', 'unharmful'), ('berta', 'harmful')]
     """
     if not isinstance(limit, int) or limit < 0:
         raise InputError(f"limit is a number of rows from 0 on, not {limit!r}")

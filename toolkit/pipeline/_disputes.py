@@ -219,6 +219,8 @@ class _OfRun(_Voices):
             plan = self._plan = self._plan or make_plan(kept_recipe(self.folder))
             maker = plan.steps[one]
             if "output" in maker.referred:
+                if maker.identity != done.manifest["identity"].get(one):
+                    raise InputError(f"its files are not as {one!r} read them: run the recipe again")
                 whole = Taken(done, maker.operator, None, "disputes", list(maker.referred), partial(plan.context, one))
                 known = {*done.manifest["columns"], *maker.referred}
                 return _of(whole, ids, [*keys, "output", *(c for c in _OF_ROW if c in known)])
