@@ -37,7 +37,7 @@ def disputes(folder: str | Path, *, task: str | None = None, limit: int = 10, ou
         >>> first["why"]
         '1 of 2 votes say harmful, the label is unharmful; guards differ from each other'
         >>> [(said["guard"], said["verdict"]) for said in first["outputs"]]
-        [('anna', 'unharmful'), ('berta', 'harmful')]
+        [('anna', 'harmful'), ('berta', 'unharmful')]
     """
     if not isinstance(limit, int) or limit < 0:
         raise InputError(f"limit is a number of rows from 0 on, not {limit!r}")
