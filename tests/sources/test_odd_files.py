@@ -89,6 +89,15 @@ def test_nan_is_null_in_every_column(read, tmp_path: Path) -> None:
     assert kept["word"].to_list() == ["no", None, "no"] and kept["answer"].to_list() == [None, "Later.", None] and not gone.height
 
 
+@pytest.mark.parametrize("labels", [{0: "unharmful", 1: "harmful"}, {False: "unharmful", True: "harmful"}])
+def test_nan_in_csv_is_null_where_numbers_stand_and_text_elsewhere(read, tmp_path: Path, labels: dict[Any, str]) -> None:
+    words = [str(word).lower() for word in labels]
+    (tmp_path / "rows.csv").write_text(f"q,bad\na,{words[0]}\nnan,{words[1]}\nc,NaN\nd,\n")
+    rows, rejects = read(source(map=labels), tmp_path / "rows.csv")
+    assert rows.select("prompt", "label_prompt").rows() == [("a", "unharmful"), ("nan", "harmful"), ("c", None), ("d", None)]
+    assert not rejects.height
+
+
 def test_tsv_and_other_delimiters(read, tmp_path: Path) -> None:
     (tmp_path / "rows.tsv").write_text('q\tbad\n"Hello, you"\tno\n')
     (tmp_path / "rows.csv").write_text("q;bad\nHello, you;no\n")

@@ -121,7 +121,11 @@ class Converter:
         return {**row, **{c: self._uncsv(row[c], c, kinds) for c, kinds in self._kinds.items() if c in row}}
 
     def _uncsv(self, value: Any, column: str, kinds: frozenset[type]) -> Any:
-        return "" if value is None and column in self._blank else uncsv(value, kinds)
+        if value is None and column in self._blank:
+            return ""
+        found = uncsv(value, kinds)
+        missing = isinstance(found, str) and kinds <= {bool, int, float} and found.strip().lower() == "nan"
+        return None if missing else found
 
     def seed(self, row: Row) -> Seed:
         """The seed of a row.
