@@ -11,6 +11,7 @@ from frames import seed, seeds, verdict, verdicts
 
 import toolkit
 from toolkit.common.errors import InputError
+from toolkit.mining import judged
 
 H, U = "harmful", "unharmful"
 
@@ -66,6 +67,8 @@ def test_of_verdicts_alone_each_row_once() -> None:
     kept, _ = toolkit.apply("item_response", said, tasks=["prompt"])
     assert kept["id"].to_list() == rows["id"].to_list() and "output" not in kept.columns
     assert kept["difficulty_prompt"].to_list() == applied(rows, said, tasks=["prompt"])["difficulty_prompt"].to_list()
+    bare, _ = toolkit.apply("item_response", judged(said, toolkit.load_guard("guardreasoner")), tasks=["prompt"], condense=0.5)
+    assert bare["difficulty_prompt"].to_list() == kept["difficulty_prompt"].to_list() and bare["condensed"].sum() == 20
 
 
 def test_bad_input_is_said() -> None:

@@ -88,10 +88,11 @@ def test_tables_fit_a_terminal_and_old_steps_have_none() -> None:
     stats = statistics(said(), pl.DataFrame({"parent": ["1", "2", "3"]}), GUARD) | {"hard_share": share.lines()}
     parts = shown(stats)
     tables = [p for p in parts if isinstance(p, Table)]
-    assert [t.rows[0][0] for t in tables] == ["prompt", "prompt", "source"]
+    assert [t.rows[0][0] for t in tables] == ["prompt", "prompt", "prompt", "source"]
     assert tables[0].rows == [["prompt", 2, "62.5", "25.0", "12.5", "0.639", "0.444", "0.417"]]
-    assert tables[1].rows[1] == ["prompt", "b", "50.0", "0.0"]
-    assert parts[1].startswith("Fleiss' kappa, prompt (hard): ")
+    assert tables[1].rows == [["prompt", "entropy", 1, 0, 0, 0, 2], ["prompt", "margin", 1, 1, 0, 0, 1], ["prompt", "divergence", 1, 1, 0, 0, 1]]
+    assert tables[2].rows[1] == ["prompt", "b", "50.0", "0.0"]
+    assert parts[2].startswith("Fleiss' kappa, prompt (hard): ")
     for t in tables:
         columns = [*(Column(w) for w in t.words), *(Column(n, "number") for n in t.numbers)]
         text = table_text(t.title, columns, [["" if c is None else str(c) for c in row] for row in t.rows], width=80)

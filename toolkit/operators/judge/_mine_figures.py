@@ -141,6 +141,19 @@ def _show_votes(step: Finished, figure: Figure, value: Mapping[str, Any] | None)
         yield Table(f"Generations on rows with a label, and means of their votes ({step.step})", ("task",), numbers, rows)
 
 
+def _show_histograms(step: Finished, figure: Figure, value: Mapping[str, Any] | None) -> Iterator[Table]:
+    """Entropy, margin and divergence, two bins in one."""
+    rows: list[list[Cell]] = []
+    for task, measures_ in (value or {}).items():
+        for name in ("entropy", "margin", "divergence"):
+            bars = measures_[name]["rows"]
+            if any(bars):
+                rows.append([task, name, *(a + b for a, b in zip(bars[::2], bars[1::2], strict=True))])
+    if rows:
+        title = f"Rows by the measures of their votes, in fifths of the range from 0 to the largest value that may be ({step.step})"
+        yield Table(title, ("task", "measure"), ("first", "second", "third", "fourth", "last"), rows, parts=True)
+
+
 def _mean(told: Mapping[str, Any], task: str, measure: str) -> Cell:
     found = told.get(task, {}).get(measure, {}).get("mean")
     return None if found is None else f"{found:.3f}"
@@ -187,7 +200,7 @@ def _show_share(step: Finished, figure: Figure, value: list[dict[str, Any]] | No
 
 VOTES = (
     Figure("votes", "generations by task: right, wrong, unread, and rows by their number of wrong ones", stat("votes"), _show_votes),
-    Figure("histograms", "rows by error rate, vote entropy, margin and divergence between guards", stat("histograms"), lambda *_: ()),
+    Figure("histograms", "rows by error rate, vote entropy, margin and divergence between guards", stat("histograms"), _show_histograms),
     Figure("agreement", "Fleiss' kappa, agreement of each two guards, and who stands alone", stat("agreement"), _show_agreement),
     Figure("hard_share", "hard rows by source, category and length", stat("hard_share"), _show_share),
 )

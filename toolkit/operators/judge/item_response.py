@@ -69,7 +69,7 @@ class ItemResponseStep(DatasetOperator):
         return self.uses if self.config.condense else self.uses - {"seed"}
 
     def reads(self, guard: Guard) -> list[str]:
-        return ["id", "source", *(f"label_{t}" for t in self._tasks(guard))]
+        return ["id", *(f"label_{t}" for t in self._tasks(guard))]
 
     def writes(self, guard: Guard) -> list[Column]:
         docs = _ONE if self.config.parameters == 1 else _TWO
@@ -103,7 +103,8 @@ class ItemResponseStep(DatasetOperator):
         scores = self._scores(found, rows.height)
         if self.config.condense:
             positive = {t: ctx.guard.task(t).positive for t in tasks}
-            made = condense(votes, positive, self.config.condense, ctx.rng_seed("condense"), rows.table["source"])
+            where = rows.table["source"] if "source" in rows.table.columns else None
+            made = condense(votes, positive, self.config.condense, ctx.rng_seed("condense"), where)
             scores = scores.with_columns(pl.Series("condensed", made.chosen))
             out.stat("condensed", made.checks)
         at = 0
