@@ -65,6 +65,16 @@ def test_a_mined_run_with_its_texts_in_files(mined: Path) -> None:
     assert toolkit.disputes(mined / "hard", task="prompt")["shown"] == found["shown"], "and the step that mined them"
 
 
+def test_mine_ends_with_what_all_votes_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [f"--predictions={name}={file}" for name, file in files(tmp_path).items()]
+    shown = CliRunner().invoke(app, ["mine", *given, "--output", "mined"], env={"COLUMNS": "80"})
+    assert shown.exit_code == 0 and "Who disagrees with whom" in shown.output and "refusal" not in shown.output
+    found = json.loads(CliRunner().invoke(app, ["mine", *given, "--output", "mined", "--json"]).stdout)["statistics"]
+    assert found["votes"]["prompt"]["by_wrong"] == {"0": 1, "1": 1, "2": 2}
+    assert found["agreement"]["prompt"]["matrix"] == [[0.75, 0.5], [0.5, 0.5]]
+
+
 def test_texts_that_are_gone_are_a_note(mined: Path) -> None:
     """So are those of files that were changed: another text would stand beside a verdict that is not its own."""
     anna = mined.parent / "anna.jsonl"

@@ -25,6 +25,10 @@ MORE = ("not_hard", "suspect", "not_asked", "no_label")
 """What becomes of a row by some rules only, or of one that is not about any task."""
 
 
+STATISTICS = ("votes", "histograms", "agreement", "hard_share")
+"""What is said of all votes: figures of the step `mine` (docs/mining.md)."""
+
+
 def mine(
     predictions: Mapping[str, str | Path | Sequence[str | Path]],
     *,
@@ -62,7 +66,8 @@ def mine(
         rows), ``with_unparsable`` (rows with an output that could not be read or is not there), ``missing`` (for each guard the rows that it lacks),
         ``fewer_draws`` (for each guard with several draws the rows that have not all of them), ``pairs``, ``passed_over`` (right outputs
         that were not chosen, as they have not the guard's exact form: faults and counts), ``rejected`` (reasons and counts), ``rule`` (in words),
-        ``output``, ``shards`` (None where there is no pair).
+        ``output``, ``shards`` (None where there is no pair), ``statistics`` (of all votes: ``votes``, ``histograms``, ``agreement``, ``hard_share``;
+        docs/mining.md).
 
     Raises:
         InputError: a file, guard, task, column or rule that is not there, a file without a row that can be used, or a guard that shares none with
@@ -154,5 +159,6 @@ def _figures(made: Mapping[str, StepFolder], folder: Path) -> Mined:
             "rule": stats["rule"]["words"],
             "output": short_path(folder),
             "shards": short_path(made["preference"].artefact("shards")) if n_pairs else None,
+            "statistics": {n: stats[n] for n in STATISTICS},
         }
     )

@@ -185,6 +185,7 @@ class Mined(Figures):
     passed_over: dict[str, int]
     rejected: dict[str, int]
     rule: str
+    statistics: dict[str, Any]
     output: str
     shards: str | None
 

@@ -44,7 +44,7 @@ def mine(
     Example: guardkit mine --predictions a=a.jsonl --predictions b=b.jsonl --output m
     """
     from toolkit.api import mine as mine_files
-    from toolkit.api.command import Progress
+    from toolkit.api.command import Progress, summarise
 
     found = mine_files(
         _say.pairs(predictions),
@@ -63,6 +63,7 @@ def mine(
         return
     names = ("rows", "hard", "always_right", "always_wrong", "undecided", "with_unparsable", "pairs")
     _say.table("Mined", [], [n.replace("_", " ") for n in names], [[f"{found[n]:,}" for n in names]])
+    _say.figures(f for f in summarise(Path(found["output"]))["figures"] if f["name"] in found["statistics"])
     odd = [f"{status.replace('_', ' ')}: {n:,}" for status, n in found["others"].items()]
     odd += [f"rejected, {reason}: {n:,}" for reason, n in found["rejected"].items()]
     odd += [f"right, but malformed and not chosen, {fault}: {n:,}" for fault, n in found["passed_over"].items()]

@@ -125,6 +125,14 @@ def summary(figures: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
+def figures(found: Iterable[Mapping[str, Any]]) -> None:
+    """What some of a run's figures show."""
+    from toolkit.api.command import print_figures
+
+    print_figures(found)
+    sys.stdout.flush()
+
+
 def mapping(value: Mapping[str, Any]) -> None:
     """Nested values, as YAML."""
     from toolkit.common.yamlfile import dump_yaml

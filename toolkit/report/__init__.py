@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from toolkit.report._figures import as_text as as_text
     from toolkit.report._summary import run_state as run_state
     from toolkit.report._summary import summarise as summarise
+    from toolkit.report._summary_tables import print_figures as print_figures
     from toolkit.report._summary_tables import print_summary as print_summary
 
 __getattr__, __dir__ = lazily(__name__)

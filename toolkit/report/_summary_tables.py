@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
@@ -21,15 +22,22 @@ def print_summary(summary: dict[str, Any], stream: TextIO | None = None, width: 
         for kind, n in (g["errors"] or {}).items():
             words = one_line(str(g["said"].get(kind) or ""))[:300]
             _say(console, f"Failed ({g['step']}, {g['model']}), {kind}: {n:,}" + (f" ({words})" if words else ""))
-    for figure in summary["figures"]:
-        for one in figure["shown"]:
-            _say(console, one if isinstance(one, str) else one["title"])
-            if not isinstance(one, str):
-                console.print(_figure(one))
+    print_figures(summary["figures"], stream, width)
     _say(console, f"Time of the steps: {_time(summary['seconds'])}")
     _say(console, f"Everything lies in: {summary['output']}")
     for note in summary["notes"]:
         _say(console, f"Note: {note}")
+
+
+def print_figures(figures: Iterable[Mapping[str, Any]], stream: TextIO | None = None, width: int | None = None) -> None:
+    """Print what some of `summarise`'s `figures` show, as `print_summary` does."""
+    stream = stream or sys.stdout
+    console = _Console(stream, width or width_of(stream))
+    for figure in figures:
+        for one in figure["shown"]:
+            _say(console, one if isinstance(one, str) else one["title"])
+            if not isinstance(one, str):
+                console.print(_figure(one))
 
 
 @dataclass
