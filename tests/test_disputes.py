@@ -134,7 +134,7 @@ def test_the_command_shows_them_side_by_side_and_obeys_no_text(mined: Path, monk
     assert max(map(len, shown.output.splitlines())) <= 80 and "2 more" in shown.output
     whole = command(mined, "--full", "--limit", 3).output
     assert "Thought 1 of berta on it." in whole and whole.count("Answers:") == 12
-    found = json.loads(command(mined, "--json").output)
+    found = json.loads(command(mined, "--json").stdout)
     assert found["disputed"] == 3 and len(found["shown"]) == 3
     path = mined.parent / "anna.jsonl"
     nasty = path.read_text().replace("Thought 0", "\\u001b[31m[bold]Thought\\u202e 0").replace("about my", "about\\u001b]0;x\\u0007 my")

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from toolkit.api._results import Disputes
 from toolkit.common.errors import InputError
-from toolkit.pipeline import find_disputes
+from toolkit.pipeline import Progress, find_disputes
 
 
-def disputes(folder: str | Path, *, task: str | None = None, limit: int = 10, output: str | Path | None = None) -> Disputes:
+def disputes(
+    folder: str | Path, *, task: str | None = None, limit: int = 10, output: str | Path | None = None, progress: Progress | None = None
+) -> Disputes:
     """The rows on which guards disagree most, with what they wrote side by side and why each stands where it does.
 
     A row is disputed on a task if its readable verdicts are for more than one label. First come those with the largest vote entropy, of equal ones
@@ -20,6 +22,7 @@ def disputes(folder: str | Path, *, task: str | None = None, limit: int = 10, ou
         task: only this one; default all.
         limit: rows to show with their texts.
         output: file for the whole list (.jsonl, .csv or .parquet): the values below by rank and id, without texts.
+        progress: where progress is shown; default nowhere.
 
     Returns:
         ``tasks`` (of each its ``rows`` with a readable verdict and those ``disputed``), ``disputed`` (all of them), ``shown``: for each its ``rank``,
@@ -41,4 +44,4 @@ def disputes(folder: str | Path, *, task: str | None = None, limit: int = 10, ou
     """
     if not isinstance(limit, int) or limit < 0:
         raise InputError(f"limit is a number of rows from 0 on, not {limit!r}")
-    return Disputes(find_disputes(folder, task=task, limit=limit, output=output))
+    return Disputes(find_disputes(folder, task=task, limit=limit, output=output, progress=progress or Progress.silent()))

@@ -31,8 +31,9 @@ def disputes(
     Example: guardkit disputes outputs/quickstart --task prompt --limit 3
     """
     from toolkit.api import disputes as find
+    from toolkit.api.command import Progress
 
-    found = find(folder, task=task, limit=limit, output=output)
+    found = find(folder, task=task, limit=limit, output=output, progress=Progress())
     if json:
         _say.document(found)
         return

@@ -25,6 +25,7 @@ from toolkit.pipeline._finished import StepFolder, run_of
 from toolkit.pipeline._inputs import Taken
 from toolkit.pipeline._plan import make_plan
 from toolkit.pipeline._planned import Plan
+from toolkit.pipeline._progress import Progress
 from toolkit.pipeline._recipe import kept_recipe
 from toolkit.pipeline._row_files import output_file, write_rows
 from toolkit.pipeline._stop import stopping
@@ -34,7 +35,7 @@ _OF_ROW = ("source", "categories", "prompt", "response")
 _VERDICT = "verdict_"
 
 
-def find_disputes(folder: str | Path, *, task: str | None, limit: int, output: str | Path | None) -> dict[str, Any]:
+def find_disputes(folder: str | Path, *, task: str | None, limit: int, output: str | Path | None, progress: Progress) -> dict[str, Any]:
     """The document of `toolkit.disputes`."""
     target, place = output_file(output), at_door(folder)
     voices: _Voices = _OfEvaluation(place) if is_there(place / "evaluation.json", Path.is_file) else _OfRun(place)
@@ -42,21 +43,13 @@ def find_disputes(folder: str | Path, *, task: str | None, limit: int, output: s
         check_output(target, reads=(voices.folder,))
     if task is not None and task not in voices.tasks:
         raise InputError(f"no verdicts on a task {task!r}", where=str(folder), hint=did_you_mean(task, voices.tasks))
-    found: list[pl.DataFrame] = []
-    counts: dict[str, dict[str, int]] = {}
-    votes: dict[str, Votes] = {}
-    for name in [task] if task else voices.tasks:
-        votes[name] = one = voices.votes(name)
-        part = ranked_disputes(one)
-        if (rows := int((one.tasks[name].counts.sum(axis=(1, 2)) > 0).sum())) or task:
-            counts[name] = {"rows": rows, "disputed": part.height}
-            found.append(part.drop("rank"))
-    whole = _together(found)
-    shown = [_shown(line, votes[line["task"]], voices) for line in whole.head(limit).iter_rows(named=True)]
-    for name in dict.fromkeys(line["task"] for line in shown):
-        voices.add_texts(name, [line for line in shown if line["task"] == name])
-    if target is not None:
-        with stopping():
+    with stopping(), progress:
+        whole, counts, votes = _ranked(voices, task, progress)
+        shown = [_shown(line, votes[line["task"]], voices) for line in whole.head(limit).iter_rows(named=True)]
+        for name in dict.fromkeys(line["task"] for line in shown):
+            progress.start(f"texts, {name}")
+            voices.add_texts(name, [line for line in shown if line["task"] == name])
+        if target is not None:
             write_rows(target, [whole])
     return {
         "folder": short_path(voices.folder),
@@ -67,6 +60,21 @@ def find_disputes(folder: str | Path, *, task: str | None, limit: int, output: s
         "notes": voices.notes,
         "output": None if target is None else short_path(target),
     }
+
+
+def _ranked(voices: _Voices, task: str | None, progress: Progress) -> tuple[pl.DataFrame, dict[str, dict[str, int]], dict[str, Votes]]:
+    """The list of all disputed rows, how many there are of each task, and the votes."""
+    found: list[pl.DataFrame] = []
+    counts: dict[str, dict[str, int]] = {}
+    votes: dict[str, Votes] = {}
+    for name in [task] if task else voices.tasks:
+        progress.start(f"votes, {name}")
+        votes[name] = one = voices.votes(name)
+        part = ranked_disputes(one)
+        if (rows := int((one.tasks[name].counts.sum(axis=(1, 2)) > 0).sum())) or task:
+            counts[name] = {"rows": rows, "disputed": part.height}
+            found.append(part.drop("rank"))
+    return _together(found), counts, votes
 
 
 def _together(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
