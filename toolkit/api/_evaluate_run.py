@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.api._evaluate_plan import Judge, model_name
 from toolkit.common.secrets import shown
-from toolkit.evaluation import ChangedSets, Evaluation, RowSet, Written, figures, write_evaluation
+from toolkit.evaluation import ChangedSets, Evaluation, RowSet, Written, breakdown, figures, write_evaluation
 from toolkit.guards import Guard, input_fingerprint
 from toolkit.judging import OpenGuard, asked_lines, judged_tasks, to_ask, written_lines
 from toolkit.pipeline import Progress
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from toolkit.generation import BaseBackendConfig, Completion, Meter
 
+_OF_CATEGORY = ("benchmark", "model", "task", "policy", "n", "f1", "precision", "recall", "accuracy", "fpr", "tp", "fp", "fn", "tn", "unparsable")
 COUNTS = ("asked", "from_journal", "failed", "prompt_tokens", "completion_tokens")
 
 
@@ -136,7 +137,26 @@ class Run:
             "means": found["means"],
             "remarks": list(dict.fromkeys(remarks)),
             **({"look_alikes": found["look_alikes"]} if "look_alikes" in found else {}),
+            **({"categories": parts} if (parts := self._categories(rows, models, found["results"])) else {}),
         }
+
+    def _categories(self, rows: pl.LazyFrame, models: Sequence[Mapping[str, Any]], whole: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Figures by the benchmarks' own categories, of what has figures as a whole, under the first policy that counts each row once."""
+        import polars as pl
+
+        named = [one.name for one in self._sets if (one.rows["categories"].list.len() > 0).any()]
+        policy = next((p for p in self._settings["policies"] if p != "reference"), None)
+        if not named or policy is None:
+            return []
+        positives = {task: positive for one in self._sets if one.name in named for task, positive in one.positives.items()}
+        readings = {m["name"]: m["readings"] for m in models if m["readings"]}
+        has = {(r["benchmark"], r["model"], r["task"]): r["title"] for r in whole if r["policy"] == policy and r["judged"] and not r["withheld"]}
+        some = rows.filter(pl.col("benchmark").cast(pl.String).is_in(named))
+        found = breakdown(some, positives, "categories", policies=(policy,), k=self._settings["k"], readings=readings, draws=0)
+        kept = [(r, has[key]) for r in found if (key := (r["benchmark"], r["model"], r["task"])) in has and r["n"]]
+        order = {key: i for i, key in enumerate(dict.fromkeys((b, t) for b, _, t in has))}
+        kept.sort(key=lambda x: (order[x[0]["benchmark"], x[0]["task"]], x[0]["part"] is None, -x[0]["n"], x[0]["part"] or ""))
+        return [{"title": title, "category": r["part"], **{n: r[n] for n in _OF_CATEGORY}} for r, title in kept]
 
     def _robustness(self, rows: pl.LazyFrame, changed: pl.LazyFrame | None, models: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if self._changed is None:

@@ -16,7 +16,8 @@ _MEANS = {"weighted": "weighted by rows", "stated": "weighted by the paper's siz
 
 def evaluation_text(found: Mapping[str, Any], width: int | None = None) -> str:
     """The tables of a document (`toolkit.evaluation`), and what is to be said of them."""
-    parts = [*_tables(found, width), *_curves(found, width), *_means(found, width), *_look_alikes(found, width), *_robustness(found, width)]
+    parts = [*_tables(found, width), *_categories(found, width), *_curves(found, width), *_means(found, width)]
+    parts += [*_look_alikes(found, width), *_robustness(found, width)]
     said = [f"Note: {one_line(words)}" for words in (*found["remarks"], *_left(found))]
     if (spent := found.get("spent")) and (spent["asked"] or spent["from_journal"]):
         cost = f", ${spent['cost']:,.4f}" if spent["cost"] else ""
@@ -87,6 +88,21 @@ def _means(found: Mapping[str, Any], width: int | None) -> Iterator[str]:
     yield table_text("Means of F1", columns, rows, width=width, grouped=True, tight=True)
     if any("†" in cell for row in rows for cell in row):
         yield "† without benchmarks that have no F1 or no stated size: `left_out` in the document names them"
+
+
+def _categories(found: Mapping[str, Any], width: int | None) -> Iterator[str]:
+    """Of each benchmark that has categories, and task, F1 and what it is made of by category."""
+    mine = found.get("categories") or ()
+    for benchmark, task in dict.fromkeys((r["benchmark"], r["task"]) for r in mine):
+        these = [r for r in mine if (r["benchmark"], r["task"]) == (benchmark, task)]
+        rows = []
+        for r in these:
+            category = "(no category)" if r["category"] is None else one_line(r["category"])
+            rows.append([category, r["model"], _count(r["n"]), _figure(r["f1"]), *map(_short, (r["precision"], r["recall"], r["fpr"]))])
+        several = len({r["model"] for r in these}) > 1
+        columns = _columns(["category", "model"], ["n", "F1", "prec.", "recall", "FPR"])
+        title = f"{one_line(these[0]['title'])}, {task} by category ({these[0]['policy']})"
+        yield table_text(title, columns, rows, width=width, grouped=several, tight=True)
 
 
 def _look_alikes(found: Mapping[str, Any], width: int | None) -> Iterator[str]:
