@@ -55,6 +55,9 @@ bench-journal: $(VENV)/.dev ## insert and lookup rates of a journal of 2 million
 bench-data: $(VENV)/.dev ## the data path at 127,544 rows and ten times that, beside a straight polars script (minutes, 15 GB of disk)
 	$(BIN)/python tests/benchmarks/data_bench.py
 
+bench-mining: $(VENV)/.dev ## mining 2 million generations, beside a straight polars script (minutes, 8 GB of disk)
+	$(BIN)/python tests/benchmarks/mining_bench.py
+
 bench-steps: $(VENV)/.dev ## validate by profile, and what --processes makes of it (minutes)
 	$(BIN)/python tests/benchmarks/steps_bench.py
 
@@ -94,4 +97,4 @@ gpu-check: $(VENV)/.dev ## on a machine with a GPU: the training and sampling te
 		tests/generation/test_vllm_server.py tests/generation/test_adapters.py tests/test_same_verdicts.py
 	$(BIN)/guardkit quickstart --output outputs/quickstart-gpu
 
-.PHONY: help quickstart setup test lint type fmt fuzz bench bench-generate bench-journal bench-data bench-steps same-verdicts bench-faults bench-noise bench-released bench-serve vllm-cpu schema sources-check gpu-check bench-score
+.PHONY: help quickstart setup test lint type fmt fuzz bench bench-generate bench-journal bench-data bench-mining bench-steps same-verdicts bench-faults bench-noise bench-released bench-serve vllm-cpu schema sources-check gpu-check bench-score

@@ -60,7 +60,9 @@ def main() -> None:
     a = ap.parse_args()
     data = a.data.resolve()
     files = files_of(data, a.models, a.k, a.form, a.times, data / "links")
-    recipe = build_recipe(YamlFile("mining", {"recipe": "mining", "guard": "guardreasoner", "steps": steps(files, data / "samples.parquet")}), Path.cwd())
+    recipe = build_recipe(
+        YamlFile("mining", {"recipe": "mining", "guard": "guardreasoner", "steps": steps(files, data / "samples.parquet")}), Path.cwd()
+    )
     done = run_plan(make_plan(recipe), output=a.output / "run")
     os.link(done.folder / "pairs" / "rows" / "rows.parquet", a.output / "pairs.parquet")
 

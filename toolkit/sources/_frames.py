@@ -295,7 +295,14 @@ def _small_lists(schema: pa.Schema) -> pa.Schema:
     """The schema with lists as Arrow's JSON parser makes them: it knows no large ones."""
     import pyarrow as pa
 
-    return pa.schema([pa.field(f.name, pa.list_(f.type.value_type) if pa.types.is_large_list(f.type) else f.type) for f in schema])
+    def small(kind: pa.DataType) -> pa.DataType:
+        if pa.types.is_large_list(kind):
+            return pa.list_(small(kind.value_type))
+        if pa.types.is_struct(kind):
+            return pa.struct([pa.field(f.name, small(f.type)) for f in kind])
+        return kind
+
+    return pa.schema([pa.field(f.name, small(f.type)) for f in schema])
 
 
 def _castable(found: pa.DataType, kind: Any) -> bool:

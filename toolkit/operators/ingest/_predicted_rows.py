@@ -237,17 +237,17 @@ class LabelWords:
         self._guard, self._task = guard, task
         self._known: dict[str, int] = {}
         if not strict:
-            self._known |= dict.fromkeys(("", guard.output.missing_word, "None"), NONE)
+            self._known |= {"": NOT_TOLD} | dict.fromkeys((guard.output.missing_word, "None"), NONE)
 
     def codes(self, said: pl.Series) -> NDArray[np.int8]:
-        """Their numbers; null says that there is none."""
+        """Their numbers; null says nothing."""
         import numpy as np
 
         words = said.unique().drop_nulls()
         for word in words:
             if word not in self._known:
                 self._known[word] = self._code(word)
-        codes = said.replace_strict(words, [self._known[w] for w in words], default=NONE, return_dtype=pl.Int8)
+        codes = said.replace_strict(words, [self._known[w] for w in words], default=NOT_TOLD, return_dtype=pl.Int8)
         return np.asarray(codes.to_numpy(), np.int8).copy()
 
     def _code(self, said: str) -> int:

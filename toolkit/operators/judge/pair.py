@@ -231,7 +231,8 @@ class Pair(DatasetOperator):
         pairs = self._pairs(units, hard, chosen, lines, tasks)
         if not pairs.height and not self.config.empty:
             raise _nothing(hard.height, _passed(chosen, look, right=True), ctx)
-        texts = (outputs.texts(pairs[n].to_numpy()) for n in ("chosen", "rejected"))
+        both = outputs.texts(pl.concat([pairs["chosen"], pairs["rejected"]]).to_numpy())  # in one pass
+        texts = (both[: pairs.height], both[pairs.height :])
         names = pl.Series(lines.guards, dtype=pl.String)
         models = (names[lines.guard[pairs[n].to_numpy()]] for n in ("chosen", "rejected"))
         of = {n: lines.length[pairs[n].to_numpy()] for n in ("chosen", "rejected")}
