@@ -85,7 +85,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def gone(pids: set[int], seconds: float = 40) -> bool:
+def gone(pids: set[int], seconds: float = 180) -> bool:
     until = time.monotonic() + seconds
     while any(map(alive, pids)) and time.monotonic() < until:
         time.sleep(0.1)
