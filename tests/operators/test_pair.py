@@ -203,10 +203,10 @@ def test_weights_per_guard_span_their_range_for_each() -> None:
         for g, said in (("a", a), ("b", b)):
             rows += [verdict(seed(n, label_prompt=H), g, d, f"{g}{d}", prompt=H if s == "H" else U) for d, s in enumerate(said)]
     rows = [row | {"unread_refusal": "none", "unread_response": "none"} for row in rows]  # the rule counts outputs of which all could be read
-    kept = paired(rows, "baseline", preset="released").kept
+    kept = paired(rows, "baseline", preset="baseline").kept
     by = {g: kept.filter(pl.col("chosen_model") == g)["weight"].to_list() for g in "ab"}
     assert by["a"] == pytest.approx([0.8, 1.0667, 1.2], abs=1e-4) and by["b"] == pytest.approx([1.2, 0.8, 1.0])
-    assert paired(rows, "baseline", preset="released", normalise="all").kept["weight"].n_unique() == 4
+    assert paired(rows, "baseline", preset="baseline", normalise="all").kept["weight"].n_unique() == 4
 
 
 def test_an_output_counts_as_the_rule_counts_it() -> None:

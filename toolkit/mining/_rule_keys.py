@@ -68,6 +68,8 @@ class PairsPart(Part):
     """Which right and which wrong output."""
     tasks: Literal["each", "first"] | None = None
     """A pair for each hard unit of a row, or for the first alone."""
+    guards: Literal["each", "first"] | None = None
+    """Of a row that is hard for several guards the pairs of each, or of the first alone."""
     chosen_right_on: Literal["task", "all"] | None = None
     """Whether a chosen output is right on the pair's task, or on every task that the row has a label for."""
     chosen_passes: Literal["recipe", "strict", "anything"] | None = None

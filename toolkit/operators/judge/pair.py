@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-_NEUTRAL = {"order": None, "rejected_passes": "anything", "weights": "difference", "normalise": "all"}
+_NEUTRAL = {"order": None, "rejected_passes": "anything", "weights": "difference", "normalise": "all", "guards": "each"}
 """Options that an earlier guardkit had not, as it was without them: they are left out of what a step counts by."""
 
 
@@ -60,6 +60,9 @@ class PairConfig(Config):
     tasks: Literal["each", "first"] = "each"
     """A pair for each task that a row is hard for, or for the first of them alone that has one (released code); of rows that are hard for guards by
     themselves, so for each guard."""
+    guards: Literal["each", "first"] = "each"
+    """Of a row that is hard for several guards by themselves the pairs of each of them, or of the first alone, once all have their weights (released
+    code, which puts a file a guard together). Which comes first says the rule of `mine`."""
     order: list[str] | None = None
     """Tasks that come first, in this order; the others follow. Default: as the rule of `mine` has them, else as the guard has."""
     chosen_right_on: Literal["all", "task"] = "all"
@@ -292,7 +295,8 @@ class Pair(DatasetOperator):
             *(pl.when((pl.col("task") == t) & pl.col("guard").is_null()).then(hard[f"{scheme}_{t}"][pairs["row"]]) for t in measured), pl.lit(None)
         )
         figures = pairs.with_columns(figure.cast(pl.Float64).alias(scheme))
-        return pairs.with_columns(pair_weights(figures, scheme, self.config.gamma, self.config.normalise))
+        pairs = pairs.with_columns(pair_weights(figures, scheme, self.config.gamma, self.config.normalise))
+        return pairs.filter(pl.col("guard").eq_missing(pl.col("guard").first().over("row"))) if self.config.guards == "first" else pairs
 
     def _write(self, rows: StepInput, pairs: pl.DataFrame, details: Mapping[int, str], out: Output) -> None:
         """The pairs, and the rows without one."""
