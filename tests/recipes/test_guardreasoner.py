@@ -72,6 +72,30 @@ def test_sizes_differ_in_name_and_model_alone(size: str) -> None:
     assert (RECIPES / f"{size}.yaml").read_text(encoding="utf-8") == text
 
 
+def test_the_released_way_differs_in_the_mining_alone() -> None:
+    """Spec C.1: temperature, who samples what, the rule, and how pairs and weights are made."""
+    ours, theirs = steps("8b"), steps("8b-released")
+    differ = {n for n in ours.keys() | theirs.keys() if said(ours.get(n)) != said(theirs.get(n))}
+    parts = ["wildguard", *PARTS]
+    assert differ == {"samples", "hard", "pairs", *(f"{kind}-{p}" for p in parts for kind in ("rows", "samples"))}
+    asked = {"wildguard": {"main"}, **{p: {f"no-{o}" for o in PARTS if o != p} for p in PARTS}}
+    every = ["wildguard_train", *PARTS.values()]
+    for part, source in zip(parts, every, strict=True):
+        assert sorted(options(theirs[f"rows-{part}"])["sources"]) == sorted(s for s in every if s != source)
+        step = theirs[f"samples-{part}"]
+        assert step["from"] == {"rows": f"rows-{part}", **{g: f"guard-{g}" for g in asked[part]}}
+        assert options(step) == options(ours["samples"]) | {"backend.temperature": 0.7}
+    assert theirs["samples"]["use"] == "concat" and list(theirs["samples"]["from"].values()) == [f"samples-{p}" for p in parts]
+    assert options(theirs["hard"]) == {"rule": "released", "tasks": None, "missing": "not_asked"}
+    paired = {"pick": "longest", "guards": "first", "chosen_right_on": "task", "chosen_passes": "recipe", "normalise": "per_guard"}
+    assert options(theirs["pairs"]).items() >= paired.items()
+
+
+def said(step: dict[str, Any] | None) -> Any:
+    """What a step is, wherever it stands."""
+    return step and (step["use"], step["from"], options(step))
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_every_guard_starts_from_the_size_s_base_model(size: str) -> None:
     found = {s["id"]: options(s)["model"] for s in steps(size).values() if s["use"] == "train_sft"}
@@ -105,7 +129,17 @@ def test_settings_are_the_published_ones() -> None:
     assert options(found["samples"])["k"] == 4
     drawn = options(found["samples"], "backend.")
     assert (drawn["backend"], drawn["temperature"], drawn["top_p"], drawn["max_tokens"]) == ("vllm", 1.0, 0.95, 2048)
-    assert options(found["pairs"]).items() >= {"pick": "random", "tasks": "first", "chosen_right_on": "task", "gamma": 0.2}.items()
+    assert options(found["hard"]) == {"rule": "paper", "tasks": None, "missing": None}
+    paired = {
+        "pick": "random",
+        "tasks": "each",
+        "guards": "each",
+        "chosen_right_on": "task",
+        "chosen_passes": "recipe",
+        "gamma": 0.2,
+        "normalise": "all",
+    }
+    assert options(found["pairs"]).items() >= paired.items()
     dpo = options(found["guard-dpo"], "trainer.")
     assert dpo.pop("per_device_train_batch_size") * dpo.pop("gradient_accumulation_steps") * 4 == 256
     assert dpo == {
