@@ -93,7 +93,7 @@ def test_sources_are_given_by_name(recipe: Path) -> None:
 
 
 def test_check_tells_faults_from_what_is_lacking(recipe: Path) -> None:
-    assert toolkit.check(recipe) == {"recipe": "small", "steps": 7, "needs": [], "sends": [], "fetches": [], "allowed": []}
+    assert toolkit.check(recipe) == {"recipe": "small", "steps": 7, "needs": [], "sends": [], "fetches": [], "allowed": [], "words": []}
     with pytest.raises(InputErrors) as e:
         toolkit.check(recipe, overrides=["clean.unicode=NFX", "seeds.limit=many"])
     assert len(e.value.errors) == 2
@@ -164,7 +164,7 @@ def test_apply_reads_a_source_and_runs_one_operator_after_another() -> None:
         ("normalise", {"unicod": "NFC"}, "did you mean 'unicode'"),
         ("train_sft", {"model": "m"}, "run it in a recipe"),
         ("sample", {}, "run it in a recipe"),
-        ("mine", {}, "reads the column"),
+        ("mine", {}, "has no votes to go by"),
         ("load", {"source": "quickstart"}, "takes no rows"),
     ],
 )

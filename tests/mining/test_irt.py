@@ -10,8 +10,7 @@ import pytest
 from spoken import GUARD, H, U, table
 
 from toolkit.common.errors import InputError
-from toolkit.mining import ItemResponse, item_response
-from toolkit.mining._irt import fit_item_response
+from toolkit.mining import ItemResponse, fit_item_response, item_response
 
 ABLE = np.array([-0.5, 0.3, 1.0, 1.4, 2.5, 3.0])
 

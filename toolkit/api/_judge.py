@@ -120,11 +120,10 @@ def judge(
     check_output(folder, reads=Roots.of(None).read, own="journal", hint="name another folder with `work`")
     given = list(_rows(rows))
     _check_labels(given, definition)
-    shown = progress or Progress.silent()
     with stopping(), ExitStack() as stack:
         journal = stack.enter_context(Journal(folder))
         one = stack.enter_context(OpenGuard(definition, config, name=name, work=folder, media=at_door(media_folder) if media_folder else None))
-        stack.enter_context(shown)
+        shown = stack.enter_context(progress or Progress.silent())
         shown.start(f"judge with {name}")
         done = 0
 

@@ -40,6 +40,7 @@ def apply_rule(
     *,
     tasks: Sequence[str] | None = None,
     missing: Missing = "unread",
+    ids: pl.Series | None = None,
 ) -> pl.DataFrame:
     """What a rule makes of the outputs of each row.
 
@@ -55,6 +56,7 @@ def apply_rule(
         missing: what it means that an output is not there: ``unread``, as one that could not be read; ``not_asked``, the same, but a guard
             without any output for a row was not asked about it; ``undrawn``, that it was not needed (`toolkit.mining.settled`): it may have been
             anything, and only the outputs that are there are counted and can be suspect, undecided, or always right or wrong.
+        ids: where `parent` holds numbers, the ids that these are the places of, for messages.
 
     Raises:
         InputError: a task or guard that is named is not there, two lines are the same draw, or a draw has a negative number.
@@ -74,7 +76,7 @@ def apply_rule(
     for name in tasks or ():
         if name not in guard.task_names:
             raise InputError(f"the guard {guard.name!r} has no task {name!r}", hint=did_you_mean(name, guard.task_names))
-    outputs = _outputs(table, rule)
+    outputs = _outputs(table, rule, ids)
     order = rule.task_order(guard, list(tasks) if tasks else None)
     raw = {t: outcome_codes(table, t) for t in guard.task_names}
     judged = rule_outcomes(table, rule, guard, tasks=order, codes=raw)
@@ -213,7 +215,7 @@ class _Outputs:
         return self.count(np.ones(self.row.size, dtype=bool))
 
 
-def _outputs(table: pl.DataFrame, rule: Rule) -> _Outputs:
+def _outputs(table: pl.DataFrame, rule: Rule, ids: pl.Series | None = None) -> _Outputs:
     """Number rows and guards, and refuse what is the same draw twice."""
     import numpy as np
 
@@ -228,12 +230,12 @@ def _outputs(table: pl.DataFrame, rule: Rule) -> _Outputs:
     is_output = coded >= 0
     guard = np.where(is_output, coded, 0)
     draw = table["draw"].cast(pl.Int64).fill_null(0).to_numpy()
-    _check_draws(table, row, names, draw)
+    _check_draws(table["parent"] if ids is None else ids.gather(table["parent"]), row, names, draw)
     draws = [np.unique(draw[is_output & (coded == g)]).size for g in range(len(guards))] or [0]
     return _Outputs(parents, guards, row, guard, is_output, np.array(draws, dtype=np.int32))
 
 
-def _check_draws(table: pl.DataFrame, row: NDArray[np.int64], names: pl.Series, draw: NDArray[np.int64]) -> None:
+def _check_draws(ids: pl.Series, row: NDArray[np.int64], names: pl.Series, draw: NDArray[np.int64]) -> None:
     import numpy as np
 
     real = names.is_not_null().to_numpy()
@@ -249,7 +251,7 @@ def _check_draws(table: pl.DataFrame, row: NDArray[np.int64], names: pl.Series, 
         return
     twice = int(np.isin(place, ordered[1:][again]).sum())
     at = int(np.flatnonzero(real)[np.flatnonzero(place == ordered[1:][again][0])[0]])
-    which = f"draw {draw[at]} of {names[at]!r} for {table['parent'][at]!r}"
+    which = f"draw {draw[at]} of {names[at]!r} for {ids[at]!r}"
     hint = "each must have a `draw` of its own, and each row an `id` of its own"
     raise InputError(f"{twice:,} generations are the same draw of a guard for one row: {which}", hint=hint)
 

@@ -38,6 +38,10 @@ from toolkit.operators._context import Context as Context
 from toolkit.operators._context import Output as Output
 from toolkit.operators._context import Referred as Referred
 from toolkit.operators._context import StepInput as StepInput
+from toolkit.operators._mark import DETAIL as DETAIL
+from toolkit.operators._mark import OUTCOME as OUTCOME
+from toolkit.operators._mark import REASON as REASON
+from toolkit.operators._mark import mark as mark
 from toolkit.operators._unasked import Unasked as Unasked
 from toolkit.records import Column
 
@@ -55,9 +59,6 @@ if TYPE_CHECKING:
 Kind = Literal["row", "generation", "dataset"]
 Shape = Literal["source", "one_to_one", "select", "merge", "expand", "pick", "sink"]
 Columns = dict[str, Column]
-
-OUTCOME, REASON, DETAIL = "_outcome", "_reason", "_detail"
-"""Columns that carry a row's mark while a query runs; no record has such names."""
 
 
 class Config(BaseModel):
@@ -297,8 +298,7 @@ class GenerationOperator(Operator):
         return [(name or "model", partial(opened, backend, ctx)) for name, backend in self.backends().items()]
 
     def passes(self, opened: Sequence[tuple[str, Callable[[], Backend]]]) -> Sequence[tuple[str, Callable[[], Backend]]]:
-        """The backends in the order in which a run asks them, each as often as it has something to ask; `opened` is what `open` gave. Each is opened
-        when the ones before it have answered. Names must differ."""
+        """What `open` gave, as often and in the order in which a run asks: each is opened when those before it have answered. Names must differ."""
         return opened
 
     def asks_less(self) -> str | None:
@@ -398,30 +398,3 @@ class SourceOperator(DatasetOperator):
             out.leave(gone.select("raw"), *(gone[n] for n in ("outcome", "reason", "detail")))
             done += rows.height + gone.height
             ctx.progress(done, None, "rows")
-
-
-def mark(
-    rows: pl.LazyFrame,
-    when: pl.Expr,
-    reason: str | pl.Expr,
-    detail: str | pl.Expr | None = None,
-    outcome: Literal["rejected", "set_aside"] = "rejected",
-) -> pl.LazyFrame:
-    """Mark rows where `when` holds; a row that has a mark keeps the first.
-
-    Args:
-        rows, when: the frame, and a boolean expression over it; null counts as false.
-        reason, detail, outcome: reason code; what exactly was found; ``rejected`` for a fault, ``set_aside`` for none.
-    """
-    import polars as pl
-
-    fresh = when.fill_null(False) & pl.col(REASON).is_null()
-
-    def lit(value: str | pl.Expr | None) -> pl.Expr:
-        return value.cast(pl.String) if isinstance(value, pl.Expr) else pl.lit(value, pl.String)
-
-    return rows.with_columns(
-        pl.when(fresh).then(pl.lit(outcome)).otherwise(pl.col(OUTCOME)).alias(OUTCOME),
-        pl.when(fresh).then(lit(detail)).otherwise(pl.col(DETAIL)).alias(DETAIL),
-        pl.when(fresh).then(lit(reason)).otherwise(pl.col(REASON)).alias(REASON),
-    )

@@ -124,7 +124,7 @@ class Mine(DatasetOperator):
             remarks += rule.check(guard, {g: len(n) for g, n in draws.items()})
         except InputError as e:
             remarks.append(e.message)
-        found = apply_rule(table, rule, guard, tasks=self.config.tasks, missing=self._missing)
+        found = apply_rule(table, rule, guard, tasks=self.config.tasks, missing=self._missing, ids=rows.table["id"])
         votes = count_votes(table.drop_nulls("guard_model"), guard)
         del table
         found = found.join(measures(votes, guard), on="parent", how="left", maintain_order="left")
