@@ -180,7 +180,8 @@ class Operator(ABC):
         return {}
 
     def look(self, ctx: Context) -> None:  # noqa: B027  most have none
-        """Hold the beginning of its outside files against its options, once, when the recipe is checked: InputError where the run would find a fault."""
+        """Hold the beginning of its outside files against its options, once, when the recipe is checked (InputError: they do not fit, as the run
+        would find)."""
 
     def before_run(self, ctx: Context) -> None:  # noqa: B027  most have none
         """What takes too long for a check, and must be known before anything is paid for: asked of each step that a run builds, before the first.
