@@ -22,6 +22,7 @@ from toolkit.guards._render import (
     teacher_messages,
 )
 from toolkit.guards._sections import Section, answers_cut, preamble, sections, step_heading, without_answers
+from toolkit.guards._shortcut import Shortcut, read_block, shortcut
 from toolkit.guards._spans import AnswerSpan, answer_spans, label_words
 from toolkit.guards._structured import MalformedJson, from_json, is_json, response_format
 from toolkit.guards._tasks import Task
@@ -42,6 +43,7 @@ __all__ = [
     "Prompt",
     "Reasoning",
     "Section",
+    "Shortcut",
     "Task",
     "answer_spans",
     "answers_cut",
@@ -60,6 +62,7 @@ __all__ = [
     "not_ours",
     "parse",
     "preamble",
+    "read_block",
     "read_call",
     "render_call",
     "render_input",
@@ -67,6 +70,7 @@ __all__ = [
     "repeats_its_input",
     "response_format",
     "sections",
+    "shortcut",
     "step_heading",
     "teacher_messages",
     "template",

@@ -30,17 +30,17 @@ class Answer(NamedTuple):
     end: int = 0
 
 
-_TAG = r"</?(?:b|i|em|strong|u|code|span|p|br)[ ]?/?>"
-_WRAP = r"*_`\"'“”‘’«»„‚「」『』【】\[\](){}<>"
-_SOFT = rf"(?:{_TAG}|[\s{_WRAP}])*+"
+TAG = r"</?(?:b|i|em|strong|u|code|span|p|br)[ ]?/?>"
+WRAP = r"*_`\"'“”‘’«»„‚「」『』【】\[\](){}<>"
+_SOFT = rf"(?:{TAG}|[\s{WRAP}])*+"
 """Emphasis, quotes and brackets that may stand around a word; possessive, so that no text makes the search slow."""
-_TIGHT = rf"(?:{_TAG}|[{_WRAP}])*+[ \t]*+"
+_TIGHT = rf"(?:{TAG}|[{WRAP}])*+[ \t]*+"
 """The same behind a word, within its line."""
 _STARTS, _ENDS = r"(?<![^\W_])", r"(?![-_]*+[^\W_])"
 """Where a word begins and ends; an underscore is emphasis, a hyphen binds ("harmful-looking" is no label)."""
 _REMARK = r"(?:[ \t*_`]*+\([^()\n]{0,80}+\))?+"
 """What may stand between a field and its sign."""
-_SIGNS = ":=|–—→-"
+SIGNS = ":=|–—→-"
 _BULLET = rf"(?:(?:[-•–]|\d[.)])[ \t]++{_SOFT})?+"
 _NOT = r"(?:(?:is|are|was)\s+)?(?:not|never|non|no)(?:[\s*_]+|-)|(?:is|are|was)n['’]t\s+"
 _OR = r"(?:[,;]?\s*\b(?:or|and/or|and|nor|vs|versus)\b\.?|[/|]|\n\s*(?:[-*•]|\d{1,2}[.)])(?=\s))"
@@ -51,8 +51,8 @@ _NEXT_TO = rf"{_BESIDE}(?:\.{{{{2,5}}}}[ \t]*)?(?:(?!(?:not|non|no)\b)\w{{{{1,3}
 _CLOSED = r"(?![*_`\"'“”‘’]*+[ \t]++(?!(?:or|and|nor)\b)\w)"
 """Such a label is not the first word of more ("unharmful (harmful words are absent)")."""
 _OPEN = r"(?P<asks>\(?\?)|(?P<open>(?:,\s*)?or\s+not\b|[/|]\s*not\b)"
-_BEFORE_FIELD = re.compile(rf"[\s>#|•.\d{_WRAP}+-]*")
-_AFTER_LABEL = re.compile(rf"[ \t|.,;!{_WRAP}]*(?:\Z|[\r\n]|<\|?[^<>\n]{{1,30}}>)")
+_BEFORE_FIELD = re.compile(rf"[\s>#|•.\d{WRAP}+-]*")
+_AFTER_LABEL = re.compile(rf"[ \t|.,;!{WRAP}]*(?:\Z|[\r\n]|<\|?[^<>\n]{{1,30}}>)")
 _NEAR = 40
 """Characters before a field and after a label within which its line must begin and end, where it is to stand alone."""
 
@@ -144,6 +144,12 @@ def _patterns(guard: Guard) -> dict[str, _Patterns]:
     return {task.name: _of_task(guard, task) for task in guard.tasks}
 
 
+def lead_of(guard: Guard, task: Task) -> tuple[list[str], str]:
+    """The words before the label in the answer line, any emphasis left out, and the sign behind them (empty for none)."""
+    lead = [w for w in re.findall(r"\w+|[^\w\s]", plain(before_label(guard, task))) if not re.fullmatch(_SOFT, w)]
+    return (lead[:-1], lead[-1]) if lead and lead[-1] in SIGNS else (lead, "")
+
+
 def _of_task(guard: Guard, task: Task) -> _Patterns:
     """What stands before the label in the answer line, any emphasis between its words; then a label word, the missing one, or neither."""
     before = plain(before_label(guard, task))
@@ -153,12 +159,11 @@ def _of_task(guard: Guard, task: Task) -> _Patterns:
     label = f"{_STARTS}(?P<label>{'|'.join(words)}){_ENDS}"
     negation = f"(?P<not>(?!(?:{'|'.join(words)}){_ENDS})(?:{_NOT}))?+"
     any_word = f"{negation}{_SOFT}(?:{label}|{_STARTS}(?P<missing>{missing}){_ENDS})"
-    lead = [w for w in re.findall(r"\w+|[^\w\s]", before) if not re.fullmatch(_SOFT, w)]
+    lead, sign_of = lead_of(guard, task)
     first = lead[0].lower() if lead and lead[0].isascii() and lead[0].isalnum() else ""
-    bare, own = not lead, ""
-    if lead and lead[-1] in _SIGNS:
-        own = re.escape(lead.pop())
-        others = "".join(re.escape(s) for s in _SIGNS if re.escape(s) != own)
+    bare, own = not lead and not sign_of, re.escape(sign_of)
+    if sign_of:
+        others = "".join(re.escape(s) for s in SIGNS if re.escape(s) != own)
         sign = rf"{_REMARK}{_SOFT}(?:{own}|(?P<odd>(?:[{others}]{{1,2}}>?|(?={label.replace('?P<label>', '?:')}))))"
     else:
         sign = "(?P<odd>(?!))?"

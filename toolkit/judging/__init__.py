@@ -8,6 +8,7 @@ hand, and what moderates or serves one interaction at a time::
             verdict.labels, verdict.unread
 
     read_output(guard, text, row=row)                                       # what was written elsewhere
+    read_frame(guard, frame)                                                # a column of it, many times faster
     table = row_table(verdicts, guard)                                      # one line a row, draw and task: gold, verdict, why unread
     score_table(table, guard)                                               # accuracy and F1 with intervals, of each guard on each task
 
@@ -18,7 +19,8 @@ guard's. Importing this room loads no model library.
 
 from toolkit.judging._ask import OpenGuard, as_guard, check_plays, generation_record, question, questions, scores
 from toolkit.judging._evaluate import asked_lines, judged_tasks, to_ask, written_lines, written_tasks
-from toolkit.judging._outputs import TEXTS, asked_of, read_names, read_output, read_outputs
+from toolkit.judging._frames import read_frame
+from toolkit.judging._outputs import TEXTS, asked_of, read_names, read_output
 from toolkit.judging._probabilities import label_probabilities
 from toolkit.judging._several import as_one
 from toolkit.judging._table import TABLE, records_parts, records_table, row_table, score_table, with_reading
@@ -39,9 +41,9 @@ __all__ = [
     "label_probabilities",
     "question",
     "questions",
+    "read_frame",
     "read_names",
     "read_output",
-    "read_outputs",
     "records_parts",
     "records_table",
     "row_table",

@@ -18,7 +18,7 @@ from toolkit.evaluation import NOT_JUDGED, ROWS, Joined, RowSet, Written
 from toolkit.evaluation import read_labels as as_labels
 from toolkit.guards import Guard, parse
 from toolkit.judging._ask import OpenGuard
-from toolkit.judging._outputs import read_outputs
+from toolkit.judging._frames import read_frame
 from toolkit.judging._table import NOT_THERE, UNTOLD
 from toolkit.judging._verdict import Verdict
 
@@ -138,8 +138,8 @@ def _read(guard: Guard, of: RowSet, written: Written, whole: pl.DataFrame) -> pl
     failed = pl.col("said_error") if written.has("error") else pl.lit(None, pl.String)
     gone = pl.when(~pl.col("there")).then(pl.lit(NOT_THERE)).otherwise(failed)
     if written.has("output"):
-        parsed = read_outputs(guard, whole.select(output="said_output", context="context", prompt="prompt", response="response").to_struct("said"))
-        whole = pl.concat([whole, _by_call(guard, of, parsed.struct.unnest(), whole["said_output"])], how="horizontal")
+        parsed = read_frame(guard, whole.select(output="said_output", context="context", prompt="prompt", response="response"))
+        whole = pl.concat([whole, _by_call(guard, of, parsed, whole["said_output"])], how="horizontal")
         whole = whole.with_columns(
             change
             for task in guard.task_names

@@ -1,11 +1,9 @@
-"""Reading outputs, one or a column of them."""
+"""Reading one output."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import polars as pl
 
 from toolkit.guards import Guard, Mode, Parsed, parse, render_input, repeats_its_input
 
@@ -36,21 +34,6 @@ def asked_of(guard: Guard, text: str | None, row: Mapping[str, Any] | None) -> s
     if guard.grammar is not None or row is None or not text or not repeats_its_input(guard, text, row["prompt"] or ""):
         return None
     return render_input(guard, {"context": None, "response": None, **row})
-
-
-def read_outputs(guard: Guard, rows: pl.Series, mode: Mode = "lenient", *, reading: str | None = None) -> pl.Series:
-    """As `read_output` for a column of structs with `output` and what there is of `TEXTS`: structs of ``verdict_<task>`` and ``unread_<task>``."""
-    block = rows.struct.unnest()
-    prompts = block["prompt"].to_list() if "prompt" in block.columns and mode == "lenient" and guard.grammar is None else None
-    found: dict[str, list[str | None]] = {name: [] for name in read_names(guard)}
-    for i, text in enumerate(block["output"].to_list()):
-        repeats = prompts is not None and text and repeats_its_input(guard, text, prompts[i] or "")
-        row = block.row(i, named=True) if repeats else None
-        parsed = read_output(guard, text, mode, reading=reading, row=row)
-        for task in guard.task_names:
-            found[f"verdict_{task}"].append(parsed.labels[task])
-            found[f"unread_{task}"].append(parsed.reasons[task])
-    return pl.DataFrame(found, schema=dict.fromkeys(found, pl.String)).to_struct(rows.name)
 
 
 def read_names(guard: Guard) -> Sequence[str]:

@@ -15,7 +15,7 @@ import polars as pl
 from toolkit.common.ahead import ahead
 from toolkit.common.errors import InputError, InputErrors
 from toolkit.guards import Guard, repeats_its_input, unknown_label
-from toolkit.judging import TEXTS, read_outputs
+from toolkit.judging import TEXTS, read_frame
 from toolkit.mining import judged
 from toolkit.operators.base import Context, Output, Referred
 from toolkit.operators.ingest._intake import Intake
@@ -395,4 +395,4 @@ def may_repeat(guard: Guard) -> pl.Expr:
 
 
 def _outputs_read(guard: Guard, rows: pl.DataFrame, mode: Any) -> pl.DataFrame:
-    return read_outputs(guard, rows.to_struct("read"), mode).struct.unnest()
+    return read_frame(guard, rows, mode)

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from toolkit.guards import Guard, Mode, check_reading
-from toolkit.judging import TEXTS, read_names, read_outputs
+from toolkit.judging import TEXTS, read_frame, read_names
 from toolkit.mining import judged_expressions
 from toolkit.operators.base import Columns, Config, Context, RowOperator
 from toolkit.records import Column, load_record
@@ -59,7 +59,7 @@ class Verdicts(RowOperator):
 
     def apply(self, rows: pl.LazyFrame, ctx: Context) -> pl.LazyFrame:
         names = read_names(ctx.guard)
-        read = partial(read_outputs, ctx.guard, mode=self.config.mode, reading=self.config.reading)
+        read = partial(_read, guard=ctx.guard, mode=self.config.mode, reading=self.config.reading)
         texts = [n for n in ("output", *TEXTS) if n in rows.collect_schema().names()]
         found = pl.struct(texts).map_batches(read, return_dtype=pl.Struct(dict.fromkeys(names, pl.String)), is_elementwise=True)
         rows = rows.with_columns(found.alias("_read")).with_columns(pl.col("_read").struct.field(n).alias(n) for n in names).drop("_read")
@@ -72,3 +72,7 @@ class Verdicts(RowOperator):
             stands_for = {f"label_{t.name}": t.readings.get(reading, {}) for t in guard.tasks}
             rows = rows.with_columns(pl.col(label).replace(others) for label, others in stands_for.items() if others and label in there)
         return rows.with_columns(**judged_expressions(there, guard))
+
+
+def _read(texts: pl.Series, guard: Guard, mode: Mode, reading: str | None) -> pl.Series:
+    return read_frame(guard, texts.struct.unnest(), mode, reading=reading).to_struct(texts.name)
