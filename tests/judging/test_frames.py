@@ -132,7 +132,7 @@ def test_what_repeats_its_input_is_read_behind_it_in_a_frame_too(name: str, data
         row["prompt"] = data.draw(st.sampled_from([None, "", "What?", "Request: harmful", text[:45], text[-20:]]))
         asked = render_input(guard, {**row, "prompt": row["prompt"] or ""}) if data.draw(st.booleans()) else ""
         rows.append({**row, "output": asked + text if data.draw(st.booleans()) else text.replace("\n", f"\n{asked}", 1)})
-    types = {
+    types: dict[str, Any] = {
         "output": pl.String,
         "prompt": pl.String,
         "response": pl.String,
