@@ -47,7 +47,7 @@ def test_mine_takes_folders(cli: Cli, tmp_path: Path) -> None:
     assert [folders.json[f] for f in figures] == [single.json[f] for f in figures] == [5, 5, {"a": 0, "b": 0}]
     (tmp_path / "empty").mkdir()
     said = cli("mine", "--predictions", "a=a", "--predictions", "b=empty", "--output", "none")
-    assert said.code == 2 and "no JSON Lines in this folder" in said.err
+    assert said.code == 2 and "no parquet, JSON or CSV file in this folder" in said.err
 
 
 def test_train_takes_a_steps_folder_and_a_run_names_its_steps(cli: Cli, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import fcntl
 import os
 import sqlite3
 import struct
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -28,6 +29,9 @@ _LOG = 32 << 20
 
 _AS_IT_LIES, _UNLOCKED = "ro&immutable=1", "ro&vfs=unix-none"
 """Without a log; with one, by SQLite's VFS that takes no locks (sqlite.org/vfs.html, "Standard Unix VFSes")."""
+
+_TRIES, _PAUSE = 4, 0.05
+"""How often, and after how many seconds, a reader opens a file again that looks damaged at first sight."""
 
 LOG_HEADER, FRAME_HEADER = 32, 24
 """Bytes of a log's header, and of that before each of its pages (sqlite.org/fileformat2.html, "WAL File Format")."""
@@ -55,7 +59,7 @@ class Connector:
             sqlite3.OperationalError: `rollback_is_due` where a purge or a migration was killed, which only a writer can undo.
         """
         try:
-            return self._open("ro")
+            return self._open_beside_writers()
         except sqlite3.OperationalError as e:
             failed = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL)
             if rollback_is_due(e) or primary(e) not in failed:
@@ -67,6 +71,17 @@ class Connector:
             if self._readonly:
                 self._mode = mode
             return db
+
+    def _open_beside_writers(self) -> sqlite3.Connection:
+        """A reader's connection. A file that a writer is just exchanging may look damaged; one that is so stays so."""
+        for _ in range(_TRIES):
+            try:
+                return self._open("ro")
+            except sqlite3.DatabaseError as e:
+                if primary(e) != sqlite3.SQLITE_CORRUPT:
+                    raise
+            time.sleep(_PAUSE)
+        return self._open("ro")
 
     def close(self) -> None:
         """Let writers in again; harmless when called twice."""

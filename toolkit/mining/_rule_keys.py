@@ -64,7 +64,7 @@ class DrawsPart(Part):
 class PairsPart(Part):
     """How `pair` makes pairs of the hard units, where the rule says it: for ``preset: NAME``; `pair`'s own options win. None: not said."""
 
-    pick: Literal["random", "longest", "shortest", "closest"] | None = None
+    pick: Literal["closest", "longest", "shortest", "random"] | None = None
     """Which right and which wrong output."""
     tasks: Literal["each", "first"] | None = None
     """A pair for each hard unit of a row, or for the first alone."""
