@@ -219,3 +219,9 @@ def test_the_guard_that_settles_most_draws_first() -> None:
     assert best_order(table, Aim(rule, GUARD, {"good": 3, "fair": 3, "bad": 3}))[0] == "bad"
     dear = table.with_columns(tokens=pl.when(pl.col("guard_model") == "bad").then(5_000).otherwise(100))
     assert best_order(dear, Aim(rule, GUARD, {"good": 3, "fair": 3, "bad": 3}))[-1] == "bad", "tokens count, not draws"
+
+
+def test_of_many_guards_those_that_are_wrong_more_often_draw_first() -> None:
+    table = drawn(2, 200, 2).filter(pl.col("guard_model") != "fair")
+    more = pl.concat([table, *(table.filter(pl.col("guard_model") == "good").with_columns(guard_model=pl.lit(f"good {i}")) for i in range(4))])
+    assert best_order(more, Aim(load_rule("default"), GUARD, dict.fromkeys(["good", *(f"good {i}" for i in range(4)), "bad"], 2)))[0] == "bad"

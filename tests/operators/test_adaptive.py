@@ -17,6 +17,7 @@ import toolkit
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, TooManyFailures
 from toolkit.guards import load_guard
 from toolkit.pipeline import StepFolder
+from toolkit.report import summarise
 
 GUARD = load_guard("guardreasoner")
 ROWS, K = 80, 3
@@ -91,6 +92,8 @@ def test_settled_rows_are_not_drawn_further_and_the_hard_ones_are_the_same(guard
     assert counts["kept"] == asked and counts["kept"] + counts["set_aside"]["settled"] == ROWS * K * len(GUARDS)
     assert figures["drawn"] == asked and figures["of"] == 480 and figures["left_out"] == {"screened": 0, "settled": 480 - asked}
     assert figures["saved"] == pytest.approx(1 - asked / 480, abs=1e-4) and sorted(figures["order"]) == sorted(GUARDS)
+    shown = [f["value"] for f in summarise(tmp_path / "out" / "run")["figures"] if f["name"] == "adaptive"]
+    assert [f["drawn"] for f in shown] == [asked], "a run shows it"
     few = hard(made)
 
     made = made_by(tmp_path, steps(guards, file, None))

@@ -4,8 +4,8 @@ Rows are put in order by where they come from, by their labels, and by difficult
 answer), and every tenth is taken from a random start: a systematic sample, which holds the same share of each source, label and difficulty as the
 whole (Madow and Madow, 1944, Annals of Mathematical Statistics 15:1; Cochran, 1977, Sampling Techniques, chapter 8). Every row has the same
 chance, so figures on the chosen rows need no weights and estimate those on all: whatever scores a benchmark scores this one. (Anchor points with
-weights, as in Polo et al., 2024, tinyBenchmarks, ICML, need a scoring of their own; what chances in proportion to the doubt about a row gained over
-equal ones was within the noise of our simulations.)
+weights, as in Polo et al., 2024, tinyBenchmarks, ICML, and chances in proportion to the doubt about a row, which may err less, need a scoring of
+their own.)
 
 *How nearly* is tried on guards that had no part in the choice: each two guards are held out in turn, difficulties are fitted to the others' answers,
 rows are chosen 20 times from other starts, and both guards' F1 and accuracy on them are held against those on all rows. Stated are the root mean

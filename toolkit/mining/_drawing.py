@@ -17,6 +17,7 @@ import polars as pl
 from toolkit.guards import Guard
 from toolkit.mining._draws import Screen, choose_screen, first_doubt, settled
 from toolkit.mining._rule import Rule
+from toolkit.mining._rule_apply import WRONG, outcome_codes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,8 +105,8 @@ def best_order(table: pl.DataFrame, aim: Aim) -> list[str]:
     if not table.height or len(names) == 1:
         return names
     first = aim.rule.task_order(aim.guard, list(aim.tasks) if aim.tasks else None)
-    wrong = [pl.col(f"outcome_{t}") == "wrong" for t in first if f"outcome_{t}" in table.columns]
-    rates = dict(table.group_by("guard_model").agg(pl.any_horizontal(wrong).mean() if wrong else pl.lit(0.0)).drop_nulls("guard_model").iter_rows())
+    wrong = pl.DataFrame([pl.Series(t, outcome_codes(table, t) == WRONG) for t in first]).select(pl.any_horizontal(pl.all()).alias("wrong"))
+    rates = dict(table.select("guard_model").hstack(wrong).drop_nulls("guard_model").group_by("guard_model").agg(pl.col("wrong").mean()).iter_rows())
     guess = sorted(names, key=lambda g: (-(rates.get(g) or 0.0), names.index(g)))
     if len(names) > _TRIED:
         return guess

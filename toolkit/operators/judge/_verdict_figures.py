@@ -114,4 +114,16 @@ EVALUATED = (
     Figure("remarks", "what whoever reads the figures of benchmarks must know", stat("remarks", []), _remarks),
     Figure("matched", "for each guard how many of the rows that were asked about it has a verdict for", stat("matched", {}), _matched),
 )
-SAMPLED = (Figure("sampled", "rows given to guards", lambda step: step.counts["in"], _sampled, whole="sum"),)
+
+
+def _adaptive(step: Finished, figure: Figure, value: Mapping[str, Any] | None) -> Iterator[str]:
+    if value:
+        screen = value["screen"]
+        told = "no screen" if not screen or not screen["threshold"] else f"at least {screen['recall_low']:.1%} of the hard rows kept by the screen"
+        yield f"Draws made ({step.step}): {value['drawn']:,} of {value['of']:,} ({_by(value['left_out'])}; {told})"
+
+
+SAMPLED = (
+    Figure("sampled", "rows given to guards", lambda step: step.counts["in"], _sampled, whole="sum"),
+    Figure("adaptive", "draws that were made and left out, and the recall that a screen keeps", stat("adaptive", None), _adaptive),
+)
