@@ -16,7 +16,8 @@ from toolkit.common.errors import BrokenContract, InputError
 from toolkit.operators import Operator, operator_class
 
 sys.path.insert(0, str(Path(__file__).parent / "generation"))
-from server import Server, running
+from server import Server, chat, running
+from tiny import tiny_llama
 
 ROWS = [
     {"prompt": "Hello", "label_prompt": "unharmful"},
@@ -138,6 +139,33 @@ def test_an_operator_that_asks_a_model_asks_once(rows: pl.DataFrame, tmp_path: P
     assert failed.kept.height == 0 and failed.figures["failed"] == 3 and set(failed.rejected["_reason"]) == {"bad_request"}
     with pytest.raises(InputError, match="--allow api_key_env=MY_KEY"):
         toolkit.apply("synthesise", rows, backend={**backend, "api_key_env": "MY_KEY"}, work=tmp_path)
+
+
+def test_guards_are_sampled_and_what_they_said_is_read(rows: pl.DataFrame, tmp_path: Path) -> None:
+    """`sample` takes further inputs only where a recipe trained a guard: on a table it asks those under `models`, all draws or as many as it needs."""
+    table = toolkit.seeds([{"prompt": f"Question {i}"} | {"label_prompt": "unharmful"} for i in range(20)], labelled_by="human")
+    server = Server()
+    server.script = lambda text, body: (200, {}, chat("Request: " + ("harmful" if body["model"] == "torn" and body["seed"] % 2 else "unharmful")))
+    with running(server):
+        models = {n: {"backend": "openai", "model": n, "base_url": server.base_url, "temperature": 1.0} for n in ("sure", "torn")}
+        options: dict[str, Any] = {"k": 3, "models": models, "work": tmp_path}
+        found = toolkit.apply("sample", table, **options)
+        asked = len(server.requests)
+        again = toolkit.apply("sample", table, **options)
+        assert asked == len(server.requests) == 120 == found.kept.height == found.figures["asked"] and found.kept.equals(again.kept)
+        fewer = toolkit.apply("sample", table, **options, adaptive={"in_full": 0.2, "screen": None})
+        assert len(server.requests) == 120, "the draws are the same ones"
+    assert fewer.counts["set_aside"]["settled"] == fewer.figures["adaptive"]["left_out"]["settled"] == 120 - fewer.kept.height > 0
+    mined = [toolkit.apply("mine", toolkit.apply("verdicts", made.kept).kept, tasks=["prompt"]).kept["id"] for made in (found, fewer)]
+    assert set(mined[0]) == set(mined[1]) and mined[0].len()
+    with pytest.raises(InputError, match="of the input 'main' sample takes the model that a step of a recipe made"):
+        toolkit.apply("sample", {"rows": table, "main": rows}, **options)
+
+
+def test_a_model_in_a_folder_is_sampled(rows: pl.DataFrame, tmp_path: Path) -> None:
+    guard = {"backend": "transformers", "model": str(tiny_llama(tmp_path / "model", positions=2048)), "device": "cpu", "max_tokens": 4}
+    found = toolkit.apply("sample", rows, k=1, models={"tiny": guard}, work=tmp_path)
+    assert found.kept.select("guard_model", "draw").rows() == [("tiny", 0)] * 3 and found.kept["parent"].equals(rows["id"])
 
 
 def test_the_template_teacher_needs_no_journal(rows: pl.DataFrame, tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def _operator(given: str | type[Operator] | Operator, options: Mapping[str, Any]
     cls = operator_class(given) if isinstance(given, str) else given if isinstance(given, type) else type(given)
     if not issubclass(cls, Operator):
         raise InputError(f"no operator: {given!r}", hint="its name, a class of operators, or one of its instances; see `guardkit operators`")
-    if cls.takes or not issubclass(cls, RowOperator | DatasetOperator | GenerationOperator):
+    if cls.inputs[:1] == ("*",) or set(cls.takes) - {"*"} or not issubclass(cls, RowOperator | DatasetOperator | GenerationOperator):
         what = "`toolkit.judge` asks a guard about rows, `toolkit.train` trains on shards"
         raise InputError(f"{cls.name!r} is no operator on rows alone: run it in a recipe", hint=what)
     if isinstance(given, Operator):
@@ -249,6 +249,9 @@ def _inputs(op: Operator, rows: Any) -> dict[str, pl.DataFrame]:
     missing, extra = [n for n in wanted if n not in given], [n for n in given if n not in wanted and "*" not in op.inputs]
     if missing or extra:
         raise InputError(f"{op.name} takes {', '.join(wanted) or 'no rows'}, and was given {', '.join(given) or 'none'}")
+    if "*" in op.takes and (made := [n for n in given if n not in wanted]):
+        what = f"of the input {made[0]!r} {op.name} takes the {op.takes['*']} that a step of a recipe made, and a table has none"
+        raise InputError(what, hint="give its rows alone, and name finished models in its options")
     return {name: polars_frame(frame) for name, frame in given.items()}
 
 
