@@ -142,8 +142,8 @@ def as_text(found: Compared | Lines, form: str = "table", width: int | None = No
 
 def _line(f: PublishedFigure) -> dict[str, Any]:
     known = f.cohort.model_dump(exclude={"rows", "published"})
-    told = {n: getattr(f, n) for n in ("source", "model", "task", "benchmark", "mean", "metric", "value")}
-    return told | known | {"where": f.where, "note": f.note}
+    fields = {n: getattr(f, n) for n in ("source", "model", "task", "benchmark", "mean", "metric", "value")}
+    return fields | known | {"where": f.where, "note": f.note}
 
 
 def _figures(wanted: bool | str | Sequence[str]) -> list[PublishedFigure]:

@@ -39,7 +39,7 @@ def disputes(
         >>> first = toolkit.disputes("outputs/disputed").shown[0]
         >>> first["why"]
         '1 of 2 votes say harmful, the label is unharmful; guards differ from each other'
-        >>> [(said["guard"], said["verdict"]) for said in first["outputs"]]
+        >>> [(output["guard"], output["verdict"]) for output in first["outputs"]]
         [('anna', 'harmful'), ('berta', 'unharmful')]
     """
     if not isinstance(limit, int) or limit < 0:

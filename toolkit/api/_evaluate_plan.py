@@ -118,9 +118,9 @@ def guards_of(names: Sequence[str], guard: str | Path | Mapping[str, str | Path]
     else:
         given = dict.fromkeys(names, guard)
     loaded: dict[str, Guard] = {}
-    for name, said in given.items():
-        if said is not None:
-            loaded[name] = load_guard(said)
+    for name, own in given.items():
+        if own is not None:
+            loaded[name] = load_guard(own)
         else:
             loaded[name] = guard_of(found[name]) if name in found else load_guard("guardreasoner")
     return loaded

@@ -120,15 +120,15 @@ class Run:
             self.spent[name] += getattr(stats, name)
         for kind, n in stats.errors.items():
             self.spent["errors"][kind] = self.spent["errors"].get(kind, 0) + n
-        self.spent["said"] = {**stats.said, **self.spent["said"]}
+        self.spent["said"] = {**stats.messages, **self.spent["said"]}
         self._progress.finish(f"{answers:,} answers in {stats.seconds:.1f} s, {stats.from_journal:,} of them from the journal")
 
     def _document(self, rows: pl.LazyFrame, changed: pl.LazyFrame | None = None) -> dict[str, Any]:
         models = [self._model(judge) for judge in self._judges]
         benchmarks = [entry for one in self._sets for entry in one.entries()]
         found = figures(rows, benchmarks, models, self._settings)
-        said = [words for one in self._sets for words in one.remarks]
-        remarks = [*self._remarks, *said, *_of_files(self._judges), *_of_readings(self._judges, self._sets, self._reading), *found["remarks"]]
+        of_sets = [words for one in self._sets for words in one.remarks]
+        remarks = [*self._remarks, *of_sets, *_of_files(self._judges), *_of_readings(self._judges, self._sets, self._reading), *found["remarks"]]
         return self._robustness(rows, changed, models) | {
             "settings": self._settings,
             "models": models,

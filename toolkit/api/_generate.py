@@ -156,7 +156,7 @@ def _ask(
             "answered": stats.completions - stats.failed,
             "failed": stats.failed,
             "errors": dict(stats.errors),
-            "said": dict(stats.said),
+            "said": dict(stats.messages),
             "asked": stats.asked,
             "from_journal": stats.from_journal,
             "unreadable": stats.unreadable,

@@ -120,10 +120,10 @@ def _rule(given: str | Path | Mapping[str, Any]) -> tuple[str | dict[str, Any], 
         text = str(given)
         option = str(at_door(text)) if text.endswith((".yaml", ".yml")) else text
         rule = load_rule(option, roots)
-    said = rule.pairs.model_dump(exclude_none=True) if rule.pairs is not None else {}
-    if not said:
+    of_rule = rule.pairs.model_dump(exclude_none=True) if rule.pairs is not None else {}
+    if not of_rule:
         return option, dict(PAIRS)
-    return option, {**said, **({"rejected_passes": "anything"} if said.get("chosen_passes") == "anything" else {})}
+    return option, {**of_rule, **({"rejected_passes": "anything"} if of_rule.get("chosen_passes") == "anything" else {})}
 
 
 def _has_plain_labels(files: Mapping[str, str | Sequence[str]], columns: Mapping[str, str], guard: Guard, *, whole: bool) -> bool:

@@ -25,13 +25,13 @@ def guard_of(config: BaseBackendConfig) -> Guard:
     Raises:
         InputError: there is no such model, or no guard of that name here.
     """
-    said = trained_name(config)
-    if said is None:
+    name = trained_name(config)
+    if name is None:
         return load_guard(DEFAULT)
-    if said not in names("guards"):
-        what = f"the model was trained for the guard {said!r}, of which there is no definition here"
+    if name not in names("guards"):
+        what = f"the model was trained for the guard {name!r}, of which there is no definition here"
         raise InputError(what, where=config.model_name, hint="name its definition's file: guard=FILE, --guard FILE")
-    return load_guard(said)
+    return load_guard(name)
 
 
 def trained_name(config: BaseBackendConfig) -> str | None:
@@ -42,8 +42,8 @@ def trained_name(config: BaseBackendConfig) -> str | None:
     """
     name = getattr(config, "adapter", None) or getattr(config, "model", None)
     folder = model_folder(str(name)) if config.runs_here and name else None
-    said = None if folder is None else (trained_for(folder) or {}).get("guard")
-    return (str(said).rpartition(" ")[0] or str(said)) if said else None
+    guard = None if folder is None else (trained_for(folder) or {}).get("guard")
+    return (str(guard).rpartition(" ")[0] or str(guard)) if guard else None
 
 
 def backend_for(options: Mapping[str, Any]) -> str:

@@ -198,7 +198,7 @@ def check(
     if json:
         _say.document({**found, "faults": []})
     else:
-        words = (f"  {said}" for said in found["words"])
+        words = (f"  {line}" for line in found["words"])
         _say.lines(
             f"{found['recipe']}: {found['steps']} steps, no faults", *words, *_reach.lines(found), *(f"  needs: {need}" for need in found["needs"])
         )

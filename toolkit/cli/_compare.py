@@ -65,7 +65,7 @@ def compare(
     if json or (form == "json" and output is None):
         _say.document({"spread": found} if spread else found)
     elif output is not None:
-        said = [] if spread else [v["words"] for v in found["verdicts"]]
-        _say.lines(*said, f"Written: {output}")
+        sentences = [] if spread else [v["words"] for v in found["verdicts"]]
+        _say.lines(*sentences, f"Written: {output}")
     else:
         _say.tables(found, form or "table")

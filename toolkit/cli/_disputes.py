@@ -57,16 +57,16 @@ def _one(line: Mapping[str, Any], full: bool) -> None:
     measures = [f"{name} {line[name]:.2f}" for name in ("entropy", "margin", "divergence") if line[name] is not None]
     unread = [f"{line['unread']:,} unread"] if line["unread"] else []
     _say.lines(f"   {line['why']}", f"   {', '.join([*measures, *unread])}")
-    votes = [f"{guard}: {', '.join(f'{label} {n}' for label, n in said.items())}" for guard, said in line["by_guard"].items()]
+    votes = [f"{guard}: {', '.join(f'{label} {n}' for label, n in counts.items())}" for guard, counts in line["by_guard"].items()]
     _say.lines(f"   {'; '.join(votes)}")
     for name in ("prompt", "response"):
         if line[name] is not None:
             _say.lines(f"   {name}: {_say.folded(line[name], 5) if full else _say.short(line[name], 300)}")
     if full:
-        for said in line["outputs"]:
-            verdict = said["verdict"] or f"unread, {said['unread'] or 'no reason known'}"
-            text = "(no output)" if said["output"] is None else _say.folded(said["output"], 5)
-            _say.lines(f"   {_who(said)}: {verdict}", f"     {text}")
+        for output in line["outputs"]:
+            verdict = output["verdict"] or f"unread, {output['unread'] or 'no reason known'}"
+            text = "(no output)" if output["output"] is None else _say.folded(output["output"], 5)
+            _say.lines(f"   {_who(output)}: {verdict}", f"     {text}")
     else:
         _side_by_side(_sides(line))
     _say.lines("")
@@ -77,8 +77,8 @@ def _side_by_side(sides: Mapping[str, tuple[Mapping[str, Any], int]]) -> None:
     if not sides:
         return
     width = max(20, ((_say.width() or 120) - 5) // len(sides) - 3)
-    columns = [Column(f"{label} ({n:,} {'vote' if n == 1 else 'votes'}; {_who(said)})", "prose") for label, (said, n) in sides.items()]
-    beginnings = [_beginning(said["output"], width) for said, _ in sides.values()]
+    columns = [Column(f"{label} ({n:,} {'vote' if n == 1 else 'votes'}; {_who(output)})", "prose") for label, (output, n) in sides.items()]
+    beginnings = [_beginning(output["output"], width) for output, _ in sides.values()]
     sys.stdout.write(table_text("", columns, [beginnings], width=_say.width()) + "\n")
 
 
@@ -88,22 +88,22 @@ def _beginning(text: str, width: int) -> str:
     return "\n".join(lines if len(lines) <= _LINES else [*lines[: _LINES - 1], f"… {len(lines) - _LINES + 1} more lines"])
 
 
-def _who(said: Mapping[str, Any]) -> str:
-    return str(said["guard"]) if said["draw"] is None else f"{said['guard']}, draw {said['draw']}"
+def _who(output: Mapping[str, Any]) -> str:
+    return str(output["guard"]) if output["draw"] is None else f"{output['guard']}, draw {output['draw']}"
 
 
 def _sides(line: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, Any], int]]:
     """For the two labels with most votes an output of the guard that says it most often, and the votes; the row's own label first."""
-    said: dict[str, dict[str, int]] = {}
+    counts: dict[str, dict[str, int]] = {}
     for guard, votes in line["by_guard"].items():
         for label, n in votes.items():
-            said.setdefault(label, {})[guard] = n
-    said.pop("unread", None)
-    two = sorted(said, key=lambda label: -sum(said[label].values()))[:2]
+            counts.setdefault(label, {})[guard] = n
+    counts.pop("unread", None)
+    two = sorted(counts, key=lambda label: -sum(counts[label].values()))[:2]
     out = {}
     for label in sorted(two, key=lambda label: label != line["label"]):
-        order = sorted(said[label], key=lambda guard: -said[label][guard])
+        order = sorted(counts[label], key=lambda guard: -counts[label][guard])
         texts = [o for guard in order for o in line["outputs"] if o["guard"] == guard and o["verdict"] == label and o["output"]]
         if texts:
-            out[label] = (texts[0], sum(said[label].values()))
+            out[label] = (texts[0], sum(counts[label].values()))
     return out

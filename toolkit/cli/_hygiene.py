@@ -107,12 +107,12 @@ def _shown(found: dict[str, Any]) -> None:
         _say.lines("")
     if found["scores"]:
         _scores(found["scores"])
-    said = ["duplicates (dupl.): rows whose input came before; conflicts: inputs whose rows have different labels; inputs, prompts: different ones"]
+    notes = ["duplicates (dupl.): rows whose input came before; conflicts: inputs whose rows have different labels; inputs, prompts: different ones"]
     if found["without"]:
-        said.append(f"without a file there: {', '.join(found['without'])}")
+        notes.append(f"without a file there: {', '.join(found['without'])}")
     if found["output"] is not None:
-        said.append(f"rows by id: {found['output']}")
-    _say.lines(*said)
+        notes.append(f"rows by id: {found['output']}")
+    _say.lines(*notes)
 
 
 def _scores(scores: list[dict[str, Any]]) -> None:

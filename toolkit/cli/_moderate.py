@@ -100,19 +100,19 @@ def _judged(one: Moderator, rows: Iterable[dict[str, Any]], stream: bool) -> Ite
     if not stream:
         yield from one.judge_many(rows)
         return
-    said = 0
+    written = 0
 
     def tell(text: str) -> None:
-        nonlocal said
-        sys.stderr.write(plain(text[said:]))
+        nonlocal written
+        sys.stderr.write(plain(text[written:]))
         sys.stderr.flush()
-        said = len(text)
+        written = len(text)
 
     for row in rows:
         if not one.streams:
             sys.stderr.write("guardkit: this backend gives a text when it is whole: --stream has nothing to show before\n")
         yield one.judge(row["prompt"], row["response"], row["context"], on_text=tell)
-        if said:
+        if written:
             sys.stderr.write("\n")
 
 

@@ -85,10 +85,10 @@ def _shown(found: dict[str, Any]) -> None:
     lines = [[p["a"], p["b"], *(f"{p[name]:,}" for name in figures)] for p in some]
     if lines:
         _say.table("What two sets share", ["a", "b"], ["inputs", "prompts", f"rows of a by {n} words", f"rows of b by {n} words"], lines)
-    said = [f"The other {len(found['pairs']) - len(some):,} of {len(found['pairs']):,} pairs share nothing."] if found["pairs"] else []
-    said.append("inputs, prompts: different ones; duplicates: rows whose input came before; in conflict: inputs whose rows have different labels")
+    notes = [f"The other {len(found['pairs']) - len(some):,} of {len(found['pairs']):,} pairs share nothing."] if found["pairs"] else []
+    notes.append("inputs, prompts: different ones; duplicates: rows whose input came before; in conflict: inputs whose rows have different labels")
     if found["without"]:
-        said.append(f"without a file there: {', '.join(found['without'])}")
+        notes.append(f"without a file there: {', '.join(found['without'])}")
     if found["output"] is not None:
-        said.append(f"rows by id: {found['output']}")
-    _say.lines(*said)
+        notes.append(f"rows by id: {found['output']}")
+    _say.lines(*notes)

@@ -69,5 +69,5 @@ def _channels(text: str) -> tuple[str, str] | None:
     messages = _MESSAGE.findall(text)
     if not messages:
         return None
-    thoughts = "\n\n".join(said.strip() for channel, said in messages if channel != _FINAL)
-    return thoughts, "".join(said for channel, said in messages if channel == _FINAL).lstrip()
+    thoughts = "\n\n".join(part.strip() for channel, part in messages if channel != _FINAL)
+    return thoughts, "".join(part for channel, part in messages if channel == _FINAL).lstrip()

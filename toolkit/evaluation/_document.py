@@ -170,10 +170,10 @@ def fill_evaluation(
 
     written, changed = _write_rows(folder, rows)
     tables = [pl.scan_parquet(folder / name, glob=False) for name, there in ((TABLE, written), (CHANGED_TABLE, changed)) if there is not None]
-    said = document(*tables) if callable(document) else document
-    whole = {"guardkit": __version__, "kind": "evaluation", "format": FORMAT, **said, "rows": _about(TABLE, written)}
+    stated = document(*tables) if callable(document) else document
+    whole = {"guardkit": __version__, "kind": "evaluation", "format": FORMAT, **stated, "rows": _about(TABLE, written)}
     if changed is not None:
-        whole["robustness"] = {**said.get("robustness", {}), "rows": _about(CHANGED_TABLE, changed)}
+        whole["robustness"] = {**stated.get("robustness", {}), "rows": _about(CHANGED_TABLE, changed)}
     write_atomic(folder / DOCUMENT, json_text(whole) + "\n")
 
 
@@ -213,9 +213,9 @@ def _table(path: Path, columns: Mapping[str, Any]) -> ParquetFile:
 def _wrote(folder: Path) -> dict[str, str | None] | None:
     """The files of an evaluation; see `toolkit.common.folders.Kind`."""
     try:
-        said = read_evaluation(folder).document
-        changed = {CHANGED_TABLE: said["robustness"]["rows"]["sha256"]} if (said.get("robustness") or {}).get("rows") else {}
-        return {DOCUMENT: None, TABLE: said["rows"]["sha256"], **changed}
+        stated = read_evaluation(folder).document
+        changed = {CHANGED_TABLE: stated["robustness"]["rows"]["sha256"]} if (stated.get("robustness") or {}).get("rows") else {}
+        return {DOCUMENT: None, TABLE: stated["rows"]["sha256"], **changed}
     except InputError:
         return None
 

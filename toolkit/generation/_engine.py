@@ -380,7 +380,7 @@ class Completions(Iterator[Completion]):
                 self.stats.failed += 1
                 self.stats.retry += not completion.final
                 self.stats.errors[completion.error] += 1
-                self.stats.said.setdefault(completion.error, completion.detail or "")
+                self.stats.messages.setdefault(completion.error, completion.detail or "")
             yield completion
 
     def _out_of_money(self) -> Stopped:

@@ -54,7 +54,7 @@ class HandOut:
 
     def __init__(self, stats: Stats) -> None:
         self._stats = stats
-        self._said: set[str] = set()
+        self._warned: set[str] = set()
 
     def read(self, request: Request, completion: Completion) -> Completion:
         """The completion as whoever asked is to see it."""
@@ -75,8 +75,8 @@ class HandOut:
             self._warn(request, f"finish {completion.finish}", words)
 
     def _warn(self, request: Request, kind: str, words: str) -> None:
-        if kind not in self._said:
-            self._said.add(kind)
+        if kind not in self._warned:
+            self._warned.add(kind)
             _log.warning("%s, model %s: %s", request.endpoint, request.model_id, words)
 
 

@@ -107,10 +107,10 @@ def in_body(body: bytes, text: str | None, words: Sequence[str]) -> bytes | None
     if not text or b'"logprobs"' not in body:
         return None
     try:
-        said = first_choice(parsed(body)["choices"])["logprobs"]
-        if isinstance(content := said.get("content"), list):
+        logprobs = first_choice(parsed(body)["choices"])["logprobs"]
+        if isinstance(content := logprobs.get("content"), list):
             return keep([_text_of(t) for t in content], lambda n: _chat_scores(content[n]), text, words)
-        tokens, own, tops = said["tokens"], said["token_logprobs"], said["top_logprobs"]
+        tokens, own, tops = logprobs["tokens"], logprobs["token_logprobs"], logprobs["top_logprobs"]
         return keep(tokens, lambda n: {tokens[n]: _number(own[n]), **{w: _number(v) for w, v in (tops[n] or {}).items()}}.items(), text, words)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError):
         return None

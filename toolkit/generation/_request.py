@@ -181,12 +181,12 @@ class Request:
         if self.system == "keep":
             return [{"role": r, "content": c} for r, c in self.messages if r != "system" or c.strip()]
         sent = [(r, c) for r, c in self.messages if r != "system"]
-        if self.system == "merge" and (told := [c for r, c in self.messages if r == "system" and c.strip()]):
+        if self.system == "merge" and (instructions := [c for r, c in self.messages if r == "system" and c.strip()]):
             first = next((i for i, (r, _) in enumerate(sent) if r == "user"), None)
             if first is None:
                 first = 0
                 sent.insert(0, ("user", ""))
-            sent[first] = ("user", "\n\n".join(t for t in (*told, sent[first][1]) if t))
+            sent[first] = ("user", "\n\n".join(t for t in (*instructions, sent[first][1]) if t))
         return [{"role": role, "content": content} for role, content in sent]
 
     def _with_parts(self, parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

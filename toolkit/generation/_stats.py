@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -20,7 +21,7 @@ class Stats:
         failed: completions handed out that are failures.
         retry: those of them that the next run asks again.
         errors: failures handed out by class.
-        said: what the first failure of each class said.
+        messages: the words of the first failure of each class; ``said`` among the figures.
         prompt_tokens: tokens read for answers asked in this run, where known.
         completion_tokens: tokens written, likewise.
         cost: dollars of the answers asked in this run, where prices are known.
@@ -38,10 +39,15 @@ class Stats:
     failed: int = 0
     retry: int = 0
     errors: Counter[str] = field(default_factory=Counter)
-    said: dict[str, str] = field(default_factory=dict)
+    messages: dict[str, str] = field(default_factory=dict)
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float = 0.0
     cut: int = 0
     estimated: float = 0.0
     seconds: float = 0.0
+
+    def figures(self) -> dict[str, Any]:
+        """As a manifest has them."""
+        figures = {**vars(self), "errors": dict(self.errors)}
+        return {**figures, "said": figures.pop("messages")}

@@ -118,14 +118,14 @@ def together(guard: Guard, found: Iterable[tuple[Call, Parsed]]) -> Parsed:
     probabilities: dict[str, Mapping[str, float]] = {}
     for task in guard.tasks:
         mine = [parsed for call, parsed in asked if task.name in call.tasks]
-        said = [parsed.labels[task.name] for parsed in mine]
+        read = [parsed.labels[task.name] for parsed in mine]
         unread = next((parsed.reasons[task.name] for parsed in mine if parsed.labels[task.name] is None), None if mine else NOT_ASKED)
-        if task.positive in said:
+        if task.positive in read:
             labels[task.name], reasons[task.name] = task.positive, None
         elif unread is not None:
             labels[task.name], reasons[task.name] = None, unread
         else:
-            labels[task.name], reasons[task.name] = max((s for s in said if s is not None), key=task.labels.index), None
+            labels[task.name], reasons[task.name] = max((s for s in read if s is not None), key=task.labels.index), None
         if mine and all(parsed.probabilities and task.name in parsed.probabilities for parsed in mine):
             known = [parsed.probabilities[task.name] for parsed in mine if parsed.probabilities]
             probabilities[task.name] = max(known, key=lambda p: p[task.positive])
@@ -140,27 +140,27 @@ def read_calls(guard: Guard, text: str | None) -> Parsed:
     unread = dict.fromkeys(guard.task_names)
     if not text or not text.strip():
         return Parsed(unread, dict.fromkeys(guard.task_names, "empty"), ("empty",))
-    said = _separate(guard, text)
-    if said is None:
+    texts = _separate(guard, text)
+    if texts is None:
         return Parsed(unread, dict.fromkeys(guard.task_names, "not_joined"), ("not_joined",))
-    return together(guard, [(call, read_call(guard, call, said[call.name])) for call in guard.calls if call.name in said])
+    return together(guard, [(call, read_call(guard, call, texts[call.name])) for call in guard.calls if call.name in texts])
 
 
-def joined(said: Mapping[str, str | None]) -> str:
+def joined(texts: Mapping[str, str | None]) -> str:
     """The answers to several calls as one text."""
-    return json.dumps(said, ensure_ascii=False)
+    return json.dumps(texts, ensure_ascii=False)
 
 
 def _separate(guard: Guard, text: str) -> dict[str, str | None] | None:
     """The answers by call; None for a text that is no such object."""
     try:
-        said = loads_once(text)
+        texts = loads_once(text)
     except (ValueError, RecursionError):
         return None
     names = {call.name for call in guard.calls}
-    if not isinstance(said, dict) or not said or not names.issuperset(said) or not all(isinstance(v, str | None) for v in said.values()):
+    if not isinstance(texts, dict) or not texts or not names.issuperset(texts) or not all(isinstance(v, str | None) for v in texts.values()):
         return None
-    return said
+    return texts
 
 
 def _parts(guard: Guard, text: str) -> list[str]:
@@ -254,8 +254,8 @@ def _objects(answer: Answer, text: str) -> list[dict[str, Any]]:
 
 def _score(answer: Answer, text: str) -> float | None:
     """The probability that the last JSON object states."""
-    said = found[-1].get(answer.scores) if (found := _objects(answer, text)) else None
-    values = list(said.values()) if isinstance(said, dict) else [said]
+    score = found[-1].get(answer.scores) if (found := _objects(answer, text)) else None
+    values = list(score.values()) if isinstance(score, dict) else [score]
     numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v <= 1]
     return max(numbers) if numbers and len(numbers) == len(values) else None
 
@@ -361,8 +361,8 @@ def write_call(guard: Guard, call: Call, labels: Mapping[str, str | None]) -> st
             lines.append(f"{answer.field}: {word}")
         else:
             first = word
-    said = "\n".join([*([first] if first else []), *lines, *([json.dumps(keys)] if keys else [])])
-    return f"<|channel|>final<|message|>{said}" if guard.grammar.harmony and said else said
+    written = "\n".join([*([first] if first else []), *lines, *([json.dumps(keys)] if keys else [])])
+    return f"<|channel|>final<|message|>{written}" if guard.grammar.harmony and written else written
 
 
 def _as_value(word: str) -> Any:

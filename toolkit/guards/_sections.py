@@ -64,16 +64,16 @@ def answers_cut(guard: Guard, text: str) -> bool | None:
     start = layout.loose_start(lines)
     if start is None:
         return False if lines and lines[-1] in layout.lines else None
-    said = lines[start + bool(layout.heading) :]
-    if len(said) > len(layout.answers):
+    answers = lines[start + bool(layout.heading) :]
+    if len(answers) > len(layout.answers):
         return False
-    whole = all(line in known for line, known in zip(said[:-1], layout.answers, strict=False))
-    if not said:
+    whole = all(line in known for line, known in zip(answers[:-1], layout.answers, strict=False))
+    if not answers:
         return True
-    known = layout.answers[len(said) - 1]
-    if said[-1] in known:
-        return whole and len(said) < len(layout.answers)
-    return whole and any(line.startswith(said[-1]) for line in known)
+    known = layout.answers[len(answers) - 1]
+    if answers[-1] in known:
+        return whole and len(answers) < len(layout.answers)
+    return whole and any(line.startswith(answers[-1]) for line in known)
 
 
 def preamble(guard: Guard, text: str) -> str:

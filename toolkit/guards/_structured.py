@@ -62,12 +62,12 @@ def from_json(guard: Guard, text: str) -> str:
     answers = _object(whole["answers"], "answers", names)
     reasoning = {task: _reasoning(guard, task, whole_reasoning[task]) for task in guard.task_names}
     labels = {task.name: _label(guard, task.name, task.labels, answers[task.name]) for task in guard.tasks}
-    said = render_output(guard, reasoning, labels)
+    output = render_output(guard, reasoning, labels)
     try:
-        said.encode()
+        output.encode()
     except UnicodeEncodeError:
         raise MalformedJson("half of a surrogate pair") from None
-    return said
+    return output
 
 
 def _closed(properties: dict[str, Any], about: str = "") -> dict[str, Any]:

@@ -22,7 +22,7 @@ from toolkit.generation import BACKENDS, BaseBackendConfig, MediaError, attached
 from toolkit.guards import Call, Guard, Mode, Parsed, check_reading, in_reading, label_words, read_call, render_call, render_input
 from toolkit.judging._outputs import asked_of, read_output
 from toolkit.judging._probabilities import label_probabilities
-from toolkit.judging._several import failure, finish, keys, output_of, said_of, total
+from toolkit.judging._several import failure, finish, keys, output_of, parsed_of, total
 from toolkit.judging._verdict import Verdict
 from toolkit.records import MEDIA, child_id, content_id, media_of
 
@@ -220,7 +220,7 @@ class OpenGuard:
         self, row: Mapping[str, Any], completions: Sequence[Completion], draw: int = 0, *, mode: Mode = "lenient", reading: str | None = None
     ) -> Verdict:
         """The verdict of one draw from what came of all of its requests, in their order; each completion with its request in ``asked``."""
-        parsed = said_of(self.guard, row, completions, partial(self._said, row, mode))
+        parsed = parsed_of(self.guard, row, completions, partial(self._parsed, row, mode))
         if reading is not None:
             parsed = in_reading(self.guard, parsed, reading)
         first = completions[0] if completions else None
@@ -244,7 +244,7 @@ class OpenGuard:
             parsed.categories,
         )
 
-    def _said(self, row: Mapping[str, Any], mode: Mode, completion: Completion, call: Call | None) -> Parsed:
+    def _parsed(self, row: Mapping[str, Any], mode: Mode, completion: Completion, call: Call | None) -> Parsed:
         """What one completion says, with the probabilities of its labels where they are known."""
         parsed = read_output(self.guard, completion.text, mode, row=row) if call is None else read_call(self.guard, call, completion.text)
         if not scores(self._config):

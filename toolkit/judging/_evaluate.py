@@ -19,7 +19,7 @@ from toolkit.evaluation import read_labels as as_labels
 from toolkit.guards import Guard, parse
 from toolkit.judging._ask import OpenGuard
 from toolkit.judging._frames import read_frame
-from toolkit.judging._table import NOT_THERE, UNTOLD
+from toolkit.judging._table import NOT_THERE, UNREAD
 from toolkit.judging._verdict import Verdict
 
 if TYPE_CHECKING:
@@ -96,9 +96,9 @@ def _not_judged(of: RowSet, judged: Sequence[str], model: str) -> Iterator[pl.Da
 
 
 def _line(of: RowSet, task: str, row: Mapping[str, Any], v: Verdict) -> tuple[Any, ...]:
-    said = v.probabilities.get(task, {}).get(of.tasks[task].positive)
+    probability = v.probabilities.get(task, {}).get(of.tasks[task].positive)
     gold = row[f"label_{task}"]
-    read = v.labels[task], v.unread[task], said, v.tokens, v.seconds
+    read = v.labels[task], v.unread[task], probability, v.tokens, v.seconds
     texts = row["categories"], row["source"], row["prompt"], row["response"], v.output, v.key
     return (of.name, row["id"], v.guard, v.draw, task, gold, *read, *texts)
 
@@ -115,13 +115,15 @@ def written_lines(guard: Guard, of: RowSet, written: Written, joined: Joined, mo
     """
     tasks = written_tasks(guard, of, written)
     size = max(1, BLOCK // max(1, len(tasks)))
-    said = written.rows
+    rows_of_file = written.rows
     for start in range(0, joined.rows.height if tasks else 0, size):
         block = joined.rows[start : start + size]
         rows = of.rows[block["at"]]
         there = block["n"].is_not_null()
-        file = said[block["n"].fill_null(0)].with_columns(pl.when(there).then(pl.all()).otherwise(None)) if said.height else said
-        whole = pl.concat([rows.drop("source"), file.select(pl.all().name.prefix("said_"))], how="horizontal").with_columns(
+        file = (
+            rows_of_file[block["n"].fill_null(0)].with_columns(pl.when(there).then(pl.all()).otherwise(None)) if rows_of_file.height else rows_of_file
+        )
+        whole = pl.concat([rows.drop("source"), file.select(pl.all().name.prefix("given_"))], how="horizontal").with_columns(
             rows["source"], draw=block["draw"], there=there
         )
         yield _as_rows(_read(guard, of, written, whole), of, tasks, model)
@@ -134,12 +136,12 @@ def written_tasks(guard: Guard, of: RowSet, written: Written) -> tuple[str, ...]
 
 
 def _read(guard: Guard, of: RowSet, written: Written, whole: pl.DataFrame) -> pl.DataFrame:
-    """With ``verdict_<task>`` and ``unread_<task>`` of each task, and ``said_word_<task>`` where a word stands in the place of a label."""
-    failed = pl.col("said_error") if written.has("error") else pl.lit(None, pl.String)
+    """With ``verdict_<task>`` and ``unread_<task>`` of each task, and ``given_word_<task>`` where a word stands in the place of a label."""
+    failed = pl.col("given_error") if written.has("error") else pl.lit(None, pl.String)
     gone = pl.when(~pl.col("there")).then(pl.lit(NOT_THERE)).otherwise(failed)
     if written.has("output"):
-        parsed = read_frame(guard, whole.select(output="said_output", context="context", prompt="prompt", response="response"))
-        whole = pl.concat([whole, _by_call(guard, of, parsed, whole["said_output"])], how="horizontal")
+        parsed = read_frame(guard, whole.select(output="given_output", context="context", prompt="prompt", response="response"))
+        whole = pl.concat([whole, _by_call(guard, of, parsed, whole["given_output"])], how="horizontal")
         whole = whole.with_columns(
             change
             for task in guard.task_names
@@ -150,14 +152,14 @@ def _read(guard: Guard, of: RowSet, written: Written, whole: pl.DataFrame) -> pl
         )
     for task in of.tasks.values():
         name = f"verdict_{task.name}"
-        if (column := written.column("verdict", task.name, of.tasks, "said_")) is not None:
+        if (column := written.column("verdict", task.name, of.tasks, "given_")) is not None:
             words = whole.select(column).to_series()
             taken = as_labels(words, _wider(task, guard), None)
             blank = words.is_null() | (words.str.strip_chars() == "")
-            why = pl.when(gone.is_not_null()).then(gone).when(blank).then(pl.lit(UNTOLD)).otherwise(pl.lit("not_a_label"))
+            why = pl.when(gone.is_not_null()).then(gone).when(blank).then(pl.lit(UNREAD)).otherwise(pl.lit("not_a_label"))
             whole = whole.with_columns(taken.alias(name)).with_columns(
                 pl.when(pl.col(name).is_null()).then(why).otherwise(pl.lit(None, pl.String)).alias(f"unread_{task.name}"),
-                pl.when(pl.col(name).is_null() & (why == "not_a_label")).then(words).alias(f"said_word_{task.name}"),
+                pl.when(pl.col(name).is_null() & (why == "not_a_label")).then(words).alias(f"given_word_{task.name}"),
             )
     return whole
 
@@ -188,8 +190,8 @@ def _as_rows(whole: pl.DataFrame, of: RowSet, tasks: Sequence[str], model: str) 
     """One line a task."""
     there = set(whole.columns)
 
-    def said(*names: str) -> pl.Expr:
-        found = [f"said_{name}" for name in names if f"said_{name}" in there]
+    def given(*names: str) -> pl.Expr:
+        found = [f"given_{name}" for name in names if f"given_{name}" in there]
         return pl.coalesce(found) if found else pl.lit(None)
 
     parts: Iterable[pl.DataFrame] = (
@@ -202,14 +204,14 @@ def _as_rows(whole: pl.DataFrame, of: RowSet, tasks: Sequence[str], model: str) 
             gold=f"label_{task}",
             verdict=f"verdict_{task}",
             unread=f"unread_{task}",
-            probability=said(f"probability_{task}", *(["probability"] if len(of.tasks) == 1 else [])),
-            tokens=said("tokens"),
-            seconds=said("seconds"),
+            probability=given(f"probability_{task}", *(["probability"] if len(of.tasks) == 1 else [])),
+            tokens=given("tokens"),
+            seconds=given("seconds"),
             categories="categories",
             source="source",
             prompt="prompt",
             response="response",
-            output=said("output", f"word_{task}"),
+            output=given("output", f"word_{task}"),
             key=pl.lit(None),
         ).with_row_index("_row")
         for task in tasks

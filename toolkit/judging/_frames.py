@@ -52,7 +52,7 @@ def read_frame(guard: Guard, rows: pl.DataFrame, mode: Mode = "lenient", *, read
     if (short := shortcut(guard, mode)) is not None:
         frame.decide(short)
     frame.read_rest()
-    return frame.said()
+    return frame.columns()
 
 
 class _Frame:
@@ -66,7 +66,7 @@ class _Frame:
         self._prompts = mode == "lenient" and guard.grammar is None and "prompt" in rows.columns
         self.numbers: NDArray[np.int64] = np.full(rows.height, -1, np.int64)
 
-    def said(self) -> pl.DataFrame:
+    def columns(self) -> pl.DataFrame:
         """What each row says."""
         return pl.DataFrame(self._lines, schema=dict.fromkeys(read_names(self._guard), pl.String), orient="row")[self.numbers]
 
@@ -135,10 +135,10 @@ class _Frame:
     def _without_block(self, short: Shortcut, none: pl.Series, fits: NDArray[np.bool_]) -> None:
         """Number the rows at these places, which have no block, where they say nothing."""
         at = none.to_numpy()
-        said = self._matches(at, _INK)
-        if not said.all():
-            self.numbers[at[~said]] = self._add_nothing("empty")
-        at = at[said & fits[at]]
+        inked = self._matches(at, _INK)
+        if not inked.all():
+            self.numbers[at[~inked]] = self._add_nothing("empty")
+        at = at[inked & fits[at]]
         if short.answer is not None and len(at := at[~self._matches(at, short.answer)]):
             self.numbers[at] = self._add_nothing(short.missing)
 

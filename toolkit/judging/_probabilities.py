@@ -106,11 +106,11 @@ def _fitting(written: str | None, spellings: Mapping[str | None, tuple[str, ...]
     """The labels of which this is a spelling's beginning, or a spelling with something else than a letter or digit behind it."""
     if written is None:
         return set()
-    said = written.casefold()
+    folded_word = written.casefold()
     out = set()
     for label, words in spellings.items():
         for word in words:
             folded = word.casefold()
-            if folded.startswith(said) or (said.startswith(folded) and not said[len(folded)].isalnum()):
+            if folded.startswith(folded_word) or (folded_word.startswith(folded) and not folded_word[len(folded)].isalnum()):
                 out.add(label)
     return out

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 T = TypeVar("T", int, float)
 
 
-def said_of(guard: Guard, row: Mapping[str, Any], answers: Sequence[Completion], read: Callable[[Completion, Call | None], Parsed]) -> Parsed:
+def parsed_of(guard: Guard, row: Mapping[str, Any], answers: Sequence[Completion], read: Callable[[Completion, Call | None], Parsed]) -> Parsed:
     """What the answers about a row say; a failed one leaves its tasks unread by the class of its failure.
 
     Args:
@@ -42,8 +42,8 @@ def output_of(guard: Guard, row: Mapping[str, Any], answers: Sequence[Completion
 
 
 def _joined(calls: Sequence[Call], answers: Sequence[Completion]) -> str | None:
-    said = {call.name: c.text for call, c in zip(calls, answers, strict=True) if c.text is not None}
-    return joined(said) if said else None
+    texts = {call.name: c.text for call, c in zip(calls, answers, strict=True) if c.text is not None}
+    return joined(texts) if texts else None
 
 
 def as_one(guard: Guard, row: Mapping[str, Any], answers: Sequence[Completion]) -> dict[str, Any]:

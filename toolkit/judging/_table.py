@@ -23,7 +23,7 @@ TABLE = {
     "unread": pl.String(),
 }
 """Its columns: `gold` is the row's label, null where it has none; of `verdict` and `unread`, why none was read, exactly one is null."""
-NOT_THERE, UNTOLD = "not_there", "unread"
+NOT_THERE, UNREAD = "not_there", "unread"
 """Why a verdict is missing: the guard has no generation for the row; the records do not say."""
 
 
@@ -56,7 +56,7 @@ def records_parts(rows: pl.DataFrame, guard: Guard, asked: pl.DataFrame | None =
         for task in guard.task_names:
             verdict = pl.col(f"verdict_{task}")
             why = pl.col(f"unread_{task}") if f"unread_{task}" in mine.columns else pl.lit(None, pl.String)
-            unread = pl.when(pl.col("_there").is_null()).then(pl.lit(NOT_THERE)).when(verdict.is_null()).then(pl.coalesce(why, pl.lit(UNTOLD)))
+            unread = pl.when(pl.col("_there").is_null()).then(pl.lit(NOT_THERE)).when(verdict.is_null()).then(pl.coalesce(why, pl.lit(UNREAD)))
             yield mine.select(
                 "id",
                 guard=pl.lit(name, pl.String),

@@ -50,29 +50,29 @@ def agreement(table: pl.DataFrame | Votes, guard: Guard) -> dict[str, Any]:
         InputError: as `count_votes`.
     """
     votes = table if isinstance(table, Votes) else count_votes(table, guard)
-    return {task: _of_task(said, list(votes.guards)) for task, said in votes.tasks.items()}
+    return {task: _of_task(task_votes, list(votes.guards)) for task, task_votes in votes.tasks.items()}
 
 
-def _of_task(said: TaskVotes, guards: list[str]) -> dict[str, Any]:
+def _of_task(task_votes: TaskVotes, guards: list[str]) -> dict[str, Any]:
     import numpy as np
 
-    found = fleiss(said.counts.sum(axis=1))
-    each = said.counts.sum(axis=2)
-    shares = said.counts / np.maximum(each, 1)[..., None]
+    found = fleiss(task_votes.counts.sum(axis=1))
+    each = task_votes.counts.sum(axis=2)
+    shares = task_votes.counts / np.maximum(each, 1)[..., None]
     matrix: list[list[float | None]] = [[None] * len(guards) for _ in guards]
     pairs = []
     for a, name in enumerate(guards):
         two = each[:, a] > 1
         if two.any():
             m = each[two, a].astype(np.float64)
-            x = said.counts[two, a]
+            x = task_votes.counts[two, a]
             matrix[a][a] = _rounded((((x * (x - 1)).sum(axis=1)) / (m * (m - 1))).mean())
         for b in range(a + 1, len(guards)):
             both = (each[:, a] > 0) & (each[:, b] > 0)
             pair = _pair(shares[both, a], shares[both, b])
             matrix[a][b] = matrix[b][a] = pair["agreement"]
             pairs.append({"a": name, "b": guards[b], **pair})
-    return {**found, "guards": guards, "matrix": matrix, "pairs": pairs, "alone": dict(zip(guards, _alone(said.counts), strict=True))}
+    return {**found, "guards": guards, "matrix": matrix, "pairs": pairs, "alone": dict(zip(guards, _alone(task_votes.counts), strict=True))}
 
 
 def _pair(a: Floats, b: Floats) -> dict[str, Any]:

@@ -69,12 +69,12 @@ def condense(votes: Votes, positive: Mapping[str, str], share: float = 0.1, seed
     """
     import numpy as np
 
-    labelled = np.flatnonzero(np.any([said.gold >= 0 for said in votes.tasks.values()], axis=0))
+    labelled = np.flatnonzero(np.any([task_votes.gold >= 0 for task_votes in votes.tasks.values()], axis=0))
     size = round(share * len(labelled))
     if not size:
         raise InputError(f"a share of {share:g} of {len(labelled):,} rows with a label is no row", hint="a larger share, or more rows")
     part = _rows(votes, labelled)
-    keys: list[Any] = [said.gold for said in reversed(part.tasks.values())]
+    keys: list[Any] = [task_votes.gold for task_votes in reversed(part.tasks.values())]
     if groups is not None:
         keys.append(groups.gather(labelled).rank("dense").fill_null(0).to_numpy())
     rng = np.random.default_rng(seed)
@@ -86,11 +86,11 @@ def condense(votes: Votes, positive: Mapping[str, str], share: float = 0.1, seed
         order = np.lexsort([difficulties(part, [g for g in range(len(part.guards)) if g not in (a, b)]), *keys])
         for _ in range(STARTS):
             some, chance = every_so_many(order, size, rng.random()), rng.permutation(len(labelled))[:size]
-            for task, said in part.tasks.items():
-                trials[task].append(_trial(said, said.labels.index(positive[task]), (a, b), some, chance))
+            for task, task_votes in part.tasks.items():
+                trials[task].append(_trial(task_votes, task_votes.labels.index(positive[task]), (a, b), some, chance))
     checks = []
-    for task, said in part.tasks.items():
-        counts = {"rows": int((said.gold >= 0).sum()), "chosen": int((votes.tasks[task].gold[chosen] >= 0).sum())}
+    for task, task_votes in part.tasks.items():
+        counts = {"rows": int((task_votes.gold >= 0).sum()), "chosen": int((votes.tasks[task].gold[chosen] >= 0).sum())}
         checks.append({"task": task, **counts, **_summed(trials[task])})
     return Condensed(chosen, checks)
 
@@ -108,8 +108,8 @@ def difficulties(votes: Votes, guards: Sequence[int]) -> Floats:
     import numpy as np
 
     total, tasks = np.zeros(len(votes.parents)), np.zeros(len(votes.parents))
-    for task, said in votes.tasks.items():
-        right, answers = said.right[:, guards], (said.right + said.wrong)[:, guards]
+    for task, task_votes in votes.tasks.items():
+        right, answers = task_votes.right[:, guards], (task_votes.right + task_votes.wrong)[:, guards]
         if answers.any():
             found = fit_item_response(votes.parents, [votes.guards[g] for g in guards], right, answers, task, draws="one")
             values = found.rows["difficulty"].fill_null(np.nan).to_numpy() / found.spread
@@ -130,13 +130,13 @@ def _rows(votes: Votes, at: Ints) -> Votes:
     return Votes(votes.parents.gather(at), votes.guards, parts)
 
 
-def figures(said: TaskVotes, positive: int, guard: int, at: Ints | slice) -> tuple[float, float]:
+def figures(task_votes: TaskVotes, positive: int, guard: int, at: Ints | slice) -> tuple[float, float]:
     """F1 and accuracy in percent on some rows; NaN where not defined. A row counts by the shares of its draws; an unread one is wrong, and a false
     alarm where the label is not the positive one (the policy `clean`)."""
     import numpy as np
 
-    gold, counts = said.gold[at], said.counts[at, guard]
-    asked = counts.sum(axis=1) + said.unread[at, guard]
+    gold, counts = task_votes.gold[at], task_votes.counts[at, guard]
+    asked = counts.sum(axis=1) + task_votes.unread[at, guard]
     there = (gold >= 0) & (asked > 0)
     gold, counts, asked = gold[there], counts[there], asked[there]
     if not len(gold):
@@ -144,16 +144,16 @@ def figures(said: TaskVotes, positive: int, guard: int, at: Ints | slice) -> tup
     right = counts[np.arange(len(gold)), gold] / asked
     hit = float(right[gold == positive].sum())
     missed = float((gold == positive).sum()) - hit
-    false = float(((counts[:, positive] + said.unread[at, guard][there]) / asked)[gold != positive].sum())
+    false = float(((counts[:, positive] + task_votes.unread[at, guard][there]) / asked)[gold != positive].sum())
     whole = 2 * hit + missed + false
     return 100 * 2 * hit / whole if whole else np.nan, 100 * float(right.mean())
 
 
-def _trial(said: TaskVotes, positive: int, pair: tuple[int, int], some: Ints, chance: Ints) -> dict[str, Any]:
+def _trial(task_votes: TaskVotes, positive: int, pair: tuple[int, int], some: Ints, chance: Ints) -> dict[str, Any]:
     """Errors of one choice, and whether it has the two guards in order (None where they are level on all rows)."""
     import numpy as np
 
-    every, mine, random = (np.array([figures(said, positive, g, at) for g in pair]) for at in (slice(None), some, chance))
+    every, mine, random = (np.array([figures(task_votes, positive, g, at) for g in pair]) for at in (slice(None), some, chance))
     apart, found = every[0, 0] - every[1, 0], mine[0, 0] - mine[1, 0]
     known = not (np.isnan(apart) or np.isnan(found)) and apart != 0
     return {"error": mine - every, "chance": random - every, "in_order": bool(apart * found > 0) if known else None}
@@ -168,5 +168,5 @@ def _summed(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             values = np.concatenate([t[which][:, column] for t in trials]) if trials else np.zeros(0)
             values = values[~np.isnan(values)]
             out[f"{name}_{called}"] = round(float(np.sqrt((values**2).mean())), 6) if len(values) else None
-    told = [t["in_order"] for t in trials if t["in_order"] is not None]
-    return {**out, "pairs": len(told), "in_order": sum(told) if told else None}
+    decided = [t["in_order"] for t in trials if t["in_order"] is not None]
+    return {**out, "pairs": len(decided), "in_order": sum(decided) if decided else None}

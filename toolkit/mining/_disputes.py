@@ -30,20 +30,20 @@ def ranked_disputes(votes: Votes) -> pl.DataFrame:
 
 
 def _of_task(votes: Votes, task: str, number: int) -> pl.DataFrame:
-    said = votes.tasks[task]
-    by = said.counts.sum(axis=1).astype("int64")
-    words = dict(enumerate(said.labels))
-    numbers = {"right": said.right, "wrong": said.wrong, "unread": said.unread}
+    task_votes = votes.tasks[task]
+    by = task_votes.counts.sum(axis=1).astype("int64")
+    words = dict(enumerate(task_votes.labels))
+    numbers = {"right": task_votes.right, "wrong": task_votes.wrong, "unread": task_votes.unread}
     table = pl.DataFrame(
         {
             "id": votes.parents,
             "task": pl.repeat(task, len(votes.parents), dtype=pl.String, eager=True),
-            "label": pl.Series(said.gold, dtype=pl.Int64).replace_strict(words, default=None, return_dtype=pl.String),
+            "label": pl.Series(task_votes.gold, dtype=pl.Int64).replace_strict(words, default=None, return_dtype=pl.String),
             "votes": pl.Series(by.sum(axis=1), dtype=pl.Int64),
             **{name: pl.Series(n.sum(axis=1), dtype=pl.Int64) for name, n in numbers.items()},
-            **{name: pl.Series(name, values, nan_to_null=True).round(9) for name, values in measures_of(said).items()},
+            **{name: pl.Series(name, values, nan_to_null=True).round(9) for name, values in measures_of(task_votes).items()},
             "_most": pl.Series(by.max(axis=1), dtype=pl.Int64),
-            "_said": pl.Series(by.argmax(axis=1), dtype=pl.Int64).replace_strict(words, default=None, return_dtype=pl.String),
+            "_leading": pl.Series(by.argmax(axis=1), dtype=pl.Int64).replace_strict(words, default=None, return_dtype=pl.String),
             "_row": pl.int_range(len(votes.parents), eager=True),
             "_task": pl.repeat(number, len(votes.parents), dtype=pl.Int64, eager=True),
         }
@@ -53,7 +53,7 @@ def _of_task(votes: Votes, task: str, number: int) -> pl.DataFrame:
 
 
 def _why() -> pl.Expr:
-    votes = pl.format("{} of {} votes say {}", "_most", "votes", "_said")
+    votes = pl.format("{} of {} votes say {}", "_most", "votes", "_leading")
     label = pl.when(pl.col("label").is_null()).then(pl.lit("")).otherwise(pl.format(", the label is {}", pl.col("label").fill_null("")))
     between = pl.col("divergence") / pl.col("entropy")
     kind = (

@@ -83,9 +83,9 @@ def settled(table: pl.DataFrame, rule: Rule, guard: Guard, k: Mapping[str, int],
         A line a row, in order of first appearance: `parent` and `outcome`, ``hard``, ``not_hard`` or ``open``.
 
     Example:
-        >>> said = pl.DataFrame({"parent": ["a", "a", "b"], "guard_model": "m", "draw": [0, 1, 0], "outcome_prompt": ["right", "wrong", "right"],
+        >>> draws = pl.DataFrame({"parent": ["a", "a", "b"], "guard_model": "m", "draw": [0, 1, 0], "outcome_prompt": ["right", "wrong", "right"],
         ...     "outcome_refusal": "not_applicable", "outcome_response": "not_applicable"})
-        >>> settled(said, load_rule("default"), toolkit.load_guard("guardreasoner"), {"m": 4})["outcome"].to_list()
+        >>> settled(draws, load_rule("default"), toolkit.load_guard("guardreasoner"), {"m": 4})["outcome"].to_list()
         ['hard', 'open']
     """
     import numpy as np

@@ -97,8 +97,8 @@ def item_response(
         InputError: no such task; no row with a label and a vote; two parameters of one guard's answers.
     """
     votes = table if isinstance(table, Votes) else count_votes(table, guard, [task])
-    said = votes.tasks[task]
-    return fit_item_response(votes.parents, votes.guards, said.right, said.right + said.wrong, task, parameters, draws=draws)
+    task_votes = votes.tasks[task]
+    return fit_item_response(votes.parents, votes.guards, task_votes.right, task_votes.right + task_votes.wrong, task, parameters, draws=draws)
 
 
 def fit_item_response(

@@ -30,8 +30,8 @@ def judged(block: pl.DataFrame, guard: Guard) -> pl.DataFrame:
     Example:
         >>> guard = toolkit.load_guard("guardreasoner")
         >>> lines = {"parent": ["a", "a"], "guard_model": ["m", "m"], "draw": [0, 1], "label_prompt": ["harmful", "harmful"]}
-        >>> said = {"verdict_prompt": ["harmful", None], "verdict_refusal": [None, None], "verdict_response": [None, None]}
-        >>> judged(pl.DataFrame(lines | said), guard)["outcome_prompt"].to_list()
+        >>> verdicts = {"verdict_prompt": ["harmful", None], "verdict_refusal": [None, None], "verdict_response": [None, None]}
+        >>> judged(pl.DataFrame(lines | verdicts), guard)["outcome_prompt"].to_list()
         ['right', 'unread']
     """
     return block.select(**judged_expressions(block.columns, guard))

@@ -51,23 +51,23 @@ def measures(table: pl.DataFrame | Votes, guard: Guard) -> pl.DataFrame:
     """
     votes = table if isinstance(table, Votes) else count_votes(table, guard)
     columns = {"parent": votes.parents}
-    for task, said in votes.tasks.items():
-        for name, values in measures_of(said).items():
+    for task, task_votes in votes.tasks.items():
+        for name, values in measures_of(task_votes).items():
             columns[f"{name}_{task}"] = pl.Series(f"{name}_{task}", values, nan_to_null=True)
     return pl.DataFrame(columns)
 
 
-def measures_of(said: TaskVotes) -> dict[str, Floats]:
+def measures_of(task_votes: TaskVotes) -> dict[str, Floats]:
     """The measures of one task, NaN where unknown."""
     import numpy as np
 
-    each = said.counts.sum(axis=2).astype(np.float64)
+    each = task_votes.counts.sum(axis=2).astype(np.float64)
     total = each.sum(axis=1)
-    right, wrong = said.right.sum(axis=1), said.wrong.sum(axis=1)
-    pooled = _shares(said.counts.sum(axis=1), total)
+    right, wrong = task_votes.right.sum(axis=1), task_votes.wrong.sum(axis=1)
+    pooled = _shares(task_votes.counts.sum(axis=1), total)
     top = np.sort(pooled, axis=1)
     entropy = entropy_bits(pooled)
-    within = (each * entropy_bits(_shares(said.counts, each))).sum(axis=1)
+    within = (each * entropy_bits(_shares(task_votes.counts, each))).sum(axis=1)
     between = np.maximum(entropy - within / np.where(total > 0, total, 1), 0)
     return {
         "error_rate": _shares(wrong[:, None], right + wrong)[:, 0],

@@ -68,9 +68,9 @@ def apply_rule(
         as a whole); and `status`. `STATUSES` has the words.
 
     Example:
-        >>> said = pl.DataFrame({"parent": ["a", "a", "b", "b"], "guard_model": "m", "draw": [0, 1, 0, 1],
+        >>> draws = pl.DataFrame({"parent": ["a", "a", "b", "b"], "guard_model": "m", "draw": [0, 1, 0, 1],
         ...     "outcome_prompt": ["right", "wrong", "right", "right"], "outcome_refusal": "not_applicable", "outcome_response": "not_applicable"})
-        >>> apply_rule(said, load_rule("default"), toolkit.load_guard("guardreasoner"))["status"].to_list()
+        >>> apply_rule(draws, load_rule("default"), toolkit.load_guard("guardreasoner"))["status"].to_list()
         ['hard', 'always_right']
     """
     for name in tasks or ():

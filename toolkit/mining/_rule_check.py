@@ -57,17 +57,17 @@ def _draws_fit(rule: RuleKeys, draws: Mapping[str, int], faults: list[InputError
         if condition is None:
             continue
         reach = {who: _reach(rule, condition, k) for who, k in whole.items()}
-        told = {who: words for who, (_, words) in reach.items() if words}
-        if what == "hard" and told and all(who in told for who in whole):
-            faults.append(InputError(f"the rule {rule.name!r}: {next(iter(told.values()))}", hint=_HINT))
+        limits = {who: words for who, (_, words) in reach.items() if words}
+        if what == "hard" and limits and all(who in limits for who in whole):
+            faults.append(InputError(f"the rule {rule.name!r}: {next(iter(limits.values()))}", hint=_HINT))
         else:
-            warnings += [f"{who}: {words}" for who, words in told.items()]
+            warnings += [f"{who}: {words}" for who, words in limits.items()]
     if rule.draws.k is not None and not pooled and (others := {k for k in draws.values() if k != rule.draws.k}):
         here = ", ".join(map(str, sorted(others)))
         warnings.append(f"the rule {rule.name!r} comes from {rule.draws.k} draws of a guard, and here there are {here}")
     if len(set(draws.values())) > 1:
-        told_draws = ", ".join(f"{g} {k}" for g, k in draws.items())
-        warnings.append(f"guards are not drawn from equally often ({told_draws}): k is each one's own")
+        each = ", ".join(f"{g} {k}" for g, k in draws.items())
+        warnings.append(f"guards are not drawn from equally often ({each}): k is each one's own")
     return warnings
 
 

@@ -189,17 +189,17 @@ _FLIP = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
 def _part_words(part: Sequence[Comparison], k: int | None) -> list[str]:
     """What is said of each count in turn."""
-    said: dict[str, list[str]] = {}
+    by_count: dict[str, list[str]] = {}
     others = []
     for c in part:
         left, op, right = (c.left, c.op, c.right) if c.left.count else (c.right, _FLIP.get(c.op, c.op), c.left)
         if left.count and not right.count:
-            said.setdefault(left.count, []).append(_bound(op, right, k))
+            by_count.setdefault(left.count, []).append(_bound(op, right, k))
         elif left.count:
             than = {"<": "fewer {} than {}", ">": "more {} than {}", "<=": "no more {} than {}", ">=": "no fewer {} than {}"}
             others.append(than.get(op, "as many {} as {}" if op == "==" else "not as many {} as {}").format(left.count, right.count))
     out = []
-    for count, bounds in said.items():
+    for count, bounds in by_count.items():
         words = " and ".join(bounds)
         out.append(f"{words} {'is' if words in ('at least 1', '1', 'at most 1') else 'are'} {count}")
     return out + others

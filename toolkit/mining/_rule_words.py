@@ -48,10 +48,10 @@ def _hard(rule: RuleKeys, k: int | None) -> str:
 
 def _outputs(rule: RuleKeys) -> str:
     given = {OTHER: rule.unread} if isinstance(rule.unread, str) else {OTHER: "left_out", **rule.unread}
-    said = {"wrong": "wrong", "left_out": "neither right nor wrong"}
-    words = f"An output that cannot be read counts as {said[given[OTHER]]}"
+    counted = {"wrong": "wrong", "left_out": "neither right nor wrong"}
+    words = f"An output that cannot be read counts as {counted[given[OTHER]]}"
     if others := [reason for reason, as_ in given.items() if as_ != given[OTHER]]:
-        words += f", but as {said[given[others[0]]]} if the reason is {_listed(others, 'or')}"
+        words += f", but as {counted[given[others[0]]]} if the reason is {_listed(others, 'or')}"
     return words + "." + (" An output counts only if all tasks of it can be read." if rule.complete else "")
 
 

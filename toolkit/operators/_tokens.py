@@ -42,7 +42,7 @@ def tokenizer_needs() -> list[str]:
     return [] if find_spec("transformers") else ["the package 'transformers' is missing: pip install 'guardkit[train]'"]
 
 
-def said_of(config: BaseModel) -> dict[str, Any]:
+def identity_of(config: BaseModel) -> dict[str, Any]:
     """For `Operator.identity`: the config; the arguments of a chat template only where there are any, so that older runs stay finished."""
     out = config.model_dump(mode="json")
     return out if out["chat_template_kwargs"] else {name: value for name, value in out.items() if name != "chat_template_kwargs"}
@@ -66,8 +66,8 @@ class TokenCounter:
 
     def texts(self, texts: Sequence[str | None]) -> list[int | None]:
         """Tokens of each text alone, without special tokens; None for None."""
-        said = [t for t in texts if t is not None]
-        counts = iter(self._lengths(said, split_special_tokens=True))  # a control token in it is text (`toolkit.generation.Chat`)
+        present = [t for t in texts if t is not None]
+        counts = iter(self._lengths(present, split_special_tokens=True))  # a control token in it is text (`toolkit.generation.Chat`)
         return [None if t is None else next(counts) for t in texts]
 
     def examples(self, rows: Sequence[tuple[str, str]], *, chat: bool = True) -> list[int]:

@@ -33,7 +33,7 @@ def may_be_closed(name: str) -> bool:
     return name.partition("_")[0] in _OF_TASK
 
 
-def said(name: str, word: str, guard: Guard) -> str:
+def word_fault(name: str, word: str, guard: Guard) -> str:
     """What is wrong with a word in a column."""
     reason, known = closed(guard)[name]
     what = unknown_label(word, known) if reason == LABEL else f"no source of labels: {word[:60]!r} ({did_you_mean(word[:60], known)})"
@@ -46,7 +46,7 @@ def strange(rows: pl.DataFrame, guard: Guard) -> tuple[pl.Series, pl.Series] | N
     details: list[pl.Expr] = []
     for name, bad in _unknown(rows, guard):
         reasons.append(pl.when(pl.col(name).is_in(bad.implode())).then(pl.lit(closed(guard)[name][0])))
-        details.append(pl.col(name).replace_strict(bad, [said(name, w, guard) for w in bad], default=None, return_dtype=pl.String))
+        details.append(pl.col(name).replace_strict(bad, [word_fault(name, w, guard) for w in bad], default=None, return_dtype=pl.String))
     if not reasons:
         return None
     found = rows.select(pl.coalesce(reasons).alias("reason"), pl.coalesce(details).alias("detail"))
@@ -57,7 +57,7 @@ def check_words(rows: pl.DataFrame, guard: Guard, where: str) -> None:
     """Refuse words that are not known (InputError): how often the first one stands there, and what is known."""
     for name, bad in _unknown(rows, guard):
         n = int(rows[name].is_in(bad.implode()).sum())
-        message = f"{n:,} {'row' if n == 1 else 'rows'} of {rows.height:,}: {said(name, bad[0], guard)}"
+        message = f"{n:,} {'row' if n == 1 else 'rows'} of {rows.height:,}: {word_fault(name, bad[0], guard)}"
         raise InputError(message, where=where, hint="rows that `read` takes from files are held against the words; what step made these?")
 
 

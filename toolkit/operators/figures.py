@@ -76,8 +76,8 @@ def as_it_is(step: Finished, figure: Figure, value: Any) -> Iterator[Table | str
         numbers = [n for n in names if n not in words]
         yield Table(title, words, numbers, [[_cell(line.get(n)) for n in (*words, *numbers)] for line in lines])
     else:
-        said = _cell(value)
-        yield f"{title}: {said:,}" if isinstance(said, int) and not isinstance(said, bool) else f"{title}: {said}"
+        cell = _cell(value)
+        yield f"{title}: {cell:,}" if isinstance(cell, int) and not isinstance(cell, bool) else f"{title}: {cell}"
 
 
 def _cell(value: Any) -> Cell:

@@ -114,5 +114,5 @@ class Ids:
         ids = pl.concat([block.filter(block.hash().is_in(twice.implode())) for block in again()])
         same = ids.filter(ids.is_duplicated()).drop_nulls()
         if same.len():
-            said = f"{same.len()} of its rows share an id with another, {same[0]!r} say"
-            raise ConservationError(f"step {counts.step!r} ({counts.use}): {said}: an id names one row")
+            doubled = f"{same.len()} of its rows share an id with another, {same[0]!r} say"
+            raise ConservationError(f"step {counts.step!r} ({counts.use}): {doubled}: an id names one row")

@@ -46,8 +46,8 @@ class Current:
 
     def write(self) -> None:
         """Write ``run.json``."""
-        said = {"recipe": self._recipe.recipe, "version": self._recipe.version, "current": dict(sorted(self._steps.items()))}
-        write_atomic(self._folder / "run.json", json.dumps(said) + "\n")
+        document = {"recipe": self._recipe.recipe, "version": self._recipe.version, "current": dict(sorted(self._steps.items()))}
+        write_atomic(self._folder / "run.json", json.dumps(document) + "\n")
 
     def add(self, done: StepFolder) -> None:
         """A step is built, or found up to date."""

@@ -87,11 +87,11 @@ def _together(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
 
 def _shown(line: dict[str, Any], votes: Votes, voices: _Voices) -> dict[str, Any]:
     """A line with the guards' votes; the texts come later."""
-    said = votes.tasks[line["task"]]
+    task_votes = votes.tasks[line["task"]]
     at = int(votes.parents.index_of(line["id"]) or 0)
     by = {}
     for g, guard in enumerate(votes.guards):
-        n = {label: int(said.counts[at, g, i]) for i, label in enumerate(said.labels)} | {"unread": int(said.unread[at, g])}
+        n = {label: int(task_votes.counts[at, g, i]) for i, label in enumerate(task_votes.labels)} | {"unread": int(task_votes.unread[at, g])}
         if any(n.values()):
             by[guard] = {label: count for label, count in n.items() if count}
     return {**line, "by_guard": by, **dict.fromkeys(_OF_ROW), "outputs": []}
@@ -133,10 +133,10 @@ class _Voices(ABC):
         """Put into lines of one task what was asked and what each guard wrote."""
         by = {line["id"]: line for line in lines}
         for block in self._texts(task, list(by)):
-            for said in block.iter_rows(named=True):
-                line = by[said["parent"]]
-                line |= {c: said[c] for c in _OF_ROW if said.get(c) is not None}
-                line["outputs"].append({"guard": said["guard_model"], **{c: said.get(c) for c in ("draw", "verdict", "unread", "output")}})
+            for verdict in block.iter_rows(named=True):
+                line = by[verdict["parent"]]
+                line |= {c: verdict[c] for c in _OF_ROW if verdict.get(c) is not None}
+                line["outputs"].append({"guard": verdict["guard_model"], **{c: verdict.get(c) for c in ("draw", "verdict", "unread", "output")}})
         for line in lines:
             line["outputs"].sort(key=lambda o: (o["guard"], o["draw"] or 0))
 
@@ -205,15 +205,15 @@ class _OfRun(_Voices):
         for step in self.of:
             there = set(self._columns(step))
             known = [c for c in (*_KEYS, f"{_VERDICT}{task}", f"unread_{task}") if c in there]
-            said = _of(self._side.folders[step], ids, known).rename({f"{_VERDICT}{task}": "verdict", f"unread_{task}": "unread"}, strict=False)
-            keys = [k for k in _KEYS if k in said.columns]
+            verdicts = _of(self._side.folders[step], ids, known).rename({f"{_VERDICT}{task}": "verdict", f"unread_{task}": "unread"}, strict=False)
+            keys = [k for k in _KEYS if k in verdicts.columns]
             try:
                 texts = self._written(step, ids, keys)
             except GuardkitError as e:
                 self.notes.append(f"the texts of {step!r} cannot be read: {e}")
-                texts = said.select(keys)
+                texts = verdicts.select(keys)
             lacking = {"unread": pl.String, "output": pl.String, "draw": pl.Int64}
-            whole = said.join(texts, on=keys, how="left", maintain_order="left")
+            whole = verdicts.join(texts, on=keys, how="left", maintain_order="left")
             yield whole.with_columns(pl.lit(None, kind).alias(c) for c, kind in lacking.items() if c not in whole.columns)
 
     def _written(self, step: str, ids: Sequence[str], keys: Sequence[str]) -> pl.DataFrame:

@@ -81,8 +81,8 @@ def write_down(plan: Plan, folder: Path, done: Mapping[str, StepFolder]) -> None
         if found is None or not is_former(found) or "inputs" in found.manifest or all(s in done for g in group for s in g.inputs.values()):
             continue
         if (read := reads_of(plan, found)) is not None and found.intact():  # a manifest that is younger than a change would hide it
-            said = {k: v for k, v in found.manifest.items() if k != SEAL} | {"inputs": read}
-            write_atomic(found.path / MANIFEST, json.dumps(sealed(said), indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+            manifest = {k: v for k, v in found.manifest.items() if k != SEAL} | {"inputs": read}
+            write_atomic(found.path / MANIFEST, json.dumps(sealed(manifest), indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def _finished_at(folder: Path) -> StepFolder | None:

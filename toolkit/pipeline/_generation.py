@@ -101,7 +101,7 @@ def run_generation(
                 sink.finish()
         out.failed += results.stats.failed
         out.retry += results.stats.retry
-        notes[name] = {**vars(results.stats), "errors": dict(results.stats.errors)}
+        notes[name] = results.stats.figures()
     for figure, value in op.stats().items():
         out.stat(figure, value)
     if used := usage.figures():

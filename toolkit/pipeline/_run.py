@@ -236,8 +236,8 @@ def _build(job: _Job, group: Sequence[PlannedStep], header: Mapping[str, Any]) -
     plan, last = job.plan, group[-1]
     final = job.run.folder / last.id
     counts = [Counts(s.id, s.operator.name, s.operator.shape) for s in group]
-    told = partial(lineage, plan, last.id, job.run.steps, counts[:-1])
-    contexts = [plan.context(s.id, job.progress.update, job.run.folder.parent / JOURNAL, told) for s in group]
+    lineage_of = partial(lineage, plan, last.id, job.run.steps, counts[:-1])
+    contexts = [plan.context(s.id, job.progress.update, job.run.folder.parent / JOURNAL, lineage_of) for s in group]
     work = [Work(s.operator, ctx, s.columns, n) for s, ctx, n in zip(group, contexts, counts, strict=True)]
     if isinstance(op := last.operator, GenerationOperator):
         work = [replace(work[0], came=plan.steps[last.inputs[op.inputs[0]]].handed, after=_validating(plan, last))]

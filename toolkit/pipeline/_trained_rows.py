@@ -63,7 +63,7 @@ def trained_rows(name: str | None, place: Path, roots: Roots) -> list[TrainedRow
     Raises:
         InputError: there is nothing there, or a run without shards.
     """
-    said = name or short_path(place)
+    called = name or short_path(place)
     if not is_there(place):
         raise InputError("no such file or folder", where=str(place), hint=near_file(place))
     if is_run(place):
@@ -72,14 +72,14 @@ def trained_rows(name: str | None, place: Path, roots: Roots) -> list[TrainedRow
         if not found:
             with_rows = ", ".join(short_path(place / s.step) for s in steps if s.row_files())
             raise InputError("no step of the run wrote shards", where=str(place), hint=f"name the step whose rows are meant: {with_rows or 'none'}")
-        return [_of_step(s, said if name and len(found) == 1 else f"{said}/{s.step}") for s in found]
+        return [_of_step(s, called if name and len(found) == 1 else f"{called}/{s.step}") for s in found]
     if (place / ROWS).is_file():
-        return [_of_step(StepFolder.open(place), said)]
+        return [_of_step(StepFolder.open(place), called)]
     if (place / "shards" / MANIFEST).is_file() and (place / MANIFEST).is_file():
-        return [_of_step(StepFolder.open(place), said)]
+        return [_of_step(StepFolder.open(place), called)]
     if (place / MANIFEST).is_file():
-        return [TrainedRows(said, "shards", place, partial(_shards, place=place))]
-    return [TrainedRows(said, "rows", place, partial(_files, place=place, roots=roots))]
+        return [TrainedRows(called, "shards", place, partial(_shards, place=place))]
+    return [TrainedRows(called, "rows", place, partial(_files, place=place, roots=roots))]
 
 
 def _of_step(step: StepFolder, name: str) -> TrainedRows:

@@ -102,15 +102,15 @@ class Trial:
         return True
 
     def _error(self, share: float) -> Missing:
-        told = []
+        listed = []
         for reason, n in self._reasons.most_common(_REASONS):
-            told.append(f"{reason} {n:,}" + (f" ({example})" if (example := self._examples[reason]) else ""))
+            listed.append(f"{reason} {n:,}" + (f" ({example})" if (example := self._examples[reason]) else ""))
         if len(self._reasons) > _REASONS:
-            told.append(f"and {len(self._reasons) - _REASONS} more reasons")
+            listed.append(f"and {len(self._reasons) - _REASONS} more reasons")
         tried = f" ({self._tried:,} of them held against the steps that validate)" if self._tried else ""
         return Missing(
             f"step {self._step!r} stops: {share:.0%} of its first {self._rows:,} rows{tried} come to nothing, and stop_if allows "
-            f"{self._stop_if.rejected:.0%}: {'; '.join(told)}",
+            f"{self._stop_if.rejected:.0%}: {'; '.join(listed)}",
             hint="change the model, its prompt or the rules and run again: every answer is kept, and none is paid for twice. To go on all the "
             f"same: --set {self._step}.stop_if=null",
         )

@@ -36,7 +36,7 @@ def comparison_text(found: Mapping[str, Any], form: str = "table", width: int | 
         return _DATA[form](found)
     words = [Sheet("In words", notes=[v["words"] for v in found["verdicts"]])] if found["verdicts"] else []
     sheets = [*_figures(found), *_means(found), *_costs(found), *_differences(found), *_breakdown(found)]
-    rest = [*_gallery(found, TEXT if form == "table" else None), *_told(found)]
+    rest = [*_gallery(found, TEXT if form == "table" else None), *_remarks(found)]
     return _drawn([*sheets, *rest, *words] if form == "table" else [*words, *sheets, *rest], form, width)
 
 
@@ -202,9 +202,9 @@ def _gallery(found: Mapping[str, Any], most: int | None) -> Iterator[Sheet]:
         for row in group["shown"]:
             texts = [(n, _cut(row[n], most)) for n in ("prompt", "response") if row[n] is not None]
             for side in ("a", "b"):
-                said = row[side]["verdict"] or f"unread: {row[side]['unread']}"
+                verdict = row[side]["verdict"] or f"unread: {row[side]['unread']}"
                 output = row[side]["output"]
-                texts.append((f"{group[side]} says {said}", _cut(output, most) if output is not None else "(no output kept)"))
+                texts.append((f"{group[side]} says {verdict}", _cut(output, most) if output is not None else "(no output kept)"))
             more = f"; {', '.join(row['categories'])}" if row["categories"] else ""
             sheet.texts.append((f"{row['benchmark']} {row['id']}: {row['gold']}{more}", texts))
         yield sheet
@@ -217,7 +217,7 @@ def _cut(text: str, most: int | None) -> str:
     return text if len(text) <= most else f"{text[:most]}… ({len(text) - most:,} more characters)"
 
 
-def _told(found: Mapping[str, Any]) -> Iterator[Sheet]:
+def _remarks(found: Mapping[str, Any]) -> Iterator[Sheet]:
     if found["apart"]:
         reasons: dict[tuple[str, str, str], list[str]] = {}
         for x in found["apart"]:
@@ -225,9 +225,9 @@ def _told(found: Mapping[str, Any]) -> Iterator[Sheet]:
         yield Sheet("Not compared", notes=[f"{b} against {a}: {', '.join(sets)}: {why}" for (a, b, why), sets in reasons.items()])
     notes = []
     for x in found["lacking"]:
-        told = [f"{x[n]} lacks {x[f'{n}_lacks']:,} of the other's" for n in ("a", "b") if x[f"{n}_lacks"]]
-        told += [f"{x['relabelled']:,} have another label or text"] if x["relabelled"] else []
-        notes.append(f"{x['benchmark']} ({x['task']}): {x['a']} and {x['b']} share {x['shared']:,} rows; {'; '.join(told)}")
+        lacks = [f"{x[n]} lacks {x[f'{n}_lacks']:,} of the other's" for n in ("a", "b") if x[f"{n}_lacks"]]
+        lacks += [f"{x['relabelled']:,} have another label or text"] if x["relabelled"] else []
+        notes.append(f"{x['benchmark']} ({x['task']}): {x['a']} and {x['b']} share {x['shared']:,} rows; {'; '.join(lacks)}")
     if notes:
         yield Sheet("Rows that are not compared", notes=notes)
     if found["published"]:

@@ -18,13 +18,13 @@ def evaluation_text(found: Mapping[str, Any], width: int | None = None) -> str:
     """The tables of a document (`toolkit.evaluation`), and what is to be said of them."""
     parts = [*_tables(found, width), *_categories(found, width), *_curves(found, width), *_means(found, width)]
     parts += [*_look_alikes(found, width), *_robustness(found, width)]
-    said = [f"Note: {one_line(words)}" for words in (*found["remarks"], *_left(found))]
+    notes = [f"Note: {one_line(words)}" for words in (*found["remarks"], *_left(found))]
     if (spent := found.get("spent")) and (spent["asked"] or spent["from_journal"]):
         cost = f", ${spent['cost']:,.4f}" if spent["cost"] else ""
-        said.append(f"Asked: {spent['asked']:,}, from the journal: {spent['from_journal']:,}, failed: {spent['failed']:,}{cost}")
+        notes.append(f"Asked: {spent['asked']:,}, from the journal: {spent['from_journal']:,}, failed: {spent['failed']:,}{cost}")
     if found.get("folder"):
-        said.append(f"Everything lies in: {one_line(found['folder'])}")
-    return "\n\n".join([*parts, "\n".join(said)] if said else parts)
+        notes.append(f"Everything lies in: {one_line(found['folder'])}")
+    return "\n\n".join([*parts, "\n".join(notes)] if notes else parts)
 
 
 def _tables(found: Mapping[str, Any], width: int | None) -> Iterator[str]:

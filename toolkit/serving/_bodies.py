@@ -61,8 +61,8 @@ class Bodies:
 
     async def _read(self, request: Request) -> bytes:
         most, data, came = self._limits.body, bytearray(), 0
-        said = request.headers.get("content-length", "")
-        if said.isdecimal() and int(said) > _DRAINED * most:
+        length = request.headers.get("content-length", "")
+        if length.isdecimal() and int(length) > _DRAINED * most:
             raise self._too_large()
         try:
             async for chunk in _chunks(request):

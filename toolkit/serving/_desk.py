@@ -98,7 +98,7 @@ class Desk:
             return self._taken(*self._submit(row), seconds)
         keys = [r.key for r in self.questions(row)[1]]
         if isinstance(self._open.backend, Tells):
-            self._open.backend.on_text = self._told
+            self._open.backend.on_text = self._pass_on
         self._listening.update(dict.fromkeys(keys, on_text))
         try:
             return self._taken(*self._submit(row), seconds)
@@ -106,7 +106,7 @@ class Desk:
             for key in keys:
                 self._listening.pop(key, None)
 
-    def _told(self, key: str, text: str) -> None:
+    def _pass_on(self, key: str, text: str) -> None:
         listener = self._listening.get(key)
         if listener is not None:
             listener(text)

@@ -176,7 +176,7 @@ def read_layout(
     """
     names = {key: name for key, name in layout.names.items() if keys is None or key in keys}
     for frame in read_frames(layout.path, layout.kind, layout.columns(keys), held):
-        yield _said(layout, frame.rows, frame.numbers, names), frame.faults
+        yield _by_contents(layout, frame.rows, frame.numbers, names), frame.faults
 
 
 def unreadable_rows(path: Path, held: Files | None = None) -> Iterator[list[tuple[int, Fault]]]:
@@ -187,7 +187,7 @@ def unreadable_rows(path: Path, held: Files | None = None) -> Iterator[list[tupl
         start += len(block)
 
 
-def _said(layout: Layout, rows: pl.DataFrame, numbers: pl.Series, names: Mapping[str, str]) -> pl.DataFrame:
+def _by_contents(layout: Layout, rows: pl.DataFrame, numbers: pl.Series, names: Mapping[str, str]) -> pl.DataFrame:
     """Rows by what they hold."""
     import polars as pl
 
@@ -246,7 +246,7 @@ class RowsByNumber:
             done = 0
             for batch, here in taken_batches(file, path, BLOCK_ROWS, rows, columns):
                 found = pl.DataFrame(pl.from_arrow(pa.table(_picked(batch, here))))
-                yield _said(self._layout, found, numbers[done : done + here.len()], self._names)
+                yield _by_contents(self._layout, found, numbers[done : done + here.len()], self._names)
                 done += here.len()
 
     def _others(self, numbers: pl.Series) -> Iterator[pl.DataFrame]:

@@ -90,8 +90,8 @@ class BenchmarkRows:
                 out.append(f"{name}: every label of the task {task!r} is {there}" if there else f"{name}: no row has a label for the task {task!r}")
             stated = self.benchmark.counts.get(task)
             if stated is not None and (self.way == "released" or self.benchmark.released is None) and stated != counts:
-                said, found = (", ".join(f"{w} {n:,}" for w, n in sorted(c.items())) for c in (stated, counts))
-                out.append(f"{name}: it has {found}, where its schema states {said}: not the rows of the published figures")
+                expected, found = (", ".join(f"{w} {n:,}" for w, n in sorted(c.items())) for c in (stated, counts))
+                out.append(f"{name}: it has {found}, where its schema states {expected}: not the rows of the published figures")
         if self.way != "released" and (size := self.benchmark.sizes.released) is not None and size != self.rows.height:
             out.append(f"{name}: {self.rows.height:,} rows, the released file has {size:,}: not the rows of the published figures")
         return out

@@ -81,14 +81,14 @@ class Joining:
         import polars as pl
 
         mine = [i for i in range(len(self.written.paths)) if self.file_of.get(i, to.name) == to.name]
-        said = self.written.rows.filter(pl.col("file").is_in(mine))
-        if not said.height:
+        predictions = self.written.rows.filter(pl.col("file").is_in(mine))
+        if not predictions.height:
             return None
-        said = said.with_columns(
-            draw=pl.col("draw").fill_null(0) if "draw" in said.columns else pl.lit(0, pl.Int64), said_label=self._labels(said, to)
+        predictions = predictions.with_columns(
+            draw=pl.col("draw").fill_null(0) if "draw" in predictions.columns else pl.lit(0, pl.Int64), predicted_label=self._labels(predictions, to)
         )
         rows = to.rows.with_row_index("at").select(pl.col("at").cast(pl.Int64), "id", "prompt", "response", "context", gold=self._gold(to))
-        found, by, said, others = self._pairs(rows, said)
+        found, by, predictions, others = self._pairs(rows, predictions)
         if not found.height:
             return None
         self._one_text_at_least(found, others, to)
@@ -99,12 +99,12 @@ class Joining:
             raise InputError(
                 f"of which task are the verdicts in its column? {to.name} has {', '.join(to.tasks)}", where=str(self.written.paths[0]), hint=hint
             )
-        fault, differs = self._differs(rows, said, found, to)
+        fault, differs = self._differs(rows, predictions, found, to)
         if fault is not None and not self.strict:
             return None
         if fault is not None:
             raise fault
-        repeated = self._repeats(said, found)
+        repeated = self._repeats(predictions, found)
         self.used |= set(found["n"]) | {n for n, _ in repeated}
         draws = pl.DataFrame({"draw": sorted(found["draw"].unique())}, schema={"draw": pl.Int64})
         whole = rows.select("at").join(draws, how="cross").join(found.select("at", "draw", "n"), on=["at", "draw"], how="left", maintain_order="left")
@@ -126,26 +126,26 @@ class Joining:
         w = self.written
         return w.has("verdict") and len(to.tasks) > 1 and not w.has("output") and not any(w.has(f"verdict_{task}") for task in to.tasks)
 
-    def _labels(self, said: pl.DataFrame, to: RowSet) -> pl.Series:
+    def _labels(self, predictions: pl.DataFrame, to: RowSet) -> pl.Series:
         """The files' labels of a set's one task."""
         import polars as pl
 
         (task, *more) = to.tasks.values()
         if more or (column := self.written.column("label", task.name, to.tasks)) is None:
-            return pl.Series("label", [None] * said.height, dtype=pl.String)
-        return read_labels(said.select(column).to_series(), task, self.guard)
+            return pl.Series("label", [None] * predictions.height, dtype=pl.String)
+        return read_labels(predictions.select(column).to_series(), task, self.guard)
 
-    def _pairs(self, rows: pl.DataFrame, said: pl.DataFrame) -> tuple[pl.DataFrame, str, pl.DataFrame, list[int]]:
+    def _pairs(self, rows: pl.DataFrame, predictions: pl.DataFrame) -> tuple[pl.DataFrame, str, pl.DataFrame, list[int]]:
         """at, draw, n of what belongs together, by what (id or text), what was said with that as its `key`, and each n whose text is another."""
         import polars as pl
 
-        if "id" not in said.columns:
-            return *self._by_text(rows, said), []
-        named = said.with_columns(key="id")
+        if "id" not in predictions.columns:
+            return *self._by_text(rows, predictions), []
+        named = predictions.with_columns(key="id")
         found = pl.concat(_matched(rows.with_columns(key="id"), one, ["key"]) for one in _by_draw(named))
-        others = _other_texts(rows, said, found)
+        others = _other_texts(rows, predictions, found)
         if "id" not in self.written.named and (others or not found.height):
-            by_text = self._by_text(rows, said)
+            by_text = self._by_text(rows, predictions)
             if by_text[0].height > found.height - len(others):
                 return *by_text, []
         return found, "id", named, others
@@ -157,32 +157,32 @@ class Joining:
             hint = f"are these rows of {to.name}, and its ids? name the column: id=COLUMN"
             raise InputError(message, where=self.written.where(others[0]), hint=hint)
 
-    def _by_text(self, rows: pl.DataFrame, said: pl.DataFrame) -> tuple[pl.DataFrame, str, pl.DataFrame]:
+    def _by_text(self, rows: pl.DataFrame, predictions: pl.DataFrame) -> tuple[pl.DataFrame, str, pl.DataFrame]:
         """As `_pairs`, by text."""
         import polars as pl
 
         keyed = rows.with_columns(key=_keys(rows))
-        said = self._as_rendered(rows, keyed["key"], said)
+        predictions = self._as_rendered(rows, keyed["key"], predictions)
         out = []
-        for one in _by_draw(said):
-            labelled = _matched(keyed.with_columns(said_label="gold"), one, ["key", "said_label"])
+        for one in _by_draw(predictions):
+            labelled = _matched(keyed.with_columns(predicted_label="gold"), one, ["key", "predicted_label"])
             left = keyed.filter(~pl.col("at").is_in(labelled["at"].implode())), one.filter(~pl.col("n").is_in(labelled["n"].implode()))
             out += [labelled, _matched(*left, ["key"])]
-        return pl.concat(out), "text", said
+        return pl.concat(out), "text", predictions
 
-    def _as_rendered(self, rows: pl.DataFrame, keys: pl.Series, said: pl.DataFrame) -> pl.DataFrame:
+    def _as_rendered(self, rows: pl.DataFrame, keys: pl.Series, predictions: pl.DataFrame) -> pl.DataFrame:
         """What was said, with the keys of rows that the guard renders as just that text, where it could not be parted."""
         import polars as pl
 
-        if self.guard.grammar is not None or not said["text"].is_not_null().any():
-            return said
+        if self.guard.grammar is not None or not predictions["text"].is_not_null().any():
+            return predictions
         known: dict[str, str] = {}
         for key, row in zip(keys, rows.select("prompt", "response", "context").iter_rows(named=True), strict=True):
             known.setdefault(render_input(self.guard, row), key)
-        found = [known.get(text) if text is not None else None for text in said["text"].to_list()]
-        return said.with_columns(key=pl.coalesce(pl.Series(found, dtype=pl.String), "key"))
+        found = [known.get(text) if text is not None else None for text in predictions["text"].to_list()]
+        return predictions.with_columns(key=pl.coalesce(pl.Series(found, dtype=pl.String), "key"))
 
-    def _repeats(self, said: pl.DataFrame, found: pl.DataFrame) -> list[tuple[int, int]]:
+    def _repeats(self, predictions: pl.DataFrame, found: pl.DataFrame) -> list[tuple[int, int]]:
         """Rows that are there once more than in the set, each with the one whose place it would take.
 
         Raises:
@@ -190,11 +190,11 @@ class Joining:
         """
         import polars as pl
 
-        taken = said.filter(pl.col("n").is_in(found["n"].implode()))
-        left = said.filter(~pl.col("n").is_in(found["n"].implode()), pl.col("key").is_in(taken["key"].drop_nulls().implode()))
+        taken = predictions.filter(pl.col("n").is_in(found["n"].implode()))
+        left = predictions.filter(~pl.col("n").is_in(found["n"].implode()), pl.col("key").is_in(taken["key"].drop_nulls().implode()))
         if not left.height:
             return []
-        says = [c for c in said.columns if c in ("output", "error", "verdict") or c.startswith("verdict_")]
+        says = [c for c in predictions.columns if c in ("output", "error", "verdict") or c.startswith("verdict_")]
         before: dict[tuple[int, str], dict[tuple[str | None, ...], int]] = {}
         for n, draw, key, *what in taken.select("n", "draw", "key", *says).iter_rows():
             before.setdefault((draw, key), {}).setdefault(tuple(what), n)
@@ -210,7 +210,9 @@ class Joining:
             out += [(n, others[tuple(what)])] if others else []
         return out
 
-    def _differs(self, rows: pl.DataFrame, said: pl.DataFrame, found: pl.DataFrame, to: RowSet) -> tuple[InputError | None, tuple[int, str | None]]:
+    def _differs(
+        self, rows: pl.DataFrame, predictions: pl.DataFrame, found: pl.DataFrame, to: RowSet
+    ) -> tuple[InputError | None, tuple[int, str | None]]:
         """An error where no label is one of the task's; rows whose label is another than the set's, and the place of the first."""
         import polars as pl
 
@@ -219,7 +221,7 @@ class Joining:
             return None, (0, None)
         both = (
             found.join(rows.select("at", "gold"), on="at")
-            .join(said.select("n", word=column, mine="said_label"), on="n")
+            .join(predictions.select("n", word=column, mine="predicted_label"), on="n")
             .filter(pl.col("word").is_not_null())
         )
         if both.height and both["mine"].null_count() == both.height:
@@ -242,16 +244,16 @@ def _keys(rows: pl.DataFrame) -> pl.Series:
     return pl.Series(keys, dtype=pl.String)
 
 
-def _other_texts(rows: pl.DataFrame, said: pl.DataFrame, found: pl.DataFrame) -> list[int]:
+def _other_texts(rows: pl.DataFrame, predictions: pl.DataFrame, found: pl.DataFrame) -> list[int]:
     """Numbers of what was said of rows whose prompt or response is another. A text that holds the other one (a rendered input, a text cut short) is
     none, nor is one of which nothing is known."""
     import polars as pl
 
     out: set[int] = set()
-    for column in (c for c in ("prompt", "response") if c in said.columns):
-        both = found.join(rows.select("at", row=column), on="at").join(said.select("n", said=column), on="n")
-        odd = both.filter(pl.col("row").is_not_null() & pl.col("said").is_not_null() & (pl.col("row") != pl.col("said")))
-        for n, row, text in odd.select("n", "row", "said").iter_rows():
+    for column in (c for c in ("prompt", "response") if c in predictions.columns):
+        both = found.join(rows.select("at", row=column), on="at").join(predictions.select("n", given=column), on="n")
+        odd = both.filter(pl.col("row").is_not_null() & pl.col("given").is_not_null() & (pl.col("row") != pl.col("given")))
+        for n, row, text in odd.select("n", "row", "given").iter_rows():
             plain, other = _letters(row), _letters(text)
             if plain not in other and other not in plain:
                 out.add(n)
@@ -262,18 +264,18 @@ def _letters(text: str) -> str:
     return "".join(c for c in text.casefold() if c.isalnum())
 
 
-def _by_draw(said: pl.DataFrame) -> Sequence[pl.DataFrame]:
-    return said.partition_by("draw", maintain_order=True)
+def _by_draw(predictions: pl.DataFrame) -> Sequence[pl.DataFrame]:
+    return predictions.partition_by("draw", maintain_order=True)
 
 
-def _matched(rows: pl.DataFrame, said: pl.DataFrame, on: Sequence[str]) -> pl.DataFrame:
+def _matched(rows: pl.DataFrame, predictions: pl.DataFrame, on: Sequence[str]) -> pl.DataFrame:
     """at, draw, n: the first with the first of those that are equal in `on`, the second with the second."""
     import polars as pl
 
     def numbered(frame: pl.DataFrame) -> pl.DataFrame:
         return frame.filter(pl.all_horizontal(pl.col(c).is_not_null() for c in on)).with_columns(nth=pl.int_range(pl.len()).over(on))
 
-    both = numbered(rows).select("at", "nth", *on).join(numbered(said).select("n", "draw", "nth", *on), on=["nth", *on])
+    both = numbered(rows).select("at", "nth", *on).join(numbered(predictions).select("n", "draw", "nth", *on), on=["nth", *on])
     return both.select("at", "draw", "n").sort("at")
 
 
@@ -336,13 +338,13 @@ def _own_labels(written: Written, task: BenchmarkTask, guard: Guard, where: str)
         raise InputError(
             f"no labels for the task {task.name!r}: no column 'label' or {column!r}", where=where, hint=f"name the column: {column}=COLUMN"
         )
-    said = written.rows[column]
-    found = read_labels(said, task, guard)
-    odd = [n for n, (word, label) in enumerate(zip(said.to_list(), found.to_list(), strict=True)) if word is not None and label is None]
+    words = written.rows[column]
+    found = read_labels(words, task, guard)
+    odd = [n for n, (word, label) in enumerate(zip(words.to_list(), found.to_list(), strict=True)) if word is not None and label is None]
     if odd:
-        better = [t.name for t in guard.tasks if t.name != task.name and said[odd[0]] in t.labels]
+        better = [t.name for t in guard.tasks if t.name != task.name and words[odd[0]] in t.labels]
         hint = f"the word fits the task {better[0]!r}: say --task {better[0]}" if better else None
-        raise InputErrors(InputError(odd_label(said[n], task), where=written.where(n), hint=hint) for n in odd[:SHOWN])
+        raise InputErrors(InputError(odd_label(words[n], task), where=written.where(n), hint=hint) for n in odd[:SHOWN])
     if found.null_count() == found.len():
         raise InputError(f"no row has a label for the task {task.name!r}", where=where)
     return found

@@ -168,22 +168,22 @@ def label_reader(task: BenchmarkTask, guard: Guard | None) -> Callable[[str], st
     """What reads a label: the word in any case, or the one of an answers block of the guard's; None for no label of the task."""
     words = {word.casefold(): word for word in task.labels}
 
-    def read(said: str) -> str | None:
-        word = words.get(without_tokens(said).strip().casefold())
-        if word is None and guard is not None and task.name in guard.task_names and re.search(r"\s", said):
-            word = words.get((parse(guard, said).labels[task.name] or "").casefold())
+    def read(text: str) -> str | None:
+        word = words.get(without_tokens(text).strip().casefold())
+        if word is None and guard is not None and task.name in guard.task_names and re.search(r"\s", text):
+            word = words.get((parse(guard, text).labels[task.name] or "").casefold())
         return word
 
     return read
 
 
-def read_labels(said: pl.Series, task: BenchmarkTask, guard: Guard | None) -> pl.Series:
+def read_labels(words: pl.Series, task: BenchmarkTask, guard: Guard | None) -> pl.Series:
     """A column of words as labels; null where one is none."""
     import polars as pl
 
     read = label_reader(task, guard)
-    each: dict[Any, str | None] = {word: read(word) for word in said.unique().to_list() if word is not None}
-    return pl.Series(said.name, [None if word is None else each[word] for word in said.to_list()], dtype=pl.String)
+    each: dict[Any, str | None] = {word: read(word) for word in words.unique().to_list() if word is not None}
+    return pl.Series(words.name, [None if word is None else each[word] for word in words.to_list()], dtype=pl.String)
 
 
 def odd_label(word: str, task: BenchmarkTask) -> str:

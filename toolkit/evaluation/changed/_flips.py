@@ -110,8 +110,8 @@ def _one_each(rows: pl.LazyFrame, keys: Sequence[str], positives: Mapping[str, s
         return verdict({label: n for label, n in votes.items() if label is not None}, votes[None], positives.get(line["task"], ""), "clean")[0]
 
     votes = lines.group_by(keys, maintain_order=True).agg(pl.col("gold").first(), pl.col("verdict"))
-    said = pl.struct("task", "verdict").map_elements(most, return_dtype=pl.String, skip_nulls=False)
-    return votes.with_columns(said.alias("verdict")).lazy()
+    majority = pl.struct("task", "verdict").map_elements(most, return_dtype=pl.String, skip_nulls=False)
+    return votes.with_columns(majority.alias("verdict")).lazy()
 
 
 def _figures(cell: Sequence[str | None], counts: Counter[tuple[str | None, str | None, str | None]], positive: str) -> dict[str, Any]:

@@ -82,11 +82,11 @@ def compare_sides(sides: Sequence[Side], asked: Asked, step: Callable[[str], Non
 
 def _way(sides: Sequence[Side], asked: Asked) -> str:
     """How draws become one verdict: as asked, or as all evaluations have it."""
-    said = {s.settings["k"] for s in sides}
-    if asked.k is None and len(said) > 1:
-        told = ", ".join(f"{s.name}: {s.settings['k']}" for s in sides)
-        raise InputError(f"the evaluations make one verdict of several draws in different ways ({told})", hint="say which: --k majority or --k mean")
-    return asked.k or said.pop()
+    ways = {s.settings["k"] for s in sides}
+    if asked.k is None and len(ways) > 1:
+        each = ", ".join(f"{s.name}: {s.settings['k']}" for s in sides)
+        raise InputError(f"the evaluations make one verdict of several draws in different ways ({each})", hint="say which: --k majority or --k mean")
+    return asked.k or ways.pop()
 
 
 def _check_entries(work: Work) -> None:
@@ -187,15 +187,15 @@ def _errors(work: Work, pair: Pair) -> list[dict[str, Any]]:
 
 
 def _about(side: Side) -> dict[str, Any]:
-    told = ("guard", "guard_fingerprint", "prompt", "model_id", "backend", "reading", "sampling", "draws")
-    return {"name": side.name, "model": side.model, "folder": short_path(side.evaluation.folder)} | {n: side.about.get(n) for n in told}
+    names = ("guard", "guard_fingerprint", "prompt", "model_id", "backend", "reading", "sampling", "draws")
+    return {"name": side.name, "model": side.model, "folder": short_path(side.evaluation.folder)} | {n: side.about.get(n) for n in names}
 
 
 def _sources(found: Sequence[PublishedFigure]) -> list[dict[str, Any]]:
     """The sources of published figures, as they are cited."""
     by_name = {f.source: f.of for f in found}
-    told = ("title", "citation", "url", "read", "protocol", "notes")
-    return [{"source": name} | {n: getattr(source, n) for n in told} for name, source in by_name.items()]
+    names = ("title", "citation", "url", "read", "protocol", "notes")
+    return [{"source": name} | {n: getattr(source, n) for n in names} for name, source in by_name.items()]
 
 
 def _notes(work: Work) -> list[str]:

@@ -22,30 +22,30 @@ def figure_lines(work: Work) -> list[dict[str, Any]]:
     """The figures of each benchmark and task: a line for those that agree, further ones for the others, each with the reason."""
     out = []
     for key in sorted(work.shared, key=lambda k: [t for _, t in work.shared].index(k[1])):
-        told, cohorts = _cells(work, key)
+        cells, cohorts = _cells(work, key)
         for number, group in enumerate(agreeing(cohorts)):
             sizes = {c.n for _, _, c in group.members if c.n is not None}
             line: dict[str, Any] = {"task": key[1], "benchmark": key[0], "title": work.titles.get(key, key[0]), "policy": work.asked.policy}
             line |= {"line": number, "why": group.why, "n": next(iter(sizes), None)}
-            out.append(line | {"cells": [told[item] for item, _, _ in group.members]})
+            out.append(line | {"cells": [cells[item] for item, _, _ in group.members]})
     return out
 
 
 def _cells(work: Work, key: Key) -> tuple[list[dict[str, Any]], list[tuple[int, str, Cohort]]]:
-    told: list[dict[str, Any]] = []
+    cells: list[dict[str, Any]] = []
     cohorts = []
     for i, name in enumerate(work.names):
         if (found := work.results.get((name, *key))) is None:
             continue
         state = "not judged" if not found["judged"] else "withheld" if found["withheld"] else None
-        told.append({"model": name, "published": None, "state": state} | {n: found.get(n) for n in CELL})
-        cohorts.append((len(told) - 1, name, work.cohort(i, key) if state is None else Cohort()))
+        cells.append({"model": name, "published": None, "state": state} | {n: found.get(n) for n in CELL})
+        cohorts.append((len(cells) - 1, name, work.cohort(i, key) if state is None else Cohort()))
     for f in work.asked.published:
         if (f.benchmark, f.task, f.metric) == (*key, "f1"):
             cell: dict[str, Any] = {"model": f.called, "published": f.source, "state": None, "n": f.cohort.n, "f1": f.value}
-            told.append(cell | {"where": f.where, "note": f.note})
-            cohorts.append((len(told) - 1, f.called, f.cohort))
-    return told, cohorts
+            cells.append(cell | {"where": f.where, "note": f.note})
+            cohorts.append((len(cells) - 1, f.called, f.cohort))
+    return cells, cohorts
 
 
 def mean_lines(work: Work) -> list[dict[str, Any]]:

@@ -32,7 +32,7 @@ def gallery(rows: pl.LazyFrame, outcomes: pl.LazyFrame, a: str, b: str, shown: i
     """
     sides = [
         outcomes.filter((pl.col("model") == m) & (pl.col("weight") > 0)).select(
-            *_KEYS, "gold", pl.col("said").alias(f"{s}_said"), pl.col("right").alias(f"{s}_right")
+            *_KEYS, "gold", pl.col("verdict").alias(f"{s}_verdict"), pl.col("right").alias(f"{s}_right")
         )
         for s, m in (("a", a), ("b", b))
     ]
@@ -76,9 +76,9 @@ def _shown(line: dict[str, Any], texts: dict[tuple[str, str, str, str], list[dic
     for side, model in (("a", a), ("b", b)):
         draws = texts.get((*key, model), [])
         # of several draws, one that says what the row counts as, if there is one
-        one = next((d for d in draws if d["verdict"] == line[f"{side}_said"]), draws[0] if draws else {})
-        unread = one.get("unread") if line[f"{side}_said"] is None or one.get("verdict") is None else None
-        out[side] = {"verdict": line[f"{side}_said"], "unread": unread, "output": _cut(one.get("output"))}
+        one = next((d for d in draws if d["verdict"] == line[f"{side}_verdict"]), draws[0] if draws else {})
+        unread = one.get("unread") if line[f"{side}_verdict"] is None or one.get("verdict") is None else None
+        out[side] = {"verdict": line[f"{side}_verdict"], "unread": unread, "output": _cut(one.get("output"))}
     return out
 
 

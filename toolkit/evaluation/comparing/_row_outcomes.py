@@ -18,7 +18,7 @@ from toolkit.evaluation.scoring._results import Readings, read_votes, row_outcom
 from toolkit.evaluation.scoring._tallies import KEYS, Votes, per_row_votes, prepared
 
 OUTCOMES = {"benchmark": pl.String, "task": pl.String, "model": pl.String, "id": pl.String, "gold": pl.String}
-"""Columns of `row_outcomes` beside said, cell, weight and right."""
+"""Columns of `row_outcomes` beside verdict, cell, weight and right."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def row_outcomes(rows: pl.LazyFrame, how: How) -> pl.LazyFrame:
     """A line for each benchmark, task, model and row with a label.
 
     Returns:
-        `OUTCOMES`, ``said`` (the verdict in the reading; null: unread), ``cell``, ``weight`` and ``right`` of its `Outcome`.
+        `OUTCOMES`, ``verdict`` (in the reading; null: unread), ``cell``, ``weight`` and ``right`` of its `Outcome`.
 
     Raises:
         InputError: as `results`.
@@ -56,11 +56,11 @@ def row_outcomes(rows: pl.LazyFrame, how: How) -> pl.LazyFrame:
     patterns = votes.select(keys).unique().collect(engine="streaming")
     judged = pl.DataFrame(
         [_judged(dict(zip(keys, line, strict=True)), words, how) for line in patterns.iter_rows()],
-        schema={"said": pl.String, "cell": pl.String, "weight": pl.Int64, "right": pl.Boolean},
+        schema={"verdict": pl.String, "cell": pl.String, "weight": pl.Int64, "right": pl.Boolean},
         orient="row",
     )
     known = pl.concat([patterns, judged], how="horizontal")
-    return votes.join(known.lazy(), on=keys, how="inner", nulls_equal=True).select(*OUTCOMES, "said", "cell", "weight", "right")
+    return votes.join(known.lazy(), on=keys, how="inner", nulls_equal=True).select(*OUTCOMES, "verdict", "cell", "weight", "right")
 
 
 def _facts(rows: pl.LazyFrame) -> tuple[list[str], list[str], int]:
@@ -80,11 +80,11 @@ def _judged(line: Mapping[str, object], words: Sequence[str], how: How) -> tuple
     votes = Votes(str(line["gold"]), labels, unread if isinstance(unread, int) else 0, likely if isinstance(likely, bool) else None)
     one = read_votes(votes, {} if how.policy == "reference" else how.readings.get(model, {}).get(task, {}))
     outcome, read, _ = row_outcome(one, positive, how.policy, how.k)
-    said = _said(one, outcome, positive, how) if read or how.policy == "fail-closed" else None
-    return said, outcome.cell, outcome.weight, outcome.right
+    label = _verdict(one, outcome, positive, how) if read or how.policy == "fail-closed" else None
+    return label, outcome.cell, outcome.weight, outcome.right
 
 
-def _said(votes: Votes, outcome: Outcome, positive: str, how: How) -> str | None:
+def _verdict(votes: Votes, outcome: Outcome, positive: str, how: How) -> str | None:
     if how.k == "mean" and votes.likely is not None:
         others = Counter({w: n for w, n in votes.labels if w != positive})
         return positive if outcome.cell in ("tp", "fp") else max(sorted(others), key=others.__getitem__, default=None)

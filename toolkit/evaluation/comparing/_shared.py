@@ -99,7 +99,7 @@ def lacking(found: dict[Key, Common], models: Sequence[str], pairs: Sequence[tup
     """What the models of each pair lack of each other's rows, and rows with different labels; nothing where they have the same."""
     for (benchmark, task), one in found.items():
         for a, b in pairs:
-            told = {"a": models[a], "b": models[b], "benchmark": benchmark, "task": task, "shared": one.same((a, b))}
-            told |= {"a_lacks": one.lacks(a, b), "b_lacks": one.lacks(b, a), "relabelled": one.relabelled(a, b)}
-            if told["a_lacks"] or told["b_lacks"] or told["relabelled"]:
-                yield told
+            line = {"a": models[a], "b": models[b], "benchmark": benchmark, "task": task, "shared": one.same((a, b))}
+            line |= {"a_lacks": one.lacks(a, b), "b_lacks": one.lacks(b, a), "relabelled": one.relabelled(a, b)}
+            if line["a_lacks"] or line["b_lacks"] or line["relabelled"]:
+                yield line

@@ -77,10 +77,10 @@ def verdict(votes: Mapping[str, int], unread: int, positive: str, policy: str) -
     return (positive if positive in first else min(first)), len(first) > 1
 
 
-def outcome(gold: str, said: str | None, positive: str, policy: str) -> Outcome:
+def outcome(gold: str, verdict: str | None, positive: str, policy: str) -> Outcome:
     """How a row counts whose label is `gold` and of which `said` is the verdict."""
-    if said is None:
+    if verdict is None:
         return Outcome("fn" if gold == positive else "fp", 0 if policy == "drop" else 1, right=False)
     if gold == positive:
-        return Outcome("tp" if said == positive else "fn", 1, right=said == gold)
-    return Outcome("fp" if said == positive else "tn", 1, right=said == gold)
+        return Outcome("tp" if verdict == positive else "fn", 1, right=verdict == gold)
+    return Outcome("fp" if verdict == positive else "tn", 1, right=verdict == gold)

@@ -58,9 +58,9 @@ def _match(field: str, *labels: str) -> pl.Expr:
     return pl.col("output").str.tail(TAIL).str.extract(f"(?i){field}:{_SPACE}*({'|'.join(labels)})", 1)
 
 
-def reference_outcome(gold: str, said: str | None, positive: str) -> Outcome:
+def reference_outcome(gold: str, verdict: str | None, positive: str) -> Outcome:
     """How the script counts a row whose label is `gold` and of which `said` is what it read."""
-    if said is not None:
-        cell = ("tp" if said == positive else "fn") if gold == positive else ("fp" if said == positive else "tn")
-        return Outcome(cell, 1, right=said == gold)
+    if verdict is not None:
+        cell = ("tp" if verdict == positive else "fn") if gold == positive else ("fp" if verdict == positive else "tn")
+        return Outcome(cell, 1, right=verdict == gold)
     return Outcome("fn" if gold == positive else "fp", 2 if gold in DOUBLED else 0, right=False)

@@ -141,13 +141,13 @@ def read_votes(votes: Votes, reading: Mapping[str, str]) -> Votes:
 
 def row_outcome(votes: Votes, positive: str, policy: str, k: str) -> tuple[Outcome, bool, bool]:
     """How rows of these votes count, whether they were read, and whether their draws are split evenly."""
-    said, tied = verdict(dict(votes.labels), votes.unread, positive, policy)
+    voted, tied = verdict(dict(votes.labels), votes.unread, positive, policy)
     if policy == "reference":
-        return reference_outcome(votes.gold, said, positive), said is not None, False
+        return reference_outcome(votes.gold, voted, positive), voted is not None, False
     if k == "mean" and votes.likely is not None:
         others, _ = verdict({w: n for w, n in votes.labels if w != positive}, 0, positive, "clean")
-        said, tied = (positive, False) if votes.likely else (others or (votes.gold if votes.gold != positive else ""), False)
-    return outcome(votes.gold, said, positive, policy), bool(votes.labels) or (k == "mean" and votes.likely is not None), tied
+        voted, tied = (positive, False) if votes.likely else (others or (votes.gold if votes.gold != positive else ""), False)
+    return outcome(votes.gold, voted, positive, policy), bool(votes.labels) or (k == "mean" and votes.likely is not None), tied
 
 
 def prepared_for(

@@ -83,7 +83,9 @@ class Sampler:
         self._tokens: dict[int, str] = {}
         self._last_only = "logits_to_keep" in inspect.signature(model.forward).parameters
 
-    def draw(self, draws: Sequence[Draw], temperature: float, top_p: float, told: Callable[[Sequence[Draw]], None] | None = None) -> Iterator[Draw]:
+    def draw(
+        self, draws: Sequence[Draw], temperature: float, top_p: float, on_token: Callable[[Sequence[Draw]], None] | None = None
+    ) -> Iterator[Draw]:
         """Yield each draw once it has ended, `tokens` and `finish` filled in.
 
         Args:
@@ -95,8 +97,8 @@ class Sampler:
         batch = _Batch(self, draws)
         while batch.active:
             yield from batch.step(temperature, top_p)
-            if told is not None:
-                told(batch.active)
+            if on_token is not None:
+                on_token(batch.active)
 
     def forward(self, **inputs: Any) -> torch.Tensor:
         """Logits of the last position, (B, V)."""

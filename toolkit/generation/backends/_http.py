@@ -80,7 +80,7 @@ class LoopThread:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()  # uvloop's was measured: no faster here
-        self.loop.set_exception_handler(_said)
+        self.loop.set_exception_handler(_report)
         self._thread = threading.Thread(target=self._run, name="guardkit-openai", daemon=True)
         self._thread.start()
 
@@ -304,7 +304,7 @@ def backoff(attempt: int) -> float:
     return float(min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(attempt, 16)) * random.uniform(0.5, 1.0))
 
 
-def _said(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """What the loop reports, but for aiohttp's list of a thousand open connections where a program ends without closing the backend."""
     if "client_session" not in context and "connector" not in context:
         loop.default_exception_handler(context)

@@ -219,8 +219,8 @@ class TemplateBackend:
     def _next(self, kind: str, level: str, facts: Facts, pool: phrases.Pool, quoting: Quoting, dice: Dice) -> str:
         """A further step: what follows, another quotation, a word that only looks alarming, or what came before."""
         if kind == "prompt" and level in ("pos", "neg"):
-            if facts.context is not None and dice.chance(40) and (said := facts.context.any(dice.below)) is not None:
-                return dice.pick(phrases.CONTEXT).replace("{q}", said)
+            if facts.context is not None and dice.chance(40) and (quoted := facts.context.any(dice.below)) is not None:
+                return dice.pick(phrases.CONTEXT).replace("{q}", quoted)
             if level == "neg" and dice.chance(50) and (word := facts.prompt.cue(dice.below)) is not None:
                 return dice.pick(phrases.ALARM).replace("{q}", word)
         if dice.chance(35) and (quote := quoting(dice)) is not None:

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from toolkit.common.errors import InputError
 from toolkit.guards import Guard
-from toolkit.operators._words import closed, said
+from toolkit.operators._words import closed, word_fault
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.choose._draw import keys
 from toolkit.operators.choose._quota import check_classes
@@ -63,7 +63,7 @@ class Cap(DatasetOperator):
             check_classes("cap", have[name])
         for value in self.config.most if isinstance(self.config.most, dict) else ():
             if self.config.by in closed(guard) and value not in closed(guard)[self.config.by][1]:
-                raise InputError(f"cap.most: {said(self.config.by, value, guard)}")
+                raise InputError(f"cap.most: {word_fault(self.config.by, value, guard)}")
         column = have[self.config.by]
         if column.type != {"list": "string"}:
             if isinstance(column.type, dict):

@@ -58,8 +58,8 @@ class Concat(DatasetOperator):
                 first = out.setdefault(column.name, column)
                 if first.type != column.type:
                     other = next(n for n, c in inputs.items() if column.name in c)
-                    told = f"{other!r} has {first.type}, {name!r} has {column.type}"
-                    raise InputError(f"concat: the column {column.name!r} is not of one type: {told}")
+                    types = f"{other!r} has {first.type}, {name!r} has {column.type}"
+                    raise InputError(f"concat: the column {column.name!r} is not of one type: {types}")
                 if column.nullable and not first.nullable:
                     out[column.name] = column
         for column in out.values():
@@ -110,7 +110,7 @@ class Concat(DatasetOperator):
             return first
         again = ids.filter(~first)
         those = [name for name, part in parts if again[0] in part]
-        told = " and ".join(map(repr, dict.fromkeys(those)))
-        message = f"{again.len():,} ids of {ids.len():,} rows are there twice: {again[0]!r} in {told}"
+        places = " and ".join(map(repr, dict.fromkeys(those)))
+        message = f"{again.len():,} ids of {ids.len():,} rows are there twice: {again[0]!r} in {places}"
         hint = "repeated: first keeps the first of such rows"
         raise InputError(message, where=f"step {ctx.step}", hint=hint)

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from toolkit.common.errors import InputError
 from toolkit.guards import Guard
 from toolkit.operators._reasoned import REASONED
-from toolkit.operators._words import closed, said
+from toolkit.operators._words import closed, word_fault
 from toolkit.operators.base import Columns, Config, Context, RowOperator, Shape, mark
 from toolkit.operators.choose._draw import units
 from toolkit.records import MEDIA, has_media
@@ -102,9 +102,9 @@ class Select(RowOperator):
         for name, wanted in c.where_not.items():
             rows = _aside(rows, name, _has(name, wanted))
         for name, some in c.any_of.items():
-            rows = _aside(rows, name, ~_holds(name, some), f", wanted any of {_said(some)}", is_list=True)
+            rows = _aside(rows, name, ~_holds(name, some), f", wanted any of {_listed(some)}", is_list=True)
         for name, some in c.none_of.items():
-            rows = _aside(rows, name, _holds(name, some), f", wanted none of {_said(some)}", is_list=True)
+            rows = _aside(rows, name, _holds(name, some), f", wanted none of {_listed(some)}", is_list=True)
         for name, low in c.at_least.items():
             rows = _aside(rows, name, self._outside(name, pl.col(name) >= low), f", wanted at least {low:g}")
         for name, high in c.at_most.items():
@@ -140,7 +140,7 @@ def _known(option: str, name: str, value: Values, guard: Guard) -> None:
     """Refuse a word that no row can have."""
     words = [] if isinstance(value, bool) or value in ("null", "not_null") else [value] if isinstance(value, str) else value
     if name in closed(guard) and (bad := [w for w in words if w not in closed(guard)[name][1]]):
-        raise InputError(f"select.{option}: {said(name, bad[0], guard)}")
+        raise InputError(f"select.{option}: {word_fault(name, bad[0], guard)}")
 
 
 def _has(name: str, wanted: Values) -> pl.Expr:
@@ -161,7 +161,7 @@ def _holds(name: str, some: list[str]) -> pl.Expr:
     return pl.col(name).list.eval(pl.element().is_in(some)).list.any().fill_null(False)
 
 
-def _said(values: list[str]) -> str:
+def _listed(values: list[str]) -> str:
     return ", ".join(values)[:200]
 
 

@@ -59,8 +59,8 @@ def differ(one: pl.DataFrame, other: pl.DataFrame, labels: Sequence[str]) -> pl.
 
 def names(bits: pl.Series, tasks: Sequence[str]) -> pl.Series:
     """The tasks of each row's bits as a list; null where there are none."""
-    said = {n: [t for k, t in enumerate(tasks) if n >> k & 1] or None for n in bits.unique()}
-    return pl.Series(bits.name, [said[n] for n in bits], dtype=pl.List(pl.String))
+    names_of = {n: [t for k, t in enumerate(tasks) if n >> k & 1] or None for n in bits.unique()}
+    return pl.Series(bits.name, [names_of[n] for n in bits], dtype=pl.List(pl.String))
 
 
 def _in_play(rows: pl.DataFrame, labels: Sequence[str], policy: Policy) -> pl.DataFrame:

@@ -154,7 +154,7 @@ def verdicts(report: pl.DataFrame, height: int) -> pl.DataFrame:
         pl.col("run").first().alias("first_run"),
     )
     place = pl.format("{}, row {}", "first", "benchmark_row")
-    said = (
+    matched = (
         pl.when(pl.col("kind") == INTERACTION)
         .then(pl.format("prompt and response are those of {}", place))
         .when(pl.col("kind") == PROMPT)
@@ -167,6 +167,6 @@ def verdicts(report: pl.DataFrame, height: int) -> pl.DataFrame:
         .otherwise(pl.lit(""))
     )
     reason = pl.when(pl.col("kind") == NGRAM).then(pl.lit("contaminated_ngram")).otherwise(pl.lit("contaminated_exact"))
-    best = best.select("at", "names", "run", reason.alias("reason"), pl.concat_str(said, more).alias("detail"))
+    best = best.select("at", "names", "run", reason.alias("reason"), pl.concat_str(matched, more).alias("detail"))
     rows = pl.DataFrame({"at": pl.Series(range(height), dtype=pl.Int64)}).join(best, on="at", how="left", maintain_order="left")
     return rows.with_columns(pl.col("names").fill_null([]), pl.col("run").fill_null(0))

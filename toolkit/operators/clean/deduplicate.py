@@ -216,12 +216,12 @@ class Deduplicate(DatasetOperator):
         finders = self._finders(ctx)
         parts, done = [pl.DataFrame(schema={**dict.fromkeys(own, pl.String), **_FOUND})], 0
         for block in source.blocks(list(dict.fromkeys([*own, *_texts.columns(c.on, whole=c.whole)]))):
-            said = _texts.text(block, c.on, whole=c.whole)
-            plain = _texts.fold(said) if c.whole else said
-            size = said.str.len_chars().fill_null(0).alias("size")
-            parts.append(block.select(own).with_columns(*_texts.keys(plain, "key"), *_texts.keys(said, "raw"), said.is_null().alias("blank"), size))
+            texts = _texts.text(block, c.on, whole=c.whole)
+            plain = _texts.fold(texts) if c.whole else texts
+            size = texts.str.len_chars().fill_null(0).alias("size")
+            parts.append(block.select(own).with_columns(*_texts.keys(plain, "key"), *_texts.keys(texts, "raw"), texts.is_null().alias("blank"), size))
             for _, finder in finders:
-                finder.add(plain.fill_null(""), said.fill_null(""), _texts.apart(block, c.on))
+                finder.add(plain.fill_null(""), texts.fill_null(""), _texts.apart(block, c.on))
             done += block.height
             ctx.progress(done, source.rows, "rows read")
         return self._ranked(pl.concat(parts), labels), finders

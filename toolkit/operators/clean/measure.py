@@ -18,7 +18,7 @@ from toolkit.common.reach import HubName
 from toolkit.generation import TemplateArguments
 from toolkit.guards import Guard, render_input, sections
 from toolkit.operators._language import identify, language_needs
-from toolkit.operators._tokens import TokenCounter, said_of, tokenizer_files, tokenizer_needs
+from toolkit.operators._tokens import TokenCounter, identity_of, tokenizer_files, tokenizer_needs
 from toolkit.operators.base import Columns, Config, Context, RowOperator
 from toolkit.records import Column, to_polars
 
@@ -127,7 +127,7 @@ class Measure(RowOperator):
         return (tokenizer_needs() if wanted & {"tokens", "example_tokens"} else []) + (language_needs() if "language" in wanted else [])
 
     def identity(self) -> dict[str, Any]:
-        return said_of(self.config)
+        return identity_of(self.config)
 
     def files(self, ctx: Context) -> dict[str, str]:
         return tokenizer_files(self.config.model, ctx) if self.config.model is not None else {}

@@ -59,10 +59,14 @@ class RenderSft(RowOperator):
         types = to_polars((Column("prompt", kind), Column("completion", kind), *COUNTS))
 
         def render(row: dict[str, Any]) -> dict[str, Any]:
-            asked, said = render_input(guard, row), row["reasoning"]
-            steps = [step for part in sections(guard, said) for step in part.steps]
+            asked, completion = render_input(guard, row), row["reasoning"]
+            steps = [step for part in sections(guard, completion) for step in part.steps]
             counts = {"steps": len(steps), "step_chars": sum(map(len, steps))}
-            return {"prompt": user(asked), "completion": assistant(said), **counts} if chat else {"prompt": asked, "completion": said, **counts}
+            return (
+                {"prompt": user(asked), "completion": assistant(completion), **counts}
+                if chat
+                else {"prompt": asked, "completion": completion, **counts}
+            )
 
         done = pl.struct("context", "prompt", "response", "reasoning").map_elements(render, return_dtype=pl.Struct(types))
         rows = with_known_media(rows, guard)

@@ -22,8 +22,8 @@ def check_record(name: str, record: Mapping[str, Column], have: Columns, guard: 
     """
     for column in have.values():
         if column.name in record and record[column.name].type != column.type:
-            said = f"{column.name} holds {column.type}, and the record {name!r} {record[column.name].type} there"
-            raise InputError(f"read.columns: {said}")
+            mismatch = f"{column.name} holds {column.type}, and the record {name!r} {record[column.name].type} there"
+            raise InputError(f"read.columns: {mismatch}")
     for must in ("prompt", "reasoning"):
         if must in record and must not in have:
             raise InputError(f"the record {name!r} needs the column {must!r}", hint=f"columns: {{{must}: COLUMN OF THE FILES}}")

@@ -106,11 +106,11 @@ class Intake:
         return None
 
     def _error(self, message: str, hint: str, part: bool) -> InputError:
-        found = "; ".join(self._said(reason) for reason, _ in self.rejected.most_common(SHOWN))
+        found = "; ".join(self._described(reason) for reason, _ in self.rejected.most_common(SHOWN))
         where = f"{self.name}, the first rows" if part else self.name
         return InputError(f"{where}: {message}{': ' if found else ''}{found}", hint=f"mend what did not fit; {hint}" if found else hint)
 
-    def _said(self, reason: str) -> str:
+    def _described(self, reason: str) -> str:
         details = Counter({detail: n for (r, detail), n in self._details.items() if r == reason})
         top = [f"{detail} ({n:,} {'row' if n == 1 else 'rows'})" for detail, n in details.most_common(SHOWN)]
         return f"{reason} {self.rejected[reason]:,}: {', '.join([*top, *(['…'] if len(details) > SHOWN else [])])}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-UNKNOWN, NOT_TOLD, NONE = -3, -2, -1
+UNKNOWN, NOT_STATED, NONE = -3, -2, -1
 """In place of a label's number: no label of the task; nothing is said; said to have none."""
 
 
@@ -34,7 +34,7 @@ class Parents:
         self._guard = guard
         self._ids = pl.Series("parent", [], dtype=pl.String)
         self._new: list[str] = []
-        self._labels = {t: np.full(1024, NOT_TOLD, np.int8) for t in guard.task_names}
+        self._labels = {t: np.full(1024, NOT_STATED, np.int8) for t in guard.task_names}
         self._drawn: dict[tuple[str, int], NDArray[np.bool_]] = {}
         self.height = 0
 
@@ -43,7 +43,7 @@ class Parents:
         self._new += ids
         self.height += len(ids)
         for task, labels in self._labels.items():
-            self._labels[task] = _grown(labels, self.height, NOT_TOLD)
+            self._labels[task] = _grown(labels, self.height, NOT_STATED)
 
     def ids(self, numbers: NDArray[np.int64]) -> pl.Series:
         """Ids by number."""
@@ -59,9 +59,9 @@ class Parents:
         import numpy as np
 
         labels = self._labels[task]
-        fresh = np.flatnonzero((labels[numbers] == NOT_TOLD) & (codes != NOT_TOLD))
+        fresh = np.flatnonzero((labels[numbers] == NOT_STATED) & (codes != NOT_STATED))
         labels[numbers[fresh[::-1]]] = codes[fresh[::-1]]  # of several the first stays
-        return np.asarray((codes != NOT_TOLD) & (codes != labels[numbers]))
+        return np.asarray((codes != NOT_STATED) & (codes != labels[numbers]))
 
     def labels(self, task: str, numbers: NDArray[np.int64]) -> pl.Series:
         """Labels by number."""
@@ -237,25 +237,25 @@ class LabelWords:
         self._guard, self._task = guard, task
         self._known: dict[str, int] = {}
         if not strict:
-            self._known |= {"": NOT_TOLD} | dict.fromkeys((guard.output.missing_word, "None"), NONE)
+            self._known |= {"": NOT_STATED} | dict.fromkeys((guard.output.missing_word, "None"), NONE)
 
-    def codes(self, said: pl.Series) -> NDArray[np.int8]:
+    def codes(self, values: pl.Series) -> NDArray[np.int8]:
         """Their numbers; null says nothing."""
         import numpy as np
 
-        words = said.unique().drop_nulls()
+        words = values.unique().drop_nulls()
         for word in words:
             if word not in self._known:
                 self._known[word] = self._code(word)
-        codes = said.replace_strict(words, [self._known[w] for w in words], default=NOT_TOLD, return_dtype=pl.Int8)
+        codes = values.replace_strict(words, [self._known[w] for w in words], default=NOT_STATED, return_dtype=pl.Int8)
         return np.asarray(codes.to_numpy(), np.int8).copy()
 
-    def _code(self, said: str) -> int:
+    def _code(self, text: str) -> int:
         """The label of a task: a plain word, or one in an answers block."""
         labels: Sequence[str] = self._guard.task(self._task).labels
-        word: str | None = without_tokens(said)
+        word: str | None = without_tokens(text)
         if word not in labels:
-            word = parse(self._guard, said).labels[self._task]
+            word = parse(self._guard, text).labels[self._task]
         return UNKNOWN if word is None else labels.index(word)
 
 

@@ -119,8 +119,8 @@ class Predictions:
             codes, odd = self._codes(block, labels)
             if odd:
                 raise InputErrors(InputError(f"unknown_label: {odd[i]}", where=f"{path}: row {block['row'][i]}") for i in sorted(odd)[:LISTED])
-            for task, said in codes.items():
-                self._parents.tell(task, numbers, said)
+            for task, of_task in codes.items():
+                self._parents.tell(task, numbers, of_task)
             rows.append(block["row"])
         self._sample_rows = pl.concat(rows).rename("sample") if rows else self._sample_rows
         self._by_id.closed = True
@@ -271,8 +271,8 @@ class Predictions:
         at = np.setdiff1d(np.arange(rows.height), list(wrong)) if wrong else np.arange(rows.height)
         if not self._joins_by_id(layout):
             found[at] = self._by_text.numbers(found[at], part.guard, drawn[at])
-        for task, said in codes.items():
-            self._contradicted(task, found, at, said, wrong)
+        for task, of_task in codes.items():
+            self._contradicted(task, found, at, of_task, wrong)
         at = np.setdiff1d(at, list(wrong)) if wrong else at
         for draw in np.unique(drawn[at]):
             here = at[drawn[at] == draw]
@@ -281,12 +281,12 @@ class Predictions:
         return found
 
     def _contradicted(
-        self, task: str, found: NDArray[np.int64], at: NDArray[np.int64], said: NDArray[np.int8], wrong: dict[int, tuple[str, str]]
+        self, task: str, found: NDArray[np.int64], at: NDArray[np.int64], codes: NDArray[np.int8], wrong: dict[int, tuple[str, str]]
     ) -> None:
         labels = [*self._guard.task(task).labels, "none"]
-        for i in at[self._parents.tell(task, found[at], said[at])]:
+        for i in at[self._parents.tell(task, found[at], codes[at])]:
             earlier = self._parents.labels(task, found[[i]])[0] or "none"
-            wrong.setdefault(int(i), ("conflicting_labels", f"the label is {labels[said[i]]}, an earlier file says {earlier}"))
+            wrong.setdefault(int(i), ("conflicting_labels", f"the label is {labels[codes[i]]}, an earlier file says {earlier}"))
 
     # Rows ---------------------------------------------------------------------------------------------------------------
 
@@ -379,8 +379,8 @@ class Predictions:
         fit: Counter[str] = Counter()
         block = next(iter(read_layout(layout, None, ["label"])), (pl.DataFrame({"label": []}), []))[0]
         for word, n in block["label"].drop_nulls().value_counts().iter_rows():
-            said = pl.Series([word])
-            fit.update({t: n for t in self._guard.task_names if LabelWords(self._guard, t, strict=True).codes(said)[0] >= 0})
+            value = pl.Series([word])
+            fit.update({t: n for t in self._guard.task_names if LabelWords(self._guard, t, strict=True).codes(value)[0] >= 0})
         mine = fit.pop(self._config.task, 0)
         better = [f"task {t!r} ({n:,} rows)" for t, n in fit.most_common() if n > mine]
         return f"the labels fit the {' or the '.join(better)}; say so with --task (task in a recipe)" if better else None
@@ -389,9 +389,9 @@ class Predictions:
 def may_repeat(guard: Guard) -> pl.Expr:
     """Whether an output may repeat its own input: true wherever `toolkit.guards.repeats_its_input` is."""
     begun = pl.col("output").str.strip_chars_start(_SPACES)
-    told = guard.instruction.strip()[:40]
+    instruction = guard.instruction.strip()[:40]
     marked = begun.str.contains(r"^(?:[<\[]|(?:system|user)[ \t]*\n)")
-    return (marked | begun.str.starts_with(told)).fill_null(False) if told else pl.col("output").is_not_null()
+    return (marked | begun.str.starts_with(instruction)).fill_null(False) if instruction else pl.col("output").is_not_null()
 
 
 def _outputs_read(guard: Guard, rows: pl.DataFrame, mode: Any) -> pl.DataFrame:

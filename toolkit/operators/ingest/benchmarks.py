@@ -69,7 +69,7 @@ class _Found:
     unjudged: dict[str, str]
 
 
-def _told(step: Finished, figure: Figure, value: Mapping[str, str]) -> Iterator[Table | str]:
+def _left_out(step: Finished, figure: Figure, value: Mapping[str, str]) -> Iterator[Table | str]:
     for name, why in value.items():
         yield f"Benchmark left out ({step.step}): {name}: {why}"
 
@@ -98,7 +98,7 @@ class Benchmarks(DatasetOperator):
     uses = frozenset({"guard.tasks"})
     figures = (
         Figure("benchmarks", "rows of each benchmark, how many could not be read, and how many it is said to have", stat("benchmarks", {}), _rows),
-        Figure("left_out", "benchmarks that are not read, and why", stat("left_out", {}), _told),
+        Figure("left_out", "benchmarks that are not read, and why", stat("left_out", {}), _left_out),
     )
     config: BenchmarksConfig
 

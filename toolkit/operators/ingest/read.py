@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.reading import Files
 from toolkit.guards import Guard
-from toolkit.operators._words import closed, may_be_closed, said, strange
+from toolkit.operators._words import closed, may_be_closed, strange, word_fault
 from toolkit.operators.base import Columns, Config, Context, SourceOperator
 from toolkit.operators.ingest._complete import check_record, complete
 from toolkit.operators.ingest._ids import Ids
@@ -119,7 +119,7 @@ class Read(SourceOperator):
         for name, value in self.config.constants.items():
             out[name] = Column(name, _type(value), nullable=value is None)
             if name in closed(guard) and value is not None and str(value) not in closed(guard)[name][1]:
-                raise InputError(f"read.constants: {said(name, str(value), guard)}")
+                raise InputError(f"read.constants: {word_fault(name, str(value), guard)}")
         if self.config.record == "none":
             return out
         record = {c.name: c for c in load_record(self.config.record, guard.task_names).columns}

@@ -52,10 +52,12 @@ class AdaptiveConfig(Config):
 
     def words(self) -> str:
         """What drawing so comes to."""
-        said = f"{self.in_full:.0%} of the rows are drawn in full, the others until the rule is settled"
+        sentence = f"{self.in_full:.0%} of the rows are drawn in full, the others until the rule is settled"
         if self.screen is not None:
-            said += f", and those that every guard is sure of once: at least {self.screen.recall:.0%} of the hard rows are kept, or none is left out"
-        return said
+            sentence += (
+                f", and those that every guard is sure of once: at least {self.screen.recall:.0%} of the hard rows are kept, or none is left out"
+            )
+        return sentence
 
 
 def check_adaptive(config: AdaptiveConfig, guard: Guard, backends: Mapping[str, BaseBackendConfig], k: int) -> None:

@@ -85,8 +85,8 @@ def _decision(where: str, cells: dict[str, str | None], guard: Guard) -> Decisio
     def word(name: str) -> str:
         return (cells.get(name) or "").strip()
 
-    said = word("decision")
-    if not said:
+    decision = word("decision")
+    if not decision:
         return None
     row = cells.get("id")
     if row is None:
@@ -96,16 +96,16 @@ def _decision(where: str, cells: dict[str, str | None], guard: Guard) -> Decisio
         raise InputError(f"the guard {guard.name!r} has no task {task!r}", where=where, hint=did_you_mean(task, guard.task_names))
     labels = guard.task(task).labels
     known = {w.casefold(): w for w in (*labels, *WORDS)}
-    if said.casefold() not in known:
-        raise InputError(f"unknown decision {said[:60]!r}", where=where, hint=did_you_mean(said, known.values()))
-    said = known[said.casefold()]
-    if said == "flip" and len(labels) != 2:
+    if decision.casefold() not in known:
+        raise InputError(f"unknown decision {decision[:60]!r}", where=where, hint=did_you_mean(decision, known.values()))
+    decision = known[decision.casefold()]
+    if decision == "flip" and len(labels) != 2:
         raise InputError(f"flip, but the task {task!r} has {len(labels)} labels", where=where, hint=f"say which: {', '.join(labels)}")
     about = word("label") or None
     if about is not None and about not in labels:
         raise InputError(f"{about[:60]!r} is no label of the task {task!r}", where=where, hint=did_you_mean(about, labels))
     more = (word("reviewer") or None, cells.get("note"), word("when") or None)
-    return Decision(row, task, said, *more, about, "label" in cells, where)
+    return Decision(row, task, decision, *more, about, "label" in cells, where)
 
 
 def raise_all(faults: Iterable[GuardkitError]) -> None:

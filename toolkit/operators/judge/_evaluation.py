@@ -20,7 +20,7 @@ TEXTS = {
     "response": pl.String(),
 }
 """Columns of the rows that were asked about which stand in an evaluation beside id and labels, where the rows have them."""
-SAID = {"output": pl.String(), "output_key": pl.String(), "model_id": pl.String()}
+OUTPUT_COLUMNS = {"output": pl.String(), "output_key": pl.String(), "model_id": pl.String()}
 """The same of the verdicts."""
 SHOWN = ("benchmark", "title", "task", "model", "policy", "n", "unparsable", "accuracy", "f1", "f1_low", "f1_high", "single_class")
 """What a step's figures have of a result."""
@@ -35,7 +35,7 @@ class Evaluating:
     Attributes:
         guard: the definition, as far as the operator is shown it.
         asked: the rows that were asked about: id, ``label_<task>`` and `TEXTS`.
-        said: the first draws: parent, guard_model and `SAID`.
+        first_outputs: of the first draws: parent, guard_model and `OUTPUT_COLUMNS`.
         names: what to call a guard.
         reading: by which reading labels and verdicts are compared.
         policies, min_parse_rate: as for `toolkit.evaluation.figures`.
@@ -45,7 +45,7 @@ class Evaluating:
 
     guard: Guard
     asked: pl.DataFrame
-    said: pl.DataFrame
+    first_outputs: pl.DataFrame
     names: Mapping[str, str]
     reading: str | None
     policies: Sequence[str]
@@ -75,7 +75,7 @@ class Evaluating:
                 "bootstrap": DRAWS,
                 "seed": 0,
             }
-            models = [self._model(name) for name in self.said["guard_model"].unique(maintain_order=True)]
+            models = [self._model(name) for name in self.first_outputs["guard_model"].unique(maintain_order=True)]
             benchmarks = [entry for one in sets for entry in one.entries()]
             found = figures(rows, benchmarks, models, settings)
             found["remarks"] = [*(self._unlabelled(one) for one in sets if not one.tasks), *found["remarks"]]
@@ -109,7 +109,7 @@ class Evaluating:
 
     def _model(self, name: str) -> dict[str, Any]:
         """What the document says of a model; what a recipe's rows do not say is null."""
-        ids = self.said.filter(pl.col("guard_model") == name)["model_id"].drop_nulls().unique(maintain_order=True).to_list()
+        ids = self.first_outputs.filter(pl.col("guard_model") == name)["model_id"].drop_nulls().unique(maintain_order=True).to_list()
         readings = {t.name: t.readings[self.reading] for t in self.guard.tasks if self.reading in t.readings} if self.reading else {}
         unknown = dict.fromkeys(("guard_fingerprint", "backend", "model", "endpoint", "sampling", "prompt", "files"))
         same = {"name": self.names.get(name, name), "guard": self.guard.name, "model_id": ids[0] if len(ids) == 1 else None, "draws": 1}
@@ -120,8 +120,8 @@ class Evaluating:
         scored = {task: [one.name for one in sets if task in one.tasks] for task in self.guard.task_names}
         for part in parts:
             guard, task = part["guard"][0], part["task"][0]
-            said = self.said.filter(pl.col("guard_model") == guard).select("output", id="parent", key="output_key")
-            whole = pl.concat([part, self.asked.select(*TEXTS)], how="horizontal").join(said, on="id", how="left", maintain_order="left")
+            first_outputs = self.first_outputs.filter(pl.col("guard_model") == guard).select("output", id="parent", key="output_key")
+            whole = pl.concat([part, self.asked.select(*TEXTS)], how="horizontal").join(first_outputs, on="id", how="left", maintain_order="left")
             whole = whole.with_columns(pl.lit(self.names.get(guard, guard)).alias("model"))
             mine = whole.filter(pl.col("benchmark").is_in(scored[task]))
             if mine.height:

@@ -45,7 +45,7 @@ def statistics(table: pl.DataFrame | Votes, mined: pl.DataFrame, guard: Guard) -
     found = mined if all(f"{m}_{t}" in mined.columns for m in MEASURES for t in votes.tasks) else measures(votes, guard)
     return {
         "votes": {t: _votes(votes, t) for t in votes.tasks},
-        "histograms": {t: _histograms(found, t, len(said.labels)) for t, said in votes.tasks.items()},
+        "histograms": {t: _histograms(found, t, len(task_votes.labels)) for t, task_votes in votes.tasks.items()},
         "agreement": agreement(votes, guard),
     }
 
@@ -53,11 +53,13 @@ def statistics(table: pl.DataFrame | Votes, mined: pl.DataFrame, guard: Guard) -
 def _votes(votes: Votes, task: str) -> dict[str, Any]:
     import numpy as np
 
-    said = votes.tasks[task]
-    known = said.gold >= 0
-    wrong = said.wrong[known].sum(axis=1)
+    task_votes = votes.tasks[task]
+    known = task_votes.gold >= 0
+    wrong = task_votes.wrong[known].sum(axis=1)
     by = np.bincount(wrong) if known.any() else np.zeros(0, np.int64)
-    numbers = {name: int(counts[known].sum()) for name, counts in (("right", said.right), ("wrong", said.wrong), ("unread", said.unread))}
+    numbers = {
+        name: int(counts[known].sum()) for name, counts in (("right", task_votes.right), ("wrong", task_votes.wrong), ("unread", task_votes.unread))
+    }
     return {"rows": int(known.sum()), **numbers, "by_wrong": {str(n): int(rows) for n, rows in enumerate(by) if rows}}
 
 
@@ -92,17 +94,17 @@ class HardShare:
     def add(self, rows: pl.DataFrame, hard: pl.Series) -> None:
         """Count rows of the record `seed`, and whether each is hard."""
         size = pl.sum_horizontal(pl.col(c).str.len_chars().fill_null(0) for c in ("prompt", "response"))
-        told = rows.select("source", "categories", size.alias("_size"), hard.alias("_hard"))
-        self._count("source", told.select(pl.col("source").fill_null(_NONE).alias("name"), "_hard"))
+        shown = rows.select("source", "categories", size.alias("_size"), hard.alias("_hard"))
+        self._count("source", shown.select(pl.col("source").fill_null(_NONE).alias("name"), "_hard"))
         some = pl.col("categories").list.len().fill_null(0) > 0
-        names = told.select(pl.when(some).then(pl.col("categories").list.unique()).otherwise(pl.lit([_NONE])).alias("name"), "_hard")
+        names = shown.select(pl.when(some).then(pl.col("categories").list.unique()).otherwise(pl.lit([_NONE])).alias("name"), "_hard")
         self._count("category", names.explode("name"))
         self._count(
-            "length", told.select(pl.col("_size").cut(list(LENGTHS), labels=_lengths(), left_closed=True).cast(pl.String).alias("name"), "_hard")
+            "length", shown.select(pl.col("_size").cut(list(LENGTHS), labels=_lengths(), left_closed=True).cast(pl.String).alias("name"), "_hard")
         )
 
-    def _count(self, by: str, told: pl.DataFrame) -> None:
-        for name, rows, hard in told.group_by("name").agg(pl.len(), pl.col("_hard").sum().alias("_n")).iter_rows():
+    def _count(self, by: str, shown: pl.DataFrame) -> None:
+        for name, rows, hard in shown.group_by("name").agg(pl.len(), pl.col("_hard").sum().alias("_n")).iter_rows():
             counts = self._counts.setdefault((by, name), [0, 0])
             counts[0] += rows
             counts[1] += hard
@@ -129,12 +131,12 @@ def _lengths() -> list[str]:
 
 
 def _show_votes(step: Finished, figure: Figure, value: Mapping[str, Any] | None) -> Iterator[Table]:
-    told = step.stats.get("histograms") or {}
+    histograms = step.stats.get("histograms") or {}
     rows: list[list[Cell]] = []
     for task, n in (value or {}).items():
         votes = n["right"] + n["wrong"] + n["unread"]
         if votes:
-            means = [_mean(told, task, m) for m in ("entropy", "margin", "divergence")]
+            means = [_mean(histograms, task, m) for m in ("entropy", "margin", "divergence")]
             rows.append([task, n["rows"], *(_percent(n[k], votes) for k in ("right", "wrong", "unread")), *means])
     if rows:
         numbers = ("rows", "right %", "wrong %", "unread %", "entropy", "margin", "divergence")
@@ -161,8 +163,8 @@ def _mined(step: Finished, value: Mapping[str, Any] | None) -> list[tuple[str, A
     return [(task, found) for task, found in (value or {}).items() if not known or task in known]
 
 
-def _mean(told: Mapping[str, Any], task: str, measure: str) -> Cell:
-    found = told.get(task, {}).get(measure, {}).get("mean")
+def _mean(histograms: Mapping[str, Any], task: str, measure: str) -> Cell:
+    found = histograms.get(task, {}).get(measure, {}).get("mean")
     return None if found is None else f"{found:.3f}"
 
 

@@ -106,11 +106,11 @@ def read_lines(
 
 def _narrow(about: pl.DataFrame, guard: Guard, counting: Counting | None, *, named: bool) -> pl.DataFrame:
     """Lines in numbers: what each output is on each task, and what it counts as."""
-    said = []
+    outcomes = []
     for task in guard.task_names:
         found = outcome(pl.col(f"_own_{task}"), pl.col(f"verdict_{task}"))
-        said.append(found.replace_strict(_CODES, return_dtype=pl.UInt8).alias(f"is {task}"))
-    kept = about.select("line", "row", "guard_model", "draw", "length", *said, *(["id"] if named else []))
+        outcomes.append(found.replace_strict(_CODES, return_dtype=pl.UInt8).alias(f"is {task}"))
+    kept = about.select("line", "row", "guard_model", "draw", "length", *outcomes, *(["id"] if named else []))
     if counting is None or counting.plain:
         return kept
     codes = {t: kept[f"is {t}"].to_numpy() for t in guard.task_names}

@@ -74,14 +74,14 @@ def described(lines: pl.DataFrame, rows: Rows, ballots: Ballots) -> pl.DataFrame
     by_voter = [ballots.describe(task, at) for task, at in lines.select("task", "_at").iter_rows()]
     people: list[str | None] = [None] * lines.height
     if "votes" in rows.table.columns:
-        said = rows.table["votes"].gather(lines["_at"]).to_list()
-        people = [_people(votes, task) for votes, task in zip(said, lines["task"], strict=True)]
+        votes_of_rows = rows.table["votes"].gather(lines["_at"]).to_list()
+        people = [_people(votes, task) for votes, task in zip(votes_of_rows, lines["task"], strict=True)]
     return lines.with_columns(pl.Series("votes", by_voter, pl.String), pl.Series("annotators", people, pl.String)).drop("_at", "against_share")
 
 
 def _people(votes: Any, task: str) -> str | None:
-    said = [v for v in votes or [] if v["task"] == task]
-    return ", ".join(f"{v['label']} {v['n'] if v['n'] is not None else format(v['share'], '.0%')}" for v in said) or None
+    of_task = [v for v in votes or [] if v["task"] == task]
+    return ", ".join(f"{v['label']} {v['n'] if v['n'] is not None else format(v['share'], '.0%')}" for v in of_task) or None
 
 
 def write(lines: pl.DataFrame, texts: Sequence[pl.DataFrame], against: pl.DataFrame, folder: Path) -> None:

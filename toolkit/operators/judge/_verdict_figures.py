@@ -41,8 +41,8 @@ def _passed_over_rejected(step: Finished, figure: Figure, value: Mapping[str, in
 def _lengths(step: Finished, figure: Figure, value: Mapping[str, Any]) -> Iterator[str]:
     if value.get("pairs"):
         of = f"chosen {value['mean_chosen']:,.0f} characters, rejected {value['mean_rejected']:,.0f} on the average"
-        told = f"the longer one is chosen in {value['longer_chosen']:.1%} of pairs, AUC of length {value['auc']:.3f}"
-        yield f"Lengths ({step.step}): {of}; {told}"
+        longer = f"the longer one is chosen in {value['longer_chosen']:.1%} of pairs, AUC of length {value['auc']:.3f}"
+        yield f"Lengths ({step.step}): {of}; {longer}"
 
 
 def _by(counts: Mapping[str, int]) -> str:
@@ -87,8 +87,8 @@ def _interval(row: Mapping[str, Any], name: str) -> str:
 def _matched(step: Finished, figure: Figure, value: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
     for guard, n in value.items():
         if n["without"] or n["of_other_rows"]:
-            told = f"verdicts for {n['verdicts']:,} of the {n['asked']:,} rows, and {n['of_other_rows']:,} for other rows, which do not count"
-            yield f"{guard} has {told}"
+            counts = f"verdicts for {n['verdicts']:,} of the {n['asked']:,} rows, and {n['of_other_rows']:,} for other rows, which do not count"
+            yield f"{guard} has {counts}"
 
 
 def _sampled(step: Finished, figure: Figure, value: int) -> Iterator[str]:
@@ -119,8 +119,8 @@ EVALUATED = (
 def _adaptive(step: Finished, figure: Figure, value: Mapping[str, Any] | None) -> Iterator[str]:
     if value:
         screen = value["screen"]
-        told = "no screen" if not screen or not screen["threshold"] else f"at least {screen['recall_low']:.1%} of the hard rows kept by the screen"
-        yield f"Draws made ({step.step}): {value['drawn']:,} of {value['of']:,} ({_by(value['left_out'])}; {told})"
+        kept = "no screen" if not screen or not screen["threshold"] else f"at least {screen['recall_low']:.1%} of the hard rows kept by the screen"
+        yield f"Draws made ({step.step}): {value['drawn']:,} of {value['of']:,} ({_by(value['left_out'])}; {kept})"
 
 
 SAMPLED = (

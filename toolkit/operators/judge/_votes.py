@@ -282,16 +282,16 @@ def annotators(rows: Rows, task: str, labels: Sequence[str]) -> NDArray[np.float
 
     if "votes" not in rows.table.columns:
         return None
-    said = rows.table.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("_at"), "votes").explode("votes", empty_as_null=True).drop_nulls("votes")
-    said = said.unnest("votes").filter(pl.col("task") == task) if said.height else said
-    if not said.height:
+    shares = rows.table.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("_at"), "votes").explode("votes", empty_as_null=True).drop_nulls("votes")
+    shares = shares.unnest("votes").filter(pl.col("task") == task) if shares.height else shares
+    if not shares.height:
         return None
     out = np.zeros((rows.height, len(labels)))
     given = np.zeros(out.shape, dtype=bool)
-    label = codes(said["label"], labels)
+    label = codes(shares["label"], labels)
     known = label >= 0
-    at = said["_at"].to_numpy()[known], label[known]
-    np.add.at(out, at, said["share"].to_numpy()[known])
+    at = shares["_at"].to_numpy()[known], label[known]
+    np.add.at(out, at, shares["share"].to_numpy()[known])
     given[at] = True  # also a share of 0, which speaks for the others
     rest = np.clip(1 - out.sum(axis=1, keepdims=True), 0, 1)
     others = (~given).sum(axis=1, keepdims=True)

@@ -45,7 +45,7 @@ class CompareConfig(Config):
             raise ValueError(f"{e.message}; {e.hint}") from None
 
 
-def _told(step: Finished, figure: Figure, value: list[dict[str, Any]]) -> Iterator[Table | str]:
+def _sentences(step: Finished, figure: Figure, value: list[dict[str, Any]]) -> Iterator[Table | str]:
     if value:
         yield f"What the differences of F1 are worth ({step.step}):"
         yield from (f"- {verdict['words']}" for verdict in value)
@@ -83,7 +83,7 @@ class Compare(DatasetOperator):
     makes = ("comparison",)
     figures = (
         Figure("lines", "F1 of each guard on each benchmark and task", stat("lines", []), _lines),
-        Figure("verdicts", "for each task whether a guard is better or worse than the baseline", stat("verdicts", []), _told),
+        Figure("verdicts", "for each task whether a guard is better or worse than the baseline", stat("verdicts", []), _sentences),
     )
     config: CompareConfig
     _order: tuple[str, ...] = ()

@@ -18,7 +18,7 @@ from toolkit.operators._losses import with_losses
 from toolkit.operators._words import check_words
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Operator, Output, StepInput
 from toolkit.operators.ingest.benchmarks import Benchmarks
-from toolkit.operators.judge._evaluation import SAID, TEXTS, Evaluating
+from toolkit.operators.judge._evaluation import OUTPUT_COLUMNS, TEXTS, Evaluating
 from toolkit.operators.judge._verdict_figures import EVALUATED
 from toolkit.operators.judge._votes import check_draws, none_match
 
@@ -120,7 +120,10 @@ class Evaluate(DatasetOperator):
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
         there = _schema(inputs["rows"])
         whole = "evaluation" in self.makes
-        more = [*(n for t in ctx.guard.task_names if (n := f"unread_{t}") in there), *(n for n, t in SAID.items() if whole and there.get(n) == t)]
+        more = [
+            *(n for t in ctx.guard.task_names if (n := f"unread_{t}") in there),
+            *(n for n, t in OUTPUT_COLUMNS.items() if whole and there.get(n) == t),
+        ]
         columns = [*self.reads(ctx.guard), *more]
         types: dict[str, Any] = dict.fromkeys(columns, pl.String) | {"draw": pl.Int64}
         texts = {n: t for n, t in TEXTS.items() if whole and there.get(n) == t} if "asked" not in inputs else {}
@@ -180,10 +183,12 @@ class Evaluate(DatasetOperator):
         benchmarks = "benchmark" in asked.columns
         lacking = [pl.lit(asker if n == "benchmark" else None).cast(t).alias(n) for n, t in TEXTS.items() if n not in asked.columns]
         asked = asked.with_columns(lacking)
-        said = first.select("parent", "guard_model", *(pl.col(n) if n in first.columns else pl.lit(None, t).alias(n) for n, t in SAID.items()))
+        first_outputs = first.select(
+            "parent", "guard_model", *(pl.col(n) if n in first.columns else pl.lit(None, t).alias(n) for n, t in OUTPUT_COLUMNS.items())
+        )
         c = self.config
-        made = Evaluating(ctx.guard, asked, said, c.names, c.reading, c.policies or ["clean"], c.min_parse_rate, self._about(ctx), asker)
-        bare = first.drop(*SAID, *TEXTS, strict=False)
+        made = Evaluating(ctx.guard, asked, first_outputs, c.names, c.reading, c.policies or ["clean"], c.min_parse_rate, self._about(ctx), asker)
+        bare = first.drop(*OUTPUT_COLUMNS, *TEXTS, strict=False)
         made.write(out.folder("evaluation"), records_parts(bare, ctx.guard, asked.drop(*TEXTS)))
         if benchmarks:
             out.stat("results", made.shown())

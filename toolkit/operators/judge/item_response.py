@@ -116,15 +116,15 @@ class ItemResponseStep(DatasetOperator):
         out.merge_count(rows.read - rows.height)
         out.stat("rows", rows.height)
         out.stat("verdicts_of_other_rows", ballots.strangers)
-        out.stat("item_response", {t: _told(f) for t, f in found.items() if f})
+        out.stat("item_response", {t: _figures(f) for t, f in found.items() if f})
         out.stat("remarks", [f"{t}: no row has a label and a verdict" for t, f in found.items() if not f] + _remarks(found))
 
     def _fit(self, votes: Votes, task: str) -> ItemResponse | None:
-        said = votes.tasks[task]
-        answers = said.right + said.wrong
+        task_votes = votes.tasks[task]
+        answers = task_votes.right + task_votes.wrong
         if not answers.any():
             return None
-        return fit_item_response(votes.parents, votes.guards, said.right, answers, task, self.config.parameters, draws=self.config.draws)
+        return fit_item_response(votes.parents, votes.guards, task_votes.right, answers, task, self.config.parameters, draws=self.config.draws)
 
     def _scores(self, found: Mapping[str, ItemResponse | None], height: int) -> pl.DataFrame:
         names = list(_ONE if self.config.parameters == 1 else _TWO)
@@ -150,7 +150,7 @@ def _votes(rows: Rows, ballots: Ballots) -> Votes:
     return Votes(rows.table["id"], ballots.voters or ["none"], tasks)
 
 
-def _told(found: ItemResponse) -> dict[str, Any]:
+def _figures(found: ItemResponse) -> dict[str, Any]:
     able = [{n: round(v, 6) if isinstance(v, float) else v for n, v in line.items()} for line in found.guards.iter_rows(named=True)]
     fitted = {"spread": found.spread, "spread_se": found.spread_se, "log_likelihood": found.log_likelihood}
     rows = found.rows["difficulty"].count()

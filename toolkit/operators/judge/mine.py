@@ -87,8 +87,8 @@ class Mine(DatasetOperator):
 
     def words(self, ctx: Context) -> list[str]:
         rule = self.rule(ctx)
-        told = {f"{words}." for words in rule.check(ctx.guard, self._draws)}
-        return [rule.explain(ctx.guard, _common(self._draws), len(self._draws) or None), *sorted(told)]
+        remarks = {f"{words}." for words in rule.check(ctx.guard, self._draws)}
+        return [rule.explain(ctx.guard, _common(self._draws), len(self._draws) or None), *sorted(remarks)]
 
     @classmethod
     def choices(cls) -> dict[str, dict[str, str]]:

@@ -89,12 +89,12 @@ class PairConfig(Config):
         if not isinstance(given, dict) or not isinstance(given.get("preset"), str):
             return given
         try:
-            said = load_rule(given["preset"]).pairs.model_dump(exclude_none=True)
+            of_preset = load_rule(given["preset"]).pairs.model_dump(exclude_none=True)
         except InputError as e:
             raise FaultAt(e.message + (f" ({e.hint})" if e.hint else ""), "preset") from None
-        if not said:
+        if not of_preset:
             raise FaultAt(f"the rule {given['preset']!r} says nothing of pairs: it is for reinforcement learning, or leaves them to you", "preset")
-        return {**said, **given}
+        return {**of_preset, **given}
 
 
 class Pair(DatasetOperator):
@@ -156,9 +156,9 @@ class Pair(DatasetOperator):
         return Validate(ValidateConfig.model_validate({**options, "rules": rules}))
 
     def identity(self) -> dict[str, Any]:
-        said = {n: v for n, v in super().identity().items() if n != "preset" and (n not in _NEUTRAL or v != _NEUTRAL[n])}
+        options = {n: v for n, v in super().identity().items() if n != "preset" and (n not in _NEUTRAL or v != _NEUTRAL[n])}
         right, wrong = (v and v.identity() for v in self._validators)
-        return {**said, "validator": right, **({} if wrong is None or wrong == right else {"rejected_validator": wrong})}
+        return {**options, "validator": right, **({} if wrong is None or wrong == right else {"rejected_validator": wrong})}
 
     @classmethod
     def choices(cls) -> dict[str, dict[str, str]]:

@@ -107,8 +107,8 @@ class Rephrase(GenerationOperator):
     def requests(self, row: Mapping[str, Any], name: str, backend: Backend, ctx: Context) -> list[Request]:
         if not row["prompt"].strip():
             raise Unasked("unchanged", "the prompt is empty")
-        told = ASKED[self.config.change].format(language=self.config.language)
-        messages = [{"role": "system", "content": told}, {"role": "user", "content": row["prompt"]}]
+        instruction = ASKED[self.config.change].format(language=self.config.language)
+        messages = [{"role": "system", "content": instruction}, {"role": "user", "content": row["prompt"]}]
         return [build_request(backend, self.config.backend, messages, row=row["id"])]
 
     def answer(self, row: Mapping[str, Any], name: str, draw: int, request: Request, completion: Completion) -> dict[str, Any]:

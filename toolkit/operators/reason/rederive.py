@@ -104,15 +104,17 @@ class Rederive(AskingOperator):
     def answer(self, row: Mapping[str, Any], name: str, draw: int, request: Request, completion: Completion) -> dict[str, Any]:
         guard, model = self._ctx.guard, self._shown(self.config.backend, request.model_id)
         found = read_object(completion.text, guard.task_names)
-        said = {t.name: found[t.name] if found and found[t.name] in t.labels else None for t in guard.tasks}
-        readable = found is not None and all(said[t] is not None or found[t] == UNCLEAR for t in guard.task_names)
+        reached = {t.name: found[t.name] if found and found[t.name] in t.labels else None for t in guard.tasks}
+        readable = found is not None and all(reached[t] is not None or found[t] == UNCLEAR for t in guard.task_names)
         own = parse(guard, row["reasoning"] or "", "lenient").labels
         want = {t: label for t in guard.task_names if (label := row[f"label_{t}"] or own[t]) is not None}
-        wrong = [f"{t}: {want[t]}, from the steps {said[t] or UNCLEAR}" for t in want if said[t] != want[t]]
+        wrong = [f"{t}: {want[t]}, from the steps {reached[t] or UNCLEAR}" for t in want if reached[t] != want[t]]
         if completion.error is None:
             self._same += row.get("teacher") == model
             for t, label in want.items():
-                self._counts[t]["unread" if not readable else "reached" if said[t] == label else "unclear" if said[t] is None else "another"] += 1
+                self._counts[t][
+                    "unread" if not readable else "reached" if reached[t] == label else "unclear" if reached[t] is None else "another"
+                ] += 1
         reason, detail = completion.error, completion.detail
         if reason is None and self.config.on_fault == "reject" and (wrong or not readable):
             reason, detail = (
@@ -120,7 +122,7 @@ class Rederive(AskingOperator):
             )
         return {
             **row,
-            **{f"rederived_{t}": label for t, label in said.items()},
+            **{f"rederived_{t}": label for t, label in reached.items()},
             "rederived_ok": not wrong if readable and want else None,
             "rederived_model": model,
             "rederived_key": completion.key,

@@ -124,11 +124,11 @@ class SwapLabels(AskingOperator):
     def answer(self, row: Mapping[str, Any], name: str, draw: int, request: Request, completion: Completion) -> dict[str, Any]:
         task, right, wrong = self._swap(row, self._ctx)
         text = self._text(request, completion)
-        said = parse(self._of, text, "lenient").labels[task] if text is not None else None
+        answered = parse(self._of, text, "lenient").labels[task] if text is not None else None
         if completion.error in ("refused", "content_filter"):
             outcome = "refused"
-        elif said is not None:
-            outcome = "followed" if said == wrong else "contradicted"
+        elif answered is not None:
+            outcome = "followed" if answered == wrong else "contradicted"
         else:
             outcome = "refused" if text is not None and not self._tries(text) else "unread"
         if completion.error is None or outcome == "refused":
@@ -140,7 +140,7 @@ class SwapLabels(AskingOperator):
             "right": right,
             "wrong": wrong,
             "outcome": outcome,
-            "said": said,
+            "said": answered,
             "control_text": text if text is not None else completion.text,
             "teacher": self._shown(self.config.backend, request.model_id),
             "control_key": completion.key,

@@ -14,7 +14,7 @@ from toolkit.generation import TemplateArguments
 from toolkit.guards import Guard
 from toolkit.operators._language import language_needs
 from toolkit.operators._reasoned import REASONED
-from toolkit.operators._tokens import TokenCounter, said_of, tokenizer_files, tokenizer_needs
+from toolkit.operators._tokens import TokenCounter, identity_of, tokenizer_files, tokenizer_needs
 from toolkit.operators.base import Columns, Context, RowOperator, mark
 from toolkit.operators.reason._blocks import Checker, Measure
 from toolkit.operators.reason._measures import Budget, Languages
@@ -143,7 +143,7 @@ class Validate(RowOperator):
         return tokenizer_files(self.config.tokenizer, ctx) if self.config.tokenizer else {}
 
     def identity(self) -> dict[str, Any]:
-        config = {name: value for name, value in said_of(self.config).items() if name not in ("profile", "tokenizer")}
+        config = {name: value for name, value in identity_of(self.config).items() if name not in ("profile", "tokenizer")}
         return config | {"rules": list(self.config.chosen)}
 
     def apply(self, rows: pl.LazyFrame, ctx: Context) -> pl.LazyFrame:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from toolkit.generation import TemplateArguments
 from toolkit.guards import Guard
-from toolkit.operators._tokens import said_of
+from toolkit.operators._tokens import identity_of
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.train._train import check_options, loss_words, report_training, training_config, training_needs
 from toolkit.shards import verify
@@ -59,7 +59,7 @@ class TrainDpo(DatasetOperator):
         check_options(self._training("-", 0), whole=True)
 
     def identity(self) -> dict[str, Any]:
-        return said_of(self.config)
+        return identity_of(self.config)
 
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
         shards = inputs["shards"].artefact("shards")

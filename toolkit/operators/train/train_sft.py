@@ -13,7 +13,7 @@ from toolkit.common.reach import HubName
 from toolkit.generation import TemplateArguments
 from toolkit.guards import Guard
 from toolkit.operators._backends import model_digest
-from toolkit.operators._tokens import said_of
+from toolkit.operators._tokens import identity_of
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.train._train import check_options, loss_words, memory_needs, report_training, training_config, training_needs
 from toolkit.shards import verify
@@ -71,7 +71,7 @@ class TrainSft(DatasetOperator):
         check_options(self._training(0), whole=True)
 
     def identity(self) -> dict[str, Any]:
-        return said_of(self.config)
+        return identity_of(self.config)
 
     def files(self, ctx: Context) -> dict[str, str]:
         return {"model": model_digest(self.config.model, ctx)} if isinstance(self.config.model, str) else {}

@@ -326,7 +326,7 @@ def _labels(draft: Draft, made: Mapping[str, LabelDraft], guard: Guard, labelled
         else:
             labels[task.name] = {**found.rule, "source": labelled_by or "inferred"}
             draft.uses.update(dict.fromkeys(found.columns, f"label of {task.name}"))
-        for text in found.said if found else ():
+        for text in found.notes if found else ():
             draft.note(f"labels.{task.name}", text)
         for text in found.open if found else ():
             draft.note(f"labels.{task.name}", text, undecided=True)

@@ -23,11 +23,11 @@ _NO_LABEL = frozenset(
 
 @dataclass
 class LabelDraft:
-    """A task's label rule, without who gave it; `said` and `open`: what to say beside it, and what a person has to decide."""
+    """A task's label rule, without who gave it; `notes` and `open`: what to say beside it, and what a person has to decide."""
 
     rule: dict[str, Any] | None = None
     columns: list[str] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     open: list[str] = field(default_factory=list)
 
 
@@ -42,7 +42,7 @@ class _Reading:
     rule: dict[str, Any]
     fit: int
     why: str
-    said: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     unsure: tuple[str, ...] = ()
     clear: bool = True
     likely: bool = True
@@ -65,12 +65,12 @@ def draft_labels(columns: Mapping[str, ColumnLook], taken: Collection[str], guar
     for reading in readings:
         task, name = reading.task.name, reading.column.name
         if task in out and name not in used:
-            out[task].said.append(f"also possible: {name} ({reading.why})")
+            out[task].notes.append(f"also possible: {name} ({reading.why})")
         elif name in used and not reading.clear and task not in out:
             out[used[name]].open.append(f"{name} may judge what {task} asks instead: its name does not say")
         elif task not in out and name not in used and reading.likely:
             used[name] = task
-            out[task] = LabelDraft(reading.rule, [name], list(reading.said), list(reading.unsure))
+            out[task] = LabelDraft(reading.rule, [name], list(reading.notes), list(reading.unsure))
     _any(out, [c for c in free if c.name not in used], guard, response)
     for task, found in out.items():
         _agreement(found, columns)
@@ -115,7 +115,7 @@ def _by_name(column: ColumnLook, task: Task, fit: int) -> _Reading | None:
         flags: list[Any] = [False, True] if all(type(v) is bool for v in column.values) else [0, 1]
         found = {v: sides[family, bool(v) == positive] for v in flags}
     else:
-        found = {v: sides[family, said == positive] for v, said in yes.items()}
+        found = {v: sides[family, notes == positive] for v, notes in yes.items()}
     open_ = () if meaning is not None else (f"nothing says which value of {column.name} is {task.positive}; true, yes and 1 are taken for it",)
     points = (10 if meaning is not None else 0) + fit
     return _Reading(column, task, {"column": column.name, "map": found}, points, "by its name", (_counted(column),), open_)
@@ -157,7 +157,7 @@ def _any(out: dict[str, LabelDraft], free: list[ColumnLook], guard: Guard, respo
     listed = f"any: [{', '.join(names)}]"
     taken = [t.name for t in harm if t.name in out]
     for name in taken:
-        out[name].said.append(f"other columns of true and false: {', '.join(names)}; `{listed}` with {out[name].columns[0]} would take them all")
+        out[name].notes.append(f"other columns of true and false: {', '.join(names)}; `{listed}` with {out[name].columns[0]} would take them all")
     if taken:
         return
     task = next((t for t in harm if t.applies == ("response" if response else "always")), harm[0])
@@ -189,6 +189,6 @@ def _lacking(found: LabelDraft, columns: Mapping[str, ColumnLook], task: Task) -
         labels = {bool(v): label for v, label in rule.pop("map").items()}
         rule |= {"any": [rule.pop("column")], "map": labels}
         rule.pop("agreement", None)
-        found.said.append(f"{column.lacking:,} of {column.rows:,} rows have no key {column.name}: they have no label of {task.name}")
+        found.notes.append(f"{column.lacking:,} of {column.rows:,} rows have no key {column.name}: they have no label of {task.name}")
     else:
         found.open.append(f"{column.lacking:,} of {column.rows:,} rows have no key {column.name}: they are rejected")
