@@ -173,7 +173,8 @@ def _operator(given: str | type[Operator] | Operator, options: Mapping[str, Any]
     cls = operator_class(given) if isinstance(given, str) else given if isinstance(given, type) else type(given)
     if not issubclass(cls, Operator):
         raise InputError(f"no operator: {given!r}", hint="its name, a class of operators, or one of its instances; see `guardkit operators`")
-    if cls.inputs[:1] == ("*",) or set(cls.takes) - {"*"} or not issubclass(cls, RowOperator | DatasetOperator | GenerationOperator):
+    made = set(cls.inputs) & set(cls.takes) - ({"*"} if len(cls.inputs) > 1 else set())  # `*` beside other inputs: none of these need be given
+    if made or not issubclass(cls, RowOperator | DatasetOperator | GenerationOperator):
         what = "`toolkit.judge` asks a guard about rows, `toolkit.train` trains on shards"
         raise InputError(f"{cls.name!r} is no operator on rows alone: run it in a recipe", hint=what)
     if isinstance(given, Operator):

@@ -22,6 +22,7 @@ import polars as pl
 from toolkit.common.errors import InputError
 from toolkit.guards import Guard
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, Shape, StepInput
+from toolkit.operators.choose._choice_figures import DRAWN
 from toolkit.operators.choose._draw import keys
 from toolkit.records import Column, child_id
 
@@ -42,6 +43,7 @@ class Quota(DatasetOperator):
     passes = 2
     carries_media = True
     uses = frozenset({"seed"})
+    figures = DRAWN
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)

@@ -13,8 +13,9 @@ from toolkit.common.errors import InputError
 from toolkit.guards import Guard
 from toolkit.operators._words import closed, word_fault
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
+from toolkit.operators.choose._choice_figures import CAPPED
 from toolkit.operators.choose._draw import keys
-from toolkit.operators.choose._quota import check_classes
+from toolkit.operators.choose._quota import SHOWN, check_classes, shown_class
 
 Most = Annotated[int, Field(ge=0)]
 
@@ -49,6 +50,7 @@ class Cap(DatasetOperator):
     shape = "select"
     carries_media = True
     config_class = CapConfig
+    figures = CAPPED
     passes = 2
     example = {"by": "categories", "most": 2000, "within": ["source"]}
     uses = frozenset({"guard.tasks", "seed"})
@@ -112,6 +114,7 @@ class Cap(DatasetOperator):
         crowded = long.filter(pl.col("_of") > pl.col("_most")).sort("_key", "_at", maintain_order=True)
         out.stat("values_over", crowded.select(group).n_unique() if crowded.height else 0)
         gone = _greedy(crowded, group) if crowded["_at"].is_duplicated().any() else (pl.int_range(pl.len()).over(group) >= pl.col("_most"))
+        out.stat("over", _over(crowded.with_columns(gone.alias("_gone")), c.within, c.by))
         words = pl.format("{} is {}: {} of {}", pl.lit(c.by), pl.col("_value").str.slice(0, 100), "_most", "_of")
         over = crowded.filter(gone).select("_at", words.alias("_over"))
         every = pl.DataFrame({"_at": pl.int_range(n, dtype=pl.Int64, eager=True)})
@@ -122,6 +125,15 @@ class Cap(DatasetOperator):
         if isinstance(most, int):
             return pl.lit(most, pl.Int64).alias("_most")
         return pl.col("_value").replace_strict(list(most), list(most.values()), default=None, return_dtype=pl.Int64).alias("_most")
+
+
+def _over(crowded: pl.DataFrame, within: list[str], by: str) -> list[dict[str, Any]]:
+    """Values with more rows than they may have, those of most rows first: ``value, rows, most, kept``."""
+    stays = ~pl.col("_at").is_in(crowded.filter("_gone")["_at"].implode())
+    found = crowded.group_by(*within, "_value").agg(pl.col("_of").first(), pl.col("_most").first(), stays.sum().alias("_kept"))
+    found = found.sort("_of", *within, "_value", descending=[True, *[False] * (len(within) + 1)]).head(SHOWN)
+    lines = found.select(*within, "_value", "_of", "_most", "_kept").iter_rows()
+    return [{"value": shown_class([*within, by], line[:-3]), **dict(zip(("rows", "most", "kept"), line[-3:], strict=True))} for line in lines]
 
 
 def _greedy(rows: pl.DataFrame, group: list[str]) -> pl.Series:

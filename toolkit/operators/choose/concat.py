@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from toolkit.common.errors import InputError
 from toolkit.guards import Guard
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
+from toolkit.operators.choose._choice_figures import JOINED
 from toolkit.records import Column, name_fault, to_polars
 
 
@@ -45,6 +46,7 @@ class Concat(DatasetOperator):
     all_inputs = True
     carries_media = True
     config_class = ConcatConfig
+    figures = JOINED
     example = {"provenance": "part"}
     uses = frozenset()
     config: ConcatConfig

@@ -11,7 +11,9 @@ from pydantic import model_validator
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.guards import Guard
 from toolkit.operators._losses import with_losses
+from toolkit.operators._tally import Tally
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
+from toolkit.operators.choose._choice_figures import LEFT_OUT
 
 
 class LeaveOutConfig(Config):
@@ -46,6 +48,7 @@ class LeaveOut(DatasetOperator):
     shape = "select"
     carries_media = True
     config_class = LeaveOutConfig
+    figures = LEFT_OUT
     passes = 1
     example = {"sources": ["quickstart-home"]}
     uses = frozenset()
@@ -67,6 +70,7 @@ class LeaveOut(DatasetOperator):
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
         values = self.config.values()
         seen: dict[str, set[str]] = {name: set() for name in values}
+        tally = Tally("value")
         done = 0
         for block in inputs["rows"].blocks():
             shown = []
@@ -80,8 +84,10 @@ class LeaveOut(DatasetOperator):
             gone = rows.filter(pl.col("_left").is_not_null())
             out.keep(rows.filter(pl.col("_left").is_null()).drop("_left"))
             out.set_aside(gone.drop("_left"), "not_in_subset", gone["_left"])
+            tally.add(gone.select(pl.col("_left").alias("value")))
             done += block.height
             ctx.progress(done, inputs["rows"].rows, "rows")
+        out.stat("left_out", tally.lines())
         for name, left in values.items():
             for value in left:
                 if value not in seen[name]:

@@ -11,7 +11,9 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from toolkit.guards import Guard
+from toolkit.operators._tally import Tally
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
+from toolkit.operators.choose._choice_figures import PARTED
 from toolkit.operators.choose._draw import keys, units, units_of
 from toolkit.operators.choose._quota import check_classes
 from toolkit.records import Column
@@ -57,6 +59,7 @@ class Split(DatasetOperator):
     shape = "one_to_one"
     carries_media = True
     config_class = SplitConfig
+    figures = PARTED
     example = {"parts": {"train": 0.9, "test": 0.1}}
     uses = frozenset({"seed"})
     config: SplitConfig
@@ -80,6 +83,8 @@ class Split(DatasetOperator):
         parts = list(self.config.parts)
         given = _given(source, salt, parts) if self.config.keep_existing else _Placed(parts)
         laid_out = _laid_out(source, self.config, given, salt) if self.config.stratify else None
+        tally = Tally("stratum")
+        of_parts = {str(i): pl.col("split") == name for i, name in enumerate(given.names)}
         done = 0
         for block in source.blocks():
             named = block.with_columns(_GROUP)
@@ -90,10 +95,20 @@ class Split(DatasetOperator):
             rows = named.join(groups, on="_group", how="left", maintain_order="left").with_columns(pl.col("_part").alias("split"))
             rows = rows.drop("_part", "_group")
             gone = rows["_straddles"]
-            out.keep(rows.filter(~gone).drop("_straddles"))
+            kept = rows.filter(~gone).drop("_straddles")
+            out.keep(kept)
+            tally.add(kept.select(_stratum(self.config.stratify), "split"), **of_parts)
             out.reject(block.filter(gone), "group_straddles", pl.format("its group comes with several splits; this row's is {}", "split"))
             done += block.height
             ctx.progress(done, source.rows, "rows")
+        lines = tally.lines()
+        out.stat("parts", [{"stratum": n["stratum"], "parts": {p: n[str(i)] for i, p in enumerate(given.names)}} for n in lines])
+
+
+def _stratum(by: list[str]) -> pl.Expr:
+    """A row's stratum in words."""
+    words = [pl.format("{} is {}", pl.lit(name), pl.col(name).cast(pl.String).str.slice(0, 100).fill_null("null")) for name in by]
+    return (pl.concat_str(words, separator=", ") if words else pl.lit("all rows")).alias("stratum")
 
 
 _ABSENT, _STRADDLES = -1, -2

@@ -71,6 +71,11 @@ class Parents:
         codes = self._labels[task][numbers].astype(np.int64)
         return words.gather(np.where(codes < 0, len(words) - 1, codes))
 
+    def count_labels(self, numbers: NDArray[np.int64]) -> dict[str, dict[str, int]]:
+        """How many of some rows have each label, by task; no tasks that none has a label for."""
+        found = {t: self.labels(t, numbers).drop_nulls().value_counts().sort("count", f"label_{t}", descending=[True, False]) for t in self._labels}
+        return {t: dict(counts.iter_rows()) for t, counts in found.items() if counts.height}
+
     def draw(self, guard: str, draw: int, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Note a draw of some rows; where it was there before."""
         import numpy as np
@@ -260,7 +265,8 @@ class LabelWords:
 
 
 def coverage(parents: Parents, guards: Sequence[str]) -> dict[str, Mapping[str, object]]:
-    """Figures of how the guards cover the rows: rows without any output of one, with fewer draws than it has, numbers that its draws leave out."""
+    """Figures of how the guards cover the rows: rows without any output of one, with fewer draws than it has, numbers that its draws leave out; and
+    how many of the rows have each label."""
     import numpy as np
 
     by = {name: parents.of(name) for name in guards}
@@ -274,4 +280,4 @@ def coverage(parents: Parents, guards: Sequence[str]) -> dict[str, Mapping[str, 
         out["fewer_draws"] = {name: int(((n > 0) & (n < len(by[name]))).sum()) for name, n in counts.items()}
     if gaps := {name: sorted(set(range(max(draws))) - set(draws)) for name, draws in by.items() if draws}:
         out |= {"gaps": found} if (found := {name: g for name, g in gaps.items() if g}) else {}
-    return out
+    return out | {"labels": parents.count_labels(np.flatnonzero(seen))}

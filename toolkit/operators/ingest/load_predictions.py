@@ -10,6 +10,7 @@ from typing import Any, Literal
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.guards import Guard
 from toolkit.operators.base import Columns, Context, DatasetOperator, Output, Referred, StepInput
+from toolkit.operators.ingest._prediction_figures import PREDICTED
 from toolkit.operators.ingest._prediction_files import Part, check_copies, parts_of
 from toolkit.operators.ingest._prediction_options import LoadPredictionsConfig
 from toolkit.operators.ingest._predictions import FILE, Predictions, layouts, sample_layout
@@ -33,6 +34,7 @@ class LoadPredictions(DatasetOperator):
     shape = "source"
     inputs = ()
     config_class = LoadPredictionsConfig
+    figures = PREDICTED
     example = {"files": {"1B": "1B.jsonl", "8B": "8B.jsonl"}, "task": "prompt"}
     uses = frozenset({"guard.tasks", "guard.input", "guard.output"})
     config: LoadPredictionsConfig

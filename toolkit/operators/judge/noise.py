@@ -13,8 +13,10 @@ from toolkit.common.errors import InputError, Missing
 from toolkit.evaluation import Noise as Judged
 from toolkit.evaluation import disagreement, fractions, score_labels
 from toolkit.guards import Guard
+from toolkit.operators._tally import Tally
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.judge import _review_list as review_list
+from toolkit.operators.judge._label_figures import NOISE
 from toolkit.operators.judge._votes import Ballots, Rows, annotators, are_verdicts, check_inputs, generation_columns, known_voters
 from toolkit.records import Column
 
@@ -79,6 +81,7 @@ class Noise(DatasetOperator):
     example = {"tasks": ["prompt"], "in_sample": {"main": {"split": ["train"]}}}
     uses = frozenset({"guard.tasks"})
     makes = ("review",)
+    figures = NOISE
     config: NoiseConfig
 
     def reads(self, guard: Guard) -> list[str]:
@@ -195,18 +198,25 @@ class Noise(DatasetOperator):
         scores = scores.with_columns(pl.max_horizontal(f"noise_{t}" for t in ballots.labels).alias("noise"))
         ids = lines["id"].unique()
         texts: list[pl.DataFrame] = []
+        doubted = pl.any_horizontal(pl.col(f"suggested_{t}").is_not_null() for t in ballots.labels)
+        wrong = pl.any_horizontal(f"always_wrong_{t}" for t in ballots.labels)
+        sources = Tally("source")
         at = 0
         for block in rows.blocks():
             if self.config.most:
                 texts.append(review_list.texts_of(block, ids))
             new = scores[at : at + block.height]
-            out.keep(block.drop(new.columns, strict=False).hstack(new))
+            whole = block.drop(new.columns, strict=False).hstack(new)
+            out.keep(whole)
+            if "source" in whole.columns:
+                sources.add(whole, doubted=doubted, always_wrong=wrong)
             at += block.height
             ctx.progress(at, rows.height, "rows")
         out.merge_count(rows.read - rows.height)
         against = review_list.examples(lines, tables)
         review_list.write(review_list.described(lines, rows, ballots), texts, against, out.folder("review"))
         out.stat("listed", lines.height)
+        out.stat("doubted_by_source", sources.lines())
 
 
 def _column(name: str, task: str) -> Column:

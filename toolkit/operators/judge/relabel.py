@@ -13,6 +13,7 @@ from toolkit.common.yamlfile import FaultAt
 from toolkit.evaluation import fractions, pooled
 from toolkit.guards import Guard
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
+from toolkit.operators.judge._label_figures import RELABELLED, transitions
 from toolkit.operators.judge._trail import COLUMN, TRAIL, entry, extended
 from toolkit.operators.judge._votes import Ballots, Rows, are_verdicts, check_inputs, generation_columns, known_voters
 from toolkit.records import Column, load_record
@@ -76,6 +77,7 @@ class Relabel(DatasetOperator):
     example = {"change": "both", "quorum": 0.75, "min_voters": 3, "mode": "flag"}
     uses = frozenset({"guard.tasks"})
     makes = ("changes",)
+    figures = RELABELLED
     config: RelabelConfig
 
     def reads(self, guard: Guard) -> list[str]:
@@ -116,6 +118,7 @@ class Relabel(DatasetOperator):
         changes.drop("_at").write_parquet(out.folder("changes") / "changes.parquet", compression="zstd")
         out.stat("rows", rows.height)
         out.stat("verdicts_of_other_rows", ballots.strangers)
+        out.stat("labels", transitions(changes))
         out.stat("applied", self.config.mode == "change")
         for task in tasks:
             mine = changes.filter(pl.col("task") == task)

@@ -13,6 +13,7 @@ from toolkit.common.errors import GuardkitError, InputError
 from toolkit.guards import Guard
 from toolkit.operators.base import Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.judge._decisions import Decision, Decisions, raise_all, read_decisions
+from toolkit.operators.judge._label_figures import REVIEWED, transitions
 from toolkit.operators.judge._trail import COLUMN, TRAIL, entry, extended
 from toolkit.records import Column, load_record
 
@@ -47,6 +48,7 @@ class Review(DatasetOperator):
     example = {"decisions": "review.csv"}
     uses = frozenset({"guard.tasks"})
     makes = ("changes",)
+    figures = REVIEWED
     passes = 1
     config: ReviewConfig
 
@@ -123,6 +125,7 @@ class Review(DatasetOperator):
         applied = Counter(d.decision if d.decision in ("keep", "drop", "unsure") else "set" for d in decisions.every if d.id in seen)
         out.stat("decisions", dict(sorted(applied.items())))
         out.stat("labels_changed", table.filter(pl.col("label").ne_missing(pl.col("new_label"))).height)
+        out.stat("labels", transitions(table))
         out.stat("undecided", decisions.undecided)
         out.stat("about_other_rows", len(strange))
 
