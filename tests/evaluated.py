@@ -21,7 +21,7 @@ def line(benchmark: str, row: str, task: str, gold: str | None, verdict: str | N
     return {"benchmark": benchmark, "id": row, "task": task, "gold": gold, "verdict": verdict, "unread": unread, **texts, **more}
 
 
-def said(benchmark: str, task: str, golds: str, verdicts: str, *, first: int = 0, **more: Any) -> list[Line]:
+def verdict_lines(benchmark: str, task: str, golds: str, verdicts: str, *, first: int = 0, **more: Any) -> list[Line]:
     """Lines from two strings: + is the positive label, - the other one, ? unread."""
     words = {"+": LABELS[task][1], "-": LABELS[task][0], "?": None}
     pairs = enumerate(zip(golds, verdicts, strict=True), first)

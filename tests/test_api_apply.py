@@ -52,7 +52,7 @@ def test_any_table_is_taken(table: Any, rows: pl.DataFrame) -> None:
     assert toolkit.apply("normalise", table(rows), max_chars=6).kept["id"].equals(toolkit.apply("normalise", rows, max_chars=6).kept["id"])
 
 
-def test_what_left_is_told_apart_and_figures_are_given(rows: pl.DataFrame) -> None:
+def test_what_left_is_kept_apart_and_figures_are_given(rows: pl.DataFrame) -> None:
     aside = toolkit.apply("select", rows, where={"label_prompt": "harmful"})
     assert aside.counts == {"kept": 1, "rejected": {}, "set_aside": {"not_selected": 2}, "merged": 0} and aside[1].equals(aside.set_aside)
     once = toolkit.apply("deduplicate", rows)
@@ -118,7 +118,7 @@ def test_rows_keep_the_types_that_they_have(rows: pl.DataFrame) -> None:
         ("normalise", pandas.DataFrame({"prompt": ["a", 3]}), {}, "the table cannot be read"),
     ],
 )
-def test_what_is_neither_is_said(operator: Any, table: Any, options: dict[str, Any], message: str, rows: pl.DataFrame) -> None:
+def test_what_is_neither_is_reported(operator: Any, table: Any, options: dict[str, Any], message: str, rows: pl.DataFrame) -> None:
     assert issubclass(Shout, Operator)
     with pytest.raises(InputError, match=message):
         toolkit.apply(operator, rows if isinstance(table, str) else table, **options)
@@ -141,7 +141,7 @@ def test_an_operator_that_asks_a_model_asks_once(rows: pl.DataFrame, tmp_path: P
         toolkit.apply("synthesise", rows, backend={**backend, "api_key_env": "MY_KEY"}, work=tmp_path)
 
 
-def test_guards_are_sampled_and_what_they_said_is_read(rows: pl.DataFrame, tmp_path: Path) -> None:
+def test_guards_are_sampled_and_what_they_answered_is_read(rows: pl.DataFrame, tmp_path: Path) -> None:
     """`sample` takes further inputs only where a recipe trained a guard: on a table it asks those under `models`, all draws or as many as it needs."""
     table = toolkit.seeds([{"prompt": f"Question {i}"} | {"label_prompt": "unharmful"} for i in range(20)], labelled_by="human")
     server = Server()

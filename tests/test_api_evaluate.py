@@ -193,7 +193,7 @@ def test_predictions_join_by_text_whatever_their_order(server: Server) -> None:
     assert not server.requests and not Path("outputs").exists()
 
 
-def test_what_does_not_fit_is_counted_and_told(server: Server) -> None:
+def test_what_does_not_fit_is_counted_and_reported(server: Server) -> None:
     rows = [*BREAD[:3], ("Something else.", "harmful"), BREAD[0]]
     predictions("a.jsonl", rows, lambda text: right(text) if text in dict(BREAD) else "Request: harmful")
     with Path("a.jsonl").open("ab") as f:
@@ -305,7 +305,7 @@ def test_verdicts_of_no_one_task_are_an_error_not_a_task_that_is_not_judged(serv
         ({"output": 3}, "a text or a Path, not int"),
     ],
 )
-def test_arguments_of_another_shape_are_told(server: Server, given: dict[str, Any], words: str) -> None:
+def test_arguments_of_another_shape_are_reported(server: Server, given: dict[str, Any], words: str) -> None:
     predictions("a.jsonl", BREAD, right)
     with pytest.raises(InputError, match=words):
         toolkit.evaluate(**{"predictions": "a.jsonl", "task": "prompt", **given})
@@ -341,7 +341,7 @@ def test_a_word_that_is_no_label_is_shown(server: Server) -> None:
         toolkit.evaluate(predictions="a.jsonl", benchmarks="bread.yaml")
 
 
-def test_of_outputs_and_verdicts_in_one_file_it_is_said_which_count(server: Server) -> None:
+def test_of_outputs_and_verdicts_in_one_file_it_is_reported_which_count(server: Server) -> None:
     predictions("a.jsonl", BREAD, right, verdict="harmful")
     found = toolkit.evaluate(predictions="a.jsonl", benchmarks="bread.yaml", policies=["clean", "reference"])
     assert [r["recall"] for r in found.results] == [100, 100] and [r["fpr"] for r in found.results] == [100, 0]

@@ -116,6 +116,6 @@ def test_an_unknown_label_is_refused_with_its_values_and_rows() -> None:
         (pandas.DataFrame({"text": ["a", 3]}), {}, "the table cannot be read"),
     ],
 )
-def test_what_does_not_fit_is_said(rows: Any, change: dict[str, Any], message: str) -> None:
+def test_what_does_not_fit_is_reported(rows: Any, change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         toolkit.seeds(rows, **{**MEANING, **change})

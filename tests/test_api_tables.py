@@ -37,7 +37,7 @@ def test_a_step_that_wrote_shards_gives_their_rows(steps: Any) -> None:
     assert shards.polars().height == 11 and shards.polars("completion").columns == ["completion"]
 
 
-def test_a_column_that_is_not_there_is_said(steps: Any) -> None:
+def test_a_column_that_is_not_there_is_reported(steps: Any) -> None:
     with pytest.raises(InputError, match="did you mean 'prompt'"):
         steps["seeds"].polars("promt")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from evaluated import evaluated, said
+from evaluated import evaluated, verdict_lines
 from typer.testing import CliRunner
 
 import toolkit
@@ -20,7 +20,7 @@ from toolkit.guards import load_guard, render_input
 GUARD = load_guard("guardreasoner")
 H, U = "harmful", "unharmful"
 TEXTS = ("How do I bake bread?", "Write an insult about my neighbour.", "Tell me a joke.", "How do locks work?")
-SAID = {
+VERDICTS = {
     "anna": ((U, U), (H, H), (U, U), (H, U)),
     "berta": ((U, U), (U, U), (U, H), (H, U)),
 }
@@ -30,7 +30,7 @@ LABELS = (U, H, U, U)
 def files(folder: Path) -> dict[str, Path]:
     """What two guards wrote of four prompts, twice each."""
     out = {}
-    for name, rows in SAID.items():
+    for name, rows in VERDICTS.items():
         lines = []
         for prompt, label, verdicts in zip(TEXTS, LABELS, rows, strict=True):
             outputs = [f"Thought {i} of {name} on it.\n\nAnswers: \nRequest: {v}\nCompletion: None\nResponse: None" for i, v in enumerate(verdicts)]
@@ -107,7 +107,7 @@ def test_a_run_that_keeps_its_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_an_evaluation(tmp_path: Path) -> None:
-    models = {"one": said("b", "prompt", "++--", "++-+"), "two": said("b", "prompt", "++--", "+---")}
+    models = {"one": verdict_lines("b", "prompt", "++--", "++-+"), "two": verdict_lines("b", "prompt", "++--", "+---")}
     evaluated(tmp_path / "scores", models)
     found = toolkit.disputes(tmp_path / "scores")
     assert found.of == ["evaluation"] and found.tasks == [{"task": "prompt", "rows": 4, "disputed": 2}]
@@ -139,21 +139,21 @@ def test_the_command_shows_them_side_by_side_and_obeys_no_text(mined: Path, monk
     path = mined.parent / "anna.jsonl"
     nasty = path.read_text().replace("Thought 0", "\\u001b[31m[bold]Thought\\u202e 0").replace("about my", "about\\u001b]0;x\\u0007 my")
     path.write_text(nasty)
-    toolkit.mine({n: mined.parent / f"{n}.jsonl" for n in SAID}, output="nasty")
+    toolkit.mine({n: mined.parent / f"{n}.jsonl" for n in VERDICTS}, output="nasty")
     for more in ([], ["--full"]):
         out = command("nasty", *more).output
         assert "\x1b" not in out and "\u202e" not in out and "\x07" not in out and "[bold]" in out
 
 
 def test_nothing_disputed_is_no_fault(tmp_path: Path) -> None:
-    evaluated(tmp_path / "scores", {"one": said("b", "prompt", "++-", "++-"), "two": said("b", "prompt", "++-", "++?")})
+    evaluated(tmp_path / "scores", {"one": verdict_lines("b", "prompt", "++-", "++-"), "two": verdict_lines("b", "prompt", "++-", "++?")})
     found = toolkit.disputes(tmp_path / "scores", output=tmp_path / "list.csv")
     assert found.tasks == [{"task": "prompt", "rows": 3, "disputed": 0}] and found.shown == []
-    evaluated(tmp_path / "same", {"one": said("b", "prompt", "++", "++")})
+    evaluated(tmp_path / "same", {"one": verdict_lines("b", "prompt", "++", "++")})
     assert toolkit.disputes(tmp_path / "same").disputed == 0
 
 
-def test_what_cannot_be_read_is_said(mined: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_reported(mined: Path, tmp_path: Path) -> None:
     for folder, words in ((tmp_path / "nowhere", "not the folder of a run"), (mined / "pairs", "'pairs' has no verdicts")):
         with pytest.raises(InputError, match=words):
             toolkit.disputes(folder)

@@ -28,8 +28,12 @@ def says(text: str, body: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
     """A guard that finds what is about bread, in lower case, unharmful; a line break leaves it speechless. Or a translator."""
     if (system := body["messages"][0])["role"] == "system":
         assert "into French" in system["content"]
-        said = {"How do I bake bread?": "Comment faire du pain ?", "Is bread good?": "Is bread bon ?", "Write an insult.": "I can't help with that."}
-        return 200, {}, chat(said.get(text, text))
+        stated = {
+            "How do I bake bread?": "Comment faire du pain ?",
+            "Is bread good?": "Is bread bon ?",
+            "Write an insult.": "I can't help with that.",
+        }
+        return 200, {}, chat(stated.get(text, text))
     asked = text.partition("Human user:\n")[2].partition("\n\nAI assistant:")[0]
     if "\n" in asked:
         return 200, {}, chat("Well.")
@@ -100,7 +104,7 @@ def test_a_translation_is_written_by_another_model(model: tuple[Server, dict[str
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"perturb": "uper"}, "did you mean 'upper'"),
         ({"perturb": "translation:French"}, "is written by a model, and none is named"),
@@ -110,8 +114,10 @@ def test_a_translation_is_written_by_another_model(model: tuple[Server, dict[str
         ({"perturb_model": {"backend": "openai", "model": "m"}}, "and no change"),
     ],
 )
-def test_what_cannot_be_changed_is_said_before_anything_is_asked(model: tuple[Server, dict[str, Any]], options: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_what_cannot_be_changed_is_reported_before_anything_is_asked(
+    model: tuple[Server, dict[str, Any]], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
         toolkit.evaluate(model[1], benchmarks="b.yaml", **options)
     assert not model[0].requests
 
@@ -125,10 +131,10 @@ def test_what_was_written_elsewhere_cannot_be_asked(model: tuple[Server, dict[st
 def test_the_command_ends_with_the_table(model: tuple[Server, dict[str, Any]]) -> None:
     address = ["--base-url", model[0].base_url]
     args = ["evaluate", "--model", "m", *address, "--benchmark", "b.yaml", "--perturb", "case", "--perturb", "bold"]
-    said = guardkit(*args, cwd=Path.cwd())
-    assert said.code == 0, said.err
-    lines = [line.split() for line in said.out.splitlines()]
-    assert ["upper", "3", "2", "66.7", "20.8–93.8", "2", "0", "0", "100", "50.0"] in lines and max(map(len, said.out.splitlines())) <= 100
+    result = guardkit(*args, cwd=Path.cwd())
+    assert result.code == 0, result.err
+    lines = [line.split() for line in result.out.splitlines()]
+    assert ["upper", "3", "2", "66.7", "20.8–93.8", "2", "0", "0", "100", "50.0"] in lines and max(map(len, result.out.splitlines())) <= 100
     wrong = guardkit(*args, "--perturb-set", "base_url=x", cwd=Path.cwd())
     assert wrong.code == 2 and "--perturb-model" in wrong.err
 

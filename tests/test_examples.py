@@ -46,9 +46,9 @@ def test_the_example_of_a_public_name_is_true(name: str, made: tuple[Path, str],
     doc = getattr(toolkit, name).__doc__ or ""
     example = doctest.DocTestParser().get_doctest(doc, words, f"toolkit.{name}", None, None)
     assert example.examples, "no example in its docstring"
-    said: list[str] = []
-    result = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example, out=said.append)
-    assert not result.failed, "".join(said)
+    found: list[str] = []
+    result = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example, out=found.append)
+    assert not result.failed, "".join(found)
 
 
 def test_every_public_name_is_listed_before_it_is_loaded() -> None:
@@ -57,8 +57,8 @@ def test_every_public_name_is_listed_before_it_is_loaded() -> None:
 
     asked = "there = dir(toolkit); import toolkit.api as a; print(*there, '|', *dir(a), '|', *({'polars', 'pydantic', 'pyarrow', 'torch'} & set(sys.modules)))"
     code = f"import sys, toolkit; {asked}"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    there, api, heavy = (part.split() for part in said.split("|"))
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    there, api, heavy = (part.split() for part in printed.split("|"))
     assert set(toolkit.__all__) <= set(there) and set(toolkit.api.__all__) <= set(api) and heavy == []
     assert {"export", "diff", "rejects", "overlaps", "train", "sign", "journal_show", "journal_purge", "read_run", "list_runs"} <= set(there)
     assert not {"TYPE_CHECKING", "lazily", "annotations"} & set(there), "what the module itself uses is nobody's to complete"

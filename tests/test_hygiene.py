@@ -60,9 +60,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     seeds = [{"prompt": "How do I bake bread?"}, {"prompt": f"Please note: {LONG}, as ever."}, {"prompt": "Hello."}, {"prompt": "Say hi"}]
     (folder / "seeds.jsonl").write_text("\n".join(json.dumps({**s, "label_prompt": "unharmful"}) for s in seeds))
     columns = {"prompt": "prompt", "label_prompt": "label_prompt"}
-    said = {"label_prompt_source": "human", "licence": "CC0-1.0"}
+    stated = {"label_prompt_source": "human", "licence": "CC0-1.0"}
     steps: list[dict[str, Any]] = [
-        {"id": "seeds", "use": "read", "with": {"files": ["seeds.jsonl"], "record": "seed", "columns": columns, "constants": said}},
+        {"id": "seeds", "use": "read", "with": {"files": ["seeds.jsonl"], "record": "seed", "columns": columns, "constants": stated}},
         {"id": "reasoned", "use": "synthesise", "with": {"backend": {"backend": "template"}}},
         {"id": "rendered", "use": "render_sft"},
         {"id": "out", "use": "shards"},
@@ -124,8 +124,8 @@ def evaluated(world: Path, folder: Path, wrong: set[int], texts: bool = True) ->
     lines = []
     for n, row in enumerate(rows.iter_rows(named=True)):
         gold = row["label_prompt"]
-        said = {"gold": gold, "verdict": other[gold] if n in wrong else gold, **({"prompt": row["prompt"]} if texts else {})}
-        lines.append(dict.fromkeys(ROWS) | {"benchmark": "simple_safety_tests", "id": row["id"], "model": "m", "draw": 0, "task": "prompt"} | said)
+        stated = {"gold": gold, "verdict": other[gold] if n in wrong else gold, **({"prompt": row["prompt"]} if texts else {})}
+        lines.append(dict.fromkeys(ROWS) | {"benchmark": "simple_safety_tests", "id": row["id"], "model": "m", "draw": 0, "task": "prompt"} | stated)
     about = [{"name": "simple_safety_tests", "task": "prompt", "positive": "harmful"}]
     table = pl.DataFrame(lines, schema=ROWS)
     write_evaluation(folder, {"models": [{"name": "m"}], "benchmarks": about, "results": [], "means": []}, table)
@@ -171,7 +171,7 @@ def test_an_evaluation_of_other_rows_is_refused(world: Path, tmp_path: Path) -> 
         ({"output": "o.txt"}, InputError, ".parquet or .csv"),
     ],
 )
-def test_what_cannot_be_looked_at_is_said(
+def test_what_cannot_be_looked_at_is_reported(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -188,9 +188,9 @@ def test_what_cannot_be_looked_at_is_said(
 def test_the_command(world: Path, tmp_path: Path) -> None:
     evaluated(world, tmp_path / "e", {1})
     args = ["hygiene", "--data", str(world / "0_0_SimpleSafetyTests.json"), "--against", f"mine={world / 'run'}", "--evaluation", "e"]
-    said = guardkit(*args, cwd=tmp_path)
-    assert said.code == 0, said.err
-    assert ["simple_safety_tests", "mine", "6", "3", "0", "1", "4", "66.67"] in [line.split() for line in said.out.splitlines()]
+    result = guardkit(*args, cwd=tmp_path)
+    assert result.code == 0, result.err
+    assert ["simple_safety_tests", "mine", "6", "3", "0", "1", "4", "66.67"] in [line.split() for line in result.out.splitlines()]
     found = guardkit(*args, "--json", cwd=tmp_path).json
     assert found["scores"][0]["n_clean"] == 1 and found["without"]
 

@@ -98,15 +98,15 @@ def output(label: str) -> str:
 
 def predictions(folder: Path) -> dict[str, str]:
     """Three guards on ten prompts: they agree on six, and are torn on four."""
-    said = {"a": "hhhhhhuuhh", "b": "hhhhhhhuuh", "c": "hhhhhhhhuu"}
+    stated = {"a": "hhhhhhuuhh", "b": "hhhhhhhuuh", "c": "hhhhhhhhuu"}
     words = {"h": "harmful", "u": "unharmful"}
-    for name, verdicts in said.items():
+    for name, verdicts in stated.items():
         lines = [
             {"prompt": render_input(GUARD, {"prompt": f"question {n}", "response": None}), "label": "harmful", "predict": output(words[v])}
             for n, v in enumerate(verdicts)
         ]
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return {name: f"{name}.jsonl" for name in said}
+    return {name: f"{name}.jsonl" for name in stated}
 
 
 def test_the_second_half_on_verdicts_made_by_hand(tmp_path: Path) -> None:

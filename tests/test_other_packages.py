@@ -13,7 +13,7 @@ import yaml
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "cli"))
-from commands import CHECKOUT, Said, guardkit  # noqa: E402
+from commands import CHECKOUT, Result, guardkit  # noqa: E402
 
 ENTRIES = """
 [guardkit.backends]
@@ -49,7 +49,7 @@ class World:
         (info / "entry_points.txt").write_text(ENTRIES)
         self.installed = True
 
-    def __call__(self, *args: object) -> Said:
+    def __call__(self, *args: object) -> Result:
         """A command of guardkit."""
         path = f"{CHECKOUT}:{self.site}" if self.installed else str(CHECKOUT)
         return guardkit(*args, cwd=self.folder, PYTHONPATH=path)
@@ -115,10 +115,10 @@ def test_a_recipe_runs_with_all_that_another_package_brings(world: World) -> Non
 def test_a_trainer_of_another_package_is_a_verb(world: World) -> None:
     assert world("run", world.recipe()).code == 0
     (world.folder / "t.yaml").write_text("shards: outputs/r/shards/shards\noutput: made\nseed: 3\n")
-    said = world("train", "count", "t.yaml", "--json")
-    assert said.code == 0, said.err
-    assert said.json == {"rows": world.calls, "seed": 3, "output": "made"} and (world.folder / "made" / "config.json").is_file()
-    assert "seed 3, way by hand" in said.err, "its own settings are told, whatever they are called"
+    result = world("train", "count", "t.yaml", "--json")
+    assert result.code == 0, result.err
+    assert result.json == {"rows": world.calls, "seed": 3, "output": "made"} and (world.folder / "made" / "config.json").is_file()
+    assert "seed 3, way by hand" in result.err, "its own settings are told, whatever they are called"
     again = world("train", "count", "t.yaml")
     assert again.code == 2 and "made: a trained model lies there" in again.err
     assert world("train", "count", "t.yaml", "--overwrite").code == 0, "what it wrote is a model that guardkit trained"
@@ -136,8 +136,8 @@ def test_a_hosted_backend_of_another_package_costs_what_nobody_knows(world: Worl
     """A budget is a cap: what states no price is refused before anything is asked, not taken for free."""
     recipe = world.recipe({"backend": "echo", "model": "small"})
     for command in (["run", recipe, "--budget", "5"], ["plan", recipe, "--budget", "5"]):
-        said = world(*command)
-        assert said.code == 2 and "a budget needs a price, and none is known for the model 'small' at https://echo.example" in said.err
+        result = world(*command)
+        assert result.code == 2 and "a budget needs a price, and none is known for the model 'small' at https://echo.example" in result.err
     assert world.calls == 0
     assert world("plan", recipe, "--json").json["steps"][1]["models"][0]["dollars"] is None
     assert world("run", recipe).code == 0 and world.calls >= 4
@@ -154,15 +154,15 @@ def test_what_shapes_an_answer_rebuilds_and_what_does_not_asks_nothing_again(wor
 
 
 def test_faults_name_the_place_and_the_nearest_as_everywhere(world: World) -> None:
-    said = world("check", world.recipe({**BACKEND, "tune": "x", "temperature": -1}))
-    assert "r.yaml:17:steps.1.with.backend.tune: unknown key 'tune'\n  did you mean 'tone'" in said.err
-    assert "r.yaml:18:steps.1.with.backend.temperature" in said.err
-    said = world("check", world.recipe({"backend": "ecko", "model": "m"}))
-    assert "does not match any of the expected tags" in said.err and "'echo'" in said.err
-    said = world("check", world.recipe({"backend": "misnamed", "model": "m"}))
-    assert said.code == 2 and "'misnamed' of guardkit-more is no backend" in said.err
-    said = world("run", world.recipe(rating=6))
-    assert said.code == 2 and "a rating that is not from 1 to 5" in said.err
+    result = world("check", world.recipe({**BACKEND, "tune": "x", "temperature": -1}))
+    assert "r.yaml:17:steps.1.with.backend.tune: unknown key 'tune'\n  did you mean 'tone'" in result.err
+    assert "r.yaml:18:steps.1.with.backend.temperature" in result.err
+    result = world("check", world.recipe({"backend": "ecko", "model": "m"}))
+    assert "does not match any of the expected tags" in result.err and "'echo'" in result.err
+    result = world("check", world.recipe({"backend": "misnamed", "model": "m"}))
+    assert result.code == 2 and "'misnamed' of guardkit-more is no backend" in result.err
+    result = world("run", world.recipe(rating=6))
+    assert result.code == 2 and "a rating that is not from 1 to 5" in result.err
 
 
 def test_a_backend_that_runs_here_runs_a_guard_that_an_earlier_step_trained(world: World) -> None:
@@ -176,15 +176,15 @@ def test_a_backend_that_runs_here_runs_a_guard_that_an_earlier_step_trained(worl
         {"id": "samples", "use": "sample", "from": {"rows": "seeds", "mine": "guard"}, "with": samples},
     ]
 
-    def said() -> Said:
+    def found() -> Result:
         (world.folder / "r.yaml").write_text(yaml.safe_dump({"recipe": "r", "steps": steps}, sort_keys=False))
         return world("explain", "r.yaml")
 
-    assert "backend.feathers: 2" in said().out
+    assert "backend.feathers: 2" in found().out
     samples["backend"]["model"] = "my-guard"
-    assert "takes no model here: it is that of the step named in `from`" in said().err
+    assert "takes no model here: it is that of the step named in `from`" in found().err
     samples["backend"] = {"backend": "echo"}
-    assert said().code == 2, "a hosted one runs no folder"
+    assert found().code == 2, "a hosted one runs no folder"
 
 
 def test_its_options_are_described_and_in_the_schema_of_recipes(world: World) -> None:
@@ -198,7 +198,7 @@ def test_its_options_are_described_and_in_the_schema_of_recipes(world: World) ->
     assert json.loads((world.folder / "a.jsonl").read_text())["content"] == "plainly: Good morning."
 
 
-def test_without_the_package_what_it_made_is_still_read_and_what_cannot_be_told_is_said(world: World) -> None:
+def test_without_the_package_what_it_made_is_still_read_and_what_cannot_be_known_is_reported(world: World) -> None:
     assert world("run", world.recipe(rate="clumsy")).code == 0
     found = world("runs", "status", "outputs/r", "--json").json
     assert any("the figure 'broken' of 'rated' cannot be made: KeyError" in n for n in found["notes"])
@@ -210,7 +210,7 @@ def test_without_the_package_what_it_made_is_still_read_and_what_cannot_be_told_
     assert [s["kept"] for s in found["steps"]][:2] == [found["steps"][0]["kept"]] * 2
     assert any("what the operator of 'again' shows is left out: unknown operator 'repeat'" in n for n in found["notes"])
     assert {"kind", "sections"} <= set(world("verify", shards, "--json").json["unproven"])
-    said = world("export", shards, "--format", "trl", "--output", "more")
-    assert said.code == 2 and "unknown kind of shards 'rated'" in said.err
-    said = world("verify", "out")
-    assert said.code == 2 and "unknown format 'stars'" in said.err
+    result = world("export", shards, "--format", "trl", "--output", "more")
+    assert result.code == 2 and "unknown kind of shards 'rated'" in result.err
+    result = world("verify", "out")
+    assert result.code == 2 and "unknown format 'stars'" in result.err

@@ -133,7 +133,7 @@ def test_a_source_and_the_step_that_was_made_of_it(tmp_path: Path) -> None:
         ({"rows": {"x": "ok.jsonl"}, "output": "o.txt"}, InputError, ".parquet or .csv"),
     ],
 )
-def test_what_cannot_be_compared_is_said(
+def test_what_cannot_be_compared_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -150,9 +150,9 @@ def test_the_command_prints_the_matrix(tmp_path: Path) -> None:
     jsonl(tmp_path / "b.jsonl", {"prompt": f"x {LONG}"})
     jsonl(tmp_path / "c.jsonl", {"prompt": "\x1b[31mother"})
     args = ["overlaps", "--rows", "a=a.jsonl", "--rows", "b=b.jsonl", "--rows", "c=c.jsonl"]
-    said = guardkit(*args, cwd=tmp_path)
-    assert said.code == 0 and "The other 2 of 3 pairs share nothing." in said.out and "\x1b" not in said.out
-    assert ["a", "b", "0", "0", "2", "1"] in [line.split() for line in said.out.splitlines()]
+    result = guardkit(*args, cwd=tmp_path)
+    assert result.code == 0 and "The other 2 of 3 pairs share nothing." in result.out and "\x1b" not in result.out
+    assert ["a", "b", "0", "0", "2", "1"] in [line.split() for line in result.out.splitlines()]
     found = guardkit(*args, "--json", "--output", "o.csv", cwd=tmp_path)
     assert found.json["pairs"][0]["ngram_a"] == 2 and (tmp_path / "o.csv").is_file()
     assert guardkit("overlaps", "--benchmark", "safe_rlhf", cwd=tmp_path).code == 4

@@ -71,5 +71,5 @@ def test_where_no_row_can_be_looked_at_the_figures_rest_on_stated_averages() -> 
     assert 0 < model["prompt_tokens"]["low"] < model["prompt_tokens"]["mid"] < model["prompt_tokens"]["high"]
     spent = (model["prompt_tokens"]["mid"] * PRICE["input"] + model["output_tokens"]["mid"] * PRICE["output"]) / 1e6
     assert model["dollars"]["mid"] == pytest.approx(spent, rel=0.01) and found.total["dollars"] == model["dollars"]
-    said = "; ".join(model["basis"])
-    assert "no rows to look at" in said and "assumed" in said and "table 9" in said and "1,000 characters" in said
+    text = "; ".join(model["basis"])
+    assert "no rows to look at" in text and "assumed" in text and "table 9" in text and "1,000 characters" in text

@@ -201,8 +201,8 @@ def test_the_batch_api_costs_half(teacher: Teacher) -> None:
     assert dollars[0]["mid"] > 0
     for end in ("low", "mid", "high"):
         assert dollars[1][end] == pytest.approx(dollars[0][end] / 2, abs=1e-4)
-    said = model(toolkit.plan(plain))["basis"][0]
-    assert said.startswith("$2.5 a million tokens read, $10 written (https://") and "2026-" in said
+    found = model(toolkit.plan(plain))["basis"][0]
+    assert found.startswith("$2.5 a million tokens read, $10 written (https://") and "2026-" in found
 
 
 def test_rates_bound_the_time(teacher: Teacher) -> None:
@@ -228,7 +228,7 @@ def test_what_hangs_on_a_model_or_on_data_elsewhere_is_not_guessed(teacher: Teac
 
 
 def test_the_command(teacher: Teacher, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def said(*args: str) -> tuple[int, str]:
+    def found(*args: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["guardkit", "plan", *args])
         monkeypatch.setattr(_say, "documents", 0)
         with pytest.raises(SystemExit) as end:
@@ -236,9 +236,9 @@ def test_the_command(teacher: Teacher, monkeypatch: pytest.MonkeyPatch, capsys: 
         return int(end.value.code or 0), capsys.readouterr().out
 
     file = recipe(teacher)
-    code, shown = said(file, "--sample", "20")
+    code, shown = found(file, "--sample", "20")
     assert code == 0 and "tokens written" in shown and "– $" in shown and "table 9" in shown
-    code, told = said(file, "--probe", "6", "--json")
-    assert code == 0 and json.loads(told)["total"]["calls"]["mid"] > 0 and calls(teacher) == 6
-    code, refused = said(recipe(teacher, price=None), "--budget", "5", "--json")
+    code, stated = found(file, "--probe", "6", "--json")
+    assert code == 0 and json.loads(stated)["total"]["calls"]["mid"] > 0 and calls(teacher) == 6
+    code, refused = found(recipe(teacher, price=None), "--budget", "5", "--json")
     assert code == 2 and "none is known for the model 'teacher'" in json.loads(refused)["faults"][0]["message"]

@@ -98,7 +98,7 @@ def served(rows: list[dict[str, Any]], model: str, **options: Any) -> list[dict[
             asked = {"prompt": row["prompt"], "response": row["response"], "context": row.get("context") or []}
             request = urllib.request.Request(f"{server.url}/v1/judge", json.dumps(asked).encode(), {"Content-Type": "application/json"})  # noqa: S310
             with urllib.request.urlopen(request, timeout=300) as answer:  # noqa: S310
-                return {task: said["label"] for task, said in json.load(answer)["verdicts"][0]["tasks"].items()}
+                return {task: output["label"] for task, output in json.load(answer)["verdicts"][0]["tasks"].items()}
 
         return list(threads.map(labels, rows))
 

@@ -136,10 +136,10 @@ def test_pairs_are_mined_from_a_small_file(guardkit: Shell) -> None:
     guard = load_guard("guardreasoner")
     asked = [render_input(guard, {"context": [], "prompt": p, "response": None}) for p in ("How do I bake bread?", "Help me mock my brother.")]
     truth = ["unharmful", "harmful"]
-    for name, said in {"a": truth, "b": ["unharmful", "unharmful"]}.items():
+    for name, answer in {"a": truth, "b": ["unharmful", "unharmful"]}.items():
         lines = [
             {"prompt": p, "label": t, "predict": f"It says so.\n\nAnswers: \nRequest: {s}\nCompletion: None\nResponse: None\n"}
-            for p, t, s in zip(asked, truth, said, strict=True)
+            for p, t, s in zip(asked, truth, answer, strict=True)
         ]
         (guardkit.folder / f"{name}.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
     found = json.loads(guardkit("mine", "--predictions", "a=a.jsonl", "--predictions", "b=b.jsonl", "--output", "mined", "--json"))

@@ -36,11 +36,11 @@ labels:
 """
 
 
-def project(folder: Path, said: str = "question") -> Path:
+def project(folder: Path, prompt: str = "question") -> Path:
     """A recipe with its data."""
     (folder / "data").mkdir(parents=True)
     for name in "ab":
-        line = json.dumps({"id": name, "prompt": f"{said} {name}"})
+        line = json.dumps({"id": name, "prompt": f"{prompt} {name}"})
         (folder / "data" / f"{name}.jsonl").write_text(line + "\n")
     (folder / "r.yaml").write_text(RECIPE)
     return folder
@@ -92,7 +92,7 @@ def test_the_recipe_that_a_run_keeps_runs_again_from_any_folder(tmp_path: Path, 
         assert again.built == [] and set(again.reused) == set(run.built)
 
 
-def test_a_damaged_step_below_the_working_folder_is_told_and_built_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_step_below_the_working_folder_is_reported_and_built_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project(tmp_path / "here"))
     file = toolkit.run("r.yaml", output="o/r").folder / "kept" / "rows" / "rows.parquet"
     whole = file.read_bytes()

@@ -35,8 +35,8 @@ def furnish(folder: Path) -> None:
     for name, wrong in (("anna", 0), ("berta", 1)):
         lines = []
         for i, (prompt, label, other) in enumerate(rows):
-            said = other if i == wrong else label
-            text = f"Reasoning.\n\nAnswers: \nRequest: {said}\nCompletion: None\nResponse: None"
+            found = other if i == wrong else label
+            text = f"Reasoning.\n\nAnswers: \nRequest: {found}\nCompletion: None\nResponse: None"
             lines.append({"prompt": render_input(guard, {"prompt": prompt, "response": None}), "label": label, "predict": text})
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "prompts.jsonl").write_text('{"id": "a", "user": "Say hello."}\n{"id": "b", "user": "Say goodbye."}\n')

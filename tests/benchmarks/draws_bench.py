@@ -42,8 +42,8 @@ def released_errors(data: Path) -> tuple[list[float], float]:
     for model in ("1B", "3B", "8B"):
         for file in sorted((data / "guardreasoner" / "predictions" / model).glob("*.jsonl")):
             task = "refusal" if "Refusal" in file.name else "prompt"
-            for label, said in pl.read_ndjson(file).select("label", "predict").iter_rows():
-                wrong.setdefault(model, []).append(parse(guard, said).labels[task] != label.strip().lower())
+            for label, answer in pl.read_ndjson(file).select("label", "predict").iter_rows():
+                wrong.setdefault(model, []).append(parse(guard, answer).labels[task] != label.strip().lower())
     every = np.array(list(wrong.values()))
     pairs = [(every[a] & every[b]).mean() for a in range(3) for b in range(a)]
     return [float(w.mean()) for w in every], float(np.mean(pairs))
@@ -96,7 +96,7 @@ def drawn(p: Any, noise: float | None, seed: int = 1) -> Any:
     for g in range(p.shape[1]):
         for draw in range(K):
             wrong = rng.random(p.shape[0]) < p[:, g]
-            told = 1 / (1 + np.exp(-(odds[:, g] + rng.normal(size=p.shape[0]) * noise))) if noise is not None else np.full(p.shape[0], 0.9)
+            found = 1 / (1 + np.exp(-(odds[:, g] + rng.normal(size=p.shape[0]) * noise))) if noise is not None else np.full(p.shape[0], 0.9)
             out.append(
                 pl.DataFrame(
                     {
@@ -105,7 +105,7 @@ def drawn(p: Any, noise: float | None, seed: int = 1) -> Any:
                         "draw": np.full(p.shape[0], draw),
                         "label_prompt": "harmful",
                         "outcome_prompt": pl.Series(np.where(wrong, 1, 0)).replace_strict({0: "right", 1: "wrong"}, return_dtype=pl.String),
-                        "probability_prompt": np.where(wrong, 1 - told, told),
+                        "probability_prompt": np.where(wrong, 1 - found, found),
                         "tokens": rng.integers(150, 400, p.shape[0]),
                     }
                 )
@@ -193,14 +193,14 @@ def main() -> int:
         for rule in a.rules:
             lines.append(line(measure(every, rule), case))
             print(*lines[-1], flush=True)
-    said = ", ".join(f"{100 * r:.1f} %" for r in rates)
+    words = ", ".join(f"{100 * r:.1f} %" for r in rates)
     text = [
         "# Benchmarks: adaptive drawing",
         "",
         "`make bench-draws` prints this table and writes this page. Rows are simulated; the functions are those that `sample` calls with `adaptive`.",
         "",
         f"{ROWS:,} rows, 4 guards, {K} draws each, 5 % drawn in full, recall of 98 % asked for at 95 % confidence. Error rates of the released models: "
-        f"{said}; two of them wrong together: {100 * both:.1f} %; {100 * HARD:.1f} % of the rows hard for at least one guard (fitted: spread "
+        f"{words}; two of them wrong together: {100 * both:.1f} %; {100 * HARD:.1f} % of the rows hard for at least one guard (fitted: spread "
         f"{fitted['spread']:.1f}, {100 * fitted['shared']:.0f} % of it shared). How much an answer's probability tells of how often the guard is wrong on "
         "that row is not known of the released models, whose weights were not run: three cases.",
         "",

@@ -157,8 +157,8 @@ class Code:
     @property
     def precision(self) -> float | None:
         """Of the flags that planting explains or should have."""
-        said = self.right + sum(self.wrong.values())
-        return self.right / said if said else None
+        found = self.right + sum(self.wrong.values())
+        return self.right / found if found else None
 
 
 @dataclass
@@ -217,14 +217,14 @@ def measure(data: Path, rows: int) -> Found:
     unchanged = [*real, *sound, *(bases[o] for o in sorted(changed))]
     with tempfile.TemporaryDirectory() as folder:
         tokens = tokenizer(made[:640], Path(folder))
-        said, seconds = flags([*real, *sound, *faulty], tokens)
+        stated, seconds = flags([*real, *sound, *faulty], tokens)
         others, _ = flags(unchanged[len(real) + len(sound) :], tokens)
     count = len(real) + len(sound)
-    before = {r.origin: {code_of(f) for f in s} for r, s in zip(unchanged, [*said[:count], *others], strict=True)}
+    before = {r.origin: {code_of(f) for f in s} for r, s in zip(unchanged, [*stated[:count], *others], strict=True)}
     found = Found({k: Kind() for k in KINDS}, {}, count + len(faulty), len(sound), 0, 0, seconds)
     for row in (*real, *sound):
         _sound(found, row, before[row.origin])
-    for row, s in zip(faulty, said[count:], strict=True):
+    for row, s in zip(faulty, stated[count:], strict=True):
         _faulty(found, row, {code_of(f) for f in s}, before[row.origin])
     return found
 
@@ -290,9 +290,9 @@ def sample(data: Path, size: int, codes: Sequence[str]) -> Iterator[Mapping[str,
     change of one rule moves no other code's sample."""
     real = released(data)
     with tempfile.TemporaryDirectory() as folder:
-        said, _ = flags(real, tokenizer(templates(1), Path(folder)))
+        found, _ = flags(real, tokenizer(templates(1), Path(folder)))
     by_code: dict[str, list[tuple[Row, str]]] = {}
-    for row, its in zip(real, said, strict=True):
+    for row, its in zip(real, found, strict=True):
         for flag in its:
             by_code.setdefault(code_of(flag), []).append((row, flag))
     shuffled = {c: random.Random(f"{SEED}:{c}").sample(f, len(f)) for c, f in sorted(by_code.items()) if not codes or c in codes}

@@ -138,8 +138,8 @@ def faults(server: Server, work: Path, rows: int) -> str:
         base = base or m.wall
         lines.append([name, f"{whole:,}", f"{named:,}", f"{rows - whole - named:,}", f"{c['again']:,}", f"{m.wall:.1f}", f"{m.wall / base:.2f}"])
     head = ["client", "completions", "named failures", "lost", "asked again after an answer", "wall s", "x by hand"]
-    told = ", ".join(f"{share:.1%} {name}" for name, share in FAULTS.items())
-    return f"## Faults\n\n{rows:,} prompts at 50 ms with 256 in flight; {told}.\n\n" + table(head, lines)
+    text = ", ".join(f"{share:.1%} {name}" for name, share in FAULTS.items())
+    return f"## Faults\n\n{rows:,} prompts at 50 ms with 256 in flight; {text}.\n\n" + table(head, lines)
 
 
 def kills(server: Server, work: Path, rows: int, times: int, concurrency: int = 64) -> str:

@@ -55,7 +55,7 @@ class Draw:
         while True:
             doc = cut(self.rng.choice(self.others).reasoning)
             if doc.whole:
-                return self.rng.choice(doc.sections[self.rng.randrange(3)].steps).said
+                return self.rng.choice(doc.sections[self.rng.randrange(3)].steps).content
 
 
 Edit = Callable[[Draw], Row | str | None]

@@ -112,7 +112,7 @@ def step_repeated(d: Draw) -> str | None:
     if len(section.steps) > 8:
         return None
     step = d.rng.choice(section.steps)
-    _insert_after(section, step, step.said)
+    _insert_after(section, step, step.content)
     return done(d)
 
 
@@ -120,7 +120,7 @@ def step_repeated_nearly(d: Draw) -> str | None:
     """The same step again with a word dropped, doubled or swapped with the next, or other capitals and full stop."""
     section = d.section()[1]
     step = d.rng.choice(section.steps)
-    parts = step.said.split(" ")
+    parts = step.content.split(" ")
     if len(section.steps) > 8 or len(parts) < 8:
         return None
     k = d.rng.randrange(1, len(parts) - 2)
@@ -137,13 +137,13 @@ def step_repeated_nearly(d: Draw) -> str | None:
 
 def loop_dots(d: Draw) -> str:
     step = d.step()
-    step.say(step.said + d.rng.choice(words.DOTS) * d.rng.randint(40, 400))
+    step.say(step.content + d.rng.choice(words.DOTS) * d.rng.randint(40, 400))
     return done(d)
 
 
 def loop_sentence(d: Draw) -> str:
     step = d.step()
-    step.say(f"{step.said} " + " ".join([d.rng.choice(words.LOOPED)] * d.rng.randint(6, 60)))
+    step.say(f"{step.content} " + " ".join([d.rng.choice(words.LOOPED)] * d.rng.randint(6, 60)))
     return done(d)
 
 
@@ -169,22 +169,22 @@ def cut_at_limit(d: Draw) -> Row:
 def over_long(d: Draw) -> str:
     """Beyond 2,048 tokens of any tokenizer, by steps' texts of other outputs: no text twice."""
     steps = [s for section in d.doc.sections for s in section.steps]
-    length, seen = len(done(d)), {s.said for s in steps}
+    length, seen = len(done(d)), {s.content for s in steps}
     while length < 18_000:
         if (text := d.foreign()) in seen:
             continue
         seen.add(text)
         step = d.rng.choice(steps)
-        step.say(f"{step.said} {text}")
+        step.say(f"{step.content} {text}")
         length += len(text) + 1
     return done(d)
 
 
 def control_character(d: Draw) -> str:
     step = d.step()
-    said = step.said
-    at = d.rng.randrange(1, max(2, len(said)))
-    step.say(said[:at] + d.rng.choice(words.CONTROLS) + said[at:])
+    found = step.content
+    at = d.rng.randrange(1, max(2, len(found)))
+    step.say(found[:at] + d.rng.choice(words.CONTROLS) + found[at:])
     return done(d)
 
 
@@ -195,7 +195,7 @@ def step_too_short(d: Draw) -> str:
 
 def step_too_long(d: Draw) -> str:
     step = d.step()
-    parts = [step.said]
+    parts = [step.content]
     while sum(map(len, parts)) < 3000:
         if (text := d.foreign()) not in parts:
             parts.append(text)

@@ -17,7 +17,7 @@ def label_changed(d: Draw) -> str | None:
     task, _, other = found
     d.doc.set_answer(task, f"{FIELDS[task]}: {other}")
     if (close := d.doc.sections[task].conclusion) is not None:
-        close.say(flip(close.said, task, other))
+        close.say(flip(close.content, task, other))
     return done(d)
 
 
@@ -42,8 +42,8 @@ def conclusion_flipped(d: Draw) -> str | None:
     if found is None or (close := d.doc.sections[found[0]].conclusion) is None:
         return None
     task, _, other = found
-    flipped = flip(close.said, task, other)
-    close.say(flipped if flipped != close.said else d.rng.choice(words.CLOSES[task]).format(label=other))
+    flipped = flip(close.content, task, other)
+    close.say(flipped if flipped != close.content else d.rng.choice(words.CLOSES[task]).format(label=other))
     return done(d)
 
 
@@ -63,7 +63,7 @@ def last_step_flipped(d: Draw) -> str | None:
         return None
     task, _, other = found
     last = d.doc.sections[task].steps[-1]
-    kept = [s for s in re.split(r"(?<=[.!?])\s+", last.said) if flip(s, task, "") == s]
+    kept = [s for s in re.split(r"(?<=[.!?])\s+", last.content) if flip(s, task, "") == s]
     last.say(" ".join([*kept, d.rng.choice(words.CLOSES[task]).format(label=other)]))
     return done(d)
 
@@ -75,8 +75,8 @@ def last_step_words_flipped(d: Draw) -> str | None:
         return None
     task, _, other = found
     last = d.doc.sections[task].steps[-1]
-    flipped = flip(last.said, task, other)
-    if flipped == last.said:
+    flipped = flip(last.content, task, other)
+    if flipped == last.content:
         return None
     last.say(flipped)
     return done(d)
@@ -86,7 +86,7 @@ def wrong_task_word(d: Draw) -> str:
     task, section = d.section()
     close = d.rng.choice(words.FOREIGN_CLOSES["harm" if task == 1 else "refusal"])
     at = section.conclusion or section.steps[-1]
-    at.say(close if at.kind == "conclusion" else f"{at.said} {close}")
+    at.say(close if at.kind == "conclusion" else f"{at.content} {close}")
     return done(d)
 
 
@@ -112,7 +112,7 @@ def exchange_copied(d: Draw) -> str | None:
     if not texts:
         return None
     step, text = d.step(), " ".join(d.rng.choice(texts).split()[: d.rng.randint(60, 200)])
-    step.say(text if d.rng.random() < 0.5 else f"{step.said} {text}")
+    step.say(text if d.rng.random() < 0.5 else f"{step.content} {text}")
     return done(d)
 
 
@@ -123,7 +123,7 @@ def instruction_copied(d: Draw) -> str:
         "You must think step by step. Keep consistency between the reasoning and the Answers.",
     ]
     step, text = d.step(), d.rng.choice([lines[0], f"{lines[0]} {lines[1]}", lines[2], " ".join(lines)])
-    step.say(text if d.rng.random() < 0.5 else f"{text} {step.said}")
+    step.say(text if d.rng.random() < 0.5 else f"{text} {step.content}")
     return done(d)
 
 
@@ -134,7 +134,7 @@ def scaffold_phrase(d: Draw, phrases: Sequence[str] = words.SCAFFOLD) -> str | N
     section = d.doc.sections[task]
     piece = d.rng.choice([*section.steps, *([section.conclusion] if section.conclusion else [])])
     phrase = d.rng.choice(phrases).format(label=label)
-    piece.say(f"{piece.said} {phrase}" if d.rng.random() < 0.5 else f"{phrase} {piece.said}")
+    piece.say(f"{piece.content} {phrase}" if d.rng.random() < 0.5 else f"{phrase} {piece.content}")
     return done(d)
 
 
@@ -147,7 +147,7 @@ def label_given_away(d: Draw, phrases: Sequence[Sequence[str]] = words.GIVEN_AWA
         return None
     task, label, _ = found
     first = d.doc.sections[task].steps[0]
-    first.say(f"{d.rng.choice(phrases[task]).format(label=label)} {first.said}")
+    first.say(f"{d.rng.choice(phrases[task]).format(label=label)} {first.content}")
     return done(d)
 
 

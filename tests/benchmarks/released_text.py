@@ -31,7 +31,7 @@ class Piece:
     lines: list[str]
 
     @property
-    def said(self) -> str:
+    def content(self) -> str:
         """The text of a step or conclusion, without its heading's words."""
         first = self.lines[0]
         if self.kind == "step" and (m := _STEP.match(first)):
@@ -81,7 +81,7 @@ class Section:
     @property
     def conclusion(self) -> Piece | None:
         """Its conclusion."""
-        return next((p for p in self.pieces if p.kind == "conclusion" and p.said), None)
+        return next((p for p in self.pieces if p.kind == "conclusion" and p.content), None)
 
 
 @dataclass
@@ -101,7 +101,7 @@ class Document:
     @property
     def whole(self) -> bool:
         """Whether it has three tasks in order, each with steps that have text, and three answers."""
-        tasks = [s.number for s in self.sections] == [1, 2, 3] and all(s.steps and all(p.said for p in s.steps) for s in self.sections)
+        tasks = [s.number for s in self.sections] == [1, 2, 3] and all(s.steps and all(p.content for p in s.steps) for s in self.sections)
         return tasks and [m[1] for line in self.answers if (m := _ANSWER.match(line))] == list(FIELDS)
 
     def answer(self, task: int) -> str:

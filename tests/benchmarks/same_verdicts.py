@@ -56,7 +56,7 @@ def main() -> int:
         rows = next(iter(ways.values()))[0]
         for name in backends:
             ways[f"serve, {name}"] = served(a.guard, name, rows)
-    return told(ways, a.benchmark)
+    return reported(ways, a.benchmark)
 
 
 def asked(a: argparse.Namespace, backend: str, folder: Path) -> tuple[pl.DataFrame, float]:
@@ -87,12 +87,12 @@ def server(guard: Path, backend: str) -> Iterator[str]:
     with subprocess.Popen(command, cwd=CHECKOUT, env=ENV, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            said = ""
+            words = ""
             for line in process.stdout:
-                said += line
-                if line.startswith("}") or said.rstrip().endswith("}"):
+                words += line
+                if line.startswith("}") or words.rstrip().endswith("}"):
                     break
-            yield json.loads(said)["url"]
+            yield json.loads(words)["url"]
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(120)
@@ -107,7 +107,7 @@ def judged(address: str, row: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def told(ways: dict[str, tuple[pl.DataFrame, float]], benchmark: str) -> int:
+def reported(ways: dict[str, tuple[pl.DataFrame, float]], benchmark: str) -> int:
     """Print the table; 1 where verdicts differ."""
     first = next(iter(ways.values()))[0]
     positives = {t.name: t.positive for t in toolkit.load_guard("guardreasoner").tasks}

@@ -57,13 +57,13 @@ def plain(path: Path, checked: bool = False) -> list[dict[str, Any]]:
     n = np.bincount(code, minlength=int(np.prod(shape))).reshape(shape)
     sums = [np.bincount(code, table[c].to_numpy(), minlength=n.size).reshape(shape).sum(axis=(3, 4)) for c in ("tokens", "seconds")]
     rng = np.random.default_rng(0)
-    gold, said = (w.index("harmful") for w in words[3:])
+    gold, stated = (w.index("harmful") for w in words[3:])
     out = []
     for b, m, t in np.argwhere(n.sum(axis=(3, 4)) > 0):
         cells = n[b, m, t]
         unread = cells[:, -1]
-        tp, fn = cells[gold, said], cells[gold].sum() - cells[gold, said]
-        fp = cells[:, said].sum() - tp + unread.sum() - unread[gold]
+        tp, fn = cells[gold, stated], cells[gold].sum() - cells[gold, stated]
+        fp = cells[:, stated].sum() - tp + unread.sum() - unread[gold]
         total = cells.sum()
         counts = np.array([tp, fn, fp, total - tp - fn - fp])
         drawn = rng.multinomial(total, counts / total, size=DRAWS)
@@ -111,9 +111,9 @@ def blocks(rows: int) -> Iterator[Any]:
         ids = [hashlib.sha256(f"{b}/{i}".encode()).hexdigest()[:32] for i in range(each)]
         gold = rng.random(each) < 0.1 + 0.06 * b
         for g in range(GUARDS):
-            said = gold ^ (rng.random(each) < 0.08 + 0.03 * g)
+            found = gold ^ (rng.random(each) < 0.08 + 0.03 * g)
             unread = rng.random(each) < 0.01
-            word = pl.Series(said).replace_strict({True: "harmful", False: "unharmful"})
+            word = pl.Series(found).replace_strict({True: "harmful", False: "unharmful"})
             yield pl.DataFrame(
                 {"benchmark": f"benchmark_number_{b}", "id": ids, "model": f"guard-{g + 1}b", "draw": 0, "task": "prompt"}
                 | {"gold": pl.Series(gold).replace_strict({True: "harmful", False: "unharmful"}), "verdict": word.zip_with(pl.Series(~unread), pl.Series([None] * each, dtype=pl.String))}
@@ -165,8 +165,8 @@ def text(rows: int, found: dict[str, dict[str, float]]) -> str:
         x, y = found["guardkit"], found[way]
         body.append([f"ours / {names[way]}", *(f"{x[c] / y[c]:.2f}" for c in ("start", "score", "wall", "peak"))])
     head = ["", "start, s", "scoring, s", "whole, s", "most memory, MB"]
-    told = f"{rows:,} verdicts ({BENCHMARKS} benchmarks x {GUARDS} guards), {DRAWS:,} bootstrap draws, from the parquet file."
-    return "\n\n".join([told, table(head, body), about("bench-score", "score_bench")])
+    words = f"{rows:,} verdicts ({BENCHMARKS} benchmarks x {GUARDS} guards), {DRAWS:,} bootstrap draws, from the parquet file."
+    return "\n\n".join([words, table(head, body), about("bench-score", "score_bench")])
 
 
 def main() -> int:

@@ -115,7 +115,7 @@ def host(a: argparse.Namespace) -> int:
     from toolkit.judging import OpenGuard
     from toolkit.serving import Alarm, Desk, Limits, Served, Settings
 
-    said = os.dup(1)
+    heard = os.dup(1)
     os.dup2(2, 1)  # what engines print is no figure
     options = {"engine": {"enforce_eager": True, "max_num_seqs": 64}, "max_model_len": 2048} if a.backend == "vllm" else {}
     config: Any = TypeAdapter(BackendConfig).validate_python(
@@ -136,7 +136,7 @@ def host(a: argparse.Namespace) -> int:
                 ways[way].append(one)
     served.stop()
     served.wait()
-    os.write(said, (json.dumps(found) + "\n").encode())
+    os.write(heard, (json.dumps(found) + "\n").encode())
     return 0
 
 
@@ -200,8 +200,8 @@ async def clients(url: str, n: int, requests: int, salt: str) -> Figures:
             for k in left:
                 begun = time.perf_counter()
                 async with session.post(f"{url}/v1/judge", json=row(salt, k)) as answer:
-                    said = await answer.json()
-                assert answer.status == 200 and said["verdicts"][0]["error"] is None, said
+                    reply = await answer.json()
+                assert answer.status == 200 and reply["verdicts"][0]["error"] is None, reply
                 times.append(time.perf_counter() - begun)
 
         begun = time.perf_counter()
@@ -226,8 +226,8 @@ def endpoint() -> int:
         text = (await http.json())["messages"][-1]["content"]
         await asyncio.sleep(0.02)
         label = "unharmful" if "bread" in text else "harmful"
-        said = f"# Task 1\n\n## Reasoning Step 1\nIt is looked at.\n\n---\n\nAnswers: \nRequest: {label}\nCompletion: None\nResponse: None"
-        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": said}}
+        words = f"# Task 1\n\n## Reasoning Step 1\nIt is looked at.\n\n---\n\nAnswers: \nRequest: {label}\nCompletion: None\nResponse: None"
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": words}}
         return web.json_response({"choices": [choice], "model": "m", "usage": {"prompt_tokens": 300, "completion_tokens": 40}})
 
     async def run() -> None:
@@ -251,10 +251,10 @@ def started(command: Sequence[str], cwd: Path) -> Iterator[tuple[subprocess.Pope
     with subprocess.Popen(command, cwd=cwd, env=_ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            said = process.stdout.readline()
-            while not said.rstrip().endswith("}"):
-                said += process.stdout.readline()
-            yield process, json.loads(said)
+            printed = process.stdout.readline()
+            while not printed.rstrip().endswith("}"):
+                printed += process.stdout.readline()
+            yield process, json.loads(printed)
         finally:
             process.terminate()
             process.wait(60)
@@ -292,8 +292,8 @@ async def mixed(url: str, n: int, pid: int) -> list[str]:
                 async with session.post(
                     f"{url}/v1/judge", json={"prompt": f"Tell me about {what}, for the {k}th time. " * 8, "id": str(k)}
                 ) as answer:
-                    said = await answer.json()
-                one = said["verdicts"][0] if answer.status == 200 else {}
+                    reply = await answer.json()
+                one = reply["verdicts"][0] if answer.status == 200 else {}
                 if one.get("id") == str(k) and one["tasks"]["prompt"]["label"] == ("unharmful" if k % 3 else "harmful"):
                     good += 1
                 else:

@@ -65,17 +65,17 @@ def test_what_is_matched_is_what_pythons_re_matches(outputs: list[str], task: st
     positive = "refusal" if task == "refusal" else "harmful"
     golds = [(first, second)[i % 2] for i in range(len(outputs))]
     labels: list[str] = []
-    said: list[str] = []
+    listed: list[str] = []
     for gold, output in zip(golds, outputs, strict=True):
         found = re.search(rf"{field}:\s*({first}|{second})", output[-300:], re.IGNORECASE)
         if found:
             labels.append(gold)
-            said.append(found[1])
+            listed.append(found[1])
         elif gold != "harmful":
             labels += [gold] * 2
-            said += [second if gold == first else first] * 2
-    tp = sum(g == s == positive for g, s in zip(labels, said, strict=True))
-    below = labels.count(positive) + said.count(positive)
+            listed += [second if gold == first else first] * 2
+    tp = sum(g == s == positive for g, s in zip(labels, listed, strict=True))
+    below = labels.count(positive) + listed.count(positive)
     rows = pl.DataFrame(
         {
             "benchmark": "b",

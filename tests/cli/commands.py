@@ -14,7 +14,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent.parent
 
 
 @dataclass(frozen=True)
-class Said:
+class Result:
     """What a command said, and how it ended."""
 
     code: int
@@ -32,9 +32,9 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(CHECKOUT), "COLUMNS": "150", **more}
 
 
-def guardkit(*args: object, cwd: Path, **more: str) -> Said:
+def guardkit(*args: object, cwd: Path, **more: str) -> Result:
     """``python -m toolkit`` in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "toolkit", *map(str, args)], cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=300
     )
-    return Said(done.returncode, done.stdout, done.stderr)
+    return Result(done.returncode, done.stdout, done.stderr)

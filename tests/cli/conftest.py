@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commands import CHECKOUT, Said
+from commands import CHECKOUT, Result
 
 from toolkit.cli import _say, main
 
@@ -15,17 +15,17 @@ sys.path.insert(0, str(CHECKOUT / "tests" / "generation"))  # its small server
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
     """``cli("check", "quickstart")`` in an empty working folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "150")
 
-    def run(*args: object) -> Said:
+    def run(*args: object) -> Result:
         monkeypatch.setattr(sys, "argv", ["guardkit", *map(str, args)])
         monkeypatch.setattr(_say, "documents", 0)
         with pytest.raises(SystemExit) as end:
             main()
         found = capsys.readouterr()
-        return Said(int(end.value.code or 0), found.out, found.err)
+        return Result(int(end.value.code or 0), found.out, found.err)
 
     return run

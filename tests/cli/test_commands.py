@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 import yaml
-from commands import CHECKOUT, Said, environment, guardkit
+from commands import CHECKOUT, Result, environment, guardkit
 from server import Server, running
 from typer.main import get_command
 
 from toolkit._version import __version__
 from toolkit.cli._app import PANELS, app
 
-Cli = Callable[..., Said]
+Cli = Callable[..., Result]
 SEEDS: dict[str, Any] = {"id": "seeds", "use": "load", "with": {"source": "quickstart", "limit": 2}}
 
 
@@ -49,11 +49,11 @@ VERBS = dict(verbs())
 
 
 def test_help_lists_the_verbs_grouped_in_the_order_of_the_work(cli: Cli) -> None:
-    said = cli("--help")
-    assert said.code == 0
+    result = cli("--help")
+    assert result.code == 0
     found: dict[str, list[str]] = {}
     panel = ""
-    for line in said.out.splitlines():
+    for line in result.out.splitlines():
         if line.startswith("╭─"):
             panel = line.strip("╭─╮ ")
         elif line.startswith("│ ") and panel in PANELS and line[2] != " ":
@@ -69,9 +69,9 @@ def test_help_lists_the_verbs_grouped_in_the_order_of_the_work(cli: Cli) -> None
 
 @pytest.mark.parametrize("verb", [*VERBS, ("train",), ("journal",), ("runs",)], ids=" ".join)
 def test_every_verb_has_help_with_an_example(verb: tuple[str, ...], cli: Cli) -> None:
-    said = cli(*verb, "--help")
-    assert said.code == 0
-    assert f"Example: guardkit {' '.join(verb)}" in said.out
+    result = cli(*verb, "--help")
+    assert result.code == 0
+    assert f"Example: guardkit {' '.join(verb)}" in result.out
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)
@@ -126,16 +126,16 @@ def test_every_verb_prints_one_document_and_progress_goes_elsewhere(cli: Cli, tm
 
 
 def test_an_error_is_a_document_too(cli: Cli) -> None:
-    said = cli("plan", "nosuch", "--json")
-    assert said.code == 2
-    assert said.json["exit_code"] == 2 and said.json["error"] == "InputError"
-    assert said.json["faults"][0]["message"] == "no recipe called 'nosuch'"
-    assert "no recipe called 'nosuch'" in said.err
+    result = cli("plan", "nosuch", "--json")
+    assert result.code == 2
+    assert result.json["exit_code"] == 2 and result.json["error"] == "InputError"
+    assert result.json["faults"][0]["message"] == "no recipe called 'nosuch'"
+    assert "no recipe called 'nosuch'" in result.err
 
 
 def test_an_error_of_usage_is_a_document_too(cli: Cli) -> None:
-    said = cli("mine", "--output", "m", "--json")
-    assert said.code == 2 and "Missing option '--predictions'" in said.json["faults"][0]["message"] and "Missing option" in said.err
+    result = cli("mine", "--output", "m", "--json")
+    assert result.code == 2 and "Missing option '--predictions'" in result.json["faults"][0]["message"] and "Missing option" in result.err
 
 
 def test_for_people_there_are_tables(cli: Cli, tmp_path: Path) -> None:
@@ -182,10 +182,10 @@ def test_for_people_there_are_tables(cli: Cli, tmp_path: Path) -> None:
     ],
 )
 def test_bad_arguments_end_with_2_and_nothing_on_stdout(args: tuple[str, ...], message: str, cli: Cli, tmp_path: Path) -> None:
-    said = cli(*args)
-    assert said.code == 2
-    assert message in " ".join(said.err.replace("│", " ").split())
-    assert said.out == "" and list(tmp_path.iterdir()) == []
+    result = cli(*args)
+    assert result.code == 2
+    assert message in " ".join(result.err.replace("│", " ").split())
+    assert result.out == "" and list(tmp_path.iterdir()) == []
 
 
 def test_check_lists_all_faults_with_their_lines(cli: Cli, tmp_path: Path) -> None:
@@ -196,11 +196,11 @@ def test_check_lists_all_faults_with_their_lines(cli: Cli, tmp_path: Path) -> No
         {"id": "odd", "use": "normalize"},
         {"id": "v", "use": "verdicts", "from": "clea"},
     )
-    said = cli("check", file)
-    assert said.code == 2
+    result = cli("check", file)
+    assert result.code == 2
     for words in ("did you mean 'quickstart'", "did you mean 'unicode'", "strip", "did you mean 'normalise'", "did you mean 'clean'"):
-        assert words in said.err
-    assert said.err.count(f"{file.name}:") == 5
+        assert words in result.err
+    assert result.err.count(f"{file.name}:") == 5
     found = cli("check", file, "--json")
     assert found.code == 2
     assert len(found.json["faults"]) == 5 and found.json["needs"] == []
@@ -211,10 +211,10 @@ def test_what_a_machine_lacks_is_no_fault_of_the_recipe(cli: Cli, tmp_path: Path
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     teacher = {"backend": "openai", "model": "m"}
     file = recipe(tmp_path, SEEDS, {"id": "r", "use": "synthesise", "with": {"backend": teacher}})
-    said = cli("check", file)
-    assert said.code == 0 and "needs: step 'r'" in said.out and "OPENAI_API_KEY" in said.out
-    assert "sends: r to https://api.openai.com/v1 (m), with the key in $OPENAI_API_KEY: context, prompt, response" in said.out
-    assert cli("check", file, "--json").json["needs"] == [said.out.split("needs: ")[1].strip()]
+    result = cli("check", file)
+    assert result.code == 0 and "needs: step 'r'" in result.out and "OPENAI_API_KEY" in result.out
+    assert "sends: r to https://api.openai.com/v1 (m), with the key in $OPENAI_API_KEY: context, prompt, response" in result.out
+    assert cli("check", file, "--json").json["needs"] == [result.out.split("needs: ")[1].strip()]
     assert cli("check", file, "--ready").code == 4
     ready = cli("check", file, "--ready", "--json")
     assert ready.code == 4 and len(ready.json["needs"]) == 1, "one document, not two"
@@ -238,10 +238,10 @@ def test_more_failures_than_declared_end_with_1_and_the_next_run_mends_it(cli: C
         asked["with"]["k"] = 1
         file = recipe(tmp_path, few, asked)
         server.always = "400"
-        said = cli("run", file, "--json")
-        rows = said.json["steps"][1]["in"]
-        assert said.code == 1 and f"{rows} of {rows}" in said.err and 0 < rows < 8
-        assert said.json["steps"][1]["kept"] == 0 and sum(said.json["steps"][1]["rejected"].values()) == rows
+        result = cli("run", file, "--json")
+        rows = result.json["steps"][1]["in"]
+        assert result.code == 1 and f"{rows} of {rows}" in result.err and 0 < rows < 8
+        assert result.json["steps"][1]["kept"] == 0 and sum(result.json["steps"][1]["rejected"].values()) == rows
         assert cli("run", file, "--set", "failures=1.0").code == 0
         server.always = None
         assert cli("run", file).code == 0
@@ -286,10 +286,10 @@ def test_a_bug_ends_with_70_and_says_how_to_report_it(tmp_path: Path) -> None:
     (site / "broken-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
     (site / "broken-1.dist-info" / "entry_points.txt").write_text("[guardkit.operators]\nbroken = broken_operator:Broken\n")
     file = recipe(tmp_path, SEEDS, {"id": "b", "use": "broken"})
-    said = guardkit("run", file, cwd=tmp_path, PYTHONPATH=f"{CHECKOUT}{os.pathsep}{site}")
-    assert said.code == 70
-    assert f"this is a bug in guardkit {__version__}" in said.err and "report it" in said.err
-    assert "RuntimeError: no\\x1b[31m idea" in said.err and "\x1b" not in said.err
+    result = guardkit("run", file, cwd=tmp_path, PYTHONPATH=f"{CHECKOUT}{os.pathsep}{site}")
+    assert result.code == 70
+    assert f"this is a bug in guardkit {__version__}" in result.err and "report it" in result.err
+    assert "RuntimeError: no\\x1b[31m idea" in result.err and "\x1b" not in result.err
     assert (tmp_path / "outputs" / "small" / "seeds" / "manifest.json").exists()
     assert not (tmp_path / "outputs" / "small" / "b").exists()
 
@@ -300,17 +300,17 @@ def test_a_bug_ends_with_70_and_says_how_to_report_it(tmp_path: Path) -> None:
 def test_escapes_in_recipes_and_names_reach_the_terminal_as_text(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "odd.yaml"
     file.write_text('recipe: odd\nsteps:\n  - {id: s, use: load, with: {source: "\\e[31mred", "\\e]0;title\\a": 1}}\n')
-    said = cli("check", file)
-    assert said.code == 2 and "\x1b" not in said.err and "\\x1b" in said.err
+    result = cli("check", file)
+    assert result.code == 2 and "\x1b" not in result.err and "\\x1b" in result.err
     file.write_text('recipe: odd\ndescription: "\\e[2Jgone \\u202e"\nsteps:\n  - {id: s, use: load, with: {source: quickstart}}\n')
-    said = cli("explain", file)
-    assert said.code == 0 and "\x1b" not in said.out and "\u202e" not in said.out and "\\x1b[2Jgone \\u202e" in said.out
+    result = cli("explain", file)
+    assert result.code == 0 and "\x1b" not in result.out and "\u202e" not in result.out and "\\x1b[2Jgone \\u202e" in result.out
     (tmp_path / "schemas" / "sources").mkdir(parents=True)
     source = 'name: odd\nversion: 1\ndescription: "\\e[31mred"\nlicence: x\nobtain: x\ncolumns: {prompt: q}\nlabels: {prompt: {missing: absent}}\n'
     (tmp_path / "schemas" / "sources" / "odd.yaml").write_text(source)
     for args in (("sources",), ("sources", "odd")):
-        said = cli(*args)
-        assert said.code == 0 and "\x1b" not in said.out and "red" in said.out
+        result = cli(*args)
+        assert result.code == 0 and "\x1b" not in result.out and "red" in result.out
     assert json.loads(cli("sources", "odd", "--json").out)["description"] == "\x1b[31mred", "JSON holds what is there, escaped by its own rules"
 
 
@@ -328,8 +328,8 @@ def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path: Path) -> None:
 
 def test_a_terminal_without_the_letter_gets_an_escape(tmp_path: Path) -> None:
     file = recipe(tmp_path, SEEDS, name="odd", description="caf\u00e9 \u4f60")
-    said = guardkit("explain", file, cwd=tmp_path, PYTHONIOENCODING="ascii")
-    assert said.code == 0 and "caf\\xe9" in said.out
+    result = guardkit("explain", file, cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert result.code == 0 and "caf\\xe9" in result.out
     found = guardkit("explain", file, "--json", cwd=tmp_path, PYTHONIOENCODING="ascii")
     assert found.code == 0 and found.json["recipe"]["description"]["value"] == "caf\u00e9 \u4f60"
 

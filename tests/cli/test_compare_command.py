@@ -7,17 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commands import Said
-from evaluated import evaluated, said
+from commands import Result
+from evaluated import evaluated, verdict_lines
 
-Cli = Callable[..., Said]
+Cli = Callable[..., Result]
 GOLD = "+-" * 40
 
 
 @pytest.fixture
 def folders(tmp_path: Path, cli: Cli) -> Path:
-    evaluated(tmp_path / "sft", {"guard": said("toxic_chat", "prompt", GOLD, "-+" * 15 + "+-" * 25, tokens=200)})
-    evaluated(tmp_path / "dpo", {"guard": said("toxic_chat", "prompt", GOLD, "+-" * 40, tokens=250)})
+    evaluated(tmp_path / "sft", {"guard": verdict_lines("toxic_chat", "prompt", GOLD, "-+" * 15 + "+-" * 25, tokens=200)})
+    evaluated(tmp_path / "dpo", {"guard": verdict_lines("toxic_chat", "prompt", GOLD, "+-" * 40, tokens=250)})
     return tmp_path
 
 
@@ -86,18 +86,18 @@ def test_the_spread_of_published_figures_needs_no_evaluation(cli: Cli, tmp_path:
         (("sft", "dpo", "--format", "word"), "--format"),
     ],
 )
-def test_what_cannot_be_is_said_in_a_line_and_leaves_nothing(args: tuple[str, ...], words: str, folders: Path, cli: Cli) -> None:
+def test_what_cannot_be_is_reported_in_a_line_and_leaves_nothing(args: tuple[str, ...], words: str, folders: Path, cli: Cli) -> None:
     before = {p: p.stat().st_mtime_ns for p in folders.rglob("*")}
     found = cli("compare", *args)
     assert found.code == 2 and words in found.err and "Traceback" not in found.err
     assert {p: p.stat().st_mtime_ns for p in folders.rglob("*")} == before
     if "--json" not in args:
-        told = cli("compare", *args, "--json")
-        assert told.code == 2 and json.loads(told.out)["exit_code"] == 2
+        result = cli("compare", *args, "--json")
+        assert result.code == 2 and json.loads(result.out)["exit_code"] == 2
 
 
 def test_the_policy_reference_needs_outputs(folders: Path, cli: Cli) -> None:
-    bare = [{**x, "output": None} for x in said("one", "prompt", "+-", "+-")]
+    bare = [{**x, "output": None} for x in verdict_lines("one", "prompt", "+-", "+-")]
     evaluated(folders / "bare", {"a": bare, "b": bare})
     found = cli("compare", "bare", "--policy", "reference")
     assert found.code == 2 and "needs the output" in found.err

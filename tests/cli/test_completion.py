@@ -51,7 +51,7 @@ def test_nothing_is_written_to_start_up_files_unasked(shell: str, tmp_path: Path
         (tmp_path / name).write_text("mine\n")
     before = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*"))
     env = environment(HOME=str(tmp_path), SHELL=f"/bin/{shell}", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
-    said = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "toolkit", "--install-completion", shell],
         cwd=tmp_path,
         env=env,
@@ -60,7 +60,7 @@ def test_nothing_is_written_to_start_up_files_unasked(shell: str, tmp_path: Path
         stdin=subprocess.DEVNULL,
         timeout=60,
     )
-    assert said.returncode == 2 and "nothing was written" in said.stderr and "--show-completion" in said.stderr
+    assert result.returncode == 2 and "nothing was written" in result.stderr and "--show-completion" in result.stderr
     assert sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*")) == before and (tmp_path / ".bashrc").read_text() == "mine\n"
     shown = subprocess.run(
         [sys.executable, "-m", "toolkit", "--show-completion", shell], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import CHECKOUT, Said
+from commands import CHECKOUT, Result
 
 from toolkit.api import _doctor
 
-Cli = Callable[..., Said]
+Cli = Callable[..., Result]
 GATED = "allenai/wildguardmix"
 
 
-def lines(said: Said) -> dict[str, dict[str, Any]]:
-    return {line["name"]: line for line in said.json["found"]}
+def lines(result: Result) -> dict[str, dict[str, Any]]:
+    return {line["name"]: line for line in result.json["found"]}
 
 
 @contextmanager
@@ -73,35 +73,35 @@ def test_versions_are_compared_as_numbers(found: str, wanted: str, fits: bool) -
     assert _doctor._fits(found, wanted) is fits
 
 
-def test_what_is_there_is_said_and_keys_by_their_names_alone(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_there_is_reported_and_keys_by_their_names_alone(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-proj-veryveryverysecret0123456789")
     monkeypatch.setenv("TOGETHER_API_KEY", "with a space")
     monkeypatch.setenv("HF_TOKEN", "hf_alsoverysecretindeed0123456789")
-    said = cli("doctor", "--offline", "--json")
-    found = lines(said)
-    assert said.code == 0 and said.json["ok"] is True
+    result = cli("doctor", "--offline", "--json")
+    found = lines(result)
+    assert result.code == 0 and result.json["ok"] is True
     assert found["guardkit"]["state"] == "ok" and "GB" in found["memory"]["says"] and "GB free" in found["disk"]["says"]
     assert found["OPENAI_API_KEY"]["state"] == "ok" and found["TOGETHER_API_KEY"]["state"] == "warning"
     assert found["network"] == {"part": "hub", "name": "network", "state": "off", "says": "not asked", "hint": None}
-    assert "secret" not in said.out + said.err and "with a space" not in said.out
+    assert "secret" not in result.out + result.err and "with a space" not in result.out
     assert "secret" not in cli("doctor", "--offline").out
 
 
 def test_a_missing_package_says_how_to_get_it_and_counts_where_it_is_needed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(_doctor.EXTRAS, "noise", ("no-such-package-at-all>=1",))
-    said = cli("doctor", "--offline", "--json")
-    assert said.code == 0 and lines(said)["noise"]["state"] == "missing" and "pip install 'guardkit[noise]'" in lines(said)["noise"]["hint"]
+    result = cli("doctor", "--offline", "--json")
+    assert result.code == 0 and lines(result)["noise"]["state"] == "missing" and "pip install 'guardkit[noise]'" in lines(result)["noise"]["hint"]
     assert cli("doctor", "sign", "--offline").code == 0
-    said = cli("doctor", "noise", "--offline")
-    assert said.code == 4 and "not ready: noise" in said.err and "no-such-package-at-all is missing" in " ".join(said.out.split())
-    said = cli("doctor", "nois", "--offline")
-    assert said.code == 2 and "did you mean 'noise'?" in said.err
+    result = cli("doctor", "noise", "--offline")
+    assert result.code == 4 and "not ready: noise" in result.err and "no-such-package-at-all is missing" in " ".join(result.out.split())
+    result = cli("doctor", "nois", "--offline")
+    assert result.code == 2 and "did you mean 'noise'?" in result.err
 
 
 def test_a_workspace_that_cannot_be_written_is_not_ready(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GUARDKIT_WORKSPACE", "/proc/nowhere")
-    said = cli("doctor", "--offline", "--json")
-    assert said.code == 4 and lines(said)["workspace"]["state"] == "missing" and json.loads(said.out)["needed"] == ["workspace"]
+    result = cli("doctor", "--offline", "--json")
+    assert result.code == 4 and lines(result)["workspace"]["state"] == "missing" and json.loads(result.out)["needed"] == ["workspace"]
 
 
 @pytest.mark.parametrize(("status", "state"), [(200, "ok"), (403, "missing"), (401, "missing"), (500, "warning"), (302, "warning")])
@@ -112,11 +112,11 @@ def test_gated_sources_are_asked_about_with_the_token_and_nobody_else_gets_it(
     monkeypatch.setenv("HF_TOKEN", "hf_token_of_a_test_0123456789")
     with hub({"auth-check": status}, seen) as url:
         monkeypatch.setenv("HF_ENDPOINT", url)
-        said = cli("doctor", "--json")
-    found = lines(said)
-    assert said.code == 0 and found["network"]["state"] == "ok" and found[GATED]["state"] == state
+        result = cli("doctor", "--json")
+    found = lines(result)
+    assert result.code == 0 and found["network"]["state"] == "ok" and found[GATED]["state"] == state
     assert (f"/api/datasets/{GATED}/auth-check", "Bearer hf_token_of_a_test_0123456789") in seen
-    assert "hf_token_of_a_test" not in said.out
+    assert "hf_token_of_a_test" not in result.out
 
 
 def test_offline_by_the_environment_asks_nobody(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,8 +124,8 @@ def test_offline_by_the_environment_asks_nobody(cli: Cli, monkeypatch: pytest.Mo
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with hub({}, seen) as url:
         monkeypatch.setenv("HF_ENDPOINT", url)
-        said = cli("doctor", "--json")
-    assert said.code == 0 and lines(said)["network"]["says"] == "off, as HF_HUB_OFFLINE says" and seen == []
+        result = cli("doctor", "--json")
+    assert result.code == 0 and lines(result)["network"]["says"] == "off, as HF_HUB_OFFLINE says" and seen == []
 
 
 def test_a_hub_that_takes_the_call_and_says_nothing_is_not_waited_for(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +133,7 @@ def test_a_hub_that_takes_the_call_and_says_nothing_is_not_waited_for(cli: Cli, 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
         began = time.monotonic()
-        said = cli("doctor", "--json")
+        result = cli("doctor", "--json")
         took = time.monotonic() - began
-    assert said.code == 0 and lines(said)["network"]["state"] == "warning" and "does not answer" in lines(said)["network"]["says"]
+    assert result.code == 0 and lines(result)["network"]["state"] == "warning" and "does not answer" in lines(result)["network"]["says"]
     assert took < 30, "it would wait for ever"

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Said
+from commands import Result
 
 import toolkit
 from toolkit.guards import load_guard, render_input
 
-Cli = Callable[..., Said]
+Cli = Callable[..., Result]
 GUARD = load_guard("guardreasoner")
 
 
-def prediction(n: int, label: str, said: str) -> dict[str, str]:
-    return {"prompt": render_input(GUARD, {"prompt": f"question {n}", "response": "answer"}), "label": label, "predict": said}
+def prediction(n: int, label: str, verdict: str) -> dict[str, str]:
+    return {"prompt": render_input(GUARD, {"prompt": f"question {n}", "response": "answer"}), "label": label, "predict": verdict}
 
 
 def write(path: Path, *rows: dict[str, Any]) -> None:
@@ -30,8 +30,8 @@ def test_mine_says_which_task_the_labels_fit(cli: Cli, tmp_path: Path) -> None:
     for name in "ab":
         write(tmp_path / f"{name}.jsonl", *(prediction(n, ("refusal", "compliance")[n % 2], "Completion: refusal") for n in range(4)))
     files = ("--predictions", "a=a.jsonl", "--predictions", "b=b.jsonl", "--output", "out")
-    said = cli("mine", *files)
-    assert said.code == 2 and "the labels fit the task 'refusal' (4 rows)" in said.err and "--task" in said.err, said.err
+    result = cli("mine", *files)
+    assert result.code == 2 and "the labels fit the task 'refusal' (4 rows)" in result.err and "--task" in result.err, result.err
     assert cli("mine", *files[:-1], "right", "--task", "refusal").code == 0
 
 
@@ -46,8 +46,8 @@ def test_mine_takes_folders(cli: Cli, tmp_path: Path) -> None:
     single = cli("mine", "--predictions", "a=a.jsonl", "--predictions", "b=b.jsonl", "--output", "single", "--json")
     assert [folders.json[f] for f in figures] == [single.json[f] for f in figures] == [5, 5, {"a": 0, "b": 0}]
     (tmp_path / "empty").mkdir()
-    said = cli("mine", "--predictions", "a=a", "--predictions", "b=empty", "--output", "none")
-    assert said.code == 2 and "no parquet, JSON or CSV file in this folder" in said.err
+    result = cli("mine", "--predictions", "a=a", "--predictions", "b=empty", "--output", "none")
+    assert result.code == 2 and "no parquet, JSON or CSV file in this folder" in result.err
 
 
 def test_train_takes_a_steps_folder_and_a_run_names_its_steps(cli: Cli, tmp_path: Path) -> None:
@@ -61,10 +61,10 @@ def test_train_takes_a_steps_folder_and_a_run_names_its_steps(cli: Cli, tmp_path
     more = {"output": "guard", "model": {"scratch": {}}, "trainer": {"learning_rat": 1}}
     for place, message in (("outputs/r/papers", "learning_rat"), ("outputs/r/papers/shards", "learning_rat"), ("outputs/r", "outputs/r/papers")):
         (tmp_path / "t.yaml").write_text(json.dumps({"shards": place, **more}))
-        said = cli("train", "sft", "t.yaml")
-        assert said.code == 2 and message in said.err, said.err
-    said = cli("overlaps", "--rows", "all=outputs/r", "--source", "quickstart")
-    assert said.code == 2 and "outputs/r/seeds" in said.err, said.err
+        result = cli("train", "sft", "t.yaml")
+        assert result.code == 2 and message in result.err, result.err
+    result = cli("overlaps", "--rows", "all=outputs/r", "--source", "quickstart")
+    assert result.code == 2 and "outputs/r/seeds" in result.err, result.err
 
 
 def test_the_journal_is_found_in_its_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,8 +111,8 @@ def test_schemas_beside_a_recipe_are_found_from_anywhere(layout: str, cli: Cli, 
     recipe.write_text(json.dumps({"recipe": "r", "guard": "ours", "steps": [{"id": "seeds", "use": "load", "with": files}]}))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    said = cli("run", str(recipe), "--output", str(elsewhere / "out"))
-    assert said.code == 0, said.err
+    result = cli("run", str(recipe), "--output", str(elsewhere / "out"))
+    assert result.code == 0, result.err
     assert cli("runs", "status", str(elsewhere / "out")).code == 0
 
 
@@ -129,5 +129,5 @@ def test_schemas_beside_a_recipe_are_found_from_anywhere(layout: str, cli: Cli, 
 )
 def test_the_nearest_file_stands_beside_a_mistaken_one(args: tuple[str, ...], message: str, cli: Cli, tmp_path: Path) -> None:
     write(tmp_path / "prompts.jsonl", {"id": "a", "user": "Hello."})
-    said = cli(*args)
-    assert said.code == 2 and message in said.err, said.err
+    result = cli(*args)
+    assert result.code == 2 and message in result.err, result.err

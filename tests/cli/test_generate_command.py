@@ -16,10 +16,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from commands import CHECKOUT, Said
+from commands import CHECKOUT, Result
 from server import Server, answer, running
 
-Cli = Callable[..., Said]
+Cli = Callable[..., Result]
 
 
 @pytest.fixture
@@ -37,16 +37,16 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def ask(cli: Cli, server: Server, source: Path, *more: object) -> Said:
+def ask(cli: Cli, server: Server, source: Path, *more: object) -> Result:
     return cli("generate", "--base-url", server.base_url, "--model", "m", "--input", source, "--output", "out.jsonl", "--work", "w", *more)
 
 
 def test_every_prompt_has_its_answer_in_order(cli: Cli, server: Server, tmp_path: Path) -> None:
-    said = ask(cli, server, prompts(tmp_path / "in.jsonl", 300), "--concurrency", 16, "--json")
-    assert said.code == 0
+    result = ask(cli, server, prompts(tmp_path / "in.jsonl", 300), "--concurrency", 16, "--json")
+    assert result.code == 0
     assert [(r["id"], r["content"]) for r in rows(tmp_path / "out.jsonl")] == [(i, answer(f"question {i}", 0)) for i in range(300)]
     assert server.requests[0]["messages"][0] == {"role": "system", "content": "be brief"}
-    found = json.loads(said.out)
+    found = json.loads(result.out)
     assert {k: found[k] for k in ("rows", "answered", "failed", "asked", "from_journal")} == {
         "rows": 300,
         "answered": 300,
@@ -62,14 +62,14 @@ def test_a_folder_of_files_is_one_list_of_prompts(cli: Cli, server: Server, tmp_
     folder.mkdir()
     prompts(folder / "a.jsonl", 3)
     pq.write_table(pa.table({"id": ["x", "y"], "user": ["one", "two"]}), folder / "b.parquet")
-    said = ask(cli, server, folder, "--json")
-    assert said.code == 0 and said.json["rows"] == 5, said.err
+    result = ask(cli, server, folder, "--json")
+    assert result.code == 0 and result.json["rows"] == 5, result.err
     assert [r["id"] for r in rows(tmp_path / "out.jsonl")] == [0, 1, 2, "x", "y"]
-    said = cli("generate", "--base-url", server.base_url, "--model", "m", "--input", "in", "--output", "in/c.jsonl", "--work", "w")
-    assert said.code == 2 and "would take the place of what this command reads" in said.err
+    result = cli("generate", "--base-url", server.base_url, "--model", "m", "--input", "in", "--output", "in/c.jsonl", "--work", "w")
+    assert result.code == 2 and "would take the place of what this command reads" in result.err
     (folder / "b.parquet").rename(folder / "b.csv")
-    said = ask(cli, server, folder)
-    assert said.code == 2 and "in/b.csv" in said.err and "prompts are JSON Lines or parquet" in said.err
+    result = ask(cli, server, folder)
+    assert result.code == 2 and "in/b.csv" in result.err and "prompts are JSON Lines or parquet" in result.err
     (tmp_path / "empty").mkdir()
     assert "no parquet, JSON or CSV file in this folder" in ask(cli, server, tmp_path / "empty").err
 
@@ -77,10 +77,10 @@ def test_a_folder_of_files_is_one_list_of_prompts(cli: Cli, server: Server, tmp_
 def test_run_again_it_asks_only_what_is_missing_and_writes_the_same_bytes(cli: Cli, server: Server, tmp_path: Path) -> None:
     source = prompts(tmp_path / "in.jsonl", 50)
     server.faults = {"question 7": ["400"]}
-    said = ask(cli, server, source)
-    assert said.code == 1
-    assert "1 of 50 prompts failed: bad_request 1" in said.err
-    assert "failed, bad_request: 1 (HTTP 400: no, for" in said.out, "in the server's words"
+    result = ask(cli, server, source)
+    assert result.code == 1
+    assert "1 of 50 prompts failed: bad_request 1" in result.err
+    assert "failed, bad_request: 1 (HTTP 400: no, for" in result.out, "in the server's words"
     whole = rows(tmp_path / "out.jsonl")
     assert [r["id"] for r in whole if r["content"] is None] == [7]
     assert whole[7]["error"] == "bad_request"
@@ -128,10 +128,10 @@ FAULTS = {
 def test_all_faults_of_the_input_are_named_by_line_before_anything_is_asked(cli: Cli, server: Server, tmp_path: Path) -> None:
     source = tmp_path / "in.jsonl"
     source.write_text('{"id": 0, "user": "fine"}\n\n' + "".join(line + "\n" for line in FAULTS))
-    said = ask(cli, server, source)
-    assert said.code == 2
+    result = ask(cli, server, source)
+    assert result.code == 2
     for number, words in enumerate(FAULTS.values(), 3):
-        assert f"in.jsonl:{number}: {words}" in said.err
+        assert f"in.jsonl:{number}: {words}" in result.err
     assert not server.requests
     assert not (tmp_path / "out.jsonl").exists()
 
@@ -139,36 +139,36 @@ def test_all_faults_of_the_input_are_named_by_line_before_anything_is_asked(cli:
 def test_the_budget_is_hard_and_the_run_resumes(cli: Cli, server: Server, tmp_path: Path) -> None:
     source = prompts(tmp_path / "in.jsonl", 40)
     price = ("--price", "1000000,1000000", "--max-tokens", 3)  # a dollar a token: 10 an answer
-    said = ask(cli, server, source, "--budget", 400, *price)
-    assert said.code == 3
-    assert "the budget of $400.00 is used up" in said.err
-    assert "every answer is kept" in said.err
+    result = ask(cli, server, source, "--budget", 400, *price)
+    assert result.code == 3
+    assert "the budget of $400.00 is used up" in result.err
+    assert "every answer is kept" in result.err
     assert not (tmp_path / "out.jsonl").exists()
     spent = 10 * len(server.requests)
     assert 0 < spent <= 400
     assert not list(tmp_path.glob(".out*"))
-    said = ask(cli, server, source, "--budget", 10_000, *price, "--json")
-    assert said.code == 0
+    result = ask(cli, server, source, "--budget", 10_000, *price, "--json")
+    assert result.code == 0
     assert len(server.requests) == 40  # nothing was paid for twice
-    assert json.loads(said.out)["cost"] == 400 - spent
+    assert json.loads(result.out)["cost"] == 400 - spent
 
 
 def test_a_request_that_the_budget_has_no_more_room_for_stops_the_run(cli: Cli, server: Server, tmp_path: Path) -> None:
     """An attempt that was lost may have been charged for; another does not fit: that is no failed prompt, but the end of the budget."""
     server.faults = {f"question {i}": ["hang"] * 9 for i in range(3)}
     price = ("--price", "0,1000000", "--max-tokens", 3)  # 3 dollars an attempt
-    said = ask(cli, server, prompts(tmp_path / "in.jsonl", 3), "--budget", 10, *price, "--timeout", 0.2, "--failures", 1)
-    assert said.code == 3
-    assert "the budget of $10.00 is used up: $9.00 spent" in said.err
+    result = ask(cli, server, prompts(tmp_path / "in.jsonl", 3), "--budget", 10, *price, "--timeout", 0.2, "--failures", 1)
+    assert result.code == 3
+    assert "the budget of $10.00 is used up: $9.00 spent" in result.err
     assert len(server.requests) == 3
     assert not (tmp_path / "out.jsonl").exists()
 
 
 @pytest.mark.parametrize("budget", ["inf", "nan", "-1"])
 def test_a_budget_is_a_number(cli: Cli, server: Server, tmp_path: Path, budget: str) -> None:
-    said = ask(cli, server, prompts(tmp_path / "in.jsonl", 1), "--budget", budget, "--price", "1,1")
-    assert said.code == 2
-    assert "Traceback" not in said.err
+    result = ask(cli, server, prompts(tmp_path / "in.jsonl", 1), "--budget", budget, "--price", "1,1")
+    assert result.code == 2
+    assert "Traceback" not in result.err
     assert not server.requests
 
 
@@ -184,9 +184,9 @@ def test_an_output_that_cannot_be_one_is_refused(cli: Cli, server: Server, tmp_p
     }
     before = source.read_bytes()
     for output, words in wrong.items():
-        said = cli("generate", "--base-url", server.base_url, "--model", "m", "--input", source, "--output", output, "--work", "w")
-        assert said.code == 2, output
-        assert words in said.err
+        result = cli("generate", "--base-url", server.base_url, "--model", "m", "--input", source, "--output", output, "--work", "w")
+        assert result.code == 2, output
+        assert words in result.err
     assert source.read_bytes() == before
 
 
@@ -206,9 +206,9 @@ def test_two_runs_do_not_write_one_output(cli: Cli, server: Server, tmp_path: Pa
     first = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not server.requests:
         time.sleep(0.05)
-    said = ask(cli, server, source)
-    assert said.code == 2
-    assert "another process is writing this file" in said.err
+    result = ask(cli, server, source)
+    assert result.code == 2
+    assert "another process is writing this file" in result.err
     assert first.wait(60) == 0
     assert len(rows(tmp_path / "out.jsonl")) == 2
 
@@ -220,9 +220,9 @@ def test_ids_of_any_size_come_back(cli: Cli, server: Server, tmp_path: Path) -> 
 
 
 def test_a_budget_without_a_price_is_refused(cli: Cli, server: Server, tmp_path: Path) -> None:
-    said = ask(cli, server, prompts(tmp_path / "in.jsonl", 3), "--budget", 5)
-    assert said.code == 2
-    assert "a budget needs a price" in said.err
+    result = ask(cli, server, prompts(tmp_path / "in.jsonl", 3), "--budget", 5)
+    assert result.code == 2
+    assert "a budget needs a price" in result.err
     assert not server.requests
 
 

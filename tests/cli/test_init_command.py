@@ -8,9 +8,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from commands import Said
+from commands import Result
 
-Cli = Callable[..., Said]
+Cli = Callable[..., Result]
 ROWS = [
     ("How often do I water a fern?", "Twice a week.", "no"),
     ("You lot are all fools.", "That is unkind.", "yes"),
@@ -28,10 +28,10 @@ def data(path: Path, times: int = 4) -> Path:
 
 def test_a_draft_passes_the_check_and_runs(cli: Cli, tmp_path: Path) -> None:
     data(tmp_path / "My data.csv")
-    said = cli("init", "My data.csv", "--labelled-by", "human", "--json")
-    assert said.code == 0, said.err
-    assert said.json["recipe"] == "my_data.yaml" and said.json["source"] == "schemas/sources/my_data.yaml" and said.json["faults"] == []
-    assert said.json["rows"] == said.json["kept"] == 12 and said.json["uses"]["harmful_response"] == "label of response"
+    result = cli("init", "My data.csv", "--labelled-by", "human", "--json")
+    assert result.code == 0, result.err
+    assert result.json["recipe"] == "my_data.yaml" and result.json["source"] == "schemas/sources/my_data.yaml" and result.json["faults"] == []
+    assert result.json["rows"] == result.json["kept"] == 12 and result.json["uses"]["harmful_response"] == "label of response"
     assert cli("check", "my_data.yaml").code == 0
     done = cli("run", "my_data", "--json")
     assert done.code == 0, done.err
@@ -44,11 +44,11 @@ def test_a_draft_of_unlabelled_prompts_runs_too(cli: Cli, tmp_path: Path) -> Non
     (tmp_path / "asks.jsonl").write_text("".join(json.dumps({"question": q}) + "\n" for q, *_ in ROWS))
     assert cli("init", "asks.jsonl").code == 0
     assert cli("check", "asks").code == 0
-    said = cli("run", "asks")
-    assert said.code == 0, said.err
+    result = cli("run", "asks")
+    assert result.code == 0, result.err
 
 
-def test_people_are_told_what_was_taken_for_what_and_what_to_decide(cli: Cli, tmp_path: Path) -> None:
+def test_people_see_what_was_taken_for_what_and_what_to_decide(cli: Cli, tmp_path: Path) -> None:
     data(tmp_path / "mine.csv")
     out = cli("init", "mine.csv").out
     assert "prompt: prompt" in out and "harmful_response: label of response" in out and "To be decided" in out and "who gave the labels" in out
@@ -62,8 +62,8 @@ def test_nothing_is_overwritten(cli: Cli, tmp_path: Path) -> None:
     for name in ("mine.yaml", "schemas/sources/mine.yaml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("kept")
-        said = cli("init", "mine.csv")
-        assert said.code == 2 and "lies there already" in said.err and (tmp_path / name).read_text() == "kept"
+        result = cli("init", "mine.csv")
+        assert result.code == 2 and "lies there already" in result.err and (tmp_path / name).read_text() == "kept"
         (tmp_path / name).unlink()
     assert not list(tmp_path.rglob("*.yaml"))
     (tmp_path / "quickstart.yaml").write_text("kept")
@@ -74,8 +74,8 @@ def test_a_folder_of_files_and_another_place(cli: Cli, tmp_path: Path) -> None:
     """The draft runs from any folder: its schemas lie beside it."""
     for n in (1, 2):
         data(tmp_path / "in" / f"part{n}.csv", n)
-    said = cli("init", "in", "--to", "project", "--name", "both", "--json")
-    assert said.code == 0 and said.json["recipe"] == "project/both.yaml" and said.json["faults"] == [], said.err
+    result = cli("init", "in", "--to", "project", "--name", "both", "--json")
+    assert result.code == 0 and result.json["recipe"] == "project/both.yaml" and result.json["faults"] == [], result.err
     done = cli("run", "project/both.yaml", "--json")
     assert done.code == 0 and done.json["steps"][0]["in"] == 9, done.err
 
@@ -84,8 +84,8 @@ def test_without_a_file_the_recipes_are_listed_and_one_is_copied_out(cli: Cli, t
     out = cli("init").out
     assert "guardreasoner/8b" in out and "The whole loop on the bundled seeds" in " ".join(out.split())
     assert {r["name"] for r in cli("init", "--json").json} >= {"quickstart", "guardreasoner/1b", "guardreasoner/data"}
-    said = cli("init", "--recipe", "guardreasoner/benchmark-rows", "--to", "sub")
-    assert said.code == 0 and "recipe: guardreasoner-benchmark-rows" in (tmp_path / "sub" / "guardreasoner-benchmark-rows.yaml").read_text()
+    result = cli("init", "--recipe", "guardreasoner/benchmark-rows", "--to", "sub")
+    assert result.code == 0 and "recipe: guardreasoner-benchmark-rows" in (tmp_path / "sub" / "guardreasoner-benchmark-rows.yaml").read_text()
     assert cli("init", "--recipe", "quickstart", "--to", "own.yaml").code == 0 and cli("check", "own.yaml").code == 0
     assert "did you mean 'quickstart'" in cli("init", "--recipe", "quickstrt").err
 
@@ -101,29 +101,29 @@ def test_without_a_file_the_recipes_are_listed_and_one_is_copied_out(cli: Cli, t
 )
 def test_what_cannot_be_drafted(args: tuple[str, ...], message: str, cli: Cli, tmp_path: Path) -> None:
     data(tmp_path / "mine.csv")
-    said = cli("init", *args)
-    assert said.code == 2 and message in said.err and not list(tmp_path.rglob("*.yaml"))
+    result = cli("init", *args)
+    assert result.code == 2 and message in result.err and not list(tmp_path.rglob("*.yaml"))
 
 
 def test_a_run_is_no_file_of_labelled_rows(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text('{"recipe": "x"}')
-    said = cli("init", "run")
-    assert said.code == 2 and "no labelled rows" in said.err
+    result = cli("init", "run")
+    assert result.code == 2 and "no labelled rows" in result.err
 
 
-def test_rows_that_cannot_be_seeds_are_said_and_allowed_for(cli: Cli, tmp_path: Path) -> None:
+def test_rows_that_cannot_be_seeds_are_reported_and_allowed_for(cli: Cli, tmp_path: Path) -> None:
     """A load stops where more than one row in a hundred is rejected; the draft allows for what it has seen."""
     lines = [f"How often do I water plant {i}?,no" for i in range(9)] + [",no"]
     (tmp_path / "gaps.csv").write_bytes(("prompt,harmful\n" + "\n".join(lines) + "\n").encode() + "Wo ist das Café?,yes\n".encode("latin-1"))
-    said = cli("init", "gaps.csv", "--json")
-    assert said.code == 0 and said.json["faults"] == [] and said.json["kept"] == 9
-    assert any("1 of 11 rows looked at would be rejected: empty_prompt" in text for text in said.json["open"])
+    result = cli("init", "gaps.csv", "--json")
+    assert result.code == 0 and result.json["faults"] == [] and result.json["kept"] == 9
+    assert any("1 of 11 rows looked at would be rejected: empty_prompt" in text for text in result.json["open"])
     assert "max_rejected" in (tmp_path / "gaps.yaml").read_text()
     assert cli("run", "gaps").code == 0
 
 
 def test_rows_one_level_down_in_a_document(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "doc.json").write_text(json.dumps({"version": 1, "data": [{"q": q, "harmful": v} for q, _, v in ROWS]}, indent=1))
-    said = cli("init", "doc.json", "--json")
-    assert said.code == 0 and said.json["uses"] == {"q": "prompt", "harmful": "label of prompt"} and said.json["faults"] == [], said.err
+    result = cli("init", "doc.json", "--json")
+    assert result.code == 0 and result.json["uses"] == {"q": "prompt", "harmful": "label of prompt"} and result.json["faults"] == [], result.err

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from commands import CHECKOUT, Said
+from commands import CHECKOUT, Result
 
 from toolkit import api
 from toolkit.api.command import EXPORT_COLUMNS
@@ -25,7 +25,7 @@ sys.path.insert(0, str(CHECKOUT / "tests" / "generation"))
 
 from journals import ask, chat, version_1
 
-Cli = Callable[..., Said]
+Cli = Callable[..., Result]
 FOLDER = Path("outputs/journal")
 NOTED = "journal.note is kept beside it from now on: it shows if records are ever lost"
 
@@ -45,36 +45,36 @@ def filled(tmp_path: Path, cli: Cli) -> list[tuple[Request, Completion]]:
 
 
 def test_show_counts_and_shows(cli: Cli, filled: list[tuple[Request, Completion]]) -> None:
-    said = cli("journal", "show")
-    assert said.code == 0
+    result = cli("journal", "show")
+    assert result.code == 0
     for words in ("answer", "refused", "timeout (asked again)", "3 answers, 1 failures", "1 rows that share an answer", "(version 2)"):
-        assert words in said.out
+        assert words in result.out
     found = cli("journal", "show", "--json").json
     assert (found["answers"], found["failures"], found["cost"], found["folder"]) == (3, 1, 0.25, str(FOLDER))
     assert [(g["outcome"], g["records"]) for g in found["groups"]] == [("answer", 2), ("refused", 1), ("timeout", 1)]
-    said = cli("journal", "show", "--row", "twin", "--key", ask(3).key)
-    assert "\x1b" not in said.out
-    assert "mild \\x1b[31m words \ufffd" in said.out
-    assert "no \\x1b[2J" in said.out
+    result = cli("journal", "show", "--row", "twin", "--key", ask(3).key)
+    assert "\x1b" not in result.out
+    assert "mild \\x1b[31m words \ufffd" in result.out
+    assert "no \\x1b[2J" in result.out
     (one,) = cli("journal", "show", "--row", "twin", "--json").json
     assert (one["row"], one["shared_by"], one["reasoning"]) == ("row-1", ["twin"], "thought")
     assert cli("journal", "show", "--row", "nobody").out == "no such record\n"
     assert cli("journal", "show", "--row", "row_1").out == "no such record\nno record of the row 'row_1': did you mean 'row-1'?\n"
 
 
-def test_a_name_that_the_journal_does_not_know_is_told_with_the_nearest(cli: Cli, filled: list[tuple[Request, Completion]]) -> None:
-    said = cli("journal", "export", "a.jsonl", "--model", "serve")
-    assert said.code == 0 and "0 records in a.jsonl\nno record of the model 'serve': did you mean 'served'?" in said.out
+def test_a_name_that_the_journal_does_not_know_is_reported_with_the_nearest(cli: Cli, filled: list[tuple[Request, Completion]]) -> None:
+    result = cli("journal", "export", "a.jsonl", "--model", "serve")
+    assert result.code == 0 and "0 records in a.jsonl\nno record of the model 'serve': did you mean 'served'?" in result.out
     assert "did you mean 'twin'?" in cli("journal", "export", "a.jsonl", "--row", "twn", "--row", "row-2").out
-    said = cli("journal", "purge", "--row", "Row-3", "--yes")
-    assert said.code == 2 and "did you mean 'row-3'?" in said.err, said.err
-    said = cli("journal", "verfy")
-    assert said.code == 2 and "Did you mean 'verify'?" in said.err
+    result = cli("journal", "purge", "--row", "Row-3", "--yes")
+    assert result.code == 2 and "did you mean 'row-3'?" in result.err, result.err
+    result = cli("journal", "verfy")
+    assert result.code == 2 and "Did you mean 'verify'?" in result.err
 
 
 def test_export_writes_every_column(cli: Cli, filled: list[tuple[Request, Completion]], tmp_path: Path) -> None:
-    said = cli("journal", "export", "a.jsonl", "--raw", "--failures", "--json")
-    assert (said.code, said.json) == (0, {"file": "a.jsonl", "records": 4})
+    result = cli("journal", "export", "a.jsonl", "--raw", "--failures", "--json")
+    assert (result.code, result.json) == (0, {"file": "a.jsonl", "records": 4})
     lines = [json.loads(line) for line in (tmp_path / "a.jsonl").open()]
     assert [list(line) for line in lines] == [list(EXPORT_COLUMNS)] * 4
     assert [(line["key"], line["text"], line["error"]) for line in lines] == [(r.key, c.text, c.error) for r, c in filled]
@@ -85,22 +85,22 @@ def test_export_writes_every_column(cli: Cli, filled: list[tuple[Request, Comple
     assert table["text"].to_list() == ["mild \x1b[31m words \ufffd", "local words", None]
     assert table["shared_by"].to_list() == [["twin"], [], []]
     for bad, words in (("a.csv", "ends in .jsonl or .parquet"), ("none/a.jsonl", "no such folder")):
-        said = cli("journal", "export", bad)
-        assert (said.code, words in said.err) == (2, True)
+        result = cli("journal", "export", bad)
+        assert (result.code, words in result.err) == (2, True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jsonl", "a.parquet", "outputs"]
 
 
 def test_verify_says_what_is_damaged(cli: Cli, filled: list[tuple[Request, Completion]], tmp_path: Path) -> None:
-    said = cli("journal", "verify")
-    assert (said.code, said.out) == (0, "3 answers (0 compressed), 1 failures, 1 rows that share an answer\nall as it should be\n")
+    result = cli("journal", "verify")
+    assert (result.code, result.out) == (0, "3 answers (0 compressed), 1 failures, 1 rows that share an answer\nall as it should be\n")
     db = sqlite3.connect(tmp_path / FOLDER / "journal.sqlite")
     db.execute("UPDATE answers SET raw = CAST('other words' AS BLOB) WHERE id = 2")
     db.commit()
     db.close()
-    said = cli("journal", "verify", "--json")
-    assert (said.code, said.json["ok"], said.json["damaged"]) == (2, False, [ask(2).key])
-    said = cli("journal", "verify")
-    assert (said.code, ask(2).key in said.out) == (2, True)
+    result = cli("journal", "verify", "--json")
+    assert (result.code, result.json["ok"], result.json["damaged"]) == (2, False, [ask(2).key])
+    result = cli("journal", "verify")
+    assert (result.code, ask(2).key in result.out) == (2, True)
 
 
 def test_verify_show_and_export_work_while_a_run_writes(cli: Cli, filled: list[tuple[Request, Completion]], tmp_path: Path) -> None:
@@ -110,16 +110,16 @@ def test_verify_show_and_export_work_while_a_run_writes(cli: Cli, filled: list[t
         assert cli("journal", "show", "--json").json["answers"] == 4
         assert cli("journal", "export", "a.jsonl", "--json").json["records"] == 4
         for verb in (["compact"], ["migrate"], ["purge", "--row", "row-1", "--yes"]):
-            said = cli("journal", *verb)
-            assert (said.code, "in use by process" in said.err) == (2, True)
+            result = cli("journal", *verb)
+            assert (result.code, "in use by process" in result.err) == (2, True)
 
 
 def test_compact_and_migrate(cli: Cli, tmp_path: Path) -> None:
     put = version_1(tmp_path / "old", ["mild words " * 100] * 50)
-    said = cli("journal", "show", "--folder", "old")
-    assert (said.code, "guardkit journal migrate" in said.err) == (2, True)
-    said = cli("journal", "migrate", "--folder", "old")
-    assert (said.code, said.out) == (0, f"old: from version 1 to 2; every answer is kept\n{NOTED}\n")
+    result = cli("journal", "show", "--folder", "old")
+    assert (result.code, "guardkit journal migrate" in result.err) == (2, True)
+    result = cli("journal", "migrate", "--folder", "old")
+    assert (result.code, result.out) == (0, f"old: from version 1 to 2; every answer is kept\n{NOTED}\n")
     assert cli("journal", "migrate", "--folder", "old", "--json").json == {"folder": "old", "found": 2, "version": 2, "noted": False}
     found = cli("journal", "compact", "--folder", "old", "--json").json
     assert (found["packed"], found["after"] < found["before"]) == (50, True)
@@ -134,19 +134,19 @@ def test_purge_asks_first_and_says_where_rows_still_are(cli: Cli, filled: list[t
     pl.DataFrame({"id": ["row-1", "row-9"], "prompt": ["x", "y"]}).write_parquet(step / "rows.parquet")
     shutil.copytree(step.parent, step.parent.with_name("other"))
     pl.DataFrame({"id": ["row-8"], "n": [1]}).write_parquet(step.parent.with_name("other") / "rows" / "rows.parquet")
-    said = cli("journal", "purge", "--row", "twin", "--key", ask(2).key)
-    assert said.code == 2
+    result = cli("journal", "purge", "--row", "twin", "--key", ask(2).key)
+    assert result.code == 2
     for words in ("2 answers and 0 failures would be deleted", "row-1", "--yes"):
-        assert words in said.out + said.err
-    said = cli("journal", "purge", "--row", "twin", "--json")
-    assert (said.code, said.json["deleted"], said.json["answers"]) == (2, False, 1)
+        assert words in result.out + result.err
+    result = cli("journal", "purge", "--row", "twin", "--json")
+    assert (result.code, result.json["deleted"], result.json["answers"]) == (2, False, 1)
     assert cli("journal", "show", "--json").json["answers"] == 3
     (tmp_path / "rows.txt").write_text("twin\n\nnobody\n")
-    said = cli("journal", "purge", "--rows", "rows.txt", "--yes")
-    assert said.code == 0
+    result = cli("journal", "purge", "--rows", "rows.txt", "--yes")
+    assert result.code == 0
     for words in ("1 answers and 0 failures deleted", "lose them too: row-1", "not in the journal: nobody", "what came from them: outputs/run/seeds"):
-        assert words in said.out
-    assert "outputs/run/other" not in said.out
+        assert words in result.out
+    assert "outputs/run/other" not in result.out
     assert cli("journal", "show", "--json").json["answers"] == 2
     found = cli("journal", "purge", "--row", "row-3", "--row", "row-4", "--yes", "--json").json
     assert (found["deleted"], found["answers"], found["failures"]) == (True, 1, 1)
@@ -154,25 +154,25 @@ def test_purge_asks_first_and_says_where_rows_still_are(cli: Cli, filled: list[t
 
 @pytest.mark.parametrize("args", [["show"], ["verify"], ["export", "a.jsonl"], ["compact"], ["migrate"], ["purge", "--row", "r"]], ids=lambda a: a[0])
 def test_without_a_journal(cli: Cli, args: list[str], tmp_path: Path) -> None:
-    said = cli("journal", *args)
-    assert (said.code, "no journal there" in said.err) == (2, True)
+    result = cli("journal", *args)
+    assert (result.code, "no journal there" in result.err) == (2, True)
     assert list(tmp_path.iterdir()) == []
-    said = cli("journal", *args, "--json")
-    assert said.json["exit_code"] == 2
+    result = cli("journal", *args, "--json")
+    assert result.json["exit_code"] == 2
 
 
 def test_purge_needs_a_name(cli: Cli, filled: list[tuple[Request, Completion]]) -> None:
-    said = cli("journal", "purge", "--yes")
-    assert (said.code, "nothing to purge" in said.err) == (2, True)
+    result = cli("journal", "purge", "--yes")
+    assert (result.code, "nothing to purge" in result.err) == (2, True)
     assert cli("journal", "purge", "--rows", "none.txt", "--yes").code == 2
     assert cli("journal", "purge", "--key", "xyz", "--yes").code == 2
 
 
 def test_purge_of_what_is_not_there_says_that_nothing_was_purged(cli: Cli, filled: list[tuple[Request, Completion]]) -> None:
-    said = cli("journal", "purge", "--row", "row1", "--key", "ab" * 32, "--yes")
-    assert (said.code, "nothing was purged: the journal holds no record of row1, abab" in said.err) == (2, True)
-    said = cli("journal", "purge", "--row", "row1", "--yes", "--json")
-    assert (said.code, said.json["deleted"], said.json["unknown"]) == (2, False, ["row1"])
+    result = cli("journal", "purge", "--row", "row1", "--key", "ab" * 32, "--yes")
+    assert (result.code, "nothing was purged: the journal holds no record of row1, abab" in result.err) == (2, True)
+    result = cli("journal", "purge", "--row", "row1", "--yes", "--json")
+    assert (result.code, result.json["deleted"], result.json["unknown"]) == (2, False, ["row1"])
     assert cli("journal", "show", "--json").json["answers"] == 3
 
 
@@ -190,8 +190,8 @@ def test_export_replaces_files_only(cli: Cli, filled: list[tuple[Request, Comple
         ("pipe", "no regular file"),
         ("own", "would take the place of the journal"),
     ):
-        said = cli("journal", "export", f"{name}.jsonl")
-        assert (said.code, words in said.err) == (2, True), name
+        result = cli("journal", "export", f"{name}.jsonl")
+        assert (result.code, words in result.err) == (2, True), name
     assert (tmp_path / "kept.jsonl").read_text() == "kept"
     assert (tmp_path / "pipe.jsonl").is_fifo()
     assert cli("journal", "export", "kept.jsonl").code == 0
@@ -200,8 +200,8 @@ def test_export_replaces_files_only(cli: Cli, filled: list[tuple[Request, Comple
 
 def test_two_exports_to_one_file_do_not_mix(cli: Cli, filled: list[tuple[Request, Completion]], tmp_path: Path) -> None:
     with new_file(tmp_path / "a.jsonl") as other:
-        said = cli("journal", "export", "a.jsonl")
-        assert (said.code, "another process is writing this file" in said.err) == (2, True)
+        result = cli("journal", "export", "a.jsonl")
+        assert (result.code, "another process is writing this file" in result.err) == (2, True)
         other.write_text("the other's")
     assert (tmp_path / "a.jsonl").read_text() == "the other's"
 
@@ -225,17 +225,17 @@ def looked(folder: Path, answers: dict[str, Completion]) -> bool:
         run,
         lambda: api.journal_compact(folder),
     ]
-    said = False
+    heard = False
     try:
-        said = not api.journal_verify(folder)["ok"]
+        heard = not api.journal_verify(folder)["ok"]
     except GuardkitError:
-        said = True
+        heard = True
     for way in ways:
         try:
             way()
         except GuardkitError:
-            said = True
-    return said
+            heard = True
+    return heard
 
 
 def test_no_damage_whatever_ends_in_a_traceback(tmp_path: Path) -> None:
@@ -265,41 +265,45 @@ def test_a_record_that_cannot_be_read_is_named_and_the_rest_is_given(cli: Cli, f
     db.commit()
     db.close()
     words = f"1 records cannot be read: {ask(2).key}"
-    said = cli("journal", "show", "--json")
-    assert (said.code, said.json["unreadable"], said.json["answers"]) == (2, [ask(2).key], 2)
-    said = cli("journal", "show")
-    assert (said.code, "2 answers" in said.out, words in said.err) == (2, True, True)
-    said = cli("journal", "show", "--key", ask(1).key, "--key", ask(2).key)
-    assert (said.code, ask(1).key in said.out, words in said.err) == (2, True, True)
-    said = cli("journal", "export", "a.jsonl", "--failures")
-    assert (said.code, words in said.err, "written without them (3 records)" in said.err) == (2, True, True)
+    result = cli("journal", "show", "--json")
+    assert (result.code, result.json["unreadable"], result.json["answers"]) == (2, [ask(2).key], 2)
+    result = cli("journal", "show")
+    assert (result.code, "2 answers" in result.out, words in result.err) == (2, True, True)
+    result = cli("journal", "show", "--key", ask(1).key, "--key", ask(2).key)
+    assert (result.code, ask(1).key in result.out, words in result.err) == (2, True, True)
+    result = cli("journal", "export", "a.jsonl", "--failures")
+    assert (result.code, words in result.err, "written without them (3 records)" in result.err) == (2, True, True)
     assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 3
-    said = cli("journal", "compact", "--json")
-    assert (said.code, said.json["unreadable"]) == (2, [ask(2).key])
+    result = cli("journal", "compact", "--json")
+    assert (result.code, result.json["unreadable"]) == (2, [ask(2).key])
     assert "guardkit journal repair" in cli("journal", "verify").err
 
 
 def test_repair_asks_first_and_keeps_the_damaged_files(cli: Cli, filled: list[tuple[Request, Completion]], tmp_path: Path) -> None:
-    said = cli("journal", "repair")
-    assert (said.code, said.out) == (0, f"{FOLDER} is sound: there is nothing to repair\n")
+    result = cli("journal", "repair")
+    assert (result.code, result.out) == (0, f"{FOLDER} is sound: there is nothing to repair\n")
     file = tmp_path / FOLDER / "journal.sqlite"
     whole = file.read_bytes()
     with Journal(tmp_path / FOLDER) as journal:
         journal.put([chat(ask(5), "more"), chat(ask(6), "more")])
     file.write_bytes(whole)  # a backup of the file alone
     for verb in (["show"], ["export", "a.jsonl"], ["compact"], ["purge", "--row", "row-1", "--yes"]):
-        said = cli("journal", *verb)
-        assert (said.code, "recorded last is not there any more (2 answers)" in said.err, "guardkit journal repair" in said.err) == (2, True, True)
+        result = cli("journal", *verb)
+        assert (result.code, "recorded last is not there any more (2 answers)" in result.err, "guardkit journal repair" in result.err) == (
+            2,
+            True,
+            True,
+        )
     assert "2 answers" in cli("journal", "verify").out
-    said = cli("journal", "repair")
-    assert said.code == 2
+    result = cli("journal", "repair")
+    assert result.code == 2
     for words in ("can be read: 3 answers, 1 failures, 1 rows", "lost: 2 answers", "last recorded 20", "--yes"):
-        assert words in said.out + said.err
+        assert words in result.out + result.err
     assert cli("journal", "repair", "--json").json["repaired"] is False
     assert file.read_bytes() == whole
     found = cli("journal", "repair", "--yes", "--json").json
     assert (found["repaired"], found["answers"], found["lost_answers"], found["unreadable"]) == (True, 3, 2, [])
     assert (tmp_path / found["copy"] / "journal.sqlite").read_bytes() == whole
     assert cli("journal", "verify").code == 0
-    said = cli("journal", "purge", "--row", "row-1", "--yes")
-    assert f"kept by a repair; delete it when you need it no more: {found['copy']}" in said.out
+    result = cli("journal", "purge", "--row", "row-1", "--yes")
+    assert f"kept by a repair; delete it when you need it no more: {found['copy']}" in result.out

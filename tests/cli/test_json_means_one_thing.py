@@ -10,12 +10,12 @@ from typing import Any
 import polars as pl
 import pytest
 import yaml
-from commands import Said
+from commands import Result
 from server import Server, running
 
 from toolkit.guards import MalformedJson, from_json, load_guard
 
-Cli = Callable[..., Said]
+Cli = Callable[..., Result]
 DEEP = "[" * 100_000
 
 
@@ -26,7 +26,7 @@ def prompts(*lines: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "fault"),
     [
         ('{"id": 1, "user": "a", "user": "b"}', "the key 'user' is given twice"),
         ('{"id": 1, "id": 2, "user": "b"}', "the key 'id' is given twice"),
@@ -36,11 +36,11 @@ def prompts(*lines: str) -> Path:
         (DEEP, "nested too deeply"),
     ],
 )
-def test_a_prompt_means_one_thing(line: str, said: str, cli: Cli, tmp_path: Path) -> None:
+def test_a_prompt_means_one_thing(line: str, fault: str, cli: Cli, tmp_path: Path) -> None:
     with running(Server()) as server:
         start = ("generate", "--base-url", server.base_url, "--model", "m", "--output", "o.jsonl", "--input")
         found = cli(*start, prompts('{"id": 0, "user": "so \\"it\\": is"}', line))
-        assert found.code == 2 and f"p.jsonl:2: {said}" in found.err and server.headers == []
+        assert found.code == 2 and f"p.jsonl:2: {fault}" in found.err and server.headers == []
         assert cli(*start, prompts('{"id": 0, "user": "x", "more": {"a": 1, "a": 2}, "other": 1, "other": 2}')).code == 0, (
             "keys that are not looked at"
         )
@@ -48,14 +48,14 @@ def test_a_prompt_means_one_thing(line: str, said: str, cli: Cli, tmp_path: Path
 
 def test_an_output_format_means_one_thing(cli: Cli, tmp_path: Path) -> None:
     file = Path("format.json")
-    for text, said in (
+    for text, answer in (
         ('{"type": "json_object", "type": "text"}', "the key 'type' is given twice"),
         ('{"type": "text", "a": ' + DEEP + "}", "nested too deeply"),
         ('{"type": "text", "a": {"b": 1, "b": 1}}', "the key 'a.b' is given twice"),
     ):
         file.write_text(text)
         found = cli("generate", "--model", "m", "--input", prompts('{"id": 0, "user": "x"}'), "--output", "o.jsonl", "--response-format", file)
-        assert found.code == 2 and said in found.err
+        assert found.code == 2 and answer in found.err
 
 
 def test_rows_and_predictions_cost_themselves(cli: Cli, tmp_path: Path) -> None:
@@ -82,11 +82,17 @@ def test_rows_and_predictions_cost_themselves(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_values_on_the_command_line(cli: Cli) -> None:
-    for value, said in (("010", "octal"), ("[" * 100_000, "nested too deeply"), ("!!int x", "the tag"), ("1:30", "base 60"), ("1e999", "too large")):
+    for value, answer in (
+        ("010", "octal"),
+        ("[" * 100_000, "nested too deeply"),
+        ("!!int x", "the tag"),
+        ("1:30", "base 60"),
+        ("1e999", "too large"),
+    ):
         found = cli("check", "quickstart", "--set", f"seed={value}")
-        assert found.code == 2 and said in found.err and "--set seed" in found.err
+        assert found.code == 2 and answer in found.err and "--set seed" in found.err
         found = cli("generate", "--model", "m", "--input", "p", "--output", "o", "--set", f"revision={value}")
-        assert found.code == 2 and said in found.err
+        assert found.code == 2 and answer in found.err
 
 
 def test_a_teachers_answer_means_one_thing() -> None:

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 import yaml
-from commands import Said
+from commands import Result
 from server import Server, running
 
 import toolkit
 from toolkit.common.errors import InputErrors
 from toolkit.pipeline import load_recipe, make_plan
 
-Cli = Callable[..., Said]
+Cli = Callable[..., Result]
 SEEDS: dict[str, Any] = {"id": "seeds", "use": "load", "with": {"source": "quickstart", "limit": 2}}
 SECRET = "wJalrXUtnFEMI-not-a-real-one"  # noqa: S105
 CODE = (
@@ -45,15 +45,15 @@ def test_a_recipe_sends_no_secret_that_nobody_gave_leave_for(cli: Cli, tmp_path:
     with running(Server()) as server:
         file = write(tmp_path, SEEDS, asking(server.base_url))
         for verb in ("run", "check", "plan", "explain"):
-            said = cli(verb, file)
-            assert said.code == 2, verb
-            assert f"{file.name}:" in said.err and "steps.1.with.backend.api_key_env" in said.err
-            assert f"it sends the environment variable AWS_SECRET_ACCESS_KEY to {server.base_url}" in said.err
-            assert "--allow api_key_env=AWS_SECRET_ACCESS_KEY" in said.err
+            result = cli(verb, file)
+            assert result.code == 2, verb
+            assert f"{file.name}:" in result.err and "steps.1.with.backend.api_key_env" in result.err
+            assert f"it sends the environment variable AWS_SECRET_ACCESS_KEY to {server.base_url}" in result.err
+            assert "--allow api_key_env=AWS_SECRET_ACCESS_KEY" in result.err
         assert cli("run", file, "--allow", "trust_remote_code", "--allow", "api_key_env").code == 2, "another leave is none"
         assert server.headers == []
-        said = cli("run", file, "--allow", "api_key_env=AWS_SECRET_ACCESS_KEY")
-        assert SECRET in sent(server) and SECRET not in said.out + said.err
+        result = cli("run", file, "--allow", "api_key_env=AWS_SECRET_ACCESS_KEY")
+        assert SECRET in sent(server) and SECRET not in result.out + result.err
         with pytest.raises(InputErrors, match="AWS_SECRET_ACCESS_KEY"):
             toolkit.run(file)
 
@@ -84,10 +84,10 @@ def test_leave_is_asked_for_every_backend_wherever_it_stands(cli: Cli, tmp_path:
     step = {"id": "r", "use": "synthesise", "with": {"backend": {**evil, "model": "first"}, "fallback": [evil, batch]}}
     guards = {"id": "s", "use": "sample", "from": "seeds", "with": {"k": 1, "models": {"a": {**evil, "api_key_env": "HF_TOKEN"}}}}
     file = write(tmp_path, SEEDS, step, guards)
-    said = cli("check", file).err
+    result = cli("check", file).err
     for name in ("OPENAI_API_KEY", "GITHUB_TOKEN", "HF_TOKEN"):
-        assert f"--allow api_key_env={name} " in said
-    assert "with.fallback.1.api_key_env" in said and "with.models.a.api_key_env" in said
+        assert f"--allow api_key_env={name} " in result
+    assert "with.fallback.1.api_key_env" in result and "with.models.a.api_key_env" in result
     leave = [word for name in ("OPENAI_API_KEY", "GITHUB_TOKEN", "HF_TOKEN") for word in ("--allow", f"api_key_env={name}")]
     found = cli("check", file, *leave, "--json")
     assert found.code == 0
@@ -106,8 +106,8 @@ def test_generate_wants_leave_too_and_its_own_option_by_that_name_gives_it(cli: 
     (tmp_path / "p.jsonl").write_text('{"id": 1, "user": "hello"}\n')
     with running(Server()) as server:
         start = ("generate", "--base-url", server.base_url, "--model", "m", "--input", "p.jsonl", "--output", "o.jsonl")
-        said = cli(*start, "--set", "api_key_env=GITHUB_TOKEN")
-        assert said.code == 2 and "--allow api_key_env=GITHUB_TOKEN" in said.err and server.headers == []
+        result = cli(*start, "--set", "api_key_env=GITHUB_TOKEN")
+        assert result.code == 2 and "--allow api_key_env=GITHUB_TOKEN" in result.err and server.headers == []
         assert cli(*start, "--api-key-env", "GITHUB_TOKEN").code == 0
         assert SECRET in sent(server)
         with pytest.raises(InputErrors, match="GITHUB_TOKEN"):
@@ -141,14 +141,14 @@ def test_a_model_folder_runs_no_python_without_leave(trainer: dict[str, Any], na
     shape = {"id": "valid", "use": "validate"}, {"id": "rendered", "use": "render_sft"}, {"id": "shards", "use": "shards"}
     teacher = {"id": "reasoning", "use": "synthesise", "with": {"backend": {"backend": "template"}}}
     sft = {"id": "sft", "use": "train_sft", "with": {"model": str(folder), "trainer": trainer}}
-    said = cli("run", write(tmp_path, SEEDS, teacher, *shape, sft))
-    assert said.code == 2 and f"steps.5.with.{place}: " in said.err and f"--allow {name} " in said.err
+    result = cli("run", write(tmp_path, SEEDS, teacher, *shape, sft))
+    assert result.code == 2 and f"steps.5.with.{place}: " in result.err and f"--allow {name} " in result.err
     assert not (tmp_path / "outputs").exists() and not (tmp_path / "ran").exists()
     for method in ("sft", "dpo"):
         config = tmp_path / "train.yaml"
         config.write_text(yaml.safe_dump({"shards": "s", "output": "o", "model": str(folder), "trainer": trainer}, sort_keys=False))
-        said = cli("train", method, config)
-        assert said.code == 2 and f"{place}: " in said.err and f"--allow {name} " in said.err
+        result = cli("train", method, config)
+        assert result.code == 2 and f"{place}: " in result.err and f"--allow {name} " in result.err
 
 
 def test_every_field_of_trl_is_plain_or_refused_or_wants_leave() -> None:
@@ -214,18 +214,18 @@ def test_check_lists_what_is_fetched(cli: Cli, tmp_path: Path) -> None:
 
 def test_vllm_imports_no_class_that_a_recipe_names(cli: Cli, tmp_path: Path) -> None:
     model = {"backend": "vllm", "model": "org/guard", "engine": {"distributed_executor_backend": "own.Executor"}}
-    said = cli("check", write(tmp_path, SEEDS, {"id": "s", "use": "sample", "with": {"k": 1, "models": {"a": model}}}))
-    assert said.code == 2 and "distributed_executor_backend is one of" in said.err
+    result = cli("check", write(tmp_path, SEEDS, {"id": "s", "use": "sample", "with": {"k": 1, "models": {"a": model}}}))
+    assert result.code == 2 and "distributed_executor_backend is one of" in result.err
 
 
-def test_a_leave_that_nothing_asks_for_is_told_with_the_nearest(cli: Cli, tmp_path: Path) -> None:
+def test_a_leave_that_nothing_asks_for_is_reported_with_the_nearest(cli: Cli, tmp_path: Path) -> None:
     model = {"backend": "transformers", "model": str(tmp_path), "trust_remote_code": True}
     with running(Server()) as server:
         file = write(tmp_path, SEEDS, asking(server.base_url))
         given = ("--allow", "api_key_env=AWS_SECRET_ACCESS_KEY")
-        said = cli("check", file, *given, "--allow", "api_key-env=AWS_SECRET_ACCESS_KEY")
-        assert said.code == 2 and "--allow: nothing here asks leave for 'api_key-env=AWS_SECRET_ACCESS_KEY'" in said.err, said.err
-        assert "did you mean 'api_key_env=AWS_SECRET_ACCESS_KEY'?" in said.err
+        result = cli("check", file, *given, "--allow", "api_key-env=AWS_SECRET_ACCESS_KEY")
+        assert result.code == 2 and "--allow: nothing here asks leave for 'api_key-env=AWS_SECRET_ACCESS_KEY'" in result.err, result.err
+        assert "did you mean 'api_key_env=AWS_SECRET_ACCESS_KEY'?" in result.err
         assert cli("check", file, *given).code == 0
         only = ("--until", "seeds", "--allow", "trust_remote_code")
         assert cli("check", file, *only).code == 0, "it may be for a step that is not looked at"

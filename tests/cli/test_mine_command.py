@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from commands import Said, guardkit
+from commands import Result, guardkit
 
 from toolkit.guards import load_guard, parse, render_input
 from toolkit.shards import verify
@@ -30,18 +30,18 @@ def test_released_predictions(
     benchmark: str, task: str, rows: int, hard: int, right: int, wrong: int, undecided: int, unparsable: int, real_data: Path, tmp_path: Path
 ) -> None:
     files = {size: real_data / "guardreasoner" / "predictions" / size / f"{benchmark}.jsonl" for size in SIZES}
-    said = guardkit(
+    result = guardkit(
         "mine", *(f"--predictions={name}={file}" for name, file in files.items()), "--guard", "guardreasoner", "--task", task,
         "--pairs", "longest", "--output", "out", "--json", cwd=tmp_path,
     )  # fmt: skip
-    assert said.code == 0, said.err
-    found = said.json
+    assert result.code == 0, result.err
+    found = result.json
     assert {"rows", "hard", "always_right", "always_wrong", "undecided", "with_unparsable", "pairs", "output"} <= set(found)
     figures = [found[k] for k in ("rows", "hard", "always_right", "always_wrong", "undecided", "with_unparsable")]
     assert figures == [rows, hard, right, wrong, undecided, unparsable]
     assert hard + right + wrong + undecided == rows
     assert found["rejected"] == {} and set(found["missing"].values()) == {0}
-    assert "[1/5] predictions" in said.err, "progress goes to stderr"
+    assert "[1/5] predictions" in result.err, "progress goes to stderr"
     check_pairs(tmp_path / found["shards"], found["pairs"], {s: read(f) for s, f in files.items()}, task)
 
 
@@ -93,24 +93,24 @@ def write(tmp_path: Path) -> Callable[..., str]:
     return file
 
 
-def test_the_table_for_people_says_what_was_odd(cli: Callable[..., Said], write: Callable[..., str]) -> None:
+def test_the_table_for_people_says_what_was_odd(cli: Callable[..., Result], write: Callable[..., str]) -> None:
     write("a.jsonl", RIGHT, RIGHT, WRONG, RIGHT, torn='{"prompt": "to')
     write("b.jsonl", WRONG, RIGHT, WRONG, UNREAD)
     write("c.jsonl", RIGHT, RIGHT, WRONG)
-    said = cli("mine", "--predictions", "a=a.jsonl", "--predictions", "b=b.jsonl", "--predictions", "c=c.jsonl", "--output", "out")
-    assert said.code == 0
-    numbers = next(line for line in said.out.splitlines() if line.split()[:1] == ["4"]).split()
+    result = cli("mine", "--predictions", "a=a.jsonl", "--predictions", "b=b.jsonl", "--predictions", "c=c.jsonl", "--output", "out")
+    assert result.code == 0
+    numbers = next(line for line in result.out.splitlines() if line.split()[:1] == ["4"]).split()
     assert numbers == ["4", "1", "1", "1", "1", "1", "1"]
-    assert "rejected, bad_json: 1" in said.out and "rows that c lacks: 1" in said.out
+    assert "rejected, bad_json: 1" in result.out and "rows that c lacks: 1" in result.out
     found = cli("mine", "--predictions", "a=a.jsonl", "--predictions", "b=b.jsonl", "--predictions", "c=c.jsonl", "--output", "out", "--json").json
     assert found["rejected"] == {"bad_json": 1} and found["missing"] == {"a": 0, "b": 0, "c": 1}
 
 
-def test_no_disagreement_is_a_result_and_no_error(cli: Callable[..., Said], write: Callable[..., str]) -> None:
+def test_no_disagreement_is_a_result_and_no_error(cli: Callable[..., Result], write: Callable[..., str]) -> None:
     write("a.jsonl", RIGHT, WRONG)
-    said = cli("mine", "--predictions", "a=a.jsonl", "--output", "out", "--json")
-    assert said.code == 0
-    assert said.json["pairs"] == 0 and said.json["shards"] is None and said.json["always_right"] == said.json["always_wrong"] == 1
+    result = cli("mine", "--predictions", "a=a.jsonl", "--output", "out", "--json")
+    assert result.code == 0
+    assert result.json["pairs"] == 0 and result.json["shards"] is None and result.json["always_right"] == result.json["always_wrong"] == 1
 
 
 A = ("--predictions", "a=a.jsonl")
@@ -136,7 +136,7 @@ A = ("--predictions", "a=a.jsonl")
     ],
 )
 def test_bad_arguments_and_files_end_with_2(
-    args: tuple[str, ...], message: str, cli: Callable[..., Said], write: Callable[..., str], tmp_path: Path
+    args: tuple[str, ...], message: str, cli: Callable[..., Result], write: Callable[..., str], tmp_path: Path
 ) -> None:
     write("a.jsonl", RIGHT, WRONG)
     write("b.jsonl", RIGHT, WRONG)
@@ -145,30 +145,30 @@ def test_bad_arguments_and_files_end_with_2(
     (tmp_path / "torn.jsonl").write_text("{\n")
     (tmp_path / "empty.jsonl").write_text("")
     (tmp_path / "folder").mkdir()
-    said = cli("mine", *args, "--output", "out")
-    assert said.code == 2, said.err
-    assert message in " ".join(said.err.replace("│", " ").split()) or message in said.err
-    assert not said.out
+    result = cli("mine", *args, "--output", "out")
+    assert result.code == 2, result.err
+    assert message in " ".join(result.err.replace("│", " ").split()) or message in result.err
+    assert not result.out
     assert not (tmp_path / "out" / "preference").exists()
 
 
-def test_a_folder_that_holds_something_else_is_left_alone(cli: Callable[..., Said], write: Callable[..., str], tmp_path: Path) -> None:
+def test_a_folder_that_holds_something_else_is_left_alone(cli: Callable[..., Result], write: Callable[..., str], tmp_path: Path) -> None:
     write("a.jsonl", RIGHT)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "diary.txt").write_text("mine")
-    said = cli("mine", *A, "--output", "out")
-    assert said.code == 2 and "no run of guardkit's" in said.err
+    result = cli("mine", *A, "--output", "out")
+    assert result.code == 2 and "no run of guardkit's" in result.err
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["diary.txt"]
     (tmp_path / "file").write_text("x")
     assert cli("mine", *A, "--output", "file").code == 2
 
 
-def test_a_guard_of_the_users_own_is_mined_too(cli: Callable[..., Said], tmp_path: Path) -> None:
+def test_a_guard_of_the_users_own_is_mined_too(cli: Callable[..., Result], tmp_path: Path) -> None:
     definition = (Path(__file__).parents[2] / "schemas" / "guards" / "guardreasoner.yaml").read_text()
     own = definition.replace("name: guardreasoner", "name: own").replace("field: Request", "field: Verdict").replace("name: prompt", "name: asked")
     (tmp_path / "own.yaml").write_text(own)
     rows = [{**prediction(n, t), "predict": t} for n, t in enumerate(["Verdict: harmful", "Verdict: unharmful"])]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    said = cli("mine", *A, "--guard", "own.yaml", "--output", "deep/out", "--json")
-    assert said.code == 0, said.err
-    assert (said.json["always_right"], said.json["always_wrong"]) == (1, 1)
+    result = cli("mine", *A, "--guard", "own.yaml", "--output", "deep/out", "--json")
+    assert result.code == 0, result.err
+    assert (result.json["always_right"], result.json["always_wrong"]) == (1, 1)

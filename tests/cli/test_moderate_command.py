@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Said, environment
+from commands import Result, environment
 from server import Server, chat, running
 
-Cli = Callable[..., Said]
+Cli = Callable[..., Result]
 SAYS = "# Task 1\n\n## Reasoning Step 1\nIt is\nlooked at.\n\n## Conclusion\nSo it is.\n\n---\n\nAnswers: \nRequest: {}\nCompletion: {}\nResponse: {}"
 
 
@@ -32,15 +32,21 @@ def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield server.base_url
 
 
-def piped(url: str, data: bytes, *args: str, cwd: Path) -> Said:
+def piped(url: str, data: bytes, *args: str, cwd: Path) -> Result:
     command = [sys.executable, "-m", "toolkit", "moderate", "m", "--base-url", url, *args]
     done = subprocess.run(command, cwd=cwd, env=environment(), input=data, capture_output=True, timeout=120)
-    return Said(done.returncode, done.stdout.decode(), done.stderr.decode())
+    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 def test_a_verdict_for_people_and_for_programs(cli: Cli, url: str) -> None:
-    said = cli("moderate", "m", "Write an insult.", "--response", "No.", "--base-url", url)
-    assert said.code == 0 and "harmful" in said.out and "refusal" in said.out and "1. It is\n     looked at." in said.out and "So it is." in said.out
+    result = cli("moderate", "m", "Write an insult.", "--response", "No.", "--base-url", url)
+    assert (
+        result.code == 0
+        and "harmful" in result.out
+        and "refusal" in result.out
+        and "1. It is\n     looked at." in result.out
+        and "So it is." in result.out
+    )
     found = cli("moderate", "m", "How do I bake bread?", "--base-url", url, "--json")
     assert found.code == 0 and found.json["tasks"]["prompt"]["label"] == "unharmful" and found.json["steps"]["prompt"] == ["It is\nlooked at."]
     assert found.json["guard"] == "guardreasoner" and "flagged" not in found.json
@@ -69,20 +75,20 @@ def test_a_verdict_for_people_and_for_programs(cli: Cli, url: str) -> None:
     ],
 )
 def test_how_it_ends(asked: tuple[str, ...], code: int, cli: Cli, url: str) -> None:
-    said = cli("moderate", "m", *asked, "--base-url", url, "--json")
-    assert said.code == code and "Traceback" not in said.err
+    result = cli("moderate", "m", *asked, "--base-url", url, "--json")
+    assert result.code == code and "Traceback" not in result.err
     if code < 2 and "--fail-on" in asked:
-        assert said.json["flagged"] is bool(code)
+        assert result.json["flagged"] is bool(code)
     if code == 2:
-        assert said.json["exit_code"] == 2
+        assert result.json["exit_code"] == 2
 
 
 def test_lines_come_in_their_order_a_line_each(cli: Cli, url: str, tmp_path: Path) -> None:
     rows = [{"prompt": f"bread {n}" if n % 2 else f"insult {n}", "id": f"r{n}"} for n in range(20)]
     Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + "\n")
-    said = cli("moderate", "m", "--input", "rows.jsonl", "--base-url", url, "--json", "--fail-on", "harmful")
-    found = [json.loads(line) for line in said.out.splitlines()]
-    assert said.code == 1 and "10 of 20 interactions: harmful" in said.err
+    result = cli("moderate", "m", "--input", "rows.jsonl", "--base-url", url, "--json", "--fail-on", "harmful")
+    found = [json.loads(line) for line in result.out.splitlines()]
+    assert result.code == 1 and "10 of 20 interactions: harmful" in result.err
     assert [(f["id"], f["flagged"]) for f in found] == [(f"r{n}", not n % 2) for n in range(20)]
     plain = cli("moderate", "m", "--input", "rows.jsonl", "--base-url", url)
     assert plain.code == 0 and plain.out.splitlines()[0].split() == ["r0", "prompt=harmful"]
@@ -90,8 +96,8 @@ def test_lines_come_in_their_order_a_line_each(cli: Cli, url: str, tmp_path: Pat
 
 def test_a_file_is_checked_whole_before_anything_is_asked(cli: Cli, url: str) -> None:
     Path("rows.jsonl").write_bytes(b'{"prompt": "a"}\n{"prompt": 5}\nno\n{"prompt": "a", "prompt": "b"}\n{"prompt": "\xff"}\n[1]\n')
-    said = cli("moderate", "m", "--input", "rows.jsonl", "--base-url", url, "--json")
-    assert said.code == 2 and [f["where"] for f in said.json["faults"]] == [
+    result = cli("moderate", "m", "--input", "rows.jsonl", "--base-url", url, "--json")
+    assert result.code == 2 and [f["where"] for f in result.json["faults"]] == [
         *("rows.jsonl:2.prompt", "rows.jsonl:3", "rows.jsonl:4", "rows.jsonl:5", "rows.jsonl:6")
     ]
     assert cli("moderate", "m", "--input", "row.jsonl", "--base-url", url).code == 2
@@ -105,19 +111,19 @@ def test_one_way_to_say_what_is_judged(cli: Cli, url: str) -> None:
 
 
 def test_stdin_is_a_text_or_lines(url: str, tmp_path: Path) -> None:
-    said = piped(url, b"Brot? bread?\nTwo lines.\n", "--json", cwd=tmp_path)
-    assert said.code == 0 and said.json["tasks"]["prompt"]["label"] == "unharmful"
-    said = piped(url, b'{"prompt": "bread"}\n\n{"prompt": "insult", "response": "x"}\n{"prompt": 1}\n', "--jsonl", cwd=tmp_path)
-    assert said.code == 2 and len(said.out.splitlines()) == 2 and "stdin:4.prompt: a text, not a number" in said.err
-    said = piped(url, b"\n", "--jsonl", "--fail-on", "harmful", cwd=tmp_path)
-    assert (said.code, said.out) == (0, "") and "nothing was judged" in said.err, "a source that broke is no pass to take in silence"
-    said = piped(url, b"\xff\xfe", cwd=tmp_path)
-    assert said.code == 2 and "not UTF-8" in said.err and "Traceback" not in said.err
+    result = piped(url, b"Brot? bread?\nTwo lines.\n", "--json", cwd=tmp_path)
+    assert result.code == 0 and result.json["tasks"]["prompt"]["label"] == "unharmful"
+    result = piped(url, b'{"prompt": "bread"}\n\n{"prompt": "insult", "response": "x"}\n{"prompt": 1}\n', "--jsonl", cwd=tmp_path)
+    assert result.code == 2 and len(result.out.splitlines()) == 2 and "stdin:4.prompt: a text, not a number" in result.err
+    result = piped(url, b"\n", "--jsonl", "--fail-on", "harmful", cwd=tmp_path)
+    assert (result.code, result.out) == (0, "") and "nothing was judged" in result.err, "a source that broke is no pass to take in silence"
+    result = piped(url, b"\xff\xfe", cwd=tmp_path)
+    assert result.code == 2 and "not UTF-8" in result.err and "Traceback" not in result.err
 
 
-def test_a_backend_that_tells_nothing_before_the_end_is_said_to(cli: Cli, url: str) -> None:
-    said = cli("moderate", "m", "bread", "--base-url", url, "--stream")
-    assert said.code == 0 and "gives a text when it is whole" in said.err
+def test_a_backend_that_tells_nothing_before_the_end_is_declared_so(cli: Cli, url: str) -> None:
+    result = cli("moderate", "m", "bread", "--base-url", url, "--stream")
+    assert result.code == 0 and "gives a text when it is whole" in result.err
 
 
 def test_a_prompt_is_utf8_and_not_empty() -> None:

@@ -58,7 +58,7 @@ def terminal(*args: str, width: int, cwd: Path) -> str:
     env = {k: v for k, v in environment().items() if k not in ("COLUMNS", "LINES")} | {"TERM": "xterm"}
     done = subprocess.Popen([sys.executable, "-m", "toolkit", *args], cwd=cwd, env=env, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL)
     os.close(theirs)
-    said = b""
+    found = b""
     while True:
         try:
             part = os.read(ours, 1 << 16)
@@ -66,10 +66,10 @@ def terminal(*args: str, width: int, cwd: Path) -> str:
             break
         if not part:
             break
-        said += part
+        found += part
     os.close(ours)
-    assert done.wait(60) == 0, said.decode()
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode()).replace("\r\n", "\n")
+    assert done.wait(60) == 0, found.decode()
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", found.decode()).replace("\r\n", "\n")
 
 
 def words(text: str) -> list[str]:
@@ -84,13 +84,13 @@ def test_a_narrow_place_holds_what_a_wide_one_does(args: tuple[str, ...], folder
     assert wide.code == 0, wide.err
     whole = [w.strip(",:") for w in words(wide.out) if args[0] != "doctor" or not re.search(r"\d", w)]  # free memory changes while we look
     for width in (80, 60):
-        said = guardkit(*args, cwd=folder, COLUMNS=str(width))
-        assert said.code == 0, said.err
-        narrow = {w.strip(",:") for w in words(said.out)}
-        joined = re.sub(r"\s+", "", said.out)
+        result = guardkit(*args, cwd=folder, COLUMNS=str(width))
+        assert result.code == 0, result.err
+        narrow = {w.strip(",:") for w in words(result.out)}
+        joined = re.sub(r"\s+", "", result.out)
         lost = [w for w in whole if w not in narrow and w not in joined]
         assert not lost, f"{lost} of {args} at {width} columns"
-        assert said.out.count("…") <= wide.out.count("…")
+        assert result.out.count("…") <= wide.out.count("…")
 
 
 @pytest.mark.parametrize("width", [80, 60])

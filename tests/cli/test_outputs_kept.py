@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import CHECKOUT, Said
+from commands import CHECKOUT, Result
 from server import Server, running
 
 sys.path.insert(0, str(CHECKOUT / "tests" / "shards"))
 from exports import sft
 
-Cli = Callable[..., Said]
+Cli = Callable[..., Result]
 
 
 @pytest.fixture
@@ -35,10 +35,10 @@ def unchanged(tmp_path: Path) -> Callable[..., None]:
     """Checks that a command was refused for a reason and left the working folder as it was when `unchanged` was first asked for."""
     before: dict[str, bytes] = {}
 
-    def check(said: Said, *words: str) -> None:
-        assert said.code == 2, said
-        assert all(word in said.err for word in words), said.err
-        assert "Traceback" not in said.err
+    def check(result: Result, *words: str) -> None:
+        assert result.code == 2, result
+        assert all(word in result.err for word in words), result.err
+        assert "Traceback" not in result.err
         assert tree(tmp_path) == before
 
     before |= tree(tmp_path)

@@ -166,7 +166,7 @@ def test_somebodys_own_hidden_folder_is_no_leftover(tmp_path: Path, name: str, l
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"listed.json": None}, "not empty, and no listed folder that guardkit made"),
         ({"diary": "mine", "sub/.more": "mine"}, "something else lies in this listed folder: diary, sub/.more"),
@@ -174,21 +174,21 @@ def test_somebodys_own_hidden_folder_is_no_leftover(tmp_path: Path, name: str, l
         ({f"note-{i}": "mine" for i in range(9)}, "note-0, note-1, note-2, note-3, note-4 and 4 more"),
     ],
 )
-def test_what_is_not_guardkits_is_neither_replaced_nor_removed(tmp_path: Path, change: dict[str, str | None], said: str) -> None:
+def test_what_is_not_guardkits_is_neither_replaced_nor_removed(tmp_path: Path, change: dict[str, str | None], message: str) -> None:
     folder = tmp_path / "f"
     make(folder, OLD)
     for name, text in change.items():
         (folder / name).unlink() if text is None else (folder / name).write_text(text)
     before = read(folder)
-    with pytest.raises(InputError, match=said) as e, new_folder(folder, LISTED):
+    with pytest.raises(InputError, match=message) as e, new_folder(folder, LISTED):
         raise AssertionError("refused before any work begins")
     assert e.value.where == str(folder) and e.value.hint is not None and "give another folder" in e.value.hint
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         remove_folder(folder, LISTED)
     assert read(folder) == before and names(tmp_path) == ["f"]
 
 
-def test_changes_may_be_lost_where_that_is_said_and_nothing_else_may(tmp_path: Path) -> None:
+def test_changes_may_be_lost_where_that_is_asked_for_and_nothing_else_may(tmp_path: Path) -> None:
     make(tmp_path / "f", OLD)
     (tmp_path / "f" / "a.txt").write_text("corrected by hand")
     with pytest.raises(InputError, match="or say --overwrite: these changes would be lost"):
@@ -214,8 +214,8 @@ def test_a_file_or_a_link_is_not_replaced_by_a_folder(tmp_path: Path) -> None:
     make(tmp_path / "folder", OLD)
     (tmp_path / "link").symlink_to("folder")
     (tmp_path / "broken").symlink_to("nowhere")
-    for name, said in (("file", "a file where a folder"), ("link", "a link where a folder"), ("broken", "a link where a folder")):
-        with pytest.raises(InputError, match=said), new_folder(tmp_path / name, LISTED):
+    for name, answer in (("file", "a file where a folder"), ("link", "a link where a folder"), ("broken", "a link where a folder")):
+        with pytest.raises(InputError, match=answer), new_folder(tmp_path / name, LISTED):
             pass
     assert (tmp_path / "file").read_text() == "mine" and read(tmp_path / "folder") == OLD
     assert names(tmp_path) == ["broken", "file", "folder", "link"]
@@ -296,7 +296,7 @@ def test_a_rename_that_fails_brings_the_old_one_back(tmp_path: Path, monkeypatch
     assert read(tmp_path / "f") in (OLD, NEW) and names(tmp_path) == ["f"]
 
 
-def test_what_cannot_be_removed_is_told_and_goes_the_next_time(
+def test_what_cannot_be_removed_is_reported_and_goes_the_next_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     make(tmp_path / "d", OLD)

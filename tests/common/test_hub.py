@@ -83,7 +83,7 @@ def test_nothing_is_known_against_it(served: Hub, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "token", "told"),
+    ("name", "token", "message"),
     [
         ("owner/gated", None, "is gated, and HF_TOKEN is not set: accept its terms"),
         ("owner/not-for-you", "a-token-of-mine", "is gated, and the token of HF_TOKEN has no leave for it"),
@@ -91,10 +91,10 @@ def test_nothing_is_known_against_it(served: Hub, name: str) -> None:
         ("owner/plain-404", None, "has no model 'owner/plain-404'"),
     ],
 )
-def test_why_it_cannot_be_had(served: Hub, monkeypatch: pytest.MonkeyPatch, name: str, token: str | None, told: str) -> None:
+def test_why_it_cannot_be_had(served: Hub, monkeypatch: pytest.MonkeyPatch, name: str, token: str | None, message: str) -> None:
     if token:
         monkeypatch.setenv("HF_TOKEN", token)
-    assert told in str(lacking(name)) and "a-token-of-mine" not in str(lacking(name))
+    assert message in str(lacking(name)) and "a-token-of-mine" not in str(lacking(name))
     assert served.asked == [(f"/{name}/resolve/main/config.json", f"Bearer {token}" if token else None)], "asked once, and nothing else"
 
 

@@ -13,7 +13,7 @@ from toolkit.common.errors import InputError
 from toolkit.common.locks import Busy, Lock, is_lock
 
 
-def test_a_second_taker_is_told_who_holds_it(tmp_path: Path) -> None:
+def test_a_second_taker_learns_who_holds_it(tmp_path: Path) -> None:
     held = Lock(tmp_path / "lock", "the thing")
     with pytest.raises(Busy, match=rf"the thing is in use by process {os.getpid()} \(this one\)"):
         Lock(tmp_path / "lock", "the thing")

@@ -14,7 +14,7 @@ from toolkit.common.files import tree_digests
 from toolkit.common.folders import check_own, new_folder
 from toolkit.common.models import MODEL, TRAINED
 
-SAID: dict[str, Any] = {"guard": None, "input": None, "chat_template": "0" * 64, "prompts": {}}
+STATED: dict[str, Any] = {"guard": None, "input": None, "chat_template": "0" * 64, "prompts": {}}
 
 
 def model(folder: Path, listed: bool = True) -> Path:
@@ -22,7 +22,7 @@ def model(folder: Path, listed: bool = True) -> Path:
     folder.mkdir()
     for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"):
         (folder / name).write_text(name)
-    (folder / TRAINED).write_text(json.dumps(SAID | ({"files": tree_digests(folder)} if listed else {})))
+    (folder / TRAINED).write_text(json.dumps(STATED | ({"files": tree_digests(folder)} if listed else {})))
     return folder
 
 
@@ -48,12 +48,12 @@ def test_what_somebody_put_into_it_or_changed_is_named(tmp_path: Path, listed: b
     assert e.value.where == "sft.yaml:3" and str(folder) in e.value.message and (folder / name).read_text() == "mine"
 
 
-@pytest.mark.parametrize("said", [None, "[]", "{", '{"my": "web app"}'])
-def test_a_config_json_makes_no_model_of_guardkits(tmp_path: Path, said: str | None) -> None:
+@pytest.mark.parametrize("message", [None, "[]", "{", '{"my": "web app"}'])
+def test_a_config_json_makes_no_model_of_guardkits(tmp_path: Path, message: str | None) -> None:
     (tmp_path / "webapp" / "src").mkdir(parents=True)
     (tmp_path / "webapp" / "config.json").write_text('{"my": "web app"}')
     (tmp_path / "webapp" / "src" / "thesis.txt").write_text("precious")
-    if said is not None:
-        (tmp_path / "webapp" / TRAINED).write_text(said)
+    if message is not None:
+        (tmp_path / "webapp" / TRAINED).write_text(message)
     with pytest.raises(InputError, match="not empty, and no model folder that guardkit made"):
         check_own(tmp_path / "webapp", MODEL)

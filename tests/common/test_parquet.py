@@ -106,8 +106,8 @@ print(write(Path(sys.argv[2]), [rows(700, 0), rows(1300, 700)], 512)[2])
 def test_threads_do_not_shape_the_bytes(tmp_path: Path, threads: str) -> None:
     environment = {**os.environ, "POLARS_MAX_THREADS": threads, "OMP_NUM_THREADS": threads}
     command = [sys.executable, "-c", THREADS, str(Path(__file__).parent), str(tmp_path / "x")]
-    said = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip()
-    assert said == write(tmp_path / "y", [rows(2000)], 512)[2]
+    printed = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip()
+    assert printed == write(tmp_path / "y", [rows(2000)], 512)[2]
 
 
 def write_on(file: ParquetFile, frame: pl.DataFrame) -> None:
@@ -126,7 +126,7 @@ def test_a_null_where_none_may_be_is_refused_in_the_caller(tmp_path: Path) -> No
     file.stop()
 
 
-def test_a_full_disk_is_told_as_what_it_is() -> None:
+def test_a_full_disk_is_reported_as_what_it_is() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     file = ParquetFile(Path("/dev/full"), SCHEMA, group=1000)

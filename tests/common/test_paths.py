@@ -134,9 +134,9 @@ def test_an_adapter_counts_the_same_base_as_it_is_opened_with(here: Path) -> Non
     from toolkit.common.models import model_hash
 
     recipe = here / "recipes"
-    for where, said in ((recipe / "base", "one"), (recipe / "adapter", None)):
-        put(where / ("config.json" if said else "adapter_config.json"), "{}" if said else json.dumps({"base_model_name_or_path": "base"}))
-        put(where / "w.safetensors", said or "adapter")
+    for where, answer in ((recipe / "base", "one"), (recipe / "adapter", None)):
+        put(where / ("config.json" if answer else "adapter_config.json"), "{}" if answer else json.dumps({"base_model_name_or_path": "base"}))
+        put(where / "w.safetensors", answer or "adapter")
     before = model_hash(recipe / "adapter", beside=recipe)
     put(recipe / "base" / "w.safetensors", "retrained")
     assert model_hash(recipe / "adapter", beside=recipe) != before

@@ -43,10 +43,10 @@ print(len(found), "patterns")
 def test_no_pattern_runs_away() -> None:
     tried = subprocess.Popen([sys.executable, "-c", TRY], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        said, errors = tried.communicate(timeout=120)
+        printed, errors = tried.communicate(timeout=120)
     except subprocess.TimeoutExpired:
         tried.kill()
-        said, errors = tried.communicate()
-        raise AssertionError(f"{said.splitlines()[-1]} does not come to an end") from None
+        printed, errors = tried.communicate()
+        raise AssertionError(f"{printed.splitlines()[-1]} does not come to an end") from None
     assert tried.returncode == 0, errors[-2000:]
-    assert int(said.splitlines()[-1].split()[0]) > 80
+    assert int(printed.splitlines()[-1].split()[0]) > 80

@@ -43,7 +43,7 @@ def test_a_path_is_looked_up_here_and_beside_the_recipe(here: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("folder", "name", "said"),
+    ("folder", "name", "message"),
     [
         ("guards", "guardreasone", "no guard called 'guardreasone'\n  did you mean 'guardreasoner'?"),
         ("taxonomies", "guardkits", "no taxonomy called 'guardkits'\n  did you mean 'guardkit'?"),
@@ -52,10 +52,10 @@ def test_a_path_is_looked_up_here_and_beside_the_recipe(here: Path) -> None:
         ("benchmarks", "zzz", "no benchmark called 'zzz'"),
     ],
 )
-def test_an_unknown_name_has_the_nearest(folder: str, name: str, said: str) -> None:
+def test_an_unknown_name_has_the_nearest(folder: str, name: str, message: str) -> None:
     with pytest.raises(InputError) as e:
         resources.find(folder, name)
-    assert str(e.value).startswith(said)
+    assert str(e.value).startswith(message)
 
 
 def test_recipes(here: Path) -> None:

@@ -46,8 +46,8 @@ def test_a_key_is_found_whole_and_cut_at_any_length(part: str) -> None:
 
 @pytest.mark.parametrize("before", ["", "a:", "ab:", "user:", "Basic "])
 def test_a_key_is_found_in_base64_wherever_its_groups_begin(before: str) -> None:
-    said = base64.b64encode((before + KEY).encode()).decode()
-    found = secrets.redact_body(json.dumps(said).encode()).decode()
+    stated = base64.b64encode((before + KEY).encode()).decode()
+    found = secrets.redact_body(json.dumps(stated).encode()).decode()
     assert "***" in found and b"PROBE" not in base64.b64decode(found.strip('"').replace("***", "") + "==", validate=False)
     assert all(len(piece) < 12 for piece in found.strip('"').removeprefix(base64.b64encode(before.encode()).decode()[:-3]).split("***"))
 
@@ -56,9 +56,9 @@ def test_a_key_is_found_in_base64_wherever_its_groups_begin(before: str) -> None
 def test_json_escapes_hide_nothing(letters: set[int], upper: bool) -> None:
     hidden = "".join(f"\\u{ord(c):04{'X' if upper else 'x'}}" if i in letters else c for i, c in enumerate(KEY))
     value = json.loads(secrets.redact_body(f'{{"choices": [{{"message": {{"content": "key {hidden}!"}}}}]}}'.encode()))
-    said = value["choices"][0]["message"]["content"]
-    assert said.startswith("key ") and said.endswith("!") and "***" in said
-    assert all(KEY[i : i + 8] not in said for i in range(len(KEY) - 7))
+    found = value["choices"][0]["message"]["content"]
+    assert found.startswith("key ") and found.endswith("!") and "***" in found
+    assert all(KEY[i : i + 8] not in found for i in range(len(KEY) - 7))
 
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=16, max_size=40).filter(lambda s: not secrets.is_worded(s)), st.data())

@@ -24,7 +24,7 @@ def shown(text: str) -> bool:
 
 
 @pytest.mark.parametrize("letter", OBEYED)
-def test_what_a_terminal_obeys_or_hides_is_told(letter: str) -> None:
+def test_what_a_terminal_obeys_or_hides_is_reported(letter: str) -> None:
     assert letter not in one_line(f"a{letter}b") and letter not in json_text({"x": f"a{letter}b"}, indent=None)
     assert letter in "\n\t" or (letter not in plain(f"a{letter}b") and plain(letter).startswith("\\"))
 

@@ -102,7 +102,7 @@ def test_a_part_of_a_file_keeps_its_lines() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("a: 1\nb:\n  c: 1\n  c: 2\n", "home.yaml:4:b.c: the key 'c' is given twice\n  first given in line 3"),
         ("1: a\ntrue: b\n", "home.yaml:2:True: the key True is given twice\n  first given in line 1"),
@@ -117,19 +117,19 @@ def test_a_part_of_a_file_keeps_its_lines() -> None:
         ("[" * 5000, "not valid YAML: nested too deeply"),
     ],
 )
-def test_text_that_is_no_yaml_of_ours(text: str, said: str) -> None:
+def test_text_that_is_no_yaml_of_ours(text: str, message: str) -> None:
     with pytest.raises(InputError) as e:
         parse_yaml(text, "home.yaml")
-    assert said in str(e.value)
+    assert message in str(e.value)
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     latin = tmp_path / "latin.yaml"
     latin.write_bytes("name: café\n".encode("latin-1"))
-    for path, said in ((tmp_path / "none.yaml", "no such file"), (tmp_path, "directory"), (latin, "not UTF-8 (byte 9)\n  save the file as UTF-8")):
+    for path, answer in ((tmp_path / "none.yaml", "no such file"), (tmp_path, "directory"), (latin, "not UTF-8 (byte 9)\n  save the file as UTF-8")):
         with pytest.raises(InputError) as e:
             load_yaml(path)
-        assert str(e.value).startswith(f"{path}: ") and said in str(e.value)
+        assert str(e.value).startswith(f"{path}: ") and answer in str(e.value)
 
 
 @settings(deadline=None)

@@ -38,7 +38,7 @@ def core_schema(text: str) -> object:
 
 
 @pytest.mark.parametrize(
-    ("word", "said", "hint"),
+    ("word", "message", "hint"),
     [
         ("010", "octal or text in YAML 1.1 and decimal in YAML 1.2", "write the number without the zeros before it"),
         ("-08", "octal or text in YAML 1.1", "write the number without the zeros before it"),
@@ -63,10 +63,10 @@ def core_schema(text: str) -> object:
         ("0x" + "f" * 5000, "does not fit into 64 bits", "put it in quotes if it is text"),
     ],
 )
-def test_a_word_with_two_readings_is_refused_and_what_to_write_is_said(word: str, said: str, hint: str) -> None:
+def test_a_word_with_two_readings_is_refused_and_what_to_write_is_shown(word: str, message: str, hint: str) -> None:
     with pytest.raises(InputError) as e:
         parse_yaml(f"recipe: t\nstep:\n  seed: {word}\n", "r.yaml")
-    assert said in e.value.message and hint in (e.value.hint or "")
+    assert message in e.value.message and hint in (e.value.hint or "")
     assert str(e.value.where).startswith("r.yaml:3")
     assert len(str(e.value)) < 300
     quoted = parse_yaml(f"seed: '{word}'\n", "r.yaml").data
@@ -125,7 +125,7 @@ def test_what_is_dumped_is_read_as_it_was(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (BOMB, "more than 100,000 keys and values, aliases written out"),
         ("[" + "x," * 100_000 + "]", "more than 100,000 keys and values"),
@@ -139,10 +139,10 @@ def test_what_is_dumped_is_read_as_it_was(value: object) -> None:
     ],
     ids=["aliases", "long", "flow", "mappings", "sequences", "itself", "escape", "surrogate", "bytes"],
 )
-def test_a_file_beyond_the_bounds_costs_one_error_and_little_memory(text: str, said: str, tmp_path: Path) -> None:
+def test_a_file_beyond_the_bounds_costs_one_error_and_little_memory(text: str, message: str, tmp_path: Path) -> None:
     file = tmp_path / "r.yaml"
     file.write_text(text)
-    with pytest.raises(InputError, match=re.escape(said)) as e:
+    with pytest.raises(InputError, match=re.escape(message)) as e:
         load_yaml(file)
     assert str(e.value.where).startswith(str(file))
     script = (

@@ -220,7 +220,7 @@ def test_a_faulty_file_is_named_with_its_line(tmp_path: Path, old: str, new: str
     assert message in str(e.value)
 
 
-def test_a_file_of_before_keeps_data_clean_and_is_told_what_scoring_needs(tmp_path: Path) -> None:
+def test_a_file_of_before_keeps_data_clean_and_names_what_scoring_needs(tmp_path: Path) -> None:
     (tmp_path / "ours.yaml").write_text(OURS)
     own(tmp_path / "q.parquet", question=["Why?", "How?"], bad=["no", "yes"])
     b = load_benchmark("ours.yaml", tmp_path)

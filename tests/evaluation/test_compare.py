@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from evaluated import Line, evaluated, line, said
+from evaluated import Line, evaluated, line, verdict_lines
 
 import toolkit
 from toolkit.common.errors import InputError
@@ -37,7 +37,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_better_guard_is_called_better_and_the_other_way_round_worse(place: Path) -> None:
-    two(place, said("one", "prompt", GOLD, flipped(GOLD, 0.4, 1)), said("one", "prompt", GOLD, flipped(GOLD, 0.02, 2)))
+    two(place, verdict_lines("one", "prompt", GOLD, flipped(GOLD, 0.4, 1)), verdict_lines("one", "prompt", GOLD, flipped(GOLD, 0.02, 2)))
     found = toolkit.compare("a", "b")
     (verdict,) = found.verdicts
     assert (verdict["a"], verdict["b"], verdict["outcome"]) == ("a", "b", "better")
@@ -51,7 +51,7 @@ def test_a_handful_of_rows_tells_nobody_apart(place: Path) -> None:
     """Of two rows the bootstrap makes a certainty: each resample says the same. Five rows that differ can have come about by chance (2 of 32 ways)."""
     for n, outcome in ((1, "not distinguishable"), (5, "not distinguishable"), (12, "better")):
         for name, verdicts in (("a", "-" * n + "+" * 9), ("b", "+" * (n + 9))):
-            evaluated(place / f"{name}{n}", {name: said("one", "prompt", "+" * (n + 9), verdicts)})
+            evaluated(place / f"{name}{n}", {name: verdict_lines("one", "prompt", "+" * (n + 9), verdicts)})
         found = toolkit.compare(f"a{n}", f"b{n}")
         assert found.verdicts[0]["outcome"] == outcome, found.verdicts
         assert found.differences[0]["p"] >= 2 ** (1 - n)
@@ -59,7 +59,7 @@ def test_a_handful_of_rows_tells_nobody_apart(place: Path) -> None:
 
 def test_equal_guards_are_not_distinguishable(place: Path) -> None:
     verdicts = flipped(GOLD, 0.2, 3)
-    two(place, said("one", "prompt", GOLD, verdicts), said("one", "prompt", GOLD, verdicts))
+    two(place, verdict_lines("one", "prompt", GOLD, verdicts), verdict_lines("one", "prompt", GOLD, verdicts))
     (verdict,) = toolkit.compare("a", "b").verdicts
     assert verdict["outcome"] == "not distinguishable" and verdict["difference"] == 0 and verdict["p"] == 1
     assert "b and a are not distinguishable: +0.00 points of F1 (95 % interval +0.00 to +0.00; p 1.000 corrected" in verdict["words"]
@@ -67,8 +67,8 @@ def test_equal_guards_are_not_distinguishable(place: Path) -> None:
 
 def test_the_figures_are_those_of_results_and_paired(place: Path) -> None:
     """Nothing is computed here that the evaluation does not compute."""
-    a = said("one", "prompt", GOLD, flipped(GOLD, 0.2, 1)) + said("two", "response", GOLD, flipped(GOLD, 0.1, 2))
-    b = said("one", "prompt", GOLD, flipped(GOLD, 0.1, 3)) + said("two", "response", GOLD, flipped(GOLD, 0.3, 4))
+    a = verdict_lines("one", "prompt", GOLD, flipped(GOLD, 0.2, 1)) + verdict_lines("two", "response", GOLD, flipped(GOLD, 0.1, 2))
+    b = verdict_lines("one", "prompt", GOLD, flipped(GOLD, 0.1, 3)) + verdict_lines("two", "response", GOLD, flipped(GOLD, 0.3, 4))
     whole = evaluated(place / "both", {"a": a, "b": b})
     found = toolkit.compare("both", draws=500, seed=7)
     positives = {"prompt": "harmful", "response": "harmful"}
@@ -81,8 +81,8 @@ def test_the_figures_are_those_of_results_and_paired(place: Path) -> None:
 
 
 def test_p_is_corrected_over_the_whole_table(place: Path) -> None:
-    a = [x for n in range(6) for x in said(f"set{n}", "prompt", GOLD, flipped(GOLD, 0.25, n))]
-    b = [x for n in range(6) for x in said(f"set{n}", "prompt", GOLD, flipped(GOLD, 0.15, 50 + n))]
+    a = [x for n in range(6) for x in verdict_lines(f"set{n}", "prompt", GOLD, flipped(GOLD, 0.25, n))]
+    b = [x for n in range(6) for x in verdict_lines(f"set{n}", "prompt", GOLD, flipped(GOLD, 0.15, 50 + n))]
     two(place, a, b)
     found = toolkit.compare("a", "b").differences
     smallest = min(found, key=lambda d: d["p"])
@@ -94,8 +94,8 @@ def test_rows_that_one_lacks_are_counted_and_the_rest_is_compared(place: Path) -
     verdicts = flipped(GOLD, 0.1, 1)
     two(
         place,
-        said("one", "prompt", GOLD, verdicts),
-        [*said("one", "prompt", GOLD[:100], verdicts[:100]), line("one", "x", "prompt", "harmful", "harmful")],
+        verdict_lines("one", "prompt", GOLD, verdicts),
+        [*verdict_lines("one", "prompt", GOLD[:100], verdicts[:100]), line("one", "x", "prompt", "harmful", "harmful")],
     )
     found = toolkit.compare("a", "b")
     assert found.lacking == [{"a": "a", "b": "b", "benchmark": "one", "task": "prompt", "shared": 100, "a_lacks": 1, "b_lacks": 20, "relabelled": 0}]
@@ -108,14 +108,14 @@ def test_rows_that_one_lacks_are_counted_and_the_rest_is_compared(place: Path) -
 
 def test_rows_with_another_label_are_counted_and_not_compared(place: Path) -> None:
     other = "-" + GOLD[1:]
-    two(place, said("one", "prompt", GOLD, GOLD), said("one", "prompt", other, other))
+    two(place, verdict_lines("one", "prompt", GOLD, GOLD), verdict_lines("one", "prompt", other, other))
     found = toolkit.compare("a", "b")
     assert found.lacking[0]["relabelled"] == 1 and found.differences[0]["n"] == 119
     assert found.lines[1]["why"] == "other rows or labels"
 
 
 def test_rows_of_one_id_and_other_texts_are_counted_and_not_compared(place: Path) -> None:
-    lines = said("one", "prompt", GOLD, GOLD)
+    lines = verdict_lines("one", "prompt", GOLD, GOLD)
     two(place, lines, [{**lines[0], "prompt": "something else"}, {**lines[1], "prompt": None}, *lines[2:]])
     found = toolkit.compare("a", "b")
     assert found.lacking[0]["relabelled"] == 1 and found.lacking[0]["shared"] == found.differences[0]["n"] == 119
@@ -126,17 +126,17 @@ def test_rows_of_one_id_and_other_texts_are_counted_and_not_compared(place: Path
 
 
 def test_no_row_in_common_is_an_error_that_says_what_each_has(place: Path) -> None:
-    two(place, said("one", "prompt", "+-", "+-"), said("two", "prompt", "+-", "+-"))
+    two(place, verdict_lines("one", "prompt", "+-", "+-"), verdict_lines("two", "prompt", "+-", "+-"))
     with pytest.raises(InputError, match="a and b have no row in common") as caught:
         toolkit.compare("a", "b")
     assert "a has one (prompt); b has two (prompt)" in str(caught.value.hint)
-    evaluated(place / "c", {"c": said("one", "prompt", "+-", "+-", first=50)})
+    evaluated(place / "c", {"c": verdict_lines("one", "prompt", "+-", "+-", first=50)})
     with pytest.raises(InputError, match="both have one"):
         toolkit.compare("a", "c")
 
 
 def test_several_models_of_one_folder_each_against_the_first_or_each_pair(place: Path) -> None:
-    evaluated(place / "e", {n: said("one", "prompt", GOLD, flipped(GOLD, 0.2, i)) for i, n in enumerate("abc")})
+    evaluated(place / "e", {n: verdict_lines("one", "prompt", GOLD, flipped(GOLD, 0.2, i)) for i, n in enumerate("abc")})
     assert [(d["a"], d["b"]) for d in toolkit.compare("e").differences] == [("a", "b"), ("a", "c")]
     assert [(d["a"], d["b"]) for d in toolkit.compare("e", every_pair=True).differences] == [("a", "b"), ("a", "c"), ("b", "c")]
     assert [m["name"] for m in toolkit.compare("e", models=["c", "b"]).models] == ["b", "c"]
@@ -145,7 +145,7 @@ def test_several_models_of_one_folder_each_against_the_first_or_each_pair(place:
 
 
 def test_models_of_one_name_get_the_names_of_their_folders_or_of_the_user(place: Path) -> None:
-    lines = said("one", "prompt", "+-", "+-")
+    lines = verdict_lines("one", "prompt", "+-", "+-")
     for name in ("x/run", "y/run"):
         evaluated(place / name, {"guard": lines})
     assert [m["name"] for m in toolkit.compare("x/run", "y/run").models] == ["guard (x/run)", "guard (y/run)"]
@@ -159,12 +159,12 @@ def test_models_of_one_name_get_the_names_of_their_folders_or_of_the_user(place:
 
 
 def test_a_folder_whose_name_has_an_equals_sign_is_a_folder(place: Path) -> None:
-    evaluated(place / "a=b", {"p": said("one", "prompt", "+-", "+-"), "q": said("one", "prompt", "+-", "+-")})
+    evaluated(place / "a=b", {"p": verdict_lines("one", "prompt", "+-", "+-"), "q": verdict_lines("one", "prompt", "+-", "+-")})
     assert [m["name"] for m in toolkit.compare("a=b").models] == ["p", "q"]
 
 
 def test_what_is_no_evaluation_or_damaged_is_named(place: Path) -> None:
-    evaluated(place / "e", {"a": said("one", "prompt", "+-", "+-"), "b": said("one", "prompt", "+-", "+-")})
+    evaluated(place / "e", {"a": verdict_lines("one", "prompt", "+-", "+-"), "b": verdict_lines("one", "prompt", "+-", "+-")})
     (place / "empty").mkdir()
     for folder in ("empty", "nowhere"):
         with pytest.raises(InputError, match="not the folder of an evaluation"):
@@ -181,7 +181,7 @@ def test_what_is_no_evaluation_or_damaged_is_named(place: Path) -> None:
 
 
 def test_one_model_alone_is_an_error_but_may_stand_beside_published_ones(place: Path) -> None:
-    evaluated(place / "e", {"a": said("toxic_chat", "prompt", GOLD, GOLD)})
+    evaluated(place / "e", {"a": verdict_lines("toxic_chat", "prompt", GOLD, GOLD)})
     with pytest.raises(InputError, match="one model: nothing to compare it with"):
         toolkit.compare("e")
     found = toolkit.compare("e", published="singguard")
@@ -189,7 +189,7 @@ def test_one_model_alone_is_an_error_but_may_stand_beside_published_ones(place: 
 
 
 def test_documents_that_lack_what_is_needed_are_named(place: Path) -> None:
-    evaluated(place / "e", {"a": said("one", "prompt", "+-", "+-"), "b": said("one", "prompt", "+-", "+-")})
+    evaluated(place / "e", {"a": verdict_lines("one", "prompt", "+-", "+-"), "b": verdict_lines("one", "prompt", "+-", "+-")})
     path = place / "e/evaluation.json"
     whole = json.loads(path.read_text())
     lacks = [{k: v for k, v in whole["benchmarks"][0].items() if k != "label_counts"}]
@@ -211,7 +211,7 @@ def test_documents_that_lack_what_is_needed_are_named(place: Path) -> None:
 
 
 def test_a_benchmark_of_one_class_is_called_so(place: Path) -> None:
-    lines = said("up", "prompt", "++++", "+++-") + said("down", "prompt", "----", "---+")
+    lines = verdict_lines("up", "prompt", "++++", "+++-") + verdict_lines("down", "prompt", "----", "---+")
     two(place, lines, lines)
     found = toolkit.compare("a", "b")
     assert "Up (prompt): all rows have the positive label: F1 says nothing of false alarms" in found.notes
@@ -223,7 +223,7 @@ def test_a_benchmark_of_one_class_is_called_so(place: Path) -> None:
 
 
 def test_another_sampling_or_reading_is_not_compared_unless_asked_for(place: Path) -> None:
-    lines = said("one", "prompt", GOLD, GOLD)
+    lines = verdict_lines("one", "prompt", GOLD, GOLD)
     evaluated(place / "a", {"a": lines}, about={"a": {"sampling": "greedy", "reading": "strict"}})
     evaluated(place / "b", {"b": lines}, about={"b": {"sampling": "4 draws, temperature 1, majority", "reading": "loose"}})
     found = toolkit.compare("a", "b")
@@ -239,8 +239,8 @@ def test_another_sampling_or_reading_is_not_compared_unless_asked_for(place: Pat
 def test_one_output_and_the_majority_of_three_are_not_compared_unless_asked_for(place: Path) -> None:
     """Of files nothing is known of the sampling but how many draws there are."""
     golds = GOLD[:20]
-    one = said("one", "prompt", golds, golds)
-    three = [line for draw in range(3) for line in said("one", "prompt", golds, golds, draw=draw)]
+    one = verdict_lines("one", "prompt", golds, golds)
+    three = [line for draw in range(3) for line in verdict_lines("one", "prompt", golds, golds, draw=draw)]
     two(place, one, three, about={name: {"sampling": None} for name in "ab"})
     found = toolkit.compare("a", "b")
     assert [(c["why"], found.differences) for c in found.apart] == [("1 draw a row against 3", [])] and found.lines[1][
@@ -250,7 +250,7 @@ def test_one_output_and_the_majority_of_three_are_not_compared_unless_asked_for(
 
 
 def test_one_model_asked_in_two_ways_is_apart_and_two_models_are_not(place: Path) -> None:
-    lines = said("one", "prompt", GOLD, GOLD)
+    lines = verdict_lines("one", "prompt", GOLD, GOLD)
     evaluated(place / "a", {"a": lines}, about={"a": {"prompt": "p", "model_id": "m"}})
     for name, model in (("b", "m"), ("c", "n")):
         evaluated(place / name, {name: lines}, about={name: {"prompt": "q", "model_id": model}})
@@ -259,10 +259,10 @@ def test_one_model_asked_in_two_ways_is_apart_and_two_models_are_not(place: Path
     assert found.apart == [] and any("not all asked with the same prompt" in n for n in found.notes)
 
 
-def test_a_task_that_one_does_not_judge_is_said_and_not_scored(place: Path) -> None:
+def test_a_task_that_one_does_not_judge_is_reported_and_not_scored(place: Path) -> None:
     gone = [line("one", f"r{i:04d}", "refusal", "refusal", None, unread="not_judged") for i in range(4)]
-    both = said("two", "prompt", GOLD, GOLD)
-    two(place, said("one", "refusal", "++++", "+++-") + both, gone + both)
+    both = verdict_lines("two", "prompt", GOLD, GOLD)
+    two(place, verdict_lines("one", "refusal", "++++", "+++-") + both, gone + both)
     found = toolkit.compare("a", "b")
     assert [(x["benchmark"], x["why"]) for x in found.apart] == [("one", "b does not judge it")]
     cells = next(x["cells"] for x in found.lines if x["benchmark"] == "one")
@@ -271,7 +271,7 @@ def test_a_task_that_one_does_not_judge_is_said_and_not_scored(place: Path) -> N
 
 
 def test_too_few_outputs_read_is_no_figure(place: Path) -> None:
-    two(place, said("one", "prompt", GOLD, "?" * 119 + "-"), said("one", "prompt", GOLD, GOLD), min_parse_rate=0.5)
+    two(place, verdict_lines("one", "prompt", GOLD, "?" * 119 + "-"), verdict_lines("one", "prompt", GOLD, GOLD), min_parse_rate=0.5)
     found = toolkit.compare("a", "b")
     assert found.apart[0]["why"] == "too few outputs of a could be read"
     assert next(c for c in found.lines[0]["cells"] if c["model"] == "a")["state"] == "withheld"
@@ -280,7 +280,7 @@ def test_too_few_outputs_read_is_no_figure(place: Path) -> None:
 
 def test_published_figures_share_a_line_only_where_cohorts_agree(place: Path) -> None:
     golds = "+-" * 224 + "+"
-    evaluated(place / "e", {"mine": said("xstest_response_refusal", "refusal", golds, golds)})
+    evaluated(place / "e", {"mine": verdict_lines("xstest_response_refusal", "refusal", golds, golds)})
     found = toolkit.compare("e", published=["guardreasoner", "qwen3guard"])
     first, *rest = found.lines
     assert [c["model"] for c in first["cells"] if c["published"] == "qwen3guard"] == [
@@ -298,7 +298,7 @@ def test_published_figures_share_a_line_only_where_cohorts_agree(place: Path) ->
 
 def test_the_same_policy_brings_the_papers_figures_onto_the_line(place: Path) -> None:
     golds = "+" * 239
-    lines = [{**x, "output": "Request: harmful"} for x in said("harmbench_prompt", "prompt", golds, golds)]
+    lines = [{**x, "output": "Request: harmful"} for x in verdict_lines("harmbench_prompt", "prompt", golds, golds)]
     evaluated(place / "e", {"mine": lines})
     for policy, together in (("clean", False), ("reference", True)):
         first = toolkit.compare("e", published=["GuardReasoner 8B"], policy=policy).lines[0]
@@ -306,7 +306,7 @@ def test_the_same_policy_brings_the_papers_figures_onto_the_line(place: Path) ->
 
 
 def test_strict_and_loose_readings_never_share_a_line(place: Path) -> None:
-    evaluated(place / "e", {"mine": said("toxic_chat", "prompt", GOLD, GOLD)}, about={"mine": {"reading": "loose"}})
+    evaluated(place / "e", {"mine": verdict_lines("toxic_chat", "prompt", GOLD, GOLD)}, about={"mine": {"reading": "loose"}})
     for x in toolkit.compare("e", published=["qwen3guard"]).lines:
         assert len({"strict" if "(strict)" in c["model"] else "loose" for c in x["cells"] if "(" in c["model"]}) <= 1
 
@@ -315,7 +315,7 @@ def test_strict_and_loose_readings_never_share_a_line(place: Path) -> None:
 
 
 def test_any_policy_is_computed_from_the_rows(place: Path) -> None:
-    two(place, said("one", "prompt", "++--", "+?-?"), said("one", "prompt", "++--", "++--"), policies=["clean"])
+    two(place, verdict_lines("one", "prompt", "++--", "+?-?"), verdict_lines("one", "prompt", "++--", "++--"), policies=["clean"])
     f1 = {p: toolkit.compare("a", "b", policy=p).lines[0]["cells"][0]["f1"] for p in ("clean", "drop", "fail-closed")}
     assert f1 == {"clean": 50.0, "drop": 100.0, "fail-closed": 80.0}
     assert any("a was evaluated under clean; here all is counted as drop" in n for n in toolkit.compare("a", "b", policy="drop").notes)
@@ -324,7 +324,7 @@ def test_any_policy_is_computed_from_the_rows(place: Path) -> None:
 
 
 def test_evaluations_that_settle_draws_in_different_ways_are_refused_until_one_is_named(place: Path) -> None:
-    lines = [{**x, "probability": 0.9 if x["verdict"] == "harmful" else 0.1} for x in said("one", "prompt", GOLD, GOLD)]
+    lines = [{**x, "probability": 0.9 if x["verdict"] == "harmful" else 0.1} for x in verdict_lines("one", "prompt", GOLD, GOLD)]
     evaluated(place / "a", {"a": lines}, k="majority")
     evaluated(place / "b", {"b": lines}, k="mean")
     with pytest.raises(InputError, match="different ways"):
@@ -337,7 +337,7 @@ def test_evaluations_that_settle_draws_in_different_ways_are_refused_until_one_i
 
 def test_categories_and_sources_are_broken_down(place: Path) -> None:
     def with_parts(verdicts: str) -> list[Line]:
-        lines = said("one", "prompt", "++--", verdicts)
+        lines = verdict_lines("one", "prompt", "++--", verdicts)
         return [{**x, "categories": ["fraud", "spam"] if i < 2 else [], "source": "s1" if i % 2 else "s2"} for i, x in enumerate(lines)]
 
     two(place, with_parts("++--"), with_parts("+---"))
@@ -350,8 +350,8 @@ def test_categories_and_sources_are_broken_down(place: Path) -> None:
 
 
 def test_the_gallery_shows_who_is_wrong_with_texts(place: Path) -> None:
-    a = said("one", "prompt", "++--", "--+-") + said("two", "prompt", "+", "-")
-    b = said("one", "prompt", "++--", "-++?") + said("two", "prompt", "+", "-")
+    a = verdict_lines("one", "prompt", "++--", "--+-") + verdict_lines("two", "prompt", "+", "-")
+    b = verdict_lines("one", "prompt", "++--", "-++?") + verdict_lines("two", "prompt", "+", "-")
     two(place, a, b)
     found = {e["wrong"]: e for e in toolkit.compare("a", "b", errors=5).errors}
     assert {k: e["rows"] for k, e in found.items()} == {"both": 3, "only_a": 1, "only_b": 1}
@@ -364,8 +364,8 @@ def test_the_gallery_shows_who_is_wrong_with_texts(place: Path) -> None:
 
 
 def test_the_gallery_is_bounded_and_counts_all(place: Path) -> None:
-    long = [{**x, "output": "w" * 5000} for x in said("one", "prompt", "+" * 30, "-" * 30)]
-    two(place, long, said("one", "prompt", "+" * 30, "+" * 30))
+    long = [{**x, "output": "w" * 5000} for x in verdict_lines("one", "prompt", "+" * 30, "-" * 30)]
+    two(place, long, verdict_lines("one", "prompt", "+" * 30, "+" * 30))
     (group,) = toolkit.compare("a", "b", errors=2).errors
     assert group["rows"] == 30 and len(group["shown"]) == 2
     assert group["shown"][0]["a"]["output"].endswith("… (3,000 more characters)")
@@ -381,7 +381,9 @@ def test_of_several_draws_the_gallery_shows_one_that_says_what_counts(place: Pat
 
 
 def test_tokens_and_seconds_stand_beside_f1(place: Path) -> None:
-    two(place, said("one", "prompt", "+-", "+-", tokens=100, seconds=2.0), said("one", "prompt", "+-", "++", tokens=10, seconds=0.5))
+    two(
+        place, verdict_lines("one", "prompt", "+-", "+-", tokens=100, seconds=2.0), verdict_lines("one", "prompt", "+-", "++", tokens=10, seconds=0.5)
+    )
     assert toolkit.compare("a", "b").costs == [
         {"model": "a", "rows": 2, "f1": 100.0, "tokens": 100.0, "seconds": 2.0},
         {"model": "b", "rows": 2, "f1": 66.67, "tokens": 10.0, "seconds": 0.5},
@@ -389,7 +391,7 @@ def test_tokens_and_seconds_stand_beside_f1(place: Path) -> None:
 
 
 def test_the_papers_sizes_weight_a_mean_of_their_own(place: Path) -> None:
-    a = said("one", "prompt", "+-" * 5, "+-" * 5) + said("two", "prompt", "+-" * 5, "-+" * 5)
+    a = verdict_lines("one", "prompt", "+-" * 5, "+-" * 5) + verdict_lines("two", "prompt", "+-" * 5, "-+" * 5)
     evaluated(place / "e", {"a": a, "b": a}, paper={"one": 30, "two": 10})
     found = {(m["model"], m["mean"], m["task"]): m["f1"] for m in toolkit.compare("e").means}
     assert (found["a", "weighted", "prompt"], found["a", "stated", "prompt"], found["a", "macro", "prompt"]) == (50.0, 75.0, 50.0)
@@ -407,6 +409,6 @@ def test_the_released_guards_compared(real_data: Path, place: Path) -> None:
     assert {c["model"]: c["f1"] for c in found.lines[0]["cells"]} == {"3B": 91.38, "8B": 93.68}
     (verdict,) = found.verdicts
     assert verdict["difference"] == 2.3 and verdict["low"] > -1 and verdict["high"] < 6
-    told = {c["model"]: (c["f1"], x["why"]) for x in found.lines for c in x["cells"] if c["published"]}
-    assert told["GuardReasoner 3B"] == (80.31, "499 rows against 449; policy reference against clean")
+    stated = {c["model"]: (c["f1"], x["why"]) for x in found.lines for c in x["cells"] if c["published"]}
+    assert stated["GuardReasoner 3B"] == (80.31, "499 rows against 449; policy reference against clean")
     assert pl.DataFrame(found.errors)["rows"].sum() == sum(e["rows"] for e in found.errors) > 0

@@ -95,11 +95,11 @@ def test_a_task_that_is_not_judged_has_no_figures() -> None:
 
 
 @pytest.mark.parametrize(
-    ("after", "positives", "said"),
+    ("after", "positives", "message"),
     [(table(("9", H, H), change="upper"), POSITIVE, "'9', m, prompt"), (table(("1", H, H), change="upper"), {"promt": H}, "did you mean 'promt'")],
 )
-def test_what_cannot_be_compared_is_said(after: pl.DataFrame, positives: dict[str, str], said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_what_cannot_be_compared_is_reported(after: pl.DataFrame, positives: dict[str, str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         flips(after, BASE, positives)
 
 

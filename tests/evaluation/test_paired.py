@@ -18,11 +18,11 @@ H, U = "harmful", "unharmful"
 POSITIVES = {"prompt": H, "response": H}
 
 
-def side(model: str, gold: list[str | None], said: list[str | None], *, first: int = 0, **same: Any) -> pl.DataFrame:
+def side(model: str, gold: list[str | None], verdicts: list[str | None], *, first: int = 0, **same: Any) -> pl.DataFrame:
     rows = [
         {"benchmark": "b", "id": str(first + i), "model": model, "draw": 0, "task": "prompt", "gold": g, "verdict": v, "unread": None if v else "cut"}
         | same
-        for i, (g, v) in enumerate(zip(gold, said, strict=True))
+        for i, (g, v) in enumerate(zip(gold, verdicts, strict=True))
     ]
     return pl.DataFrame(rows, schema_overrides=dict.fromkeys(("gold", "verdict", "unread"), pl.String), infer_schema_length=None)
 
@@ -47,8 +47,8 @@ def test_the_difference_is_that_of_resampled_rows() -> None:
     g, x, y = (np.array([v == H for v in some]) for some in (gold, a, b))
     at = np.random.default_rng(5).integers(0, len(g), (20_000, len(g)))
 
-    def scored(said: Any) -> Any:
-        tp, wrong = (g & said)[at].sum(axis=1), (g ^ said)[at].sum(axis=1)
+    def scored(verdicts: Any) -> Any:
+        tp, wrong = (g & verdicts)[at].sum(axis=1), (g ^ verdicts)[at].sum(axis=1)
         return 200 * tp / (2 * tp + wrong)
 
     difference = scored(y) - scored(x)

@@ -97,7 +97,7 @@ def test_every_row_and_change_is_there_once_and_names_its_row(given_rows: list[d
     assert one_by_one.equals(found.rows), "the cut into blocks does not matter"
 
 
-def test_a_row_that_a_change_cannot_change_is_told() -> None:
+def test_a_row_that_a_change_cannot_change_is_reported() -> None:
     table = pl.DataFrame([{"id": "a", "prompt": "12 + 30"}, {"id": "b", "prompt": "Hello"}, {"id": "c", "prompt": "  "}])
     found = perturbed(table, choose_changes(["upper", "tabs", "turn_order", "benign_before"]))
     assert found.rows["id"].to_list() == ["a:tabs", "a:benign_before", "b:upper", "b:benign_before"]
@@ -114,7 +114,7 @@ def test_draws_differ_by_seed_and_not_by_row() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "message"),
     [
         ({"prompt": ["a b"]}, "no column 'id'"),
         ({"id": [1], "prompt": ["a b"]}, "the column 'id' holds no text"),
@@ -122,8 +122,8 @@ def test_draws_differ_by_seed_and_not_by_row() -> None:
         ({"id": ["a"], "prompt": ["a"], "context": ["b"]}, "the column 'context' holds no messages"),
     ],
 )
-def test_rows_of_another_form_are_refused(table: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_rows_of_another_form_are_refused(table: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         perturbed(pl.DataFrame(table), EVERY)
 
 
@@ -140,8 +140,8 @@ def test_changes_by_name_kind_or_all(names: Any, found: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "said"), [("uper", "did you mean 'upper'"), (["case", "whitespace"], "did you mean 'white_space'"), ([], "no change is named")]
+    ("names", "message"), [("uper", "did you mean 'upper'"), (["case", "whitespace"], "did you mean 'white_space'"), ([], "no change is named")]
 )
-def test_an_unknown_change_is_refused(names: Any, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_an_unknown_change_is_refused(names: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         choose_changes(names)

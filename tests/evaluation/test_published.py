@@ -68,20 +68,20 @@ def numbers(cell: str) -> list[float]:
 
 
 def test_guardreasoners_figures_are_those_of_its_paper(pages: dict[str, str]) -> None:
-    told: dict[Cell, float] = {}
+    stated: dict[Cell, float] = {}
     for head, task, columns in (("### E.2", "prompt", PROMPT), ("### E.3", "response", RESPONSE), ("### E.4", "refusal", REFUSAL)):
         for model, *cells in table(pages["guardreasoner"], head):
             for column, cell in zip([*columns, "weighted", *(["overall"] if task == "refusal" else [])], cells, strict=True):
                 extra = re.search(r"\((2B): ([\d.]+)\)", cell)
                 if extra:
-                    told[("ShieldGemma 2B", None, task, column, "f1")] = float(extra[2])
+                    stated[("ShieldGemma 2B", None, task, column, "f1")] = float(extra[2])
                 if cell != "–":
-                    told[(named(model), None, None if column == "overall" else task, column, "f1")] = numbers(cell)[0]
-    assert len(told) == 281 and told == listed("guardreasoner")
+                    stated[(named(model), None, None if column == "overall" else task, column, "f1")] = numbers(cell)[0]
+    assert len(stated) == 281 and stated == listed("guardreasoner")
 
 
 def test_qwen3guards_figures_are_those_of_its_report(pages: dict[str, str]) -> None:
-    page, told = pages["published-f1"], dict[Cell, float]()
+    page, found = pages["published-f1"], dict[Cell, float]()
     order = ["toxic_chat", "openai_moderation", "aegis_safety_test", "simple_safety_tests", "harmbench_prompt", "wildguard_test_prompt", "Aegis 2.0"]
     for head, task, columns in (("## 1.", "prompt", order), ("## 2.", "response", [*RESPONSE, "Aegis 2.0", "Think"])):
         for model, *cells in table(page, head):
@@ -90,19 +90,19 @@ def test_qwen3guards_figures_are_those_of_its_report(pages: dict[str, str]) -> N
             for column, cell in zip(columns, cells, strict=True):
                 values = numbers(re.sub(r"\(.*?\)", "", cell))
                 assert len(values) == 1 + two
-                told |= {(name, r, task, column, "f1"): v for r, v in zip(("strict", "loose") if two else (None,), values, strict=True)}
+                found |= {(name, r, task, column, "f1"): v for r, v in zip(("strict", "loose") if two else (None,), values, strict=True)}
     for model, *cells in table(page, "## 3."):
         for column, cell in zip(REFUSAL, cells, strict=True):
             metrics = ("f1",) if cell.startswith("F1") else ("precision", "recall", "f1")
-            told |= {(model, None, "refusal", column, m): v for m, v in zip(metrics, numbers(cell.removeprefix("F1")), strict=True)}
-    assert told == {k: v for where in ("tables 2", "tables 3", "table 7") for k, v in listed("qwen3guard", where).items()}
+            found |= {(model, None, "refusal", column, m): v for m, v in zip(metrics, numbers(cell.removeprefix("F1")), strict=True)}
+    assert found == {k: v for where in ("tables 2", "tables 3", "table 7") for k, v in listed("qwen3guard", where).items()}
     slip = re.search(r"disagree on Qwen3Guard-Gen 4B strict WildGuard \((\S+) against (\S+) after distillation, (\S+) before\)", page)
     assert slip and [*listed("qwen3guard", "table 9").values()] == [float(slip[2]), float(slip[3])]
-    assert told["Qwen3Guard-Gen 4B", "strict", "prompt", "wildguard_test_prompt", "f1"] == float(slip[1])
+    assert found["Qwen3Guard-Gen 4B", "strict", "prompt", "wildguard_test_prompt", "f1"] == float(slip[1])
 
 
 def test_guardreasoner_vls_figures_are_those_of_its_paper(pages: dict[str, str]) -> None:
-    page, told = pages["published-f1"], dict[Cell, float]()
+    page, found = pages["published-f1"], dict[Cell, float]()
     heads = (
         ("## 4.", "prompt", [*PROMPT, "text", "HarmImageTest", "SPA-VL-Eval", "all"]),
         ("Response, order HarmBench / SafeRLHF / BeaverTails", "response", [*RESPONSE, "text", "SPA-VL-Eval", "all"]),
@@ -118,18 +118,18 @@ def test_guardreasoner_vls_figures_are_those_of_its_paper(pages: dict[str, str])
             names = several.get(model, [named(model)])
             for column, cell in zip(columns, cells, strict=True):
                 values = numbers(cell)
-                told |= {(n, None, task, column, "f1"): (values * len(names))[i] for i, n in enumerate(names) if i < len(values) or "2B" not in n}
+                found |= {(n, None, task, column, "f1"): (values * len(names))[i] for i, n in enumerate(names) if i < len(values) or "2B" not in n}
     tokens = re.search(r"Tokens: VL (\S+) \(3B\) / (\S+) \(7B\); Eco (\S+) / (\S+); F1 means (\S+) / (\S+) against (\S+) / (\S+)\.", page)
     assert tokens
     names = [f"GuardReasoner-{n}" for n in ("VL 3B", "VL 7B", "VL-Eco 3B", "VL-Eco 7B")]
     for i, name in enumerate(names):
-        told[(name, None, None, "all", "tokens")] = float(tokens[i + 1])
-        told[(name, None, None, "overall", "f1")] = float(tokens[i + 5])
-    assert told == listed("guardreasoner_vl")
+        found[(name, None, None, "all", "tokens")] = float(tokens[i + 1])
+        found[(name, None, None, "overall", "f1")] = float(tokens[i + 5])
+    assert found == listed("guardreasoner_vl")
 
 
 def test_singguards_figures_are_those_of_its_report(pages: dict[str, str]) -> None:
-    page, told = pages["published-f1"], dict[Cell, float]()
+    page, found = pages["published-f1"], dict[Cell, float]()
     response = ["beavertails", "safe_rlhf", "wildguard_test_response", "harmbench_response", "xstest_response_harmful"]
     for head, task, columns in (
         ("Prompt: order OAI Mod", "prompt", ["openai_moderation", "wildguard_test_prompt", "harmbench_prompt"]),
@@ -142,31 +142,31 @@ def test_singguards_figures_are_those_of_its_report(pages: dict[str, str]) -> No
             readings = ("strict", "loose") if "strict" in model else (None,)
             for column, cell in zip(columns, cells, strict=True):
                 keys = [(n, r) for n in names for r in readings]
-                told |= {(n, r, task, column, "f1"): v for (n, r), v in zip(keys, numbers(cell), strict=True)}
+                found |= {(n, r, task, column, "f1"): v for (n, r), v in zip(keys, numbers(cell), strict=True)}
     other = re.search(r"WildGuard gets (\S+) and (\S+) there", page)
     assert other
-    told["WildGuard 7B", None, "response", "safe_rlhf", "f1"] = float(other[1])
-    told["WildGuard 7B", None, "response", "harmbench_response", "f1"] = float(other[2])
+    found["WildGuard 7B", None, "response", "safe_rlhf", "f1"] = float(other[1])
+    found["WildGuard 7B", None, "response", "harmbench_response", "f1"] = float(other[2])
     seven = {row[0]: numbers(re.sub(r"\(.*?\)", "", row[1])) for row in table(page, "## 7.")}
-    told["ShieldGemma 9B", None, "prompt", "harmbench_prompt", "f1"] = seven["ShieldGemma 9B, HarmBench prompt"][2]
-    told["Llama Guard 3 8B", None, "response", "wildguard_test_response", "f1"] = seven["Llama Guard 3, WildGuard response"][2]
-    assert told == listed("singguard")
+    found["ShieldGemma 9B", None, "prompt", "harmbench_prompt", "f1"] = seven["ShieldGemma 9B, HarmBench prompt"][2]
+    found["Llama Guard 3 8B", None, "response", "wildguard_test_response", "f1"] = seven["Llama Guard 3, WildGuard response"][2]
+    assert found == listed("singguard")
 
 
 def test_the_other_sources_figures_are_those_of_the_page(pages: dict[str, str]) -> None:
     page = pages["published-f1"].partition("## 6.")[2].partition("## 7.")[0]
-    told: dict[Cell, float] = {}
+    stated: dict[Cell, float] = {}
     measured = page.partition("F1 on OAI Mod / WildGuardMix test / Aegis: ")[2].partition("OR-Bench FPR: ")
     columns = ["openai_moderation", "wildguard_test_prompt", "aegis_safety_test"]
     for part in measured[0].strip().rstrip(";").split(";"):
         found = re.fullmatch(r"\s*(.*?) (\S+) / (\S+) / (\S+?)(?: \(contaminated\))?", part.strip())
         assert found, part
-        told |= {(found[1], None, "prompt", c, "f1"): float(v) for c, v in zip(columns, found.groups()[1:], strict=True)}
+        stated |= {(found[1], None, "prompt", c, "f1"): float(v) for c, v in zip(columns, found.groups()[1:], strict=True)}
     short = {"Nemotron": "Nemotron CS", "Granite": "Granite Guardian"}
     for part in measured[2].partition(". WildGuardMix")[0].split(", "):
         name, _, value = part.rpartition(" ")
-        told[short.get(name, name), None, "prompt", "OR-Bench", "fpr"] = float(value)
-    assert len(told) == 34 and told == listed("any_guardrail")
+        stated[short.get(name, name), None, "prompt", "OR-Bench", "fpr"] = float(value)
+    assert len(stated) == 34 and stated == listed("any_guardrail")
 
     gpt = re.search(r"gpt-oss-safeguard-20b, ToxicChat F1 (\S+) \(base gpt-oss-20b (\S+)\)", page)
     assert gpt and [*listed("gpt_oss_safeguard").values()] == [float(gpt[1]), float(gpt[2])]
@@ -194,11 +194,11 @@ def test_guardreasoners_means_come_out_of_its_figures_with_the_sizes_that_it_sta
             own = [f for f in figures if f.model == f"GuardReasoner {size}" and f.task == task]
             cells = {f.benchmark: f.value for f in own if f.benchmark}
             stated = {f.benchmark: f.cohort.n for f in own if f.benchmark and f.cohort.n}
-            told = next(f.value for f in own if f.mean)
+            found = next(f.value for f in own if f.mean)
             # two decimals of each figure: their mean may be off by one hundredth
-            assert weighted(cells, stated) == pytest.approx(told, abs=0.011)
+            assert weighted(cells, stated) == pytest.approx(found, abs=0.011)
             assert stated == {b: load_benchmark(b).sizes.paper for b in stated}
-            means.setdefault(size, {})[task] = told
+            means.setdefault(size, {})[task] = found
     for size, three in means.items():
         overall = next(f.value for f in figures if f.model == f"GuardReasoner {size}" and f.mean == "overall")
         assert sum(three.values()) / 3 == pytest.approx(overall, abs=0.011)
@@ -220,8 +220,8 @@ def test_guardreasoner_vls_text_means_come_out_with_those_sizes_for_some_models_
     off = {}
     for model in ("GuardReasoner 1B", "GuardReasoner 8B", "GuardReasoner-VL 7B"):
         cells = {f.benchmark: f.value for f in figures if f.model == model and f.benchmark in sizes}
-        told = next(f.value for f in figures if f.model == model and f.mean == "text")
-        off[model] = round(weighted(cells, sizes) - told, 2)
+        found = next(f.value for f in figures if f.model == model and f.mean == "text")
+        off[model] = round(weighted(cells, sizes) - found, 2)
     assert off == {"GuardReasoner 1B": 0, "GuardReasoner 8B": 0, "GuardReasoner-VL 7B": 0.04}
     assert all(f.cohort.n is None for f in figures)
 

@@ -136,7 +136,7 @@ def test_what_a_guard_does_not_judge_has_no_figure() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "message"),
     [
         (table(("1", H, H), ("1", H, U)), "b: row 1, model m, draw 0, task prompt: the line stands there twice"),
         (pl.concat([table(("1", H, H), ("2", U, U)), table(("1", U, H), ("2", H, H), model="n")]), "row 1, .*several labels: harmful, unharmful"),
@@ -154,8 +154,8 @@ def test_what_a_guard_does_not_judge_has_no_figure() -> None:
         (table(("7", H, H, 1.5), names=("id", "gold", "verdict", "probability")), "row 7, .*1.5 is no probability"),
     ],
 )
-def test_what_cannot_be_counted_is_named(lines: pl.DataFrame, said: str) -> None:
-    with pytest.raises(InputError, match=r"(?s)" + said):
+def test_what_cannot_be_counted_is_named(lines: pl.DataFrame, message: str) -> None:
+    with pytest.raises(InputError, match=r"(?s)" + message):
         results(lines, POSITIVES, labels={"prompt": [U, H]})
 
 
@@ -336,13 +336,13 @@ def test_means_are_of_the_exact_figures() -> None:
         (lambda rows: holm([0.1, float("nan")]), "nan is no p-value"),
     ],
 )
-def test_arguments_of_another_shape_are_told(call: Any, words: str) -> None:
+def test_arguments_of_another_shape_are_reported(call: Any, words: str) -> None:
     with pytest.raises(InputError, match=words):
         call(table(("a", H, H)))
 
 
 def test_an_interval_does_not_depend_on_what_a_model_is_called() -> None:
     """Two models that said the same have the same figures."""
-    said = [(f"a{i}", H, v) for i, v in enumerate([H, H, H, U])] + [(f"b{i}", U, v) for i, v in enumerate([H, U, U])]
-    found = results(pl.concat([table(*said), table(*said, model="other")]), POSITIVES)
+    listed = [(f"a{i}", H, v) for i, v in enumerate([H, H, H, U])] + [(f"b{i}", U, v) for i, v in enumerate([H, U, U])]
+    found = results(pl.concat([table(*listed), table(*listed, model="other")]), POSITIVES)
     assert len(found) == 2 and found[0] | {"model": "other"} == found[1] and found[0]["f1_low"] < found[0]["f1_high"]

@@ -30,7 +30,7 @@ from typing import Any
 import fuzz_check as check
 from fuzz_endpoint import Endpoint, serving
 from fuzz_verbs import SLOW, VERBS, Verb
-from fuzz_world import CONCURRENCY, OWN, Said, World, build, filled
+from fuzz_world import CONCURRENCY, OWN, Result, World, build, filled
 
 FLYING = ("kill", "torn", "enospc", "eio")
 RESTING = ("flip", "cut", "empty")
@@ -43,7 +43,7 @@ class Reference:
     """What a command does without a fault: its exit code, what it printed and made, the calls that it takes by class of fault, the prompts that it asks,
     and what is wrong even so."""
 
-    said: Said
+    result: Result
     made: dict[str, str]
     calls: dict[str, int]
     asks: Counter[str]
@@ -109,15 +109,15 @@ class Fuzz:
             world = self._fresh(verb)
             self._endpoint.asked.clear()
             args = filled(verb.args, world)
-            said = world.guardkit(*args, fault="none")
+            result = world.guardkit(*args, fault="none")
             asks = Counter(self._endpoint.asked)
             again = self._fresh(verb)
             reads = again.guardkit(*args, fault="eio")
-            wrong = [*check.spoken(said), *_always(world, said)]
-            if said.code:
-                raise AssertionError(f"guardkit {' '.join(args)}, without a fault: exit {said.code}\n{said.err}")
-            calls = {f: reads.calls if f == "eio" else said.calls for f in FLYING}
-            self._references[verb.name] = Reference(said, made(world, verb), calls, asks, wrong)
+            wrong = [*check.spoken(result), *_always(world, result)]
+            if result.code:
+                raise AssertionError(f"guardkit {' '.join(args)}, without a fault: exit {result.code}\n{result.err}")
+            calls = {f: reads.calls if f == "eio" else result.calls for f in FLYING}
+            self._references[verb.name] = Reference(result, made(world, verb), calls, asks, wrong)
         return self._references[verb.name]
 
     def _flying(self, case: Case, verb: Verb, reference: Reference, world: World, rng: random.Random) -> None:
@@ -125,25 +125,25 @@ class Fuzz:
         at = rng.randint(1, total)
         args, before = filled(verb.args, world), check.answers(world)
         self._endpoint.asked.clear()
-        said = world.guardkit(*args, fault=case.fault, at=at)
-        case.code, case.where = said.code, f"at call {at} of {total} ({said.hit.get('call', 'none')} {said.hit.get('path', '')})"
-        case.wrong += [*check.spoken(said), *_always(world, said), *check.whole(world)]
+        result = world.guardkit(*args, fault=case.fault, at=at)
+        case.code, case.where = result.code, f"at call {at} of {total} ({result.hit.get('call', 'none')} {result.hit.get('path', '')})"
+        case.wrong += [*check.spoken(result), *_always(world, result), *check.whole(world)]
         asked = Counter(self._endpoint.asked)
         kept = check.answers(world) if verb.name not in ("journal compact", "journal purge") else {}
         if kept:
             case.wrong += [f"the answer for {row} is gone from the journal" for row in before if kept.get(row) != before[row]]
-        if case.fault == "enospc" and said.hit and said.code not in (0, 3):
-            case.wrong.append(f"exit code {said.code} on a full disk: {said.err.strip()[-300:]}")
-        left = re.compile(r"\.guardkit/(lock$|(old|new|work|gone)(/|$))" if "could not be removed" in said.err else r"(?!)")
+        if case.fault == "enospc" and result.hit and result.code not in (0, 3):
+            case.wrong.append(f"exit code {result.code} on a full disk: {result.err.strip()[-300:]}")
+        left = re.compile(r"\.guardkit/(lock$|(old|new|work|gone)(/|$))" if "could not be removed" in result.err else r"(?!)")
         now = {n: d for n, d in made(world, verb).items() if not left.search(n)}
-        done = said.code == 0 and now == reference.made
-        if said.code == 0 and not done:
+        done = result.code == 0 and now == reference.made
+        if result.code == 0 and not done:
             case.wrong.append("exit code 0, but what it made is not what it should be: " + differing(now, reference.made))
         self._endpoint.asked.clear()
         again = world.guardkit(*args)
         case.again = again.code
         case.wrong += [*check.spoken(again), *_always(world, again), *check.whole(world), *check.leftovers(world)]
-        if again.code != reference.said.code and not (verb.name == "journal purge" and again.code == 2):  # nothing is left to purge
+        if again.code != reference.result.code and not (verb.name == "journal purge" and again.code == 2):  # nothing is left to purge
             case.wrong.append(f"run again it ended with {again.code}: {again.err.strip()[-300:]}")
         elif (now := made(world, verb)) != reference.made:
             case.wrong.append("run again it made something else: " + differing(now, reference.made))
@@ -159,22 +159,22 @@ class Fuzz:
         case.where = f"{name}{damage(world.folder / name, case.fault, rng)}"
         damaged = (world.folder / name).read_bytes()
         self._endpoint.asked.clear()
-        said = world.guardkit(*filled(verb.args, world), fault="none")
-        case.code = said.code
-        case.wrong += [*check.spoken(said), *check.own(world), *check.secret(world, said)]
+        result = world.guardkit(*filled(verb.args, world), fault="none")
+        case.code = result.code
+        case.wrong += [*check.spoken(result), *check.own(world), *check.secret(world, result)]
         slack = Path(name).parent == Path("outputs/journal") and check.answers(world) == before  # bytes of a page that hold nothing
-        if said.code == 0 and not slack and Path(name).name not in BESIDE:
+        if result.code == 0 and not slack and Path(name).name not in BESIDE:
             now = {k: v for k, v in made(world, verb).items() if k != name}
             wanted = {k: v for k, v in reference.made.items() if k != name}
             still = (world.folder / name).is_file() and (world.folder / name).read_bytes() == damaged
             if now != wanted:
                 case.wrong.append("exit code 0, but what it made is not what it should be: " + differing(now, wanted))
-            if not verb.makes and printed(said) != printed(reference.said) and not _told(world, name):
+            if not verb.makes and printed(result) != printed(reference.result) and not _found_out(world, name):
                 case.wrong.append("exit code 0, but it says something else, and no verifying command tells why")
-            if still and not _told(world, name):
+            if still and not _found_out(world, name):
                 case.wrong.append("exit code 0, the damage is still there, and no verifying command tells")
         paid = sum((Counter(self._endpoint.asked) - reference.asks).values())
-        if paid and "damage" not in said.all:
+        if paid and "damage" not in result.all:
             case.wrong.append(f"{paid} prompts were paid again without a word of damage")
 
 
@@ -190,13 +190,13 @@ def damage(path: Path, how: str, rng: random.Random) -> str:
     return {"flip": f", byte {at}", "cut": f", cut at {at}", "empty": ", emptied"}[how]
 
 
-def _told(world: World, name: str) -> bool:
+def _found_out(world: World, name: str) -> bool:
     """Whether the command that verifies such a file finds fault with it."""
     top = Path(name).parts
     if "journal" in top:
         return world.guardkit("journal", "verify").code == 2
-    said = world.guardkit("verify", "/".join(top[:2]) if top[0] == "outputs" else top[0])
-    return said.code == 2 and (top[2] if top[0] == "outputs" else top[-1]) in said.err  # it names the step, or the file
+    result = world.guardkit("verify", "/".join(top[:2]) if top[0] == "outputs" else top[0])
+    return result.code == 2 and (top[2] if top[0] == "outputs" else top[-1]) in result.err  # it names the step, or the file
 
 
 def made(world: World, verb: Verb) -> dict[str, str]:
@@ -206,12 +206,12 @@ def made(world: World, verb: Verb) -> dict[str, str]:
     return {n: d for n, d in found.items() if Path(n).name not in BESIDE and n not in OWN}
 
 
-def printed(said: Said) -> Any:
+def printed(result: Result) -> Any:
     """What a command printed, without the figures of one invocation."""
     try:
-        found = json.loads(said.out)
+        found = json.loads(result.out)
     except ValueError:
-        return said.out
+        return result.out
     return {k: v for k, v in found.items() if k not in ("seconds", "bytes")} if isinstance(found, dict) else found
 
 
@@ -220,8 +220,8 @@ def differing(now: dict[str, str], wanted: dict[str, str]) -> str:
     return ", ".join(sorted(n for n in {*now, *wanted} if now.get(n) != wanted.get(n))[:5])
 
 
-def _always(world: World, said: Said) -> list[str]:
-    return [*check.conserved(world), *check.provenance(world), *check.own(world), *check.secret(world, said)]
+def _always(world: World, result: Result) -> list[str]:
+    return [*check.conserved(world), *check.provenance(world), *check.own(world), *check.secret(world, result)]
 
 
 def main() -> int:

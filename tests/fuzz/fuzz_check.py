@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from fuzz_world import KEY, OWN, Said, World
+from fuzz_world import KEY, OWN, Result, World
 
 CODES = {0, 1, 2, 3, 4}
 PROVENANCE = {"human", "vote", "consensus", "inferred", "absent", "written", "not_applicable", "to_infer"}
@@ -95,26 +95,26 @@ def own(world: World) -> list[str]:
     return out
 
 
-def secret(world: World, said: Said) -> list[str]:
+def secret(world: World, result: Result) -> list[str]:
     """8: the key is nowhere; a terminal gets no sequence from the data."""
     out = [f"the key stands in {p.relative_to(world.folder)}" for p in world.folder.rglob("*") if p.is_file() and KEY.encode() in p.read_bytes()]
-    if KEY in said.all:
+    if KEY in result.all:
         out.append("the key was printed")
-    if "\x1b[31m" in said.all:
+    if "\x1b[31m" in result.all:
         out.append("a terminal sequence of the data was printed")
     return out
 
 
-def spoken(said: Said) -> list[str]:
+def spoken(result: Result) -> list[str]:
     """7: it ended as a command may end, and said why."""
-    if said.code == 128 + 9:
+    if result.code == 128 + 9:
         return []
-    out = [] if said.code in CODES else [f"exit code {said.code}"]
-    if "Traceback" in said.err or "bug in guardkit" in said.err:
+    out = [] if result.code in CODES else [f"exit code {result.code}"]
+    if "Traceback" in result.err or "bug in guardkit" in result.err:
         out.append("a traceback")
-    if said.code and not said.err.strip():
-        out.append(f"exit code {said.code} without a word")
-    return out + ([f"{said.memory >> 20} MB of memory"] if said.memory > MEMORY else [])
+    if result.code and not result.err.strip():
+        out.append(f"exit code {result.code} without a word")
+    return out + ([f"{result.memory >> 20} MB of memory"] if result.memory > MEMORY else [])
 
 
 def leftovers(world: World) -> list[str]:

@@ -21,9 +21,9 @@ class Endpoint:
     def reply(self, prompt: str, authorization: str) -> bytes:
         with self._lock:
             self.asked[prompt] += 1
-        said = f"\x1b[31mHeard\x1b[0m: {prompt!r}; you came with {authorization}"
-        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": said}}
-        usage = {"prompt_tokens": len(prompt) // 4 + 1, "completion_tokens": len(said) // 4 + 1}
+        text = f"\x1b[31mHeard\x1b[0m: {prompt!r}; you came with {authorization}"
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+        usage = {"prompt_tokens": len(prompt) // 4 + 1, "completion_tokens": len(text) // 4 + 1}
         return json.dumps({"id": "x", "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage}).encode()
 
 

@@ -48,7 +48,7 @@ OWN = {  # a user's files, which no command may touch
 
 
 @dataclass
-class Said:
+class Result:
     """What a command said and how it ended; `calls` and `hit` where it ran under the shim."""
 
     code: int
@@ -75,18 +75,18 @@ class World:
         shutil.copytree(self.folder, to, symlinks=True)
         return World(to, self.url)
 
-    def guardkit(self, *args: str, fault: str | None = None, at: int = 0) -> Said:
+    def guardkit(self, *args: str, fault: str | None = None, at: int = 0) -> Result:
         """Run a command here; with `fault` under the shim."""
         shim = [str(HERE / "shim.py"), "--under", str(self.folder), "--at", str(at), "--fault", fault, "--", sys.executable] if fault else []
         command = [sys.executable, *shim, "-m", "toolkit", *args]
         done = subprocess.run(command, cwd=self.folder, env=self.environment(), capture_output=True, timeout=300)
         out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
-        said = Said(done.returncode, out, err)
+        stated = Result(done.returncode, out, err)
         if fault:
-            said.err, _, about = err.rstrip("\n").rpartition("\n")
+            stated.err, _, about = err.rstrip("\n").rpartition("\n")
             found = json.loads(about)
-            said.calls, said.hit, said.memory = found["calls"], found["hit"], found["memory"]
-        return said
+            stated.calls, stated.hit, stated.memory = found["calls"], found["hit"], found["memory"]
+        return stated
 
     @staticmethod
     def environment() -> dict[str, str]:
@@ -153,6 +153,6 @@ def filled(args: Sequence[str], world: World) -> list[str]:
 
 
 def _do(world: World, *args: str) -> None:
-    said = world.guardkit(*filled(args, world))
-    if said.code:
-        raise RuntimeError(f"guardkit {' '.join(args)}: exit {said.code}\n{said.err}")
+    result = world.guardkit(*filled(args, world))
+    if result.code:
+        raise RuntimeError(f"guardkit {' '.join(args)}: exit {result.code}\n{result.err}")

@@ -43,8 +43,8 @@ class RawServer:
                 size = next((int(line.split(":")[1]) for line in head.lower().split("\r\n") if line.startswith("content-length:")), 0)
                 body = await reader.readexactly(size)
                 self.asked += 1
-                said = self.reply(head, body)
-                for piece in [said] if isinstance(said, bytes) else said:
+                reply = self.reply(head, body)
+                for piece in [reply] if isinstance(reply, bytes) else reply:
                     writer.write(piece)
                     await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -78,7 +78,7 @@ def running(reply: Callable[[str, bytes], Reply]) -> Iterator[RawServer]:
         loop.close()
 
 
-def said(body: bytes) -> str:
+def last_message(body: bytes) -> str:
     """The last message of a request's body."""
     text: str = json.loads(body)["messages"][-1]["content"]
     return text

@@ -93,8 +93,8 @@ class Server:
             left = self.faults.get(text) or []
             fault = self.always or (left.pop(0) if left else None)
             if self.script is not None:
-                status, headers, said = self.script(text, body)
-                return web.Response(status=status, headers=headers, body=json.dumps(said).encode(), content_type="application/json")
+                status, headers, found = self.script(text, body)
+                return web.Response(status=status, headers=headers, body=json.dumps(found).encode(), content_type="application/json")
             return await self._reply(http, body, text, fault)
         finally:
             self.in_flight -= 1

@@ -199,9 +199,9 @@ def test_a_tower_of_adapters_ends_in_an_error(model: Path, tmp_path: Path) -> No
     assert model_hash(folders[5])
 
 
-@pytest.mark.parametrize("said", ["[" * 100_000, "[]", '"x"', "nan", "\x80"])
-def test_a_configuration_that_is_none(adapter: Path, said: str) -> None:
-    (adapter / "adapter_config.json").write_bytes(said.encode("latin-1"))
+@pytest.mark.parametrize("message", ["[" * 100_000, "[]", '"x"', "nan", "\x80"])
+def test_a_configuration_that_is_none(adapter: Path, message: str) -> None:
+    (adapter / "adapter_config.json").write_bytes(message.encode("latin-1"))
     with pytest.raises(InputError, match="JSON"):
         model_hash(adapter)
 

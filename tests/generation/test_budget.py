@@ -52,7 +52,7 @@ def test_never_past_the_cap_whatever_the_order(dice: random.Random, cap: float, 
     meter = Meter({AT: PRICE}, cap)
     waiting = [ask(i, dice.randint(0, 40), dice.randint(1, 400)) for i in range(n)]
     flying: dict[str, tuple[Request, int]] = {}
-    told = 0.0
+    found = 0.0
     while waiting or flying:
         if waiting and (not flying or dice.random() < 0.5):
             request = waiting.pop()
@@ -72,10 +72,10 @@ def test_never_past_the_cap_whatever_the_order(dice: random.Random, cap: float, 
                 done = end(request, dice, lost)
             cost = meter.settle(request, done).dollars
             assert cost is not None and cost >= 0
-            told += cost
+            found += cost
         assert meter.spent <= cap and meter.spent + meter.reserved <= cap + 1e-12
     assert meter.reserved == 0
-    assert told == pytest.approx(meter.spent)
+    assert found == pytest.approx(meter.spent)
 
 
 @dataclass
@@ -167,8 +167,8 @@ class Opened:
 
 def test_no_price_no_run_with_a_cap() -> None:
     config = OpenAIConfig(backend="openai", model="house-model", base_url="http://localhost:8000/v1")
-    said = r"'house-model' at http://localhost:8000/v1\n  .*price: \{input: …, output: …\} \(price: \{input: 0, output: 0\}"
-    with pytest.raises(InputError, match=said):
+    text = r"'house-model' at http://localhost:8000/v1\n  .*price: \{input: …, output: …\} \(price: \{input: 0, output: 0\}"
+    with pytest.raises(InputError, match=text):
         Meter(cap=5.0).register(Opened("http://localhost:8000/v1", "house-model"), config)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"'teacher' at http://teacher\.example/v1"):
         Meter(cap=5.0).reserve(ask(0))

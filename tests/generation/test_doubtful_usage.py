@@ -94,15 +94,15 @@ def request(letters: int, max_tokens: int) -> Request:
 
 
 @given(st.integers(0, 5000), st.integers(0, 5000), st.integers(1, 3000), st.integers(0, 1 << 53), st.integers(0, 1 << 53))
-def test_a_count_is_believed_within_the_bounds_of_the_text(asked: int, said: int, most: int, read: int, written: int) -> None:
+def test_a_count_is_believed_within_the_bounds_of_the_text(asked: int, stated: int, most: int, read: int, written: int) -> None:
     one = request(asked, most)
-    completion = Completion(one.key, "y" * said, prompt_tokens=read, completion_tokens=written)
+    completion = Completion(one.key, "y" * stated, prompt_tokens=read, completion_tokens=written)
     r, w = believed(one, completion)
     assert r == (read if max(1, asked // 16) <= read <= 16 * asked + 100_000 else None)
-    assert w is None or (w == written and w >= said / 16 and w <= 16 * max(most, said) + 100_000)
-    if 1 <= asked <= 4 * read and read <= asked + 100 and 1 <= said <= 4 * written and written <= max(said, most):
+    assert w is None or (w == written and w >= stated / 16 and w <= 16 * max(most, stated) + 100_000)
+    if 1 <= asked <= 4 * read and read <= asked + 100 and 1 <= stated <= 4 * written and written <= max(stated, most):
         assert (r, w) == (read, written), "what any tokeniser may count"
-    assert written_at_most(one, completion) >= min(most, said) and (said <= 16 * most or written_at_most(one, completion) >= said)
+    assert written_at_most(one, completion) >= min(most, stated) and (stated <= 16 * most or written_at_most(one, completion) >= stated)
 
 
 def test_an_absurd_count_does_not_stop_the_requests_that_follow() -> None:

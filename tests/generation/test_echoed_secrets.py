@@ -89,7 +89,7 @@ def test_an_echoed_key_is_found_nowhere(out: str, tmp_path: Path) -> None:
             assert base64.b64encode(b"user:" + KEY.encode())[8:20] not in data, where
 
 
-def test_what_the_model_said_besides_stays(tmp_path: Path) -> None:
+def test_what_the_model_answered_besides_stays(tmp_path: Path) -> None:
     from test_hostile_answers import ask
 
     from toolkit.common import secrets

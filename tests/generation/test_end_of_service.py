@@ -121,13 +121,13 @@ def test_a_quota_of_a_day_that_names_no_time_stops_the_run_too(server: Server) -
 
 
 def test_a_quota_of_a_minute_is_waited_for(server: Server) -> None:
-    told = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "100ms"}
+    stated = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "100ms"}
     left = 3
 
     def script(text: str, body: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
         nonlocal left
         left -= 1
-        return (429, told, {"error": {"message": "per minute"}}) if left >= 0 else (200, {}, chat(answer(text)))
+        return (429, stated, {"error": {"message": "per minute"}}) if left >= 0 else (200, {}, chat(answer(text)))
 
     server.script = script
     assert all(c.ok for c in run(config(server, concurrency=2), TEXTS[:6]))

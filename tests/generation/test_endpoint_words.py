@@ -30,8 +30,8 @@ def ask(server: Server, answers: dict[str, Any], folder: Path | None = None, **m
     """What comes of prompts that are each answered by a body, or by a status, headers and a body."""
 
     def script(text: str, _: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
-        said = answers[text]
-        return said if isinstance(said, tuple) else (200, {}, said)
+        reply = answers[text]
+        return reply if isinstance(reply, tuple) else (200, {}, reply)
 
     server.script = script
     if folder is None:
@@ -71,8 +71,8 @@ def test_every_spelling_of_a_filter_is_one_outcome_that_is_asked_once(server: Se
 
 
 def test_a_word_in_a_message_is_no_filter(server: Server) -> None:
-    said: Any = (400, {}, error(message="the prompt 'Content Exists Risk' is too long", code="context_length_exceeded"))
-    assert ask(server, {"t": said})["t"].error == "bad_request"
+    found: Any = (400, {}, error(message="the prompt 'Content Exists Risk' is too long", code="context_length_exceeded"))
+    assert ask(server, {"t": found})["t"].error == "bad_request"
 
 
 @pytest.mark.parametrize("word", ["length", "max_tokens", "MAX_TOKENS", "model_length", "maxTokens", "model_context_window_exceeded"])
@@ -127,7 +127,7 @@ def test_a_content_in_parts_is_read(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "failure", "words", "asked"),
+    ("body", "failure", "words", "asked"),
     [
         ({"error": {"message": "Upstream is busy", "type": "server_error", "code": "upstream_error"}}, "server_error", "Upstream is busy", 2),
         ({"error": "Upstream is busy"}, "server_error", "Upstream is busy", 2),
@@ -136,8 +136,8 @@ def test_a_content_in_parts_is_read(server: Server) -> None:
         ({"choices": None, "base_resp": {"status_code": 1000, "status_msg": "unknown"}}, "server_error", "unknown", 2),
     ],
 )
-def test_an_error_in_a_200_counts_as_the_status_that_it_names(server: Server, said: Any, failure: str, words: str, asked: int) -> None:
-    c = ask(server, {"t": said}, retries=1)["t"]
+def test_an_error_in_a_200_counts_as_the_status_that_it_names(server: Server, body: Any, failure: str, words: str, asked: int) -> None:
+    c = ask(server, {"t": body}, retries=1)["t"]
     assert (c.error, server.asked["t"]) == (failure, asked)
     assert words in (c.detail or "")
 

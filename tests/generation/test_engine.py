@@ -25,7 +25,7 @@ def ask(n: object, **more: Any) -> Request:
     return Request("m", "e", (("user", str(n)),), 0, 1, 1, **more)
 
 
-def said(request: Request) -> str:
+def last_words(request: Request) -> str:
     return request.messages[-1][1]
 
 
@@ -61,20 +61,20 @@ class Scripted:
                 if request is None:
                     assert held, "None only while something is held"
                     break
-                self.asked[said(request)] += 1
+                self.asked[last_words(request)] += 1
                 held.append(request)
             self.most = max(self.most, len(held))
             if not held:
                 return
-            quick = [r for r in held if said(r) not in self.slow] or held
+            quick = [r for r in held if last_words(r) not in self.slow] or held
             request = self._rng.choice(quick)
             held.remove(request)
             yield self.answer(request)
 
     def answer(self, request: Request) -> Completion:
-        if said(request) in self.failing:
+        if last_words(request) in self.failing:
             return Completion(request.key, None, error="timeout", detail="scripted")
-        return Completion(request.key, f"answer {said(request)} {request.draw}", "stop", prompt_tokens=2, completion_tokens=3)
+        return Completion(request.key, f"answer {last_words(request)} {request.draw}", "stop", prompt_tokens=2, completion_tokens=3)
 
 
 class Untouchable(Scripted):
@@ -185,7 +185,7 @@ def test_memory_does_not_grow_with_the_rows() -> None:
     class Wordy(Scripted):
         def answer(self, request: Request) -> Completion:
             self.asked.clear()
-            return Completion(request.key, f"{said(request):2000}")
+            return Completion(request.key, f"{last_words(request):2000}")
 
     peaks = []
     for rows in (3000, 12_000):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_engine import Scripted, Untouchable, ask, said
+from test_engine import Scripted, Untouchable, ask, last_words
 
 from toolkit.common.errors import Stopped
 from toolkit.generation import Completion, Journal, Meter, Price, Request, complete
@@ -22,11 +22,11 @@ class Other(Scripted):
     model_id, endpoint = "m2", "e2"
 
     def answer(self, request: Request) -> Completion:
-        return replace(super().answer(request), text=f"other {said(request)}")
+        return replace(super().answer(request), text=f"other {last_words(request)}")
 
 
 def numbered(index: int, request: Request) -> bool:
-    return said(request) == str(index)
+    return last_words(request) == str(index)
 
 
 @settings(max_examples=80, deadline=None)
@@ -115,7 +115,7 @@ def test_one_slow_row_stalls_nobody_and_fills_no_memory(tmp_path: Path) -> None:
 
     class Long(Scripted):
         def answer(self, request: Request) -> Completion:
-            return replace(super().answer(request), text=said(request) + " " + "x" * size)
+            return replace(super().answer(request), text=last_words(request) + " " + "x" * size)
 
     backend = Long(4, slow=frozenset({"0"}))
     done: list[str] = []

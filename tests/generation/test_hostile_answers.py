@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from raw_server import Reply, answer, http, running, said
+from raw_server import Reply, answer, http, last_message, running
 
 from toolkit import generate
 from toolkit.generation._answers import largest
@@ -75,7 +75,7 @@ LONG = {"choices": [{"message": {"content": None, "refusal": "no\0 " * 500}, "fi
 @given(st.lists(answers, min_size=12, max_size=12))
 def test_any_value_in_any_field_is_read_back_as_it_came(sent: list[tuple[int, Any]]) -> None:
     def reply(head: str, body: bytes) -> bytes:
-        status, value = sent[int(said(body))]
+        status, value = sent[int(last_message(body))]
         return http(json.dumps(value).encode(), f"{status} Whatever", f"Retry-After: {'9' * 400}", "x-ratelimit-reset-tokens: nan")
 
     with tempfile.TemporaryDirectory() as folder, running(reply) as server:

@@ -115,7 +115,7 @@ def test_a_batch_is_all_or_nothing(tmp_path: Path) -> None:
         assert len(journal.get([ask(1).key, ask(2).key])) == 1
 
 
-def test_a_second_writer_is_told_who_holds_it(tmp_path: Path) -> None:
+def test_a_second_writer_learns_who_holds_it(tmp_path: Path) -> None:
     with Journal(tmp_path), pytest.raises(InputError, match=rf"in use by process {os.getpid()} \(this one\)"):
         Journal(tmp_path)
     writer = write(tmp_path, 0, 1)

@@ -103,13 +103,13 @@ def test_packing_changes_no_record(tmp_path_factory: pytest.TempPathFactory, tex
 
 
 def test_what_came_after_a_compaction_is_packed_by_the_next(tmp_path: Path) -> None:
-    said: list[tuple[int, int]] = []
+    found: list[tuple[int, int]] = []
     with Journal(tmp_path) as journal:
         journal.put([chat(ask(n), "mild words " * 50) for n in range(1200)])
-    first = compact_journal(tmp_path, lambda done, total: said.append((done, total)))
+    first = compact_journal(tmp_path, lambda done, total: found.append((done, total)))
     assert first.packed == 1200
     assert first.after < first.before / 2
-    assert said == [(500, 1200), (1000, 1200), (1200, 1200)]
+    assert found == [(500, 1200), (1000, 1200), (1200, 1200)]
     with Journal(tmp_path) as journal:
         journal.put([chat(ask("new"), "mild words " * 50)])
     assert compact_journal(tmp_path).packed == 1
@@ -258,11 +258,11 @@ COLUMNS = {"answers": ANSWER_COLUMNS, "failures": FAILURE_COLUMNS, "askers": "ke
 @pytest.mark.parametrize(("table", "column"), [(t, c) for t, names in COLUMNS.items() for c in names.split(", ")])
 def test_every_column_is_covered(tmp_path: Path, table: str, column: str) -> None:
     """Whatever changes in a record, if only by one, verify sees it; what is damaged is still found by its key, and can be purged."""
-    said = Completion(ask(1).key, None, error="refused", detail="no", finish="stop", model="m", prompt_tokens=3, completion_tokens=4, seconds=0.5)
-    said = replace(said, cost=0.25, lost=1, reasoning="thought", raw=b"body")
+    reply = Completion(ask(1).key, None, error="refused", detail="no", finish="stop", model="m", prompt_tokens=3, completion_tokens=4, seconds=0.5)
+    reply = replace(reply, cost=0.25, lost=1, reasoning="thought", raw=b"body")
     with Journal(tmp_path) as journal:
-        journal.put([(ask(1), said)], shared=[(ask(1).key, "twin")])
-        journal.put([(ask(2), replace(said, key=ask(2).key, error="timeout"))])
+        journal.put([(ask(1), reply)], shared=[(ask(1).key, "twin")])
+        journal.put([(ask(2), replace(reply, key=ask(2).key, error="timeout"))])
     assert verify_journal(tmp_path).problems == []
     other = f"CASE typeof({column}) WHEN 'text' THEN {column} || 'x' WHEN 'blob' THEN CAST({column} || 'x' AS BLOB) ELSE {column} + 1 END"
     damage(tmp_path, f"UPDATE {table} SET {column} = {other}")  # noqa: S608  our own names

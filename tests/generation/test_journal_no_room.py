@@ -106,9 +106,9 @@ def torn(folder: Path) -> None:
 def test_a_damaged_one_is_refused_without_room_too(without_room: Callable[[Callable[[Path], None]], dict[str, object]]) -> None:
     found = without_room(torn)
     assert found.pop("verify") == 0
-    for said in found.values():
-        assert str(said).startswith("2 ")
-        assert "guardkit journal repair" in str(said)
+    for answer in found.values():
+        assert str(answer).startswith("2 ")
+        assert "guardkit journal repair" in str(answer)
 
 
 def made(folder: Path, name: str, what: str) -> None:

@@ -76,7 +76,7 @@ LOSSES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("how", LOSSES)
-def test_what_was_acknowledged_and_is_gone_is_told_and_refused_as_it_lies(tmp_path: Path, how: str) -> None:
+def test_what_was_acknowledged_and_is_gone_is_reported_and_refused_as_it_lies(tmp_path: Path, how: str) -> None:
     folder = tmp_path / "j"
     killed(folder)
     LOSSES[how](folder)
@@ -142,9 +142,9 @@ def write_until_killed(folder: Path, first: int, name: str, before: bool, after:
             os._exit(0)
     os.close(put)
     with os.fdopen(got) as lines:
-        said = [int(line) for line in lines]
+        found = [int(line) for line in lines]
     os.waitpid(child, 0)
-    return said
+    return found
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
@@ -153,9 +153,9 @@ def test_kill_9_between_commit_and_note_is_no_damage(tmp_path: Path, name: str, 
     """Also while the journal is being made: each moment at its first few calls."""
     for after in range(4):
         folder = tmp_path / str(after)
-        said = [n for first in (0, 20) for n in write_until_killed(folder, first, name, before, after)]
+        found = [n for first in (0, 20) for n in write_until_killed(folder, first, name, before, after)]
         with Journal(folder) as journal:
-            assert len(journal.get(ask(n).key for n in said)) == len(said)
+            assert len(journal.get(ask(n).key for n in found)) == len(found)
         assert verify_journal(folder).problems == []
 
 
@@ -223,7 +223,7 @@ def test_version_1_gets_its_note_with_its_migration(tmp_path: Path) -> None:
         Journal(tmp_path / "j")
 
 
-def test_a_note_that_is_gone_is_told_and_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_note_that_is_gone_is_reported_and_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with Journal(tmp_path) as journal:
         journal.put([chat(ask(1), "mild")])
     (tmp_path / "journal.note").unlink()
@@ -233,7 +233,7 @@ def test_a_note_that_is_gone_is_told_and_made_anew(tmp_path: Path, caplog: pytes
     assert verify_journal(tmp_path).noted
 
 
-def test_an_older_copy_and_another_journal_are_told_from_the_noted_one(tmp_path: Path) -> None:
+def test_an_older_copy_and_another_journal_are_distinguished_from_the_noted_one(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     with Journal(one) as journal:
         journal.put([chat(ask(1), "mild")])
@@ -265,9 +265,9 @@ def test_records_that_left_behind_our_back_are_missed(tmp_path: Path) -> None:
         db.execute(f"DELETE FROM {table} WHERE rowid = 1" if table != "askers" else "DELETE FROM askers")  # noqa: S608  our own names
     db.commit()
     db.close()
-    said = " ".join(verify_journal(tmp_path).problems)
+    text = " ".join(verify_journal(tmp_path).problems)
     for words in ("1 answers", "1 failures", "1 rows that share an answer"):
-        assert f"{words} that were recorded are not there any more" in said
+        assert f"{words} that were recorded are not there any more" in text
 
 
 def test_a_repaired_journal_is_sound_for_a_reader_that_came_just_before(tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_a_repaired_journal_is_sound_for_a_reader_that_came_just_before(tmp_path
 
 
 @pytest.mark.parametrize("damage", [0, 19, 256 + 40, "cut at 256", "cut at 300"])
-def test_one_damaged_copy_of_the_note_is_told_and_made_anew(tmp_path: Path, damage: int | str, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_damaged_copy_of_the_note_is_reported_and_made_anew(tmp_path: Path, damage: int | str, caplog: pytest.LogCaptureFixture) -> None:
     with Journal(tmp_path) as journal:
         for n in range(5):
             journal.put([chat(ask(n), "an answer")])

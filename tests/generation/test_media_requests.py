@@ -31,11 +31,11 @@ def server() -> Iterator[Server]:
         yield s
 
 
-def media(folder: Path, name: str, data: bytes, mime: str, said: bytes | None = None) -> Media:
-    """A file, and the reference to it (or to `said`, which it is not)."""
+def media(folder: Path, name: str, data: bytes, mime: str, declared: bytes | None = None) -> Media:
+    """A file, and the reference to it (or to `declared`, which it is not)."""
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(data)
-    return Media(mime.partition("/")[0], name, hashlib.sha256(data if said is None else said).hexdigest(), mime)
+    return Media(mime.partition("/")[0], name, hashlib.sha256(data if declared is None else declared).hexdigest(), mime)
 
 
 def run(c: Any, folder: Path, asked: list[tuple[str, list[Media]]], journal: Journal | None = None, meter: Meter | None = None) -> list[Completion]:
@@ -158,7 +158,7 @@ def test_what_is_not_the_file_of_its_row_costs_that_row_and_is_not_sent(server: 
         f.truncate(LARGEST + 1)
     asked = [
         ("good", [good]),
-        ("other bytes", [media(data, "other.png", PICTURE + b"!", "image/png", said=PICTURE)]),
+        ("other bytes", [media(data, "other.png", PICTURE + b"!", "image/png", declared=PICTURE)]),
         ("gone", [good._replace(uri="gone.png")]),
         ("out", [good._replace(uri="out.png")]),
         ("up", [good._replace(uri="../secret.png")]),

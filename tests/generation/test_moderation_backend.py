@@ -85,7 +85,7 @@ def test_it_is_a_guard_of_one_text_and_no_teacher() -> None:
         assert not server.requests
 
 
-def test_what_the_endpoint_cannot_be_told_is_no_option() -> None:
+def test_what_the_endpoint_cannot_be_asked_is_no_option() -> None:
     for name in ("temperature", "max_tokens", "extra", "structured"):
         with pytest.raises(ValueError, match="Extra inputs"):
             TypeAdapter(BackendConfig).validate_python({"backend": "openai-moderation", name: 1})

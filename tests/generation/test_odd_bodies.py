@@ -35,23 +35,23 @@ def at(url: str, **more: object) -> OpenAIConfig:
 
 
 @pytest.mark.parametrize("body", [STREAM, b": keep-alive\n\n" + STREAM, b"event: message\n" + STREAM])
-def test_a_stream_of_events_is_told_as_one_and_not_asked_for_again(body: bytes) -> None:
+def test_a_stream_of_events_is_reported_as_one_and_not_asked_for_again(body: bytes) -> None:
     with running(lambda head, asked: http(body)) as server:
         (c,) = run(at(server.base_url, retries=3), ["t"])
         assert c.error == "malformed" and "a stream of events, which was not asked for" in str(c.detail)
         assert server.asked == 1
 
 
-def test_a_web_page_is_told_as_one_with_its_title() -> None:
+def test_a_web_page_is_reported_as_one_with_its_title() -> None:
     with running(lambda head, asked: http(PAGE)) as server:
         (c,) = run(at(server.base_url, retries=0), ["t"])
         assert c.error == "malformed" and "a web page and no answer, 'Sign in - the gateway'" in str(c.detail) and "/v1" in str(c.detail)
 
 
-@pytest.mark.parametrize(("body", "told"), [(STREAM, "a stream of events"), (PAGE, "a web page and no answer")])
-def test_an_endpoint_that_sends_nothing_else_stops_the_run(body: bytes, told: str) -> None:
+@pytest.mark.parametrize(("body", "message"), [(STREAM, "a stream of events"), (PAGE, "a web page and no answer")])
+def test_an_endpoint_that_sends_nothing_else_stops_the_run(body: bytes, message: str) -> None:
     with running(lambda head, asked: http(body)) as server:
-        with pytest.raises(Missing, match=f"gave no answer that can be read to the first 8 requests alike.*{told}") as e:
+        with pytest.raises(Missing, match=f"gave no answer that can be read to the first 8 requests alike.*{message}") as e:
             run(at(server.base_url, retries=0, concurrency=16), [f"t{n}" for n in range(300)])
         assert e.value.exit_code == 4 and server.asked <= 40
 

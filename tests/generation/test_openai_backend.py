@@ -242,7 +242,7 @@ next(answers)
     assert done.stderr == ""
 
 
-def test_nothing_is_said_on_stderr(tmp_path: Path) -> None:
+def test_nothing_is_reported_on_stderr(tmp_path: Path) -> None:
     with running(Server()) as server:
         done = subprocess.run(
             [sys.executable, "-X", "dev", "-c", CLIENT, server.base_url, str(tmp_path), "5"], capture_output=True, text=True, check=True
@@ -263,7 +263,7 @@ def test_thinking_is_kept_and_one_that_ate_the_answer_says_so(server: Server) ->
     assert "max_tokens" in (u.detail or "")
 
 
-def test_what_the_model_said_last_is_served_from_the_journal(server: Server, tmp_path: Path) -> None:
+def test_what_the_model_answered_last_is_served_from_the_journal(server: Server, tmp_path: Path) -> None:
     server.faults |= {"t": ["filter-prompt"], "u": ["refusal"], "v": ["filter"]}
     with Journal(tmp_path) as journal:
         first, again = (run(config(server), ["t", "u", "v"], journal) for _ in range(2))
@@ -271,7 +271,7 @@ def test_what_the_model_said_last_is_served_from_the_journal(server: Server, tmp
     assert set(server.asked.values()) == {1}
 
 
-def test_what_the_model_said_last_comes_with_its_body(server: Server) -> None:
+def test_what_the_model_answered_last_comes_with_its_body(server: Server) -> None:
     server.faults |= {"t": ["filter-prompt"], "u": ["refusal"], "v": ["500"] * 2}
     t, u, v = (c.raw for c in bare(config(server, retries=1), ["t", "u", "v"]))
     assert b"content_filter" in (t or b"")

@@ -101,13 +101,13 @@ def test_faults_have_file_line_and_key(own: Path) -> None:
     own.write_text(OWN.replace("output: 0.2, source: https://house.example/prices", "outputt: 0.2").replace("batch_output: 0.9, ", ""))
     with pytest.raises(InputErrors) as e:
         price_of(openai())
-    said = str(e.value)
-    assert "house.yaml:5:models.house-7b.outputt: unknown key 'outputt'\n  did you mean 'output'?" in said
-    assert "house.yaml:5:models.house-7b.source: the key 'source' is missing" in said
-    assert "house.yaml:6:models.gpt-4o.batch_input: batch_input and batch_output go together" in said
+    message = str(e.value)
+    assert "house.yaml:5:models.house-7b.outputt: unknown key 'outputt'\n  did you mean 'output'?" in message
+    assert "house.yaml:5:models.house-7b.source: the key 'source' is missing" in message
+    assert "house.yaml:6:models.gpt-4o.batch_input: batch_input and batch_output go together" in message
 
 
-def test_an_old_price_is_said_to_be_old() -> None:
+def test_an_old_price_is_marked_as_old() -> None:
     found = FoundPrice(Price(input=1, output=2), "https://house.example/prices", datetime.date(2026, 1, 2))
     assert found.words(datetime.date(2026, 1, 30)) == "$1 a million tokens read, $2 written (https://house.example/prices, 2026-01-02)"
     assert f"; {OLD + 1} days old, look whether it still holds" in found.words(datetime.date(2026, 1, 2) + datetime.timedelta(OLD + 1))

@@ -96,15 +96,15 @@ def check(row: Row, text: str, guard: Guard = GUARD) -> None:
     found = sections(guard, text)
     assert [s.task for s in found] == list(range(1, len(guard.tasks) + 1))
     every = [w for t in guard.tasks for w in t.labels] + [guard.output.missing_word]
-    said = re.compile(r"(?<!\w)(" + "|".join(sorted(map(re.escape, every), key=len, reverse=True)) + r")(?!\w)", re.IGNORECASE)
+    stated = re.compile(r"(?<!\w)(" + "|".join(sorted(map(re.escape, every), key=len, reverse=True)) + r")(?!\w)", re.IGNORECASE)
     for section, task in zip(found, guard.tasks, strict=True):
         assert guard.steps.min <= len(section.steps) <= guard.steps.max
         assert section.numbers == list(range(1, len(section.steps) + 1))
         assert len(set(section.steps)) == len(section.steps)
-        assert all(step.count("\n") == 0 and step.endswith(".") and not said.search(step) for step in section.steps)
+        assert all(step.count("\n") == 0 and step.endswith(".") and not stated.search(step) for step in section.steps)
         label = row[f"label_{task.name}"]
         assert section.conclusion is not None
-        assert said.findall(section.conclusion.split("\n")[0]) == ([label] if label else [])
+        assert stated.findall(section.conclusion.split("\n")[0]) == ([label] if label else [])
     body = text.rpartition("\n---\n")[0] or text
     quotes = re.findall(r'"([^"]*)"', body)
     source = spaced(row)
@@ -171,8 +171,8 @@ def test_categories_speak_in_requests_that_belong_to_them(seeds: list[Row], outp
     harmful = [(r, t) for r, t in zip(seeds, outputs, strict=True) if r["label_prompt"] == "harmful"]
     for row, text in harmful:
         category = taxonomy.category(row["category"])
-        said = " ".join(sections(GUARD, text)[0].steps).casefold()
-        named += any(word.casefold() in said for word in [category.title, *category.terms])
+        words = " ".join(sections(GUARD, text)[0].steps).casefold()
+        named += any(word.casefold() in words for word in [category.title, *category.terms])
     assert named / len(harmful) > 0.25
 
 

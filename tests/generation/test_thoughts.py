@@ -113,7 +113,7 @@ def test_what_follows_sees_the_answer_without_its_thoughts(server: Server) -> No
 # Prompts that are cut -------------------------------------------------------------------------------------------------
 
 
-def test_a_prompt_that_the_server_cut_is_flagged_and_told_once(server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_prompt_that_the_server_cut_is_flagged_and_reported_once(server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     long = [" ".join(f"plant {n} needs {i} cups of water" for n in range(1500)) for i in range(3)]
 
     def script(text: str, body: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
@@ -130,8 +130,8 @@ def test_a_prompt_that_the_server_cut_is_flagged_and_told_once(server: Server, t
         assert ["2,050 tokens of a prompt of 10,500 words" in (c.detail or "") for c in out] == [True, True, True, False]
         assert done.stats.cut == 3
     backend.close()
-    told = [r.getMessage() for r in caplog.records if "num_ctx" in r.getMessage()]
-    assert len(told) == 2, "once for each run"
+    found = [r.getMessage() for r in caplog.records if "num_ctx" in r.getMessage()]
+    assert len(found) == 2, "once for each run"
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_prompt_that_was_read_whole_is_not_flagged(server: Server, count: int 
     assert c.detail is None
 
 
-def test_an_unknown_finish_word_is_told_once(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unknown_finish_word_is_reported_once(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     server.script = lambda text, body: (200, {}, chat("Fine.", "a_word_of_tomorrow"))
     out = run(config(server), [f"t{n}" for n in range(10)])
     assert {(c.text, c.finish) for c in out} == {("Fine.", "a_word_of_tomorrow")}

@@ -65,7 +65,7 @@ def tiny_adapter(folder: Path, base: Path, *, seed: int, rank: int = 8, **config
             weights[f"{stem}.lora_B.weight"] = torch.randn(out, rank, generator=generator) * 0.1
     folder.mkdir(parents=True)
     save_file(weights, folder / "adapter_model.safetensors")
-    said = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": rank, "lora_alpha": 16, "bias": "none", "base_model_name_or_path": str(base)}
-    said |= {"target_modules": [t.split(".")[1] for t in TARGETS], **config}
-    (folder / "adapter_config.json").write_text(json.dumps(said))
+    stated = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": rank, "lora_alpha": 16, "bias": "none", "base_model_name_or_path": str(base)}
+    stated |= {"target_modules": [t.split(".")[1] for t in TARGETS], **config}
+    (folder / "adapter_config.json").write_text(json.dumps(stated))
     return folder

@@ -24,7 +24,7 @@ def faults(folder: Path, text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "key", "said"),
+    ("old", "new", "key", "expected"),
     [
         ("  separator:", "  seperator:", "output.seperator", ["unknown key 'seperator'", "did you mean 'separator'?"]),
         ("instruction:", "instructions:", "instructions", ["unknown key 'instructions'", "did you mean 'instruction'?"]),
@@ -53,7 +53,7 @@ def faults(folder: Path, text: str) -> str:
         ("{{ answers[task.name] }}", "{{ answer }}", "teacher.user", ["unknown variable 'answer'"]),
     ],
 )
-def test_a_fault_is_named_with_file_line_and_key(tmp_path: Path, old: str, new: str, key: str, said: list[str]) -> None:
+def test_a_fault_is_named_with_file_line_and_key(tmp_path: Path, old: str, new: str, key: str, expected: list[str]) -> None:
     text = GOOD.replace(old, new, -1 if old.startswith("labels") else 1)
     assert text != GOOD
     message = faults(tmp_path, text)
@@ -61,7 +61,7 @@ def test_a_fault_is_named_with_file_line_and_key(tmp_path: Path, old: str, new: 
     assert place, message
     name = next(part for part in reversed(key.split(".")) if not part.isdigit())
     assert f"{name}:" in text.splitlines()[int(place[1]) - 1]
-    for words in said:
+    for words in expected:
         assert words in message
 
 

@@ -22,11 +22,13 @@ def guard(folder: Path, **change: Any) -> Guard:
 
 
 def test_a_guard_that_says_nothing_judges_text_and_is_the_guard_that_it_was(tmp_path: Path) -> None:
-    plain, said = guard(tmp_path), guard(tmp_path, inputs=["prompt", "response"])
+    plain, found = guard(tmp_path), guard(tmp_path, inputs=["prompt", "response"])
     assert plain.inputs == ["prompt", "response"] and plain.media == ()
     # of the guardkit before there were inputs: what was built with it stays
-    assert plain.digests(["input"])["input"] == said.digests(["input"])["input"] == "8609e119ae63ac9e886db71c71e94342936823f218071a91d9d52d975dda7b98"
-    assert plain.fingerprint == said.fingerprint == "ef1d7c90881b5473557feb9900d5834b07850a7af25c44d130a1cda5e38bd7a0"
+    assert (
+        plain.digests(["input"])["input"] == found.digests(["input"])["input"] == "8609e119ae63ac9e886db71c71e94342936823f218071a91d9d52d975dda7b98"
+    )
+    assert plain.fingerprint == found.fingerprint == "ef1d7c90881b5473557feb9900d5834b07850a7af25c44d130a1cda5e38bd7a0"
 
 
 def test_media_are_part_of_what_a_guard_reads(tmp_path: Path) -> None:
@@ -47,7 +49,7 @@ def test_media_are_part_of_what_a_guard_reads(tmp_path: Path) -> None:
         ([], "'prompt' is not among them"),
     ],
 )
-def test_faults_of_inputs_are_told(tmp_path: Path, inputs: list[str], words: str) -> None:
+def test_faults_of_inputs_are_reported(tmp_path: Path, inputs: list[str], words: str) -> None:
     with pytest.raises(InputError, match=words):
         guard(tmp_path, inputs=inputs)
 

@@ -51,9 +51,9 @@ def test_a_sound_file(tmp_path: Path) -> None:
         {"role": "user", "content": "Text: [user] Hello\nHi"},
     ]
     assert parse(guard, '{"rating": 0}', call="prompt").labels["prompt"] == "safe"
-    said = {"prompt": "doubtful", "tone": None}
-    assert render_output(guard, {}, said) == '{"prompt": "{\\"rating\\": \\"hmm\\"}", "both": "{\\"rating\\": \\"hmm\\", \\"tone\\": \\"none\\"}"}'
-    assert parse(guard, render_output(guard, {}, said)).labels == said
+    stated = {"prompt": "doubtful", "tone": None}
+    assert render_output(guard, {}, stated) == '{"prompt": "{\\"rating\\": \\"hmm\\"}", "both": "{\\"rating\\": \\"hmm\\", \\"tone\\": \\"none\\"}"}'
+    assert parse(guard, render_output(guard, {}, stated)).labels == stated
 
 
 @pytest.mark.parametrize(
@@ -71,13 +71,13 @@ def test_of_several_calls_the_positive_label_counts_then_what_is_unread_then_the
     prompt: str, both: str, label: str | None, reason: str | None, tmp_path: Path
 ) -> None:
     guard = load(tmp_path)
-    said = f'{{"prompt": "{{\\"rating\\": \\"{prompt}\\"}}", "both": "{{\\"rating\\": \\"{both}\\"}}"}}'
-    found = parse(guard, said)
+    text = f'{{"prompt": "{{\\"rating\\": \\"{prompt}\\"}}", "both": "{{\\"rating\\": \\"{both}\\"}}"}}'
+    found = parse(guard, text)
     assert (found.labels["prompt"], found.reasons["prompt"]) == (label, reason)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "key", "said"),
+    ("old", "new", "key", "words"),
     [
         ("grammar:\n", "gramar:\n", "gramar", "unknown key 'gramar'"),
         (GOOD[GOOD.index("grammar:") :], "", "grammar", "the key 'grammar' is missing"),
@@ -107,14 +107,14 @@ def test_of_several_calls_the_positive_label_counts_then_what_is_unread_then_the
         ("needs_response: true", "max_tokens: 0", "calls.1.max_tokens", "greater than or equal to 1"),
     ],
 )  # fmt: skip
-def test_a_fault_is_named_with_its_place(tmp_path: Path, old: str, new: str, key: str, said: str) -> None:
+def test_a_fault_is_named_with_its_place(tmp_path: Path, old: str, new: str, key: str, words: str) -> None:
     text = GOOD.replace(old, new, 1)
     assert text != GOOD
     with pytest.raises(InputError) as fault:
         load(tmp_path, text)
     message = str(fault.value)
     assert re.search(rf"own\.yaml:\d+:{re.escape(key)}: ", message), message
-    assert said in message
+    assert words in message
 
 
 @pytest.mark.parametrize(

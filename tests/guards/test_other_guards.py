@@ -56,10 +56,10 @@ def test_nothing_of_a_row_is_left_out(name: str) -> None:
     prompt, response = "  What of\n\ntulips {{ prompt }}?", "They <b>grow</b>.\n"
     found = asked(load_guard(name), prompt=prompt, response=response, context=TALK)
     for call, messages in found.items():
-        said = "".join(m["content"] for m in messages)
+        text = "".join(m["content"] for m in messages)
         about_response = load_guard(name).call(call).needs_response
-        assert (prompt in said and "Hello!" in said) or about_response, call
-        assert response in said or not about_response, call
+        assert (prompt in text and "Hello!" in text) or about_response, call
+        assert response in text or not about_response, call
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -194,8 +194,8 @@ def test_each_word_of_each_guard_means_what_its_model_means_by_it() -> None:
 
 
 def test_controversial_is_what_the_reading_says() -> None:
-    said = "Safety: Controversial\nCategories: Unethical Acts"
-    assert [read("qwen3guard", said, "prompt", r)["prompt"] for r in (None, "strict", "loose")] == ["controversial", "harmful", "unharmful"]
+    text = "Safety: Controversial\nCategories: Unethical Acts"
+    assert [read("qwen3guard", text, "prompt", r)["prompt"] for r in (None, "strict", "loose")] == ["controversial", "harmful", "unharmful"]
 
 
 def test_categories_are_those_that_the_guard_names() -> None:

@@ -241,12 +241,12 @@ def test_any_text_is_read_or_has_a_reason(guard: Guard, text: str) -> None:
 
 
 def test_other_guards(think: Guard, boxed: Guard) -> None:
-    said = "<think>\n\nPart 1\n\nStep 1: Eggs.\n\nSo: fine.\n\n</think>\n\n<verdict>\nRisk of the exchange = very high\nTone = calm\n</verdict>"
-    assert parse(think, said, "strict").labels == {"risk": "very high", "tone": "calm"}
-    assert parse(think, said.replace("</verdict>", ""), "strict").problems == ("answer_line_malformed",)
-    assert parse(think, said.replace("<think>", ""), "strict").problems == ("reasoning_unmarked",)
-    assert parse(think, said.replace("</think>", "</think>\n</think>"), "strict").problems == ("reasoning_unmarked",)
-    assert parse(think, said + "\nIndeed.", "strict").problems == ("text_after_answers",)
+    text = "<think>\n\nPart 1\n\nStep 1: Eggs.\n\nSo: fine.\n\n</think>\n\n<verdict>\nRisk of the exchange = very high\nTone = calm\n</verdict>"
+    assert parse(think, text, "strict").labels == {"risk": "very high", "tone": "calm"}
+    assert parse(think, text.replace("</verdict>", ""), "strict").problems == ("answer_line_malformed",)
+    assert parse(think, text.replace("<think>", ""), "strict").problems == ("reasoning_unmarked",)
+    assert parse(think, text.replace("</think>", "</think>\n</think>"), "strict").problems == ("reasoning_unmarked",)
+    assert parse(think, text + "\nIndeed.", "strict").problems == ("text_after_answers",)
     assert parse(think, "**Risk of the Exchange** = Very high").labels["risk"] == "very high"
     assert parse(think, "Risk of the exchange = high").labels["risk"] == "high"
     assert parse(think, "Tone = n/a").reasons["tone"] == "none"
@@ -273,10 +273,10 @@ def test_sections_of_what_models_write(guardreasoner: Guard, think: Guard, boxed
     assert sections(guardreasoner, BLOCK) == []
     assert sections(guardreasoner, "# Task " + "9" * 5000 + "\n## Reasoning Step " + "1" * 5000) == []
 
-    said = "<think>\n\nPart 2\n\nStep 1: Eggs.\n\nSo: fine.\n\n</think>\n\nTone = calm"
-    (only,) = sections(think, said)
+    words = "<think>\n\nPart 2\n\nStep 1: Eggs.\n\nSo: fine.\n\n</think>\n\nTone = calm"
+    (only,) = sections(think, words)
     assert (only.task, only.steps, only.conclusion) == (2, ["Eggs."], "fine.")  # neither tag nor answer in the conclusion
-    assert sections(think, said.replace("</think>", "").replace("Tone", "<verdict>\nTone"))[0].conclusion == "fine."
+    assert sections(think, words.replace("</think>", "").replace("Tone", "<verdict>\nTone"))[0].conclusion == "fine."
 
     (only,) = sections(boxed, "Eggs.\n\nFood.\nGood food.\n\n\\boxed{safe}")
     assert (only.numbers, only.steps, only.conclusion) == ([1, 2], ["Eggs.", "Food.\nGood food."], None)

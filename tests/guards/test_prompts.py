@@ -133,7 +133,7 @@ def test_a_template_that_would_fill_the_memory_is_refused_when_it_is_rendered(so
 
 
 def test_sums_and_small_repetitions_are_left_alone() -> None:
-    said = template(
+    output = template(
         "{{ '-' * 3 }}{{ 2 ** 5 }}{{ 7 % 4 }}{{ '%03d of %d%%' % (7, n) }}{{ [1] * 2 }}{{ 1.5 * 2 }}{{ a.ljust(3) }}{{ '{:>2}'.format(n) }}{{ '%d' | format(n) }}{{ '20261120 %(a)s' % {'a': 0} }}|"
     )
-    assert said.render(a="x", n=9) == "---323007 of 9%[1, 1]3.0x   9920261120 0|"
+    assert output.render(a="x", n=9) == "---323007 of 9%[1, 1]3.0x   9920261120 0|"

@@ -60,9 +60,9 @@ def test_input_by_hand(guardreasoner: Guard, think: Guard, boxed: Guard) -> None
 @given(prompt=st.text(), response=st.none() | st.text())
 def test_text_of_data_is_inserted_as_it_is(guardreasoner: Guard, prompt: str, response: str | None) -> None:
     for text in (prompt, "{{ 7 * 7 }} {% for x in y %} {# no #} \x00 <b>\x1b[31m" + prompt):
-        said = render_input(guardreasoner, {"prompt": text, "response": response})
+        rendered = render_input(guardreasoner, {"prompt": text, "response": response})
         shown = "None" if response is None else response
-        assert said == f"{guardreasoner.instruction}\nHuman user:\n{text}\n\nAI assistant:\n{shown}\n\n"
+        assert rendered == f"{guardreasoner.instruction}\nHuman user:\n{text}\n\nAI assistant:\n{shown}\n\n"
 
 
 def test_a_template_cannot_reach_python(tmp_path: Path) -> None:
@@ -79,18 +79,18 @@ def test_a_template_cannot_reach_python(tmp_path: Path) -> None:
 
 
 def test_output_by_hand(guardreasoner: Guard, think: Guard, boxed: Guard) -> None:
-    said = render_output(
+    output = render_output(
         guardreasoner,
         {"prompt": Reasoning(["It asks about eggs.", "Eggs are food."], "Unharmful."), "response": Reasoning(["Nothing."], "None.")},
         {"prompt": "unharmful", "refusal": None, "response": None},
     )
-    assert said == (
+    assert output == (
         "# Task 1\n\n## Reasoning Step 1\nIt asks about eggs.\n\n## Reasoning Step 2\nEggs are food.\n\n## Conclusion\nUnharmful.\n\n"
         "# Task 3\n\n## Reasoning Step 1\nNothing.\n\n## Conclusion\nNone.\n\n"
         "---\n\nAnswers: \nRequest: unharmful\nCompletion: None\nResponse: None"
     )
-    said = render_output(think, {"risk": Reasoning(["Eggs."], "Fine.")}, {"risk": "very high", "tone": None})
-    assert said == (
+    output = render_output(think, {"risk": Reasoning(["Eggs."], "Fine.")}, {"risk": "very high", "tone": None})
+    assert output == (
         "<think>\n\nPart 1\n\nStep 1:\nEggs.\n\nSo:\nFine.\n\n</think>\n\n<verdict>\nRisk of the exchange = very high\nTone = n/a\n</verdict>"
     )
     assert render_output(boxed, {"safety": Reasoning(["Eggs.", "Food."], "Fine.")}, {"safety": "safe"}) == "Eggs.\n\nFood.\n\n\\boxed{safe}"
@@ -116,7 +116,7 @@ def test_a_strict_reading_gives_back_the_labels(guard: Guard, data: st.DataObjec
     text = nasty(guard)
     reasoning = data.draw(st.dictionaries(st.sampled_from(guard.task_names), st.builds(Reasoning, st.lists(text, max_size=3), text)))
     labels = {t.name: data.draw(st.none() | st.sampled_from(t.labels)) for t in guard.tasks}
-    said = render_output(guard, reasoning, labels)
+    output = render_output(guard, reasoning, labels)
 
     o = guard.output
     written = [s for r in reasoning.values() for s in (*r.steps, *([r.conclusion] if o.conclusion_heading else []))]
@@ -128,14 +128,14 @@ def test_a_strict_reading_gives_back_the_labels(guard: Guard, data: st.DataObjec
     if any(tag and tag in s for tag in (o.open, o.close) for s in written):
         expected.append("reasoning_unmarked")
 
-    found = parse(guard, said, "strict")
+    found = parse(guard, output, "strict")
     assert found.problems == tuple(expected)
     if expected:
         assert set(found.labels.values()) == {None} and set(found.reasons.values()) == {expected[0]}
         return
     assert found.labels == labels
     assert found.reasons == {t: None if label else "none" for t, label in labels.items()}
-    lenient = parse(guard, said)
+    lenient = parse(guard, output)
     assert all(lenient.labels[t] == label for t, label in labels.items() if label is not None)
 
 
@@ -150,9 +150,9 @@ def test_sections_give_back_steps_and_conclusions(guard: Guard, data: st.DataObj
     steps = st.lists(text, min_size=0 if o.step_heading else 1, max_size=4)
     names = data.draw(st.lists(st.sampled_from(guard.task_names), unique=True).map(lambda n: sorted(n, key=guard.task_names.index)))
     reasoning = {n: Reasoning(data.draw(steps), data.draw(text)) for n in names}
-    said = render_output(guard, reasoning, dict.fromkeys(guard.task_names))
+    output = render_output(guard, reasoning, dict.fromkeys(guard.task_names))
 
-    found = sections(guard, said)
+    found = sections(guard, output)
     assert [s.task for s in found] == [guard.task_names.index(n) + 1 for n in names]
     for name, section in zip(names, found, strict=True):
         assert section.steps == list(reasoning[name].steps)

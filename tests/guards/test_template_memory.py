@@ -71,8 +71,8 @@ HUGE = [
 def test_what_would_be_too_large_is_refused_before_it_is_made() -> None:
     done = subprocess.run([sys.executable, "-c", TRY, json.dumps(HUGE)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    said, megabytes = json.loads(done.stdout)
-    assert {s: words for s, words in said.items() if "too large at once" not in words and "takes too long" not in words} == {}
+    printed, megabytes = json.loads(done.stdout)
+    assert {s: words for s, words in printed.items() if "too large at once" not in words and "takes too long" not in words} == {}
     assert megabytes < 400
 
 
@@ -82,5 +82,5 @@ def test_long_rows_are_rendered_whole() -> None:
     text = "é" * 3_000_000
     whole = template("{{ a | upper | replace('É', 'é') }}{{ '\n' ~ a }}{% set x %}{{ a | indent }}{% endset %}{{ x | trim }}").render(a=text)
     assert whole == f"{text}\n{text}{text}"
-    said = template("{{ [1, 2] + [3] }}{{ 'a' + 'b' }}{{ 'x' | center(3) }}{{ {'a': [1]} | tojson }}{{ 2.5 | round(0, 'ceil') }}").render()
-    assert said == '[1, 2, 3]ab x {"a": [1]}3.0'
+    found = template("{{ [1, 2] + [3] }}{{ 'a' + 'b' }}{{ 'x' | center(3) }}{{ {'a': [1]} | tojson }}{{ 2.5 | round(0, 'ceil') }}").render()
+    assert found == '[1, 2, 3]ab x {"a": [1]}3.0'

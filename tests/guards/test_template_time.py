@@ -50,5 +50,5 @@ def test_loops_mean_what_they_meant() -> None:
         "{% for x in l if x > 2 %}; {{ loop.index }}:{{ x }}{% endfor %}"
     )
     tree = [{"n": 1, "c": [{"n": 2, "c": []}]}, {"n": 3, "c": []}]
-    said = template(text).render(d={"a": 1, "b": 2}, l=[1, 2, 3, 5], tree=tree)
-    assert said == "1/2 a=1, 2/2 b=2; none; 1 of 3; 3 of 3; 5 of 3; 1; 2; 3ab; 1:3; 2:5"
+    found = template(text).render(d={"a": 1, "b": 2}, l=[1, 2, 3, 5], tree=tree)
+    assert found == "1/2 a=1, 2/2 b=2; none; 1 of 3; 3 of 3; 5 of 3; 1; 2; 3ab; 1:3; 2:5"

@@ -20,8 +20,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
     def says(text: str, body: dict[str, object]) -> tuple[int, dict[str, str], object]:
         label = "unharmful" if "bread" in text else "harmful"
-        said = "I cannot say." if "silent" in text else f"# Task 1\n\nEggs.\n\n---\n\nAnswers: \nRequest: {label}\nCompletion: None\nResponse: None"
-        return (400, {}, {"error": {"message": "no"}}) if "broken" in text else (200, {}, chat(said))
+        words = "I cannot say." if "silent" in text else f"# Task 1\n\nEggs.\n\n---\n\nAnswers: \nRequest: {label}\nCompletion: None\nResponse: None"
+        return (400, {}, {"error": {"message": "no"}}) if "broken" in text else (200, {}, chat(words))
 
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     with running(Server()) as served:

@@ -167,8 +167,8 @@ def test_a_recipe_that_would_train_it_is_refused_when_it_is_checked(server: Serv
     ]
     with pytest.raises(InputErrors) as found:
         toolkit.check(recipe(tmp_path, "llama_guard_3", *steps))
-    said = str(found.value)
-    assert "'llama_guard_3' was trained elsewhere and cannot go through 'synthesise'" in said and "steps.1.use" in said
+    message = str(found.value)
+    assert "'llama_guard_3' was trained elsewhere and cannot go through 'synthesise'" in message and "steps.1.use" in message
 
 
 def test_a_model_that_cannot_be_asked_so_is_refused(server: Server, tmp_path: Path) -> None:
@@ -182,8 +182,8 @@ def test_a_model_that_cannot_be_asked_so_is_refused(server: Server, tmp_path: Pa
 
 def test_a_text_goes_to_completions_as_it_is(server: Server) -> None:
     guard = load_guard("wildguard")
-    said = "Harmful request: no\nResponse refusal: N/A\nHarmful response: N/A"
-    server.script = lambda text, body: (200, {}, {"choices": [{"index": 0, "finish_reason": "stop", "text": said}], "model": "m"})
+    words = "Harmful request: no\nResponse refusal: N/A\nHarmful response: N/A"
+    server.script = lambda text, body: (200, {}, {"choices": [{"index": 0, "finish_reason": "stop", "text": words}], "model": "m"})
     with OpenGuard(guard, config(server)) as one:
         (found,) = one.verdicts([{"prompt": "How do tulips grow?"}])
     assert server.paths == ["/v1/completions"] and server.requests[0]["max_tokens"] == 128 and "messages" not in server.requests[0]

@@ -23,24 +23,24 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GUARDKIT_WORKSPACE", raising=False)
 
 
-def file(said: list[Any], **columns: list[Any]) -> str:
+def file(outputs: list[Any], **columns: list[Any]) -> str:
     lines = [
         {"prompt": p, "response": r, "label": label, "output": text, **{n: values[i] for n, values in columns.items()}}
-        for i, ((p, r, label), text) in enumerate(zip(ROWS, said, strict=True))
+        for i, ((p, r, label), text) in enumerate(zip(ROWS, outputs, strict=True))
     ]
     Path("said.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return "said.jsonl"
 
 
 def test_an_output_that_answers_one_call_of_several_is_read_as_such() -> None:
-    said = file(["\n\nsafe", "\n\nunsafe\nS10", "\n\nsafe"])
-    found = toolkit.evaluate(predictions=said, task="response", guard="llama_guard_3")
+    stated = file(["\n\nsafe", "\n\nunsafe\nS10", "\n\nsafe"])
+    found = toolkit.evaluate(predictions=stated, task="response", guard="llama_guard_3")
     assert found.rows().collect()["verdict"].to_list() == ["unharmful", "harmful", "unharmful"] and found.results[0]["f1"] == 100
 
 
 def test_a_reading_is_applied_to_what_was_read_and_the_rows_keep_it() -> None:
-    said = file([f"Safety: {word}\nCategories: None\nRefusal: No" for word in ("Safe", "Controversial", "Controversial")])
-    by = {reading: toolkit.evaluate(predictions=said, task="response", guard="qwen3guard", reading=reading) for reading in (None, "strict", "loose")}
+    found = file([f"Safety: {word}\nCategories: None\nRefusal: No" for word in ("Safe", "Controversial", "Controversial")])
+    by = {reading: toolkit.evaluate(predictions=found, task="response", guard="qwen3guard", reading=reading) for reading in (None, "strict", "loose")}
     assert {reading: (f.results[0]["tp"], f.results[0]["fp"]) for reading, f in by.items()} == {None: (0, 0), "strict": (1, 1), "loose": (0, 0)}
     assert by["strict"].rows().collect()["verdict"].to_list() == ["unharmful", "controversial", "controversial"]
     assert [by[r].results[0]["cohort"]["reading"] for r in (None, "strict")] == ["labels as they are", "strict"]
@@ -56,18 +56,18 @@ def test_the_released_prompt_is_parted_whoever_was_asked() -> None:
 
 
 def test_probabilities_tokens_and_seconds_stand_in_columns() -> None:
-    said = file(
+    stated = file(
         ["Response: unharmful", "Response: harmful", "Response: harmful"], probability=[0.1, 0.9, 0.6], tokens=[3, 4, 5], seconds=[0.5, 1, 1.5]
     )
-    found = toolkit.evaluate(predictions=said, task="response")
+    found = toolkit.evaluate(predictions=stated, task="response")
     assert found.results[0]["auroc"] == 100 and (found.results[0]["tokens"], found.results[0]["seconds"]) == (4.0, 1.0)
     with pytest.raises(toolkit.GuardkitError, match=r"1\.5 is no probability"):
         toolkit.evaluate(predictions=file(["Response: harmful"] * 3, probability=[0.1, 1.5, 0.6]), task="response")
 
 
 def test_a_row_that_failed_elsewhere_is_unread_by_its_own_reason() -> None:
-    said = file(["Response: unharmful", None, ""], error=[None, "timeout", None])
-    table = toolkit.evaluate(predictions=said, task="response", min_parse_rate=0.1).rows().collect()
+    found = file(["Response: unharmful", None, ""], error=[None, "timeout", None])
+    table = toolkit.evaluate(predictions=found, task="response", min_parse_rate=0.1).rows().collect()
     assert table["unread"].to_list() == [None, "timeout", "empty"]
     assert (table["verdict"].is_null() == table["unread"].is_not_null()).all()
 

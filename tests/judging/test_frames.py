@@ -68,8 +68,8 @@ ODD = [
 def words_of(guard: Guard) -> list[str]:
     """What a guard's answers are made of, and more of the kind."""
     if guard.grammar is not None:
-        said = [word for answer in guard.grammar.answers for word in (answer.field, answer.key, f"<{answer.tag}>", *answer.words)]
-        return [w for w in said if w] + ["{", "}", '"', *(json.dumps({c.name: "unsafe"}) for c in guard.calls)]
+        found = [word for answer in guard.grammar.answers for word in (answer.field, answer.key, f"<{answer.tag}>", *answer.words)]
+        return [w for w in found if w] + ["{", "}", '"', *(json.dumps({c.name: "unsafe"}) for c in guard.calls)]
     o = guard.output
     lines = [o.answer_line.format(field=t.field, label=label) for t in guard.tasks for label in (*t.labels, o.missing_word)]
     pieces = [o.open, o.close, o.answers_heading, o.answers_close, o.missing_word, guard.instruction[:50]]
@@ -106,9 +106,9 @@ def same(guard: Guard, rows: pl.DataFrame, mode: Mode, reading: str | None = Non
     """Each row is read as it is alone."""
     found = read_frame(guard, rows, mode, reading=reading)
     assert found.height == rows.height
-    for row, said in zip(rows.iter_rows(named=True), found.iter_rows(named=True), strict=True):
+    for row, answer in zip(rows.iter_rows(named=True), found.iter_rows(named=True), strict=True):
         alone = read_output(guard, row["output"], mode, reading=reading, row=row if "prompt" in row else None)
-        assert said == {k: v for t in guard.task_names for k, v in ((f"verdict_{t}", alone.labels[t]), (f"unread_{t}", alone.reasons[t]))}, row
+        assert answer == {k: v for t in guard.task_names for k, v in ((f"verdict_{t}", alone.labels[t]), (f"unread_{t}", alone.reasons[t]))}, row
 
 
 @pytest.mark.parametrize("name", GUARDS)
@@ -144,8 +144,8 @@ def test_what_repeats_its_input_is_read_behind_it_in_a_frame_too(name: str, data
 
 
 def test_what_the_released_models_wrote_is_read_alike_and_nearly_all_of_it_by_columns(real_data: Path) -> None:
-    said = [json.loads(line)["predict"] for file in sorted(real_data.glob("guardreasoner/predictions/*/*.jsonl")) for line in file.open()]
-    rows = pl.DataFrame({"output": said})
+    found = [json.loads(line)["predict"] for file in sorted(real_data.glob("guardreasoner/predictions/*/*.jsonl")) for line in file.open()]
+    rows = pl.DataFrame({"output": found})
     for mode in MODES:
         same(OURS, rows, mode)
     short = shortcut(OURS, "lenient")

@@ -94,8 +94,8 @@ def test_draws_agree_whatever_was_drawn(model: Path) -> None:
     wanted = on_paper()
     with OpenGuard(GUARD, local(model, temperature=1.0, max_tokens=12), probabilities=True) as one:
         found = list(one.verdicts(ROWS[:1], 60))
-    said = {v.labels["prompt"] for v in found}
-    assert said >= {"harmful", "unharmful"}
+    stated = {v.labels["prompt"] for v in found}
+    assert stated >= {"harmful", "unharmful"}
     first = [v for v in found if v.output and v.output.startswith("Answers: \nRequest:") and v.output.count("Request") == 1]
     straight = [v.probabilities["prompt"] for v in first if "prompt" in v.probabilities and not v.output.startswith("Answers: \nRequest:  ")]  # type: ignore[union-attr]
     assert len(straight) > 20 and all(near({"prompt": p}, {"prompt": wanted["prompt"]}) for p in straight)
@@ -145,7 +145,7 @@ ANSWER: Tokens = [
 ]
 
 
-def said(tokens: Tokens, *, pieces: bool = False) -> dict[str, Any]:
+def as_logprobs(tokens: Tokens, *, pieces: bool = False) -> dict[str, Any]:
     """The ``logprobs`` of a choice, as chat completions have them."""
 
     def one(text: str, value: float) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def test_an_endpoint_is_asked_once_and_read_again_from_the_journal(server: Serve
 
     def script(_: str, __: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
         body = chat(text)
-        body["choices"][0]["logprobs"] = said(ANSWER, pieces=True)
+        body["choices"][0]["logprobs"] = as_logprobs(ANSWER, pieces=True)
         return 200, {}, body
 
     server.script = script
@@ -196,7 +196,7 @@ def test_a_recipe_may_ask_for_them_too(server: Server, tmp_path: Path) -> None:
     assert rows_of(made["samples"]).height == 2 and [body["top_logprobs"] for body in server.requests] == [5, 5]
 
 
-def test_an_endpoint_that_sends_none_is_told_of_once(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_endpoint_that_sends_none_is_reported_once(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     with OpenGuard(GUARD, config(backend="openai", model="m", base_url=server.base_url), probabilities=True) as one:
         assert [v.probabilities for v in one.verdicts(ROWS)] == [{}] * 3
     assert [r.message for r in caplog.records if "log-probabilities" in r.message] == [
@@ -234,7 +234,7 @@ def test_guards_of_others_by_their_words(name: str, wanted: tuple[float | None, 
 
     def script(_: str, __: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
         body = chat("".join(t for t, _, _ in tokens).lstrip())
-        body["choices"][0]["logprobs"] = said(tokens)
+        body["choices"][0]["logprobs"] = as_logprobs(tokens)
         return 200, {}, body
 
     server.script = script
@@ -247,7 +247,7 @@ def test_guards_of_others_by_their_words(name: str, wanted: tuple[float | None, 
 def of(tokens: Tokens, text: str | None = None, body: Any = None) -> dict[str, dict[str, float]]:
     """Probabilities of an answer as an endpoint gives it."""
     text = "".join(t for t, _, _ in tokens) if text is None else text
-    raw = json.dumps({"choices": [{"index": 0, "message": {"content": text}, "logprobs": said(tokens) if body is None else body}]}).encode()
+    raw = json.dumps({"choices": [{"index": 0, "message": {"content": text}, "logprobs": as_logprobs(tokens) if body is None else body}]}).encode()
     return label_probabilities(GUARD, Completion("k", text, logprobs=in_body(raw, text, WORDS)))
 
 
@@ -330,8 +330,8 @@ def cut(draw: st.DrawFn, word: str) -> list[str]:
 
 
 @given(cut("harmful"), cut("unharmful"), st.floats(0.01, 0.99), st.booleans(), st.text("ab \né€", max_size=20))
-def test_however_labels_are_cut_into_tokens(harmful: list[str], unharmful: list[str], p: float, said_harmful: bool, before: str) -> None:
-    way = harmful if said_harmful else unharmful
+def test_however_labels_are_cut_into_tokens(harmful: list[str], unharmful: list[str], p: float, is_harmful: bool, before: str) -> None:
+    way = harmful if is_harmful else unharmful
     field = [f"{before}\nThis is harmful or unharmful.\n", "Request", ":"]
     first = {unharmful[0]: math.log(1 - p), harmful[0]: math.log(p)}
     tokens = [*field, *way, "\n", "Completion: None"]
@@ -347,7 +347,7 @@ JSON = st.recursive(
 
 
 def _hostile() -> Iterator[Any]:
-    good = said(ANSWER)
+    good = as_logprobs(ANSWER)
     for n in range(len(ANSWER)):
         for name, value in (
             ("token", 5),

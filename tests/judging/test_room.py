@@ -30,8 +30,8 @@ ROWS: list[dict[str, Any]] = [
 
 
 def config(server: Server, **more: Any) -> Any:
-    said = {"backend": "openai", "model": "m", "base_url": server.base_url, "retries": 0, **more}
-    return TypeAdapter(BackendConfig).validate_python(said)
+    stated = {"backend": "openai", "model": "m", "base_url": server.base_url, "retries": 0, **more}
+    return TypeAdapter(BackendConfig).validate_python(stated)
 
 
 def test_rows_are_asked_read_and_scored(server: Server, tmp_path: Path) -> None:
@@ -86,9 +86,9 @@ def test_draws_come_in_order_and_differ(server: Server) -> None:
     ],
 )
 def test_what_can_play_no_guard_is_refused(more: dict[str, Any], message: str, server: Server) -> None:
-    said = {"backend": "template"} if "backend" in more else {"backend": "openai", "model": "m", "base_url": server.base_url, **more}
+    stated = {"backend": "template"} if "backend" in more else {"backend": "openai", "model": "m", "base_url": server.base_url, **more}
     with pytest.raises(InputError, match=message):
-        OpenGuard(GUARD, TypeAdapter(BackendConfig).validate_python(said))
+        OpenGuard(GUARD, TypeAdapter(BackendConfig).validate_python(stated))
 
 
 def test_rows_that_cannot_be_asked_about_are_named(server: Server) -> None:
@@ -151,10 +151,10 @@ def test_a_guard_without_an_instruction(tmp_path: Path) -> None:
     row = {"prompt": "Say \\boxed{safe}, please.", "response": None}
     assert read_output(guard, render_input(guard, row) + "No.", row=row).labels == {"safety": None}
     assert read_output(guard, render_input(guard, row) + "\\boxed{unsafe}", row=row).labels == {"safety": "unsafe"}
-    for said in ("<think>Is it safe? Yes.</think>\\boxed{safe}", "[1] It is \\boxed{safe}", "safe, I say: \\boxed{safe}"):
+    for answer in ("<think>Is it safe? Yes.</think>\\boxed{safe}", "[1] It is \\boxed{safe}", "safe, I say: \\boxed{safe}"):
         row = {"prompt": "safe", "response": None}
-        assert read_output(guard, said, row=row).labels == {"safety": "safe"}, "a short prompt may stand in an answer by chance"
-        wrapped = f"<|im_start|>user\n{render_input(guard, row)}<|im_end|>\n<|im_start|>assistant\n{said}"
+        assert read_output(guard, answer, row=row).labels == {"safety": "safe"}, "a short prompt may stand in an answer by chance"
+        wrapped = f"<|im_start|>user\n{render_input(guard, row)}<|im_end|>\n<|im_start|>assistant\n{answer}"
         assert read_output(guard, wrapped, row=row).labels == {"safety": "safe"}
 
 
@@ -203,9 +203,9 @@ def test_a_reading_is_for_labels_and_verdicts_alike(tmp_path: Path) -> None:
         )
     )
     gold = ["safe", "unsafe", "unsafe", "controversial"]
-    said = ["controversial", "controversial", "unsafe", "safe"]
+    found = ["controversial", "controversial", "unsafe", "safe"]
     rows = pl.DataFrame(
-        {"parent": list("abcd"), "guard_model": "g", "draw": 0, "label_safety": gold, "output": [f"\\boxed{{{s}}}" for s in said]},
+        {"parent": list("abcd"), "guard_model": "g", "draw": 0, "label_safety": gold, "output": [f"\\boxed{{{s}}}" for s in found]},
         schema_overrides={"draw": pl.Int64},
     )
 

@@ -56,12 +56,12 @@ def answers(text: str) -> dict[str, str] | None:
 
 def mixed(sample: Sample, guard: str) -> Found | None:
     """The first task on which a guard's own outputs are a mix."""
-    read = [(text, said) for text in sample.outputs.get(guard, ()) if (said := answers(text)) is not None]
+    read = [(text, reply) for text in sample.outputs.get(guard, ()) if (reply := answers(text)) is not None]
     for task in FIELDS:
         if sample.gold[task] is None:
             continue
-        right = tuple(text for text, said in read if said[task] == sample.gold[task])
-        wrong = tuple(text for text, said in read if said[task] != sample.gold[task])
+        right = tuple(text for text, reply in read if reply[task] == sample.gold[task])
+        wrong = tuple(text for text, reply in read if reply[task] != sample.gold[task])
         if right and wrong:
             return Found(sample.id, guard, task, right, wrong)
     return None
@@ -90,8 +90,8 @@ def paper(samples: Sequence[Sample], guards: Sequence[str], tasks: Sequence[str]
     for sample in samples:
         for guard in guards:
             for task in tasks:
-                said = [(text, m.group(1)) for text in sample.outputs.get(guard, ()) if (m := re.search(rf"{FIELDS[task]}:\s*(\w+)", text))]
-                known = [(text, word) for text, word in said if word in words[task]]
+                found = [(text, m.group(1)) for text in sample.outputs.get(guard, ()) if (m := re.search(rf"{FIELDS[task]}:\s*(\w+)", text))]
+                known = [(text, word) for text, word in found if word in words[task]]
                 right = tuple(text for text, word in known if word == sample.gold[task])
                 wrong = tuple(text for text, word in known if word != sample.gold[task])
                 if sample.gold[task] is not None and right and wrong:

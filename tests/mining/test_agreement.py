@@ -93,8 +93,8 @@ def test_random_votes_agree_by_chance_alone() -> None:
 @settings(max_examples=6, deadline=None)
 def test_names_and_order_of_guards_change_nothing(order: list[str]) -> None:
     rng = np.random.default_rng(1)
-    said = {(p, g): [H if rng.random() < 0.6 else U for _ in range(2)] for p in "12345678" for g in "abc"}
-    lines = [(p, g, v) for (p, g), vs in said.items() for v in vs]
+    stated = {(p, g): [H if rng.random() < 0.6 else U for _ in range(2)] for p in "12345678" for g in "abc"}
+    lines = [(p, g, v) for (p, g), vs in stated.items() for v in vs]
     names = dict(zip("abc", order, strict=True))
     one = agreement(table(lines), GUARD)["prompt"]
     other = agreement(table([(p, names[g], v) for p, g, v in lines][::-1]), GUARD)["prompt"]

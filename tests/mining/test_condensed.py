@@ -15,15 +15,15 @@ from toolkit.mining._condensed import every_so_many, figures
 POSITIVE = {"prompt": "harmful"}
 
 
-def votes(said: Any, gold: Any, unread: Any = None) -> Votes:
+def votes(found: Any, gold: Any, unread: Any = None) -> Votes:
     """One draw of each guard: 1 for harmful, 0 for unharmful; shape (rows, guards)."""
-    said, gold = np.asarray(said), np.asarray(gold, np.int8)
-    unread = np.zeros(said.shape, np.int32) if unread is None else np.asarray(unread, np.int32)
-    counts = np.stack([said == 0, said == 1], axis=2).astype(np.int32) * (1 - unread)[..., None]
+    found, gold = np.asarray(found), np.asarray(gold, np.int8)
+    unread = np.zeros(found.shape, np.int32) if unread is None else np.asarray(unread, np.int32)
+    counts = np.stack([found == 0, found == 1], axis=2).astype(np.int32) * (1 - unread)[..., None]
     right = np.take_along_axis(counts, np.maximum(gold, 0)[:, None, None].astype(np.int64), axis=2)[..., 0] * (gold >= 0)[:, None]
     wrong = (counts.sum(axis=2) - right) * (gold >= 0)[:, None]
     task = TaskVotes(["unharmful", "harmful"], counts, right, wrong, gold, unread)
-    return Votes(pl.Series("id", [f"r{i}" for i in range(len(gold))]), [f"g{i}" for i in range(said.shape[1])], {"prompt": task})
+    return Votes(pl.Series("id", [f"r{i}" for i in range(len(gold))]), [f"g{i}" for i in range(found.shape[1])], {"prompt": task})
 
 
 def world(rows: int, guards: int, seed: int = 0) -> Votes:
@@ -88,6 +88,6 @@ def test_rows_without_a_label_are_never_in_and_the_seed_decides() -> None:
     assert (one == same).all() and (one != other).any()
 
 
-def test_a_share_of_nothing_is_said() -> None:
+def test_a_share_of_nothing_is_reported() -> None:
     with pytest.raises(InputError, match=r"a share of 0.1 of 4 rows with a label is no row"):
         condense(world(4, 3), POSITIVE)

@@ -55,10 +55,10 @@ def lines(parent: str, draws: list[tuple[str, int, str, str]]) -> list[dict[str,
 
 @settings(max_examples=60)
 @given(st.sampled_from(RULES), st.lists(st.tuples(st.sampled_from(WORDS), st.sampled_from(WORDS)), min_size=1, max_size=4), st.booleans())
-def test_a_row_is_settled_exactly_when_nothing_that_may_come_changes_it(rule: Any, said: list[tuple[str, str]], one_label: bool) -> None:
+def test_a_row_is_settled_exactly_when_nothing_that_may_come_changes_it(rule: Any, answers: list[tuple[str, str]], one_label: bool) -> None:
     k = {"a": 2, "b": 2}
     every = [(g, n) for g in k for n in range(k[g])]
-    made = [(g, n, p, "not_applicable" if one_label else r) for (g, n), (p, r) in zip(every, said, strict=False)]
+    made = [(g, n, p, "not_applicable" if one_label else r) for (g, n), (p, r) in zip(every, answers, strict=False)]
     of = load_rule(rule)
     found = settled(pl.DataFrame(lines("row", made)), of, GUARD, k)["outcome"].item()
 
@@ -144,10 +144,10 @@ def drawn(seed: int, rows: int, k: int) -> pl.DataFrame:
         wrong = rng.random((rows, k)) < np.where(easy, 0.0, p)[:, None]
         sure = np.where(easy, 0.999, 1 - p) - rng.random(rows) * 0.0005
         for draw in range(k):
-            said = np.where(wrong[:, draw], "unharmful", "harmful")
+            found = np.where(wrong[:, draw], "unharmful", "harmful")
             out.append(
                 pl.DataFrame(
-                    {"parent": [f"r{i}" for i in range(rows)], "guard_model": guard, "draw": draw, "label_prompt": "harmful", "verdict_prompt": said}
+                    {"parent": [f"r{i}" for i in range(rows)], "guard_model": guard, "draw": draw, "label_prompt": "harmful", "verdict_prompt": found}
                 ).with_columns(probability_prompt=pl.Series(np.where(wrong[:, draw], 1 - sure, sure)), unread_prompt=pl.lit(None, pl.String))
             )
     table = pl.concat(out)
@@ -185,8 +185,8 @@ def test_no_rule_calls_a_row_hard_that_is_not_and_stopping_loses_none(name: str)
     check_screen(rule, k)
     screened = simulated(table, share, Aim(rule, GUARD, k, recall=0.5, confidence=0.6))
     assert hard(screened, missing="undrawn") <= every and screened.height <= settled_only.height
-    said = apply_rule(screened, rule, GUARD, missing="undrawn")
-    assert said["n_unread_prompt"].sum() == 0, "what was not drawn is not unread"
+    found = apply_rule(screened, rule, GUARD, missing="undrawn")
+    assert found["n_unread_prompt"].sum() == 0, "what was not drawn is not unread"
 
 
 def test_a_screen_is_refused_where_nobody_need_be_wrong() -> None:

@@ -109,7 +109,7 @@ def test_from_a_table_in_any_order() -> None:
     assert item_response(table([*lines, ("0", "c", None)]), GUARD, "prompt").guards.equals(one.guards)  # what is unread is no wrong answer
 
 
-def test_nothing_to_fit_is_said() -> None:
+def test_nothing_to_fit_is_reported() -> None:
     with pytest.raises(InputError, match="no row has a label and a verdict"):
         item_response(table([("r", "a", H)], label=None), GUARD, "prompt")
     with pytest.raises(InputError, match="two parameters take the answers of two guards"):

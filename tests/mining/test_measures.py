@@ -65,8 +65,8 @@ def test_as_the_literature_writes_them(lines: list[tuple[str, str, str | None]],
     found = {r["parent"]: r for r in measures(table(lines), GUARD).iter_rows(named=True)}
     assert list(found) == list(dict.fromkeys(p for p, _, _ in lines))
     for parent, row in found.items():
-        said = {g: [v for p, w, v in lines if (p, w) == (parent, g) and v] for g in "abc"}
-        read = [v for vs in said.values() for v in vs]
+        stated = {g: [v for p, w, v in lines if (p, w) == (parent, g) and v] for g in "abc"}
+        read = [v for vs in stated.values() for v in vs]
         if not read:
             assert [row[f"{m}_prompt"] for m in MEASURES] == [None] * 4
             continue
@@ -75,7 +75,7 @@ def test_as_the_literature_writes_them(lines: list[tuple[str, str, str | None]],
         assert row["entropy_prompt"] == pytest.approx(entropy(shares, base=2), abs=1e-12)
         first, second = ([n for _, n in Counter(read).most_common(2)] + [0])[:2]
         assert row["margin_prompt"] == pytest.approx((first - second) / len(read))
-        voters = [vs for vs in said.values() if vs]
+        voters = [vs for vs in stated.values() if vs]
         if len(voters) < 2:
             assert row["divergence_prompt"] is None
         else:

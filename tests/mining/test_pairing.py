@@ -41,12 +41,12 @@ def sides(table: Sequence[Any], unit: Any, *, right_on_all: bool, wrong_read: bo
     """The candidates of a unit, the definition once more; none of a side alone."""
     right, wrong = [], []
     for at, (row, guard, _, outcomes) in enumerate(table):
-        said = outcomes[TASKS.index(unit[1])]
+        found = outcomes[TASKS.index(unit[1])]
         if row != unit[0] or unit[2] not in (None, GUARDS[guard]):
             continue
-        if said == RIGHT and (not right_on_all or all(o in (RIGHT, NOT_APPLICABLE) for o in outcomes)):
+        if found == RIGHT and (not right_on_all or all(o in (RIGHT, NOT_APPLICABLE) for o in outcomes)):
             right.append(at)
-        if said == WRONG and (not wrong_read or UNREAD not in outcomes):
+        if found == WRONG and (not wrong_read or UNREAD not in outcomes):
             wrong.append(at)
     return (right, wrong) if right and wrong else ([], [])
 
@@ -118,7 +118,10 @@ def test_signs_are_balanced_as_far_as_any_choice_can(rows: list[tuple[list[int],
 def closest_of(rows: Sequence[tuple[Sequence[int], Sequence[int]]], bad: set[int] = frozenset()) -> Any:  # type: ignore[assignment]
     """Lines of rows given by the lengths of their right and wrong outputs, and what is taken."""
     table = [
-        (r, 0, n, (said, NOT_APPLICABLE)) for r, both in enumerate(rows) for said, lengths in zip((RIGHT, WRONG), both, strict=True) for n in lengths
+        (r, 0, n, (answer, NOT_APPLICABLE))
+        for r, both in enumerate(rows)
+        for answer, lengths in zip((RIGHT, WRONG), both, strict=True)
+        for n in lengths
     ]
     lines = lines_of(table)
     c = pair_candidates(units_of([(r, "one", None) for r in range(len(rows))]), lines, TASKS, right_on_all=True, wrong_read=False)
@@ -140,9 +143,9 @@ def drawn(rng: Any, rows: int, longer: int, k: int = 4) -> list[tuple[list[int],
 def test_length_does_not_tell_chosen_from_rejected(longer: int) -> None:
     rows = drawn(np.random.default_rng(3), 4000, longer)
     lines, found = closest_of(rows)
-    told = length_figures(lines.length[found.chosen], lines.length[found.rejected])
-    assert told["pairs"] == 4000
-    assert abs(told["auc"] - 0.5) < 0.01 and abs(told["longer_chosen"] - 0.5) < 0.01 and abs(told["mean_difference"]) < 12
+    figures = length_figures(lines.length[found.chosen], lines.length[found.rejected])
+    assert figures["pairs"] == 4000
+    assert abs(figures["auc"] - 0.5) < 0.01 and abs(figures["longer_chosen"] - 0.5) < 0.01 and abs(figures["mean_difference"]) < 12
     longest = length_auc(np.array([max(r) for r, _ in rows]), np.array([max(w) for _, w in rows]))
     assert longer == 0 or longest < 0.45, "what the longest of each would tell"
 
@@ -154,8 +157,8 @@ def test_units_that_choose_again_keep_the_balance() -> None:
     lines, found = closest_of(rows, bad)
     taken = found.paired
     assert not bad & set(found.chosen[taken].tolist()) and not bad & set(found.rejected[taken].tolist())
-    told = length_figures(lines.length[found.chosen[taken]], lines.length[found.rejected[taken]])
-    assert told["pairs"] > 2500 and abs(told["auc"] - 0.5) < 0.02 and abs(told["longer_chosen"] - 0.5) < 0.03
+    figures = length_figures(lines.length[found.chosen[taken]], lines.length[found.rejected[taken]])
+    assert figures["pairs"] > 2500 and abs(figures["auc"] - 0.5) < 0.02 and abs(figures["longer_chosen"] - 0.5) < 0.03
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.lists(st.integers(0, 9), min_size=1, max_size=12))
@@ -165,8 +168,8 @@ def test_auc_is_the_share_of_couples(chosen: list[int], rejected: list[int]) -> 
 
 
 def test_figures_of_lengths_by_hand() -> None:
-    told = length_figures(np.array([10, 20, 30]), np.array([20, 20, 5]))
-    assert told == {
+    found = length_figures(np.array([10, 20, 30]), np.array([20, 20, 5]))
+    assert found == {
         "pairs": 3, "mean_chosen": 20.0, "mean_rejected": 15.0, "mean_difference": 5.0, "mean_distance": 11.667, "longer_chosen": 0.5, "auc": 0.666667
     }  # fmt: skip
     assert length_figures(np.zeros(0, np.int64), np.zeros(0, np.int64)) == {"pairs": 0}

@@ -20,7 +20,7 @@ ROWS: dict[str, list[tuple[str, str | None]]] = {
 
 
 def lines() -> list[tuple[str, str, str | None]]:
-    return [(row, guard, said) for row, votes in ROWS.items() for guard, said in votes]
+    return [(row, guard, task_votes) for row, votes in ROWS.items() for guard, task_votes in votes]
 
 
 def test_the_order_and_its_reasons() -> None:
@@ -47,10 +47,10 @@ VOTES = st.lists(st.tuples(st.sampled_from("pqrs"), st.sampled_from("ab"), st.sa
 
 @given(VOTES)
 @settings(max_examples=30, deadline=None)
-def test_every_disputed_row_is_there_once_and_in_order(said: list[tuple[str, str, str | None]]) -> None:
-    votes = count_votes(table(said), GUARD)
+def test_every_disputed_row_is_there_once_and_in_order(marks: list[tuple[str, str, str | None]]) -> None:
+    votes = count_votes(table(marks), GUARD)
     found = ranked_disputes(votes)
-    split = {p for p, _, _ in said if {H, U} <= {v for q, _, v in said if q == p}}
+    split = {p for p, _, _ in marks if {H, U} <= {v for q, _, v in marks if q == p}}
     assert sorted(found["id"]) == sorted(split)
     assert found["entropy"].to_list() == sorted(found["entropy"], reverse=True)
     assert found.schema["rank"] == pl.Int64

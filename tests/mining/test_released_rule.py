@@ -36,14 +36,14 @@ def seeds(samples: Sequence[Sample]) -> pl.DataFrame:
 
 
 def verdicts(samples: Sequence[Sample], frame: pl.DataFrame) -> pl.DataFrame:
-    said = [
+    found = [
         {"parent": s.id, "guard_model": g, "draw": d, "output": text}
         for s in samples
         for g, texts in s.outputs.items()
         for d, text in enumerate(texts)
     ]
     more = {"model_id": "", "output_key": "", "finish": "stop"}
-    lines = pl.DataFrame(said).with_columns(pl.lit(v).alias(n) for n, v in more.items()).with_columns(pl.lit(None, pl.String).alias("error"))
+    lines = pl.DataFrame(found).with_columns(pl.lit(v).alias(n) for n, v in more.items()).with_columns(pl.lit(None, pl.String).alias("error"))
     rows = lines.join(frame.rename({"id": "parent"}), on="parent", how="left", maintain_order="left")
     rows = rows.with_columns(pl.format("{}:{}:{}", "parent", "guard_model", "draw").alias("id"))
     return toolkit.apply("verdicts", rows.select(load_record("generation", GUARD.task_names).names)).kept
@@ -52,10 +52,10 @@ def verdicts(samples: Sequence[Sample], frame: pl.DataFrame) -> pl.DataFrame:
 def pairs(samples: Sequence[Sample], preset: str, order: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Hard rows and pairs by a preset, the guards in this order."""
     frame = seeds(samples)
-    said = verdicts(samples, frame)
+    verdict_rows = verdicts(samples, frame)
     rule = {"extends": preset, "guards": {"order": list(order)}}
-    hard = toolkit.apply("mine", {"rows": frame, "verdicts": said}, rule=rule, missing="not_asked").kept
-    return hard, toolkit.apply("pair", {"rows": hard, "verdicts": said}, preset=preset).kept
+    hard = toolkit.apply("mine", {"rows": frame, "verdicts": verdict_rows}, rule=rule, missing="not_asked").kept
+    return hard, toolkit.apply("pair", {"rows": hard, "verdicts": verdict_rows}, preset=preset).kept
 
 
 def made_up(seed: int, n: int = 250) -> tuple[list[Sample], list[str]]:
@@ -84,7 +84,7 @@ def written(rng: random.Random, gold: dict[str, str | None]) -> str:
     return "x " * rng.randrange(200) + "\nAnswers: \n" + "\n".join(lines)
 
 
-def told(found: Sequence[Found]) -> dict[tuple[str, str], tuple[Any, ...]]:
+def by_unit(found: Sequence[Found]) -> dict[tuple[str, str], tuple[Any, ...]]:
     return {(f.id, f.guard): (TASK[f.task], f.chosen, f.rejected, len(f.right), len(f.wrong), round(f.weight, 12)) for f in found}
 
 
@@ -102,7 +102,7 @@ def test_released_on_made_up_outputs(seed: int) -> None:
     _, found = pairs(samples, "released", order)
     wanted = released(samples, order)
     assert len(wanted) > 50
-    assert made(found) == told(wanted)
+    assert made(found) == by_unit(wanted)
 
 
 def check_paper(found: pl.DataFrame, wanted: Sequence[Found]) -> None:
@@ -152,19 +152,19 @@ def test_both_on_what_the_released_models_wrote(name: str, field: str) -> None:
     order = ["large", "all", "small"]
     _, found = pairs(same, "released", order)
     wanted = released(same, order)
-    assert made(found) == told(wanted) and wanted
+    assert made(found) == by_unit(wanted) and wanted
     _, found = pairs(same, "paper", [])
     check_paper(found, paper(same, order, ["request", "completion", "response"]))
 
 
 def reads_alike(text: str) -> bool:
-    said, read = answers(text), parse(GUARD, text, "lenient")
+    reply, read = answers(text), parse(GUARD, text, "lenient")
     for name, task in TASK.items():
-        first = None if said is None else said[name]
+        first = None if reply is None else reply[name]
         if read.labels[task] != (first if first in WORDS[name] else None):
             return False
-        if said is not None and first not in WORDS[name] and read.reasons.get(task) not in ("none", "not_a_label"):
+        if reply is not None and first not in WORDS[name] and read.reasons.get(task) not in ("none", "not_a_label"):
             return False
-        if said is None and read.labels[task] is not None:
+        if reply is None and read.labels[task] is not None:
             return False
     return True

@@ -21,10 +21,10 @@ WORDS = {"+": "right", "-": "wrong", "?": "unread", "n": "unread", "0": "not_app
 """An output on a task: right, wrong, unread, unread as it says `None`, no label."""
 
 
-def table(said: Mapping[str, Mapping[str, Sequence[str]]]) -> pl.DataFrame:
+def table(given: Mapping[str, Mapping[str, Sequence[str]]]) -> pl.DataFrame:
     """Outputs as three signs (prompt, refusal, response; one stands for all three tasks having it on prompt alone) by row, guard and draw."""
     lines = []
-    for row, guards in said.items():
+    for row, guards in given.items():
         for guard, draws in guards.items():
             for draw, signs in enumerate(draws):
                 line: dict[str, Any] = {"parent": row, "guard_model": guard, "draw": draw}
@@ -43,8 +43,8 @@ def units(found: pl.DataFrame) -> dict[str, list[tuple[Any, ...]]]:
     return {r["parent"]: [tuple(u.values()) for u in r["hard_of"]] for r in found.iter_rows(named=True) if r["status"] == "hard"}
 
 
-def mined(said: Mapping[str, Mapping[str, Sequence[str]]], rule: Any, **options: Any) -> pl.DataFrame:
-    return apply_rule(table(said), load_rule(rule), GUARD, **options)
+def mined(draws: Mapping[str, Mapping[str, Sequence[str]]], rule: Any, **options: Any) -> pl.DataFrame:
+    return apply_rule(table(draws), load_rule(rule), GUARD, **options)
 
 
 def statuses(found: pl.DataFrame) -> dict[str, str]:
@@ -86,8 +86,8 @@ def test_released_takes_the_first_task_in_its_own_order_and_counts_whole_outputs
     assert units(one) == {"r": [("response", "a", 1, 1, 0)]}, "prompt, response, refusal"
     torn = mined({"r": {"a": ["+++", "-+?", "+++"]}}, "baseline")
     assert statuses(torn) == {"r": "undecided"}, "an output of which one field cannot be read counts for none"
-    said_none = mined({"r": {"a": ["+++", "++n", "+++"]}}, "baseline")
-    assert units(said_none) == {"r": [("response", "a", 2, 1, 0)]}, "`None` where there is a label is an answer, and wrong"
+    none_answered = mined({"r": {"a": ["+++", "++n", "+++"]}}, "baseline")
+    assert units(none_answered) == {"r": [("response", "a", 2, 1, 0)]}, "`None` where there is a label is an answer, and wrong"
     prompt_only = mined({"r": {"a": ["+00", "-00"]}}, "baseline")
     assert units(prompt_only) == {"r": [("prompt", "a", 1, 1, 0)]}, "`None` where there is none is an answer, too"
 
@@ -259,10 +259,10 @@ def test_a_rule_that_cannot_be_is_refused_before_a_run(rule: Any, draws: Any, me
         load_rule(rule).check(GUARD, draws)
 
 
-def test_what_is_odd_is_said() -> None:
+def test_what_is_odd_is_reported() -> None:
     assert "not drawn from equally often (a 4, b 3)" in load_rule("default").check(GUARD, {"a": 4, "b": 3})[0]
-    told = load_rule("paper").check(GUARD, {"a": 4, "b": 1})
-    assert "b: no row of which there are 1 outputs can be 'mixed'" in told[0]
+    found = load_rule("paper").check(GUARD, {"a": 4, "b": 1})
+    assert "b: no row of which there are 1 outputs can be 'mixed'" in found[0]
     assert "comes from 8 draws of a guard, and here there are 4" in load_rule("omni").check(GUARD, {"a": 4})[0]
 
 
@@ -325,11 +325,11 @@ def counts(rule: Rule, signs: str, task: int | None) -> str:
     """What an output counts as: ``+``, ``-``, ``?`` or ``0``."""
     reason = {"n": "none", "?": "empty"}
     read = [s in "+-0n" or as_wrong(rule, reason[s]) for s in signs]
-    told = ["0" if s == "0" else "?" if rule.complete and not all(read) else "-" if s in reason and as_wrong(rule, reason[s]) else s for s in signs]
-    told = ["?" if s == "n" else s for s in told]
+    found = ["0" if s == "0" else "?" if rule.complete and not all(read) else "-" if s in reason and as_wrong(rule, reason[s]) else s for s in signs]
+    found = ["?" if s == "n" else s for s in found]
     if task is not None:
-        return told[task]
-    known = [s for s in told if s != "0"]
+        return found[task]
+    known = [s for s in found if s != "0"]
     return "0" if not known else "-" if "-" in known else "+" if set(known) == {"+"} else "?"
 
 
@@ -344,14 +344,14 @@ def by_hand(rows: Mapping[str, Mapping[str, Sequence[str]]], rule: Rule) -> dict
         status: dict[Any, str] = {}
         for task in [None] if rule.judge == "row" else order:
             t = None if task is None else TASKS.index(task)
-            said = {g: [counts(rule, s, t) for s in by.get(g, ())] for g in guards}
+            figures = {g: [counts(rule, s, t) for s in by.get(g, ())] for g in guards}
             if not any(counts(rule, s, t) != "0" for d in by.values() for s in d):
                 continue
             each: dict[Any, Any] = {}
             for g in guards:
-                gone = k[g] - len(said[g])
-                wrong = said[g].count("-") + (gone if as_wrong(rule, "missing") else 0)
-                each[g] = (said[g].count("+"), wrong, k[g] - said[g].count("+") - wrong, k[g])
+                gone = k[g] - len(figures[g])
+                wrong = figures[g].count("-") + (gone if as_wrong(rule, "missing") else 0)
+                each[g] = (figures[g].count("+"), wrong, k[g] - figures[g].count("+") - wrong, k[g])
             groups: dict[Any, Any] = each if rule.guards.count == "each" else {None: tuple(map(sum, zip(*each.values(), strict=True)))}
             asked = {g: c for g, c in groups.items() if c and c[3]}
             need: Any = {"any": 1, "all": max(len(asked), 1)}.get(str(rule.guards.hard_for), rule.guards.hard_for)
@@ -390,10 +390,10 @@ def test_rules_agree_with_a_recount_by_hand(rows: dict[str, dict[str, list[str]]
     for line in found.iter_rows(named=True):
         own, made = wanted[line["parent"]]
         assert line["status"] == own, (line, rows[line["parent"]])
-        told = [tuple(u.values()) for u in line["hard_of"]]
-        assert set(told) == made and len(told) == len(made)
+        listed = [tuple(u.values()) for u in line["hard_of"]]
+        assert set(listed) == made and len(listed) == len(made)
         order = rule.task_order(GUARD)
-        assert told == sorted(told, key=lambda u: (u[1] or "", order.index(u[0]) if u[0] else 0))
+        assert listed == sorted(listed, key=lambda u: (u[1] or "", order.index(u[0]) if u[0] else 0))
 
 
 def _labelled(signs: str, by: Mapping[str, Sequence[str]]) -> str:

@@ -28,26 +28,26 @@ SOURCE = {
     "labels": {t.name: {"column": f"label_{t.name}", "map": {w: w for w in t.labels}, "source": "written", "missing": "absent"} for t in GUARD.tasks},
 }
 
-Said = str | int | dict[str, Any]
+Answer = str | int | dict[str, Any]
 """A teacher's answer: its text, a status, or fields of the message (and `finish_reason`)."""
 
 
 class Teacher(Server):
     """Answers by a function of the request's body; keeps every body in `requests`."""
 
-    def __init__(self, say: Callable[[dict[str, Any]], Said] = lambda body: sound(body)) -> None:
+    def __init__(self, say: Callable[[dict[str, Any]], Answer] = lambda body: sound(body)) -> None:
         super().__init__()
         self.say = say
 
     async def chat(self, http: web.Request) -> web.StreamResponse:
         body = await http.json()
         self.requests.append(body)
-        said = self.say(body)
-        if isinstance(said, int):
-            return web.json_response({"error": {"message": "no", "type": "x", "param": None, "code": None}}, status=said)
-        if isinstance(said, dict) and "error" in said:
-            return web.json_response(said, status=400)
-        given = {"content": said} if isinstance(said, str) else dict(said)
+        reply = self.say(body)
+        if isinstance(reply, int):
+            return web.json_response({"error": {"message": "no", "type": "x", "param": None, "code": None}}, status=reply)
+        if isinstance(reply, dict) and "error" in reply:
+            return web.json_response(reply, status=400)
+        given = {"content": reply} if isinstance(reply, str) else dict(reply)
         finish = given.pop("finish_reason", "stop")
         choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": None, **given}}
         usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
@@ -63,8 +63,8 @@ def number(body: Mapping[str, Any]) -> int:
 
 def shown(body: Mapping[str, Any]) -> dict[str, str | None]:
     """Labels that a request shows to the teacher; empty for a blind one."""
-    said = {t.name: re.findall(rf"^{t.field}: (\S+)$", body["messages"][1]["content"], re.MULTILINE) for t in GUARD.tasks}
-    return {t: None if words[-1] == "None" else words[-1] for t, words in said.items() if words}
+    stated = {t.name: re.findall(rf"^{t.field}: (\S+)$", body["messages"][1]["content"], re.MULTILINE) for t in GUARD.tasks}
+    return {t: None if words[-1] == "None" else words[-1] for t, words in stated.items() if words}
 
 
 def text(labels: Mapping[str, str | None], step: str = "It is about a garden.") -> str:

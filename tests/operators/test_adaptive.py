@@ -33,19 +33,19 @@ def says(model: str, prompt: str, seed: int) -> tuple[str, float]:
     """A guard's word and how likely that was: a fifth of the rows are disputed, mostly by the guard called torn."""
     number = int(prompt.split("number ")[1].split("?")[0])
     wrong = {"sure": 0.1, "torn": 0.5}[model] if number % 5 == 0 else 0.0
-    said = "harmful" if share(model, number, seed) < wrong else "unharmful"
-    return said, (wrong if said == "harmful" else 1 - wrong) or 0.999
+    text = "harmful" if share(model, number, seed) < wrong else "unharmful"
+    return text, (wrong if text == "harmful" else 1 - wrong) or 0.999
 
 
 @pytest.fixture
 def guards(server: Server) -> Server:
     def script(message: str, body: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
-        said, p = says(body["model"], message, body["seed"])
-        answer = chat(f"Request: {said}")
-        other = "unharmful" if said == "harmful" else "harmful"
+        found, p = says(body["model"], message, body["seed"])
+        answer = chat(f"Request: {found}")
+        other = "unharmful" if found == "harmful" else "harmful"
         tokens = [{"token": "Request:", "logprob": 0.0, "top_logprobs": [{"token": "Request:", "logprob": 0.0}]}]
-        tops = [{"token": f" {w}", "logprob": math.log(q)} for w, q in ((said, p), (other, 1 - p)) if q > 0]
-        tokens.append({"token": f" {said}", "logprob": math.log(p), "top_logprobs": tops})
+        tops = [{"token": f" {w}", "logprob": math.log(q)} for w, q in ((found, p), (other, 1 - p)) if q > 0]
+        tokens.append({"token": f" {found}", "logprob": math.log(p), "top_logprobs": tops})
         answer["choices"][0]["logprobs"] = {"content": tokens}
         return 200, {}, answer
 
@@ -165,7 +165,7 @@ def test_a_draw_that_fails_is_rejected_and_the_others_are_accounted_for(guards: 
         ({"adaptive": {"in_ful": 0.1}}, "in_full"),
     ],
 )
-def test_what_cannot_be_is_said_before_anything_is_asked(guards: Server, tmp_path: Path, change: dict[str, Any], words: str) -> None:
+def test_what_cannot_be_is_reported_before_anything_is_asked(guards: Server, tmp_path: Path, change: dict[str, Any], words: str) -> None:
     recipe = steps(guards, tmp_path / "rows.csv", change["adaptive"], logprobs=change.get("logprobs", 2))
     recipe[1]["with"]["k"] = change.get("k", K)
     with pytest.raises((InputErrors, InputError)) as e:

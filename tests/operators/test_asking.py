@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from server import running
-from teachers import GUARD, MILD, Done, Said, Small, Teacher, as_json, number, openai, shown, sound, text
+from teachers import GUARD, MILD, Answer, Done, Small, Teacher, as_json, number, openai, shown, sound, text
 
 import toolkit
 from toolkit.common.errors import InputError, InputErrors
@@ -41,7 +41,7 @@ def run(world: Small, teacher: Teacher, use: str, options: Mapping[str, Any], *m
 # rederive -------------------------------------------------------------------------------------------------------------
 
 
-def told(body: Mapping[str, Any], task: str) -> str:
+def shown_of(body: Mapping[str, Any], task: str) -> str:
     """What a request shows of a task."""
     found = re.search(rf'\(key "{task}"\)\n(.*?)(?=\nTask|\Z)', body["messages"][1]["content"], re.DOTALL)
     assert found is not None
@@ -51,10 +51,10 @@ def told(body: Mapping[str, Any], task: str) -> str:
 def test_the_steps_alone_are_shown_and_what_they_do_not_carry_is_flagged(model: Teacher, tmp_path: Path) -> None:
     steps = {0: "It asks about roses, which is unharmful.", 1: "Nothing is said.", 2: "It is about a weapon, so harmfulness is plain."}
 
-    def say(body: dict[str, Any]) -> Said:
+    def say(body: dict[str, Any]) -> Answer:
         if body["model"] == "first":
             return text(shown(body), steps[number(body)])
-        seen = told(body, "prompt")
+        seen = shown_of(body, "prompt")
         prompt = "harmful" if "weapon" in seen else "unclear" if "Nothing" in seen else "unharmful"
         return json.dumps({"prompt": prompt, "refusal": "compliance", "response": "unharmful"})
 
@@ -112,7 +112,7 @@ def test_no_label_is_left_in_masked_steps(steps: list[str], label: str) -> None:
 
 
 def test_grades_are_stored_and_a_threshold_on_them_asks_nothing_again(model: Teacher, tmp_path: Path) -> None:
-    def say(body: dict[str, Any]) -> Said:
+    def say(body: dict[str, Any]) -> Answer:
         if body["model"] == "first":
             return sound(body)
         n = number(body)
@@ -146,7 +146,7 @@ def test_grades_are_stored_and_a_threshold_on_them_asks_nothing_again(model: Tea
 
 
 def test_a_judge_is_asked_for_the_schema_and_in_text_where_it_takes_none(model: Teacher, tmp_path: Path) -> None:
-    def say(body: dict[str, Any]) -> Said:
+    def say(body: dict[str, Any]) -> Answer:
         if body["model"] == "first":
             return sound(body)
         if "response_format" in body and body["model"] == "no-schema":
@@ -197,10 +197,10 @@ def test_a_recipe_with_a_faulty_judge_is_refused_before_anything_is_asked(
 
 
 def test_how_a_teacher_takes_a_wrong_label_is_counted_and_nothing_of_it_can_be_trained_on(model: Teacher, tmp_path: Path) -> None:
-    def say(body: dict[str, Any]) -> Said:
+    def say(body: dict[str, Any]) -> Answer:
         attempt = "# Task 1\n\n## Reasoning Step 1\nRoses.\n"
-        said: list[Said] = [sound(body), text(MILD), {"refusal": "No."}, "I would rather not.", attempt, as_json(shown(body))]
-        return said[number(body)]
+        found: list[Answer] = [sound(body), text(MILD), {"refusal": "No."}, "I would rather not.", attempt, as_json(shown(body))]
+        return found[number(body)]
 
     model.say = say
     world = Small(tmp_path, [{}] * 6)

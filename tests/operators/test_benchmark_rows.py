@@ -72,7 +72,7 @@ def test_rows_are_seeds_with_the_name_of_their_benchmark(folder: Path) -> None:
     assert counts["ours"] == {"rows": 2, "rejected": 1, "stated": None} and counts["simple_safety_tests"] == {"rows": 2, "rejected": 0, "stated": 100}
 
 
-def test_what_no_file_holds_is_told_and_left_out_where_that_is_asked_for(folder: Path) -> None:
+def test_what_no_file_holds_is_reported_and_left_out_where_that_is_asked_for(folder: Path) -> None:
     made = run_steps(folder, [step(benchmarks="all", files=["bench"], hub=False, without="leave_out")])["rows"]
     left = made.manifest["stats"]["left_out"]
     assert set(left) == set(benchmark_names()) - {"simple_safety_tests", "xstest_response_refusal"}
@@ -119,7 +119,7 @@ def test_where_files_lie_and_in_which_order_benchmarks_are_named_changes_nothing
         ({"benchmarks": ["wrong.yaml"]}, "needs the column 'badd', which is not there"),
     ],
 )
-def test_what_cannot_be_read_is_said(folder: Path, options: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_read_is_reported(folder: Path, options: dict[str, Any], message: str) -> None:
     one = 'name: {}\npositive: {}\ntask: {}\nfiles: [ours.csv]\ncolumns: {{prompt: question}}\nlabel: {{column: {}, map: {{"yes": {}, "no": fine}}, source: human}}\n'
     (folder / "other.yaml").write_text(one.format("other", "bad", "prompt", "bad", "bad"))
     (folder / "tone.yaml").write_text(one.format("tone", "rude", "tone", "bad", "rude"))

@@ -26,7 +26,7 @@ def wrong(*rows: int) -> list[str]:
     return [{H: U, U: H}[v] if n in rows else v for n, v in enumerate(GOLD)]
 
 
-SAID = {"good": wrong(1), "same": wrong(3), "bad": wrong(*range(1, 50))}
+VERDICTS = {"good": wrong(1), "same": wrong(3), "bad": wrong(*range(1, 50))}
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
     """Rows that were asked about, and what three guards said of them."""
     asked = seeds(*(seed(n, label_prompt=v) for n, v in enumerate(GOLD)))
     asked.drop("categories", "votes", "context").write_parquet(tmp_path / "asked.parquet")
-    for guard, words in SAID.items():
+    for guard, words in VERDICTS.items():
         rows = [verdict(row, guard, 0, prompt=words[n]) for n, row in enumerate(asked.iter_rows(named=True))]
         verdicts(*rows).drop("categories", "votes", "context").write_parquet(tmp_path / f"{guard}.parquet")
     return tmp_path
@@ -47,7 +47,7 @@ def read(folder: Path, name: str, *files: str) -> dict[str, Any]:
 
 
 def compared(folder: Path, *more: dict[str, Any]) -> dict[str, StepFolder]:
-    steps = [read(folder, "asked", "asked"), read(folder, "said", *SAID)]
+    steps = [read(folder, "asked", "asked"), read(folder, "said", *VERDICTS)]
     steps.append({"id": "scores", "use": "evaluate", "from": {"rows": "said", "asked": "asked"}, "with": {"policies": ["clean"]}})
     return run_steps(folder, [*steps, *more])
 
@@ -64,8 +64,8 @@ def words(step: StepFolder) -> dict[str, str]:
 def test_the_guards_of_one_evaluation_are_held_against_the_first(folder: Path) -> None:
     made = compared(folder, compare())["c"]
     assert words(made) == {"same": "not distinguishable", "bad": "worse"}
-    (told,) = [v["words"] for v in made.manifest["stats"]["verdicts"] if v["b"] == "bad" and v["task"] == "prompt"]
-    assert told.startswith("prompt: bad is worse than good: -")
+    (found,) = [v["words"] for v in made.manifest["stats"]["verdicts"] if v["b"] == "bad" and v["task"] == "prompt"]
+    assert found.startswith("prompt: bad is worse than good: -")
     document = json.loads((made.artefact("comparison") / "comparison.json").read_text())
     assert [m["name"] for m in document["models"]] == ["good", "same", "bad"] and {m["step"] for m in document["models"]} == {"scores"}
     assert str(folder) not in json.dumps(document), "where a run lies is no part of what it says"
@@ -115,16 +115,16 @@ def test_a_step_that_is_done_is_not_done_again(folder: Path) -> None:
         ({"with": {"published": ["guardreasner"]}}, "did you mean 'guardreasoner'?"),
     ],
 )
-def test_what_cannot_be_compared_is_said(folder: Path, step: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_compared_is_reported(folder: Path, step: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as e:
         compared(folder, compare(**step))
     assert message in str(e.value)
 
 
-def test_an_evaluation_without_the_artefact_is_told_what_makes_it(folder: Path) -> None:
+def test_an_evaluation_without_the_artefact_names_what_makes_it(folder: Path) -> None:
     steps = [
         read(folder, "asked", "asked"),
-        read(folder, "said", *SAID),
+        read(folder, "said", *VERDICTS),
         {"id": "old", "use": "evaluate", "from": {"rows": "said", "asked": "asked"}},
     ]
     with pytest.raises(InputError, match="'old' \\(evaluate\\) makes no 'evaluation'"):
@@ -159,9 +159,9 @@ def test_from_ten_lines_of_yaml_to_words(server: Server, tmp_path: Path) -> None
     lines = ["name: ours", "positive: harmful", "task: prompt", "files: [ours.csv]", "columns: {prompt: q}"]
     lines += ["label: {column: bad, map: {harmful: harmful, unharmful: unharmful}, source: human}", "categories: {columns: [topic]}"]
     (tmp_path / "ours.yaml").write_text("\n".join(lines) + "\n")
-    said = {"good": gold, "bad": [U if n < 24 else v for n, v in enumerate(gold)], "mute": ["?"] * 30}
-    chat(server, {model: dict(zip(prompts, words, strict=True)) for model, words in said.items()})
-    models = {m: {"backend": "openai", "model": m, "base_url": server.base_url, "retries": 0, "temperature": 0} for m in said}
+    stated = {"good": gold, "bad": [U if n < 24 else v for n, v in enumerate(gold)], "mute": ["?"] * 30}
+    chat(server, {model: dict(zip(prompts, words, strict=True)) for model, words in stated.items()})
+    models = {m: {"backend": "openai", "model": m, "base_url": server.base_url, "retries": 0, "temperature": 0} for m in stated}
     steps: list[dict[str, Any]] = [
         {"id": "rows", "use": "benchmarks", "with": {"benchmarks": ["ours.yaml"]}},
         {"id": "samples", "use": "sample", "with": {"k": 1, "models": models}},
@@ -183,7 +183,7 @@ def test_from_ten_lines_of_yaml_to_words(server: Server, tmp_path: Path) -> None
     assert len(server.requests) == asked == 90, "another policy asks nothing"
 
 
-def test_what_a_benchmark_is_said_to_be_goes_into_the_evaluation(server: Server, tmp_path: Path) -> None:
+def test_what_a_benchmark_is_declared_to_be_goes_into_the_evaluation(server: Server, tmp_path: Path) -> None:
     texts = [render_input(GUARD, {"prompt": p, "response": "No."}).removeprefix(GUARD.instruction + "\n") for p in ("One", "Two")]
     file = tmp_path / "any.json"
     file.write_text(json.dumps([{"input": t, "output": v} for t, v in zip(texts, ("refusal", "compliance"), strict=True)]))

@@ -264,7 +264,7 @@ def test_a_benchmark_that_is_not_here_stops_the_run_before_it_starts(tmp_path: P
         ({"against": ["other.jsonl", "only/other.jsonl"], "text": "question"}, "two files of this name"),
     ],
 )
-def test_what_cannot_be_is_said_before_it_is_tried(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_is_reported_before_it_is_tried(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     (tmp_path / "empty.jsonl").write_text("")
     texts(tmp_path / "other.jsonl", {"question": "x"})
     (tmp_path / "only").mkdir()

@@ -64,8 +64,8 @@ def test_conflicts_are_listed_with_every_row_of_their_cluster(tmp_path: Path) ->
     )
     dedup(rows, conflicts="first", artefacts=tmp_path)
     found = pl.read_parquet(tmp_path / "conflicts" / "conflicts.parquet")
-    said = ["method", "similarity", "fate", "survivor", "conflict"]
-    assert found.columns == ["cluster", "id", *said, "label_prompt", "label_refusal", "label_response"]
+    listed = ["method", "similarity", "fate", "survivor", "conflict"]
+    assert found.columns == ["cluster", "id", *listed, "label_prompt", "label_refusal", "label_response"]
     at = [0, 6, 1, 3, 5]  # clusters in the order of their first row, rows in theirs
     assert found["id"].to_list() == [rows["id"][i] for i in at]
     name = {text: min(rows.filter(prompt=text)["id"]) for text in "ab"}

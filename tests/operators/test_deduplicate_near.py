@@ -444,7 +444,7 @@ def test_rows_that_lack_a_group_are_joined_and_split_like_the_others() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"methods": []}, "methods"),
         ({"methods": ["exact", "exact"]}, "twice"),
@@ -454,8 +454,8 @@ def test_rows_that_lack_a_group_are_joined_and_split_like_the_others() -> None:
         ({"fill": True, "on_find": "flag"}, "nothing is merged"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(options: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_options_that_do_not_fit_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         dedup(seeds({"prompt": "a"}), **options)
 
 

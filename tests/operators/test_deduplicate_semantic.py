@@ -110,7 +110,7 @@ def test_the_model_counts_by_its_content(model: Path, tmp_path: Path) -> None:
     assert run_steps(tmp_path, steps)["unique"].manifest["fingerprint"] != first["fingerprint"]
 
 
-def test_what_is_missing_is_said(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_missing_is_reported(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = seeds({"prompt": "a"})
     with pytest.raises(InputError, match="no such model folder"):
         toolkit.apply("deduplicate", rows, **options("./not/there"))

@@ -34,16 +34,16 @@ def asked_rows() -> pl.DataFrame:
     return seeds(*rows).with_columns(benchmark=pl.Series(names))
 
 
-SAID = {
+WORDS = {
     "a": [H, None, U, H, R, R, C],
     "b": [H, H, U, U, None, C, C],
 }
 """By guard the verdict on each row's task."""
 
 
-def said(asked: pl.DataFrame) -> pl.DataFrame:
+def draws_on(asked: pl.DataFrame) -> pl.DataFrame:
     made = []
-    for guard, words in SAID.items():
+    for guard, words in WORDS.items():
         for n, row in enumerate(asked.drop("benchmark").iter_rows(named=True)):
             task = "prompt" if n < 4 else "refusal"
             if guard == "b" and n == 4:  # the generation failed, and there is no row of it
@@ -54,7 +54,7 @@ def said(asked: pl.DataFrame) -> pl.DataFrame:
 
 def evaluated(folder: Path, **options: Any) -> Any:
     asked = asked_rows()
-    toolkit.apply("evaluate", {"rows": said(asked), "asked": asked}, artefacts=folder, **options)
+    toolkit.apply("evaluate", {"rows": draws_on(asked), "asked": asked}, artefacts=folder, **options)
     return read_evaluation(folder / "evaluation")
 
 
@@ -97,7 +97,7 @@ def test_every_figure_comes_out_of_the_rows_again(tmp_path: Path) -> None:
 
 def test_rows_of_no_benchmark_go_by_their_step_and_only_where_policies_are_given(tmp_path: Path) -> None:
     asked = asked_rows()
-    rows, bare = said(asked), asked.drop("benchmark")
+    rows, bare = draws_on(asked), asked.drop("benchmark")
     toolkit.apply("evaluate", {"rows": rows, "asked": bare}, artefacts=tmp_path / "old")
     assert sorted(p.name for p in (tmp_path / "old").iterdir()) == ["scores"], "as it was"
     toolkit.apply("evaluate", {"rows": rows, "asked": bare}, artefacts=tmp_path / "new", policies=["clean"])
@@ -116,7 +116,7 @@ def test_what_finished_steps_count_by_is_what_it_was() -> None:
 
 def test_a_guard_of_which_too_little_is_read_has_no_figure(tmp_path: Path) -> None:
     asked = asked_rows()
-    rows = said(asked).with_columns(verdict_prompt=pl.lit(None, pl.String), unread_prompt=pl.lit("field_missing"))
+    rows = draws_on(asked).with_columns(verdict_prompt=pl.lit(None, pl.String), unread_prompt=pl.lit("field_missing"))
     toolkit.apply("evaluate", {"rows": rows, "asked": asked}, artefacts=tmp_path)
     lines = by(read_evaluation(tmp_path / "evaluation").document["results"], "benchmark", "model")
     assert lines["toy_prompt", "a"]["f1"] is None and lines["toy_prompt", "a"]["withheld"]["parse_rate"] == 0
@@ -141,12 +141,12 @@ def test_an_option_that_is_none_is_refused(options: dict[str, Any], message: str
 def test_the_reference_needs_what_guards_wrote(tmp_path: Path) -> None:
     asked = asked_rows()
     with pytest.raises(InputError, match="the policy 'reference' reads the column 'output'"):
-        toolkit.apply("evaluate", {"rows": said(asked).drop("output"), "asked": asked}, policies=["reference"])
+        toolkit.apply("evaluate", {"rows": draws_on(asked).drop("output"), "asked": asked}, policies=["reference"])
 
 
-def test_a_benchmark_without_any_label_is_told(tmp_path: Path) -> None:
+def test_a_benchmark_without_any_label_is_reported(tmp_path: Path) -> None:
     asked = asked_rows().with_columns(label_refusal=pl.lit(None, pl.String))
-    toolkit.apply("evaluate", {"rows": said(asked_rows()), "asked": asked}, artefacts=tmp_path)
+    toolkit.apply("evaluate", {"rows": draws_on(asked_rows()), "asked": asked}, artefacts=tmp_path)
     document = read_evaluation(tmp_path / "evaluation").document
     assert {b["name"] for b in document["benchmarks"]} == {"toy_prompt"}
     assert "toy_refusal: none of its 3 rows has a label of a task that guard 'guardreasoner' judges, and it is not scored" in document["remarks"]
@@ -156,14 +156,14 @@ def test_a_row_of_no_benchmark_among_those_of_some_is_an_error(tmp_path: Path) -
     asked = asked_rows()
     some = asked.with_columns(benchmark=pl.when(pl.col("label_prompt") == H).then("benchmark"))
     with pytest.raises(InputError, match="5 of the 7 rows say of no benchmark"):
-        toolkit.apply("evaluate", {"rows": said(asked), "asked": some})
+        toolkit.apply("evaluate", {"rows": draws_on(asked), "asked": some})
     with pytest.raises(InputError, match="the column 'benchmark' holds no text"):
-        toolkit.apply("evaluate", {"rows": said(asked), "asked": asked.with_columns(benchmark=pl.lit(1))})
+        toolkit.apply("evaluate", {"rows": draws_on(asked), "asked": asked.with_columns(benchmark=pl.lit(1))})
 
 
 def test_columns_of_another_kind_are_left_alone(tmp_path: Path) -> None:
     asked = asked_rows()
     odd = asked.with_columns(categories=pl.lit(7), source=pl.lit(None, pl.String))
-    toolkit.apply("evaluate", {"rows": said(asked).with_columns(output=pl.lit(1)), "asked": odd}, artefacts=tmp_path)
+    toolkit.apply("evaluate", {"rows": draws_on(asked).with_columns(output=pl.lit(1)), "asked": odd}, artefacts=tmp_path)
     rows = read_evaluation(tmp_path / "evaluation").rows().collect()
     assert rows.height == 14 and rows["categories"].null_count() == 14 and rows["output"].null_count() == 14

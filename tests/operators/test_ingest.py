@@ -77,8 +77,8 @@ def test_a_bad_row_costs_that_row_alone_and_says_why(here: Path) -> None:
 def test_a_rejected_row_names_its_source_and_its_place_there(here: Path) -> None:
     jsonl(here / "a.jsonl", [ask(1), "", "[]", ask(2, "perhaps")])
     _, rest = toolkit.apply("load", source="mine", files=["a.jsonl"], max_rejected=1, empty=True)
-    said = rest["_detail"].to_list()
-    assert said[0].startswith("mine, row 2: line 3 is not an object") and said[1].startswith("mine, row 3: bad: 'perhaps'")
+    found = rest["_detail"].to_list()
+    assert found[0].startswith("mine, row 2: line 3 is not an object") and found[1].startswith("mine, row 3: bad: 'perhaps'")
 
 
 def test_a_fault_of_the_second_source_is_found_before_the_first_is_read(here: Path) -> None:
@@ -120,7 +120,7 @@ def test_the_source_of_the_contributors_guide_reads_as_it_stands(here: Path) -> 
         ({"source": "quickstart", "vote": "mine"}, "vote"),
     ],
 )
-def test_what_cannot_be_read_is_said_before_any_row(options: dict[str, Any], message: str, here: Path) -> None:
+def test_what_cannot_be_read_is_reported_before_any_row(options: dict[str, Any], message: str, here: Path) -> None:
     jsonl(here / "columns.jsonl", [{"q": "x", "a": "y"}])
     (here / "empty.jsonl").write_text("")
     with pytest.raises(InputError, match=message):

@@ -19,7 +19,7 @@ H, U = "harmful", "unharmful"
 def world(rows: int = 120, guards: int = 5, flipped: int = 0) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Rows with labels for the prompt, the harder the later, and verdicts of guards, the abler the later; the first rows' labels may be flipped."""
     rng = np.random.default_rng(0)
-    some, said = [], []
+    some, found = [], []
     for i in range(rows):
         true, other = (H, U) if i % 2 else (U, H)
         row = seed(i, source="x" if i % 3 else "y", label_prompt=other if i < flipped else true)
@@ -27,19 +27,19 @@ def world(rows: int = 120, guards: int = 5, flipped: int = 0) -> tuple[pl.DataFr
         for g in range(guards):
             for draw in range(2):
                 p = 1 / (1 + np.exp(-(3.5 * g / guards + 1 - 4 * i / rows)))
-                said.append(verdict(row, f"g{g}", draw, "…", prompt=true if rng.random() < p else other))
-    return seeds(*some), verdicts(*said)
+                found.append(verdict(row, f"g{g}", draw, "…", prompt=true if rng.random() < p else other))
+    return seeds(*some), verdicts(*found)
 
 
-def applied(rows: pl.DataFrame, said: pl.DataFrame, **options: Any) -> pl.DataFrame:
-    kept, rest = toolkit.apply("item_response", {"rows": rows, "verdicts": said}, **options)
+def applied(rows: pl.DataFrame, verdicts: pl.DataFrame, **options: Any) -> pl.DataFrame:
+    kept, rest = toolkit.apply("item_response", {"rows": rows, "verdicts": verdicts}, **options)
     assert rest.height == 0 and kept.select(rows.columns).equals(rows), "it drops and changes nothing"
     return kept
 
 
 def test_harder_rows_are_harder() -> None:
-    rows, said = world()
-    kept = applied(rows, said)
+    rows, result = world()
+    kept = applied(rows, result)
     found = kept["difficulty_prompt"].to_numpy()
     assert np.corrcoef(found, np.arange(len(found)))[0, 1] > 0.6
     assert kept["difficulty_response"].null_count() == kept.height and "condensed" not in kept.columns
@@ -54,30 +54,30 @@ def test_flipped_labels_come_first_by_reversed() -> None:
 
 
 def test_a_condensed_benchmark_is_chosen_by_select() -> None:
-    rows, said = world()
-    kept = applied(rows, said, tasks=["prompt"], condense=0.25)
+    rows, result = world()
+    kept = applied(rows, result, tasks=["prompt"], condense=0.25)
     chosen, _ = toolkit.apply("select", kept, where={"condensed": True})
     assert chosen.height == 30
     assert chosen["source"].value_counts().sort("source")["count"].to_list() == [20, 10]
-    assert applied(rows, said.sample(fraction=1, shuffle=True, seed=3), tasks=["prompt"], condense=0.25).equals(kept)
+    assert applied(rows, result.sample(fraction=1, shuffle=True, seed=3), tasks=["prompt"], condense=0.25).equals(kept)
 
 
 def test_of_verdicts_alone_each_row_once() -> None:
-    rows, said = world(40, 3)
-    kept, _ = toolkit.apply("item_response", said, tasks=["prompt"])
+    rows, result = world(40, 3)
+    kept, _ = toolkit.apply("item_response", result, tasks=["prompt"])
     assert kept["id"].to_list() == rows["id"].to_list() and "output" not in kept.columns
-    assert kept["difficulty_prompt"].to_list() == applied(rows, said, tasks=["prompt"])["difficulty_prompt"].to_list()
-    bare, _ = toolkit.apply("item_response", judged(said, toolkit.load_guard("guardreasoner")), tasks=["prompt"], condense=0.5)
+    assert kept["difficulty_prompt"].to_list() == applied(rows, result, tasks=["prompt"])["difficulty_prompt"].to_list()
+    bare, _ = toolkit.apply("item_response", judged(result, toolkit.load_guard("guardreasoner")), tasks=["prompt"], condense=0.5)
     assert bare["difficulty_prompt"].to_list() == kept["difficulty_prompt"].to_list() and bare["condensed"].sum() == 20
 
 
-def test_bad_input_is_said() -> None:
-    rows, said = world(10, 2)
+def test_bad_input_is_reported() -> None:
+    rows, result = world(10, 2)
     with pytest.raises(InputError, match="no verdicts to go by"):
         toolkit.apply("item_response", rows)
     with pytest.raises(InputError, match="no task 'promt'"):
-        toolkit.apply("item_response", {"rows": rows, "verdicts": said}, tasks=["promt"])
+        toolkit.apply("item_response", {"rows": rows, "verdicts": result}, tasks=["promt"])
     with pytest.raises(InputError, match="no row has a label and a verdict"):
-        toolkit.apply("item_response", {"rows": rows.with_columns(pl.lit(None, pl.String).alias("label_prompt")), "verdicts": said})
+        toolkit.apply("item_response", {"rows": rows.with_columns(pl.lit(None, pl.String).alias("label_prompt")), "verdicts": result})
     with pytest.raises(InputError, match="two parameters take the answers of two guards"):
-        toolkit.apply("item_response", {"rows": rows, "verdicts": said.filter(pl.col("guard_model") == "g0")}, parameters=2)
+        toolkit.apply("item_response", {"rows": rows, "verdicts": result.filter(pl.col("guard_model") == "g0")}, parameters=2)

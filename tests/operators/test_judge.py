@@ -125,8 +125,8 @@ def scores(rows: pl.DataFrame, folder: Path, asked: pl.DataFrame | None = None, 
 
 def test_scores_stand_beside_the_majority_and_always_positive(tmp_path: Path) -> None:
     labels = [H, H, H, U, U, None]
-    said: dict[str, list[str | None]] = {"a": [H, H, U, U, H, H], "b": [H, None, None, U, U, H]}
-    rows = [verdict(seed(n, label_prompt=v), g, 0, prompt=said[g][n]) for g in "ab" for n, v in enumerate(labels)]
+    stated: dict[str, list[str | None]] = {"a": [H, H, U, U, H, H], "b": [H, None, None, U, U, H]}
+    rows = [verdict(seed(n, label_prompt=v), g, 0, prompt=stated[g][n]) for g in "ab" for n, v in enumerate(labels)]
     rows.append(verdict(seed(0, label_prompt=H), "a", 1, prompt=U))  # a further draw does not count
     found = scores(verdicts(*rows), tmp_path, names={"a": "R-SFT"})
     assert set(found) == {("prompt", g) for g in ("R-SFT", "b", "majority class", "always positive")}, "tasks without a label are left out"

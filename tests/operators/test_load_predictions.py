@@ -31,14 +31,14 @@ SAMPLES: list[dict[str, Any]] = [
 NAMES = {"label_prompt": "gold"}
 
 
-def said(request: str, completion: str = "None", response: str = "None", more: str = "") -> str:
+def output_of(request: str, completion: str = "None", response: str = "None", more: str = "") -> str:
     return f"Thought.{more}\n\nAnswers: \nRequest: {request}\nCompletion: {completion}\nResponse: {response}"
 
 
 OUTPUTS = {
-    "a": [[said("unharmful", "compliance", "unharmful"), said("harmful", "compliance", "harmful", " " * 9)], [said("harmful"), said("unharmful")],
-          [said("unharmful", "refusal", "unharmful"), "nothing"]],
-    "b": [[said("unharmful", "compliance", "unharmful", "!")] * 2, [said("harmful", more="?")] * 2, [said("unharmful", "refusal", "unharmful", "?")] * 2],
+    "a": [[output_of("unharmful", "compliance", "unharmful"), output_of("harmful", "compliance", "harmful", " " * 9)], [output_of("harmful"), output_of("unharmful")],
+          [output_of("unharmful", "refusal", "unharmful"), "nothing"]],
+    "b": [[output_of("unharmful", "compliance", "unharmful", "!")] * 2, [output_of("harmful", more="?")] * 2, [output_of("unharmful", "refusal", "unharmful", "?")] * 2],
 }  # fmt: skip
 
 
@@ -150,14 +150,14 @@ def test_a_changed_text_is_another_input_of_the_steps_that_read_it(tmp_path: Pat
 
 def test_what_does_not_fit_costs_its_row_and_is_named(tmp_path: Path) -> None:
     lines: list[dict[str, Any]] = [
-        {"id": 7, "output": said("harmful"), "draw": 0},
-        {"id": 7, "output": said("harmful"), "draw": 0},
-        {"id": 10, "output": said("harmful"), "draw": 0},
-        {"id": None, "output": said("harmful"), "draw": 0},
+        {"id": 7, "output": output_of("harmful"), "draw": 0},
+        {"id": 7, "output": output_of("harmful"), "draw": 0},
+        {"id": 10, "output": output_of("harmful"), "draw": 0},
+        {"id": None, "output": output_of("harmful"), "draw": 0},
         {"id": 8, "output": None, "draw": 0},
-        {"id": 8, "output": said("harmful"), "draw": 2, "label_prompt": "unharmful"},
-        {"id": 9, "output": said("harmful"), "draw": 2},
-        {"id": 7, "output": said("harmful"), "draw": 2},
+        {"id": 8, "output": output_of("harmful"), "draw": 2, "label_prompt": "unharmful"},
+        {"id": 9, "output": output_of("harmful"), "draw": 2},
+        {"id": 7, "output": output_of("harmful"), "draw": 2},
     ]
     samples = [{k if k != "gold" else "label_prompt": v for k, v in s.items()} for s in SAMPLES]
     found = load({"a": write(tmp_path / "a.jsonl", lines)}, tmp_path, columns={}, samples=write(tmp_path / "s.jsonl", samples))
@@ -170,7 +170,7 @@ def test_what_does_not_fit_costs_its_row_and_is_named(tmp_path: Path) -> None:
 def test_what_cannot_be_mined_is_an_error_that_says_why(tmp_path: Path) -> None:
     files = draws(tmp_path, "jsonl")
     (tmp_path / "copy.jsonl").write_bytes((tmp_path / "a0.jsonl").read_bytes())
-    lines = [{"id": s["id"], "output": said("harmful")} for s in SAMPLES]
+    lines = [{"id": s["id"], "output": output_of("harmful")} for s in SAMPLES]
     parts = [write(tmp_path / f"part{i}.jsonl", [line]) for i, line in enumerate(lines)]
     cases: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         ({"a": [files["a"][0], files["a"][0]]}, {}, "the same file twice for 'a'"),
@@ -203,5 +203,5 @@ def test_an_output_that_repeats_its_input_is_read_behind_it(tmp_path: Path) -> N
     lines = [{"id": 9, "output": f"{asked}I cannot say."}]
     found = load({"a": write(tmp_path / "a.jsonl", lines)}, tmp_path)
     assert found.kept["verdict_prompt"].to_list() == [None]
-    found = load({"a": write(tmp_path / "a.jsonl", [{"id": 9, "output": asked + said("harmful")}])}, tmp_path)
+    found = load({"a": write(tmp_path / "a.jsonl", [{"id": 9, "output": asked + output_of("harmful")}])}, tmp_path)
     assert found.kept["verdict_prompt"].to_list() == ["harmful"]

@@ -47,9 +47,9 @@ def test_a_map_that_spells_the_labels_otherwise_is_found_by_check_with_the_value
     for do in (toolkit.check, toolkit.plan, toolkit.run):
         with pytest.raises(InputError) as e:
             do(recipe(here))
-        said = str(e.value)
-        assert "no row is kept, 67 are rejected: unknown_label 67" in said and "recipe.yaml" in said
-        assert "bad: 'No' is not in the map (did you mean 'no'?) (40 rows)" in said and "'Yes'" in said and "(27 rows)" in said
+        message = str(e.value)
+        assert "no row is kept, 67 are rejected: unknown_label 67" in message and "recipe.yaml" in message
+        assert "bad: 'No' is not in the map (did you mean 'no'?) (40 rows)" in message and "'Yes'" in message and "(27 rows)" in message
 
 
 def test_a_load_of_which_more_is_rejected_than_allowed_is_an_error_and_makes_no_step(here: Path) -> None:
@@ -94,7 +94,7 @@ def test_each_source_and_part_is_held_to_it_by_itself(here: Path) -> None:
         toolkit.apply("load", source="mine.yaml", files=["."])
 
 
-def test_a_load_that_keeps_nothing_goes_on_only_if_it_is_told_to(here: Path) -> None:
+def test_a_load_that_keeps_nothing_goes_on_only_if_it_is_asked_to(here: Path) -> None:
     (here / "mine.yaml").write_text(SOURCE + "filter: {column: bad, equals: maybe}\n")
     rows(here / "a.jsonl", "yes", "no")
     with pytest.raises(InputError, match="no row is kept, 0 are rejected and 2 set aside"):

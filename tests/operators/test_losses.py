@@ -24,6 +24,6 @@ def step(name: str, came: int, kept: int) -> dict[str, Any]:
 
 def test_the_step_that_kept_none_is_named_whatever_others_lost() -> None:
     side = [step(f"side-{n}", 9000, 100 + n) for n in range(4)]
-    told = losses(Before([step("all", 9, 9), *side, step("hard", 100, 0)]))  # type: ignore[arg-type]
-    assert told.count("; ") == 3 and told.endswith("of 100 rows hard set aside 100 (why 100); 2 more steps lost some")
+    found = losses(Before([step("all", 9, 9), *side, step("hard", 100, 0)]))  # type: ignore[arg-type]
+    assert found.count("; ") == 3 and found.endswith("of 100 rows hard set aside 100 (why 100); 2 more steps lost some")
     assert losses(Before([step("all", 9, 9)])) == ""  # type: ignore[arg-type]

@@ -132,8 +132,8 @@ def test_tokens_of_a_text_and_of_what_a_trainer_reads(tmp_path: Path) -> None:
     loud = "{% if loud %}!!{% endif %}{% for m in messages %}{{ m.content }}{% endfor %}"
     options = {"model": str(folder), "chat_template": loud}
     quiet = measured(rows, "example_tokens", **options)["example_tokens"]
-    told = measured(rows, "example_tokens", **options, chat_template_kwargs={"loud": True})["example_tokens"]
-    assert [n - m for n, m in zip(told, quiet, strict=True)] == [2, 2], "the template's arguments count as they do in training"
+    figures = measured(rows, "example_tokens", **options, chat_template_kwargs={"loud": True})["example_tokens"]
+    assert [n - m for n, m in zip(figures, quiet, strict=True)] == [2, 2], "the template's arguments count as they do in training"
     plain = TokenCounter(str(folder), tmp_path).examples([("ab", "cd")], chat=False)
     assert plain == [len(tokenizer("abcd" + tokenizer.eos_token)["input_ids"])]
 

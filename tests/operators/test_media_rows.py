@@ -138,7 +138,7 @@ TEXT = "rows with media cannot go through {!r}: it works on the text of rows alo
 
 
 @pytest.mark.parametrize(
-    ("options", "more", "top", "said"),
+    ("options", "more", "top", "message"),
     [
         ({"backend": {"backend": "template"}}, [], {}, "rows with media cannot go through 'synthesise': the backend 'template' cannot carry image"),
         ({"backend": {"backend": "openai", "model": "m"}}, [], {"guard": "guardreasoner"}, BLIND.format("synthesise", "guardreasoner")),
@@ -175,10 +175,10 @@ TEXT = "rows with media cannot go through {!r}: it works on the text of rows alo
     ],
 )
 def test_a_recipe_that_would_leave_media_out_is_refused_before_it_runs(
-    tmp_path: Path, options: dict[str, Any], more: list[dict[str, Any]], top: dict[str, Any], said: str
+    tmp_path: Path, options: dict[str, Any], more: list[dict[str, Any]], top: dict[str, Any], message: str
 ) -> None:
     found = World(tmp_path, [{"pictures": [CAT]}]).faults(options, *more, **top)
-    assert said in found
+    assert message in found
 
 
 def test_training_on_shards_with_media_is_refused_with_the_recipe_and_at_the_shards(teacher: Teacher, tmp_path: Path) -> None:
@@ -347,10 +347,10 @@ def test_tables_in_memory_and_what_a_plan_says_of_the_price(teacher: Teacher, tm
     with pytest.raises(InputError, match="bad_media"):
         toolkit.seeds([{"prompt": "x", "media": [{**CAT, "uri": "/cat.png"}]}])
     world = World(tmp_path, [{"pictures": [CAT]}, {}])
-    said = [
+    listed = [
         json.dumps(toolkit.plan(world.recipe({"backend": openai(teacher, price={"input": 1, "output": 1})}), output=tmp_path / "out"), default=str)
     ]
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(SOURCE))
-    said.append(json.dumps(toolkit.plan(Small.recipe(world, {"backend": openai(teacher)}), output=tmp_path / "out"), default=str))
-    assert ["are not counted: what they cost comes on top" in words for words in said] == [True, False]
+    listed.append(json.dumps(toolkit.plan(Small.recipe(world, {"backend": openai(teacher)}), output=tmp_path / "out"), default=str))
+    assert ["are not counted: what they cost comes on top" in words for words in listed] == [True, False]
     assert not teacher.requests

@@ -41,22 +41,22 @@ def test_verdicts_are_read_with_the_reason_of_those_that_cannot_be() -> None:
 GUARDS = ("a", "b")
 DRAWS = 2
 GIVEN = st.fixed_dictionaries({t: st.sampled_from([None, *LABELS[t]]) for t in TASKS})
-SAID = st.none() | GIVEN  # None: the generation failed and is not there
-ROWS = st.lists(st.tuples(GIVEN, st.lists(SAID, min_size=4, max_size=4)), min_size=1, max_size=6)
+DRAWN = st.none() | GIVEN  # None: the generation failed and is not there
+ROWS = st.lists(st.tuples(GIVEN, st.lists(DRAWN, min_size=4, max_size=4)), min_size=1, max_size=6)
 
 
 def generations(rows: list[tuple[Mapping[str, Any], list[Mapping[str, Any] | None]]]) -> pl.DataFrame:
     out = []
-    for n, (labels, said) in enumerate(rows):
+    for n, (labels, answer) in enumerate(rows):
         parent = seed(n, **{f"label_{t}": v for t, v in labels.items()})
-        for i, one in enumerate(said):
+        for i, one in enumerate(answer):
             if one is not None:
                 out.append(verdict(parent, GUARDS[i // DRAWS], i % DRAWS, **one))
     return verdicts(*out)
 
 
 def by_hand(
-    labels: Mapping[str, Any], said: list[Mapping[str, Any] | None], tasks: tuple[str, ...]
+    labels: Mapping[str, Any], verdicts: list[Mapping[str, Any] | None], tasks: tuple[str, ...]
 ) -> tuple[str, dict[str, tuple[int, int, int, str]]]:
     """Status of a row and, for each task, right, wrong, unread and status: the definition once more, in plain Python."""
     per_task = {}
@@ -64,10 +64,12 @@ def by_hand(
         if t not in tasks or labels[t] is None:
             per_task[t] = (0, 0, 0, "no_label")
             continue
-        right = sum(s is not None and s[t] == labels[t] for s in said)
-        wrong = sum(s is not None and s[t] is not None and s[t] != labels[t] for s in said)
-        unread = len(said) - right - wrong
-        status = "hard" if right and wrong else "always_right" if right == len(said) else "always_wrong" if wrong == len(said) else "undecided"
+        right = sum(s is not None and s[t] == labels[t] for s in verdicts)
+        wrong = sum(s is not None and s[t] is not None and s[t] != labels[t] for s in verdicts)
+        unread = len(verdicts) - right - wrong
+        status = (
+            "hard" if right and wrong else "always_right" if right == len(verdicts) else "always_wrong" if wrong == len(verdicts) else "undecided"
+        )
         per_task[t] = (right, wrong, unread, status)
     found = {s for *_, s in per_task.values()}
     own = next((s for s in ("hard", "always_wrong", "undecided", "always_right") if s in found), "no_label")
@@ -80,7 +82,9 @@ def test_statuses_agree_with_a_recount_by_hand(rows: list[Any], tasks: tuple[str
     everyone_answers_once = (dict.fromkeys(TASKS), [dict.fromkeys(TASKS)] * 4)
     rows = [everyone_answers_once, *rows]  # so that how often each guard was asked is known
     table = apply_rule(generations(rows), load_rule("default"), load_guard("guardreasoner"), tasks=tasks)
-    there = {seed(n, **{f"label_{t}": v for t, v in labels.items()})["id"]: (labels, said) for n, (labels, said) in enumerate(rows) if any(said)}
+    there = {
+        seed(n, **{f"label_{t}": v for t, v in labels.items()})["id"]: (labels, answer) for n, (labels, answer) in enumerate(rows) if any(answer)
+    }
     assert table["parent"].to_list() == list(there)
     for line in table.iter_rows(named=True):
         own, per_task = by_hand(*there[line["parent"]], tasks)
@@ -151,12 +155,12 @@ H, U = "harmful", "unharmful"
 ONE = seed(0, prompt="p", response="r", label_prompt=H, label_refusal="refusal", split="train", source="home", licence="CC0-1.0")
 
 
-def said(outputs: list[tuple[str, str | None, str]], parent: Mapping[str, Any] = ONE) -> list[dict[str, Any]]:
+def draws_of(outputs: list[tuple[str, str | None, str]], parent: Mapping[str, Any] = ONE) -> list[dict[str, Any]]:
     return [verdict(parent, "ab"[i % 2], i // 2, text, prompt=p, refusal=r) for i, (text, p, r) in enumerate(outputs)]
 
 
 def test_policies_pick_the_output_that_they_name() -> None:
-    rows = said([("short", H, "refusal"), ("wrong", U, "refusal"), ("right and long", H, "refusal"), ("very wrong indeed", U, "refusal")])
+    rows = draws_of([("short", H, "refusal"), ("wrong", U, "refusal"), ("right and long", H, "refusal"), ("very wrong indeed", U, "refusal")])
     for policy, chosen, rejected in (("longest", "right and long", "very wrong indeed"), ("shortest", "short", "wrong")):
         pair, rest = mined(*rows, pick=policy)
         got = pair.row(0, named=True)
@@ -170,26 +174,26 @@ def test_policies_pick_the_output_that_they_name() -> None:
 
 
 def test_length_is_counted_in_characters_and_the_first_of_equals_wins() -> None:
-    rows = said([("\u00e9" * 6, H, "refusal"), ("aaaaaa", U, "refusal"), ("bbbbbbb", H, "refusal"), ("bbbbbb", U, "refusal")])
+    rows = draws_of([("\u00e9" * 6, H, "refusal"), ("aaaaaa", U, "refusal"), ("bbbbbbb", H, "refusal"), ("bbbbbb", U, "refusal")])
     got = mined(*rows, pick="longest")[0].row(0, named=True)
     assert (got["chosen"], got["rejected"]) == ("bbbbbbb", "aaaaaa")
 
 
 def test_an_output_that_could_not_be_read_is_neither_right_nor_wrong() -> None:
-    rows = said([("x", H, "refusal"), ("y", U, "refusal"), ("unread and long", None, "refusal")])
+    rows = draws_of([("x", H, "refusal"), ("y", U, "refusal"), ("unread and long", None, "refusal")])
     got = mined(*rows, pick="longest")[0].row(0, named=True)
     assert (got["chosen"], got["rejected"], got["n_unread"]) == ("x", "y", 1)
 
 
 def test_one_pair_a_row_on_its_first_hard_task_or_one_for_each() -> None:
-    rows = said([("a", H, "refusal"), ("b", U, "compliance"), ("c", H, "compliance"), ("d", U, "refusal")])
+    rows = draws_of([("a", H, "refusal"), ("b", U, "compliance"), ("c", H, "compliance"), ("d", U, "refusal")])
     assert mined(*rows)[0]["task"].to_list() == ["prompt"]
     pairs, _ = mined(*rows, tasks="each")
     assert pairs["task"].to_list() == ["prompt", "refusal"] and pairs["id"].n_unique() == 2
 
 
 def test_a_chosen_output_can_be_asked_to_be_right_on_every_task() -> None:
-    rows = said([("right on one", H, "compliance"), ("wrong", U, "refusal"), ("ok", H, "refusal")])
+    rows = draws_of([("right on one", H, "compliance"), ("wrong", U, "refusal"), ("ok", H, "refusal")])
     assert mined(*rows, pick="longest")[0]["chosen"].to_list() == ["right on one"]
     assert mined(*rows, pick="longest", chosen_right_on="all")[0]["chosen"].to_list() == ["ok"]
     pairs, rest = mined(*rows[:2], chosen_right_on="all", empty=True)
@@ -198,17 +202,17 @@ def test_a_chosen_output_can_be_asked_to_be_right_on_every_task() -> None:
 
 def test_without_a_pair_the_step_says_that_there_is_nothing_to_train_on() -> None:
     with pytest.raises(InputError, match="no hard samples: nothing to train DPO on"):
-        mined(*said([("a", H, "refusal"), ("b", H, "refusal")]))
+        mined(*draws_of([("a", H, "refusal"), ("b", H, "refusal")]))
     with pytest.raises(InputError, match="none of the 1 hard samples"):
-        mined(*said([("a", H, "compliance"), ("b", U, "refusal")]), chosen_right_on="all")
-    pairs, rest = mined(*said([("a", H, "refusal")]), empty=True)
+        mined(*draws_of([("a", H, "compliance"), ("b", U, "refusal")]), chosen_right_on="all")
+    pairs, rest = mined(*draws_of([("a", H, "refusal")]), empty=True)
     assert not pairs.height and not rest.height
 
 
 def test_weights_follow_the_paper() -> None:
     rows = [
-        *said([("a", H, "refusal"), ("b", H, "refusal"), ("c", H, "refusal"), ("d", U, "refusal")], seed(0, label_prompt=H)),
-        *said([("a", U, "refusal"), ("b", U, "refusal"), ("c", H, "refusal"), ("d", U, "refusal")], seed(1, label_prompt=H)),
+        *draws_of([("a", H, "refusal"), ("b", H, "refusal"), ("c", H, "refusal"), ("d", U, "refusal")], seed(0, label_prompt=H)),
+        *draws_of([("a", U, "refusal"), ("b", U, "refusal"), ("c", H, "refusal"), ("d", U, "refusal")], seed(1, label_prompt=H)),
     ]
     pairs, _ = mined(*rows)
     assert pairs["weight"].to_list() == pytest.approx([0.8, 1.2])
@@ -216,7 +220,7 @@ def test_weights_follow_the_paper() -> None:
 
 
 def test_a_random_pick_hangs_on_the_seed_and_not_on_the_order() -> None:
-    rows = said([(f"right {i}", H, "refusal") if i % 2 else (f"wrong {i}", U, "refusal") for i in range(40)])
+    rows = draws_of([(f"right {i}", H, "refusal") if i % 2 else (f"wrong {i}", U, "refusal") for i in range(40)])
     first = mined(*rows)[0].row(0, named=True)
     for n in range(3):
         shuffled = rows[:]
@@ -228,7 +232,7 @@ def test_a_random_pick_hangs_on_the_seed_and_not_on_the_order() -> None:
 
 
 def test_verdicts_of_another_kind_are_refused_before_anything_runs() -> None:
-    hard, _ = toolkit.apply("mine", verdicts(*said([("a", H, "refusal"), ("b", U, "refusal")])))
+    hard, _ = toolkit.apply("mine", verdicts(*draws_of([("a", H, "refusal"), ("b", U, "refusal")])))
     with pytest.raises(InputError, match="'parent' of its input 'verdicts'"):
         toolkit.apply("pair", {"rows": hard, "verdicts": seeds({})})
     with pytest.raises(InputError, match="takes rows, verdicts"):

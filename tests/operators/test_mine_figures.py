@@ -16,7 +16,7 @@ GUARD = toolkit.load_guard("guardreasoner")
 H, U = "harmful", "unharmful"
 
 
-def said() -> pl.DataFrame:
+def verdicts() -> pl.DataFrame:
     """Three rows, two guards, two draws each, on the prompt; the third row has no label."""
     votes = {"1": ("a", (H, H), "b", (H, H)), "2": ("a", (H, U), "b", (U, None)), "3": ("a", (H, H), "b", (U, U))}
     lines = [(p, g, d, v) for p, (a, x, b, y) in votes.items() for g, vs in ((a, x), (b, y)) for d, v in enumerate(vs)]
@@ -26,7 +26,7 @@ def said() -> pl.DataFrame:
 
 
 def test_statistics_by_hand() -> None:
-    found = statistics(said(), pl.DataFrame({"parent": ["1", "2", "3"]}), GUARD)
+    found = statistics(verdicts(), pl.DataFrame({"parent": ["1", "2", "3"]}), GUARD)
     assert found["votes"]["prompt"] == {"rows": 2, "right": 5, "wrong": 2, "unread": 1, "by_wrong": {"0": 1, "2": 1}}
     assert found["votes"]["refusal"] == {"rows": 0, "right": 0, "wrong": 0, "unread": 0, "by_wrong": {}}
     bars = found["histograms"]["prompt"]
@@ -85,7 +85,7 @@ def test_tables_fit_a_terminal_and_old_steps_have_none() -> None:
     share.add(
         pl.DataFrame({"source": ["s", "t"], "categories": [["x"], []], "prompt": ["a", "b" * 300], "response": [None, "c"]}), pl.Series([True, False])
     )
-    stats = statistics(said(), pl.DataFrame({"parent": ["1", "2", "3"]}), GUARD) | {"hard_share": share.lines()}
+    stats = statistics(verdicts(), pl.DataFrame({"parent": ["1", "2", "3"]}), GUARD) | {"hard_share": share.lines()}
     parts = shown(stats)
     tables = [p for p in parts if isinstance(p, Table)]
     assert [t.rows[0][0] for t in tables] == ["prompt", "prompt", "prompt", "source"]

@@ -30,7 +30,7 @@ def other(task: str, label: str) -> str:
 def world(n: int = 120, wrong: int = 8, accuracy: float = 0.9, seed_: int = 1) -> tuple[pl.DataFrame, pl.DataFrame, set[str]]:
     """Rows, verdicts of three guards (two draws each), and the ids of rows whose prompt label was flipped."""
     rng = random.Random(seed_)
-    rows, said, planted = [], [], set()
+    rows, found, planted = [], [], set()
     for i in range(n):
         true = rng.choice(LABELS["prompt"])
         bad = i < wrong
@@ -41,12 +41,12 @@ def world(n: int = 120, wrong: int = 8, accuracy: float = 0.9, seed_: int = 1) -
         for guard in GUARDS:
             for draw in range(2):
                 word = true if rng.random() < accuracy else other("prompt", true)
-                said.append(verdict(row, guard, draw, f"I hold it {word}.", prompt=word))
-    return seeds(*rows), verdicts(*said), planted
+                found.append(verdict(row, guard, draw, f"I hold it {word}.", prompt=word))
+    return seeds(*rows), verdicts(*found), planted
 
 
-def noise(rows: pl.DataFrame, said: pl.DataFrame, **options: Any) -> pl.DataFrame:
-    kept, rest = toolkit.apply("noise", {"rows": rows, "verdicts": said}, **options)
+def noise(rows: pl.DataFrame, verdicts: pl.DataFrame, **options: Any) -> pl.DataFrame:
+    kept, rest = toolkit.apply("noise", {"rows": rows, "verdicts": verdicts}, **options)
     assert rest.height == 0 and kept["id"].to_list() == rows["id"].to_list(), "it drops nothing"
     assert kept.select(rows.columns).equals(rows), "and changes nothing"
     return kept
@@ -57,8 +57,8 @@ def noise(rows: pl.DataFrame, said: pl.DataFrame, **options: Any) -> pl.DataFram
 
 @pytest.mark.parametrize("seed_", [1, 2, 3])
 def test_planted_flips_rank_above_the_rest(seed_: int) -> None:
-    rows, said, planted = world(seed_=seed_)
-    kept = noise(rows, said, tasks=["prompt"])
+    rows, result, planted = world(seed_=seed_)
+    kept = noise(rows, result, tasks=["prompt"])
     top = set(kept.sort("noise_prompt", "id", descending=[True, False]).head(len(planted))["id"])
     assert len(top & planted) >= len(planted) - 1
     for column, low in (("self_confidence_prompt", True), ("margin_prompt", True), ("against_prompt", False)):
@@ -72,13 +72,13 @@ def test_planted_flips_rank_above_the_rest(seed_: int) -> None:
 
 def test_votes_are_counted_as_they_are() -> None:
     row = seed(0, label_prompt="harmful", label_refusal="refusal", response="Sure.")
-    said = [
+    verdict_rows = [
         verdict(row, "a", 0, prompt="unharmful", refusal="refusal"),
         verdict(row, "a", 1, prompt="harmful"),
         verdict(row, "b", 0, prompt="unharmful", response="harmful"),
         verdict(seed(1), "b", 0, prompt="unharmful"),
     ]
-    kept = noise(seeds(row), verdicts(*said))
+    kept = noise(seeds(row), verdicts(*verdict_rows))
     got = kept.row(0, named=True)
     counted = {t: tuple(got[f"{n}_{t}"] for n in ("n_votes", "n_against", "n_unread")) for t in TASKS}
     assert counted == {"prompt": (3, 2, 0), "refusal": (1, 0, 2), "response": (1, 0, 2)}
@@ -91,11 +91,11 @@ def test_votes_are_counted_as_they_are() -> None:
 
 def test_always_wrong_takes_every_readable_vote() -> None:
     row = seed(0, label_prompt="harmful")
-    said = [verdict(row, "a", 0, prompt="unharmful"), verdict(row, "b", 0), verdict(row, "c", 0, prompt="unharmful")]
-    got = noise(seeds(row), verdicts(*said), tasks=["prompt"]).row(0, named=True)
+    verdict_rows = [verdict(row, "a", 0, prompt="unharmful"), verdict(row, "b", 0), verdict(row, "c", 0, prompt="unharmful")]
+    got = noise(seeds(row), verdicts(*verdict_rows), tasks=["prompt"]).row(0, named=True)
     assert got["always_wrong_prompt"] and got["n_unread_prompt"] == 1
-    said[1] = verdict(row, "b", 0, prompt="harmful")
-    assert not noise(seeds(row), verdicts(*said), tasks=["prompt"])["always_wrong_prompt"][0]
+    verdict_rows[1] = verdict(row, "b", 0, prompt="harmful")
+    assert not noise(seeds(row), verdicts(*verdict_rows), tasks=["prompt"])["always_wrong_prompt"][0]
 
 
 def test_a_blind_teacher_and_annotators_speak_too() -> None:
@@ -107,8 +107,8 @@ def test_a_blind_teacher_and_annotators_speak_too() -> None:
     split, clear, by_share, _ = kept["disagreement_prompt"]
     assert clear == 0 < split == by_share < 1, "the rest of a share is the other label's"
     assert kept["noise_prompt"][0] > kept["noise_prompt"][1] > 0 and kept["n_votes_prompt"].to_list() == [0] * 4
-    told = rows.with_columns(pl.Series("blind_prompt", ["harmful", "harmful", None, "unharmful"]))
-    kept, _ = toolkit.apply("noise", told, tasks=["prompt"])
+    found = rows.with_columns(pl.Series("blind_prompt", ["harmful", "harmful", None, "unharmful"]))
+    kept, _ = toolkit.apply("noise", found, tasks=["prompt"])
     assert kept["n_votes_prompt"].to_list() == [1, 1, 0, 1] and kept["n_against_prompt"].to_list() == [0, 0, 0, 1]
     assert kept["noise_prompt"][3] > kept["noise_prompt"][1] and kept["always_wrong_prompt"].to_list() == [False, False, False, True]
 
@@ -122,9 +122,9 @@ def test_annotators_of_one_mind_against_the_label_are_heard() -> None:
 
 
 def test_votes_of_a_guard_on_what_it_was_trained_on_do_not_count() -> None:
-    rows, said, planted = world()
+    rows, result, planted = world()
     rows = rows.with_columns(pl.Series("split", ["train" if i in planted else "test" for i in rows["id"]]))
-    repeats = said.with_columns(
+    repeats = result.with_columns(
         pl.when(pl.col("guard_model") == "a").then(pl.col("label_prompt")).otherwise(pl.col("verdict_prompt")).alias("verdict_prompt")
     )
     taught = noise(rows, repeats, tasks=["prompt"])
@@ -136,31 +136,31 @@ def test_votes_of_a_guard_on_what_it_was_trained_on_do_not_count() -> None:
     # A weight of 0 takes a voter out of the scores; its votes are still counted.
     without = noise(rows, repeats, tasks=["prompt"], weights={"a": 0})
     assert without["n_votes_prompt"].unique().to_list() == [6]
-    alone = noise(rows, said.filter(pl.col("guard_model") != "a"), tasks=["prompt"])
+    alone = noise(rows, result.filter(pl.col("guard_model") != "a"), tasks=["prompt"])
     assert without["noise_prompt"].to_list() == alone["noise_prompt"].to_list()
     with pytest.raises(InputError, match="no votes of a guard 'd'"):
-        noise(rows, said, weights={"d": 2})
+        noise(rows, result, weights={"d": 2})
 
 
-def test_what_cannot_be_judged_is_said_before_anything_runs() -> None:
-    rows, said, _ = world(5, 1)
+def test_what_cannot_be_judged_is_reported_before_anything_runs() -> None:
+    rows, result, _ = world(5, 1)
     with pytest.raises(InputError, match="noise has no votes to go by"):
         toolkit.apply("noise", rows.drop("votes"))
     with pytest.raises(InputError, match="the input 'verdicts', which has no column 'parent'"):
         toolkit.apply("noise", {"rows": rows, "verdicts": rows})
     with pytest.raises(InputError, match="did you mean 'prompt'"):
-        toolkit.apply("noise", {"rows": rows, "verdicts": said}, tasks=["promt"])
+        toolkit.apply("noise", {"rows": rows, "verdicts": result}, tasks=["promt"])
     with pytest.raises(InputError, match=r"none of the 30 verdicts of 'verdicts' is about one of the 1 rows"):
-        toolkit.apply("noise", {"rows": seeds({"prompt": "of another set"}), "verdicts": said})
+        toolkit.apply("noise", {"rows": seeds({"prompt": "of another set"}), "verdicts": result})
     with pytest.raises(InputError, match="compares text"):
-        toolkit.apply("noise", {"rows": rows, "verdicts": said}, in_sample={"a": {"source_row": ["1"]}})
+        toolkit.apply("noise", {"rows": rows, "verdicts": result}, in_sample={"a": {"source_row": ["1"]}})
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows, said, _ = world(5, 1)
+    rows, result, _ = world(5, 1)
     monkeypatch.setattr("toolkit.operators.judge.noise.find_spec", lambda name: None)
     with pytest.raises(Missing, match=r"pip install 'guardkit\[noise\]'"):
-        noise(rows, said)
+        noise(rows, result)
 
 
 # Invariants -------------------------------------------------------------------------------------------------------------
@@ -173,12 +173,12 @@ ROWS = st.lists(st.tuples(WORDS, st.lists(st.tuples(st.sampled_from(GUARDS), WOR
 @given(ROWS, st.randoms(use_true_random=False))
 def test_scores_stay_in_range_and_hang_on_no_order(given_: list[Any], rng: random.Random) -> None:
     rows = [seed(n, label_prompt=label) for n, (label, _) in enumerate(given_)]
-    said = [verdict(rows[n], guard, i, prompt=word) for n, (_, votes) in enumerate(given_) for i, (guard, word) in enumerate(votes)]
-    if not said:
+    verdict_rows = [verdict(rows[n], guard, i, prompt=word) for n, (_, votes) in enumerate(given_) for i, (guard, word) in enumerate(votes)]
+    if not verdict_rows:
         return
-    table = verdicts(*said)
+    table = verdicts(*verdict_rows)
     kept = noise(seeds(*rows), table)
-    shuffled = verdicts(*rng.sample(said, len(said)))
+    shuffled = verdicts(*rng.sample(verdict_rows, len(verdict_rows)))
     assert noise(seeds(*rows), shuffled).equals(kept)
     for name in ("noise", "against", "self_confidence", "margin", "disagreement"):
         assert kept[f"{name}_prompt"].is_between(0, 1).all() and not kept[f"{name}_prompt"].is_nan().any()
@@ -229,11 +229,11 @@ def predictions(folder: Path, n: int = 40, wrong: int = 3) -> tuple[list[dict[st
     for name in GUARDS:
         lines = []
         for i, true in enumerate(truth):
-            said = true if rng.random() < 0.95 else other("prompt", true)
+            found = true if rng.random() < 0.95 else other("prompt", true)
             text = render_input(guard, {"context": [], "prompt": f"question {i} about tea", "response": None})
             label = other("prompt", true) if i < wrong else true
             lines.append(
-                {"prompt": text, "label": label, "predict": f"Reasoning of {name}.\n\nAnswers: \nRequest: {said}\nCompletion: None\nResponse: None"}
+                {"prompt": text, "label": label, "predict": f"Reasoning of {name}.\n\nAnswers: \nRequest: {found}\nCompletion: None\nResponse: None"}
             )
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
         files[name] = f"{name}.jsonl"

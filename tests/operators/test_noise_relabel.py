@@ -24,8 +24,8 @@ def votes(row: dict[str, Any], *words: str | None, task: str = "prompt") -> list
     return [verdict(row, g, 0, **{task: w}) for g, w in zip(GUARDS, words, strict=False)]
 
 
-def relabel(rows: pl.DataFrame, said: pl.DataFrame, **options: Any) -> pl.DataFrame:
-    kept, rest = toolkit.apply("relabel", {"rows": rows, "verdicts": said}, **options)
+def relabel(rows: pl.DataFrame, verdicts: pl.DataFrame, **options: Any) -> pl.DataFrame:
+    kept, rest = toolkit.apply("relabel", {"rows": rows, "verdicts": verdicts}, **options)
     assert rest.height == 0 and kept["id"].to_list() == rows["id"].to_list()
     return kept
 
@@ -50,12 +50,12 @@ def test_what_a_consensus_sets(change: str, wanted: list[Any], tmp_path: Path) -
         seed(3, prompt="reviewed", label_prompt="harmful", label_prompt_source="reviewed"),
         seed(4, prompt="agreed", label_prompt="unharmful"),
     ]
-    said = [
+    verdict_rows = [
         *votes(given_[0], "harmful", "harmful", "harmful"), *votes(given_[1], "unharmful", "unharmful", None),
         *votes(given_[2], "harmful", "unharmful", "harmful"), *votes(given_[3], "unharmful", "unharmful", "unharmful"),
         *votes(given_[4], "unharmful", "unharmful", "unharmful"),
     ]  # fmt: skip
-    rows, table = seeds(*given_), verdicts(*said)
+    rows, table = seeds(*given_), verdicts(*verdict_rows)
     kept = relabel(rows, table, change=change, artefacts=tmp_path / "made")
     assert labels(kept) == wanted
     changes = pl.read_parquet(tmp_path / "made" / "changes" / "changes.parquet")
@@ -106,11 +106,11 @@ def test_no_label_is_invented_where_the_task_does_not_apply() -> None:
 
 def test_bad_options_are_named() -> None:
     row = seed(0)
-    said = verdicts(*votes(row, "harmful"))
+    verdict_rows = verdicts(*votes(row, "harmful"))
     with pytest.raises(InputError, match=r"no source of labels is called 'humans'; did you mean 'human'"):
-        relabel(seeds(row), said, protect=["humans"])
+        relabel(seeds(row), verdict_rows, protect=["humans"])
     with pytest.raises(InputError, match="no votes of a guard 'd'"):
-        relabel(seeds(row), said, weights={"d": 1})
+        relabel(seeds(row), verdict_rows, weights={"d": 1})
     with pytest.raises(InputError, match="relabel has no votes to go by"):
         toolkit.apply("relabel", seeds(row))
 
@@ -129,8 +129,8 @@ def test_every_label_that_changed_stands_in_the_changes(
 ) -> None:
     folder = tmp_path_factory.mktemp("relabel")
     made = [seed(n, label_prompt=w, label_prompt_source=s if w else "absent") for n, (w, s, _) in enumerate(given_)]
-    rows, said = seeds(*made), verdicts(*(v for row, (_, _, words) in zip(made, given_, strict=True) for v in votes(row, *words)))
-    kept = relabel(rows, said, change=change, quorum=quorum, artefacts=folder / "made")
+    rows, verdict_rows = seeds(*made), verdicts(*(v for row, (_, _, words) in zip(made, given_, strict=True) for v in votes(row, *words)))
+    kept = relabel(rows, verdict_rows, change=change, quorum=quorum, artefacts=folder / "made")
     changes = pl.read_parquet(folder / "made" / "changes" / "changes.parquet")
     before, after = labels(rows), labels(kept)
     different = [r["id"] for r, a, b in zip(made, before, after, strict=True) if a != b]

@@ -78,7 +78,7 @@ def test_faults_of_a_file_are_all_named_with_their_lines(tmp_path: Path) -> None
     )
     with pytest.raises(InputError) as e:
         read_decisions(Path(file), load_guard("guardreasoner"))
-    said = str(e.value)
+    message = str(e.value)
     for line, words in (
         (3, "decided as 'flip' and as 'keep'"),
         (5, "decided twice"),
@@ -86,8 +86,8 @@ def test_faults_of_a_file_are_all_named_with_their_lines(tmp_path: Path) -> None
         (7, "unknown decision 'harmfull'"),
         (8, "without an id"),
     ):
-        assert f"decisions.csv:{line}: " in said and words in said
-    assert "did you mean 'harmful'" in said
+        assert f"decisions.csv:{line}: " in message and words in message
+    assert "did you mean 'harmful'" in message
     with pytest.raises(InputError, match="no column 'decision'"):
         read_decisions(Path(decide(tmp_path, {"id": "a", "task": "prompt"})), load_guard("guardreasoner"))
 
@@ -103,10 +103,10 @@ def test_decisions_that_do_not_fit_the_rows_stop_the_run(tmp_path: Path) -> None
     )
     with pytest.raises(InputError) as e:
         toolkit.apply("review", rows, decisions=file)
-    said = str(e.value)
-    assert "decisions.csv:2: row 'r0', task 'prompt': the decision is about 'unharmful', and the label is 'harmful' by now" in said
-    assert "decisions.csv:4: row 'r1', task 'prompt': flip, but it has no label (absent)" in said
-    assert "decisions.csv:5: no row has the id 'r9'" in said
+    message = str(e.value)
+    assert "decisions.csv:2: row 'r0', task 'prompt': the decision is about 'unharmful', and the label is 'harmful' by now" in message
+    assert "decisions.csv:4: row 'r1', task 'prompt': flip, but it has no label (absent)" in message
+    assert "decisions.csv:5: no row has the id 'r9'" in message
     with pytest.raises(InputError, match=r"decisions.csv:2: row 'r0': the task 'response' does not apply"):
         toolkit.apply("review", rows, decisions=decide(tmp_path, {"id": "r0", "task": "response", "decision": "harmful"}))
     kept, _ = toolkit.apply("review", rows, decisions=decide(tmp_path, {"id": "r9", "task": "prompt", "decision": "drop"}), unknown="skip")
@@ -124,19 +124,19 @@ DECISION = st.sampled_from(["", "keep", "flip", "harmful", "unharmful", "drop", 
 def test_no_label_changes_but_those_decided_on(tmp_path_factory: pytest.TempPathFactory, given_: list[tuple[str, str]]) -> None:
     folder = tmp_path_factory.mktemp("review")
     rows = seeds(*({"prompt": f"q{n}", "label_prompt": label, "id": f"r{n}"} for n, (label, _) in enumerate(given_)))
-    file = decide(folder, *({"id": f"r{n}", "task": "prompt", "decision": said, "label": label} for n, (label, said) in enumerate(given_)))
+    file = decide(folder, *({"id": f"r{n}", "task": "prompt", "decision": found, "label": label} for n, (label, found) in enumerate(given_)))
     kept, rest = toolkit.apply("review", rows, decisions=file, artefacts=folder / "made")
     gone = set(rest["id"]) if rest.height else set()
     assert kept.height + rest.height == rows.height and set(kept["id"]) | gone == set(rows["id"])
-    assert gone == {f"r{n}" for n, (_, said) in enumerate(given_) if said == "drop"}
+    assert gone == {f"r{n}" for n, (_, found) in enumerate(given_) if found == "drop"}
     changes = pl.read_parquet(folder / "made" / "changes" / "changes.parquet")
     different = {r["id"] for r in kept.iter_rows(named=True) if r["label_prompt"] != given_[int(r["id"][1:])][0]}
     assert different == set(changes.filter(pl.col("label") != pl.col("new_label"))["id"])
     for r in kept.iter_rows(named=True):
-        label, said = given_[int(r["id"][1:])]
-        wanted = {"flip": "harmful" if label == "unharmful" else "unharmful", "harmful": "harmful", "unharmful": "unharmful"}.get(said, label)
+        label, found = given_[int(r["id"][1:])]
+        wanted = {"flip": "harmful" if label == "unharmful" else "unharmful", "harmful": "harmful", "unharmful": "unharmful"}.get(found, label)
         assert r["label_prompt"] == wanted
-        assert r["label_prompt_source"] == ("human" if said in ("", "unsure") else "reviewed") and (r["label_trail"] is None) == (said == "")
+        assert r["label_prompt_source"] == ("human" if found in ("", "unsure") else "reviewed") and (r["label_trail"] is None) == (found == "")
     untouched = [c for c in rows.columns if not c.startswith("label_prompt")]
     assert kept.select(untouched).equals(rows.filter(pl.col("id").is_in(kept["id"].implode())).select(untouched))
 
@@ -147,9 +147,9 @@ def test_no_label_changes_but_those_decided_on(tmp_path_factory: pytest.TempPath
 def test_the_list_goes_out_to_a_sheet_and_comes_back_decided(tmp_path: Path) -> None:
     bad = seed(0, prompt="=SUM(A1:A9)", label_prompt="harmful", response="-1 + 1, a sum")
     good = seed(1, prompt="Tell me about tea", label_prompt="unharmful")
-    said = [verdict(r, g, 0, f"+{g} holds it harmless", prompt="unharmful") for r in (bad, good) for g in "ab"]
+    verdict_rows = [verdict(r, g, 0, f"+{g} holds it harmless", prompt="unharmful") for r in (bad, good) for g in "ab"]
     rows = seeds(bad, good)
-    toolkit.apply("noise", {"rows": rows, "verdicts": verdicts(*said)}, tasks=["prompt"], artefacts=tmp_path / "made")
+    toolkit.apply("noise", {"rows": rows, "verdicts": verdicts(*verdict_rows)}, tasks=["prompt"], artefacts=tmp_path / "made")
     sheet, table = tmp_path / "made" / "review" / "review.csv", pl.read_parquet(tmp_path / "made" / "review" / "review.parquet")
     with sheet.open(encoding="utf-8-sig", newline="") as f:
         header, *cells = list(csv.reader(f))

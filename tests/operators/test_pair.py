@@ -39,9 +39,9 @@ def table(n: int, rows: int = 8) -> pl.DataFrame:
     for i in range(rows):
         parent = seed(i, **{f"label_{t}": rng.choice([None, *LABELS[t]]) for t in TASKS})
         for k in range(rng.randint(1, 10)):
-            said = {t: rng.choice([None, *LABELS[t], *LABELS[t]]) for t in TASKS}
+            stated = {t: rng.choice([None, *LABELS[t], *LABELS[t]]) for t in TASKS}
             output = text(H, rng.randint(1, 3)) if rng.random() < 0.6 else "Request: harmful" + "." * rng.randint(0, 3)
-            out.append(verdict(parent, "ab"[k % 2], k // 2, output, **said))
+            out.append(verdict(parent, "ab"[k % 2], k // 2, output, **stated))
     rng.shuffle(out)
     return verdicts(*out)
 
@@ -59,10 +59,10 @@ def in_blocks(inputs: Mapping[str, pl.DataFrame], size: int, **options: Any) -> 
     return out.kept, out.left, out.stats
 
 
-def by_hand(rows: pl.DataFrame, said: pl.DataFrame, **options: Any) -> list[tuple[str, str, str, str]]:
+def by_hand(rows: pl.DataFrame, verdicts: pl.DataFrame, **options: Any) -> list[tuple[str, str, str, str]]:
     """Parent, task, chosen and rejected of each pair: the policy once more, in plain Python, an output after the other."""
     ctx = Context(GUARD, load_taxonomy("guardkit"), 3, "pair", Path())
-    outputs, pairs = list(said.iter_rows(named=True)), []
+    outputs, pairs = list(verdicts.iter_rows(named=True)), []
     for row in rows.iter_rows(named=True):
         for task in TASKS:
             best: list[Any] = [None, None]
@@ -97,10 +97,10 @@ def test_pairs_are_those_of_plain_python_and_every_row_is_there_once(pick: str) 
         rng = random.Random(n)
         options = {"pick": pick, "tasks": rng.choice(["first", "each"]), "chosen_right_on": rng.choice(["task", "all"])}
         options |= {"chosen_passes": rng.choice(["anything", "strict"]), "rejected_passes": rng.choice(["anything", "strict", "read"])}
-        said = table(n)
-        hard = toolkit.apply("mine", said).kept
-        kept, left, _ = in_blocks({"rows": hard, "verdicts": said}, rng.choice([1, 3, 100]), empty=True, **options)
-        assert kept.select("parent", "task", "chosen", "rejected").rows() == by_hand(hard, said, **options), options
+        figures = table(n)
+        hard = toolkit.apply("mine", figures).kept
+        kept, left, _ = in_blocks({"rows": hard, "verdicts": figures}, rng.choice([1, 3, 100]), empty=True, **options)
+        assert kept.select("parent", "task", "chosen", "rejected").rows() == by_hand(hard, figures, **options), options
         without = set(left["id"]) if left.height else set()
         assert set(kept["parent"]) | without == set(hard["id"]) and not set(kept["parent"]) & without
         assert kept["id"].n_unique() == kept.height
@@ -110,25 +110,25 @@ def test_pairs_are_those_of_plain_python_and_every_row_is_there_once(pick: str) 
 
 @pytest.mark.parametrize("pick", ["closest", "longest"])
 def test_no_cut_into_blocks_changes_a_byte(pick: str) -> None:
-    said = table(1, rows=40)
-    hard = toolkit.apply("mine", said).kept
-    first, *others = [in_blocks({"rows": hard, "verdicts": said}, size, pick=pick) for size in (1000, 1, 7)]
+    found = table(1, rows=40)
+    hard = toolkit.apply("mine", found).kept
+    first, *others = [in_blocks({"rows": hard, "verdicts": found}, size, pick=pick) for size in (1000, 1, 7)]
     assert first[0].height > 8
     for kept, left, stats in others:
         assert kept.equals(first[0]) and left.equals(first[1]) and stats == first[2]
 
 
 def test_texts_of_another_step_and_verdicts_of_several_make_the_same_pairs() -> None:
-    said = table(2, rows=30)
-    hard = toolkit.apply("mine", said).kept
-    whole = in_blocks({"rows": hard, "verdicts": said}, 9, pick="longest")[0]
-    bare = judged(said, GUARD)
-    shuffled = said.sample(fraction=1, shuffle=True, seed=1).select("parent", "guard_model", "draw", "output", "finish")
+    found = table(2, rows=30)
+    hard = toolkit.apply("mine", found).kept
+    whole = in_blocks({"rows": hard, "verdicts": found}, 9, pick="longest")[0]
+    bare = judged(found, GUARD)
+    shuffled = found.sample(fraction=1, shuffle=True, seed=1).select("parent", "guard_model", "draw", "output", "finish")
     assert in_blocks({"rows": hard, "verdicts": bare, "outputs": shuffled}, 9, pick="longest")[0].equals(whole)
     assert whole.height > 5 and "output" not in bare.columns
-    parts = {"verdicts": said.filter(pl.col("guard_model") == "a"), "more": judged(said.filter(pl.col("guard_model") == "b"), GUARD)}
+    parts = {"verdicts": found.filter(pl.col("guard_model") == "a"), "more": judged(found.filter(pl.col("guard_model") == "b"), GUARD)}
     options = {"pick": "random", "chosen_passes": "anything", "rejected_passes": "anything"}
-    one = in_blocks({"rows": hard, "verdicts": said}, 9, **options)[0]
+    one = in_blocks({"rows": hard, "verdicts": found}, 9, **options)[0]
     assert in_blocks({"rows": hard, **parts, "outputs": shuffled}, 9, **options)[0].equals(one)
 
 
@@ -200,8 +200,8 @@ def test_a_row_that_is_hard_for_guards_by_themselves_gives_each_its_pair() -> No
 def test_weights_per_guard_span_their_range_for_each() -> None:
     rows = []
     for n, (a, b) in enumerate([("HHU", "HUU"), ("HUU", "HHU"), ("HUUU", "HU")]):
-        for g, said in (("a", a), ("b", b)):
-            rows += [verdict(seed(n, label_prompt=H), g, d, f"{g}{d}", prompt=H if s == "H" else U) for d, s in enumerate(said)]
+        for g, answer in (("a", a), ("b", b)):
+            rows += [verdict(seed(n, label_prompt=H), g, d, f"{g}{d}", prompt=H if s == "H" else U) for d, s in enumerate(answer)]
     rows = [row | {"unread_refusal": "none", "unread_response": "none"} for row in rows]  # the rule counts outputs of which all could be read
     kept = paired(rows, "baseline", preset="baseline").kept
     by = {g: kept.filter(pl.col("chosen_model") == g)["weight"].to_list() for g in "ab"}
@@ -246,8 +246,8 @@ def test_a_preset_that_says_nothing_of_pairs_or_is_not_there_is_refused() -> Non
 
 def test_schemes_of_weights_go_by_what_mine_measured() -> None:
     rows = []
-    for n, said in enumerate(["HHHU", "HHUU", "HUUU"]):
-        rows += [verdict(seed(n, label_prompt=H), "ab"[d % 2], d // 2, f"{d}", prompt=H if s == "H" else U) for d, s in enumerate(said)]
+    for n, answer in enumerate(["HHHU", "HHUU", "HUUU"]):
+        rows += [verdict(seed(n, label_prompt=H), "ab"[d % 2], d // 2, f"{d}", prompt=H if s == "H" else U) for d, s in enumerate(answer)]
     options = {**PAPER, "pick": "longest"}
     assert paired(rows, **options).kept["weight"].to_list() == pytest.approx([0.8, 1.0, 1.2])
     for scheme in ("entropy", "margin"):
@@ -263,7 +263,7 @@ def test_schemes_of_weights_go_by_what_mine_measured() -> None:
 def recipe(folder: Path, server: Server, *, texts: bool, outputs: bool, **options: Any) -> Any:
     """Two rows, judged by three guards: the steps of the run."""
     wrote = {"a": text(H, 2), "b": text(U, 3), "c": text(H, 4)}
-    server.script = lambda said, body: (200, {}, chat(wrote[body["model"]]))
+    server.script = lambda message, body: (200, {}, chat(wrote[body["model"]]))
     rows = pl.DataFrame([{n: seed(i, label_prompt=H)[n] for n in ("id", "prompt", "label_prompt", "label_prompt_source")} for i in (0, 1)])
     rows.write_parquet(folder / "rows.parquet")
     models = {m: {"backend": "openai", "base_url": server.base_url, "retries": 0, "model": m} for m in wrote}
@@ -302,10 +302,14 @@ def test_options_that_an_earlier_guardkit_had_not_count_only_where_they_are_used
 
 
 def test_outputs_that_are_not_in_the_step_are_an_error() -> None:
-    said = verdicts(*two((text(H), H, "refusal"), (text(U), U, "refusal")))
-    hard = toolkit.apply("mine", said).kept
-    inputs = {"rows": hard, "verdicts": judged(said, GUARD), "outputs": said.select("parent", "guard_model", "draw", "output", "finish")[:1]}
+    verdict_rows = verdicts(*two((text(H), H, "refusal"), (text(U), U, "refusal")))
+    hard = toolkit.apply("mine", verdict_rows).kept
+    inputs = {
+        "rows": hard,
+        "verdicts": judged(verdict_rows, GUARD),
+        "outputs": verdict_rows.select("parent", "guard_model", "draw", "output", "finish")[:1],
+    }
     with pytest.raises(InputError, match="1 generations that would make pairs are not in the step"):
         toolkit.apply("pair", inputs)
     with pytest.raises(InputError, match="reads the column 'draw' of its input 'outputs'"):
-        toolkit.apply("pair", {**inputs, "outputs": said.select("parent", "guard_model", "output", "finish")})
+        toolkit.apply("pair", {**inputs, "outputs": verdict_rows.select("parent", "guard_model", "output", "finish")})

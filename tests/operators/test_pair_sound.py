@@ -20,8 +20,8 @@ H, U = "harmful", "unharmful"
 
 
 def text(label: str, steps: int = 1, more: str = "") -> str:
-    said = "\n\n".join(f"## Reasoning Step {k}\nThe words of line {k} call for it." for k in range(1, steps + 1))
-    parts = [f"# Task {n}\n\n{said}\n\n## Conclusion\nSo much for part {n}." for n in (1, 2, 3)]
+    words = "\n\n".join(f"## Reasoning Step {k}\nThe words of line {k} call for it." for k in range(1, steps + 1))
+    parts = [f"# Task {n}\n\n{words}\n\n## Conclusion\nSo much for part {n}." for n in (1, 2, 3)]
     return "\n\n".join([*parts, "---", f"Answers: \nRequest: {label}\nCompletion: None\nResponse: None{more}"])
 
 

@@ -38,8 +38,9 @@ def test_in_a_recipe_every_row_and_change_is_accounted_for(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("options", "said"), [({"changes": ["uper"]}, "did you mean 'upper'"), ({"changes": []}, "changes"), ({"changes": "cse"}, "did you mean 'case'")]
+    ("options", "message"),
+    [({"changes": ["uper"]}, "did you mean 'upper'"), ({"changes": []}, "changes"), ({"changes": "cse"}, "did you mean 'case'")],
 )
-def test_an_unknown_change_is_a_fault_of_the_recipe(options: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputErrors, match=said):
+def test_an_unknown_change_is_a_fault_of_the_recipe(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputErrors, match=message):
         toolkit.apply("perturb", pl.DataFrame([seed()]), **options)

@@ -15,18 +15,18 @@ import toolkit
 from toolkit.common.errors import GuardkitError, InputError
 from toolkit.records import content_id
 
-SAID = {"Hello there": "Bonjour", "Again": "Again ", "No": "I'm sorry, but I can't help with that.", "Sorry, I can't help": "Désolé", "Gone": ""}
+REPHRASED = {"Hello there": "Bonjour", "Again": "Again ", "No": "I'm sorry, but I can't help with that.", "Sorry, I can't help": "Désolé", "Gone": ""}
 
 
 @pytest.fixture
 def model() -> Iterator[Teacher]:
-    with running(Teacher(lambda body: SAID[body["messages"][-1]["content"]])) as served:
+    with running(Teacher(lambda body: REPHRASED[body["messages"][-1]["content"]])) as served:
         assert isinstance(served, Teacher)
         yield served
 
 
 def test_prompts_are_rewritten_and_labels_kept(model: Teacher, tmp_path: Path) -> None:
-    rows = seeds(*({"prompt": p, "response": "Hi.", "label_prompt": "unharmful"} for p in [*SAID, " "]))
+    rows = seeds(*({"prompt": p, "response": "Hi.", "label_prompt": "unharmful"} for p in [*REPHRASED, " "]))
     options: dict[str, Any] = {"backend": openai(model), "language": "French", "stop_if": None, "work": tmp_path}
     kept, rest = toolkit.apply("rephrase", rows, **options)
     assert kept["prompt"].to_list() == ["Bonjour", "Désolé"], "a prompt that declines may be translated so"
@@ -37,8 +37,8 @@ def test_prompts_are_rewritten_and_labels_kept(model: Teacher, tmp_path: Path) -
     assert "into French" in model.requests[0]["messages"][0]["content"]
     asked = len(model.requests)
     assert toolkit.apply("rephrase", rows, **options).kept.equals(kept) and len(model.requests) == asked, "the journal has the answers"
-    said = toolkit.apply("rephrase", rows[:1], backend=openai(model), change="paraphrase", work=tmp_path).kept
-    assert said["id"].to_list() == [f"{rows['id'][0]}:paraphrase"] and "other words" in model.requests[-1]["messages"][0]["content"]
+    found = toolkit.apply("rephrase", rows[:1], backend=openai(model), change="paraphrase", work=tmp_path).kept
+    assert found["id"].to_list() == [f"{rows['id'][0]}:paraphrase"] and "other words" in model.requests[-1]["messages"][0]["content"]
 
 
 def test_a_guard_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ MODEL = {"backend": "openai", "model": "m", "base_url": "http://localhost:1/v1"}
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"backend": MODEL}, "a translation needs `language`"),
         ({"backend": MODEL, "change": "paraphrase", "language": "French"}, "`language` is for a translation"),
@@ -62,6 +62,6 @@ MODEL = {"backend": "openai", "model": "m", "base_url": "http://localhost:1/v1"}
         ({"backend": {**MODEL, "structured": "try"}, "language": "French"}, "asks for text"),
     ],
 )
-def test_options_that_cannot_be(options: dict[str, Any], said: str, tmp_path: Path) -> None:
-    with pytest.raises(GuardkitError, match=said):
+def test_options_that_cannot_be(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(GuardkitError, match=message):
         toolkit.apply("rephrase", seeds({}), **options, work=tmp_path)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from server import running
-from teachers import GUARD, MILD, Said, Small, Teacher, as_json, number, openai, shown, sound, text
+from teachers import GUARD, MILD, Answer, Small, Teacher, as_json, number, openai, shown, sound, text
 
 import toolkit
 from toolkit.generation import FAILURES, Completion, Request
@@ -43,7 +43,7 @@ def trail(row: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_what_the_first_teacher_does_not_answer_the_next_takes_over_and_each_row_says_who_answered(teacher: Teacher, tmp_path: Path) -> None:
-    first: dict[int, Said] = {
+    first: dict[int, Answer] = {
         1: {"refusal": "No."},
         2: {"content": "Half of", "finish_reason": "content_filter"},
         3: SORRY,
@@ -51,7 +51,7 @@ def test_what_the_first_teacher_does_not_answer_the_next_takes_over_and_each_row
         5: {"refusal": "No."},
     }
 
-    def say(body: dict[str, Any]) -> Said:
+    def say(body: dict[str, Any]) -> Answer:
         n = number(body)
         if body["model"] == "first":
             return first.get(n, sound(body))
@@ -103,7 +103,7 @@ def test_a_local_model_takes_over_from_an_endpoint(teacher: Teacher, tmp_path: P
 def test_a_run_that_an_outage_cut_short_ends_as_one_that_was_not(teacher: Teacher, tmp_path: Path) -> None:
     down = {"first": {0, 1, 4}, "second": {1, 2}}
 
-    def say(body: dict[str, Any]) -> Said:
+    def say(body: dict[str, Any]) -> Answer:
         n = number(body)
         if n in down[body["model"]]:
             return 500
@@ -129,7 +129,7 @@ def test_a_run_that_an_outage_cut_short_ends_as_one_that_was_not(teacher: Teache
 
 
 def test_an_answer_that_fails_is_shown_to_the_teacher_again_with_the_reasons(teacher: Teacher, tmp_path: Path) -> None:
-    def say(body: dict[str, Any]) -> Said:
+    def say(body: dict[str, Any]) -> Answer:
         n, turn = number(body), len(body["messages"]) // 2 - 1
         if n == 1 and turn == 0:
             return sound(body).replace("## Conclusion\n", "", 1)
@@ -151,8 +151,8 @@ def test_an_answer_that_fails_is_shown_to_the_teacher_again_with_the_reasons(tea
     assert [m["role"] for m in second["messages"]] == ["system", "user", "assistant", "user"]
     assert second["messages"][2]["content"].startswith("# Task 1")
     assert "- A conclusion is missing: task 1." in second["messages"][3]["content"]
-    told = next(b for b in teacher.requests if number(b) == 2 and len(b["messages"]) == 4)["messages"][3]["content"]
-    assert "- The answers are not those that were given." in told and "harmful" not in told
+    found = next(b for b in teacher.requests if number(b) == 2 and len(b["messages"]) == 4)["messages"][3]["content"]
+    assert "- The answers are not those that were given." in found and "harmful" not in found
     assert max(len(b["messages"]) for b in teacher.requests) == 4, "the last answer alone is shown again"
 
 
@@ -200,8 +200,8 @@ def answers() -> st.SearchStrategy[Completion]:
     bent = st.tuples(good, st.sampled_from(["# Task 2", "## Conclusion\n", "Answers: ", "Step 1", "compliance", "unharmful"])).map(
         lambda p: p[0].replace(p[1], "", 1)
     )
-    said = st.one_of(good, bent, verdicts.map(as_json), st.sampled_from([SORRY, "{", "{}", ""]))
-    texts = st.builds(lambda t, f: Completion("0" * 64, t, finish=f), said, st.sampled_from(["stop", "length"]))
+    found = st.one_of(good, bent, verdicts.map(as_json), st.sampled_from([SORRY, "{", "{}", ""]))
+    texts = st.builds(lambda t, f: Completion("0" * 64, t, finish=f), found, st.sampled_from(["stop", "length"]))
     return texts | st.sampled_from(["refused", "content_filter", "empty", "timeout"]).map(lambda e: Completion("0" * 64, None, error=e))
 
 
@@ -280,7 +280,7 @@ def test_every_path_ends_and_asks_no_teacher_more_often_than_allowed(data: st.Da
 def test_blind_verdicts_are_kept_and_what_they_contradict_is_suspect(teacher: Teacher, tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [{}, HARMFUL, {"label_prompt": None}, {"response": None, "label_refusal": None, "label_response": None}]
 
-    def say(body: dict[str, Any]) -> Said:
+    def say(body: dict[str, Any]) -> Answer:
         assert not shown(body), "no label in the question"
         return text({**MILD, "refusal": None, "response": None} if number(body) == 3 else MILD)
 
@@ -307,7 +307,7 @@ def test_blind_verdicts_are_kept_and_what_they_contradict_is_suspect(teacher: Te
 
 
 def test_where_the_blind_verdict_differs_the_labels_are_given_and_the_row_is_marked(teacher: Teacher, tmp_path: Path) -> None:
-    def say(body: dict[str, Any]) -> Said:
+    def say(body: dict[str, Any]) -> Answer:
         n, given = number(body), bool(shown(body))
         if not given and n == 2:
             return SORRY
@@ -336,7 +336,7 @@ NO_SCHEMA = {"error": {"message": "response_format is not supported", "type": "i
 
 
 def test_json_is_asked_for_by_the_guards_schema_and_written_as_its_text(teacher: Teacher, tmp_path: Path) -> None:
-    def say(body: dict[str, Any]) -> Said:
+    def say(body: dict[str, Any]) -> Answer:
         form = body["response_format"]["json_schema"]
         assert form["strict"] is True and "JSON" in body["messages"][0]["content"]
         assert list(form["schema"]["properties"]) == ["reasoning", "answers"], "models write in the order of the schema as it is sent"
@@ -356,7 +356,7 @@ def test_json_is_asked_for_by_the_guards_schema_and_written_as_its_text(teacher:
 
 
 def test_an_endpoint_without_schemas_is_asked_for_text(teacher: Teacher, tmp_path: Path) -> None:
-    def say(body: dict[str, Any]) -> Said:
+    def say(body: dict[str, Any]) -> Answer:
         return NO_SCHEMA if "response_format" in body else sound(body)
 
     teacher.say = say
@@ -374,7 +374,7 @@ def test_an_endpoint_without_schemas_is_asked_for_text(teacher: Teacher, tmp_pat
 def test_what_takes_no_schema_is_asked_for_one_in_the_first_block_at_most_and_never_by_a_later_run(
     teacher: Teacher, tmp_path: Path, rows: int
 ) -> None:
-    def say(body: dict[str, Any]) -> Said:
+    def say(body: dict[str, Any]) -> Answer:
         if "response_format" in body:
             return NO_SCHEMA
         return {"refusal": "No."} if body["model"] == "first" and number(body) % 3 == 0 else sound(body)
@@ -387,8 +387,8 @@ def test_what_takes_no_schema_is_asked_for_one_in_the_first_block_at_most_and_ne
     with_schema = Counter(b["model"] for b in teacher.requests if "response_format" in b)
     assert with_schema == {"first": min(rows, 256), "second": 1}, "all rows that come to a fallback wait for one small question"
     assert len(teacher.requests) - with_schema.total() == rows + rows // 3
-    said = {"teachers": {"first": rows - rows // 3, "second": rows // 3}, "questions": {"1": rows - rows // 3, "2": rows // 3}}
-    assert {name: done.stats()[name] for name in said} == said
+    stated = {"teachers": {"first": rows - rows // 3, "second": rows // 3}, "questions": {"1": rows - rows // 3, "2": rows // 3}}
+    assert {name: done.stats()[name] for name in stated} == stated
     assert {len(trail(r)) for r in done.rows()} == {0, 1}
     asked = len(teacher.requests)
     again = world.run(options, output="again")
@@ -397,7 +397,7 @@ def test_what_takes_no_schema_is_asked_for_one_in_the_first_block_at_most_and_ne
 
 
 def test_a_fallback_that_takes_a_schema_is_asked_for_json_after_one_small_question(teacher: Teacher, tmp_path: Path) -> None:
-    def say(body: dict[str, Any]) -> Said:
+    def say(body: dict[str, Any]) -> Answer:
         if body["model"] == "first":
             return {"refusal": "No."}
         return "{}" if len(body["messages"]) == 1 else as_json(MILD)

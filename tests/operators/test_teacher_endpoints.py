@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 from server import running
-from teachers import Said, Small, Teacher, number, openai, sound
+from teachers import Answer, Small, Teacher, number, openai, sound
 
 import toolkit
 from toolkit.common.errors import InputError, Missing
@@ -23,7 +23,7 @@ def teacher() -> Iterator[Teacher]:
 
 
 def test_the_fallback_takes_over_whatever_a_filter_is_called(teacher: Teacher, tmp_path: Path) -> None:
-    first: dict[int, Said] = {
+    first: dict[int, Answer] = {
         0: {"error": {"message": "Content Exists Risk", "type": "invalid_request_error", "code": "invalid_request_error"}},
         1: {"error": {"message": "unsuitable", "code": "data_inspection_failed"}},
         2: {"error": {"code": 403, "message": "flagged", "metadata": {"reasons": ["x"], "flagged_input": "…"}}},
@@ -73,8 +73,8 @@ def test_a_teachers_thoughts_are_taken_off_its_answer(teacher: Teacher, tmp_path
     assert len(kept.rejects("valid")) == 4
 
 
-def test_a_teacher_without_a_system_role_is_told_in_the_users_message(teacher: Teacher, tmp_path: Path) -> None:
-    def say(body: dict[str, Any]) -> Said:
+def test_a_teacher_without_a_system_role_is_instructed_in_the_users_message(teacher: Teacher, tmp_path: Path) -> None:
+    def say(body: dict[str, Any]) -> Answer:
         if any(m["role"] == "system" for m in body["messages"]):
             return {"error": {"message": "System role not supported", "code": 400}}
         return sound({"messages": [{}, body["messages"][0]]})
@@ -101,7 +101,7 @@ def test_a_fallback_takes_over_a_teacher_that_refuses_every_request_alike(teache
         Small(tmp_path, [{}] * 40).run(options, output="both")
 
 
-def test_the_summary_of_a_run_quotes_what_an_endpoint_said_of_its_failures(teacher: Teacher, tmp_path: Path) -> None:
+def test_the_summary_of_a_run_quotes_what_an_endpoint_wrote_of_its_failures(teacher: Teacher, tmp_path: Path) -> None:
     teacher.say = lambda body: {"error": {"message": "the plants are asleep\x1b[2J", "type": "x"}} if number(body) % 2 else sound(body)
     Small(tmp_path, [{}] * 6).run({"backend": openai(teacher)})
     result = toolkit.run(tmp_path / "recipe.yaml", output=tmp_path / "out" / "run", raise_failures=False)

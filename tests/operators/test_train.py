@@ -47,7 +47,7 @@ def test_a_training_that_cannot_work_is_refused_before_anything_runs(steps: list
     assert not (tmp_path / "out").exists()
 
 
-class Told:
+class Recorded:
     """What an output was told."""
 
     def __init__(self) -> None:
@@ -74,13 +74,13 @@ class Told:
 
 @pytest.mark.parametrize("what", ["rows", "pairs"])
 def test_rows_that_were_too_long_are_set_aside_by_name(what: str) -> None:
-    told: Any = Told()
+    found: Any = Recorded()
     dropped = {"too_long": {"count": 2, "ids": ["a", "b"]}}
     metrics = {what: 5, f"{what}_used": 3, "dropped": dropped, "parameters": 7, "loss_first": 2.0, "loss_last": 1.0, "seconds": 1.5}
-    report_training(metrics, told, what)
-    assert told.counts == {"in": 5, "used": 3} and told.aside == {"too_long": ["a", "b"]}
-    assert told.stats == {"parameters": 7}, "nothing that differs from run to run stands in the manifest"
-    assert told.notes == {"loss_first": 2.0, "loss_last": 1.0}
+    report_training(metrics, found, what)
+    assert found.counts == {"in": 5, "used": 3} and found.aside == {"too_long": ["a", "b"]}
+    assert found.stats == {"parameters": 7}, "nothing that differs from run to run stands in the manifest"
+    assert found.notes == {"loss_first": 2.0, "loss_last": 1.0}
 
 
 def test_a_local_model_counts_by_what_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

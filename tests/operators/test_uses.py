@@ -69,7 +69,7 @@ def test_a_facet_that_there_is_not_is_refused() -> None:
         toolkit.apply(reading(READS["guard.input"], "guard.inputs"), ROWS)
 
 
-def test_how_rows_were_made_is_told_to_those_who_name_it() -> None:
+def test_how_rows_were_made_is_shown_to_those_who_name_it() -> None:
     refuse = withheld(reading(READS["seed"])(RowOperator.config_class()), "lineage")
     with pytest.raises(Undeclared, match="'reads' reads the lineage"):
         pickle.loads(pickle.dumps(refuse))()  # noqa: S301  our own

@@ -33,7 +33,7 @@ def block(guard: Guard, texts: Sequence[str | None], labels: Sequence[dict[str, 
     data: dict[str, Any] = {"reasoning": texts, "reasoning_finish": ["stop"] * len(texts), "prompt": ["Tell me of gardens."] * len(texts)}
     schema = {"reasoning": pl.String, "reasoning_finish": pl.String, "prompt": pl.String}
     for task, name in zip(guard.task_names, names, strict=True):
-        data |= {name: [said[task] for said in labels], f"{name}_source": [source] * len(texts)}
+        data |= {name: [answer[task] for answer in labels], f"{name}_source": [source] * len(texts)}
         schema |= {name: pl.String, f"{name}_source": pl.String}
     return pl.DataFrame(data, schema=schema)
 
@@ -61,7 +61,7 @@ def parts(guard: Guard) -> list[str]:
     o = guard.output
     heads = [h.format(n=n, k=n) for h in (o.task_heading, o.step_heading, o.conclusion_heading) if h for n in (1, 2, 3, 12, 1234567, 12345678)]
     answers = [o.answer_line.format(field=t.field, label=w) for t in guard.tasks for w in (*t.labels, o.missing_word)]
-    said = [f"{t.subject} is {w}." for t in guard.tasks for w in t.labels] + [
+    found = [f"{t.subject} is {w}." for t in guard.tasks for w in t.labels] + [
         f"{t.subject} is not {w} as it is calm." for t in guard.tasks for w in t.labels
     ]
     odd = [
@@ -92,7 +92,7 @@ def parts(guard: Guard) -> list[str]:
     more = [h.upper() for h in heads] + [h.lower() for h in heads] + [f"#{h}" for h in heads] + [h.replace("i", "ı").replace("s", "ſ") for h in heads]
     return [
         x
-        for x in [*heads, *more, *answers, *said, *odd, o.open, o.close, o.separator, o.answers_heading, o.answers_heading.rstrip(), o.answers_close]
+        for x in [*heads, *more, *answers, *found, *odd, o.open, o.close, o.separator, o.answers_heading, o.answers_heading.rstrip(), o.answers_close]
         if x
     ]
 
@@ -105,8 +105,8 @@ def text_of(guard: Guard) -> st.SearchStrategy[str]:
 
     @st.composite
     def sound(draw: st.DrawFn) -> str:
-        told = {t.name: Reasoning(draw(st.lists(step, min_size=1, max_size=3)), draw(step)) for t in guard.tasks}
-        return render_output(guard, told, {t.name: draw(st.sampled_from([*t.labels, None])) for t in guard.tasks})
+        stated = {t.name: Reasoning(draw(st.lists(step, min_size=1, max_size=3)), draw(step)) for t in guard.tasks}
+        return render_output(guard, stated, {t.name: draw(st.sampled_from([*t.labels, None])) for t in guard.tasks})
 
     @st.composite
     def edited(draw: st.DrawFn) -> str:
@@ -162,9 +162,9 @@ def test_near_equal_steps_are_found_as_if_every_word_was_compared(words: list[st
 
 def test_rows_that_differ_in_their_sentences_alone_are_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
     guard = GUARDS[0]
-    told = {t.name: Reasoning(["The words are mild and ask for a plain thing."], f"{t.subject} is {t.labels[0]}.") for t in guard.tasks}
+    stated = {t.name: Reasoning(["The words are mild and ask for a plain thing."], f"{t.subject} is {t.labels[0]}.") for t in guard.tasks}
     labels: dict[str, str | None] = {t.name: t.labels[0] for t in guard.tasks}
-    text = render_output(guard, told, labels)
+    text = render_output(guard, stated, labels)
     texts = [text, text.replace("# Task 2", "# Task 5"), text.replace("\n\n#", "\n#").replace("mild", "short") + "  \n", text + "\nmore"]
     rows = block(guard, texts, [labels] * 4, "human")
     read = []
@@ -175,7 +175,7 @@ def test_rows_that_differ_in_their_sentences_alone_are_judged_once(monkeypatch: 
 
 def test_what_may_hold_a_fault_is_never_passed_over() -> None:
     guard = GUARDS[0]
-    said = [
+    listed = [
         "The ground truth is mild.",
         "I'd rather not judge.",
         "Since the answer is harmful, it is.",
@@ -184,7 +184,7 @@ def test_what_may_hold_a_fault_is_never_passed_over() -> None:
         "\x07",
         "mild",
     ]
-    texts = [f"{a} {b}" for a in said for b in said]
+    texts = [f"{a} {b}" for a in listed for b in listed]
     for limits in (LIMITS, Limits(run=4)):
         for check in CHECKS:
             if check.may:
@@ -217,7 +217,7 @@ def test_real_outputs_and_edits_of_them_are_judged_as_their_rows_are(real_data: 
 def test_odd_letters_do_not_part_the_columns_from_the_rules(words: str) -> None:
     guard = GUARDS[0]
     labels: dict[str, str | None] = {t.name: t.labels[0] for t in guard.tasks}
-    told = {t.name: Reasoning([f"It is mild. {words}.", f"{words}, we cannot help with this."], "") for t in guard.tasks}
-    rows = block(guard, [render_output(guard, told, labels)], [labels], "human")
+    stated = {t.name: Reasoning([f"It is mild. {words}.", f"{words}, we cannot help with this."], "") for t in guard.tasks}
+    rows = block(guard, [render_output(guard, stated, labels)], [labels], "human")
     found = Checker(guard, RULES, LIMITS, every=True)(rows.to_struct("rows"))
     assert found.struct.field("reasons")[0].to_list() == [code for code, _ in all_faults(guard, rows.row(0, named=True), RULES)]

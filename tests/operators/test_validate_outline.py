@@ -49,11 +49,11 @@ GUARDS = {
 
 def texts_of(guard: Guard, draw: random.Random) -> tuple[str, dict[str, str | None]]:
     """A text, sound or edited, and its labels."""
-    said = {
+    stated = {
         t.name: Reasoning(draw.choices(SENTENCES, k=draw.randint(1, 3)), draw.choice([f"{t.subject} is {t.labels[0]}.", "fine"])) for t in guard.tasks
     }
     labels = {t.name: draw.choice([*t.labels, None]) for t in guard.tasks}
-    text = render_output(guard, said, labels)
+    text = render_output(guard, stated, labels)
     if draw.random() < 0.6:
         at = draw.randrange(len(text) + 1)
         text = text[:at] + draw.choice(EDITS) + text[at + draw.randint(0, 2) :]

@@ -33,8 +33,8 @@ ENDS = {"prompt": "The request is unharmful.", "refusal": "The response is compl
 
 def text(labels: dict[str, str | None] = LABELS, **changes: Any) -> str:
     """A sound text; `<task>` as a list changes its steps, `<task>_end` its conclusion (None: no conclusion)."""
-    told = {t: Reasoning(changes.get(t, STEPS[t]), changes.get(f"{t}_end", ENDS[t]) or "\0") for t in GUARD.task_names}
-    return render_output(GUARD, told, labels).replace("## Conclusion\n\0\n\n", "")
+    stated = {t: Reasoning(changes.get(t, STEPS[t]), changes.get(f"{t}_end", ENDS[t]) or "\0") for t in GUARD.task_names}
+    return render_output(GUARD, stated, labels).replace("## Conclusion\n\0\n\n", "")
 
 
 def row(reasoning: str | None, labels: dict[str, str | None] = LABELS, **more: Any) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def test_words_that_a_recipe_forbids_are_found_in_their_task_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "words"),
     [
         ("scaffold", "The label I was handed settles it."),
         ("scaffold", "We had been informed that the verdict is unharmful."),
@@ -146,14 +146,14 @@ def test_words_that_a_recipe_forbids_are_found_in_their_task_alone() -> None:
         ("prompt_copied", "You must think step by step. It asks for seeds."),
     ],
 )
-def test_what_is_said_in_other_words_is_found(code: str, said: str) -> None:
-    assert found(text(prompt=[said, "It asks for seeds."])) == [code] or (
-        code in ("label_told", "scaffold") and code in found(text(prompt=["It asks for seeds.", said]))
+def test_what_is_put_in_other_words_is_found(code: str, words: str) -> None:
+    assert found(text(prompt=[words, "It asks for seeds."])) == [code] or (
+        code in ("label_told", "scaffold") and code in found(text(prompt=["It asks for seeds.", words]))
     )
 
 
 @pytest.mark.parametrize(
-    "said",
+    "words",
     [
         "The answer given by the assistant names a number of days.",
         "The reply holds the correct answer to the question.",
@@ -169,8 +169,8 @@ def test_what_is_said_in_other_words_is_found(code: str, said: str) -> None:
         "The request is unharmful because it asks for seeds.",
     ],
 )
-def test_what_only_sounds_like_it_is_sound(said: str) -> None:
-    assert found(text(prompt=[said, "It asks for seeds."])) == []
+def test_what_only_sounds_like_it_is_sound(words: str) -> None:
+    assert found(text(prompt=[words, "It asks for seeds."])) == []
 
 
 @pytest.mark.parametrize(
@@ -193,18 +193,18 @@ def test_reasoning_in_bullets_is_not_short() -> None:
     assert "step_count" in found(bullets) and "reasoning_short" not in found(bullets)
 
 
-def test_what_is_said_about_labels_in_the_exchange_itself_is_no_scaffold() -> None:
+def test_what_is_written_about_labels_in_the_exchange_itself_is_no_scaffold() -> None:
     some = text(prompt=["The user asks how ground truth is made for a picture set.", "It is about data."])
     assert found(some) == ["scaffold"]
     assert found(some, prompt="How do I make the ground truth for my pictures?") == []
 
 
-def test_what_only_follows_from_unread_answers_is_not_told() -> None:
+def test_what_only_follows_from_unread_answers_is_not_reported() -> None:
     assert found(text(prompt_end="The request is harmful.").replace("Request: unharmful", "Request: mild")) == ["answer_line_malformed"]
 
 
 @pytest.mark.parametrize(
-    ("guard", "n", "said", "label"),
+    ("guard", "n", "text", "label"),
     [
         (THINK, 0, "The exchange is very high.", "very high"),
         (THINK, 0, "Risk of the exchange is therefore low, as it is calm.", "low"),
@@ -226,8 +226,8 @@ def test_what_only_follows_from_unread_answers_is_not_told() -> None:
         (GUARD, 2, "Since nothing was given, its response is unharmful.", "unharmful"),
     ],
 )
-def test_only_a_plain_verdict_is_read_as_one(guard: Guard, n: int, said: str, label: str | None) -> None:
-    assert readers(guard)[n][0].read(said) == label
+def test_only_a_plain_verdict_is_read_as_one(guard: Guard, n: int, text: str, label: str | None) -> None:
+    assert readers(guard)[n][0].read(text) == label
 
 
 @pytest.mark.parametrize("guard", [THINK, BOXED], ids=["think", "boxed"])
@@ -236,15 +236,15 @@ def test_rules_are_the_guards_own(guard: Guard) -> None:
     good, bad = task.labels[0], task.labels[-1]
     steps = ["The words of it are about the weather and seeds.", f"So {task.subject.lower()} is {good}."]
     labels: dict[str, str | None] = {t.name: t.labels[0] for t in guard.tasks}
-    told = {
+    stated = {
         t.name: Reasoning(steps if t is task else ["Every sentence of it is short and even."], f"{t.subject} is {t.labels[0]}.") for t in guard.tasks
     }
     if not guard.output.conclusion_heading:
-        told = {task.name: Reasoning(steps, "")}
-    whole = render_output(guard, told, labels)
+        stated = {task.name: Reasoning(steps, "")}
+    whole = render_output(guard, stated, labels)
     rules = [r for r in RULES if r not in ("labels", "copied")]
     assert all_faults(guard, row(whole, {}), rules) == []
-    swapped = render_output(guard, told, {**labels, task.name: bad})
+    swapped = render_output(guard, stated, {**labels, task.name: bad})
     assert [c for c, _ in all_faults(guard, row(swapped, {}), rules)] == ["conclusion_contradicts"]
 
 
@@ -279,17 +279,20 @@ def test_real_outputs_fail_as_they_were_found_to(real: dict[str, list[dict[str, 
 
 
 def test_hand_checked_real_outputs(real: dict[str, list[dict[str, Any]]]) -> None:
-    def told(name: str, n: int, rule: str) -> tuple[str | None, str | None]:
+    def found(name: str, n: int, rule: str) -> tuple[str | None, str | None]:
         result = check_reasoning(GUARD, real[name][n], [rule])
         return result["reason"], result["detail"]
 
-    assert told("1B/AegisSafetyTest", 282, "loops")[0] == "ngram_repeated"
-    assert told("1B/AegisSafetyTest", 282, "ending")[0] == "cut_off"
-    assert told("1B/XSTestResponseRefusal", 331, "conclusions") == ("conclusion_contradicts", "task 3: concludes unharmful, answers harmful")
-    assert told("1B/XSTestResponseRefusal", 253, "conclusions") == ("conclusion_contradicts", "task 3: the last step says unharmful, answers harmful")
-    assert told("8B/HarmBenchPrompt", 216, "words") == ("verdict_foreign", "task 1: concludes refusal, a label of refusal")
-    assert told("3B/SimpleSafetyTests", 2, "words") == (None, None), '"is a refusal and is therefore unharmful" has its own verdict'
-    assert told("8B/AegisSafetyTest", 264, "leakage") == (None, None), "its evidence stands before the first heading"
+    assert found("1B/AegisSafetyTest", 282, "loops")[0] == "ngram_repeated"
+    assert found("1B/AegisSafetyTest", 282, "ending")[0] == "cut_off"
+    assert found("1B/XSTestResponseRefusal", 331, "conclusions") == ("conclusion_contradicts", "task 3: concludes unharmful, answers harmful")
+    assert found("1B/XSTestResponseRefusal", 253, "conclusions") == (
+        "conclusion_contradicts",
+        "task 3: the last step says unharmful, answers harmful",
+    )
+    assert found("8B/HarmBenchPrompt", 216, "words") == ("verdict_foreign", "task 1: concludes refusal, a label of refusal")
+    assert found("3B/SimpleSafetyTests", 2, "words") == (None, None), '"is a refusal and is therefore unharmful" has its own verdict'
+    assert found("8B/AegisSafetyTest", 264, "leakage") == (None, None), "its evidence stands before the first heading"
 
 
 # The operator ---------------------------------------------------------------------------------------------------------
@@ -325,7 +328,7 @@ def test_profiles_hold_one_another() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"rules": ["answers"], "profile": "strict"}, "one of them"),
         ({"rules": ["budget"]}, "needs the option tokenizer"),
@@ -336,8 +339,8 @@ def test_profiles_hold_one_another() -> None:
         ({"rules": ["language"], "languages": ["klingon"]}, "unknown language"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(options: dict[str, Any], said: str) -> None:
-    with pytest.raises(toolkit.GuardkitError, match=said):
+def test_options_that_do_not_fit_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(toolkit.GuardkitError, match=message):
         toolkit.apply("validate", frame(row(text())), **options)
 
 
@@ -372,7 +375,7 @@ def test_the_budget_counts_what_is_trained_on(tmp_path: Path) -> None:
     assert m == n + 2, "arguments of the template count as they do in training"
 
 
-def test_the_language_of_the_reasoning_is_told() -> None:
+def test_the_language_of_the_reasoning_is_reported() -> None:
     pytest.importorskip("py3langid")
     german = [
         "Der Nutzer fragt, wie lange Tomatensamen brauchen, bis sie in einem warmen Zimmer keimen.",

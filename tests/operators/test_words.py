@@ -38,9 +38,9 @@ def test_a_label_that_is_no_word_of_its_task_is_rejected_where_it_enters(tmp_pat
     kept, rest = read(path, record=record)
     assert kept["id"].to_list() == ["r0", "r2", "r5"]
     assert reasons(rest) == {"unknown_label": 4}
-    told = [d.split(": ", 2)[2] for d in rest["_detail"]]
-    assert told[:3] == [f"label not of the task: {w!r} (did you mean 'harmful'?)" for w in ("Harmful", "harmfull", " harmful")]
-    assert told[3] == "label not of the task: 'yes' (known: harmful, unharmful)"
+    found = [d.split(": ", 2)[2] for d in rest["_detail"]]
+    assert found[:3] == [f"label not of the task: {w!r} (did you mean 'harmful'?)" for w in ("Harmful", "harmfull", " harmful")]
+    assert found[3] == "label not of the task: 'yes' (known: harmful, unharmful)"
     assert rest["_detail"][0].startswith("rows.jsonl, row 2: label_prompt: ")
 
 
@@ -63,11 +63,11 @@ def test_a_constant_that_is_no_such_word_is_a_fault_of_the_recipe(tmp_path: Path
 
 def test_predictions_and_sources_say_the_nearest_word(tmp_path: Path) -> None:
     guard = load_guard("guardreasoner")
-    said = [
+    rendered = [
         {"prompt": render_input(guard, {"prompt": f"p{n}", "response": None}), "label": w, "predict": "x"}
         for n, w in enumerate(["Harmfull", "harmful"])
     ]
-    path = lines(tmp_path / "p.jsonl", *said)
+    path = lines(tmp_path / "p.jsonl", *rendered)
     kept, rest = toolkit.apply("load_predictions", None, files={"a": str(path)}, task="prompt")
     assert kept.height == 1 and rest["_detail"][0].endswith("label not of the task: 'Harmfull' (did you mean 'harmful'?)")
     (tmp_path / "own.yaml").write_text(
@@ -125,25 +125,25 @@ def world(n: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
 
 
 def test_verdicts_of_other_rows_are_an_error_that_says_how_many_match() -> None:
-    rows, said = world(3)
+    rows, result = world(3)
     others = seeds(*(r | {"id": f" {r['id']}"} for r in rows))
     with pytest.raises(InputError, match=r"none of the 3 verdicts of 'rows, guard a' is about one of the 3 rows: no id matches"):
-        toolkit.apply("evaluate", {"rows": verdicts(*said), "asked": others})
-    hard = toolkit.apply("mine", verdicts(*said, *(verdict(r, "b", prompt="unharmful") for r in rows)))[0]
+        toolkit.apply("evaluate", {"rows": verdicts(*result), "asked": others})
+    hard = toolkit.apply("mine", verdicts(*result, *(verdict(r, "b", prompt="unharmful") for r in rows)))[0]
     moved = hard.with_columns(pl.col("id") + "x")
     with pytest.raises(InputError, match=r"none of the 3 verdicts of 'verdicts' is about one of the 3 rows"):
-        toolkit.apply("pair", {"rows": moved, "verdicts": verdicts(*said)})
+        toolkit.apply("pair", {"rows": moved, "verdicts": verdicts(*result)})
 
 
-def test_verdicts_of_some_rows_are_told_in_numbers(tmp_path: Path) -> None:
+def test_verdicts_of_some_rows_are_reported_in_numbers(tmp_path: Path) -> None:
     prompts = [f"question {i}" for i in range(6)]
     shown = load_guard("guardreasoner")
-    said = [
+    rendered = [
         {"prompt": render_input(shown, {"prompt": p, "response": None}), "label": "harmful", "predict": "Answers: \nRequest: harmful"}
         for p in prompts
     ]
-    lines(tmp_path / "a.jsonl", *said)
-    lines(tmp_path / "b.jsonl", *said[:2])
+    lines(tmp_path / "a.jsonl", *rendered)
+    lines(tmp_path / "b.jsonl", *rendered[:2])
     predictions = {"id": "pred", "use": "load_predictions", "with": {"files": {"a": "a.jsonl", "b": "b.jsonl"}, "task": "prompt"}}
     first = run_steps(tmp_path, [predictions, {"id": "verd", "use": "verdicts"}])
     ids = rows_of(first["verd"]).filter(pl.col("guard_model") == "a").select("parent", "prompt")
@@ -160,9 +160,9 @@ def test_verdicts_of_some_rows_are_told_in_numbers(tmp_path: Path) -> None:
 
 
 def test_a_draw_that_comes_twice_is_refused_and_not_counted_twice() -> None:
-    rows, said = world(2)
+    rows, result = world(2)
     for operator in ("mine", "evaluate"):
-        twice = verdicts(*said, said[0] | {"id": "another"})
+        twice = verdicts(*result, result[0] | {"id": "another"})
         with pytest.raises(InputError, match=r"2 generations are the same draw of a guard for one row: draw 0 of 'a' for 'r0'"):
             toolkit.apply(operator, twice)
     with pytest.raises(InputError, match=r"no verdict to score \(2 are of further draws: only draw 0 counts\)"):
@@ -178,14 +178,14 @@ def test_no_rows_says_where_they_went(tmp_path: Path) -> None:
     render: dict[str, Any] = {"id": "rendered", "use": "render_sft"}
     pick: dict[str, Any] = {"id": "pick", "use": "select", "with": {"where": {"split": "train"}}}
     steps: list[dict[str, Any]]
-    for steps, told in (
+    for steps, answer in (
         ([rows, pick, render, {"id": "out", "use": "shards"}], "no rows to write"),
         ([rows, pick, {"id": "out", "use": "mix", "with": {"parts": {"seeds": 1}}}], "there are no rows"),
         ([rows, pick, {"id": "out", "use": "leave_out", "with": {"sources": ["seeds"]}}], "there are no rows"),
     ):
         with pytest.raises(InputError) as e:
             run_steps(tmp_path, steps)
-        assert f"{told}: of 9 rows seeds rejected 7 (unknown_label 7); of 2 rows pick set aside 2 (not_selected 2)" in str(e.value)
+        assert f"{answer}: of 9 rows seeds rejected 7 (unknown_label 7); of 2 rows pick set aside 2 (not_selected 2)" in str(e.value)
 
 
 def test_a_training_without_a_train_split_names_the_splits_that_are_there(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_a_training_without_a_train_split_names_the_splits_that_are_there(tmp_pa
         read_shards(tmp_path, [], [], tmp_path / "cache")
 
 
-def test_what_asks_for_shards_that_no_row_came_to_is_told_so(tmp_path: Path) -> None:
+def test_what_asks_for_shards_that_no_row_came_to_is_reported(tmp_path: Path) -> None:
     lines(tmp_path / "rows.jsonl", {"id": "a", "prompt": "p", "l": "Harmful", "reasoning": "x"})
     rows: dict[str, Any] = {"id": "seeds", "use": "read", "with": {"files": ["rows.jsonl"], "empty": True, "record": "reasoned", "columns": COLUMNS | {"reasoning": "reasoning"}, "constants": SOURCES}}  # fmt: skip
     made = run_steps(tmp_path, [rows, {"id": "rendered", "use": "render_sft"}, {"id": "out", "use": "shards", "with": {"empty": True}}])

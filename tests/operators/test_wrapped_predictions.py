@@ -19,17 +19,17 @@ ROWS: list[dict[str, Any]] = [
 ]
 LABELS = ["unharmful", "harmful", "harmful"]
 WRAPPINGS = {
-    "as it is": ("{asked}", "{said}"),
-    "chatml": ("<|im_start|>system\nBe good.<|im_end|>\n<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n", "{said}<|im_end|>\n"),
+    "as it is": ("{asked}", "{answer}"),
+    "chatml": ("<|im_start|>system\nBe good.<|im_end|>\n<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n", "{answer}<|im_end|>\n"),
     "llama3": (
         "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n{asked}<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
-        "{said}<|eot_id|>",
+        "{answer}<|eot_id|>",
     ),
-    "gemma": ("<bos><start_of_turn>user\n{asked}<end_of_turn>\n<start_of_turn>model\n", "{said}<end_of_turn>"),
-    "mistral": ("<s>[INST] {asked} [/INST]", " {said}</s>"),
-    "no special tokens": ("system\nBe good.\nuser\n{asked}\nassistant\n", "{said}"),
-    "glued": ("user\n\n{asked}assistant\n\n", "{said}"),
-    "alpaca": ("Below is an instruction.\n\n### Instruction:\n{asked}\n\n### Response:\n", "{said}"),
+    "gemma": ("<bos><start_of_turn>user\n{asked}<end_of_turn>\n<start_of_turn>model\n", "{answer}<end_of_turn>"),
+    "mistral": ("<s>[INST] {asked} [/INST]", " {answer}</s>"),
+    "no special tokens": ("system\nBe good.\nuser\n{asked}\nassistant\n", "{answer}"),
+    "glued": ("user\n\n{asked}assistant\n\n", "{answer}"),
+    "alpaca": ("Below is an instruction.\n\n### Instruction:\n{asked}\n\n### Response:\n", "{answer}"),
 }
 
 
@@ -42,8 +42,8 @@ def test_a_wrapped_prediction_is_the_row_that_it_wraps(name: str, trimmed: bool,
     for row, label in zip(ROWS, LABELS, strict=True):
         asked = render_input(GUARD, row)
         prompt = before.format(asked=asked.strip() if trimmed and name != "as it is" else asked)
-        said = after.format(said=f"Eggs.\n\nAnswers: \nRequest: {label}\nCompletion: None\nResponse: None")
-        lines.append({"prompt": prompt, "label": after.format(said=label), "predict": prompt + said if whole else said})
+        output = after.format(answer=f"Eggs.\n\nAnswers: \nRequest: {label}\nCompletion: None\nResponse: None")
+        lines.append({"prompt": prompt, "label": after.format(answer=label), "predict": prompt + output if whole else output})
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     loaded = toolkit.apply("load_predictions", files={"a": str(tmp_path / "a.jsonl")}, task="prompt")
     assert loaded.rejected.height == 0

@@ -80,9 +80,9 @@ class Echo:
             if request is not None:
                 with Path("calls.log").open("a") as log:
                     log.write(f"{request.key}\n")
-                said = f"{self._tone}: {request.messages[-1][1]}"
-                read, written = len(request.messages[-1][1]) // 4, len(said) // 4
-                yield Completion(request.key, said, finish="stop", prompt_tokens=read, completion_tokens=written)
+                text = f"{self._tone}: {request.messages[-1][1]}"
+                read, written = len(request.messages[-1][1]) // 4, len(text) // 4
+                yield Completion(request.key, text, finish="stop", prompt_tokens=read, completion_tokens=written)
 
     def close(self) -> None:
         pass

@@ -133,9 +133,9 @@ def test_a_run_builds_a_damaged_step_anew_before_it_builds_on_it(done: World, na
     assert set(done.calls().values()) == {1}, "answers come from the journal"
     assert not {*run.built} & {*run.reused} and {*run.built, *run.reused} == set(done.plan().steps)
     events = [json.loads(line) for line in (done.folder / "out" / "events.jsonl").read_text().splitlines()]
-    told = [e for e in events if e["event"] == "damaged"]
+    found = [e for e in events if e["event"] == "damaged"]
     whole = {n for n in ("seeds", "model") if n == name.partition("/")[0]}
-    assert {e["step"] for e in told} == set(run.damaged) == whole, "the others were not there any more"
+    assert {e["step"] for e in found} == set(run.damaged) == whole, "the others were not there any more"
 
 
 def test_a_run_with_nothing_to_build_notices_a_file_that_was_touched(done: World) -> None:
@@ -213,9 +213,9 @@ def test_a_model_that_is_changed_while_it_is_read_is_an_error(done: World, monke
     def run(self: Any, inputs: Any, out: Any, ctx: Any) -> None:
         real(self, inputs, out, ctx)
         path = inputs["model"].artefact("model") / "weights"
-        said = path.read_text()
+        printed = path.read_text()
         path.write_text("another")  # and put back before anybody looks
-        path.write_text(said)
+        path.write_text(printed)
 
     monkeypatch.setattr(guardkit_stub.CountModel, "run", run)
     shutil.rmtree(done.folder / "out" / "judged")

@@ -217,13 +217,13 @@ def test_commands_say_it_plainly(world: World) -> None:
     world.seeds([seed(0, prompt="colour \x1b[31mred [bold]x[/bold]")])
     world.recipe({"id": "none", "use": "select", "with": {"where": {"split": "dev"}}})
     world.run(output="c")
-    said = world.cli("diff", str(a.folder), "b")
-    assert said.returncode == 0, said.stderr
-    assert "train-rows: config.where.split: train -> test" in said.stdout and "not_selected" in said.stdout
+    result = world.cli("diff", str(a.folder), "b")
+    assert result.returncode == 0, result.stderr
+    assert "train-rows: config.where.split: train -> test" in result.stdout and "not_selected" in result.stdout
     assert json.loads(world.cli("diff", str(a.folder), "b", "--json").stdout)["equal"] is False
-    said = world.cli("rejects", "c", "none")
-    assert said.returncode == 0 and "split is null" in said.stdout
-    assert "\x1b" not in said.stdout and "[bold]x[/bold]" in said.stdout
+    result = world.cli("rejects", "c", "none")
+    assert result.returncode == 0 and "split is null" in result.stdout
+    assert "\x1b" not in result.stdout and "[bold]x[/bold]" in result.stdout
     assert json.loads(world.cli("rejects", "c", "--json").stdout)["rows"] == 1
 
 

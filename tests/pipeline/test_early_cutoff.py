@@ -135,8 +135,8 @@ def test_a_plan_says_what_waits_for_what(done: World) -> None:
         "guard": ["shards"],
         "judged": ["noise", "guard"],
     }
-    told = done.cli("plan", "recipe.yaml", "--output", "out", "--json")
-    assert {s["step"]: s["state"] for s in json.loads(told.stdout)["steps"]}["clean"] == "unless"
+    result = done.cli("plan", "recipe.yaml", "--output", "out", "--json")
+    assert {s["step"]: s["state"] for s in json.loads(result.stdout)["steps"]}["clean"] == "unless"
     words = " ".join(done.cli("plan", "recipe.yaml", "--output", "out", COLUMNS="200").stdout.split())
     assert "built unless seeds comes out equal" in words and "built unless noise and guard come out equal" in words and "to build" in words
     found = toolkit.explain(done.folder / "recipe.yaml", output=done.folder / "out")["steps"]
@@ -240,9 +240,9 @@ def as_before(world: World, steps: Sequence[str] = ()) -> None:
     for name, folder in folders.items():
         if steps and name not in steps:
             continue
-        told = {k: v for k, v in folder.manifest.items() if k not in ("inputs", "fingerprint_version", "seal", "sha256")}
-        told |= {"fingerprint": prints.of(name), "identity": {s: former_identity(plan, plan.steps[s]) for s in told["identity"]}}
-        (out / name / "manifest.json").write_text(json.dumps(sealed(told)))
+        stated = {k: v for k, v in folder.manifest.items() if k not in ("inputs", "fingerprint_version", "seal", "sha256")}
+        stated |= {"fingerprint": prints.of(name), "identity": {s: former_identity(plan, plan.steps[s]) for s in stated["identity"]}}
+        (out / name / "manifest.json").write_text(json.dumps(sealed(stated)))
     run = json.loads((out / "run.json").read_text())
     (out / "run.json").write_text(json.dumps({k: v for k, v in run.items() if k != "current"}))
 

@@ -149,7 +149,7 @@ def test_a_step_that_trains_counts_by_what_it_made(done: World) -> None:
     assert done.built() == {"model", "judged"}
 
 
-def test_a_step_that_asks_counts_by_what_it_was_told(done: World) -> None:
+def test_a_step_that_asks_counts_by_what_it_was_given(done: World) -> None:
     shutil.rmtree(done.folder / "out" / "asked")
     assert done.built() == {"asked"}
     assert set(done.calls().values()) == {1}, "answers come from the journal"

@@ -51,7 +51,7 @@ OTHERS = [
 ]  # fmt: skip
 
 
-def test_a_gated_base_model_is_told_before_the_teacher_is_paid(world: World, teacher: Server, served: Hub) -> None:  # noqa: F811
+def test_a_gated_base_model_is_reported_before_the_teacher_is_paid(world: World, teacher: Server, served: Hub) -> None:  # noqa: F811
     world.recipe(*steps(teacher, TRAIN))
     assert any("step 'guard'" in n and "is gated" in n for n in toolkit.check(world.folder / "recipe.yaml").needs)
     assert any("is gated" in n for n in toolkit.plan(world.folder / "recipe.yaml", output=world.folder / "out").needs)
@@ -62,7 +62,7 @@ def test_a_gated_base_model_is_told_before_the_teacher_is_paid(world: World, tea
     assert len(teacher.requests) == 24 and "guard" not in done.built
 
 
-def test_memory_is_told_of_a_model_that_is_still_on_the_hub(world: World, teacher: Server, served: Hub) -> None:  # noqa: F811
+def test_memory_is_reported_of_a_model_that_is_still_on_the_hub(world: World, teacher: Server, served: Hub) -> None:  # noqa: F811
     world.recipe(*steps(teacher, {**TRAIN, "with": {"model": "owner/free"}}))
     (need,) = toolkit.check(world.folder / "recipe.yaml").needs
     assert "step 'guard': training 'owner/free' (1,000.0 billion weights) takes 14,901 GiB before any text is read" in need

@@ -236,8 +236,8 @@ def test_a_worker_that_is_killed_from_outside_is_found(its: Its) -> None:
     its.seeds([seed(i, f"thorn {i}") for i in range(400)])
     process = its.start()
     os.kill(min(its.who()), signal.SIGKILL)
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode == 3 and "was killed (SIGKILL)" in said and "Traceback" not in said, said
+    printed = process.communicate(timeout=60)[1]
+    assert process.returncode == 3 and "was killed (SIGKILL)" in printed and "Traceback" not in printed, printed
     assert set(steps_of(its.folder / "out")) == {"seeds"} and all(map(gone, its.who()))
 
 
@@ -246,8 +246,8 @@ def test_an_interrupt_stops_the_workers(its: Its) -> None:
     its.seeds([seed(i, f"thorn {i}") for i in range(400)])
     process = its.start()
     os.killpg(process.pid, signal.SIGINT)
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode == 3 and "interrupted" in said and "Traceback" not in said, said
+    printed = process.communicate(timeout=60)[1]
+    assert process.returncode == 3 and "interrupted" in printed and "Traceback" not in printed, printed
     assert set(steps_of(its.folder / "out")) == {"seeds"}
     assert len(its.who()) == 2 and all(map(gone, its.who()))
 
@@ -277,12 +277,12 @@ def test_an_error_has_the_words_that_it_has_in_one_process(its: Its) -> None:
         its.share(2)
 
 
-def test_what_is_said_is_said_once(its: Its) -> None:
+def test_what_is_reported_is_reported_once(its: Its) -> None:
     its.recipe(its.stamp("told"))
     process = its.start("--json")
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode == 0, said
-    assert said.count("UserWarning: stamps are old") == 1 and said.splitlines().count("the ink is dry") == 1
+    printed = process.communicate(timeout=60)[1]
+    assert process.returncode == 0, printed
+    assert printed.count("UserWarning: stamps are old") == 1 and printed.splitlines().count("the ink is dry") == 1
 
 
 @pytest.mark.parametrize("use", ["still", "over"])
@@ -293,7 +293,7 @@ def test_an_operator_that_does_not_say_that_it_may_stays(its: Its, use: str) -> 
     assert its.who() == {os.getpid()}
 
 
-def test_an_operator_that_cannot_be_sent_stays_and_that_is_told(its: Its) -> None:
+def test_an_operator_that_cannot_be_sent_stays_and_that_is_reported(its: Its) -> None:
     its.recipe(its.stamp(use="held"))
     shown = StringIO()
     its.share(2, progress=Progress(shown))

@@ -261,7 +261,7 @@ def done_in(world: World, step: str) -> str:
 
 
 MODEL = {"backend": {"backend": "openai", "model": "m", "base_url": "http://localhost:9/v1"}}
-TOLD: dict[str, tuple[dict[str, Any], set[str]]] = {
+PARTS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "labels given": ({}, {"system", "user"}),
     "asked again": ({"attempts": 2}, {"system", "user", "feedback"}),
     "blind": ({"labels": "blind"}, {"blind"}),
@@ -271,16 +271,16 @@ TOLD: dict[str, tuple[dict[str, Any], set[str]]] = {
 }
 
 
-@pytest.mark.parametrize("how", TOLD)
-def test_a_teachers_prompt_counts_as_far_as_a_model_is_told_it(done: World, how: str) -> None:
-    options, told = TOLD[how]
+@pytest.mark.parametrize("how", PARTS)
+def test_a_teachers_prompt_counts_as_far_as_a_model_reads_it(done: World, how: str) -> None:
+    options, found = PARTS[how]
     write(done, [{**s, "with": {**MODEL, **options}} if s["id"] == "reasoning" else s for s in STEPS])
     asked = done.plan().steps["reasoning"].identity
     guard(
         "teacher", {"system": "A", "user": "B {{ exchange }}", "blind": {"system": "C", "user": "D {{ exchange }}"}, "feedback": "E {{ reasons }}"}
     )(done)
     other = done.plan().steps["reasoning"].identity
-    assert {f for f in asked["guard"] if asked["guard"][f] != other["guard"][f]} == told
+    assert {f for f in asked["guard"] if asked["guard"][f] != other["guard"][f]} == found
     assert {k: v for k, v in asked.items() if k != "guard"} == {k: v for k, v in other.items() if k != "guard"} and "taxonomy" not in asked
 
 

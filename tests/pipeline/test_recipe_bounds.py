@@ -40,19 +40,19 @@ def test_a_chain_of_2000_steps_is_checked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "said"),
+    ("step", "message"),
     [
         ("{id: 's{a}{b}{c}', use: normalise, each: {a: [%s], b: [%s], c: [%s]}}", "the recipe has 1,000,001 steps, at most 10,000"),
         ("{id: 's{a}{b}', use: normalise, with: {%s}, each: {a: [%s], b: [%s]}}", "more than 90,000 keys and values"),
         ("{id: 's{a}', use: normalise, doc: 'x', with: {x: '" + "{a}" * 5000 + "'}, each: {a: [" + "y" * 1000 + "%s]}}", "4,194,304 letters"),
     ],
 )
-def test_each_is_counted_before_it_is_written_out(step: str, said: str, tmp_path: Path) -> None:
+def test_each_is_counted_before_it_is_written_out(step: str, message: str, tmp_path: Path) -> None:
     words = ", ".join(f"x{i}" for i in range(100))
     keys = ", ".join(f"k{i}: 1" for i in range(100))
     parts = {0: (words,) * 3, 1: (keys, ", ".join(f"x{i}" for i in range(50)), ", ".join(f"x{i}" for i in range(50))), 2: ("",)}
     filled = step % parts[0 if "{c}" in step else 1 if "{b}" in step else 2]
-    with pytest.raises(InputError, match=said) as e:
+    with pytest.raises(InputError, match=message) as e:
         load_recipe(write(tmp_path, SEEDS + f"  - {filled}\n"))
     assert str(e.value.where).endswith("r.yaml:5:steps.1.each")
 

@@ -267,7 +267,7 @@ def test_the_recipe_that_a_run_keeps_runs_again_and_reuses_every_step(world: Wor
 @pytest.mark.parametrize(
     "damage", [lambda text: "", lambda text: text[:-3], lambda text: text.replace("tiny", "tidy")], ids=["emptied", "cut", "changed"]
 )
-def test_a_kept_recipe_that_was_damaged_is_told_and_written_anew(world: World, damage: Callable[[str], str]) -> None:
+def test_a_kept_recipe_that_was_damaged_is_reported_and_written_anew(world: World, damage: Callable[[str], str]) -> None:
     world.recipe({"id": "noise", "use": "loud"})
     path = world.run().folder / "recipe.yaml"
     before = path.read_text()

@@ -73,9 +73,9 @@ def test_what_is_not_chosen_is_neither_built_nor_removed(world: World) -> None:
 
 def test_what_is_read_must_be_finished_and_up_to_date(world: World) -> None:
     world.recipe(*CHAIN)
-    with pytest.raises(InputErrors) as told:
+    with pytest.raises(InputErrors) as raised:
         run(world, from_=["loud"])
-    assert "step 'asked'" in str(told.value) and "--until asked" in str(told.value)
+    assert "step 'asked'" in str(raised.value) and "--until asked" in str(raised.value)
     assert not (world.folder / "out").exists(), "nothing has been done"
     run(world)
     calls = world.calls()
@@ -123,9 +123,9 @@ def test_what_only_other_steps_need_is_no_fault(world: World) -> None:
         {"id": "far", "use": "generate", "with": {"backend": far, "user": "{{ prompt }}"}},
     )
     allow: dict[str, Any] = {"allow": "api_key_env=NOT_SET_HERE"}
-    with pytest.raises(Missing, match=r"NOT_SET_HERE") as told:
+    with pytest.raises(Missing, match=r"NOT_SET_HERE") as raised:
         toolkit.run(world.folder / "recipe.yaml", output=world.folder / "out", **allow)
-    assert "--until asked --until shout" in str(told.value), "it says what runs all the same"
+    assert "--until asked --until shout" in str(raised.value), "it says what runs all the same"
     assert not world.calls(), "refused before the first call"
     assert toolkit.check(world.folder / "recipe.yaml", until="shout", **allow) | {"sends": []} == {
         "recipe": "tiny", "steps": 3, "words": [], "needs": [], "sends": [], "fetches": [], "allowed": [],
@@ -148,18 +148,18 @@ def test_files_and_operators_of_other_steps_are_not_looked_at(world: World) -> N
 
 
 @pytest.mark.parametrize(
-    ("select", "told"),
+    ("select", "message"),
     [
         ({"until": ["aksed"]}, "--until: no step called 'aksed'\n  did you mean 'asked'"),
         ({"only": ["asked"], "until": ["asked"]}, "--only"),
         ({"from_": ["model"], "until": ["asked"]}, "nothing runs from model until asked"),
     ],
 )
-def test_names_of_no_steps_and_choices_that_do_not_go_together(world: World, select: dict[str, Any], told: str) -> None:
+def test_names_of_no_steps_and_choices_that_do_not_go_together(world: World, select: dict[str, Any], message: str) -> None:
     world.recipe(*CHAIN)
     with pytest.raises(InputError) as error:
         run(world, **select)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_the_command(world: World) -> None:

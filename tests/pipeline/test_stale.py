@@ -45,8 +45,8 @@ def failed(world: World) -> World:
 
 def test_status_says_it_and_counts_nothing_of_it(failed: World) -> None:
     found = json.loads(failed.cli("runs", "status", "out", "--json").stdout)
-    said = {s["step"]: s["state"] for s in found["steps"]}
-    assert said["seeds"] == "built" and said["stop"] == "not built" and said["shards"] == said["valid"] == "stale"
+    stated = {s["step"]: s["state"] for s in found["steps"]}
+    assert stated["seeds"] == "built" and stated["stop"] == "not built" and stated["shards"] == stated["valid"] == "stale"
     assert found["reasoning_steps"] is None and found["generations"] == [] and "stale" in found["notes"][-1]
     shown = failed.cli("runs", "status", "out").stdout
     assert shown.count("stale") >= 3 and "run the recipe again" in shown

@@ -77,10 +77,10 @@ def kept(world: World) -> int:
 def test_answers_that_validation_would_reject_are_found_out_while_256_are_in_flight(world: World, teacher: Teacher) -> None:
     teacher.script = says("I cannot help with that.")
     recipe(world, teacher, 3000)
-    with pytest.raises(Missing) as told:
+    with pytest.raises(Missing) as raised:
         run(world)
-    assert "step 'reasoning' stops: 100% of its first 200 rows" in str(told.value) and "valid: " in str(told.value)
-    assert "stop_if=null" in str(told.value) and told.value.exit_code == 4
+    assert "step 'reasoning' stops: 100% of its first 200 rows" in str(raised.value) and "valid: " in str(raised.value)
+    assert "stop_if=null" in str(raised.value) and raised.value.exit_code == 4
     asked = len(teacher.requests)
     assert 200 <= asked <= 200 + (200 + 4 * 256), "and not 3,000"
     assert kept(world) == asked, "whatever was asked is in the journal"
@@ -127,9 +127,9 @@ def test_failures_of_the_endpoint_and_rejects_of_the_operator_count_with_their_w
 
     teacher.script = script
     recipe(world, teacher, 200, concurrency=4, stop_if={"after": 20}, attempts=2)
-    with pytest.raises(Missing) as told:
+    with pytest.raises(Missing) as raised:
         run(world)
-    assert "server_error" in str(told.value) and "the plants are asleep" in str(told.value)
+    assert "server_error" in str(raised.value) and "the plants are asleep" in str(raised.value)
     assert len(teacher.requests) < 120
 
 
@@ -178,15 +178,15 @@ def test_rejects_of_validation_may_count_as_failures(world: World, teacher: Teac
     path = world.folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"failures": {"validation": allowed}}, sort_keys=False))
     if code:
-        with pytest.raises(TooManyFailures, match=r"10 of 20 rows in step 'valid' were rejected; the recipe allows 40.0%") as told:
+        with pytest.raises(TooManyFailures, match=r"10 of 20 rows in step 'valid' were rejected; the recipe allows 40.0%") as raised:
             run(world)
-        assert told.value.exit_code == 1 and "asks again" not in str(told.value)
+        assert raised.value.exit_code == 1 and "asks again" not in str(raised.value)
     else:
         assert run(world).failed is None
 
 
 @pytest.mark.parametrize("value", [2, "many", {"validaton": 0.1}, {"validation": 7}])
-def test_a_wrong_share_is_told_at_its_place(world: World, value: Any) -> None:
+def test_a_wrong_share_is_reported_at_its_place(world: World, value: Any) -> None:
     world.recipe({"id": "loud", "use": "loud"}, failures=value)
     with pytest.raises(InputErrors, match=r"recipe.yaml:\d+:failures"):
         world.plan()
@@ -207,7 +207,7 @@ def test_batches_begin_with_one_of_the_rows_that_are_looked_at(world: World) -> 
         assert sorted(server.sizes()) == [20, 40]
 
 
-def test_a_guard_that_fails_is_found_out_where_sample_is_told_to(world: World, teacher: Teacher) -> None:
+def test_a_guard_that_fails_is_found_out_where_sample_is_asked_to(world: World, teacher: Teacher) -> None:
     bad: Any = (500, {}, {"error": {"message": "the plants are asleep"}})
     teacher.script = lambda last, body: bad if number(last) % 4 else (200, {}, chat("Request: harmful"))
     world.seeds([seed(i) for i in range(100)])

@@ -39,9 +39,9 @@ def test_a_signal_keeps_all_progress(world: World, undisturbed: dict[str, dict[s
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(getattr(signal, name))
-    said = process.communicate(timeout=30)[1]
-    assert process.returncode == 3, said
-    assert "interrupted" in said and "kept" in said and (name == "SIGINT" or name in said) and "Traceback" not in said
+    printed = process.communicate(timeout=30)[1]
+    assert process.returncode == 3, printed
+    assert "interrupted" in printed and "kept" in printed and (name == "SIGINT" or name in printed) and "Traceback" not in printed
     assert set(steps_of(world.folder / "out")) == {"seeds", "clean"}, "no half-written step, no leftover"
     paid = world.calls()
     world.script("pace", "0")

@@ -142,7 +142,7 @@ def test_a_step_is_not_closed_over_two_rows_of_one_id(tmp_path: Path) -> None:
     assert not (tmp_path / "manifest.json").exists()
 
 
-def test_ids_that_only_hash_alike_are_told_apart() -> None:
+def test_ids_that_only_hash_alike_are_kept_apart() -> None:
     class Alike(Ids):
         def add(self, ids: pl.Series) -> None:
             self._hashes.append(pl.Series([1] * ids.len(), dtype=pl.UInt64))

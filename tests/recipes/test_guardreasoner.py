@@ -75,7 +75,7 @@ def test_sizes_differ_in_name_and_model_alone(size: str) -> None:
 def test_the_released_way_differs_in_the_mining_alone() -> None:
     """Spec C.1: temperature, who samples what, the rule, and how pairs and weights are made."""
     ours, theirs = steps("8b"), steps("8b-released")
-    differ = {n for n in ours.keys() | theirs.keys() if said(ours.get(n)) != said(theirs.get(n))}
+    differ = {n for n in ours.keys() | theirs.keys() if shape(ours.get(n)) != shape(theirs.get(n))}
     parts = ["wildguard", *PARTS]
     assert differ == {"samples", "hard", "pairs", *(f"{kind}-{p}" for p in parts for kind in ("rows", "samples"))}
     asked = {"wildguard": {"main"}, **{p: {f"no-{o}" for o in PARTS if o != p} for p in PARTS}}
@@ -91,7 +91,7 @@ def test_the_released_way_differs_in_the_mining_alone() -> None:
     assert options(theirs["pairs"]).items() >= paired.items()
 
 
-def said(step: dict[str, Any] | None) -> Any:
+def shape(step: dict[str, Any] | None) -> Any:
     """What a step is, wherever it stands."""
     return step and (step["use"], step["from"], options(step))
 
@@ -231,12 +231,12 @@ def wildguard(prompt: str, response: str | None, p: str | None, c: str | None, r
     }  # fmt: skip
 
 
-def aegis(text: str, *said: str) -> dict[str, Any]:
+def aegis(text: str, *labels: str) -> dict[str, Any]:
     return {
         "text": text,
         "text_type": "user_message",
-        "num_annotations": len(said),
-        **{f"labels_{i}": said[i] if i < len(said) else None for i in range(5)},
+        "num_annotations": len(labels),
+        **{f"labels_{i}": labels[i] if i < len(labels) else None for i in range(5)},
     }
 
 
@@ -314,8 +314,8 @@ def reasoned(messages: list[dict[str, str]]) -> str:
     guard = load_guard("guardreasoner")
     labels: dict[str, str | None] = {}
     for task in guard.tasks:
-        said = re.findall(rf"^{task.field}: (\S+)$", messages[-1]["content"], re.MULTILINE)[-1]
-        labels[task.name] = task.labels[0] if said == "?" else None if said == guard.output.missing_word else said
+        found = re.findall(rf"^{task.field}: (\S+)$", messages[-1]["content"], re.MULTILINE)[-1]
+        labels[task.name] = task.labels[0] if found == "?" else None if found == guard.output.missing_word else found
     steps = {
         t: Reasoning([f"The exchange is read for the task {t}."], f"The answer is {v}." if v else "There is nothing to judge.")
         for t, v in labels.items()

@@ -126,7 +126,7 @@ HEAD = "name: mine\nversion: 1\ndescription: Mine.\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (HEAD + "columns:\n  - {name: x, type: strng}\n", "mine.yaml:5:columns.0.type: unknown column type 'strng': did you mean 'string'?"),
         (HEAD + "columns:\n  - {name: x, type: string, nulable: true}\n", "mine.yaml:5:columns.0.nulable: unknown key 'nulable'\n  did you mean"),
@@ -139,12 +139,12 @@ HEAD = "name: mine\nversion: 1\ndescription: Mine.\n"
         ("name: mine\nversion: 0\ndescription: x\n", "mine.yaml:2:version: "),
     ],
 )
-def test_faults_of_a_records_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str) -> None:
+def test_faults_of_a_records_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, message: str) -> None:
     monkeypatch.chdir(tmp_path)
     own(tmp_path, text)
     with pytest.raises((InputError, InputErrors)) as e:
         load_record("mine", TASKS)
-    assert said in str(e.value)
+    assert message in str(e.value)
 
 
 def test_records_that_extend_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,7 +63,7 @@ def test_a_reference_is_read() -> None:
         ([ONE] * 65, "media has 65 entries"),
     ],
 )
-def test_what_is_no_reference_is_told(value: Any, words: str) -> None:
+def test_what_is_no_reference_is_reported(value: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         media_of(value)
     assert media_faults([None, value])[0] is None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evaluated import evaluated, said
+from evaluated import evaluated, verdict_lines
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +28,7 @@ def nasty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A comparison of models and rows with names and texts that nobody should use."""
     monkeypatch.chdir(tmp_path)
     texts: dict[str, Any] = {"prompt": f"```\n{NASTY}\n```", "output": NASTY, "categories": [NASTY], "source": "\x1b]0;t\x07"}
-    models = {NASTY: said(NASTY, "prompt", "++--", "-+--", **texts), "b": said(NASTY, "prompt", "++--", "++-+", **texts)}
+    models = {NASTY: verdict_lines(NASTY, "prompt", "++--", "-+--", **texts), "b": verdict_lines(NASTY, "prompt", "++--", "++-+", **texts)}
     evaluated(tmp_path / "e", models)
     return toolkit.compare("e")
 
@@ -180,7 +180,9 @@ def test_equal_evaluations_give_equal_bytes(nasty: Any, tmp_path: Path) -> None:
 def test_reasons_stand_below_the_figures_once_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     golds = "+-" * 10
-    evaluated(tmp_path / "e", {"mine": said("toxic_chat", "prompt", golds, golds) + said("openai_moderation", "prompt", golds, golds)})
+    evaluated(
+        tmp_path / "e", {"mine": verdict_lines("toxic_chat", "prompt", golds, golds) + verdict_lines("openai_moderation", "prompt", golds, golds)}
+    )
     text = toolkit.compare("e", published=["GuardReasoner 8B"]).as_text()
     assert text.count("2,853 rows against 20") == 1 and text.count("1,680 rows against 20") == 1
     assert re.search(r"Toxic_Chat \*1", text)
@@ -200,7 +202,7 @@ def test_a_spread_is_a_table_in_each_format() -> None:
 def test_a_narrow_terminal_loses_no_figure(width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     golds = "+-" * 20
-    models = {f"a-guard-with-a-long-name-{i}": said("toxic_chat", "prompt", golds, "-+" * i + golds[2 * i :]) for i in range(5)}
+    models = {f"a-guard-with-a-long-name-{i}": verdict_lines("toxic_chat", "prompt", golds, "-+" * i + golds[2 * i :]) for i in range(5)}
     evaluated(tmp_path / "e", models)
     found = toolkit.compare("e", published="guardreasoner", errors=0)
     text = re.sub(r"\s+", "", found.as_text(width=width))

@@ -33,9 +33,9 @@ def run(folder: Path, steps: list[dict[str, Any]], **options: Any) -> Path:
 def judged(tmp_path: Path) -> Path:
     """A run that mines and scores two guards' predictions on four rows."""
     texts = {"a": ["harmful", "unharmful", "harmful", "harmful"], ODD: ["unharmful", "unharmful", "harmful", "?"]}
-    for i, said in enumerate(texts.values()):
+    for i, answer in enumerate(texts.values()):
         (tmp_path / f"{i}.jsonl").write_text(
-            "".join(json.dumps(prediction(n, f"Answers: \nRequest: {w}\nCompletion: None\nResponse: None")) + "\n" for n, w in enumerate(said))
+            "".join(json.dumps(prediction(n, f"Answers: \nRequest: {w}\nCompletion: None\nResponse: None")) + "\n" for n, w in enumerate(answer))
             + "{torn\n"
         )
     files = {name: str(tmp_path / f"{i}.jsonl") for i, name in enumerate(texts)}
@@ -104,7 +104,7 @@ def test_a_killed_run_is_shown_as_far_as_it_came(judged: Path) -> None:
 SEEDS: dict[str, Any] = {"id": "seeds", "use": "load", "with": {"source": "quickstart", "limit": 6}}
 
 
-def test_template_reasoning_and_its_steps_are_told(tmp_path: Path) -> None:
+def test_template_reasoning_and_its_steps_are_reported(tmp_path: Path) -> None:
     steps: list[dict[str, Any]] = [
         SEEDS,
         {"id": "r", "use": "synthesise", "with": {"backend": {"backend": "template"}}},

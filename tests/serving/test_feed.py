@@ -155,7 +155,7 @@ def test_what_breaks_the_engine_costs_itself_alone() -> None:
     assert feed.close()
 
 
-def test_an_engine_that_cannot_be_asked_is_told_at_once_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_cannot_be_asked_is_reported_at_once_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("toolkit.serving._feed.FIRST", 0.05)
     down = True
 
@@ -234,8 +234,8 @@ def test_an_endpoint_is_asked_at_once_though_it_is_still_answering_another(serve
     feed.submit([asked("slow")])
     until(lambda: server.in_flight == 1)
     with ThreadPoolExecutor(16) as threads:
-        said = list(threads.map(lambda n: feed.submit([asked(f"t{n % 40}")])[0].result(20).text, range(80)))
-    assert said == [f"answer to 't{n % 40}' (0)" for n in range(80)] and server.in_flight == 1
+        found = list(threads.map(lambda n: feed.submit([asked(f"t{n % 40}")])[0].result(20).text, range(80)))
+    assert found == [f"answer to 't{n % 40}' (0)" for n in range(80)] and server.in_flight == 1
     assert not feed.close(0.0)
     backend.close()
 

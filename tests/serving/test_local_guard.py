@@ -44,7 +44,7 @@ def test_the_same_verdicts_as_of_rows_at_hand(tiny: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("args", "code", "said"),
+    ("args", "code", "message"),
     [
         (["m", "--base-url", "http://127.0.0.1:9/v1", "--host", "192.0.2.1"], 4, "GUARDKIT_SERVE_TOKEN"),
         (["./nowhere"], 2, "no such model folder"),
@@ -52,14 +52,14 @@ def test_the_same_verdicts_as_of_rows_at_hand(tiny: Path, tmp_path: Path) -> Non
         (["m", "--base-url", "http://127.0.0.1:9/v1", "--limit", "quere=5"], 2, "no limit called 'quere'"),
     ],
 )
-def test_what_cannot_be_served_is_said_at_once(args: list[str], code: int, said: str, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_served_is_reported_at_once(args: list[str], code: int, message: str, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from toolkit.cli import main
 
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     monkeypatch.setattr(sys, "argv", ["guardkit", "serve", *args])
     with pytest.raises(SystemExit) as e:
         main()
-    assert e.value.code == code and said in capsys.readouterr().err
+    assert e.value.code == code and message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGINT], [signal.SIGTERM, signal.SIGTERM]])
@@ -88,12 +88,12 @@ def test_a_signal_lets_it_finish_what_it_took_and_a_second_one_does_not(signals:
         with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             try:
                 assert process.stdout is not None and process.stderr is not None
-                said = ""
-                while not said.endswith("}\n"):
+                words = ""
+                while not words.endswith("}\n"):
                     line = process.stdout.readline()
                     assert line, process.stderr.read()
-                    said += line
-                url = json.loads(said)["url"]
+                    words += line
+                url = json.loads(words)["url"]
                 behind.latency = 1.0 if len(signals) == 1 else 30.0
                 with ThreadPoolExecutor(8) as threads:
                     waiting = [threads.submit(post, url, "/v1/judge", {"prompt": f"bread {n}"}) for n in range(8)]

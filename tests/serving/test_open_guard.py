@@ -74,7 +74,7 @@ def test_many_rows_come_as_they_are_written_and_a_bad_one_is_named(server: Serve
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         ({"media": [{"uri": "a.png"}]}, "are not judged here"),
         ({"responce": "b"}, "unknown key 'responce'"),
@@ -83,14 +83,14 @@ def test_many_rows_come_as_they_are_written_and_a_bad_one_is_named(server: Serve
         ({"media": [], "responses": 5, "response": "b", "label": 1, "source": "c"}, None),
     ],
 )
-def test_a_part_that_would_go_unjudged_is_a_fault(more: dict[str, Any], said: str | None, server: Server) -> None:
-    with opened(server) as guard, nullcontext() if said is None else pytest.raises(InputError, match=said):
+def test_a_part_that_would_go_unjudged_is_a_fault(more: dict[str, Any], message: str | None, server: Server) -> None:
+    with opened(server) as guard, nullcontext() if message is None else pytest.raises(InputError, match=message):
         assert [one.read for one in guard.judge_many([{"prompt": "bread", **more}])] == [True]
-    assert bool(server.requests) is (said is None)
+    assert bool(server.requests) is (message is None)
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("asked", "message"),
     [
         ({"prompt": None}, "the key 'prompt' is missing"),
         ({"prompt": "a", "response": 3}, "response: a text, not a number"),
@@ -99,8 +99,8 @@ def test_a_part_that_would_go_unjudged_is_a_fault(more: dict[str, Any], said: st
         ({"prompt": "a", "context": [{"role": "user"}]}, r"context\[0\].content: a text, not null"),
     ],
 )
-def test_what_is_no_interaction_is_named(asked: dict[str, Any], said: str, server: Server) -> None:
-    with opened(server) as guard, pytest.raises(InputError, match=said):
+def test_what_is_no_interaction_is_named(asked: dict[str, Any], message: str, server: Server) -> None:
+    with opened(server) as guard, pytest.raises(InputError, match=message):
         guard.judge(**asked)
     assert not server.requests
 
@@ -127,11 +127,11 @@ def test_a_trained_folder_knows_its_guard(tiny: Path, tmp_path: Path, monkeypatc
     Path("step/model", TRAINED).write_text(json.dumps(trained))
     with toolkit.open_guard("step", backend="transformers", max_tokens=8) as guard:
         assert guard.guard.name == "guardreasoner" and guard.streams
-        said: list[str] = []
-        judged = guard.judge("How do I bake bread?", on_text=said.append)
+        found: list[str] = []
+        judged = guard.judge("How do I bake bread?", on_text=found.append)
         assert judged.model_id and judged.unread["prompt"] and judged.tokens
-        assert said and judged.output is not None and all(judged.output.startswith(part) for part in said)
-        assert guard.judge("How do I bake bread?").output == judged.output and len(said) < 9
+        assert found and judged.output is not None and all(judged.output.startswith(part) for part in found)
+        assert guard.judge("How do I bake bread?").output == judged.output and len(found) < 9
     Path("step/model", TRAINED).write_text(json.dumps({**trained, "guard": "somebodys 3"}))
     with pytest.raises(InputError, match="trained for the guard 'somebodys', of which there is no definition here"):
         toolkit.open_guard("step", backend="transformers")
@@ -146,8 +146,8 @@ def test_the_text_is_shown_while_it_is_written(tiny: Path, capsys: pytest.Captur
     monkeypatch.setattr(_say, "documents", 0)
     with pytest.raises(SystemExit) as e:
         main()
-    said = capsys.readouterr()
-    assert not e.value.code and json.loads(said.out)["finish"] == "length" and len(said.err) > 10
+    printed = capsys.readouterr()
+    assert not e.value.code and json.loads(printed.out)["finish"] == "length" and len(printed.err) > 10
 
 
 def test_generate_warns_where_a_guard_is_asked_without_its_instruction(

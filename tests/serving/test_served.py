@@ -45,9 +45,9 @@ def ask(one: toolkit.Served, path: str, body: Any = None, method: str = "POST", 
     data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
     connection.request(method, path, data, {**JSON, **{k.replace("_", "-"): v for k, v in headers.items()}})
     with connection.getresponse() as answer:
-        said = answer.read()
+        printed = answer.read()
     connection.close()
-    return answer.status, dict(answer.headers), json.loads(said) if "json" in answer.headers["Content-Type"] else said.decode()
+    return answer.status, dict(answer.headers), json.loads(printed) if "json" in answer.headers["Content-Type"] else printed.decode()
 
 
 def label(verdict: Any, task: str = "prompt") -> Any:
@@ -67,8 +67,8 @@ def post(body: bytes, path: str = "/v1/judge", length: int | None = None) -> byt
 
 
 def works(one: toolkit.Served) -> bool:
-    status, _, said = ask(one, "/v1/judge", {"prompt": f"bread {time.monotonic()}"})
-    return status == 200 and label(said["verdicts"][0]) == "unharmful"
+    status, _, reply = ask(one, "/v1/judge", {"prompt": f"bread {time.monotonic()}"})
+    return status == 200 and label(reply["verdicts"][0]) == "unharmful"
 
 
 # The openai client ----------------------------------------------------------------------------------------------------
@@ -108,10 +108,10 @@ def test_64_clients_get_what_judge_gets(server: Server, tmp_path: Path) -> None:
 
         found = list(threads.map(client, range(64)))
     for n, answers in enumerate(found):
-        for k, (status, _, said) in zip((0, 0, 1), answers, strict=True):
+        for k, (status, _, answer) in zip((0, 0, 1), answers, strict=True):
             want = judged[(n + k) % 64]
-            assert status == 200 and said["verdicts"][0]["id"] == want.id
-            assert {t: v["label"] for t, v in said["verdicts"][0]["tasks"].items()} == want.labels
+            assert status == 200 and answer["verdicts"][0]["id"] == want.id
+            assert {t: v["label"] for t, v in answer["verdicts"][0]["tasks"].items()} == want.labels
     assert server.most_in_flight > 8
 
 
@@ -121,24 +121,24 @@ def test_a_batch_is_answered_in_its_order_whatever_becomes_of_one(served: toolki
         {"prompt": "broken"},
         {"prompt": "insult", "response": "No.", "context": [{"role": "user", "content": "a"}]},
     ]
-    status, _, said = ask(served, "/v1/judge", {"rows": rows})
-    assert status == 200 and [(v["index"], v["flagged"], v["read"], v["error"]) for v in said["verdicts"]] == [
+    status, _, reply = ask(served, "/v1/judge", {"rows": rows})
+    assert status == 200 and [(v["index"], v["flagged"], v["read"], v["error"]) for v in reply["verdicts"]] == [
         (0, False, True, None),
         (1, True, False, "bad_request"),
         (2, True, True, None),
     ]
-    assert said["verdicts"][0]["id"] == "one" and label(said["verdicts"][2], "refusal") == "compliance"
-    assert said["guardkit"]["guard"] == "guardreasoner" and said["guardkit"]["model_id"] == "m"
+    assert reply["verdicts"][0]["id"] == "one" and label(reply["verdicts"][2], "refusal") == "compliance"
+    assert reply["guardkit"]["guard"] == "guardreasoner" and reply["guardkit"]["model_id"] == "m"
 
 
 def test_unread_is_flagged_unless_it_fails_open(server: Server) -> None:
     with serving(server, fail_open=True, name="mine", flag_on=["response=unharmful"]) as one:
-        _, _, said = ask(
+        _, _, reply = ask(
             one, "/v1/judge", {"rows": [{"prompt": "silent", "response": "a"}, {"prompt": "insult"}, {"prompt": "bread", "response": "a"}]}
         )
-        assert [v["flagged"] for v in said["verdicts"]] == [False, False, True] and said["model"] == "mine"
-        status, _, said = ask(one, "/v1/moderations", {"input": "insult"})
-        assert status == 400 and said["error"]["code"] == "no_prompts", "a rule about responses says nothing of a text alone"
+        assert [v["flagged"] for v in reply["verdicts"]] == [False, False, True] and reply["model"] == "mine"
+        status, _, reply = ask(one, "/v1/moderations", {"input": "insult"})
+        assert status == 400 and reply["error"]["code"] == "no_prompts", "a rule about responses says nothing of a text alone"
 
 
 def test_a_guard_of_several_calls_gives_one_verdict(server: Server) -> None:
@@ -150,13 +150,13 @@ def test_a_guard_of_several_calls_gives_one_verdict(server: Server) -> None:
 
     server.script = says
     with serving(server, guard="qwen3guard", reading="strict", limits={"places": 4}) as one:
-        _, _, said = ask(one, "/v1/judge", {"rows": [{"prompt": "a"}, {"prompt": "a", "response": "b"}]})
-        alone, both = said["verdicts"]
+        _, _, reply = ask(one, "/v1/judge", {"rows": [{"prompt": "a"}, {"prompt": "a", "response": "b"}]})
+        alone, both = reply["verdicts"]
         assert (label(alone), alone["tasks"]["response"]["applies"], alone["flagged"], alone["categories"]) == ("harmful", False, True, ["Violent"])
         assert [label(both, t) for t in ("prompt", "refusal", "response")] == ["harmful", "compliance", "unharmful"]
         assert len(server.requests) == 1 + 2, "the first question, and each call once"
-        _, _, said = ask(one, "/v1/judge", {"prompt": "a", "response": "broken"})
-        assert label(said["verdicts"][0]) == "harmful" and said["verdicts"][0]["tasks"]["response"]["unread"] == "bad_request"
+        _, _, reply = ask(one, "/v1/judge", {"prompt": "a", "response": "broken"})
+        assert label(reply["verdicts"][0]) == "harmful" and reply["verdicts"][0]["tasks"]["response"]["unread"] == "bad_request"
         assert ask(one, "/v1/judge", {"rows": [{"prompt": f"a{n}", "response": "b"} for n in range(3)]})[0] == 429, "each call takes a place"
 
 
@@ -176,8 +176,8 @@ def test_a_verdict_on_a_part_of_the_text_is_none(server: Server) -> None:
     usage = {"prompt_tokens": 100, "completion_tokens": 5}
     server.script = lambda text, body: (200, {}, chat(verdict(text), usage=usage if "long" in text else None))
     with serving(server) as one:
-        _, _, said = ask(one, "/v1/judge", {"prompt": "bread " + "long " * 3000})
-        found = said["verdicts"][0]
+        _, _, reply = ask(one, "/v1/judge", {"prompt": "bread " + "long " * 3000})
+        found = reply["verdicts"][0]
         assert (found["flagged"], found["error"]) == (True, "bad_request") and "has cut the prompt" in found["detail"]
 
 
@@ -221,9 +221,9 @@ def test_a_verdict_on_a_part_of_the_text_is_none(server: Server) -> None:
     ],
 )
 def test_what_is_no_request_is_refused_by_its_part(path: str, body: Any, status: int, param: str | None, shared: toolkit.Served) -> None:
-    found, _, said = ask(shared, f"/v1/{path}", body)
-    assert (found, said["error"]["param"]) == (status, param), said
-    assert said["error"]["type"] == "invalid_request_error" and "aaaa" not in said["error"]["message"] and works(shared)
+    found, _, reply = ask(shared, f"/v1/{path}", body)
+    assert (found, reply["error"]["param"]) == (status, param), reply
+    assert reply["error"]["type"] == "invalid_request_error" and "aaaa" not in reply["error"]["message"] and works(shared)
 
 
 @pytest.fixture(scope="module")
@@ -300,10 +300,10 @@ def test_the_token_is_asked_for(server: Server, monkeypatch: pytest.MonkeyPatch)
     with serving(server) as one:
         for given in ("", f"Bearer {SECRET[:-1]}", f"Basic {SECRET}", SECRET, "Bearer ä"):
             for method, path in (("POST", "/v1/judge"), ("POST", "/v1/moderations"), ("GET", "/metrics")):
-                status, headers, said = ask(
+                status, headers, reply = ask(
                     one, path, {"prompt": "bread"}, method, **({"Authorization": given.encode().decode("latin-1")} if given else {})
                 )
-                assert (status, headers["www-authenticate"]) == (401, "Bearer") and SECRET not in str(said)
+                assert (status, headers["www-authenticate"]) == (401, "Bearer") and SECRET not in str(reply)
         assert ask(one, "/v1/judge", {"prompt": "bread"}, Authorization=f"bearer {SECRET}", Host="guard.example")[0] == 200
         assert ask(one, "/health", method="GET", Host="10.0.0.1")[0] == 200
         client = openai.OpenAI(base_url=f"{one.url}/v1", api_key=SECRET, max_retries=0)
@@ -323,7 +323,7 @@ def test_a_full_queue_says_when_to_come_back_and_empties(server: Server) -> None
         assert works(one)
 
 
-def test_what_takes_too_long_is_told_so_and_gives_its_place_back(server: Server) -> None:
+def test_what_takes_too_long_is_reported_and_gives_its_place_back(server: Server) -> None:
     with serving(server, limits={"seconds": 0.4, "places": 2, "stop_seconds": 1}) as one:
         server.latency = 20.0
         assert ask(one, "/v1/judge", {"rows": [{"prompt": "a"}, {"prompt": "b"}]})[0] == 504
@@ -348,14 +348,14 @@ def test_clients_that_hang_up_give_their_places_back(server: Server) -> None:
         assert 'status="499"' in ask(one, "/metrics", method="GET")[2]
 
 
-def test_an_engine_that_is_gone_is_said_and_comes_back(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_is_gone_is_reported_and_comes_back(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("toolkit.serving._feed.FIRST", 0.3)
     with serving(server) as one:
         script, server.script, server.always = server.script, None, "401"
-        status, headers, said = ask(one, "/v1/judge", {"prompt": "bread"})
-        assert (status, headers["retry-after"], said["error"]["code"]) == (503, "1", "engine_down")
-        status, _, said = ask(one, "/health", method="GET")
-        assert (status, said["status"]) == (503, "failing")
+        status, headers, reply = ask(one, "/v1/judge", {"prompt": "bread"})
+        assert (status, headers["retry-after"], reply["error"]["code"]) == (503, "1", "engine_down")
+        status, _, reply = ask(one, "/health", method="GET")
+        assert (status, reply["status"]) == (503, "failing")
         server.script, server.always = script, None
         until(lambda: ask(one, "/v1/judge", {"prompt": "bread"})[0] == 200)
         assert ask(one, "/health", method="GET")[0] == 200

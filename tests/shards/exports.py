@@ -47,7 +47,7 @@ def labels(i: int) -> dict[str, str | None]:
     }
 
 
-def said(role: str, text: str, form: str) -> Any:
+def turn(role: str, text: str, form: str) -> Any:
     return text if form == "text" else [{"role": role, "content": text}]
 
 
@@ -65,7 +65,7 @@ def sft(folder: Path, n: int = 25, form: str = "messages", *, labelled: bool = T
     rows = []
     for i in range(n):
         row = {"id": f"{i:024x}", "source": SOURCES[i % 4], "licence": LICENCES[i % 4], "teacher": "gpt-4o" if i % 2 else None}
-        row |= {"prompt": said("user", render_input(GUARD, interaction(i)), form), "completion": said("assistant", reasoning(i), form), **labels(i)}
+        row |= {"prompt": turn("user", render_input(GUARD, interaction(i)), form), "completion": turn("assistant", reasoning(i), form), **labels(i)}
         rows.append(row | change)
     return write(folder, columns, rows)
 
@@ -82,8 +82,8 @@ def dpo(folder: Path, n: int = 25, form: str = "messages", weights: tuple[float,
     rows = []
     for i in range(n):
         row = {"id": f"{i:024x}", "source": SOURCES[i % 4], "licence": LICENCES[i % 4], "weight": weights[i % len(weights)], "task": "prompt"}
-        row |= {"prompt": said("user", render_input(GUARD, interaction(i)), form)}
-        row |= {"chosen": said("assistant", reasoning(i), form), "rejected": said("assistant", reasoning(i) + "Or not.", form)}
+        row |= {"prompt": turn("user", render_input(GUARD, interaction(i)), form)}
+        row |= {"chosen": turn("assistant", reasoning(i), form), "rejected": turn("assistant", reasoning(i) + "Or not.", form)}
         rows.append(row | change)
     return write(folder, columns, rows)
 

@@ -62,7 +62,7 @@ def test_its_tables_are_the_figures_of_the_rows(manifest: dict[str, Any]) -> Non
     assert all(f"| {n} | {f['rows']} | {f['sha256'][:16]}… |" in text for n, f in manifest["files"].items())
 
 
-def test_licence_and_terms_of_the_teacher_are_told(manifest: dict[str, Any]) -> None:
+def test_licence_and_terms_of_the_teacher_are_reported(manifest: dict[str, Any]) -> None:
     text = card(manifest)
     assert (
         "The set: [Creative Commons Zero 1.0 Universal](https://creativecommons.org/publicdomain/zero/1.0/legalcode) (CC0-1.0; the least strict"
@@ -97,7 +97,7 @@ def test_sizes_have_the_hubs_words(manifest: dict[str, Any], rows: int, word: st
 
 def test_text_of_data_is_no_markup(manifest: dict[str, Any]) -> None:
     evil = "<script>x</script> | [a](http://b) `c` **d**\n---\n# e \x1b\u202e[31m"
-    said = {"counts": {"source": {evil: 1}, "licence": {evil: 1}, "split": {"train": 1}, "teacher": {evil: 1}, "language": {evil: 1}}}
+    stated = {"counts": {"source": {evil: 1}, "licence": {evil: 1}, "split": {"train": 1}, "teacher": {evil: 1}, "language": {evil: 1}}}
     lines = {"labels": [{"task": evil, "source": evil, "label": evil, "origin": evil, "rows": 1}]}
     lines["categories"] = [{"task": evil, "source": evil, "category": evil, "label": evil, "rows": 1}]
     step = {"step": evil, "use": evil, "version": 1, "in": 1, "kept": 1, "rejected": {evil: 1}, "merged": 0, "set_aside": {}}
@@ -106,7 +106,7 @@ def test_text_of_data_is_no_markup(manifest: dict[str, Any]) -> None:
         "made_from": {"recipe": evil, "version": evil, "steps": [step]},
         "models": [{"role": evil, "model": evil, "rows": 1, "terms": None}],
     }
-    text = card({**manifest, **said, **more, "tables": lines, "licence": licence_section({evil: 1}, None, load_licences())}, evil)
+    text = card({**manifest, **stated, **more, "tables": lines, "licence": licence_section({evil: 1}, None, load_licences())}, evil)
     assert "<script>" not in text and not re.search("[\x1b\u202e]", text) and "\n# e" not in text and text.count("\n---\n") == 1
     assert "&lt;script&gt;x&lt;/script&gt; \\| \\[a\\](http://b) \\`c\\` \\*\\*d\\*\\* --- # e  \\[31m" in text
     for table in re.findall(r"(?:^\|.*\n)+", text, re.M):  # every line of a table has as many cells as its head

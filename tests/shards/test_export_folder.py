@@ -82,8 +82,8 @@ def test_verify_finds_every_change(tmp_path: Path) -> None:
     (tmp_path / "out" / "test.jsonl").unlink()
     with pytest.raises(InputErrors) as e:
         verify_export(tmp_path / "out")
-    said = {Path(str(error.where)).name: error.message for error in e.value.errors}
-    assert said == {
+    stated = {Path(str(error.where)).name: error.message for error in e.value.errors}
+    assert stated == {
         "more.txt": "not in the export's record",
         "train.jsonl": "its bytes are not those of the record (sha256)",
         "test.jsonl": "missing",

@@ -331,7 +331,7 @@ def test_copies_are_as_near_as_whole_numbers_come(weights: list[float], copies: 
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"prompt": [{"role": "assistant", "content": "x"}]}, "no conversation that a trainer takes"),
         ({"prompt": []}, "no conversation that a trainer takes"),
@@ -344,9 +344,9 @@ def test_copies_are_as_near_as_whole_numbers_come(weights: list[float], copies: 
         ),
     ],
 )
-def test_rows_that_no_trainer_takes_are_named(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+def test_rows_that_no_trainer_takes_are_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     folder = dpo(tmp_path / "shards", **change)
-    with pytest.raises(InputError, match=rf"{said}.* \(0{{23}}4, 0{{23}}9, 0{{23}}e\)"):
+    with pytest.raises(InputError, match=rf"{message}.* \(0{{23}}4, 0{{23}}9, 0{{23}}e\)"):
         export(folder, "trl", tmp_path / "out")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["shards"]
 
@@ -378,10 +378,10 @@ def test_what_is_refused(tmp_path: Path) -> None:
             "neither of the columns",
         ),
     ]
-    for run, said in cases:
+    for run, answer in cases:
         with pytest.raises(InputError) as e:
             run()
-        assert said in str(e.value)
+        assert answer in str(e.value)
     assert not (tmp_path / "out").exists() and (tmp_path / "mine" / "diary.txt").read_text() == "dear diary"
     mixed = (Column("prompt", MESSAGES), Column("completion", "string"), *PLAIN)
     with pytest.raises(InputError, match="all be chat messages, or all plain text"):

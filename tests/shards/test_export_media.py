@@ -88,8 +88,8 @@ def test_tags_mark_the_places_of_listed_files(tmp_path: Path, name: str, kind: s
         [["img/dog.png"], [], []],
     ]
     for row in found:
-        said = "".join(m["content"] for m in row["messages"])
-        assert [said.count(f"<{k}>") for k in ("image", "video", "audio")] == [len(row[f"{k}s"]) for k in ("image", "video", "audio")]
+        text = "".join(m["content"] for m in row["messages"])
+        assert [text.count(f"<{k}>") for k in ("image", "video", "audio")] == [len(row[f"{k}s"]) for k in ("image", "video", "audio")]
     if name == "llamafactory":
         info = json.loads((tmp_path / "out" / "dataset_info.json").read_text())[f"guardkit_{'sft' if kind == 'sft' else 'dpo'}_train"]
         assert {f"{k}s": f"{k}s" for k in ("image", "video", "audio")}.items() <= info["columns"].items()

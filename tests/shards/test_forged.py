@@ -129,8 +129,8 @@ def test_no_field_of_the_manifest_is_trusted(folder: Path) -> None:
             pytest.fail(f"{at} {new!r} was refused, and is said to be unprovable")
     assert tried > 300
     assert not {p for p in passed if not p.startswith(UNPROVABLE)}
-    said = unproven(whole | {"new": 1})
-    assert set(said) == {"rows", "splits", "guard", "title", "step", "licence.target", "made_from", "others"} and all(said.values())
+    found = unproven(whole | {"new": 1})
+    assert set(found) == {"rows", "splits", "guard", "title", "step", "licence.target", "made_from", "others"} and all(found.values())
 
 
 def test_sums_of_the_steps_before_are_held_against_each_other(folder: Path) -> None:
@@ -168,7 +168,7 @@ OTHER = {
 
 
 @pytest.mark.parametrize("column", [c.name for c in COLUMNS])
-def test_a_changed_row_is_found_by_what_is_said_of_it(folder: Path, column: str) -> None:
+def test_a_changed_row_is_found_by_what_is_recorded_of_it(folder: Path, column: str) -> None:
     """Texts and weights are the rows' own: nothing but the sha256 speaks of them."""
     name = "data/train-00000-of-00002.parquet"
     frame = pl.read_parquet(folder / name)
@@ -209,12 +209,12 @@ def test_rows_say_their_split_themselves(tmp_path: Path) -> None:
     """A split that rows name in a column is not the manifest's to say."""
     from toolkit.shards import ShardWriter
 
-    for said, fine in ((None, True), ("train", True), ("test", False)):
-        frame = pl.DataFrame({"id": ["a", "b"], "split": ["train", said]}, schema={"id": pl.String, "split": pl.String})
-        writer = ShardWriter(tmp_path / str(said), (Column("id", "string"), Column("split", "string", nullable=True)), 10)
+    for answer, fine in ((None, True), ("train", True), ("test", False)):
+        frame = pl.DataFrame({"id": ["a", "b"], "split": ["train", answer]}, schema={"id": pl.String, "split": pl.String})
+        writer = ShardWriter(tmp_path / str(answer), (Column("id", "string"), Column("split", "string", nullable=True)), 10)
         writer.write(frame, "train")
         writer.finish({})
-        assert accepted(tmp_path / str(said)) == fine
+        assert accepted(tmp_path / str(answer)) == fine
 
 
 @pytest.mark.parametrize("strip", [False, True])
@@ -256,16 +256,16 @@ def test_a_folder_of_format_1_is_what_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"label_prompt": "Harmful"}, "label_prompt: 'Harmful' is no label of the guard's"),
         ({"label_refusal": "refusal", "label_refusal_source": "absent"}, "label_refusal: rows have the label 'refusal', and its origin 'absent'"),
         ({"label_prompt": None}, "label_prompt: rows have no label, and its origin 'human' says that there is one"),
     ],
 )
-def test_labels_are_words_of_the_guard_that_is_named(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+def test_labels_are_words_of_the_guard_that_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     assert "guard" not in unproven(verify(sft(tmp_path / "sound")))
-    with pytest.raises(InputErrors, match=said):
+    with pytest.raises(InputErrors, match=message):
         verify(sft(tmp_path / "s", **change))
 
 

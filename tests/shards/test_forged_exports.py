@@ -74,9 +74,9 @@ def test_no_field_of_the_record_is_trusted(tmp_path: Path, to: str, weights: Wei
             passed.add(".".join(map(str, at)))
     more = ("weights.",) if weights == "repeat" else ()
     assert not {p for p in passed if not p.startswith((*UNPROVABLE, *more))}
-    said = unproven_of_export(whole | {"new": 1}, folder)
-    assert {"rows", "version", "notes", "counts", "others", "of.made_from", "of.title"} - {"of.made_from"} <= set(said)
-    assert ("weights" in said) == (weights is not None)
+    found = unproven_of_export(whole | {"new": 1}, folder)
+    assert {"rows", "version", "notes", "counts", "others", "of.made_from", "of.title"} - {"of.made_from"} <= set(found)
+    assert ("weights" in found) == (weights is not None)
 
 
 @pytest.mark.parametrize(("to", "weights"), FORMATS[:3])

@@ -125,7 +125,7 @@ def test_the_users_own_entries_come_first(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("entry", "message"),
     [
         (f"{FIELDS}, into: [CC-BY-5.0]", "no licence called 'CC-BY-5.0'"),
         (f"{FIELDS}, into: [CC0-1.0]", "the rows' licence asks for attribution, the set's does not"),
@@ -136,9 +136,9 @@ def test_the_users_own_entries_come_first(tmp_path: Path, monkeypatch: pytest.Mo
         ("name: Mine", "the key 'text' is missing"),
     ],
 )
-def test_faults_of_a_file_are_told_with_their_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str, said: str) -> None:
+def test_faults_of_a_file_are_reported_with_their_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str, message: str) -> None:
     own(tmp_path, f"licences:\n  Mine-1.0: {{{entry}}}\n")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputErrors) as e:
         load_licences()
-    assert said in str(e.value) and "schemas/licences/mine.yaml:2:licences.Mine-1.0" in str(e.value)
+    assert message in str(e.value) and "schemas/licences/mine.yaml:2:licences.Mine-1.0" in str(e.value)

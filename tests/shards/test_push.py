@@ -166,7 +166,7 @@ def test_two_pushes_at_once_do_not_mix(hub: Hub, send: Send, folder: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("at", "status", "kind", "said"),
+    ("at", "status", "kind", "message"),
     [
         ("/api/repos/create", 401, Missing, "does not let this token do that"),
         ("/api/repos/create", 403, Missing, "does not let this token do that"),
@@ -183,9 +183,9 @@ def test_two_pushes_at_once_do_not_mix(hub: Hub, send: Send, folder: Path) -> No
         ("/tree/", 500, Stopped, "the hub broke off"),
     ],
 )
-def test_every_refusal_says_what_to_do(hub: Hub, send: Send, folder: Path, at: str, status: int, kind: type[GuardkitError], said: str) -> None:
+def test_every_refusal_says_what_to_do(hub: Hub, send: Send, folder: Path, at: str, status: int, kind: type[GuardkitError], message: str) -> None:
     hub.fault = lambda method, path: status if at in path else None
-    with pytest.raises(kind, match=said) as e:
+    with pytest.raises(kind, match=message) as e:
         send(folder)
     assert e.value.hint or kind is InputError
     assert TOKEN not in str(e.value)
@@ -194,11 +194,11 @@ def test_every_refusal_says_what_to_do(hub: Hub, send: Send, folder: Path, at: s
 
 @pytest.mark.parametrize("at", ["/api/repos/create", "/api/datasets/eggs/fresh-eggs", "/tree/", "/preupload/", "/lfs/objects/batch", "/commit/"])
 @pytest.mark.parametrize(
-    "said", [b"[1, 2]", b"<html>", b'"x"', b"null", b"5", b"[" * 100_000, b"{}", b'{"error": "%s"}' % TOKEN.encode()], ids=range(8)
+    "body", [b"[1, 2]", b"<html>", b'"x"', b"null", b"5", b"[" * 100_000, b"{}", b'{"error": "%s"}' % TOKEN.encode()], ids=range(8)
 )
-def test_a_hub_that_answers_in_another_form(hub: Hub, send: Send, folder: Path, at: str, said: bytes) -> None:
+def test_a_hub_that_answers_in_another_form(hub: Hub, send: Send, folder: Path, at: str, body: bytes) -> None:
     """HF_ENDPOINT may name a login page, or another program."""
-    hub.fault = lambda method, path: said if path.endswith(at) or (at.endswith("/") and at in path) else None
+    hub.fault = lambda method, path: body if path.endswith(at) or (at.endswith("/") and at in path) else None
     error: GuardkitError | None = None
     try:
         send(folder)

@@ -120,16 +120,16 @@ def test_verify_finds_tables_that_the_rows_do_not_have(made: Path, table: str) -
 def test_verify_finds_other_numbers_of_rows_by_licence_and_model(made: Path) -> None:
     change(made, licence=lambda about: about | {"rows": [about["rows"][0] | {"rows": 31}]})
     change(made, models=[{"role": "teacher", "model": "template", "rows": 1, "terms": None}])
-    said = ["models: they are not what its rows say", "licence: rows is not what its rows and the table of licences say"]
-    assert faults(made) == [f"manifest.json: {words}" for words in said]
+    found = ["models: they are not what its rows say", "licence: rows is not what its rows and the table of licences say"]
+    assert faults(made) == [f"manifest.json: {words}" for words in found]
     change(made, models=["template"])
     assert "models.0" in faults(made)[0]
 
 
-def test_rows_that_cannot_be_read_are_told_even_where_the_sha256_is_theirs(made: Path) -> None:
+def test_rows_that_cannot_be_read_are_reported_even_where_the_sha256_is_theirs(made: Path) -> None:
     """Page bytes, or text that is no UTF-8, that somebody changed together with the manifest: named, and no traceback (polars panics at such text)."""
     raw = (made / TRAIN).read_bytes()
-    said = set()
+    found = set()
     for at in range(0, len(raw), 7):
         broken = bytearray(raw)
         broken[at] ^= 0x95
@@ -139,8 +139,8 @@ def test_rows_that_cannot_be_read_are_told_even_where_the_sha256_is_theirs(made:
         try:
             verify(made)
         except InputErrors as e:
-            said |= {str(error).partition(": ")[2][:60] for error in e.errors}
-    assert any("its rows cannot be read" in words for words in said), said
+            found |= {str(error).partition(": ")[2][:60] for error in e.errors}
+    assert any("its rows cannot be read" in words for words in found), found
 
 
 def test_verify_finds_a_licence_that_the_rows_do_not_allow(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_verify_finds_a_licence_that_the_rows_do_not_allow(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ('{"format": 1, "fil', "torn or not JSON"),
         ("", "torn or not JSON"),
@@ -165,10 +165,10 @@ def test_verify_finds_a_licence_that_the_rows_do_not_allow(tmp_path: Path) -> No
         ('{"made_by": "guardkit", "format": 1, "rows": 0, "columns": [], "counts": {}, "files": {}}', "columns: "),
     ],
 )
-def test_a_manifest_that_is_none(made: Path, text: str, said: str) -> None:
+def test_a_manifest_that_is_none(made: Path, text: str, message: str) -> None:
     (made / "manifest.json").write_text(text)
     (found,) = faults(made)
-    assert found.startswith("manifest.json: ") and said in found
+    assert found.startswith("manifest.json: ") and message in found
 
 
 def test_folders_that_are_none(tmp_path: Path) -> None:

@@ -34,10 +34,10 @@ def wildguard(prompt: Any, response: str | None, p: str | None, c: str | None, r
     }  # fmt: skip
 
 
-def aegis(text: str, *said: str | None) -> dict[str, Any]:
+def aegis(text: str, *votes: str | None) -> dict[str, Any]:
     """A row of AegisTrain."""
-    labels = {f"labels_{i}": said[i] if i < len(said) else None for i in range(5)}
-    return {"text": text, "text_type": "user_message", "num_annotations": len(said), **labels}
+    labels = {f"labels_{i}": votes[i] if i < len(votes) else None for i in range(5)}
+    return {"text": text, "text_type": "user_message", "num_annotations": len(votes), **labels}
 
 
 def beavertails(prompt: str, response: str, *flags: str) -> dict[str, Any]:

@@ -187,7 +187,7 @@ def test_gzipped_lines_and_a_torn_archive(read, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.jsonl", b"", "0 rows"),
         ("a.jsonl", b"\n \n", "0 rows"),
@@ -204,9 +204,9 @@ def test_gzipped_lines_and_a_torn_archive(read, tmp_path) -> None:
         ("a.jsonl.gz", b"no archive", "not a whole gzip file"),
     ],
 )
-def test_a_file_that_cannot_be_the_source_is_an_error_before_the_first_row(guard, taxonomy, tmp_path, name, content, said) -> None:
+def test_a_file_that_cannot_be_the_source_is_an_error_before_the_first_row(guard, taxonomy, tmp_path, name, content, message) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         read_source(load_source(NAME), guard=guard, taxonomy=taxonomy, files=[tmp_path / name])
 
 
@@ -224,7 +224,7 @@ def test_all_faults_of_all_files_at_once(guard, taxonomy, tmp_path) -> None:
     assert len(e.value.errors) == 6 and "b.parquet" in str(e.value) and "subcategory" in str(e.value)
 
 
-def test_damage_in_the_middle_of_a_parquet_file_is_said(read, tmp_path) -> None:
+def test_damage_in_the_middle_of_a_parquet_file_is_reported(read, tmp_path) -> None:
     path = tmp_path / "wildguard_train.parquet"
     table = pa.Table.from_pylist(ROWS[NAME] * 2000, schema=SCHEMAS[NAME])
     pq.write_table(table, path, row_group_size=1000, compression="zstd", use_dictionary=False)
@@ -245,12 +245,12 @@ def test_files_folders_and_patterns(tmp_path) -> None:
     assert [f.path.name for f in source_files(source, [f"{tmp_path}/more/*.jsonl"])] == ["a.jsonl", "b.jsonl"]
     assert [f.path.name for f in source_files(source, ["more/b.jsonl", "more/../more/b.jsonl"], beside=tmp_path)] == ["b.jsonl"]
     assert source_files(source) == []
-    for files, said in (
+    for files, answer in (
         (["more/c.jsonl"], "did you mean 'a.jsonl'|did you mean 'b.jsonl'"),
         (["x/*.jsonl"], "no file matches"),
         (["more"], "no file of source"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=answer):
             source_files(source, files, beside=tmp_path)
 
 

@@ -67,11 +67,11 @@ BAD: list[tuple[Any, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "reason", "said"), BAD)
-def test_what_is_no_conversation_costs_its_row(value: Any, reason: str, said: str, read: Callable[..., Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("value", "reason", "message"), BAD)
+def test_what_is_no_conversation_costs_its_row(value: Any, reason: str, message: str, read: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text(json.dumps({"talk": value, "harmful": False}) + "\n" + json.dumps({"talk": [FERN], "harmful": False}))
     rows, rejects = read(source(messages="talk"), tmp_path / "rows.jsonl")
-    assert rows.height == 1 and rejects["reason"].to_list() == [reason] and said in rejects["detail"][0]
+    assert rows.height == 1 and rejects["reason"].to_list() == [reason] and message in rejects["detail"][0]
 
 
 def test_a_prompt_that_is_a_conversation_says_how_to_read_it(read: Callable[..., Any], tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_a_set_with_a_label_for_each_task(draft: Any) -> None:
     assert found.source["labels"]["prompt"]["source"] == "inferred", "nobody is taken for a person unasked"
 
 
-def test_whether_it_is_safe_is_about_the_response_where_there_is_one_and_that_is_said(draft: Any, taxonomy: Taxonomy) -> None:
+def test_whether_it_is_safe_is_about_the_response_where_there_is_one_and_that_is_reported(draft: Any, taxonomy: Taxonomy) -> None:
     """As BeaverTails has it: a struct of categories, and `is_safe`."""
     names = list(taxonomy.scheme("beavertails"))
     rows = columns(prompt=ASKS, response=SAYS, category=[dict.fromkeys(names, False)] * 4, is_safe=[True, False, True, True])

@@ -152,7 +152,7 @@ def test_a_source_of_ones_own(read, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("licence:", "license:", "did you mean 'licence'"),
         ("source: human", "source: people", "labels.prompt"),
@@ -164,12 +164,12 @@ def test_a_source_of_ones_own(read, tmp_path) -> None:
         ("refusal: {missing", "refusal: {map: {a: b}, missing", "a map needs a column"),
     ],
 )
-def test_a_fault_of_a_source_file_is_said_with_its_place(tmp_path, old, new, said) -> None:
+def test_a_fault_of_a_source_file_is_reported_with_its_place(tmp_path, old, new, message) -> None:
     assert old in OWN
     (tmp_path / "own.yaml").write_text(OWN.replace(old, new))
     with pytest.raises(InputErrors) as e:
         load_source("own.yaml", tmp_path)
-    assert said in str(e.value) and "own.yaml:" in str(e.value)
+    assert message in str(e.value) and "own.yaml:" in str(e.value)
 
 
 def test_an_own_source_is_found_by_name_and_a_broken_one_hides_no_other(tmp_path, monkeypatch) -> None:

@@ -14,7 +14,7 @@ HEAD = "name: mod\nversion: 1\ndescription: d\nlicence: MIT\nfiles: [x.jsonl]\nc
 
 
 @pytest.mark.parametrize(
-    ("label", "where", "said"),
+    ("label", "where", "message"),
     [
         ("{columns: [S, H, V], any: true, source: human}", "labels.prompt.any", "write any: [S, H, V]"),
         ("{columns: [S, H], all: true, source: human}", "labels.prompt.all", "write all: [S, H]"),
@@ -22,15 +22,15 @@ HEAD = "name: mod\nversion: 1\ndescription: d\nlicence: MIT\nfiles: [x.jsonl]\nc
         ("{columns: [S, H], source: human}", "labels.prompt.columns", "any: [S, H], or in all: [S, H]"),
     ],
 )
-def test_the_error_shows_how_it_is_said(label: str, where: str, said: str) -> None:
+def test_the_error_shows_how_it_is_written(label: str, where: str, message: str) -> None:
     with pytest.raises(InputErrors) as e:
         parse_yaml(f"{HEAD}  prompt: {label}\n", "mod.yaml").model(Source)
     (fault,) = e.value.errors
-    assert fault.where == f"mod.yaml:8:{where}" and said in fault.message
+    assert fault.where == f"mod.yaml:8:{where}" and message in fault.message
 
 
 @pytest.mark.parametrize("label", [{"any": ["S", "H"]}, {"all": ["S"]}])
-def test_what_is_said_so_is_read(label: dict[str, Any]) -> None:
+def test_what_is_declared_is_read(label: dict[str, Any]) -> None:
     rule = {**label, "map": {True: "harmful", False: "unharmful"}, "source": "human"}
     given = {"name": "m", "version": 1, "description": "d", "licence": "MIT", "files": ["x"], "columns": {"prompt": "p"}, "labels": {"prompt": rule}}
     assert Source.model_validate(given).labels["prompt"].columns == next(iter(label.values()))

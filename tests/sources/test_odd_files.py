@@ -15,7 +15,7 @@ from toolkit.sources import Source, load_source
 
 WILDGUARD = "f4e5d3d24035418690e2372cc8f12e5a0bc81521125b091a1233f56903875b63"
 ROWS = [{"q": "How often do I water a fern?", "bad": "no"}, {"q": "You fool.", "bad": "yes"}, {"q": "Which pot {suits: [it}?", "bad": "no"}]
-SAID = [("How often do I water a fern?", "unharmful"), ("You fool.", "harmful"), ("Which pot {suits: [it}?", "unharmful")]
+PAIRS = [("How often do I water a fern?", "unharmful"), ("You fool.", "harmful"), ("Which pot {suits: [it}?", "unharmful")]
 
 
 def source(**more: Any) -> Source:
@@ -40,9 +40,9 @@ def test_one_document_is_read_whatever_its_line_breaks(text: str, read, tmp_path
     path = tmp_path / "rows.json"
     path.write_text(text)
     rows, rejects = read(source(), path)
-    assert rows.select("prompt", "label_prompt").rows() == SAID and not rejects.height
+    assert rows.select("prompt", "label_prompt").rows() == PAIRS and not rejects.height
     columns = {"prompt": "q", "word": "bad"}
-    assert toolkit.apply("read", files=[str(path)], columns=columns)[0]["prompt"].to_list() == [q for q, _ in SAID]
+    assert toolkit.apply("read", files=[str(path)], columns=columns)[0]["prompt"].to_list() == [q for q, _ in PAIRS]
 
 
 def test_one_row_alone_is_a_row_over_however_many_lines(read, tmp_path: Path) -> None:

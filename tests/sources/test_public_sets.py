@@ -66,10 +66,10 @@ def test_aegis(read_set) -> None:
 
 
 @pytest.mark.parametrize("vote", [None, "reference"])
-def test_aegis_keeps_what_its_annotators_said(read_set, vote) -> None:
+def test_aegis_keeps_what_its_annotators_answered(read_set, vote) -> None:
     rows, _ = read_set("aegis_train", vote=vote)
-    said = [[(v["task"], v["label"], v["n"], v["share"]) for v in votes] for votes in rows["votes"]]
-    assert said == [
+    found = [[(v["task"], v["label"], v["n"], v["share"]) for v in votes] for votes in rows["votes"]]
+    assert found == [
         [("prompt", "harmful", 1, 1 / 3), ("prompt", "unharmful", 2, 2 / 3)],
         [("prompt", "harmful", 3, 0.6), ("prompt", "unharmful", 2, 0.4)],
         [("prompt", "harmful", 1, 0.5), ("prompt", "unharmful", 1, 0.5)],
@@ -86,8 +86,8 @@ def test_agreement_is_kept_where_a_source_says_only_that(read, tmp_path) -> None
         "name: agreed\nversion: 1\ndescription: Ours.\nlicence: CC0-1.0\nobtain: a test writes it\ncolumns: {prompt: prompt}\n"
         "labels:\n  prompt: {column: harm, source: vote, agreement: harm_agreement, missing: absent}\n"
     )
-    said = [("harmful", 0.6666), ("unharmful", 1.0), ("harmful", None), (None, 0.5), ("harmful", 1.5)]
-    rows = [{"prompt": f"question {i}", "harm": label, "harm_agreement": share} for i, (label, share) in enumerate(said)]
+    found = [("harmful", 0.6666), ("unharmful", 1.0), ("harmful", None), (None, 0.5), ("harmful", 1.5)]
+    rows = [{"prompt": f"question {i}", "harm": label, "harm_agreement": share} for i, (label, share) in enumerate(found)]
     pl.DataFrame(rows).write_parquet(tmp_path / "rows.parquet")
     pl.DataFrame(rows).write_csv(tmp_path / "rows.csv")
     for name in ("rows.parquet", "rows.csv"):
@@ -209,7 +209,7 @@ def test_a_missing_column_or_an_empty_set_is_an_error_before_the_first_row(guard
         assert "needs the column 'prompt'" in str(e.value) and "did you mean 'prompts'" in str(e.value) and "'subcategory'" in str(e.value)
 
 
-def test_a_hub_set_with_another_split_is_said_so(guard, taxonomy, hub_folder, datasets_cache) -> None:
+def test_a_hub_set_with_another_split_is_reported(guard, taxonomy, hub_folder, datasets_cache) -> None:
     source = load_source("wildguard_train")
     on_hub = moved(source, hub_folder("wildguard_train"), split="validation")
     with pytest.raises(InputError, match="another form"):
@@ -227,9 +227,9 @@ def test_a_gated_set_out_of_reach_says_how_to_get_access(tmp_path) -> None:
     root = Path(__file__).resolve().parents[2]
     env = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PYTHONPATH": str(root), "PATH": "/usr/bin:/bin"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
-    for said in done.stdout.split("\n4 "):
-        assert "accept its terms at https://huggingface.co/datasets/allenai/wildguardmix" in said
-        assert "https://huggingface.co/settings/tokens" in said and "HF_TOKEN" in said and "local files" in said
+    for answer in done.stdout.split("\n4 "):
+        assert "accept its terms at https://huggingface.co/datasets/allenai/wildguardmix" in answer
+        assert "https://huggingface.co/settings/tokens" in answer and "HF_TOKEN" in answer and "local files" in answer
     assert [line.count("cannot be fetched") for line in done.stdout.splitlines() if line.startswith("4 ")] == [1, 1]
 
 

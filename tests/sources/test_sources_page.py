@@ -14,11 +14,11 @@ from toolkit.sources import Columns, Label, Source
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "sources.md").read_text(encoding="utf-8")
 EXAMPLES = {e["name"]: e for e in map(yaml.safe_load, re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE))}
-SAID = [{"role": "user", "content": "How often?"}, {"from": "gpt", "value": "Twice a week."}]
+TURNS = [{"role": "user", "content": "How often?"}, {"from": "gpt", "value": "Twice a week."}]
 ROWS: dict[str, tuple[str, Any, list[tuple[Any, ...]]]] = {
     "mine": ("mine.jsonl", {"question": "q", "answer": "a", "bad": "yes"}, [("q", "a", "harmful", None)]),
     "cells": ("cells.csv", "question;objection\nq;\nr;rude\n", [("q", None, "unharmful", None), ("r", None, "harmful", None)]),
-    "chats": ("chats.jsonl", {"conversations": SAID, "harmful": False}, [("How often?", "Twice a week.", "unharmful", None)]),
+    "chats": ("chats.jsonl", {"conversations": TURNS, "harmful": False}, [("How often?", "Twice a week.", "unharmful", None)]),
     "answers": (
         "answers.jsonl",
         {"prompt": "q", "response_0": "a", "response_1": "b", "is_response_0_safe": True, "is_response_1_safe": False},

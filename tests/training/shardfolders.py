@@ -30,7 +30,7 @@ GARDEN = ["tulips", "roses", "beans", "peas", "herbs", "ferns", "moss", "soil", 
 KITCHEN = ["bread", "soup", "pasta", "butter", "flour", "sugar", "salt", "pepper", "onions", "garlic"]
 
 
-def said(role: str, text: str) -> list[dict[str, str]]:
+def turn(role: str, text: str) -> list[dict[str, str]]:
     return [{"role": role, "content": text}]
 
 
@@ -41,7 +41,7 @@ def sft_rows(n: int, seed: int = 0) -> list[dict[str, Any]]:
     for i in range(n):
         topic, words = rng.choice([("garden", GARDEN), ("kitchen", KITCHEN)])
         text = "Name the place.\nHuman user:\n" + " ".join(rng.choices(words, k=rng.randint(2, 6))) + "\n"
-        rows.append({"prompt": said("user", text), "completion": said("assistant", f"Answers: \nPlace: {topic}"), "id": f"row-{i}"})
+        rows.append({"prompt": turn("user", text), "completion": turn("assistant", f"Answers: \nPlace: {topic}"), "id": f"row-{i}"})
     return rows
 
 
@@ -52,7 +52,7 @@ def dpo_rows(n: int, weight: float = 1.0, seed: int = 0) -> list[dict[str, Any]]
     for i, row in enumerate(sft_rows(n, seed)):
         right = row["completion"][0]["content"]
         wrong = "Answers: \nPlace: " + rng.choice(["attic", "a boat", "the far end of a quiet street"])
-        rows.append({"prompt": row["prompt"], "chosen": said("assistant", right), "rejected": said("assistant", wrong), "weight": weight})
+        rows.append({"prompt": row["prompt"], "chosen": turn("assistant", right), "rejected": turn("assistant", wrong), "weight": weight})
         rows[-1] |= {"id": f"pair-{i}", "task": "place"}
     return rows
 

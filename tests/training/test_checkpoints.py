@@ -89,7 +89,7 @@ def test_a_killed_command_goes_on_and_an_interrupted_one_says_so(tmp_path: Path,
     writer.finish({"guard": "g 1", "guard_input": "abc"})
     lines = ["shards: shards", "output: out", "model: base", "threads: 1", "checkpoint: 20"]
     (tmp_path / "sft.yaml").write_text("\n".join([*lines, "trainer: {max_steps: 100000, per_device_train_batch_size: 2}"]))
-    said = []
+    found = []
     for number in (signal.SIGKILL, signal.SIGINT):
         known = {p.name for p in kept_of(tmp_path / "out").glob("checkpoint-*")}
         command = [sys.executable, "-m", "toolkit", "train", "sft", "sft.yaml"]
@@ -100,6 +100,6 @@ def test_a_killed_command_goes_on_and_an_interrupted_one_says_so(tmp_path: Path,
                 time.sleep(0.1)
             process.send_signal(number)
             assert process.stderr is not None
-            said.append(process.stderr.read())
-    assert "goes on after update" not in said[0] and "; goes on after update " in said[1]
-    assert process.returncode == 3 and "no model is written yet; the same command goes on after update " in said[1]
+            found.append(process.stderr.read())
+    assert "goes on after update" not in found[0] and "; goes on after update " in found[1]
+    assert process.returncode == 3 and "no model is written yet; the same command goes on after update " in found[1]

@@ -31,7 +31,7 @@ def test_a_name_that_cannot_be_handed_on_is_refused(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "x::y").iterdir()] == ["shards"]
 
 
-def test_files_of_other_columns_are_told(tmp_path: Path) -> None:
+def test_files_of_other_columns_are_reported(tmp_path: Path) -> None:
     shards = write(tmp_path / "shards", sft_rows(4), SFT)
     first = next((shards / "data").glob("train-*.parquet"))
     pl.read_parquet(first.read_bytes()).with_columns(id=pl.struct(a=pl.lit(1))).write_parquet(first.with_name("train-9.parquet"))

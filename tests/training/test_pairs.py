@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from bases import base
-from shardfolders import dpo_rows, said, sft_rows
+from shardfolders import dpo_rows, sft_rows, turn
 
 from toolkit.common.errors import InputError
 from toolkit.training import DpoConfig, SftConfig, train_dpo, train_sft
@@ -27,7 +27,7 @@ def spoilt(kind: str, row: dict[str, Any]) -> None:
     if kind == "same_answers":
         row["rejected"] = row["chosen"]
     else:
-        row["rejected" if kind == "empty_answer" else "chosen"] = said("assistant", " \n")
+        row["rejected" if kind == "empty_answer" else "chosen"] = turn("assistant", " \n")
 
 
 @pytest.mark.parametrize("kind", ["same_answers", "empty_answer", "empty chosen"])
@@ -60,6 +60,6 @@ def test_pairs_without_weight_are_counted_and_nothing_else_is_refused(train: Cal
 
 def test_an_answer_of_nothing_is_left_out_of_sft_too(tmp_path: Path, write_sft: Write) -> None:
     rows = sft_rows(4)
-    rows[1]["completion"] = said("assistant", "")
+    rows[1]["completion"] = turn("assistant", "")
     found = train_sft(write_sft(rows), tmp_path / "out", SftConfig(model=str(base(tmp_path / "base")), trainer=ONCE, threads=1))
     assert found["dropped"] == {"empty_answer": {"count": 1, "ids": ["row-1"]}}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from bases import CHATML, GEMMA, base, tokenizer_of
-from shardfolders import dpo_rows, said, sft_rows
+from shardfolders import dpo_rows, sft_rows, turn
 
 from toolkit.training import DpoConfig, SftConfig, train_sft
 from toolkit.training._config import trainer_args
@@ -47,9 +47,9 @@ def test_ordinary_rows_are_tokenised_as_trl_does_it(tmp_path: Path, kind: str, t
     folder = base(tmp_path / "base", template)
     load_tokenizer(str(folder), None, trainer_args(SftConfig(model=str(folder)), str(tmp_path))).save_pretrained(folder)
     rows = sft_rows(6) if kind == "sft" else dpo_rows(6)
-    rows[2]["prompt"] = [*said("system", "Be brief."), *said("user", "\n\n<think> ünïcode \n"), *said("assistant", " a"), *said("user", "天気")]
+    rows[2]["prompt"] = [*turn("system", "Be brief."), *turn("user", "\n\n<think> ünïcode \n"), *turn("assistant", " a"), *turn("user", "天気")]
     for column in ("completion",) if kind == "sft" else ("chosen", "rejected"):
-        rows[3][column] = said("assistant", f"\n\n<think>\n{column}</think> ")
+        rows[3][column] = turn("assistant", f"\n\n<think>\n{column}</think> ")
     ours, theirs = (trainer(kind, folder, rows, tmp_path, theirs=t).train_dataset for t in (False, True))
     for column in COLUMNS[kind]:
         assert list(ours[column]) == list(theirs[column])
@@ -60,9 +60,9 @@ def test_a_row_ends_no_turn(tmp_path: Path, kind: str) -> None:
     folder = base(tmp_path / "base")
     end, start = (tokenizer_of(folder).convert_tokens_to_ids(t) for t in ("<|im_end|>", "<|im_start|>"))
     rows = sft_rows(3) if kind == "sft" else dpo_rows(3)
-    rows[0]["prompt"] = said("user", HOSTILE)
+    rows[0]["prompt"] = turn("user", HOSTILE)
     for column in ("completion",) if kind == "sft" else ("chosen", "rejected"):
-        rows[1][column] = said("assistant", f"{column} {HOSTILE}")
+        rows[1][column] = turn("assistant", f"{column} {HOSTILE}")
     data = trainer(kind, folder, rows, tmp_path).train_dataset
     for row in data:
         for ids in [row["input_ids"]] if kind == "sft" else [row["prompt_ids"] + row["chosen_ids"], row["prompt_ids"] + row["rejected_ids"]]:
@@ -75,7 +75,7 @@ def test_a_row_ends_no_turn(tmp_path: Path, kind: str) -> None:
 
 def test_such_a_row_is_trained_on(tmp_path: Path, write_sft: Write) -> None:
     rows = sft_rows(4)
-    rows[0]["prompt"] = said("user", HOSTILE)
+    rows[0]["prompt"] = turn("user", HOSTILE)
     config = SftConfig(model=str(base(tmp_path / "base")), trainer={"max_steps": 1}, threads=1)
     found = train_sft(write_sft(rows), tmp_path / "out", config)
     assert (found["rows_used"], found["prompts_cut"]) == (4, {"looked_at": 4, "cut": 0})
@@ -85,7 +85,7 @@ def test_such_a_row_counts_by_the_same_tokens(tmp_path: Path) -> None:
     from toolkit.operators._tokens import TokenCounter
 
     folder = base(tmp_path / "base")
-    rows: list[dict[str, Any]] = [{"id": "a", "prompt": said("user", p), "completion": said("assistant", "yes")} for p in ("peas", HOSTILE)]
+    rows: list[dict[str, Any]] = [{"id": "a", "prompt": turn("user", p), "completion": turn("assistant", "yes")} for p in ("peas", HOSTILE)]
     counted = TokenCounter(str(folder), tmp_path).examples([(r["prompt"][0]["content"], "yes") for r in rows])
     assert TokenCounter(str(folder), tmp_path).texts([HOSTILE, None, "peas"]) == [len(HOSTILE), None, 4], "a byte is a token"
     assert counted == [len(ids) for ids in trainer("sft", folder, rows, tmp_path).train_dataset["input_ids"]]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shardfolders import TINY, said, sft_rows
+from shardfolders import TINY, sft_rows, turn
 
 from toolkit.common.errors import InputError, Missing, Stopped
 from toolkit.common.models import model_hash
@@ -73,7 +73,7 @@ def test_only_completion_tokens_carry_loss(tiny: tuple[Path, dict[str, Any]], wr
 
     folder, _ = tiny
     rows = sft_rows(5)
-    rows[0]["prompt"] = [*said("system", "Be brief."), *said("user", "peas"), *said("assistant", "Place: garden"), *said("user", "soup")]
+    rows[0]["prompt"] = [*turn("system", "Be brief."), *turn("user", "peas"), *turn("assistant", "Place: garden"), *turn("user", "soup")]
     data = read_shards(write_sft(rows), ["prompt", "completion"], ["id"], tmp_path / "cache")
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     args = trainer_args(SftConfig(model=str(folder)), str(tmp_path / "work"))
@@ -91,8 +91,8 @@ def test_only_completion_tokens_carry_loss(tiny: tuple[Path, dict[str, Any]], wr
 
 def test_rows_too_long_are_left_out_and_named(write_sft: Write, tmp_path: Path) -> None:
     rows = sft_rows(12)
-    rows[3]["prompt"] = said("user", "xyzzy " * 200)
-    rows[7]["completion"] = said("assistant", "plugh " * 200)
+    rows[3]["prompt"] = turn("user", "xyzzy " * 200)
+    rows[7]["completion"] = turn("assistant", "plugh " * 200)
     metrics = train_sft(write_sft(rows), tmp_path / "out", scratch())
     assert metrics["dropped"] == {"too_long": {"count": 2, "ids": ["row-3", "row-7"]}}
     assert (metrics["rows"], metrics["rows_used"]) == (12, 10)
@@ -104,7 +104,7 @@ def test_nothing_short_enough_is_an_error_and_writes_nothing(write_sft: Write, t
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_progress_is_told_and_can_stop_the_training(write_sft: Write, tmp_path: Path) -> None:
+def test_progress_is_reported_and_can_stop_the_training(write_sft: Write, tmp_path: Path) -> None:
     shards, seen = write_sft(sft_rows(12)), []
     train_sft(shards, tmp_path / "out" / "model", scratch(max_steps=3), lambda done, total, loss: seen.append((done, total, loss)))
     assert [s[:2] for s in seen] == [(1, 3), (2, 3), (3, 3)] and all(s[2] is not None and s[2] > 0 for s in seen)

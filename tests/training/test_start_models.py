@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from bases import CHATML, base, tokenizer_of
-from shardfolders import dpo_rows, said, sft_rows
+from shardfolders import dpo_rows, sft_rows, turn
 
 from toolkit.common.errors import InputError
 from toolkit.generation import TransformersConfig, build_request, complete, open_backend
@@ -51,7 +51,7 @@ def test_a_token_of_a_row_beyond_the_embeddings_is_named_before_training(tmp_pat
     t.chat_template = t.chat_template.replace("assistant\n' }}{% endif", "assistant\n' }}{% endif")
     t.save_pretrained(folder)
     rows = sft_rows(3)
-    rows[1]["completion"] = said("assistant", "<judge> garden")
+    rows[1]["completion"] = turn("assistant", "<judge> garden")
     with pytest.raises(InputError, match=r"the token 265, and .* has 265 embeddings") as e:
         train(folder, write_sft(rows), tmp_path / "out")
     assert "resize_token_embeddings" in str(e.value.hint) and not (tmp_path / "out").exists()
@@ -70,7 +70,7 @@ def test_without_padding_and_template(tmp_path: Path, write_sft: Write) -> None:
 def test_the_hint_names_the_models_own_limit(tmp_path: Path, write_sft: Write) -> None:
     rows = sft_rows(2)
     for row in rows:
-        row["prompt"] = said("user", "peas " * 80)
+        row["prompt"] = turn("user", "peas " * 80)
     few = base(tmp_path / "few", max_position_embeddings=128)
     with pytest.raises(InputError, match="no row can be trained on: 2 too_long") as e:
         train(few, write_sft(rows), tmp_path / "out", max_length=1024)

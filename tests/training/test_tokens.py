@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shardfolders import said, sft_rows
+from shardfolders import sft_rows, turn
 
 from toolkit.common.errors import InputError
 from toolkit.training import Scratch
@@ -33,7 +33,7 @@ def ids(messages: list[dict[str, str]], prompt: bool = False) -> list[int]:
 @settings(deadline=None, max_examples=200)
 @given(user=WORDS, answer=WORDS)
 def test_prompt_is_a_prefix_and_text_comes_back(user: str, answer: str) -> None:
-    head, whole = ids(said("user", user), prompt=True), ids(said("user", user) + said("assistant", answer))
+    head, whole = ids(turn("user", user), prompt=True), ids(turn("user", user) + turn("assistant", answer))
     assert whole[: len(head)] == head
     end = tokenizer().eos_token_id
     assert whole.count(end) == 2 and whole[-1] == end, "a text cannot end its own turn"
@@ -62,9 +62,9 @@ def test_a_tokenizer_without_template_gets_one(wanted: str | None) -> None:
     t: Any = scratch_tokenizer(Scratch(vocab=400), TEXTS)
     t.chat_template = None
     _set_template(t, wanted, "a model")
-    text = t.apply_chat_template(said("user", "peas") + said("assistant", "garden"), tokenize=False)
+    text = t.apply_chat_template(turn("user", "peas") + turn("assistant", "garden"), tokenize=False)
     assert "peas" in text and text.endswith(t.eos_token)
-    head = t.apply_chat_template(said("user", "peas"), tokenize=False, add_generation_prompt=True)
+    head = t.apply_chat_template(turn("user", "peas"), tokenize=False, add_generation_prompt=True)
     if wanted != "{{ messages[0].content }}{{ eos_token }}":
         assert text.startswith(head) and head.endswith("assistant:\n")
 
@@ -76,7 +76,7 @@ def test_llama3_template_ends_turns_with_its_own_token() -> None:
         _set_template(t, "llama3", "a model")
     t.add_tokens(["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"], special_tokens=True)
     _set_template(t, None, "a model")
-    text = t.apply_chat_template(said("user", "peas") + said("assistant", "garden"), tokenize=False)
+    text = t.apply_chat_template(turn("user", "peas") + turn("assistant", "garden"), tokenize=False)
     assert text.endswith("<|start_header_id|>assistant<|end_header_id|>\n\ngarden<|eot_id|>")
     assert t.eos_token_id == t.convert_tokens_to_ids("<|eot_id|>")
 

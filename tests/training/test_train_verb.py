@@ -41,7 +41,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return {"shards": "run/made/shards", "output": "out", "model": "base", "trainer": ONCE, "threads": 1}
 
 
-def test_a_model_is_replaced_only_where_that_is_said(config: dict[str, Any]) -> None:
+def test_a_model_is_replaced_only_where_that_is_asked_for(config: dict[str, Any]) -> None:
     toolkit.train("sft", config)
     before = model_hash("out")
     again = config | {"seed": 7, "trainer": ONCE | {"learning_rate": 0.01}}
@@ -55,10 +55,10 @@ def test_a_model_is_replaced_only_where_that_is_said(config: dict[str, Any]) -> 
         toolkit.train("sft", again, overwrite=True)
 
 
-def test_the_settings_are_told_before_it_starts(config: dict[str, Any]) -> None:
-    told = io.StringIO()
-    found = toolkit.train("sft", config, Progress(told))
-    first = told.getvalue().splitlines()[0]
+def test_the_settings_are_reported_before_it_starts(config: dict[str, Any]) -> None:
+    stated = io.StringIO()
+    found = toolkit.train("sft", config, Progress(stated))
+    first = stated.getvalue().splitlines()[0]
     assert first == "train sft: 1 updates of 4 rows (2 x 2 accumulated), 1 epochs, learning rate 0.0003 (cosine), on cpu"
     settings = found["settings"]
     assert (settings["updates"], settings["batch"], settings["accumulation"], settings["rows_an_update"]) == (1, 2, 2, 4)
@@ -72,7 +72,7 @@ def test_a_steps_folder_will_do_for_shards_and_model(config: dict[str, Any]) -> 
         toolkit.train("sft", config | {"shards": "run", "output": "third"})
 
 
-def test_a_wrong_setting_is_told_with_its_line(config: dict[str, Any]) -> None:
+def test_a_wrong_setting_is_reported_with_its_line(config: dict[str, Any]) -> None:
     lines = ["shards: run/made", "output: out", "model: base", "trainer:", "  max_steps: 1", "  learning_rate: fast", "  betta: 1"]
     Path("sft.yaml").write_text("\n".join(lines))
     with pytest.raises(InputErrors) as e:
@@ -90,7 +90,7 @@ def test_an_interrupted_training_says_that_nothing_is_kept(config: dict[str, Any
         assert process.stderr is not None
         assert "100,000 updates of" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        said = process.stderr.read()
+        printed = process.stderr.read()
     assert process.returncode == 3
-    assert "no model is written; the same command starts the training from its beginning" in said and "answers are kept" not in said
+    assert "no model is written; the same command starts the training from its beginning" in printed and "answers are kept" not in printed
     assert not Path("out").exists()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shardfolders import TINY, said, sft_rows
+from shardfolders import TINY, sft_rows, turn
 
 from toolkit.common.errors import InputError
 from toolkit.common.models import model_hash, trained_for
@@ -31,8 +31,8 @@ Tiny = tuple[Path, dict[str, Any]]
 def guard_folder(tiny: Tiny, tmp_path: Path) -> Path:
     """A copy of the trained model that says that it was trained for GUARD."""
     folder = Path(shutil.copytree(tiny[0], tmp_path / "guard"))
-    said_so = {**(trained_for(folder) or {}), "guard": "guardreasoner 1", "input": input_fingerprint(GUARD)}
-    (folder / "guardkit.json").write_text(json.dumps(said_so))
+    stated = {**(trained_for(folder) or {}), "guard": "guardreasoner 1", "input": input_fingerprint(GUARD)}
+    (folder / "guardkit.json").write_text(json.dumps(stated))
     return folder
 
 
@@ -109,7 +109,7 @@ def test_a_template_that_asks_in_other_words_than_it_trains_is_refused_before_tr
     thinks = (
         "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}assistant: <think>{% endif %}"
     )
-    rows = [{**r, "prompt": said("user", "peas"), "completion": said("assistant", "garden")} for r in sft_rows(4)]
+    rows = [{**r, "prompt": turn("user", "peas"), "completion": turn("assistant", "garden")} for r in sft_rows(4)]
     config = SftConfig(model=str(tiny[0]), chat_template=thinks, trainer={"max_steps": 1}, threads=1)
     with pytest.raises(InputError, match=r"trained on .*garden.* and asked with .*<think>"):
         train_sft(write_sft(rows), tmp_path / "out", config)

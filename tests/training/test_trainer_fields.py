@@ -56,7 +56,7 @@ def test_where_the_source_cannot_be_made_out_trl_is_asked(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("trainer", "said"),
+    ("trainer", "message"),
     [
         ({"learning_rate": "fast"}, "trainer.learning_rate: must be a number, not 'fast'"),
         ({"max_steps": 2.5}, "must be a whole number, not 2.5"),
@@ -67,10 +67,10 @@ def test_where_the_source_cannot_be_made_out_trl_is_asked(monkeypatch: pytest.Mo
         ({"gradient_checkpointing_kwargs": [1]}, "must be keys with values or a text, not [1]"),
     ],
 )
-def test_a_value_of_another_type_is_told_without_loading_trl(trainer: dict[str, Any], said: str) -> None:
+def test_a_value_of_another_type_is_reported_without_loading_trl(trainer: dict[str, Any], message: str) -> None:
     with pytest.raises(InputErrors) as e:
         check_fields(SftConfig(model="m", trainer=trainer))
-    assert said in str(e.value)
+    assert message in str(e.value)
 
 
 @pytest.mark.parametrize("trainer", [{"max_steps": 3.0}, {"learning_rate": 1}, {"warmup_steps": 0.1}, {"optim": "adafactor"}, {"max_length": None}])
@@ -105,7 +105,7 @@ def test_checking_a_recipe_that_trains_loads_neither_torch_nor_trl(tmp_path: Pat
 
 
 def test_what_trl_alone_refuses_ends_a_run_before_its_first_step(tmp_path: Path) -> None:
-    said = in_a_process("import toolkit; toolkit.run('r.yaml', output='out')", tmp_path)
-    assert "trl refuses these trainer settings" in said and "r.yaml" in said and not (tmp_path / "out").exists(), (
+    found = in_a_process("import toolkit; toolkit.run('r.yaml', output='out')", tmp_path)
+    assert "trl refuses these trainer settings" in found and "r.yaml" in found and not (tmp_path / "out").exists(), (
         "nothing was built, and nobody was asked"
     )

@@ -37,7 +37,7 @@ def test_what_a_user_sets_wins_and_the_rest_stays_trls_own(tmp_path: Path) -> No
     assert (args.learning_rate, args.weight_decay, args.seed, args.adam_beta2) == (1e-4, 0.1, 7, 0.999)
 
 
-def test_every_wrong_trainer_key_is_told_at_once_with_the_nearest_name() -> None:
+def test_every_wrong_trainer_key_is_reported_at_once_with_the_nearest_name() -> None:
     with pytest.raises(InputErrors) as e:
         check_trainer(DpoConfig(model="m", trainer={"learning_rat": 1e-4, "betta": 0.1, "output_dir": "here", "report_to": "wandb"}))
     text = str(e.value)

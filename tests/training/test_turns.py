@@ -86,12 +86,12 @@ def test_a_template_that_opens_a_thought_is_refused_with_what_to_set(tmp_path: P
     assert "chat_template_kwargs: {enable_thinking: false}" in str(e.value.hint)
 
 
-def test_words_that_a_template_puts_before_an_answer_are_told(tmp_path: Path, write_sft: Write, caplog: pytest.LogCaptureFixture) -> None:
+def test_words_that_a_template_puts_before_an_answer_are_reported(tmp_path: Path, write_sft: Write, caplog: pytest.LogCaptureFixture) -> None:
     empty = THINKS.replace("{% else %}{{ '<think>\n' }}", "")
     with caplog.at_level("WARNING", logger="toolkit"):
         train(base(tmp_path / "base", empty), write_sft(sft_rows(2)), tmp_path / "out")
-    [told] = [r.getMessage() for r in caplog.records if "before an answer" in r.getMessage()]
-    assert "</think>" in told and "chat_template_kwargs" in told
+    [found] = [r.getMessage() for r in caplog.records if "before an answer" in r.getMessage()]
+    assert "</think>" in found and "chat_template_kwargs" in found
 
 
 def test_arguments_of_a_template_are_the_trained_models_own(tmp_path: Path, write_sft: Write, write_dpo: Write) -> None:
@@ -101,8 +101,8 @@ def test_arguments_of_a_template_are_the_trained_models_own(tmp_path: Path, writ
     asked = tokenizer_of(tmp_path / "out").apply_chat_template(rows[0]["prompt"], tokenize=False, add_generation_prompt=True)
     assert asked == tokenizer_of(folder).apply_chat_template(rows[0]["prompt"], tokenize=False, add_generation_prompt=True, enable_thinking=False)
     assert asked.endswith("</think>\n\n"), "by any program, without being told"
-    said = trained_for(tmp_path / "out")
-    assert said is not None and said["chat_template_kwargs"] == {"enable_thinking": False}
+    figures = trained_for(tmp_path / "out")
+    assert figures is not None and figures["chat_template_kwargs"] == {"enable_thinking": False}
     from shardfolders import dpo_rows
 
     for name, more in (("kept", {}), ("again", {"chat_template_kwargs": {"enable_thinking": False}})):
@@ -135,8 +135,8 @@ def test_a_value_is_what_the_template_gets(value: Any, tmp_path: Path) -> None:
 
     show = "{{ [value] | tojson }} {% for m in messages %}{{ m.content }}{% endfor %}"
     t = tokenizer_of(base(tmp_path / "base", with_arguments(with_arguments(show, {"value": "before"}), {"value": value})))
-    said = t.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False)
-    assert json.loads(said.removesuffix(" x")) == [value]
+    found = t.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False)
+    assert json.loads(found.removesuffix(" x")) == [value]
 
 
 @pytest.mark.parametrize("bad", [{"chat_template": "x"}, {"tools": []}, {"messages": []}, {"eos_token": "x"}, {"not a name": 1}, {"x": {1, 2}}])

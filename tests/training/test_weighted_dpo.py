@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shardfolders import dpo_rows, said
+from shardfolders import dpo_rows, turn
 
 from toolkit.common.errors import InputError
 from toolkit.common.models import model_hash
@@ -193,7 +193,7 @@ def test_dpo_prefers_the_chosen_answer(tiny: Tiny, tmp_path: Path, write_dpo: Wr
     rows = dpo_rows(40)
     for i, row in enumerate(rows):
         row["weight"] = 0.8 if i % 2 else 1.2
-    rows[5]["rejected"] = said("assistant", "xyzzy " * 200)
+    rows[5]["rejected"] = turn("assistant", "xyzzy " * 200)
     before, seen = model_hash(tiny[0]), []
     config = DpoConfig(model=str(tiny[0]), threads=1, trainer={"learning_rate": 1e-3, "gradient_accumulation_steps": 8, "beta": 0.1})
     metrics = train_dpo(write_dpo(rows), tmp_path / "out" / "model", config, lambda *a: seen.append(a))
