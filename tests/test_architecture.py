@@ -74,3 +74,27 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     except CycleError as e:
         raise AssertionError(" <- ".join(e.args[1])) from None
     assert used == LATE.keys(), "an excuse that nobody needs any more"
+
+
+VAGUE = {"told", "said"}
+"""Words that say nothing of what a name holds: an output, an answer, a message, a verdict."""
+
+
+def test_no_name_is_vague() -> None:
+    """Of variables, arguments, functions and attributes, in the toolkit and its tests."""
+    found = set()
+    for path in (p for room in ("toolkit", "tests") for p in (CHECKOUT / room).rglob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(source)) if any(word in source.casefold() for word in VAGUE) else ():
+            names = [value for field in ("id", "arg", "attr", "name", "asname") if isinstance(value := getattr(node, field, None), str)]
+            found |= {f"{path.relative_to(CHECKOUT)}: {name}" for name in names if VAGUE & set(name.casefold().split("_"))}
+    assert not found
+
+
+def test_a_file_name_stands_once_but_for_the_two_faces_of_a_verb() -> None:
+    """`cli` or `api` may share a name with one room below them, or with each other."""
+    places: dict[str, list[str]] = {}
+    for path in (CHECKOUT / "toolkit").rglob("*.py"):
+        if path.name != "__init__.py":
+            places.setdefault(path.name, []).append(path.relative_to(CHECKOUT / "toolkit").parts[0])
+    assert not {name: rooms for name, rooms in places.items() if len(rooms) > 2 or len([r for r in rooms if r not in ("cli", "api")]) > 1}

@@ -156,8 +156,8 @@ def test_every_field_of_trl_is_plain_or_refused_or_wants_leave() -> None:
     from trl.trainer.dpo_config import DPOConfig
     from trl.trainer.sft_config import SFTConfig
 
-    from toolkit.training._config import _OWN
     from toolkit.training._plain import PLAIN
+    from toolkit.training._training_config import _OWN
 
     known = {f.name for c in (SFTConfig, DPOConfig) for f in fields(c) if f.init}
     assert known - PLAIN - _OWN.keys() == {

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from toolkit.common.errors import InputError
 from toolkit.common.resources import names
 from toolkit.guards import Guard, answer_spans, load_guard, parse, render_call, render_input, render_output, teacher_messages
-from toolkit.guards._answers import write_call
+from toolkit.guards._grammar_answers import write_call
 
 NAMES = [name for name in names("guards") if load_guard(name).calls]
 TALK = [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hello!"}]

@@ -178,7 +178,7 @@ def test_messages_of_json_lines_are_whole_or_rejected(tmp_path: Path) -> None:
 
 
 def test_a_bad_line_far_down_is_named_by_its_own_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("toolkit.sources._frames.BLOCK_BYTES", 64)
+    monkeypatch.setattr("toolkit.sources._column_frames.BLOCK_BYTES", 64)
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps({"n": i, "text": "sound", "score": 0.5}) + "\n" for i in range(9)) + "{torn\n")
     assert "line 10:" in read(path)[1]["_detail"].item()

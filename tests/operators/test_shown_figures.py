@@ -90,18 +90,18 @@ def test_parts_of_a_split_strata_inputs_and_what_was_left_out(tmp_path: Path) ->
 def doubted() -> tuple[pl.DataFrame, pl.DataFrame]:
     """Forty rows of two sources; three guards hold the first four labels, all of source a, to be wrong."""
     rows = [seed(i, prompt=f"q{i}", source="ab"[i % 2] if i > 7 else "a", label_prompt="harmful" if i % 2 else "unharmful") for i in range(40)]
-    said = []
+    verdict_rows = []
     for i, row in enumerate(rows):
         word = row["label_prompt"] if i > 3 else {"harmful": "unharmful", "unharmful": "harmful"}[row["label_prompt"]]
-        said += [verdict(row, guard, 0, f"I hold it {word}.", prompt=word) for guard in "xyz"]
-    return seeds(*rows), verdicts(*said)
+        verdict_rows += [verdict(row, guard, 0, f"I hold it {word}.", prompt=word) for guard in "xyz"]
+    return seeds(*rows), verdicts(*verdict_rows)
 
 
 def test_labels_in_doubt_by_task_voter_and_source(tmp_path: Path) -> None:
     pytest.importorskip("cleanlab")
-    rows, said = doubted()
-    steps = [{"id": "noisy", "use": "noise", "from": {"rows": "rows", "verdicts": "said"}, "with": {"tasks": ["prompt"]}}]
-    found, text = shown(tmp_path, steps, rows=rows, said=said)
+    rows, verdict_rows = doubted()
+    steps = [{"id": "noisy", "use": "noise", "from": {"rows": "rows", "verdicts": "verdict_rows"}, "with": {"tasks": ["prompt"]}}]
+    found, text = shown(tmp_path, steps, rows=rows, verdict_rows=verdict_rows)
     assert found["doubts"]["prompt"] | {"off_diagonal": 4} == {"labelled": 40, "voted_on": 40, "always_wrong": 4, "off_diagonal": 4}
     assert found["voters"]["prompt"]["x"] == {"votes": 40, "agree": 0.9}
     assert {n["source"]: (n["rows"], n["doubted"], n["always_wrong"]) for n in found["doubted_by_source"]} == {"a": (24, 4, 4), "b": (16, 0, 0)}
@@ -111,7 +111,7 @@ def test_labels_in_doubt_by_task_voter_and_source(tmp_path: Path) -> None:
 
 
 def test_what_reviewers_and_a_consensus_made_of_labels(tmp_path: Path) -> None:
-    rows, said = doubted()
+    rows, verdict_rows = doubted()
     with (tmp_path / "decisions.csv").open("w", newline="") as f:
         out = csv.writer(f)
         out.writerow(["id", "task", "decision"])
@@ -120,18 +120,18 @@ def test_what_reviewers_and_a_consensus_made_of_labels(tmp_path: Path) -> None:
     found, text = shown(tmp_path, steps, rows=rows)
     assert found["decisions"] == {"drop": 1, "keep": 1, "set": 1, "unsure": 1} and "kept 1, set 1, row dropped 1, unsure 1; labels changed 1" in text
     assert "prompt unharmful harmful 1" in text and "Lines without a decision (seen): 1" in text
-    steps = [{"id": "agreed", "use": "relabel", "from": {"rows": "rows", "verdicts": "said"}, "with": {"change": "both", "mode": "flag"}}]
-    found, text = shown(tmp_path, steps, rows=rows, said=said)
+    steps = [{"id": "agreed", "use": "relabel", "from": {"rows": "rows", "verdicts": "verdict_rows"}, "with": {"change": "both", "mode": "flag"}}]
+    found, text = shown(tmp_path, steps, rows=rows, verdict_rows=verdict_rows)
     assert found["consensus"]["prompt"] == {"filled": 0, "changed": 4, "quorum": 40} and "Labels that the consensus would set (agreed)" in text
     assert {(n["label"], n["new_label"], n["rows"]) for n in found["labels"]} == {("harmful", "unharmful", 2), ("unharmful", "harmful", 2)}
     steps[0]["with"] = {"change": "both"}
-    assert "Labels that changed (agreed)" in shown(tmp_path, steps, rows=rows, said=said)[1]
+    assert "Labels that changed (agreed)" in shown(tmp_path, steps, rows=rows, verdict_rows=verdict_rows)[1]
 
 
 def test_outputs_of_guards_that_were_read(tmp_path: Path) -> None:
-    said = "Thought.\n\nAnswers: \nRequest: harmful\nCompletion: None\nResponse: None"
+    output = "Thought.\n\nAnswers: \nRequest: harmful\nCompletion: None\nResponse: None"
     for guard, ids in (("a", [1, 2, 3]), ("b", [1, 2])):
-        lines = [{"id": n, "prompt": f"q{n}", "label": "harmful" if n > 1 else "unharmful", "output": said} for n in ids]
+        lines = [{"id": n, "prompt": f"q{n}", "label": "harmful" if n > 1 else "unharmful", "output": output} for n in ids]
         pl.DataFrame(lines).write_ndjson(tmp_path / f"{guard}.jsonl")
     files = {g: str(tmp_path / f"{g}.jsonl") for g in "ab"}
     steps = [{"id": "told", "use": "load_predictions", "with": {"files": files, "task": "prompt", "columns": {"id": "id"}}}]

@@ -12,7 +12,7 @@ from frames import run_steps
 from toolkit.common.errors import InputError
 from toolkit.guards import load_guard
 from toolkit.operators import Context
-from toolkit.operators.train._train import report_training
+from toolkit.operators.train._training_step import report_training
 from toolkit.operators.train.train_sft import TrainSft, TrainSftConfig
 from toolkit.taxonomy import load_taxonomy
 

@@ -17,7 +17,7 @@ from toolkit.guards import load_guard
 from toolkit.operators import Columns, Context, operator_class
 from toolkit.operators._uses import shown
 from toolkit.pipeline import LOCAL, Counts, FrameInput, FrameOutput, Work, build_step
-from toolkit.pipeline._rows import Block, joined, row_block
+from toolkit.pipeline._row_steps import Block, joined, row_block
 from toolkit.records import content_id, load_record, to_polars
 from toolkit.taxonomy import load_taxonomy
 

@@ -102,7 +102,7 @@ def test_same_bytes_at_any_block_size(tmp_path: Path, monkeypatch: pytest.Monkey
     w = world(tmp_path, 300)
     w.recipe(READ, NORMALISE, WRITE, load=False)
     first = tree_digests(w.run(output="a").folder / "out")
-    monkeypatch.setattr("toolkit.sources._frames.BLOCK_BYTES", 1000)
+    monkeypatch.setattr("toolkit.sources._column_frames.BLOCK_BYTES", 1000)
     assert tree_digests(w.run(output="b", block_rows=7).folder / "out") == first
 
 

@@ -153,7 +153,7 @@ def test_trl_takes_the_trainer_settings() -> None:
     """A wrong key would otherwise be found after the teacher has been paid."""
     pytest.importorskip("trl")
     from toolkit.training import DpoConfig, SftConfig
-    from toolkit.training._config import trainer_args
+    from toolkit.training._training_config import trainer_args
 
     found = steps("8b")
     for kind, step in ((SftConfig, "guard-main"), (DpoConfig, "guard-dpo")):

@@ -18,7 +18,7 @@ import toolkit
 from toolkit.common.csvfile import read_sheet
 from toolkit.common.errors import InputError
 from toolkit.common.tables import Column
-from toolkit.report._formats import Sheet, latex, markdown, sheets_latex, sheets_markdown, sheets_text
+from toolkit.report._table_text import Sheet, latex, markdown, sheets_latex, sheets_markdown, sheets_text
 
 NASTY = "=cmd|'/c'!A1 50% a_b & c#1 {x} $y$ ~ ^ \\ <b> `code` \x1b[31mred\x07 | \u202e\u4e2d\u6587 \u00e9"
 

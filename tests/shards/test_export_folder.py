@@ -11,7 +11,7 @@ from exports import sft
 from toolkit import api
 from toolkit.common.errors import InputError, InputErrors, Stopped
 from toolkit.common.files import tree_digests
-from toolkit.shards.exporters import _files, export, read_export, verify_export
+from toolkit.shards.exporters import _output_files, export, read_export, verify_export
 
 
 def test_an_export_that_fails_leaves_the_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,7 +23,7 @@ def test_an_export_that_fails_leaves_the_earlier_one(tmp_path: Path, monkeypatch
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as broken:
-        broken.setattr(_files.Sink, "write", full)
+        broken.setattr(_output_files.Sink, "write", full)
         with pytest.raises(Stopped, match="the disk is full"):
             export(folder, "trl", tmp_path / "out")
     assert tree_digests(tmp_path / "out") == before and sorted(p.name for p in tmp_path.iterdir()) == ["out", "shards"]

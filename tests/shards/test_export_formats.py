@@ -20,8 +20,8 @@ from toolkit.common.files import sha256_file, tree_digests
 from toolkit.guards import render_input
 from toolkit.records import Column
 from toolkit.shards import ShardWriter, verify
-from toolkit.shards.exporters import EXPORTERS, _export, _files, export, verify_export
-from toolkit.shards.exporters._weights import Repeater
+from toolkit.shards.exporters import EXPORTERS, _export_folder, _output_files, export, verify_export
+from toolkit.shards.exporters._pair_weights import Repeater
 from toolkit.sources import load_source, read_source, split_released_input
 from toolkit.taxonomy import load_taxonomy
 
@@ -220,7 +220,7 @@ def test_inputs_with_earlier_messages_and_other_instructions(tmp_path: Path) -> 
     with pytest.raises(InputError, match=r"does not begin with the instruction of the guard 'guardreasoner' \(a\)"):
         export(folder, "guardreasoner", tmp_path / "no")
     (tmp_path / "mine.yaml").write_text(
-        (Path(_export.__file__).parents[3] / "schemas/guards/guardreasoner.yaml").read_text().replace("Human user:", "User:")
+        (Path(_export_folder.__file__).parents[3] / "schemas/guards/guardreasoner.yaml").read_text().replace("Human user:", "User:")
     )
     with pytest.raises(InputError, match="renders its input otherwise than when the shards were made"):
         export(folder, "guardreasoner", tmp_path / "no", guard=str(tmp_path / "mine.yaml"))
@@ -241,24 +241,24 @@ def exported(tmp_path: Path, kind: str, name: str, out: str) -> Path:
 def test_blocks_change_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, name: str) -> None:
     whole = tree_digests(exported(tmp_path, kind, name, "whole"))
     for block in (1, 7):
-        monkeypatch.setattr(_export, "BLOCK", block)
+        monkeypatch.setattr(_export_folder, "BLOCK", block)
         assert tree_digests(exported(tmp_path, kind, name, f"by-{block}")) == whole
     verify_export(tmp_path / "whole")
 
 
 def test_row_groups_do_not_hang_on_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_files, "ROW_GROUP", 16)
+    monkeypatch.setattr(_output_files, "ROW_GROUP", 16)
     whole = tree_digests(exported(tmp_path, "sft", "trl", "whole"))
-    monkeypatch.setattr(_export, "BLOCK", 5)
+    monkeypatch.setattr(_export_folder, "BLOCK", 5)
     assert tree_digests(exported(tmp_path, "sft", "trl", "by-5")) == whole
 
 
 def test_row_groups_of_long_rows_are_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_files, "GROUP_BYTES", 2000)
+    monkeypatch.setattr(_output_files, "GROUP_BYTES", 2000)
     whole = exported(tmp_path, "sft", "trl", "whole")
     groups = [pq.ParquetFile(path).metadata for path in sorted(whole.rglob("*.parquet"))]
     assert any(group.num_row_groups > 1 for group in groups)
-    monkeypatch.setattr(_export, "BLOCK", 3)
+    monkeypatch.setattr(_export_folder, "BLOCK", 3)
     assert tree_digests(exported(tmp_path, "sft", "trl", "by-3")) == tree_digests(whole)
 
 

@@ -67,9 +67,9 @@ def test_same_seed_same_model_other_seed_other_model(write_sft: Write, tmp_path:
 def test_only_completion_tokens_carry_loss(tiny: tuple[Path, dict[str, Any]], write_sft: Write, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
-    from toolkit.training._config import trainer_args
     from toolkit.training._shared import Bounds, Dropped, read_shards
     from toolkit.training._trainers import GuardSft
+    from toolkit.training._training_config import trainer_args
 
     folder, _ = tiny
     rows = sft_rows(5)

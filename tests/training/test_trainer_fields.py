@@ -14,7 +14,7 @@ import pytest
 from toolkit.common.errors import InputErrors
 from toolkit.training import DpoConfig, SftConfig, check_fields
 from toolkit.training import _fields as fields
-from toolkit.training._config import defaults, trainer_args
+from toolkit.training._training_config import defaults, trainer_args
 
 
 @pytest.mark.parametrize("name", ["SFTConfig", "DPOConfig"])

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from toolkit.common.errors import InputError, InputErrors
 from toolkit.training import DpoConfig, SftConfig, check_trainer
-from toolkit.training._config import trainer_args
+from toolkit.training._training_config import trainer_args
 
 
 def test_importing_the_room_loads_no_torch() -> None:

@@ -25,7 +25,7 @@ def make(cls: Any, folder: Path, rows: Sequence[Mapping[str, Any]], work: Path, 
     from datasets import Dataset
     from transformers import AutoTokenizer
 
-    from toolkit.training._config import trainer_args
+    from toolkit.training._training_config import trainer_args
 
     fixed = {"per_device_train_batch_size": len(rows), "gradient_accumulation_steps": 1, "train_sampling_strategy": "sequential"}
     args = trainer_args(DpoConfig(model=str(folder), trainer=fixed | settings), str(work))

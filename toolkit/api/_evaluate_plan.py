@@ -248,7 +248,7 @@ def read_files(
     task are no error.
 
     Raises:
-        InputError: a file or column that is not there; what does not fit (`toolkit.evaluation.benchmarks._predictions`).
+        InputError: a file or column that is not there; what does not fit (`toolkit.evaluation.benchmarks._joined_predictions`).
     """
     paths, of = _files(places, sets, roots)
     tasks = {t: task for one in sets for t, task in one.tasks.items()}

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from toolkit.evaluation._noise import fractions as fractions
     from toolkit.evaluation._noise import pooled as pooled
     from toolkit.evaluation._noise import score_labels as score_labels
-    from toolkit.evaluation._rows import CHANGED as CHANGED
-    from toolkit.evaluation._rows import ROWS as ROWS
+    from toolkit.evaluation._row_table import CHANGED as CHANGED
+    from toolkit.evaluation._row_table import ROWS as ROWS
     from toolkit.evaluation.benchmarks._benchmarks import BenchmarkFiles as BenchmarkFiles
     from toolkit.evaluation.benchmarks._benchmarks import Chosen as Chosen
     from toolkit.evaluation.benchmarks._benchmarks import benchmark_names as benchmark_names
@@ -39,23 +39,23 @@ if TYPE_CHECKING:
     from toolkit.evaluation.benchmarks._benchmarks_read import BenchmarkRows as BenchmarkRows
     from toolkit.evaluation.benchmarks._benchmarks_read import benchmark_blocks as benchmark_blocks
     from toolkit.evaluation.benchmarks._benchmarks_read import read_benchmark as read_benchmark
-    from toolkit.evaluation.benchmarks._hygiene import INPUT_TEXTS as INPUT_TEXTS
-    from toolkit.evaluation.benchmarks._hygiene import MARKS as MARKS
-    from toolkit.evaluation.benchmarks._hygiene import clean_scores as clean_scores
-    from toolkit.evaluation.benchmarks._hygiene import conflicting as conflicting
-    from toolkit.evaluation.benchmarks._hygiene import held_twice as held_twice
-    from toolkit.evaluation.benchmarks._hygiene import marked as marked
-    from toolkit.evaluation.benchmarks._hygiene import numbered as numbered
-    from toolkit.evaluation.benchmarks._hygiene import shared as shared
-    from toolkit.evaluation.benchmarks._predictions import Joined as Joined
-    from toolkit.evaluation.benchmarks._predictions import Joining as Joining
-    from toolkit.evaluation.benchmarks._predictions import own_set as own_set
+    from toolkit.evaluation.benchmarks._joined_predictions import Joined as Joined
+    from toolkit.evaluation.benchmarks._joined_predictions import Joining as Joining
+    from toolkit.evaluation.benchmarks._joined_predictions import own_set as own_set
     from toolkit.evaluation.benchmarks._sets import RowSet as RowSet
     from toolkit.evaluation.benchmarks._sets import benchmark_set as benchmark_set
     from toolkit.evaluation.benchmarks._sets import guard_tasks as guard_tasks
-    from toolkit.evaluation.benchmarks._written import Written as Written
-    from toolkit.evaluation.benchmarks._written import read_labels as read_labels
-    from toolkit.evaluation.benchmarks._written import read_written as read_written
+    from toolkit.evaluation.benchmarks._shared_rows import INPUT_TEXTS as INPUT_TEXTS
+    from toolkit.evaluation.benchmarks._shared_rows import MARKS as MARKS
+    from toolkit.evaluation.benchmarks._shared_rows import clean_scores as clean_scores
+    from toolkit.evaluation.benchmarks._shared_rows import conflicting as conflicting
+    from toolkit.evaluation.benchmarks._shared_rows import held_twice as held_twice
+    from toolkit.evaluation.benchmarks._shared_rows import marked as marked
+    from toolkit.evaluation.benchmarks._shared_rows import numbered as numbered
+    from toolkit.evaluation.benchmarks._shared_rows import shared as shared
+    from toolkit.evaluation.benchmarks._written_sets import Written as Written
+    from toolkit.evaluation.benchmarks._written_sets import read_labels as read_labels
+    from toolkit.evaluation.benchmarks._written_sets import read_written as read_written
     from toolkit.evaluation.changed._flips import flips as flips
     from toolkit.evaluation.changed._perturb import CHANGE_KINDS as CHANGE_KINDS
     from toolkit.evaluation.changed._perturb import CHANGES as CHANGES
@@ -71,8 +71,8 @@ if TYPE_CHECKING:
     from toolkit.evaluation.comparing._cohort import Together as Together
     from toolkit.evaluation.comparing._cohort import agreeing as agreeing
     from toolkit.evaluation.comparing._cohort import apart as apart
-    from toolkit.evaluation.comparing._compare import compare_sides as compare_sides
     from toolkit.evaluation.comparing._compare_work import Asked as Asked
+    from toolkit.evaluation.comparing._comparison import compare_sides as compare_sides
     from toolkit.evaluation.comparing._published import Published as Published
     from toolkit.evaluation.comparing._published import PublishedFigure as PublishedFigure
     from toolkit.evaluation.comparing._published import choose_published as choose_published

@@ -32,7 +32,7 @@ from toolkit.common.folders import Kind, new_folder
 from toolkit.common.manifests import Sha256, checked, read_manifest
 from toolkit.common.parquet import ParquetFile, Written, open_parquet
 from toolkit.common.text import json_text
-from toolkit.evaluation._rows import CHANGED, ROWS
+from toolkit.evaluation._row_table import CHANGED, ROWS
 
 if TYPE_CHECKING:
     import polars as pl

@@ -11,6 +11,7 @@ Importing this room loads no model library and no HTTP client; opening a backend
 
 from toolkit.generation._attached import Attached, MediaError, attached, attached_to, not_carried
 from toolkit.generation._backend import build_request, open_backend
+from toolkit.generation._backend_registry import BackendConfig, OpenUnion
 from toolkit.generation._base_config import BACKENDS, BaseBackendConfig, Destination, Listed, Opening, Price, Sampling
 from toolkit.generation._budget import Meter
 from toolkit.generation._chat import Chat, ControlTextError
@@ -26,7 +27,6 @@ from toolkit.generation._config import (
 from toolkit.generation._declared import only_looking
 from toolkit.generation._engine import Completions, complete
 from toolkit.generation._hand_out import handed_out
-from toolkit.generation._journal import Journal
 from toolkit.generation._journal_care import (
     Verified,
     compact_journal,
@@ -39,11 +39,11 @@ from toolkit.generation._journal_errors import unread
 from toolkit.generation._journal_look import Figures, Group, journal_figures, near_names, read_records
 from toolkit.generation._journal_records import Record
 from toolkit.generation._journal_repair import Repaired, repair_journal
+from toolkit.generation._journal_store import Journal
 from toolkit.generation._logprobs import Choice, choices, in_body
 from toolkit.generation._prices import price_of, unpriced
 from toolkit.generation._protocol import Backend, Drops, HandsOn, Tells, Wakes
 from toolkit.generation._read_config import read_config
-from toolkit.generation._registry import BackendConfig, OpenUnion
 from toolkit.generation._request import ADDED, EXCLUDED, FAILURES, FINAL, Completion, Request, as_messages
 from toolkit.generation._vocabulary import FINISHED, ended
 from toolkit.generation.backends._vllm_engine import kept_warm

@@ -22,7 +22,7 @@ from typing import Any
 import orjson
 
 from toolkit.common.text import whole
-from toolkit.generation._faults import AttemptError, error_inside, error_of
+from toolkit.generation._attempt_faults import AttemptError, error_inside, error_of
 from toolkit.generation._request import Completion
 from toolkit.generation._vocabulary import FILTERED_IN_BASE_RESP, IN_BASE_RESP, ended, flagged
 

@@ -15,8 +15,8 @@ import time
 from collections.abc import Iterable
 
 from toolkit.common.errors import GuardkitError, Stopped
-from toolkit.generation._journal import Journal, Pair
 from toolkit.generation._journal_records import storable
+from toolkit.generation._journal_store import Journal, Pair
 from toolkit.generation._request import Completion, Request
 
 Done = tuple[Request, Completion]

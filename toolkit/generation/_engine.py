@@ -33,7 +33,7 @@ from toolkit.common.errors import GuardkitError, Stopped
 from toolkit.generation._budget import Meter, Metered, dollars
 from toolkit.generation._commit import Committer
 from toolkit.generation._hand_out import HandOut
-from toolkit.generation._journal import Journal, Keeping
+from toolkit.generation._journal_store import Journal, Keeping
 from toolkit.generation._protocol import Backend, Salvages
 from toolkit.generation._request import Completion, Request, failed
 from toolkit.generation._slots import Asked, Slot

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.common.errors import nearest
-from toolkit.generation._journal import Journal
 from toolkit.generation._journal_care import find_records
 from toolkit.generation._journal_errors import unread
 from toolkit.generation._journal_file import JournalFile
 from toolkit.generation._journal_records import PACKED, Record, key_name, read_shapes, row_name
+from toolkit.generation._journal_store import Journal
 from toolkit.generation._journal_tables import SCHEMA_VERSION, UNFINISHED, ascending
 from toolkit.generation._request import FAILURES
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from toolkit.generation._answers import read_answer
-from toolkit.generation._faults import AttemptError
+from toolkit.generation._attempt_faults import AttemptError
 from toolkit.generation._request import FAILURES, Completion, Request
 
 FORMS = ("chat", "text", "logprobs", "body")

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 from toolkit.common.errors import InputError, InputErrors, did_you_mean
 from toolkit.common.yamlfile import YamlFile
+from toolkit.generation._backend_registry import BackendConfig
 from toolkit.generation._base_config import BACKENDS, BaseBackendConfig
-from toolkit.generation._registry import BackendConfig
 
 
 class _Options(BaseModel):

@@ -4,10 +4,10 @@ Rendering, parsing, validation, mining and evaluation are all derived from the d
 file and no other code. A guard that was trained elsewhere is a definition, too: how it is asked (`Call`) and how its answers are read (`Grammar`).
 """
 
-from toolkit.guards._answers import NOT_ASKED, Parsed, joined, read_call, together
 from toolkit.guards._calls import Call, Message
 from toolkit.guards._definition import Guard, load_guard, load_prompt, not_ours, unknown_label
 from toolkit.guards._grammar import Answer, Grammar
+from toolkit.guards._grammar_answers import NOT_ASKED, Parsed, joined, read_call, together
 from toolkit.guards._own_words import repeats_its_input, unwrapped_input, without_tokens
 from toolkit.guards._parse import Mode, check_reading, in_reading, parse
 from toolkit.guards._render import (

@@ -15,7 +15,7 @@ several turns that differ, nothing is read.
 
 Three-valued labels can be read as two: a task's `readings`.
 
-A guard that was trained elsewhere is read by its grammar (`toolkit.guards._answers`); there is one way to do that, and both modes are that way.
+A guard that was trained elsewhere is read by its grammar (`toolkit.guards._grammar_answers`); there is one way to do that, the same in both modes.
 
 Problems of a text (strict; but for the last, none of its labels is read):
     empty: there is no text.
@@ -45,8 +45,8 @@ from dataclasses import replace
 from typing import Literal
 
 from toolkit.common.errors import InputError, did_you_mean
-from toolkit.guards._answers import Parsed, read_call, read_calls
 from toolkit.guards._definition import Guard
+from toolkit.guards._grammar_answers import Parsed, read_call, read_calls
 from toolkit.guards._layout import Layout, before_label, layout_of, split_lines
 from toolkit.guards._lenient import last_label, of_turns
 from toolkit.guards._own_words import never_closed, own_parts, plain

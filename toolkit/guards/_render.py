@@ -8,9 +8,9 @@ from typing import Any
 
 from toolkit.common.errors import InputError
 from toolkit.common.files import digest
-from toolkit.guards._answers import write_calls
 from toolkit.guards._calls import Call
 from toolkit.guards._definition import Guard, not_ours
+from toolkit.guards._grammar_answers import write_calls
 from toolkit.guards._layout import answer_line
 from toolkit.guards._teacher import Blind, Teacher
 from toolkit.guards._templates import template

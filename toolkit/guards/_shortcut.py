@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from toolkit.common.thoughts import MARKS
-from toolkit.guards._answers import Parsed
 from toolkit.guards._definition import Guard
+from toolkit.guards._grammar_answers import Parsed
 from toolkit.guards._layout import layout_of
 from toolkit.guards._lenient import SIGNS, TAG, WRAP, lead_of
 from toolkit.guards._own_words import plain

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from toolkit.guards._answers import spellings, word_places
 from toolkit.guards._calls import Call
 from toolkit.guards._definition import Guard
+from toolkit.guards._grammar_answers import spellings, word_places
 from toolkit.guards._lenient import last_answer
 from toolkit.guards._own_words import own_parts, plain
 from toolkit.guards._parse import parse

@@ -18,10 +18,10 @@ guard's. Importing this room loads no model library.
 """
 
 from toolkit.judging._ask import OpenGuard, as_guard, check_plays, generation_record, question, questions, scores
-from toolkit.judging._evaluate import asked_lines, judged_tasks, to_ask, written_lines, written_tasks
-from toolkit.judging._frames import read_frame
+from toolkit.judging._evaluation_lines import asked_lines, judged_tasks, to_ask, written_lines, written_tasks
 from toolkit.judging._outputs import TEXTS, asked_of, read_names, read_output
 from toolkit.judging._probabilities import label_probabilities
+from toolkit.judging._read_frame import read_frame
 from toolkit.judging._several import as_one
 from toolkit.judging._table import TABLE, records_parts, records_table, row_table, score_table, with_reading
 from toolkit.judging._verdict import Verdict

@@ -3,13 +3,13 @@
 from toolkit.mining._agreement import agreement, fleiss
 from toolkit.mining._closest import length_auc, length_figures, pick_closest
 from toolkit.mining._condensed import Condensed, condense
-from toolkit.mining._disputes import ranked_disputes
 from toolkit.mining._drawing import SCREENED, SETTLED, Aim, Decided, best_order, decide, wanted
 from toolkit.mining._draws import Screen, check_screen, choose_screen, first_doubt, settled, share_low
 from toolkit.mining._irt import ItemResponse, fit_item_response, item_response
 from toolkit.mining._judged import OUTCOMES, judged, judged_expressions, outcome
 from toolkit.mining._measures import MEASURES, measures
 from toolkit.mining._pairing import Candidates, Chosen, Faults, Lines, hard_units, pair_candidates, pick_best
+from toolkit.mining._ranked_disputes import ranked_disputes
 from toolkit.mining._rule import Rule, load_rule, rule_names
 from toolkit.mining._rule_apply import HARD_OF, STATUSES, WHOLE, Missing, apply_rule, rule_outcomes
 from toolkit.mining._rule_keys import PairsPart

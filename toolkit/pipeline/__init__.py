@@ -16,18 +16,18 @@ from toolkit.pipeline._progress import Progress
 from toolkit.pipeline._reach import reach
 from toolkit.pipeline._recipe import TAKEN, Recipe, Step, build_recipe, kept_recipe, load_recipe, resolved_yaml
 from toolkit.pipeline._row_engine import LOCAL, Engine, Local
-from toolkit.pipeline._rows import Work
+from toolkit.pipeline._row_steps import Work
 from toolkit.pipeline._run import Run, run_plan
 from toolkit.pipeline._selection import EVERY, Selection
 from toolkit.pipeline._spec import RecipeSpec
 from toolkit.pipeline._stop import stopping
 
 if TYPE_CHECKING:
-    from toolkit.pipeline._compare import diff_runs as diff_runs
-    from toolkit.pipeline._compare import rejected_rows as rejected_rows
-    from toolkit.pipeline._disputes import find_disputes as find_disputes
+    from toolkit.pipeline._compare_runs import diff_runs as diff_runs
+    from toolkit.pipeline._compare_runs import rejected_rows as rejected_rows
+    from toolkit.pipeline._disputed_rows import find_disputes as find_disputes
     from toolkit.pipeline._forecast import forecast as forecast
-    from toolkit.pipeline._hygiene import find_hygiene as find_hygiene
+    from toolkit.pipeline._hygiene_document import find_hygiene as find_hygiene
     from toolkit.pipeline._overlaps import Places as Places
     from toolkit.pipeline._overlaps import find_overlaps as find_overlaps
     from toolkit.pipeline._processes import Processes as Processes

@@ -15,7 +15,7 @@ from toolkit.operators.base import StepInput
 from toolkit.pipeline._counts import ConservationError
 from toolkit.pipeline._generation import run_generation
 from toolkit.pipeline._row_engine import Engine, through
-from toolkit.pipeline._rows import RowWork, Work
+from toolkit.pipeline._row_steps import RowWork, Work
 from toolkit.pipeline._step_output import StepOutput
 from toolkit.pipeline._stream import Stream
 

@@ -24,7 +24,7 @@ from toolkit.common.sizes import text_size
 from toolkit.generation import Backend, Completion, Journal, Meter, Request, complete, kept_warm
 from toolkit.operators import GenerationOperator
 from toolkit.operators.base import DETAIL, REASON, StepInput, Unasked
-from toolkit.pipeline._rows import Work
+from toolkit.pipeline._row_steps import Work
 from toolkit.pipeline._step_output import StepOutput
 from toolkit.pipeline._trial import Trial
 from toolkit.records import to_polars

@@ -1,6 +1,6 @@
 """Overlaps among benchmarks, sources and other rows: what two sets share, and what a set holds twice.
 
-What is the same input and what is in conflict: `toolkit.evaluation.benchmarks._hygiene`. Texts share an n-gram as in the operator `decontaminate`.
+The same input, and what conflicts: `toolkit.evaluation.benchmarks._shared_rows`. Texts share an n-gram as in the operator `decontaminate`.
 
 Memory: the texts of all sets, and about 50 bytes for each of their words.
 """

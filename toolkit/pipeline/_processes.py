@@ -37,7 +37,7 @@ import polars as pl
 from toolkit.common.errors import GuardkitError, InputError, Stopped
 from toolkit.operators import RowOperator
 from toolkit.pipeline._row_engine import LOCAL
-from toolkit.pipeline._rows import Block, RowWork, joined
+from toolkit.pipeline._row_steps import Block, RowWork, joined
 from toolkit.pipeline._step_output import Lines
 from toolkit.pipeline._worker import START, Reply, packed, receive, send
 

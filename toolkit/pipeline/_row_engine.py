@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from toolkit.pipeline._counts import ConservationError
-from toolkit.pipeline._rows import Block, RowWork, row_block
+from toolkit.pipeline._row_steps import Block, RowWork, row_block
 from toolkit.pipeline._step_output import Lines
 
 if TYPE_CHECKING:

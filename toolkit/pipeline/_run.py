@@ -35,7 +35,7 @@ from toolkit.pipeline._models import check_prices
 from toolkit.pipeline._planned import Plan, PlannedStep, as_planned
 from toolkit.pipeline._progress import Progress
 from toolkit.pipeline._row_engine import LOCAL, Engine
-from toolkit.pipeline._rows import RowWork, Work
+from toolkit.pipeline._row_steps import RowWork, Work
 from toolkit.pipeline._selection import closure
 from toolkit.pipeline._stop import stopping
 from toolkit.pipeline._store import STEP, StepWriter

@@ -27,7 +27,7 @@ from toolkit.pipeline._inputs import whole_rows
 from toolkit.pipeline._models import Unbuilt
 from toolkit.pipeline._planned import Plan, PlannedStep, as_planned
 from toolkit.pipeline._row_engine import LOCAL
-from toolkit.pipeline._rows import Work
+from toolkit.pipeline._row_steps import Work
 from toolkit.pipeline._store import STEP, StepWriter
 
 

@@ -18,7 +18,7 @@ from toolkit.common.errors import InputError
 from toolkit.operators import SourceOperator
 from toolkit.pipeline._in_memory import picked
 from toolkit.pipeline._row_engine import Engine, through
-from toolkit.pipeline._rows import RowWork, Work
+from toolkit.pipeline._row_steps import RowWork, Work
 from toolkit.pipeline._step_output import StepOutput
 
 

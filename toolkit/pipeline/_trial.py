@@ -22,7 +22,7 @@ import polars as pl
 from toolkit.common.errors import Missing
 from toolkit.common.text import one_line
 from toolkit.operators.base import DETAIL, OUTCOME, REASON
-from toolkit.pipeline._rows import RowWork, row_block
+from toolkit.pipeline._row_steps import RowWork, row_block
 
 if TYPE_CHECKING:
     from toolkit.generation import Completions

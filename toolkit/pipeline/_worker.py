@@ -27,7 +27,7 @@ from typing import IO, Any
 import polars as pl
 
 from toolkit.common.errors import InputError
-from toolkit.pipeline._rows import Block, RowWork, row_block
+from toolkit.pipeline._row_steps import Block, RowWork, row_block
 from toolkit.pipeline._step_output import Lines
 
 START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from toolkit.pipeline._worker import main; main()"

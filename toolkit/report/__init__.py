@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from toolkit.report._compare_tables import spread_text as spread_text
     from toolkit.report._compare_tables import write_comparison as write_comparison
     from toolkit.report._evaluation_tables import evaluation_text as evaluation_text
-    from toolkit.report._figures import Figures as Figures
-    from toolkit.report._figures import Lines as Lines
-    from toolkit.report._figures import as_html as as_html
-    from toolkit.report._figures import as_text as as_text
+    from toolkit.report._printing import Figures as Figures
+    from toolkit.report._printing import Lines as Lines
+    from toolkit.report._printing import as_html as as_html
+    from toolkit.report._printing import as_text as as_text
     from toolkit.report._summary import run_state as run_state
     from toolkit.report._summary import summarise as summarise
     from toolkit.report._summary_tables import print_figures as print_figures

@@ -1,4 +1,4 @@
-"""A comparison (`toolkit.compare`) as tables: for a terminal, Markdown and LaTeX (`toolkit.report._formats`), and a flat one for a spreadsheet.
+"""A comparison (`toolkit.compare`) as tables: for a terminal, Markdown and LaTeX (`toolkit.report._table_text`), and a flat one for a spreadsheet.
 
 Published figures stand in columns that say so, with their source. Figures that agree in all that is known of how they were measured stand on one
 line; a line of others follows with the number of its reason below the table.
@@ -14,7 +14,7 @@ from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.files import new_file
 from toolkit.common.tables import Column
 from toolkit.common.text import json_text
-from toolkit.report._formats import Sheet, sheets_latex, sheets_markdown, sheets_text
+from toolkit.report._table_text import Sheet, sheets_latex, sheets_markdown, sheets_text
 
 if TYPE_CHECKING:
     import polars as pl

@@ -16,9 +16,9 @@ from toolkit.serving._alarm import Alarm
 from toolkit.serving._app import Settings
 from toolkit.serving._desk import Desk
 from toolkit.serving._feed import Closed, Down, Feed, Full
+from toolkit.serving._interactions import checked
 from toolkit.serving._judgement import Judgement
 from toolkit.serving._limits import Limits
-from toolkit.serving._rows import checked
 from toolkit.serving._server import TOKEN, Served, check_access
 
 __all__ = ["TOKEN", "Alarm", "Closed", "Desk", "Down", "Feed", "Full", "Judgement", "Limits", "Served", "Settings", "check_access", "checked"]

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.jsontext import may_repeat, repeated_key
+from toolkit.serving._interactions import checked, size, text
 from toolkit.serving._limits import Limits
 from toolkit.serving._refusal import Refusal
-from toolkit.serving._rows import checked, size, text
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from toolkit.shards._card import card as card
     from toolkit.shards._card import markdown_table as markdown_table
     from toolkit.shards._card import plain as plain
+    from toolkit.shards._check_folder import unproven as unproven
+    from toolkit.shards._check_folder import verify as verify
     from toolkit.shards._kinds import SHARD_KINDS as SHARD_KINDS
     from toolkit.shards._kinds import ShardKind as ShardKind
     from toolkit.shards._kinds import holds_media as holds_media
@@ -36,7 +38,5 @@ if TYPE_CHECKING:
     from toolkit.shards._sign import public_keys as public_keys
     from toolkit.shards._sign import sign as sign
     from toolkit.shards._sign import signature_of as signature_of
-    from toolkit.shards._verify import unproven as unproven
-    from toolkit.shards._verify import verify as verify
 
 __getattr__, __dir__ = lazily(__name__)

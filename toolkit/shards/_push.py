@@ -25,10 +25,10 @@ from toolkit.common.errors import GuardkitError, InputError, Missing, Stopped, r
 from toolkit.common.files import sha256_file
 from toolkit.common.http import HUB, careful_hub
 from toolkit.common.secrets import bare_urls, fit_for_a_header, shown
+from toolkit.shards._check_folder import verify
 from toolkit.shards._licences import ADD, load_licences, resolve
 from toolkit.shards._manifest import MANIFEST
 from toolkit.shards._sign import SUFFIX
-from toolkit.shards._verify import verify
 from toolkit.shards.exporters import RECORD, card_of, shard_folder, verify_export
 
 if TYPE_CHECKING:

@@ -9,19 +9,12 @@ from typing import TYPE_CHECKING
 from toolkit.common.lazy import lazily
 
 if TYPE_CHECKING:
+    from toolkit.sources._column_frames import Frame as Frame
+    from toolkit.sources._column_frames import count_rows as count_rows
+    from toolkit.sources._column_frames import read_frames as read_frames
     from toolkit.sources._convert import GUARDS as GUARDS
     from toolkit.sources._convert import guards_of as guards_of
     from toolkit.sources._convert import read_labels as read_labels
-    from toolkit.sources._definition import Columns as Columns
-    from toolkit.sources._definition import Filter as Filter
-    from toolkit.sources._definition import Hub as Hub
-    from toolkit.sources._definition import Label as Label
-    from toolkit.sources._definition import LabelSource as LabelSource
-    from toolkit.sources._definition import Part as Part
-    from toolkit.sources._definition import Source as Source
-    from toolkit.sources._definition import VoteMethod as VoteMethod
-    from toolkit.sources._definition import list_sources as list_sources
-    from toolkit.sources._definition import load_source as load_source
     from toolkit.sources._faults import Fault as Fault
     from toolkit.sources._faults import has_surrogate as has_surrogate
     from toolkit.sources._files import expand_files as expand_files
@@ -30,9 +23,6 @@ if TYPE_CHECKING:
     from toolkit.sources._formats import file_columns as file_columns
     from toolkit.sources._formats import format_of as format_of
     from toolkit.sources._formats import read_blocks as read_blocks
-    from toolkit.sources._frames import Frame as Frame
-    from toolkit.sources._frames import count_rows as count_rows
-    from toolkit.sources._frames import read_frames as read_frames
     from toolkit.sources._hub import check_hub as check_hub
     from toolkit.sources._hub import hub_needs as hub_needs
     from toolkit.sources._json_lines import opened as opened
@@ -43,6 +33,16 @@ if TYPE_CHECKING:
     from toolkit.sources._read_source import read_rows as read_rows
     from toolkit.sources._read_source import read_source as read_source
     from toolkit.sources._released import split_released_input as split_released_input
+    from toolkit.sources._source_definition import Columns as Columns
+    from toolkit.sources._source_definition import Filter as Filter
+    from toolkit.sources._source_definition import Hub as Hub
+    from toolkit.sources._source_definition import Label as Label
+    from toolkit.sources._source_definition import LabelSource as LabelSource
+    from toolkit.sources._source_definition import Part as Part
+    from toolkit.sources._source_definition import Source as Source
+    from toolkit.sources._source_definition import VoteMethod as VoteMethod
+    from toolkit.sources._source_definition import list_sources as list_sources
+    from toolkit.sources._source_definition import load_source as load_source
     from toolkit.sources._written import USUAL as USUAL
     from toolkit.sources._written import Layout as Layout
     from toolkit.sources._written import RowsByNumber as RowsByNumber

@@ -10,11 +10,11 @@ from typing import Any
 from toolkit.common.errors import InputError, InputErrors, did_you_mean
 from toolkit.guards import Guard, Task, load_guard, parse
 from toolkit.records import Media, media_of
-from toolkit.sources._chat import Messages, conversation
-from toolkit.sources._definition import Label, Part, Source, VoteMethod
+from toolkit.sources._chat_column import Messages, conversation
 from toolkit.sources._faults import RowError
 from toolkit.sources._labels import agreed, camps, category_values, column_label, derived_value, exact, text_of, uncsv, value_of, vote_label
 from toolkit.sources._released import split_released_input
+from toolkit.sources._source_definition import Label, Part, Source, VoteMethod
 from toolkit.taxonomy import Taxonomy
 
 Row = dict[str, Any]

@@ -11,8 +11,8 @@ from toolkit.common.errors import InputError, Missing, did_you_mean, short_path
 from toolkit.common.outputs import marked
 from toolkit.common.paths import Beside, Roots
 from toolkit.common.resources import shipped
-from toolkit.sources._definition import Part, Source
 from toolkit.sources._formats import known_suffix
+from toolkit.sources._source_definition import Part, Source
 
 
 @dataclass(frozen=True)

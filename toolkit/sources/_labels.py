@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import Any
 
 from toolkit.common.errors import did_you_mean
-from toolkit.sources._definition import Categories, Label, Vote, VoteMethod
 from toolkit.sources._faults import RowError
+from toolkit.sources._source_definition import Categories, Label, Vote, VoteMethod
 
 Row = dict[str, Any]
 

@@ -22,11 +22,11 @@ from toolkit.common.reading import Files
 from toolkit.guards import Guard
 from toolkit.records import MEDIA, content_id, group_id, load_record, row_id, to_arrow, to_polars
 from toolkit.sources._convert import Converter, Seed
-from toolkit.sources._definition import Source, VoteMethod, missing_columns
 from toolkit.sources._faults import Fault, RowError, shown
 from toolkit.sources._files import SourceFile, source_files
 from toolkit.sources._formats import DELIMITED, Raw, delimiter_hint, format_of, probe, read_blocks
 from toolkit.sources._occurrences import Occurrences
+from toolkit.sources._source_definition import Source, VoteMethod, missing_columns
 from toolkit.taxonomy import Taxonomy
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.parquet import open_parquet, taken_batches
 from toolkit.common.reading import Files
 from toolkit.records import Column
+from toolkit.sources._column_frames import BLOCK_ROWS, read_frames
 from toolkit.sources._faults import Fault
 from toolkit.sources._formats import DELIMITED, file_columns, format_of, read_blocks
-from toolkit.sources._frames import BLOCK_ROWS, read_frames
 
 if TYPE_CHECKING:
     import polars as pl

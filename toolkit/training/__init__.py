@@ -11,21 +11,21 @@ from toolkit.common.lazy import lazily
 
 if TYPE_CHECKING:
     from toolkit.training._checkpoints import kept_update as kept_update
-    from toolkit.training._config import DpoConfig as DpoConfig
-    from toolkit.training._config import Scratch as Scratch
-    from toolkit.training._config import ScratchModel as ScratchModel
-    from toolkit.training._config import SftConfig as SftConfig
-    from toolkit.training._config import check_fields as check_fields
-    from toolkit.training._config import check_trainer as check_trainer
-    from toolkit.training._config import trainer_leave as trainer_leave
     from toolkit.training._dpo import train_dpo as train_dpo
     from toolkit.training._model import load_tokenizer as load_tokenizer
     from toolkit.training._new_model import new_model as new_model
-    from toolkit.training._registry import TRAINERS as TRAINERS
-    from toolkit.training._registry import Trainer as Trainer
     from toolkit.training._sft import train_sft as train_sft
-    from toolkit.training._watch import Begin as Begin
-    from toolkit.training._watch import Progress as Progress
-    from toolkit.training._watch import in_words as in_words
+    from toolkit.training._trainer_registry import TRAINERS as TRAINERS
+    from toolkit.training._trainer_registry import Trainer as Trainer
+    from toolkit.training._training_config import DpoConfig as DpoConfig
+    from toolkit.training._training_config import Scratch as Scratch
+    from toolkit.training._training_config import ScratchModel as ScratchModel
+    from toolkit.training._training_config import SftConfig as SftConfig
+    from toolkit.training._training_config import check_fields as check_fields
+    from toolkit.training._training_config import check_trainer as check_trainer
+    from toolkit.training._training_config import trainer_leave as trainer_leave
+    from toolkit.training._training_report import Begin as Begin
+    from toolkit.training._training_report import Progress as Progress
+    from toolkit.training._training_report import in_words as in_words
 
 __getattr__, __dir__ = lazily(__name__)

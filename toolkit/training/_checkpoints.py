@@ -20,7 +20,7 @@ from toolkit.common.models import model_folder, model_hash
 from toolkit.common.reading import sha256_once
 
 if TYPE_CHECKING:
-    from toolkit.training._config import DpoConfig, SftConfig
+    from toolkit.training._training_config import DpoConfig, SftConfig
 
 _LAST = "last.json"
 

@@ -16,9 +16,9 @@ from toolkit.common.models import MODEL, calm_threads
 from toolkit.common.paths import at_door
 from toolkit.generation import Chat
 from toolkit.training._checkpoints import Checkpoints, identity_of
-from toolkit.training._config import DpoConfig, trainer_args
 from toolkit.training._shared import Bounds, Dropped, quiet, read_shards, record, refusals, run, torch_threads
-from toolkit.training._watch import Begin, Progress, Watch
+from toolkit.training._training_config import DpoConfig, trainer_args
+from toolkit.training._training_report import Begin, Progress, Watch
 
 
 def train_dpo(

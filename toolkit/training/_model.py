@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from toolkit.common.errors import InputError, Missing
 from toolkit.common.models import model_folder
 from toolkit.generation import Chat, ControlTextError
-from toolkit.training._config import DpoConfig, Scratch, SftConfig
 from toolkit.training._shared import refusals
+from toolkit.training._training_config import DpoConfig, Scratch, SftConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -23,14 +23,14 @@ from toolkit.common.models import TRAINED, model_folder, trained_for
 from toolkit.common.parquet import batches, open_parquet
 from toolkit.generation import Chat, ControlTextError
 from toolkit.shards import MANIFEST, holds_media, read_manifest
-from toolkit.training._watch import Watch
+from toolkit.training._training_report import Watch
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
     from toolkit.training._checkpoints import Checkpoints
-    from toolkit.training._config import DpoConfig, SftConfig
+    from toolkit.training._training_config import DpoConfig, SftConfig
 
 
 @dataclass

@@ -14,7 +14,7 @@ from toolkit.common.reading import Files
 from toolkit.evaluation.benchmarks._benchmarks_model import Benchmark
 from toolkit.guards import Guard, Task, load_guard
 from toolkit.sources import Block, Label, Source, read_source
-from toolkit.sources._definition import Categories
+from toolkit.sources._source_definition import Categories
 from toolkit.taxonomy import Taxonomy, load_taxonomy
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from toolkit.evaluation.comparing._cohort import Cohort, agreeing
+from toolkit.evaluation.comparing._common_rows import Key, shared_rows
 from toolkit.evaluation.comparing._compare_work import Work
-from toolkit.evaluation.comparing._shared import Key, shared_rows
 from toolkit.evaluation.comparing._sides import benchmark_entry
 from toolkit.evaluation.scoring._means import means
 from toolkit.evaluation.scoring._results import breakdown

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from toolkit.evaluation.comparing._cohort import Cohort
+from toolkit.evaluation.comparing._common_rows import Common, Key
 from toolkit.evaluation.comparing._published import PublishedFigure
 from toolkit.evaluation.comparing._row_outcomes import How
-from toolkit.evaluation.comparing._shared import Common, Key
 from toolkit.evaluation.comparing._sides import Side
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from typing import Any
 import polars as pl
 
 from toolkit.common.errors import InputError, nearest
-from toolkit.evaluation._rows import ROWS
+from toolkit.evaluation._row_table import ROWS
 from toolkit.evaluation.scoring._policies import NOT_JUDGED
 
 KEYS = ("benchmark", "model", "task")

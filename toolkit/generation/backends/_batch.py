@@ -36,7 +36,7 @@ from toolkit.generation.backends._openai import _api_key
 
 if TYPE_CHECKING:
     from toolkit.generation._budget import Meter
-    from toolkit.generation._journal import Journal
+    from toolkit.generation._journal_store import Journal
 
 
 class OpenAIBatchBackend:

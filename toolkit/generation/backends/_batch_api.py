@@ -26,8 +26,8 @@ from toolkit.common.errors import InputError, Missing, Stopped
 from toolkit.common.files import beside, canonical_json, fsync_path, make_file
 from toolkit.common.secrets import fit_for_a_header, redact_body
 from toolkit.generation._answers import largest
+from toolkit.generation._attempt_faults import AttemptError, end_of_service, status_failure
 from toolkit.generation._config import OpenAIBatchConfig
-from toolkit.generation._faults import AttemptError, end_of_service, status_failure
 from toolkit.generation.backends._batch_lines import stub
 from toolkit.generation.backends._batch_store import Parcel, on_disk
 from toolkit.generation.backends._client import bounded_client, lines

@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from toolkit.generation._answers import read_answer, too_large
-from toolkit.generation._faults import AttemptError, status_failure
+from toolkit.generation._attempt_faults import AttemptError, status_failure
 from toolkit.generation._request import Completion, Request
 from toolkit.generation._vocabulary import meaning
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.common.errors import GuardkitError, InputError, Stopped
+from toolkit.generation._attempt_faults import AttemptError, end_of_service
 from toolkit.generation._config import OpenAIBatchConfig
-from toolkit.generation._faults import AttemptError, end_of_service
 from toolkit.generation._request import Completion, Request, failed
 from toolkit.generation.backends._batch_api import TOO_MANY_TOKENS, Fault, Provider, bad_rows
 from toolkit.generation.backends._batch_lines import error_of_batch, line_of, outcome
@@ -22,7 +22,7 @@ from toolkit.generation.backends._batch_store import ERRORS, OUTPUT, Draft, Parc
 
 if TYPE_CHECKING:
     from toolkit.generation._budget import Meter
-    from toolkit.generation._journal import Journal
+    from toolkit.generation._journal_store import Journal
 
 _log = logging.getLogger(__name__)
 

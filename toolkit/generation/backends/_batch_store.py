@@ -31,9 +31,9 @@ from toolkit.common.errors import InputError, Stopped
 from toolkit.common.files import FOLDER, canonical_json, fsync_path, fsync_tree, make_file, make_folder, sha256_file, write_atomic
 from toolkit.common.locks import Lock
 from toolkit.generation._answers import parsed
-from toolkit.generation._faults import AttemptError
-from toolkit.generation._journal import Journal
+from toolkit.generation._attempt_faults import AttemptError
 from toolkit.generation._journal_batches import BATCH, drop_batch
+from toolkit.generation._journal_store import Journal
 from toolkit.generation._request import Completion, Request, as_messages
 from toolkit.generation.backends._batch_lines import outcome
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.common.http import TooLargeError, whole
 from toolkit.common.secrets import redact_body
 from toolkit.generation._answers import parsed
-from toolkit.generation._faults import AttemptError
+from toolkit.generation._attempt_faults import AttemptError
 from toolkit.generation.backends._http import same_origin
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ from toolkit.common.http import ERROR
 from toolkit.common.secrets import protect, protect_proxies, redact_body
 from toolkit.generation._addresses import url_parts
 from toolkit.generation._answers import too_large
-from toolkit.generation._faults import AttemptError
+from toolkit.generation._attempt_faults import AttemptError
 
 if TYPE_CHECKING:
     import aiohttp

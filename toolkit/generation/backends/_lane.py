@@ -22,8 +22,8 @@ import orjson
 from toolkit.common.errors import GuardkitError, InputError, Missing, Stopped
 from toolkit.generation._answers import error_in, largest, read_answer
 from toolkit.generation._attached import MediaError, content_parts
+from toolkit.generation._attempt_faults import GATEWAY, AttemptError, end_of_service, status_failure
 from toolkit.generation._endpoint_config import Paced
-from toolkit.generation._faults import GATEWAY, AttemptError, end_of_service, status_failure
 from toolkit.generation._quotas import ANSWERED, DROPPED, FAILED, REFUSED, REJECTED, Limits, Sent
 from toolkit.generation._request import Completion, Request, failed
 from toolkit.generation._usage import believed

@@ -11,7 +11,7 @@ from pydantic import model_validator
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.guards import Guard
 from toolkit.operators._losses import with_losses
-from toolkit.operators._tally import Tally
+from toolkit.operators._value_counts import Tally
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.choose._choice_figures import LEFT_OUT
 

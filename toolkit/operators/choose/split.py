@@ -11,7 +11,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from toolkit.guards import Guard
-from toolkit.operators._tally import Tally
+from toolkit.operators._value_counts import Tally
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.choose._choice_figures import PARTED
 from toolkit.operators.choose._draw import keys, units, units_of

@@ -15,8 +15,8 @@ from toolkit.guards import Guard
 from toolkit.operators._words import closed, may_be_closed, strange, word_fault
 from toolkit.operators.base import Columns, Config, Context, SourceOperator
 from toolkit.operators.ingest._complete import check_record, complete
-from toolkit.operators.ingest._ids import Ids
 from toolkit.operators.ingest._intake import LOOK, OPTIONS, Intake, IntakeConfig
+from toolkit.operators.ingest._row_ids import Ids
 from toolkit.records import MEDIA, TYPE, Column, has_media, load_record, media_faults, name_fault
 from toolkit.sources import Frame, count_rows, expand_files, file_columns, format_of, read_frames
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from toolkit.operators._tally import Tally
+from toolkit.operators._value_counts import Tally
 from toolkit.operators.figures import Cell, Figure, Finished, Table, some, stat
 
 
@@ -79,9 +79,9 @@ def _decided(step: Finished, figure: Figure, value: Mapping[str, int]) -> Iterat
     words = {"keep": "kept", "set": "set", "drop": "row dropped", "unsure": "unsure"}
     decided = ", ".join(f"{words[name]} {value[name]:,}" for name in words if value.get(name)) or "none"
     yield f"Decisions of reviewers ({step.step}): {decided}; labels changed {step.stats.get('labels_changed', 0):,}"
-    for name, told in (("undecided", "Lines without a decision"), ("about_other_rows", "Decisions about rows that are not there")):
+    for name, title in (("undecided", "Lines without a decision"), ("about_other_rows", "Decisions about rows that are not there")):
         if n := step.stats.get(name):
-            yield f"{told} ({step.step}): {n:,}"
+            yield f"{title} ({step.step}): {n:,}"
 
 
 def _moved(step: Finished, figure: Figure, value: list[dict[str, Any]]) -> Iterator[Table]:

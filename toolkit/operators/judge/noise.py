@@ -13,7 +13,7 @@ from toolkit.common.errors import InputError, Missing
 from toolkit.evaluation import Noise as Judged
 from toolkit.evaluation import disagreement, fractions, score_labels
 from toolkit.guards import Guard
-from toolkit.operators._tally import Tally
+from toolkit.operators._value_counts import Tally
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.judge import _review_list as review_list
 from toolkit.operators.judge._label_figures import NOISE

@@ -17,7 +17,7 @@ from toolkit.operators._reasoned import REASONED
 from toolkit.operators._tokens import TokenCounter, identity_of, tokenizer_files, tokenizer_needs
 from toolkit.operators.base import Columns, Context, RowOperator, mark
 from toolkit.operators.reason._blocks import Checker, Measure
-from toolkit.operators.reason._measures import Budget, Languages
+from toolkit.operators.reason._model_rules import Budget, Languages
 from toolkit.operators.reason._rule_limits import BASIC, RULES, STANDARD, Limits, Measured, Rule
 from toolkit.operators.reason._rules import all_faults, check_reasoning
 from toolkit.records import Column, load_record

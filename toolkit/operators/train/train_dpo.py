@@ -11,7 +11,7 @@ from toolkit.generation import TemplateArguments
 from toolkit.guards import Guard
 from toolkit.operators._tokens import identity_of
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
-from toolkit.operators.train._train import check_options, loss_words, report_training, training_config, training_needs
+from toolkit.operators.train._training_step import check_options, loss_words, report_training, training_config, training_needs
 from toolkit.shards import verify
 from toolkit.training import DpoConfig, in_words, train_dpo, trainer_leave
 

@@ -15,7 +15,7 @@ from toolkit.guards import Guard
 from toolkit.operators._backends import model_digest
 from toolkit.operators._tokens import identity_of
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
-from toolkit.operators.train._train import check_options, loss_words, memory_needs, report_training, training_config, training_needs
+from toolkit.operators.train._training_step import check_options, loss_words, memory_needs, report_training, training_config, training_needs
 from toolkit.shards import verify
 from toolkit.training import ScratchModel, SftConfig, in_words, train_sft, trainer_leave
 

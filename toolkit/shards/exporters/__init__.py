@@ -2,12 +2,12 @@
 other packages bring."""
 
 from toolkit.shards.exporters._check import unproven_of_export, verify_export
-from toolkit.shards.exporters._export import export, shard_folder
+from toolkit.shards.exporters._export_folder import export, shard_folder
+from toolkit.shards.exporters._exporter_registry import EXPORTERS
 from toolkit.shards.exporters._page import card_of
+from toolkit.shards.exporters._pair_weights import COPIES, Weights
 from toolkit.shards.exporters._record import RECORD, read_export
-from toolkit.shards.exporters._registry import EXPORTERS
 from toolkit.shards.exporters._shapes import Format, Made, ShardSet
-from toolkit.shards.exporters._weights import COPIES, Weights
 
 __all__ = [
     "COPIES",

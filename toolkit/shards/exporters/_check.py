@@ -19,12 +19,12 @@ from toolkit.common.manifests import read_bytes
 from toolkit.common.parquet import batches, first_line, open_parquet
 from toolkit.common.reading import sha256_once
 from toolkit.shards._card import card
+from toolkit.shards._check_folder import false_lineage, false_papers, unproven
 from toolkit.shards._manifest import parse_manifest
 from toolkit.shards._sign import SUFFIX, signature_of
-from toolkit.shards._verify import false_lineage, false_papers, unproven
+from toolkit.shards.exporters._exporter_registry import EXPORTERS
 from toolkit.shards.exporters._page import MARK, page, parts_of
 from toolkit.shards.exporters._record import ABOUT, RECORD, read_export
-from toolkit.shards.exporters._registry import EXPORTERS
 from toolkit.shards.exporters._shapes import left_out, shard_set
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.records import MEDIA
 from toolkit.shards._kinds import SHARD_KINDS, ShardKind, holds_media, kind_of, refuse
-from toolkit.shards.exporters._weights import Weights
+from toolkit.shards.exporters._pair_weights import Weights
 
 if TYPE_CHECKING:
     import polars as pl

@@ -16,12 +16,12 @@ from typing import Any
 from toolkit.common.errors import GuardkitError, InputError
 from toolkit.common.yamlfile import YamlFile
 from toolkit.guards import Guard
-from toolkit.sources._chat import conversation
+from toolkit.sources._chat_column import conversation
 from toolkit.sources._convert import Converter
-from toolkit.sources._definition import LabelSource, Source, load_source
 from toolkit.sources._faults import RowError
 from toolkit.sources._read_source import read_source
 from toolkit.sources._released import split_released_input
+from toolkit.sources._source_definition import LabelSource, Source, load_source
 from toolkit.sources.draft._draft_labels import LabelDraft, draft_labels
 from toolkit.sources.draft._meanings import named
 from toolkit.sources.draft._profile import LOOK, ColumnLook, Look, look_at

@@ -14,7 +14,7 @@ EXPORTERS: Registry[type[Format]] = Registry(
         "llamafactory": f"{_HERE}._llamafactory:LlamaFactory",
         "verl": f"{_HERE}._verl:Verl",
         "ms-swift": f"{_HERE}._ms_swift:MsSwift",
-        "openai": f"{_HERE}._openai:OpenAi",
+        "openai": f"{_HERE}._openai_files:OpenAi",
         "guardreasoner": f"{_HERE}._guardreasoner:GuardReasoner",
     },
     lambda name, found: isinstance(found, type) and issubclass(found, Format) and found.name == name,

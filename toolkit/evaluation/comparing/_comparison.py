@@ -15,12 +15,12 @@ from toolkit._version import __version__
 from toolkit.common.errors import InputError, short_path
 from toolkit.evaluation._document import DOCUMENT
 from toolkit.evaluation.comparing._cohort import apart
+from toolkit.evaluation.comparing._common_rows import Common, Key, common, lacking, shared_rows
 from toolkit.evaluation.comparing._compare_parts import breakdown_lines, cost_lines, figure_lines, mean_lines
 from toolkit.evaluation.comparing._compare_work import Asked, Work
 from toolkit.evaluation.comparing._gallery import gallery
 from toolkit.evaluation.comparing._published import PublishedFigure
 from toolkit.evaluation.comparing._row_outcomes import How, row_outcomes
-from toolkit.evaluation.comparing._shared import Common, Key, common, lacking, shared_rows
 from toolkit.evaluation.comparing._sides import Side, benchmark_entry, positives_of, rows_of
 from toolkit.evaluation.comparing._verdicts import corrected, verdicts
 from toolkit.evaluation.scoring._figures import figures

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from toolkit.common.errors import InputError, InputErrors, short_path
 from toolkit.evaluation.benchmarks._sets import RowSet
-from toolkit.evaluation.benchmarks._written import SHOWN, Written, odd_label, read_labels
+from toolkit.evaluation.benchmarks._written_sets import SHOWN, Written, odd_label, read_labels
 from toolkit.guards import Guard, render_input
 from toolkit.records import content_id, row_id
 

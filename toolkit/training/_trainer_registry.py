@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from toolkit.common.plugins import Registry
-from toolkit.training._config import DpoConfig, SftConfig, check_trainer
 from toolkit.training._dpo import train_dpo
 from toolkit.training._sft import train_sft
+from toolkit.training._training_config import DpoConfig, SftConfig, check_trainer
 
 
 def _nothing(config: Any) -> None:

@@ -23,16 +23,16 @@ from toolkit.common.folders import new_folder
 from toolkit.common.manifests import read_bytes
 from toolkit.common.parquet import batches, open_parquet
 from toolkit.shards._card import card
+from toolkit.shards._check_folder import verify
 from toolkit.shards._manifest import MANIFEST
-from toolkit.shards._verify import verify
 from toolkit.shards.exporters._check import SHARDS, verify_export
-from toolkit.shards.exporters._files import Sink
+from toolkit.shards.exporters._exporter_registry import EXPORTERS
+from toolkit.shards.exporters._output_files import Sink
 from toolkit.shards.exporters._page import page
+from toolkit.shards.exporters._pair_weights import COPIES, Repeater, Weights, check_weights
 from toolkit.shards.exporters._record import ABOUT, EXPORT, FORMAT, RECORD
 from toolkit.shards.exporters._references import check_kinds
-from toolkit.shards.exporters._registry import EXPORTERS
 from toolkit.shards.exporters._shapes import Format, ShardSet, checked, left_out, shard_set
-from toolkit.shards.exporters._weights import COPIES, Repeater, Weights, check_weights
 
 if TYPE_CHECKING:
     import polars as pl

@@ -18,7 +18,7 @@ from toolkit.evaluation import NOT_JUDGED, ROWS, Joined, RowSet, Written
 from toolkit.evaluation import read_labels as as_labels
 from toolkit.guards import Guard, parse
 from toolkit.judging._ask import OpenGuard
-from toolkit.judging._frames import read_frame
+from toolkit.judging._read_frame import read_frame
 from toolkit.judging._table import NOT_THERE, UNREAD
 from toolkit.judging._verdict import Verdict
 
