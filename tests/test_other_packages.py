@@ -104,7 +104,7 @@ def test_a_recipe_runs_with_all_that_another_package_brings(world: World) -> Non
 
     exported = world("export", shards, "--format", "stars", "--output", "out")
     assert exported.code == 0, exported.err
-    assert "plain text" not in exported.out, "what is said of guardkit's own formats is not said of another's"
+    assert "plain text" not in exported.out, "the note on guardkit's own formats is not given for another's"
     lines = [json.loads(line) for line in (world.folder / "out" / "train.jsonl").read_text().splitlines()]
     assert len(lines) == rows and {line["stars"] for line in lines} == {"***"} and lines[0]["completion"].startswith("plainly: ")
     assert world("verify", "out").code == 0
@@ -118,7 +118,7 @@ def test_a_trainer_of_another_package_is_a_verb(world: World) -> None:
     result = world("train", "count", "t.yaml", "--json")
     assert result.code == 0, result.err
     assert result.json == {"rows": world.calls, "seed": 3, "output": "made"} and (world.folder / "made" / "config.json").is_file()
-    assert "seed 3, way by hand" in result.err, "its own settings are told, whatever they are called"
+    assert "seed 3, way by hand" in result.err, "its own settings are shown, whatever they are called"
     again = world("train", "count", "t.yaml")
     assert again.code == 2 and "made: a trained model lies there" in again.err
     assert world("train", "count", "t.yaml", "--overwrite").code == 0, "what it wrote is a model that guardkit trained"

@@ -47,7 +47,7 @@ def test_every_public_name_is_there_and_sorted(room: str) -> None:
 
 
 def test_the_command_line_goes_through_api_alone() -> None:
-    """What it does is there in Python, too; the import contract holds it so, and here the reason is said."""
+    """What it does is there in Python, too; the import contract holds it so, and here the reason is given."""
     for path in (PACKAGE / "cli").glob("*.py"):
         froms = [n.module or "" for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.ImportFrom)]
         rooms = {name.split(".")[1] for name in froms if name.startswith("toolkit.")}

@@ -1,4 +1,4 @@
-"""Faults of what is said: labels, conclusions, refusals, copies, scaffold, leaks, language. Each edit gives the faulty text, or None where it cannot be
+"""Faults of content: labels, conclusions, refusals, copies, scaffold, leaks, language. Each edit gives the faulty text, or None where it cannot be
 planted in this output."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Commands of guardkit: what they said, and how they ended."""
+"""Commands of guardkit: what they printed, and how they ended."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent.parent
 
 @dataclass(frozen=True)
 class Result:
-    """What a command said, and how it ended."""
+    """What a command printed, and how it ended."""
 
     code: int
     out: str

@@ -55,7 +55,7 @@ def test_verify_says_which_of_the_two_a_folder_is(cli: Cli, tmp_path: Path) -> N
 
 
 def test_a_folder_is_signed(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the key that an option or the environment names; who signed is told, and the key itself never."""
+    """By the key that an option or the environment names; who signed is shown, and the key itself never."""
     private = Ed25519PrivateKey.generate()
     (tmp_path / "key").write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
     (tmp_path / "key.pub").write_bytes(private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH))
@@ -120,7 +120,7 @@ def test_a_dry_run_sends_nothing_and_needs_no_token(cli: Cli, tmp_path: Path, mo
 
 
 def test_a_push_from_another_process(tmp_path: Path) -> None:
-    """Through the environment alone: HF_ENDPOINT and HF_TOKEN. The token is in nothing that is said or written."""
+    """Through the environment alone: HF_ENDPOINT and HF_TOKEN. The token is in nothing that is printed or written."""
     pytest.importorskip("huggingface_hub")
     folder = sft(tmp_path / "shards")
     with running() as hub:

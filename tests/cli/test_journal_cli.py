@@ -207,7 +207,7 @@ def test_two_exports_to_one_file_do_not_mix(cli: Cli, filled: list[tuple[Request
 
 
 def looked(folder: Path, answers: dict[str, Completion]) -> bool:
-    """Use a journal in every way; whether any said that it is damaged."""
+    """Use a journal in every way; whether any reported that it is damaged."""
     put = [chat(ask("new"), "more")]
 
     def run() -> None:

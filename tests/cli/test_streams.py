@@ -47,7 +47,7 @@ def test_nobody_reads(line: str, code: int, tmp_path: Path) -> None:
 
 
 def test_a_run_goes_on_when_nobody_reads_its_progress(tmp_path: Path) -> None:
-    """It was given up at the first line of progress, and said that it was done."""
+    """It was given up at the first line of progress, and reported that it was done."""
     (tmp_path / "rows.jsonl").write_text("".join(f'{{"id": "r{i}", "prompt": "How long do eggs keep, {i}?"}}\n' for i in range(5)))
     (tmp_path / "r.yaml").write_text(RECIPE)
     out, err = shell(

@@ -1,4 +1,4 @@
-"""Guards held against each other: what is compared with what, what is said of it, and what is told when it cannot be."""
+"""Guards held against each other: what is compared with what, the words for it, and the message when it cannot be."""
 
 from __future__ import annotations
 

@@ -342,7 +342,7 @@ def test_arguments_of_another_shape_are_reported(call: Any, words: str) -> None:
 
 
 def test_an_interval_does_not_depend_on_what_a_model_is_called() -> None:
-    """Two models that said the same have the same figures."""
+    """Two models that answered the same have the same figures."""
     listed = [(f"a{i}", H, v) for i, v in enumerate([H, H, H, U])] + [(f"b{i}", U, v) for i, v in enumerate([H, U, U])]
     found = results(pl.concat([table(*listed), table(*listed, model="other")]), POSITIVES)
     assert len(found) == 2 and found[0] | {"model": "other"} == found[1] and found[0]["f1_low"] < found[0]["f1_high"]

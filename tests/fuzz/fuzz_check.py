@@ -1,4 +1,4 @@
-"""The eight invariants, as they can be seen from outside: in the files of a world, and in what a command said (``architecture``: what must always hold).
+"""The eight invariants, as they can be seen from outside: in the files of a world, and in what a command printed (``architecture``: what must always hold).
 
 Each function gives the violations that it finds, in words.
 """
@@ -106,7 +106,7 @@ def secret(world: World, result: Result) -> list[str]:
 
 
 def spoken(result: Result) -> list[str]:
-    """7: it ended as a command may end, and said why."""
+    """7: it ended as a command may end, and with a reason."""
     if result.code == 128 + 9:
         return []
     out = [] if result.code in CODES else [f"exit code {result.code}"]

@@ -49,7 +49,7 @@ OWN = {  # a user's files, which no command may touch
 
 @dataclass
 class Result:
-    """What a command said and how it ended; `calls` and `hit` where it ran under the shim."""
+    """What a command printed and how it ended; `calls` and `hit` where it ran under the shim."""
 
     code: int
     out: str

@@ -66,7 +66,7 @@ class Server:
         self.faults: dict[str, list[str]] = {}
         self.always: str | None = None
         self.script: Script | None = None
-        self.moderates: Script | None = None  # what is said where there is no fault
+        self.moderates: Script | None = None  # the answer where there is no fault
         self.requests: list[dict[str, Any]] = []
         self.paths: list[str] = []
         self.headers: list[dict[str, str]] = []

@@ -94,7 +94,7 @@ def test_what_was_acknowledged_and_is_gone_is_reported_and_refused_as_it_lies(tm
     try:
         assert verify_journal(folder).problems
     except InputError as e:
-        assert "damaged" in e.message  # noqa: PT017  either way it is told
+        assert "damaged" in e.message  # noqa: PT017  either way it is reported
     assert files(folder) == before  # nothing of it is gone before a repair has looked at it
 
 

@@ -1,4 +1,4 @@
-"""A body of a 200 that is no JSON is told as what it is, and an endpoint that sends nothing else is found out."""
+"""A body of a 200 that is no JSON is reported as what it is, and an endpoint that sends nothing else is found out."""
 
 from __future__ import annotations
 

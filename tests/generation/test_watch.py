@@ -1,4 +1,4 @@
-"""The watcher of local servers: what it started ends when it is told, when the parent is killed, and never otherwise."""
+"""The watcher of local servers: what it started ends when it is asked to, when the parent is killed, and never otherwise."""
 
 from __future__ import annotations
 

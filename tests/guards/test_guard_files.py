@@ -31,7 +31,7 @@ def faults(folder: Path, text: str) -> str:
         ("    positive: refusal", "    positive: refused", "tasks.1.positive", ["none of the labels compliance, refusal", "'refused'"]),
         ("  - name: refusal\n", "  - name: prompt\n", "tasks.1.name", ["two tasks are called 'prompt'"]),
         ("  - name: refusal\n", "  - name: prompt_source\n", "tasks.1.name", ["'prompt' has a column of that name"]),
-        ("    field: Response", "    field: Request", "tasks.0.field", ["could not be told apart"]),
+        ("    field: Response", "    field: Request", "tasks.0.field", ["could not be distinguished"]),
         ("    field: Response", "    field: The Request", "tasks.0.field", ["'The Request' ends in 'Request'"]),
         ("labels: [compliance, refusal]", "labels: [compliance]", "tasks.1.labels", ["at least 2"]),
         ("labels: [compliance, refusal]", "labels: [refusal, Refusal]", "tasks.1.labels.1", ["the same but for case"]),

@@ -218,7 +218,7 @@ def test_answers_to_several_calls_are_one_text() -> None:
     both = '{"prompt": "Safety: Unsafe\\nCategories: PII", "response": "Safety: Safe\\nCategories: None\\nRefusal: Yes"}'
     assert read("qwen3guard", both) == {"prompt": "harmful", "refusal": "refusal", "response": "unharmful"}
     assert parse(guard, both).categories == ("PII",)
-    assert read("qwen3guard", '{"prompt": "Safety: Unsafe"}') == {"prompt": "harmful"}, "a task that no call was made about is told as not asked"
+    assert read("qwen3guard", '{"prompt": "Safety: Unsafe"}') == {"prompt": "harmful"}, "a task that no call was made about is reported as not asked"
     for text in (
         "Safety: Unsafe",
         '{"promt": "Safety: Unsafe"}',

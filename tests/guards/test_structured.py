@@ -71,7 +71,7 @@ def test_whatever_is_not_of_the_schema_is_named_and_nothing_else_is_raised(guard
         with pytest.raises(MalformedJson) as e:
             from_json(guard, text)
         words = {w for t in guard.tasks for w in t.labels} - set(guard.task_names)  # "refusal" is a task, and so a key, too
-        assert not words & set(re.findall(r"\w+", str(e.value))), "what the teacher is told of its fault holds no label"
+        assert not words & set(re.findall(r"\w+", str(e.value))), "what the teacher reads about its fault holds no label"
 
 
 def objects(schema: Any) -> Iterator[dict[str, Any]]:

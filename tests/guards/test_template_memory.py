@@ -14,13 +14,13 @@ from toolkit.guards import template
 resource.setrlimit(resource.RLIMIT_AS, (3 << 29, 3 << 29))
 big = "a" * 900_000
 given = {"a": "a" * 1000, "b": big, "l": list(range(20_000)), "m": [big] * 20_000, "lines": "\\n" * 100_000, "tabs": "\\t" * 900_000}
-said = {}
+outcomes = {}
 for source in json.loads(sys.argv[1]):
     try:
-        said[source] = f"{len(template(source).render(**given)):,} characters"
+        outcomes[source] = f"{len(template(source).render(**given)):,} characters"
     except Exception as e:
-        said[source] = f"{type(e).__name__}: {e}"
-print(json.dumps([said, int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) >> 10]))
+        outcomes[source] = f"{type(e).__name__}: {e}"
+print(json.dumps([outcomes, int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) >> 10]))
 """
 
 HUGE = [

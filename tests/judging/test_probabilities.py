@@ -90,7 +90,7 @@ def test_a_model_computed_on_paper(model: Path, tmp_path: Path) -> None:
 
 
 def test_draws_agree_whatever_was_drawn(model: Path) -> None:
-    """At temperature 1 draws say different labels; the probabilities are those of the model, so that they are the same but for what was said before."""
+    """At temperature 1 draws say different labels; the probabilities are those of the model, so that they are the same but for the text before."""
     wanted = on_paper()
     with OpenGuard(GUARD, local(model, temperature=1.0, max_tokens=12), probabilities=True) as one:
         found = list(one.verdicts(ROWS[:1], 60))

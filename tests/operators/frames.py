@@ -1,4 +1,4 @@
-"""Small DataFrames of records for tests: what is not said is filled with sound values."""
+"""Small DataFrames of records for tests: what is not given is filled with sound values."""
 
 from __future__ import annotations
 

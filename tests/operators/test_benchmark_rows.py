@@ -1,4 +1,4 @@
-"""`benchmarks`: the rows of benchmarks as seeds, from whatever files there are; what is left out or cannot be read is told."""
+"""`benchmarks`: the rows of benchmarks as seeds, from whatever files there are; what is left out or cannot be read is reported."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ VERDICTS = {"good": wrong(1), "same": wrong(3), "bad": wrong(*range(1, 50))}
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Rows that were asked about, and what three guards said of them."""
+    """Rows that were asked about, and the verdicts of three guards on them."""
     asked = seeds(*(seed(n, label_prompt=v) for n, v in enumerate(GOLD)))
     asked.drop("categories", "votes", "context").write_parquet(tmp_path / "asked.parquet")
     for guard, words in VERDICTS.items():
@@ -53,7 +53,7 @@ def compared(folder: Path, *more: dict[str, Any]) -> dict[str, StepFolder]:
 
 
 def compare(**more: Any) -> dict[str, Any]:
-    """The step, with fewer draws than by default: what is told is clear enough."""
+    """The step, with fewer draws than by default: the result is clear enough."""
     return {"id": "c", "use": "compare", **more, "with": {"draws": 400, **more.get("with", {})}}
 
 

@@ -1,4 +1,4 @@
-"""`decontaminate`: which rows share text with a benchmark, what is said of them, and that nothing else leaves."""
+"""`decontaminate`: which rows share text with a benchmark, what is recorded of them, and that nothing else leaves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`load_predictions` and `toolkit.mine` on files of several draws, tasks and forms: the same rows whatever form they come in, and what is odd is told."""
+"""`load_predictions` and `toolkit.mine` on files of several draws, tasks and forms: the same rows whatever form they come in, and what is odd is reported."""
 
 from __future__ import annotations
 

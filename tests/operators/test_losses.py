@@ -1,4 +1,4 @@
-"""What is said of the steps before one to which no row came."""
+"""The report on the steps before one to which no row came."""
 
 from __future__ import annotations
 

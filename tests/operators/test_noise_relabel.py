@@ -1,4 +1,4 @@
-"""`relabel`: what a consensus may set, what it may not, and that every label that changed is told of."""
+"""`relabel`: what a consensus may set, what it may not, and that every label that changed is recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operators by name: what is said of them, and how another package brings its own."""
+"""Operators by name: their descriptions, and how another package brings its own."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ def test_a_class_that_no_row_has_is_a_mistake() -> None:
         toolkit.apply("balance", rows, by="label_prompt", to={"harmfull": 1})
     with pytest.raises(InputError, match="no row has label_prompt 'safe'"):
         toolkit.apply("balance", rows, by="label_prompt", classes=["safe", "harmful"], short="fewer")
-    with pytest.raises(InputError, match="did you mean 'harmful'"):  # it would be drawn without replacement, and no word said
+    with pytest.raises(InputError, match="did you mean 'harmful'"):  # it would be drawn without replacement, and without a warning
         toolkit.apply("balance", rows, by="label_prompt", replacement={"harmfull": "random"})
 
 

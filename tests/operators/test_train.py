@@ -48,7 +48,7 @@ def test_a_training_that_cannot_work_is_refused_before_anything_runs(steps: list
 
 
 class Recorded:
-    """What an output was told."""
+    """What an output was given."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}

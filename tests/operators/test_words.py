@@ -1,4 +1,4 @@
-"""Labels are words of the task: another word is rejected where rows enter, refused where it would be counted, and told with the nearest known one.
+"""Labels are words of the task: another word is rejected where rows enter, refused where it would be counted, and reported with the nearest known one.
 Rows and verdicts that share no id, and steps that no row reaches, are errors that say what became of the rows.
 """
 

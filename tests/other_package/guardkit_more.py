@@ -96,7 +96,7 @@ class RepeatConfig(Config):
 
 
 class Repeat(GenerationOperator):
-    """Has each prompt said again, into the column `again`."""
+    """Has each prompt rephrased, into the column `again`."""
 
     name = "repeat"
     uses = frozenset()
@@ -185,7 +185,7 @@ def ratings(manifest: Mapping[str, Any]) -> list[str]:
 
 
 class CountOptions(BaseModel):
-    """What the trainer `count` is told."""
+    """What the trainer `count` is given."""
 
     model_config = ConfigDict(extra="forbid")
     seed: int = 0

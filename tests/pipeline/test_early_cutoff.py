@@ -233,7 +233,7 @@ def test_force_compares_nothing(done: World) -> None:
 
 
 def as_before(world: World, steps: Sequence[str] = ()) -> None:
-    """Manifests as they were before they said what a step read."""
+    """Manifests as they were before they recorded what a step read."""
     plan, out = world.plan(), world.folder / "out"
     folders = {s: StepFolder.open(out / s) for s in plan.steps if (out / s).exists()}
     prints = Fingerprints(plan, folders.get, lambda step: former_identity(plan, step))

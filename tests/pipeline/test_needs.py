@@ -1,4 +1,4 @@
-"""What later steps need is told before the first paid call."""
+"""What later steps need is reported before the first paid call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Row steps shared among processes: the bytes of one process, an operator of a user's own module, workers that die, Ctrl-C, errors, what is told."""
+"""Row steps shared among processes: the bytes of one process, an operator of a user's own module, workers that die, Ctrl-C, errors, messages."""
 
 from __future__ import annotations
 

@@ -302,7 +302,7 @@ def test_how_far_copies_are_from_the_weights_is_stated(tmp_path: Path) -> None:
     folder = dpo(tmp_path / "shards", n=20, weights=(0.8, 1.0, 1.2, 1.3))
     record = export(folder, "ms-swift", tmp_path / "out", weights="repeat", copies=2)
     assert record["weights"]["mean_error"] == pytest.approx(0.15) and record["weights"]["largest_error"] == pytest.approx(0.2)
-    assert "Weights are said by copies, 2 of a pair of weight 1: mean error 0.15, largest 0.2." in record["notes"]
+    assert "Weights are expressed by copies, 2 of a pair of weight 1: mean error 0.15, largest 0.2." in record["notes"]
 
 
 def test_a_split_without_a_pair_left_is_named_and_no_more_promised(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_no_field_of_the_manifest_is_trusted(folder: Path) -> None:
         if accepted(folder):
             passed.add(".".join(map(str, at)))
         elif at[0] in UNPROVABLE and new is not ... and isinstance(new, str) and at[0] != "made_from" and new:
-            pytest.fail(f"{at} {new!r} was refused, and is said to be unprovable")
+            pytest.fail(f"{at} {new!r} was refused, and is listed as unprovable")
     assert tried > 300
     assert not {p for p in passed if not p.startswith(UNPROVABLE)}
     found = unproven(whole | {"new": 1})
@@ -164,7 +164,7 @@ OTHER = {
     "id": f"{1:024x}", "source": "gold", "licence": "MIT", "teacher": "people", "label_fresh": "stale", "label_fresh_source": "vote",
     "categories": ["cake"], "steps": 3, "step_chars": 99,
 }  # fmt: skip
-"""Another value for the first row, in each column that something is said of; `id` is the second row's."""
+"""Another value for the first row, in each column that the check covers; `id` is the second row's."""
 
 
 @pytest.mark.parametrize("column", [c.name for c in COLUMNS])
@@ -270,7 +270,7 @@ def test_labels_are_words_of_the_guard_that_is_named(tmp_path: Path, change: dic
 
 
 def test_a_guard_is_taken_by_name_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A manifest from elsewhere makes nobody read a file of its choice; an unknown guard, or another one of that name, is said to be unproven."""
+    """A manifest from elsewhere makes nobody read a file of its choice; an unknown guard, or another one of that name, is listed as unproven."""
     folder = sft(tmp_path / "s")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text("no: guard\n")

@@ -1,4 +1,4 @@
-"""Labels of several columns, said as other tools say them: the error shows how it is said here."""
+"""Labels of several columns, named as other tools name them: the error shows how it is written here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings: defaults of the published recipe, faults told before anything is read."""
+"""Settings: defaults of the published recipe, faults reported before anything is read."""
 
 from __future__ import annotations
 

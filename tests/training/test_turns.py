@@ -100,7 +100,7 @@ def test_arguments_of_a_template_are_the_trained_models_own(tmp_path: Path, writ
     assert found["prompts_cut"]["cut"] == 0
     asked = tokenizer_of(tmp_path / "out").apply_chat_template(rows[0]["prompt"], tokenize=False, add_generation_prompt=True)
     assert asked == tokenizer_of(folder).apply_chat_template(rows[0]["prompt"], tokenize=False, add_generation_prompt=True, enable_thinking=False)
-    assert asked.endswith("</think>\n\n"), "by any program, without being told"
+    assert asked.endswith("</think>\n\n"), "by any program, without being configured"
     figures = trained_for(tmp_path / "out")
     assert figures is not None and figures["chat_template_kwargs"] == {"enable_thinking": False}
     from shardfolders import dpo_rows

@@ -42,7 +42,7 @@ def compare(
     """Hold guards against each other on the rows that they were evaluated on.
 
     Everything is computed from the rows of the evaluations. Figures are set side by side, and subtracted, only where their cohorts agree: rows,
-    policy, reading of labels, sampling; else it is said why not. Rows are joined by benchmark, task and id; what a model lacks is counted.
+    policy, reading of labels, sampling; else the reason is given. Rows are joined by benchmark, task and id; what a model lacks is counted.
 
     Args:
         evaluations: folders of evaluations (`toolkit.evaluate`), each perhaps as ``NAME=FOLDER``; the first model is what the others are compared

@@ -61,7 +61,7 @@ _FOR = {
 SECONDS = 4.0
 """How long an answer of the hub is waited for."""
 _ROOM = 10e9
-"""Bytes of free disk below which it is said that they may not do."""
+"""Bytes of free disk below which a warning says that they may not do."""
 _KEYS = re.compile(r"[A-Z0-9_]+_API_KEY|HF_TOKEN|HUGGING_FACE_HUB_TOKEN|GUARDKIT_SIGNING_KEY")
 
 

@@ -53,7 +53,7 @@ class Judge:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The sets, and what is to be said of how they were found."""
+    """The sets, and remarks on how they were found."""
 
     sets: list[RowSet]
     remarks: list[str]
@@ -296,7 +296,7 @@ def join(judge: Judge, sets: Sequence[RowSet], file_of: Mapping[int, str], *, st
 
 
 def _answered(written: Written, to: RowSet, found: Joined | None) -> int:
-    """Prompts alone of a set of which nothing is said (`found`: what is), but of the prompt with a response."""
+    """Prompts alone of a set of which nothing is known (`found`: what is), but of the prompt with a response."""
     import polars as pl
 
     if not (written.has("prompt") and written.has("response")):
@@ -355,7 +355,7 @@ def _called(sets: Sequence[RowSet], roots: Roots) -> dict[str, str]:
     for name in benchmark_names(roots):
         try:
             b = load_benchmark(name, roots)
-        except InputError:  # another's file: whoever evaluates on it is told
+        except InputError:  # another's file: an error for whoever evaluates on it
             continue
         out |= {_key(word): b.name for word in (b.name, b.title, *b.aliases, b.released.part if b.released else b.name)}
     return out | {_key(word): one.name for one in sets for word in (one.name, one.title, *one.aliases)}

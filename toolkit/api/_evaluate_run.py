@@ -30,7 +30,7 @@ class Run:
         judges: the models.
         sets: the rows.
         settings: as for `toolkit.evaluation.figures`.
-        remarks: what is to be said before anything is asked.
+        remarks: what is reported before anything is asked.
         draws, reading, probabilities: as for `toolkit.evaluate`.
         journal: folder of the journal.
         meter: counts what is spent.

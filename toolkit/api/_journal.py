@@ -193,7 +193,7 @@ def journal_verify(folder: str | Path | None = None) -> JournalFigures:
 
 def journal_compact(folder: str | Path | None = None, on_done: Callable[[int, int], None] | None = None) -> JournalFigures:
     """Compress and rewrite; no answer changes: ``folder, packed, before, after`` (bytes), ``unreadable`` (keys of records that cannot be read and
-    stay as they are). `on_done` is told how far it is.
+    stay as they are). `on_done` is called with how far it is.
 
     Raises:
         InputError: a run works on it.

@@ -26,7 +26,7 @@ MORE = ("not_hard", "suspect", "not_asked", "no_label")
 
 
 STATISTICS = ("votes", "histograms", "agreement", "hard_share")
-"""What is said of all votes: figures of the step `mine` (docs/mining.md)."""
+"""Figures about all votes: figures of the step `mine` (docs/mining.md)."""
 
 
 def mine(
@@ -127,7 +127,7 @@ def _rule(given: str | Path | Mapping[str, Any]) -> tuple[str | dict[str, Any], 
 
 
 def _has_plain_labels(files: Mapping[str, str | Sequence[str]], columns: Mapping[str, str], guard: Guard, *, whole: bool) -> bool:
-    """Whether labels stand in one column, of which the task is to be said; `whole`: there is a file of samples."""
+    """Whether labels stand in one column, whose task has to be named; `whole`: there is a file of samples."""
     from toolkit.sources import expand_files, file_columns
 
     if any(key.startswith("label_") for key in columns):

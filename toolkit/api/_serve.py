@@ -54,7 +54,7 @@ def serve(
         The running server: its ``url``, ``stop()`` and ``wait()``; as a context manager it is stopped at the end, and answers what it has taken.
 
     Raises:
-        InputError: no such model, guard, label or limit; an address or token that cannot be; a label between the two of which nobody has said
+        InputError: no such model, guard, label or limit; an address or token that cannot be; a label between the two of which nothing states
             whether it flags.
         Missing: an extra, a key or a service; or no token, where others than this machine can reach it.
 

@@ -1,4 +1,4 @@
-"""A model of which little is said: what its folder says of the guard that it was trained for, and what it is run by."""
+"""A model that is named and no more: what its folder says of the guard that it was trained for, and what it is run by."""
 
 from __future__ import annotations
 

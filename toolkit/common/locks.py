@@ -1,6 +1,6 @@
 """One writer at a time: a lock file held by ``flock``, which the kernel drops when its process ends, kill -9 included.
 
-A second taker is refused at once and told which process holds the lock. The file says whose it is (``guardkit <process>``), so that it also marks a
+A second taker is refused at once, with the process that holds the lock. The file says whose it is (``guardkit <process>``), so that it also marks a
 folder as guardkit's. It stays behind after `release`; whoever takes it away (`remove`) does so while it is held, and a taker who meets it then looks
 again. No link is followed, and no file is written over that is not such a lock.
 """

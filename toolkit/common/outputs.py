@@ -1,8 +1,8 @@
 """No output takes the place of what the same command reads, or of what guardkit keeps.
 
 Kept are the journal's folder with its contents, the folders of runs with their steps, shards, exports and models: nothing is written into one
-but by the command whose folder it is. Files and folders are told apart by device and inode, and by their resolved names where they are not there yet:
-a link, a hard link or another spelling of a path makes no difference. `check_output` is called at the doors (`toolkit.api`), before anything is
+but by the command whose folder it is. Files and folders are distinguished by device and inode, and by their resolved names where they are not there
+yet: a link, a hard link or another spelling of a path makes no difference. `check_output` is called at the doors (`toolkit.api`), before anything is
 written; it raises `InputError` with both paths and changes nothing.
 """
 

@@ -1,7 +1,7 @@
 """How likely each label is wrong, from several voters' verdicts on the same rows.
 
 A voter is a guard (its draws count as one voice: draws of one model err together), a teacher that was not shown the label, or a source's
-annotators. What a voter said of a row is a line of fractions over the labels that adds up to 1, or all zero where it said nothing that could be
+annotators. A voter's verdicts on a row are a line of fractions over the labels that adds up to 1, or all zero where it gave nothing that could be
 read. Labels are numbers from 0, -1 where a row has none.
 
 Confident learning (Northcutt, Jiang and Chuang, 2021, JAIR 70:1373) is cleanlab's, with the voters' mean fractions as predicted probabilities;
@@ -60,12 +60,12 @@ class Noise:
     """What the voters say of the labels of all rows.
 
     Attributes:
-        noise: posterior probability that the label is wrong; 0 where there is no label or nobody said anything.
+        noise: posterior probability that the label is wrong; 0 where there is no label or no verdict.
         best: the most probable other label; -1 where noise is 0 for want of a label or of votes.
         correlation: mean pairwise correlation of the voters' errors, in [0, 1]; 0 for one voter.
         self_confidence, margin: as in `Confident`; 1 where there is nothing to go by.
         off_diagonal: as in `Confident`.
-        joint: as in `Confident`; None where no guard or teacher said anything of a row with a label.
+        joint: as in `Confident`; None where no guard or teacher gave a verdict on a row with a label.
     """
 
     noise: Floats
@@ -87,7 +87,7 @@ def fractions(counts: NDArray[Any]) -> Floats:
 
 
 def pooled(voices: Mapping[str, Floats], weights: Mapping[str, float]) -> Floats:
-    """Weighted mean of the voters' fractions, over those who said something of the row; zeros where nobody did.
+    """Weighted mean of the voters' fractions, over those with a verdict on the row; zeros where nobody has one.
 
     Args:
         voices: fractions by voter, each of shape (rows, labels); at least one.
@@ -132,8 +132,8 @@ def score_labels(labels: Ints, voices: Mapping[str, Floats], annotators: Floats 
 
     Args:
         labels: from 0; -1 where a row has none.
-        voices: what guards and teachers said, fractions of shape (rows, labels) by voter.
-        annotators: what the source's own annotators said, likewise. They made the label, so they count in `noise` alone.
+        voices: verdicts of guards and teachers, fractions of shape (rows, labels) by voter.
+        annotators: votes of the source's own annotators, likewise. They made the label, so they count in `noise` alone.
         weights: of voters; 1 for one that is not named, 0 leaves it out.
     """
     import numpy as np
@@ -223,7 +223,7 @@ def _correlation(labels: Ints, voices: Mapping[str, Floats]) -> float:
 
 
 def disagreement(shares: Floats) -> Floats:
-    """Entropy of the annotators' shares over that of an even split, in [0, 1]; 0 where they said nothing. Shape (rows, labels) to (rows,)."""
+    """Entropy of the annotators' shares over that of an even split, in [0, 1]; 0 where they did not vote. Shape (rows, labels) to (rows,)."""
     import numpy as np
 
     safe = np.where(shares > 0, shares, 1.0)

@@ -77,7 +77,7 @@ def read_answer(key: str, body: bytes, seconds: float | None) -> Completion:
 
     Raises:
         AttemptError: ``malformed``, or an answer that broke off, which another attempt may mend; or what an error in the body says by its own status
-            (gateways that have already said 200 when their upstream fails).
+            (gateways that have already answered 200 when their upstream fails).
     """
     try:
         answer = parsed(body)
@@ -132,7 +132,7 @@ _TITLE = re.compile(rb"<title[^>]*>(.{1,200}?)</title>", re.IGNORECASE | re.DOTA
 
 
 def _no_json(body: bytes) -> str | None:
-    """What a body is that is no JSON, where that can be told; asking again for a stream is no use."""
+    """What a body is that is no JSON, where that can be recognised; asking again for a stream is no use."""
     if _STREAM.match(body):
         return f"a stream of events, which was not asked for (`extra: {{stream: false}}` may end that), beginning {body[:80]!r}"
     if _PAGE.match(body):

@@ -24,7 +24,7 @@ GATEWAY = frozenset({502, 504, 524})
 served the request, and charge for it, all the same."""
 
 _WORD, _DETAIL = 200, 2000
-"""Letters that are kept of a word of the endpoint's, and of what is said of an attempt."""
+"""Letters that are kept of a word of the endpoint's, and of the description of an attempt."""
 
 _UNIX = 1e9
 """A reset that is later than this many seconds from now is a time, not a span."""

@@ -23,7 +23,7 @@ _Own = Annotated[
 
 
 class OpenUnion:
-    """For pydantic: a union of guardkit's own configs, told apart by the key ``backend``, that takes those of other packages as well.
+    """For pydantic: a union of guardkit's own configs, distinguished by the key ``backend``, that takes those of other packages as well.
 
     Args:
         own: the union.

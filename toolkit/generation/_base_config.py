@@ -146,7 +146,7 @@ class _Traits:
     uses: ClassVar[frozenset[str]] = frozenset()
     """What of the guard and the taxonomy that it is opened with it reads itself, in the words of `toolkit.operators.Operator.uses`."""
     remark: ClassVar[str] = ""
-    """What is said beside the figures of every run that asks it."""
+    """A remark beside the figures of every run that asks it."""
     not_in_key: ClassVar[Mapping[str, str]] = {
         "backend": "the endpoint's name says it",
         "model": "part of the key as model_id",

@@ -14,8 +14,8 @@ like any other text. A template whose turns are plain text (``assistant:`` on a 
 A template that takes the content of a message as a list of parts alone (Llama Guard 3 1B) is given one. A prompt that no template writes
 (`Request.raw`) begins as the tokenizer begins any text; the control tokens of its own pieces are control tokens, those of what it quotes are text.
 
-Failure semantics: whatever the template raises; `ControlTextError` where a text cannot be told from a control token: the tokenizer is not a fast one,
-or its model makes the token out of the text by itself.
+Failure semantics: whatever the template raises; `ControlTextError` where a text cannot be distinguished from a control token: the tokenizer is not a
+fast one, or its model makes the token out of the text by itself.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class JournalFile:
         db: the connection; one thread at a time.
         migrated: the version that this object found and brought up to date; None where it was.
         adopted: whether this object gave the journal of an earlier guardkit its note.
-        note: what the note said when the file was opened; None where there is none.
+        note: what the note held when the file was opened; None where there is none.
         doubt: how the file falls short of its note; None where it does not.
 
     Raises:
@@ -236,7 +236,7 @@ class JournalFile:
             self._note.begin()  # before the lock: see `_journal_note`
         try:
             self._lock = Lock(lock, "the journal", "wait until it ends, or take another folder (GUARDKIT_WORKSPACE)")
-        except OSError:  # a full disk: whether the file is whole can be told all the same
+        except OSError:  # a full disk: whether the file is whole can be seen all the same
             self._refuse(locked)
             raise
         self._refuse(locked)

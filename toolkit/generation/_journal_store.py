@@ -297,7 +297,7 @@ def _put_answers(db: sqlite3.Connection, answers: list[tuple[Any, ...]]) -> int:
 
 def _replace_unserved(db: sqlite3.Connection, answers: list[tuple[Any, ...]]) -> list[tuple[bytes, str, int]]:
     """Put answers in the place of records of their keys that cannot be read, or read as no answer; the rows that these stood under, as far as they
-    can be told."""
+    are known."""
     rows = []
     for part in parts(answers, _LOOKUP):
         for row in db.execute(f"{_GET} ({marks(len(part))})", [a[0] for a in part]).fetchall():

@@ -25,7 +25,7 @@ from toolkit.common.yamlfile import FaultAt, load_yaml
 from toolkit.generation._base_config import BaseBackendConfig, Model, Price
 
 OLD = 180
-"""Days after which a table price is said to be old: providers change theirs several times a year."""
+"""Days after which a table price counts as old: providers change theirs several times a year."""
 
 HERE = "runs here"
 """Origin of the price of a model that runs on this machine."""
@@ -163,7 +163,7 @@ def no_price(config: BaseBackendConfig | None) -> InputError:
 
 
 def unknown(model: str, endpoint: str, beside: str = "") -> InputError:
-    """The same by name; `beside` is said after it."""
+    """The same by name; `beside` is put after it."""
     return InputError(
         f"a budget needs a price, and none is known for the model {model!r} at {endpoint}{beside}",
         hint="state it in the backend, in dollars for a million tokens: price: {input: …, output: …} (price: {input: 0, output: 0} where it "

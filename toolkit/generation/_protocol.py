@@ -62,7 +62,7 @@ class HandsOn(Protocol):
 
 @runtime_checkable
 class Wakes(Protocol):
-    """A backend that, once its requests have yielded None, pulls again only after a completion, and sooner when it is told to."""
+    """A backend that, once its requests have yielded None, pulls again only after a completion, and sooner when it is woken."""
 
     def wake(self) -> None:
         """There is more to be pulled; called from any thread while `generate` runs."""

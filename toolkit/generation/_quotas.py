@@ -84,7 +84,7 @@ class Breaker:
         self._fresh: set[int] = set()
 
     def alive(self) -> bool:
-        """The endpoint said something that is no fault of its own; True where that ends an outage."""
+        """The endpoint answered with something that is no fault of its own; True where that ends an outage."""
         was_open = self.opened is not None
         self.opened = self._since = None
         self._failures = 0
@@ -183,7 +183,7 @@ class Limits:
         return Sent(self.window.launched(now), tokens, self.breaker.sends(now))
 
     def landed(self, sent: Sent, outcome: str, now: float) -> bool:
-        """What came of it; for a failure, `failed` besides. Whether the endpoint said something that is no fault of its own."""
+        """What came of it; for a failure, `failed` besides. Whether the endpoint answered with something that is no fault of its own."""
         self.window.landed(sent.ticket, outcome if outcome in (ANSWERED, REFUSED) else _window.OTHER, now)
         if outcome in (ANSWERED, REFUSED, REJECTED):
             if self.breaker.alive():

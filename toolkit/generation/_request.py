@@ -50,7 +50,7 @@ FAILURES: dict[str, str] = {
     "expired": "the batch ended before this request was served",
     "timeout": "no answer within the timeout",
     "rate_limit": "the endpoint kept refusing for its rate limit until the patience ran out",
-    "server_error": "the endpoint answered 5xx (or 408, 409), said so in the body of an answer, or broke its answer off",
+    "server_error": "the endpoint answered 5xx (or 408, 409), reported that in the body of an answer, or broke its answer off",
     "bad_request": "the endpoint or the model cannot take this request (4xx, too long, text that is not Unicode)",
     "media": "a file of the request is not there, is not the one of its row, is too large, or of a kind that the endpoint's form cannot carry",
     "no_schema": "the endpoint takes no response_format",

@@ -37,7 +37,7 @@ class Guard(Faceted):
     It is one of two kinds. A guard that guardkit trains has `instruction`, `input`, `output` and `teacher`. A guard that was trained elsewhere has
     `calls`, which say how it is asked, and a `grammar`, which says how its answers are read.
 
-    `facets` are the parts by which a step counts a guard: a step that does not ask the teacher is not built anew for a word that the teacher is told.
+    `facets` are the parts by which a step counts a guard: a step that does not ask the teacher is not built anew for a word of the teacher's prompt.
     """
 
     facets = {
@@ -176,7 +176,7 @@ class Guard(Faceted):
                 if i != j and task.name == f"{other.name}_source":
                     raise FaultAt(f"the task {other.name!r} has a column of that name for the source of its label", "tasks", i, "name")
                 if i != j and task.field and re.search(rf"(?<!\w){re.escape(task.field)}$", other.field, re.IGNORECASE):
-                    raise FaultAt(f"the field {other.field!r} ends in {task.field!r}: the answers could not be told apart", "tasks", i, "field")
+                    raise FaultAt(f"the field {other.field!r} ends in {task.field!r}: the answers could not be distinguished", "tasks", i, "field")
         return self
 
     @model_validator(mode="after")

@@ -5,8 +5,8 @@ predictions keep it, with or without the special tokens), the question once more
 model.
 
 Contract of `own_parts`: a text is cut where a turn begins. Where it begins with a turn of the system or the user, all before the first turn of
-the assistant is left out. What follows is kept, whoever is said to speak: an input may hold the marks of a turn, and who quotes it must not be able
-to hide an answer. Of each part what stands up to the last mark that closes a reasoning is left out, and all of it where a reasoning is opened at
+the assistant is left out. What follows is kept, whoever is named as speaking: an input may hold the marks of a turn, and who quotes it must not be
+able to hide an answer. Of each part what stands up to the last mark that closes a reasoning is left out, and all of it where a reasoning is opened at
 its beginning and never closed. Pure functions; quick where no mark is there.
 """
 
@@ -46,7 +46,7 @@ _ASKS_TO_ANSWER = re.compile(
 _END = 400
 """Characters at the end of a text in which that is looked for."""
 _TELLING = 40
-"""Characters of an instruction from which on a text that holds it and an input repeats them; a shorter one may be said by chance."""
+"""Characters of an instruction from which on a text that holds it and an input repeats them; a shorter one may occur by chance."""
 _SPOKEN = re.compile(r"\s*(?:system|user)[ \t]*\n")
 """How a conversation begins whose special tokens were left out."""
 _ANSWERS = re.compile(r"(?<![ \t])assistant[ \t]*(?:\n|\Z)")

@@ -145,7 +145,7 @@ def blind_messages(guard: Guard, row: Mapping[str, Any], *, structured: bool = F
 
 
 def feedback(guard: Guard, reasons: Sequence[str]) -> str:
-    """What a teacher is told about an answer that was not taken."""
+    """The message to a teacher about an answer that was not taken."""
     return template(guard.taught.feedback).render(reasons=list(reasons))
 
 

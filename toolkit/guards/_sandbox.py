@@ -37,7 +37,7 @@ Shipped prompts take some dozens."""
 _AT_ONCE = 1000
 
 _PADDING = frozenset({"center", "ljust", "rjust", "zfill"})
-"""Methods of a text that make it as long as they are told."""
+"""Methods of a text that make it as long as their argument says."""
 
 _SHORT = frozenset({"bit_count", "bit_length", "count", "decode", "endswith", "find", "index", "is_integer", "startswith"})
 """Methods of bytes and whole numbers whose result is no longer than what it is made of; no prompt needs others."""

@@ -92,7 +92,7 @@ def _span(places: Sequence[int | None], start: int, end: int, spelled: Mapping[s
 
 
 def _places(text: str, whole: str) -> list[int | None] | None:
-    """For each letter of the plain form the letter of the text that it comes from; None for those of a line where that cannot be told."""
+    """For each letter of the plain form the letter of the text that it comes from; None for those of a line where that is not known."""
     out: list[int | None] = []
     at = 0
     for line in text.split("\n"):

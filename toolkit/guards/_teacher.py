@@ -44,7 +44,7 @@ class Teacher(Part):
     blind: Blind | None = None
     """The same without the labels; none: this teacher cannot be asked blind."""
     feedback: str = _FEEDBACK
-    """Said after an answer that is not taken. Variable: reasons, a list of sentences."""
+    """Sent after an answer that is not taken. Variable: reasons, a list of sentences."""
 
     @field_validator("system", "user")
     @classmethod

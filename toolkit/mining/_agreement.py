@@ -41,7 +41,7 @@ def agreement(table: pl.DataFrame | Votes, guard: Guard) -> dict[str, Any]:
 
     Returns:
         By task ``rows`` (with two votes or more), ``votes`` (on these), ``agreement`` (of two votes on a row, as kappa counts it), ``expected`` (by
-        chance), ``kappa`` and its standard error ``kappa_se`` (None where nothing is to be said: fewer than two rows, or one label alone),
+        chance), ``kappa`` and its standard error ``kappa_se`` (None where it is not defined: fewer than two rows, or one label alone),
         ``guards`` (names, in the order of the matrix), ``matrix`` (agreement of each with each, its own draws on the diagonal; None
         where they share no row), ``pairs`` (a, b, rows, agreement, kappa) and ``alone`` (for each guard in how many rows its majority
         is one way and that of all others, two at least, another way; ties are no majority).

@@ -6,7 +6,7 @@ length, its outcomes. Texts are looked at only of outputs that would be taken, t
 best is taken.
 
 Policies: the output with the highest score of its side (`pick_best`), or the two sides together (`toolkit.mining._closest`), so that length does not
-tell chosen from rejected. Equal candidates are told apart by their place in the table, so that no cut of it into blocks, and no number of
+tell chosen from rejected. Equal candidates are ordered by their place in the table, so that no cut of it into blocks, and no number of
 threads, changes a choice. Memory: about 60 bytes a candidate.
 """
 

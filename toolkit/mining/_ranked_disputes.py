@@ -13,7 +13,7 @@ from toolkit.mining._measures import MEASURES, measures_of
 from toolkit.mining._tally import Votes
 
 _MOSTLY = 2 / 3
-"""Share of the entropy from which on a dispute is said to be between guards; below its rest, to be within them."""
+"""Share of the entropy from which on a dispute counts as one between guards; below its rest, to be within them."""
 
 
 def ranked_disputes(votes: Votes) -> pl.DataFrame:

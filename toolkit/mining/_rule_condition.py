@@ -188,7 +188,7 @@ _FLIP = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
 
 def _part_words(part: Sequence[Comparison], k: int | None) -> list[str]:
-    """What is said of each count in turn."""
+    """The bounds of each count in turn."""
     by_count: dict[str, list[str]] = {}
     others = []
     for c in part:

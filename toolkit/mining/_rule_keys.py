@@ -62,7 +62,7 @@ class DrawsPart(Part):
 
 
 class PairsPart(Part):
-    """How `pair` makes pairs of the hard units, where the rule says it: for ``preset: NAME``; `pair`'s own options win. None: not said."""
+    """How `pair` makes pairs of the hard units, where the rule says it: for ``preset: NAME``; `pair`'s own options win. None: not given."""
 
     pick: Literal["closest", "longest", "shortest", "random"] | None = None
     """Which right and which wrong output."""

@@ -1,4 +1,4 @@
-"""Who said what of which row, as arrays: what every measure is made of.
+"""Verdicts by guard and row, as arrays: what every measure is made of.
 
 A table in `judged` columns (one line a generation) is counted once, by row, guard and label; the order of lines plays no part but that rows come in
 the order in which they first appear. Memory: 4 bytes a row, guard, task and label, and 8 bytes a line while it counts.

@@ -8,7 +8,7 @@ class Unasked(Exception):  # noqa: N818  no error: there is nothing to ask
         reason: the code.
         detail: in words.
         set_aside: nothing is wrong with the row: it need not be asked about.
-        draws: for how many of its draws that is said; None: all that it has in a pass.
+        draws: for how many of its draws that holds; None: all that it has in a pass.
     """
 
     def __init__(self, reason: str, detail: str, *, set_aside: bool = False, draws: int | None = None) -> None:

@@ -150,8 +150,8 @@ class Operator(ABC):
         raise NotImplementedError(f"the operator {self.name!r} refers to nothing")
 
     def follow(self, before: Sequence[Operator]) -> None:  # noqa: B027  most ask nothing of them
-        """Told once, when a recipe is checked, the operators of the steps that its inputs come from, in the order of the recipe. What it takes of
-        them belongs into its `identity`."""
+        """Called once, when a recipe is checked, with the operators of the steps that its inputs come from, in the order of the recipe. What it takes
+        of them belongs into its `identity`."""
 
     def media_fault(self, guard: Guard) -> str | None:
         """Why rows with media cannot go through it, for the check of a recipe; None where they can. `guard`: all of it."""
@@ -209,7 +209,7 @@ class Operator(ABC):
         return []
 
     def factor(self, inputs: Sequence[str]) -> float | None:
-        """Rows out for a row in, for `expand`; for the others an estimate that `plan` uses; None where nothing can be said before the run."""
+        """Rows out for a row in, for `expand`; for the others an estimate that `plan` uses; None where nothing is known before the run."""
         return 1.0
 
     def identity(self) -> dict[str, Any]:

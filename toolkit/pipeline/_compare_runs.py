@@ -135,7 +135,7 @@ def _differences(a: Side, b: Side, step: str) -> Iterator[dict[str, Any]]:
     pair: list[dict[str, Any] | None] = [side.manifest or side.identity.get(step) for side in (a, b)]
     if a.inputs[step] != b.inputs[step]:
         yield {"what": "from", "a": a.inputs[step], "b": b.inputs[step]}
-    if pair[0] is None or pair[1] is None:  # not built, or made before manifests said what shaped a step
+    if pair[0] is None or pair[1] is None:  # not built, or made before manifests recorded what shaped a step
         return
     made = ("files", "counts", "rows", "columns") if a.manifest is not None else ("before",)  # not what shaped a step itself
     if a.manifest is None and len({"step" in p for p in pair if p is not None}) > 1:  # one was made before a step counted the facets that it reads

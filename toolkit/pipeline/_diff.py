@@ -1,7 +1,7 @@
 """Comparing the rows of two runs, or of two folders of shards: which are added, gone, changed, and why.
 
 Rows are compared by id, over the columns that both sides have; a row is changed when a value of one differs. Ids and 64-bit hashes are held for all
-rows (about 60 bytes each), for those that differ also what is said of them; texts only for the rows that are shown. Rows of one id are paired in
+rows (about 60 bytes each), for those that differ also the differences; texts only for the rows that are shown. Rows of one id are paired in
 their order. Equal folders give equal output, whatever machine compared them.
 
 Why a row is missing on a side is looked up there, in this order: it left a step that the compared one depends on (its line in the rejects: step,
@@ -167,7 +167,7 @@ def _looked_up(side: Side, step: str, ids: pl.Series, *, here: bool = False) -> 
 
 
 def _last_seen(side: Side, step: str, ids: pl.Series, *, here: bool) -> pl.DataFrame:
-    """Those ids that an earlier step's rows have (`here`: or this one's), although no step said that they left."""
+    """Those ids that an earlier step's rows have (`here`: or this one's), although no step recorded that they left."""
     seen: dict[str, pl.DataFrame] = {}
     keep = _only(ids)
     for at in side.upstream(step) if ids.len() else []:

@@ -34,7 +34,8 @@ class Side:
         inputs: steps that each step reads.
         folders: finished steps that have a folder.
         counts: of each step, as in the manifests (also of those without a folder).
-        identity: what shaped each step, inputs aside: operator, version, config, guard, seed, files (empty for a run made before manifests said it).
+        identity: what shaped each step, inputs aside: operator, version, config, guard, seed, files (empty for a run made before manifests recorded
+        it).
         stale: finished steps that are not current: they are left out.
         manifest: of shards; None for a run.
     """

@@ -98,13 +98,13 @@ def _shown(line: dict[str, Any], votes: Votes, voices: _Voices) -> dict[str, Any
 
 
 class _Voices(ABC):
-    """What guards said, wherever it lies.
+    """Verdicts and outputs of guards, in a run or an evaluation.
 
     Attributes:
         folder: of the run or evaluation.
         of: the steps that hold the verdicts, or `evaluation`.
         tasks: that have verdicts.
-        notes: what is to be said of it.
+        notes: remarks about it.
     """
 
     folder: Path
@@ -118,7 +118,7 @@ class _Voices(ABC):
         """All votes on a task."""
         table = self._table(task)
         words = pl.concat([table[f"label_{task}"], table[f"{_VERDICT}{task}"]]).unique().drop_nulls().sort().to_list()
-        words += [f"(label {n})" for n in range(len(words), 2)]  # measures take two labels, and nobody said these
+        words += [f"(label {n})" for n in range(len(words), 2)]  # measures take two labels, and nobody voted for these
         return tally(table, {task: words})
 
     @abstractmethod

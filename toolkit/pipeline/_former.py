@@ -1,7 +1,7 @@
 """Steps of an earlier guardkit. Their fingerprints are of the whole guard and without the step's own id; their manifests do not say what they read.
 
 A step whose manifest does not say `fingerprint_version` was made then. It is recognised as long as nothing of all that has changed. What it read can
-be told as long as that still lies there: the fingerprints prove it (`reads_of`). So it is written down before a run builds anything (`write_down`),
+be known as long as that still exists: the fingerprints prove it (`reads_of`). So it is written down before a run builds anything (`write_down`),
 and a step that is built anew, for an operator's new version say, and comes out equal leaves those of then as they are, too.
 """
 

@@ -76,7 +76,7 @@ class _Job:
     engine: Engine = LOCAL
     damaged: Set[str] = frozenset()
     finished: Callable[[StepFolder], None] = lambda done: None
-    """Told of each step that is built, or found up to date."""
+    """Called with each step that is built, or found up to date."""
 
 
 def run_plan(

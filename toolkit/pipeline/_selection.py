@@ -82,7 +82,7 @@ def readers(reads: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     out: dict[str, list[str]] = {step: [] for step in reads}
     for step, sources in reads.items():
         for source in sources:
-            if source in out:  # else it is a fault, which is told elsewhere
+            if source in out:  # else it is a fault, which is reported elsewhere
                 out[source].append(step)
     return out
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from toolkit.operators._stop_if import StopIf
 
 _REASONS, _LETTERS = 3, 160
-"""Reasons that are told, and letters of an example of each."""
+"""Reasons that are listed, and letters of an example of each."""
 
 
 class Trial:

@@ -172,7 +172,7 @@ def _p(p: float | None) -> str:
     return "" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-# Breakdown, errors, what else is told -----------------------------------------------------------------------------------
+# Breakdown, errors, other notes -----------------------------------------------------------------------------------
 
 
 def _breakdown(found: Mapping[str, Any]) -> Iterator[Sheet]:

@@ -15,7 +15,7 @@ _MEANS = {"weighted": "weighted by rows", "stated": "weighted by the paper's siz
 
 
 def evaluation_text(found: Mapping[str, Any], width: int | None = None) -> str:
-    """The tables of a document (`toolkit.evaluation`), and what is to be said of them."""
+    """The tables of a document (`toolkit.evaluation`), and notes about them."""
     parts = [*_tables(found, width), *_categories(found, width), *_curves(found, width), *_means(found, width)]
     parts += [*_look_alikes(found, width), *_robustness(found, width)]
     notes = [f"Note: {one_line(words)}" for words in (*found["remarks"], *_left(found))]

@@ -98,7 +98,7 @@ class _Part:
 
     @property
     def more(self) -> str:
-        """What is said of the rows that are not shown."""
+        """A line about the rows that are not shown."""
         return f"… and {len(self.rows) - _ROWS:,} more, all in the result itself" if len(self.rows) > _ROWS else ""
 
 

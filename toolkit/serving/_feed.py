@@ -3,7 +3,7 @@
 Contract of `Feed`: one thread of its own runs `Backend.generate` and pulls what was submitted, oldest first; where nothing is under way it waits, and
 `generate` is called again with the next request. Each submitted request's future gets exactly one completion or one error. Equal requests (of
 one key) that are under way at the same time are asked once, and each of them is answered. A request takes a place from when it is submitted until its
-future is done; there are `places` of them, and who finds none is told so (`Full`). Cancelling a future gives its place back at once: one that the
+future is done; there are `places` of them, and who finds none gets `Full`. Cancelling a future gives its place back at once: one that the
 backend has not pulled is not asked at all; the work on one that it has ends where the backend can end it (`Drops`), else it is done for nobody.
 
 Failure semantics: a backend that raises what is no fault of a single request (`GuardkitError`) fails what it has pulled and what waits (`Down`), is
@@ -56,7 +56,7 @@ class Full(Exception):  # noqa: N818 (named by what happened)
 
 
 class Down(Exception):  # noqa: N818 (named by what happened)
-    """The backend cannot answer now; `after`: seconds until it is tried again; `fault`: what it said."""
+    """The backend cannot answer now; `after`: seconds until it is tried again; `fault`: its message."""
 
     def __init__(self, fault: GuardkitError, after: float) -> None:
         super().__init__(str(fault))

@@ -35,7 +35,7 @@ class Refusal(Exception):  # noqa: N818 (named by what it is)
 
 
 def refusal(error: Exception) -> Refusal:
-    """What a fault of the request, the desk or the engine is answered with; anything else is a fault of ours, of which only the kind is told."""
+    """What a fault of the request, the desk or the engine is answered with; anything else is a fault of ours, of which only the kind is shown."""
     if isinstance(error, Refusal):
         return error
     if isinstance(error, InputError):

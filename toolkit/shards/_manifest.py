@@ -174,7 +174,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Returns:
         format, made_by, rows; columns: [{name, type, nullable}]; files: {path below the folder: {rows, bytes, sha256, split}};
         counts: {column: {value: rows}}; from format 2 on title, tables (see `RowCounts.tables`), card: {bytes, sha256}, and what else its
-        writer said: guard, licence, models, made_from (docs/shards.md).
+        writer stated: guard, licence, models, made_from (docs/shards.md).
 
     Raises:
         InputError: there is none, it is torn or not JSON, or of a format that this guardkit does not read.

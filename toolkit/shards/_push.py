@@ -93,7 +93,7 @@ def _licensed(about: dict[str, Any], folder: Path) -> None:
     if carried is None and len(rows) > 1 and "licence" in about.get("left_out", ()):
         words = ", ".join(sorted(rows))
         raise InputError(
-            f"its rows are under {words}, no one licence is said to fit all, and the format {about['to']!r} cannot say which row has which",
+            f"its rows are under {words}, no one licence is known to fit all, and the format {about['to']!r} cannot say which row has which",
             where=str(folder),
             hint="name a licence for the set in the shards step, or push the shards themselves",
         )
@@ -245,7 +245,7 @@ def _hub_errors(repo: str) -> Iterator[None]:
     except HFValidationError as e:
         raise InputError(_short(e), where=repo, hint="ORG/NAME: letters, digits, - _ . and no more than 96 of them") from None
     except OfflineModeIsEnabled:
-        raise Missing("huggingface_hub is told to stay offline", where=repo, hint="unset HF_HUB_OFFLINE") from None
+        raise Missing("huggingface_hub is set to stay offline", where=repo, hint="unset HF_HUB_OFFLINE") from None
     except Exception as e:  # noqa: BLE001  of the hub, the way to it, a thread, or what an answer of another form makes of huggingface_hub
         raise _explained(e, repo) from None
 

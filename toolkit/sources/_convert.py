@@ -167,7 +167,7 @@ class Converter:
         return _labelled(task, label, rule.source if rule else None, rule.missing if rule else None, response)
 
     def _votes(self, row: Row, labels: list[Labelled]) -> list[dict[str, Any]]:
-        """What the annotators said, for each task that has a label."""
+        """The annotators' votes, for each task that has a label."""
         out: list[dict[str, Any]] = []
         for task, (label, _) in zip(self._guard.tasks, labels, strict=True):
             rule = self._rules.get(task.name)

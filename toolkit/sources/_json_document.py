@@ -5,7 +5,7 @@ The rows are the elements of an array: the document itself, or the one array of 
 object is one row.
 
 An array that parses at once is done at once. Otherwise its elements are read one after another, so that a Latin-1 byte or a lone
-surrogate costs its row alone; where the text breaks off or is no JSON, the rest is one fault, since no row can be told apart there.
+surrogate costs its row alone; where the text breaks off or is no JSON, the rest is one fault, since rows cannot be separated there.
 """
 
 from __future__ import annotations

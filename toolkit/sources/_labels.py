@@ -155,7 +155,7 @@ def _flag(row: Row, column: str, threshold: float | None) -> bool | None:
 
 
 def vote_label(row: Row, vote: Vote, known: Mapping[str, str | None], method: VoteMethod) -> str | None:
-    """The label that the annotators voted for, None where none of them said anything.
+    """The label that the annotators voted for, None where none of them voted.
 
     Args:
         row: the row.
@@ -208,7 +208,7 @@ def agreed(row: Row, column: str) -> float | None:
 
 
 def voices(row: Row, vote: Vote) -> list[tuple[str, str]]:
-    """(column, annotation) of each annotator who said something, as far as the count goes.
+    """(column, annotation) of each annotator who voted, as far as the count goes.
 
     Raises:
         RowError: ``wrong_type``: a count that is no number of columns, an annotation that is not text.

@@ -1,4 +1,4 @@
-"""Files of what others wrote, a block at a time, with columns by what they hold: what guards said, and rows with labels of one's own.
+"""Files of what others wrote, a block at a time, with columns by what they hold: what guards answered, and rows with labels of one's own.
 
 Columns are known by their usual names (`USUAL`), or named: ``{"output": "completion", "label_prompt": "gold"}``. Formats: JSON Lines, JSON, parquet,
 CSV, TSV. Ids may be texts or whole numbers. The outputs of a row may be one text, or several in a list (texts; ``{text: …}`` as vLLM has them; lists

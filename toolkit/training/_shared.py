@@ -59,7 +59,7 @@ class Bounds:
     """What a row may have.
 
     Args:
-        wanted: tokens at most, as the trainer is told; None for any number.
+        wanted: tokens at most, as set in the trainer; None for any number.
         room: tokens at most that the model reads at once; None where its configuration does not say.
         embedded: tokens that the model knows; likewise.
         model: what to call it in errors.

@@ -110,7 +110,7 @@ def benchmark_blocks(found: BenchmarkFiles, held: Files | None = None, *, texts:
     Args:
         found: its files, or the hub.
         held: files of a step: what is read must be what the plan has digested.
-        texts: for the texts alone: categories are not read, and nothing need be said of its labels.
+        texts: for the texts alone: categories are not read, and its labels need not be described.
 
     Raises:
         InputError: a file as a whole cannot be read, or lacks a column; the benchmark does not say what its labels are.

@@ -1,8 +1,8 @@
-"""What guards said, as it lies in files, joined to the rows that it is about; and files that bring their labels along as sets of their own.
+"""Outputs and verdicts of guards in files, joined to the rows that they are about; and files that bring their labels along as sets of their own.
 
 Rows join by id, or by their text where no id is one of the set's, or where more texts fit than ids whose texts agree (ids that only number the rows);
 never by their place. Of rows with the same text (a set may hold some twice) those
-with the same label come together, where the file has labels, then the first with the first. What does not fit is told, never left out unseen:
+with the same label come together, where the file has labels, then the first with the first. What does not fit is reported, never left out unseen:
 
 - a row of the set that the file lacks is a row without a verdict (``not_there``), which counts as wrong;
 - a row of the file that is about no row of a set is counted (`Joining.extra`); where none is about one, that is an error;
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Joined:
-    """What was said of a set's rows.
+    """Outputs and verdicts about a set's rows.
 
     Attributes:
         rows: for each row of the set and draw a line, in the set's order: ``at`` (number of the row), ``draw``, ``n`` (of the line in the file; null:
@@ -136,7 +136,7 @@ class Joining:
         return read_labels(predictions.select(column).to_series(), task, self.guard)
 
     def _pairs(self, rows: pl.DataFrame, predictions: pl.DataFrame) -> tuple[pl.DataFrame, str, pl.DataFrame, list[int]]:
-        """at, draw, n of what belongs together, by what (id or text), what was said with that as its `key`, and each n whose text is another."""
+        """at, draw, n of what belongs together, by what (id or text), the predictions with that as their `key`, and each n whose text is another."""
         import polars as pl
 
         if "id" not in predictions.columns:
@@ -171,7 +171,7 @@ class Joining:
         return pl.concat(out), "text", predictions
 
     def _as_rendered(self, rows: pl.DataFrame, keys: pl.Series, predictions: pl.DataFrame) -> pl.DataFrame:
-        """What was said, with the keys of rows that the guard renders as just that text, where it could not be parted."""
+        """The predictions, with the keys of rows that the guard renders as just that text, where it could not be parted."""
         import polars as pl
 
         if self.guard.grammar is not None or not predictions["text"].is_not_null().any():
@@ -245,7 +245,7 @@ def _keys(rows: pl.DataFrame) -> pl.Series:
 
 
 def _other_texts(rows: pl.DataFrame, predictions: pl.DataFrame, found: pl.DataFrame) -> list[int]:
-    """Numbers of what was said of rows whose prompt or response is another. A text that holds the other one (a rendered input, a text cut short) is
+    """Numbers of predictions about rows whose prompt or response is another. A text that holds the other one (a rendered input, a text cut short) is
     none, nor is one of which nothing is known."""
     import polars as pl
 

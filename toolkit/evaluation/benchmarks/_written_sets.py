@@ -1,4 +1,4 @@
-"""Files of rows that others wrote: what guards said, or rows of one's own, with columns by name.
+"""Files of rows that others wrote: what guards answered, or rows of one's own, with columns by name.
 
 How they are read, and by what names columns are known: `toolkit.sources._written`. The released form has ``prompt`` (the guard's whole rendered
 input), ``label`` and ``predict``.

@@ -1,4 +1,4 @@
-"""The part of an evaluation that says how verdicts hold: sets of rows under changes that keep their labels, and the figures of what was said of them.
+"""The part of an evaluation that says how verdicts hold: sets of rows under changes that keep their labels, and the figures of the verdicts on them.
 
 Lines about changed rows stand in a table of their own (`CHANGED`): no figure of the benchmarks is made of them.
 """

@@ -1,4 +1,4 @@
-"""Which rows several models have in common: joined by benchmark, task and id, and told of what each lacks.
+"""Which rows several models have in common: joined by benchmark, task and id; and what each lacks.
 
 Rows of one id whose texts differ, where both are known, are different rows as much as those whose labels do.
 """

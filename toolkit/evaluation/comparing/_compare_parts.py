@@ -49,7 +49,7 @@ def _cells(work: Work, key: Key) -> tuple[list[dict[str, Any]], list[tuple[int, 
 
 
 def mean_lines(work: Work) -> list[dict[str, Any]]:
-    """Means over the benchmarks that all models have on the same rows, with what is left out of them; and published ones, as they are told."""
+    """Means over the benchmarks that all models have on the same rows, with what is left out of them; and published ones, as they are reported."""
     everyone = range(len(work.sides))
     whole: list[Key] = []
     left: dict[str, list[str]] = {}

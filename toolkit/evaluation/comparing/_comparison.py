@@ -43,7 +43,7 @@ def compare_sides(sides: Sequence[Side], asked: Asked, step: Callable[[str], Non
     Args:
         sides: the models; the first is what the others are compared with.
         asked: how.
-        step: is told what is being done.
+        step: is called with what is being done.
 
     Returns:
         ``models``, ``lines`` (figures that agree side by side), ``means``, ``costs``, ``differences``, ``verdicts`` (in words), ``apart`` (what is

@@ -168,7 +168,7 @@ def choose_published(wanted: Sequence[str] = (), beside: Beside = None) -> list[
         beside: folder that a relative path is also looked up from.
 
     Raises:
-        InputError: nothing of such a name; the nearest is told.
+        InputError: nothing of such a name; the nearest is named.
     """
     own = [w for w in wanted if w.endswith((".yaml", ".yml"))]
     sources = [load_published(n, beside) for n in [*published_names(beside), *own]]

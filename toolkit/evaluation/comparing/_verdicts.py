@@ -1,8 +1,8 @@
 """What the differences of models are worth, in words: `toolkit.evaluation.paired`'s differences with corrected p-values, and a sentence a task.
 
-Holm's correction is over all benchmarks of a comparison, and over all its sentences. A model is told as better or worse where the corrected p of the
-difference of F1 is below `ALPHA`, else as not distinguishable, which is not the same as equal. A task's difference is that of the means weighted by
-rows, that over the tasks their plain mean.
+Holm's correction is over all benchmarks of a comparison, and over all its sentences. A model is reported as better or worse where the corrected p of
+the difference of F1 is below `ALPHA`, else as not distinguishable, which is not the same as equal. A task's difference is that of the means weighted
+by rows, that over the tasks their plain mean.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from toolkit.evaluation.scoring._paired import holm
 
 ALPHA = 0.05
-"""Corrected p below which two models are told apart."""
+"""Corrected p below which two models differ."""
 
 
 def least_p(rows: int) -> float:
@@ -74,7 +74,7 @@ def _outcome(difference: float | None, p: float | None) -> str:
 
 
 def p_text(p: float | None) -> str:
-    """A p-value as it is told."""
+    """A p-value as it is printed."""
     return "unknown" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 

@@ -141,7 +141,7 @@ def _remarks(found: Sequence[Mapping[str, Any]], benchmarks: Sequence[Mapping[st
     for b in benchmarks:
         what = f"{b['name']}, {b['task']}"
         there = [word for word, n in b["label_counts"].items() if n]
-        if len(there) == 1 and b["way"] == "file":  # of benchmarks it has been said
+        if len(there) == 1 and b["way"] == "file":  # of benchmarks it is known
             out.append(f"{what}: every label is {there[0]!r}")
         if 0 < b["n"] < SMALL:
             out.append(f"{what}: few rows ({b['n']:,}): see the interval")

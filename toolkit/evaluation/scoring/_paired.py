@@ -179,7 +179,7 @@ class _Both:
 
 
 def _differs(f1: Floats) -> dict[str, float | None]:
-    """What is told of the F1 of two models and its draws."""
+    """What is reported of the F1 of two models and its draws."""
     difference = f1[:, 1] - f1[:, 0]
     there = difference[0] == difference[0] and len(difference) > 1
     low, high = interval(difference[1:]) if there else (math.nan, math.nan)

@@ -78,7 +78,7 @@ def verdict(votes: Mapping[str, int], unread: int, positive: str, policy: str) -
 
 
 def outcome(gold: str, verdict: str | None, positive: str, policy: str) -> Outcome:
-    """How a row counts whose label is `gold` and of which `said` is the verdict."""
+    """How a row counts whose label is `gold` with this verdict."""
     if verdict is None:
         return Outcome("fn" if gold == positive else "fp", 0 if policy == "drop" else 1, right=False)
     if gold == positive:

@@ -59,7 +59,7 @@ def _match(field: str, *labels: str) -> pl.Expr:
 
 
 def reference_outcome(gold: str, verdict: str | None, positive: str) -> Outcome:
-    """How the script counts a row whose label is `gold` and of which `said` is what it read."""
+    """How the script counts a row whose label is `gold` and of which `verdict` is what it read."""
     if verdict is not None:
         cell = ("tp" if verdict == positive else "fn") if gold == positive else ("fp" if verdict == positive else "tn")
         return Outcome(cell, 1, right=verdict == gold)

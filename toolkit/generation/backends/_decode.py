@@ -92,7 +92,7 @@ class Sampler:
             draws: one batch, all with room for at least one token.
             temperature: 0 takes the likeliest token.
             top_p: share of the probability that is sampled from.
-            told: called after each token with the draws that have not ended.
+            on_token: called after each token with the draws that have not ended.
         """
         batch = _Batch(self, draws)
         while batch.active:

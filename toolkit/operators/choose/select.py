@@ -126,7 +126,7 @@ def _comparable(option: str, name: str, value: Values, kind: Any) -> None:
         return
     if value in ("empty", "not_empty"):
         if not (isinstance(kind, dict) and "list" in kind):
-            raise InputError(f"select.{option}: {value!r} is said of lists, and the column {name!r} holds {kind}", hint="null, not_null")
+            raise InputError(f"select.{option}: {value!r} is an option for lists, and the column {name!r} holds {kind}", hint="null, not_null")
         return
     if isinstance(value, bool):
         if kind != "bool":

@@ -74,7 +74,7 @@ def _in_play(rows: pl.DataFrame, labels: Sequence[str], policy: Policy) -> pl.Da
         wanted = {c: pl.col(c).first().over("cluster") for c in labels}
         agrees = pl.all_horizontal(_agree(pl.col(c), w) for c, w in wanted.items())
         return rows.with_columns((calm | agrees).alias("_play"))
-    # majority: on each task the label that most of the cluster's labels say, if only one is said that often
+    # majority: on each task the label that most of the cluster's labels say, if only one is voted for that often
     votes = {c: pl.when(pl.col(c).is_not_null()).then(pl.len().over("cluster", c)).alias(f"_votes_{c}") for c in labels}
     rows = rows.with_columns(votes.values())
     top = {c: pl.when(pl.col(f"_votes_{c}") == pl.col(f"_votes_{c}").max().over("cluster")).then(pl.col(c)).alias(f"_top_{c}") for c in labels}

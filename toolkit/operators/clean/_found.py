@@ -1,4 +1,4 @@
-"""What was found, as tables: every row of a cluster of two and more, what is said of it when it leaves, and what is written on the rows that stay."""
+"""What was found, as tables: every row of a cluster of two and more, the reason when it leaves, and what is written on the rows that stay."""
 
 from __future__ import annotations
 

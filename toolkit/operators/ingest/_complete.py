@@ -51,7 +51,7 @@ def complete(rows: pl.DataFrame, want: Columns, ctx: Context, place: int) -> pl.
         none = pl.lit("absent")
         if task.applies == "response":
             none = pl.when(pl.col("response").is_null()).then(pl.lit("not_applicable")).otherwise(none)
-        kept = source.is_in(["to_infer", "not_applicable"])  # said so by the files themselves
+        kept = source.is_in(["to_infer", "not_applicable"])  # declared by the files themselves
         rows = rows.with_columns(pl.when(label.is_null() & ~kept).then(none).otherwise(source).alias(f"label_{task.name}_source"))
     if "content_id" not in rows.columns:
         rows = rows.with_columns(pl.Series("content_id", _contents(rows), dtype=pl.String))

@@ -1,4 +1,4 @@
-"""How many rows of files may be rejected before that is an error, and what is said then.
+"""How many rows of files may be rejected before that is an error, and its message.
 
 A torn row costs that row alone. But where labels are spelled otherwise than expected, whole classes are rejected row by row, and no step after it
 would know. So what reads rows from files counts what it rejects (`Intake`) and ends with an error where nothing is left, where more is lost than

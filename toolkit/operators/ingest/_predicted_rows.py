@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 UNKNOWN, NOT_STATED, NONE = -3, -2, -1
-"""In place of a label's number: no label of the task; nothing is said; said to have none."""
+"""In place of a label's number: no label of the task; not stated; stated to have none."""
 
 
 class Parents:
@@ -55,7 +55,7 @@ class Parents:
         return self._ids.gather(numbers)
 
     def tell(self, task: str, numbers: NDArray[np.int64], codes: NDArray[np.int8]) -> NDArray[np.bool_]:
-        """What is said of some rows' label; where that contradicts what was said before."""
+        """Note the stated labels of some rows; where they contradict earlier ones."""
         import numpy as np
 
         labels = self._labels[task]

@@ -37,7 +37,7 @@ OF_SAMPLES = ("prompt", "response", "source")
 _SPACES = "".join(c for c in map(chr, range(0x3001)) if c.isspace())
 """What Python strips."""
 LISTED = 20
-"""Faults of samples that are told."""
+"""Faults of samples that are listed."""
 
 
 def layouts(parts: Sequence[Part], config: LoadPredictionsConfig, ctx: Context) -> dict[int, Layout]:
@@ -130,7 +130,7 @@ class Predictions:
     def _unsound(
         self, path: Path, block: pl.DataFrame, numbers: NDArray[np.int64], wrong: Sequence[tuple[int, str, str]], rows: pl.Series
     ) -> InputError:
-        """The error of samples that cannot be told apart, or read."""
+        """The error of samples that cannot be distinguished, or read."""
         if wrong:
             n, reason, detail = min(wrong)
             return InputError(f"{reason}: {detail}", where=f"{path}: row {n}", hint="each sample needs a sound row: ids and labels are taken from it")

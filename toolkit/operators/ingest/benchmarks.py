@@ -43,7 +43,7 @@ class BenchmarksConfig(IntakeConfig):
     hub: bool = True
     """Whether what no file holds is read from the hub, where that holds the very rows."""
     without: Literal["error", "leave_out"] = "error"
-    """What becomes of a benchmark that can be read from nowhere: the run does not start, or it is left out, and that is told in the figures."""
+    """What becomes of a benchmark that can be read from nowhere: the run does not start, or it is left out, and that stands in the figures."""
     limit: int | None = Field(None, ge=1)
     """Rows to read from each benchmark, at most: a trial, and never the benchmark's figure."""
     max_rejected: float = Field(0.01, ge=0, le=1)
@@ -97,7 +97,7 @@ class Benchmarks(DatasetOperator):
     example = {"benchmarks": "all", "files": ["data/benchmarks"]}
     uses = frozenset({"guard.tasks"})
     figures = (
-        Figure("benchmarks", "rows of each benchmark, how many could not be read, and how many it is said to have", stat("benchmarks", {}), _rows),
+        Figure("benchmarks", "rows of each benchmark, how many could not be read, and how many its schema states", stat("benchmarks", {}), _rows),
         Figure("left_out", "benchmarks that are not read, and why", stat("left_out", {}), _left_out),
     )
     config: BenchmarksConfig
@@ -185,7 +185,7 @@ class Benchmarks(DatasetOperator):
         out.stat("left_out", dict(sorted((found.missing | found.unjudged).items())))
 
     def about(self, ctx: Context) -> dict[str, dict[str, Any]]:
-        """By benchmark what is said of its rows: title, the paper's number of rows, and how they are read."""
+        """By benchmark a description of its rows: title, the paper's number of rows, and how they are read."""
         found = {one.benchmark.name: one for one in self._found(ctx).read}
         return {n: {"title": f.benchmark.title, "paper": f.benchmark.sizes.paper, "way": f.way_name} for n, f in sorted(found.items())}
 

@@ -60,7 +60,7 @@ class ReadConfig(IntakeConfig):
     record: Literal["none", "seed", "reasoned"] = "none"
     """Add what is missing of that record, so that every operator can follow: content ids and groups are computed, `context` and `categories` are
     empty, a label that is not there is `absent` (`not_applicable` where its task needs a response and there is none), `source` is the step's id,
-    `licence` and `teacher` are `unknown`. Who gave the labels must be said: a column or constant `label_<task>_source`."""
+    `licence` and `teacher` are `unknown`. Who gave the labels must be stated: a column or constant `label_<task>_source`."""
 
     @model_validator(mode="after")
     def _once(self) -> ReadConfig:

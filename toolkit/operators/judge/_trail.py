@@ -1,4 +1,4 @@
-"""The trail of a row's labels: the column `label_trail`, in which every change of a label, and every decision about one, is told for good.
+"""The trail of a row's labels: the column `label_trail`, in which every change of a label, and every decision about one, is recorded for good.
 
 It holds a JSON list, oldest entry first; null where nothing happened. An entry has `task`, `label` and `source` (before), `new_label` and
 `new_source` (after; equal to those before where nothing changed), `by` (step and operator), `decision`, and what is known of `reviewer`, `why` and

@@ -1,4 +1,4 @@
-"""Who said what of which row: the votes that `noise` and `relabel` go by.
+"""Verdicts by voter and row: the votes that `noise` and `relabel` go by.
 
 Rows come with verdicts in tables of their own (steps `sample` and `verdicts`), or are themselves a table of verdicts, as predictions are: then
 each parent is one row, as the first of its generations has it. Votes are counted by voter, task and label; the order of generations plays no part.
@@ -200,7 +200,7 @@ class Ballots:
         return block.height
 
     def blind(self) -> None:
-        """Count what a blind teacher said, where the rows have it and it could be read."""
+        """Count what a blind teacher answered, where the rows have it and it could be read."""
         import numpy as np
 
         for task, labels in self.labels.items():
@@ -274,7 +274,7 @@ def known_voters(names: Mapping[str, Any], voters: Sequence[str], ctx: Context) 
 
 
 def annotators(rows: Rows, task: str, labels: Sequence[str]) -> NDArray[np.float64] | None:
-    """What the source's annotators said, as shares of shape (rows, labels); None where no row has votes for the task.
+    """The votes of the source's annotators, as shares of shape (rows, labels); None where no row has votes for the task.
 
     A share that the source gives to one label alone leaves the rest to the others, evenly.
     """

@@ -86,7 +86,7 @@ class Evaluate(DatasetOperator):
         return {f"benchmarks/{name}": digest(about) for name, about in self._about(ctx).items()}
 
     def _about(self, ctx: Context) -> dict[str, dict[str, Any]]:
-        """What is said of the benchmarks that the steps before read."""
+        """What the steps before recorded of the benchmarks that they read."""
         return {name: about for op in self._sources for name, about in op.about(ctx).items()} if "evaluation" in self.makes else {}
 
     def used(self) -> frozenset[str]:
@@ -178,7 +178,9 @@ class Evaluate(DatasetOperator):
         """Write the artefact `evaluation`."""
         titles = [self.config.names.get(name, name) for name in first["guard_model"].unique(maintain_order=True)]
         if twice := next((t for t in titles if titles.count(t) > 1), None):
-            raise InputError(f"two guards are called {twice!r}: their figures could not be told apart", where=f"step {ctx.step}", hint="see `names`")
+            raise InputError(
+                f"two guards are called {twice!r}: their figures could not be distinguished", where=f"step {ctx.step}", hint="see `names`"
+            )
         asker = (inputs.get("asked") or inputs["rows"]).step
         benchmarks = "benchmark" in asked.columns
         lacking = [pl.lit(asker if n == "benchmark" else None).cast(t).alias(n) for n, t in TEXTS.items() if n not in asked.columns]

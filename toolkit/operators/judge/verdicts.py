@@ -23,8 +23,8 @@ class VerdictsConfig(Config):
     reading: str | None = None
     """For labels of which some stand for others (`readings` of the guard's tasks): by which reading. By default they are taken as they are."""
     texts: bool = True
-    """Rows keep their texts and all else that they have. Without, they are lines of the record ``judged``: who said what of which row, and whether it
-    is right, a hundredth of the size."""
+    """Rows keep their texts and all else that they have. Without, they are lines of the record ``judged``: the verdict of each guard on each row, and
+    whether it is right, a hundredth of the size."""
 
 
 class Verdicts(RowOperator):

@@ -24,7 +24,7 @@ class Forms:
     """What this run has heard."""
 
     def __init__(self) -> None:
-        self._text = False  # the first teacher has said no
+        self._text = False  # the first teacher has refused schemas
         self._probed: dict[int, bool] = {}
 
     def first(self, ask: Ask) -> Ask:
@@ -32,7 +32,7 @@ class Forms:
         return replace(ask, schema=ask.schema and not self._text)
 
     def refused(self, ask: Ask) -> None:
-        """A row is to be asked for text, as its teacher has said ``no_schema``."""
+        """A row is to be asked for text, as its teacher has answered ``no_schema``."""
         self._text |= ask.teacher == 0
 
     def probed(self, ask: Ask, completion: Completion) -> None:

@@ -20,7 +20,7 @@ _HEDGED = re.compile(
     r"\b(?:if|whether|unless|when|assum\w+|suppos\w+|suggest\w*|claim\w*|argu\w+|imagin\w+|pretend\w*|might|may|could|would"
     r"|not (?:clear|that|mean))\b"
 )
-"""Before a clause: what it says is not said to be so."""
+"""Before a clause: what it says is not claimed."""
 _DOUBTED = re.compile(rf"{_HEDGED.pattern}|\b(?:not|no|never|neither|nor|non|cannot|potential(?:ly)?|possibl[ey]|lean\w*|partial(?:ly)?)\b|n['’]t\b")
 """In a conclusion: its label may not be what it says."""
 _OPENING = (
@@ -49,7 +49,7 @@ class Reader:
         bare: a sentence that is the verdict alone, without a word on why.
         plain: a conclusion that is the label alone, or "It is …".
         closing: a verdict at the end of a text that does not name its subject ("… making it harmful.", "So this is a refusal.").
-        named: a label, whatever is said of it.
+        named: a label, whatever is claimed of it.
         labels: label as in the guard, by its folded form.
         hint: words without one of which no verdict stands in a text, folded.
         subject: words of the task's subject, field and name, folded.

@@ -46,7 +46,7 @@ class RederiveConfig(Config):
 class Rederive(AskingOperator):
     """Another model reads the steps alone, conclusions and answers left out and words for labels hidden, and must reach the row's labels.
 
-    What it reached stands in `rederived_<task>` (null: it said that the steps carry no answer, or its answer could not be read), and whether that
+    What it reached stands in `rederived_<task>` (null: it answered that the steps carry no answer, or its answer could not be read), and whether that
     is each of the row's labels in `rederived_ok` (null: the row has none, or the answer could not be read). A task without a label is held to the
     answer of the reasoning itself. With `on_fault: reject` a row is rejected as `not_rederived` or, where the answer is not in the form asked for,
     `rederive_malformed`; a failed generation is rejected with its class either way. Steps may still tell a label in other words: that is what they

@@ -78,4 +78,4 @@ class Repeater:
     def note(self) -> str:
         """What the copies say, in words."""
         error = f"mean error {self.errors / max(self.pairs, 1):.3g}, largest {self.error:.3g}"
-        return f"Weights are said by copies, {self.copies} of a pair of weight 1: {error}."
+        return f"Weights are expressed by copies, {self.copies} of a pair of weight 1: {error}."

@@ -110,7 +110,7 @@ class Format(ABC):
     weighs: ClassVar[bool] = False
     """Whether a pair's weight has a place."""
     chat: ClassVar[bool] = False
-    """Whether plain text becomes messages of a chat in its files, which is told."""
+    """Whether plain text becomes messages of a chat in its files, which is reported."""
     media: ClassVar[tuple[str, ...]] = ()
     """Kinds of media that it has a place for beside chat messages; rows with others are refused."""
 

@@ -156,7 +156,7 @@ def draft_source(path: Path, name: str, *, guard: Guard, taxonomy: Taxonomy, lab
 
 
 def _with_each(look: Look, draft: Draft) -> dict[str, ColumnLook]:
-    """The columns; two answers of a row (``response_0``, ``response_1``), and what is said of each, are one column ``response_{k}``."""
+    """The columns; two answers of a row (``response_0``, ``response_1``), and the columns about each, are one column ``response_{k}``."""
     plain = dict(look.columns)
     groups: dict[str, dict[int, ColumnLook]] = {}
     for name, column in plain.items():
