@@ -32,6 +32,13 @@ def test_the_users_own_file_comes_first(here: Path) -> None:
     assert set(resources.names("guards")) >= {"guardreasoner", "mine"}
 
 
+def test_a_folder_of_a_former_name_is_read(here: Path) -> None:
+    put(here / "schemas" / "judges" / "grade.yaml", "former")
+    assert resources.find("graders", "grade").read_text() == "former"
+    put(here / "schemas" / "graders" / "grade.yaml")
+    assert resources.find("graders", "grade").read_text() == "mine"
+
+
 def test_a_path_is_looked_up_here_and_beside_the_recipe(here: Path) -> None:
     beside = put(here / "recipes" / "x" / "g.yaml", "beside").parent
     assert resources.find("guards", "g.yaml", beside).read_text() == "beside"

@@ -96,7 +96,7 @@ def test_an_answer_with_half_a_letter_costs_its_row_alone(model: Teacher, tmp_pa
     """JSON may hold one as an escape, which no parquet file takes."""
     answer = json.dumps({"why": "all is well", "grounded": 5})
     model.say = lambda body: sound(body) if body["model"] == "first" else answer.replace("all", r"\ud800") if number(body) == 1 else answer
-    done = run(Small(tmp_path, [{}] * 3), model, "grade", {"backend": openai(model, "judge"), "criteria": {"grounded": "is it?"}})
+    done = run(Small(tmp_path, [{}] * 3), model, "grade", {"backend": openai(model, "grader"), "criteria": {"grounded": "is it?"}})
     assert [r["grade_grounded"] for r in done.rows("judged")] == [5, None, 5]
 
 
@@ -122,7 +122,7 @@ def test_grades_are_stored_and_a_threshold_on_them_asks_nothing_again(model: Tea
 
     model.say = say
     world = Small(tmp_path, [{}] * 4)
-    options = {"backend": openai(model, "judge"), "criteria": {"grounded": "is it grounded?", "short": "is it short?"}}
+    options = {"backend": openai(model, "grader"), "criteria": {"grounded": "is it grounded?", "short": "is it short?"}}
     pick = {"id": "good", "use": "select", "with": {"at_least": {"grade_short": 4}}}
     done = run(world, model, "grade", options, pick)
     rows = done.rows("judged")
@@ -131,7 +131,7 @@ def test_grades_are_stored_and_a_threshold_on_them_asks_nothing_again(model: Tea
     ]  # fmt: skip
     assert done.stats("judged")["grades"] == {"grounded": {"3": 1, "4": 1, "5": 1, "unread": 1}, "short": {"4": 2, "unread": 2}}
     assert len(done.rows("good")) == 2
-    system = next(b for b in model.requests if b["model"] == "judge")["messages"][0]["content"]
+    system = next(b for b in model.requests if b["model"] == "grader")["messages"][0]["content"]
     assert "- grounded: is it grounded?\n- short: is it short?\n" in system and "from 1 (not at all) to 5" in system
     before = len(model.requests)
     done = run(world, model, "grade", options | {"on_fault": "reject", "least": 5}, output="again")
@@ -145,7 +145,7 @@ def test_grades_are_stored_and_a_threshold_on_them_asks_nothing_again(model: Tea
     ]
 
 
-def test_a_judge_is_asked_for_the_schema_and_in_text_where_it_takes_none(model: Teacher, tmp_path: Path) -> None:
+def test_a_grader_is_asked_for_the_schema_and_in_text_where_it_takes_none(model: Teacher, tmp_path: Path) -> None:
     def say(body: dict[str, Any]) -> Answer:
         if body["model"] == "first":
             return sound(body)
@@ -155,16 +155,16 @@ def test_a_judge_is_asked_for_the_schema_and_in_text_where_it_takes_none(model: 
 
     model.say = say
     world = Small(tmp_path, [{}] * 3)
-    for judge, mode in (("takes-it", "require"), ("no-schema", "try")):
-        options = {"backend": openai(model, judge, structured=mode), "criteria": {"good": "is it good?"}}
-        done = run(world, model, "grade", options, output=judge)
+    for grader, mode in (("takes-it", "require"), ("no-schema", "try")):
+        options = {"backend": openai(model, grader, structured=mode), "criteria": {"good": "is it good?"}}
+        done = run(world, model, "grade", options, output=grader)
         assert [r["grade_good"] for r in done.rows("judged")] == [4, 4, 4]
-        asked = [b for b in model.requests if b["model"] == judge and "response_format" in b]
+        asked = [b for b in model.requests if b["model"] == grader and "response_format" in b]
         schema = asked[0]["response_format"]["json_schema"]
         assert schema["strict"] and list(schema["schema"]["properties"]) == ["why", "good"] == schema["schema"]["required"]
         before = len(model.requests)
-        shutil.rmtree(world.folder / "out" / judge / "judged")
-        again = run(world, model, "grade", options, output=judge)
+        shutil.rmtree(world.folder / "out" / grader / "judged")
+        again = run(world, model, "grade", options, output=grader)
         assert again.rows("judged") == done.rows("judged")
         assert len([b for b in model.requests[before:] if "response_format" not in b]) == 0, "no answer is asked for twice"
 
@@ -182,7 +182,7 @@ def test_a_judge_is_asked_for_the_schema_and_in_text_where_it_takes_none(model: 
         ("swap_labels", {"task": "promt"}, "did you mean 'prompt'"),
     ],
 )
-def test_a_recipe_with_a_faulty_judge_is_refused_before_anything_is_asked(
+def test_a_recipe_with_a_faulty_grader_is_refused_before_anything_is_asked(
     model: Teacher, tmp_path: Path, use: str, options: dict[str, Any], fault: str
 ) -> None:
     world = Small(tmp_path, [{}])

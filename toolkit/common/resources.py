@@ -21,11 +21,14 @@ _ONE = {
     "benchmarks": "benchmark",
     "prices": "price file",
     "prompts": "prompt",
-    "judges": "judge's prompt",
+    "graders": "grader's prompt",
     "licences": "licence file",
     "published": "file of published figures",
     "mining": "rule",
 }
+
+_FORMER = {"graders": "judges"}
+"""The name that a folder had before; where a user has one, it is still read."""
 
 
 def shipped(kind: str) -> Path:
@@ -39,7 +42,8 @@ def schema_folders(folder: str, beside: Beside = None) -> list[Path]:
     that lies in a folder called ``recipes``, beside this one."""
     own = Roots.of(beside).folders
     above = [parent.parent for root in own[1:] for parent in (root, *root.parents) if parent.name == "recipes"][:1]
-    return list(dict.fromkeys(root / "schemas" / folder for root in (*own, *above, shipped("schemas").parent)))
+    spelled = [folder, *([_FORMER[folder]] if folder in _FORMER else [])]
+    return list(dict.fromkeys(root / "schemas" / name for root in (*own, *above, shipped("schemas").parent) for name in spelled))
 
 
 def names(folder: str, beside: Beside = None) -> list[str]:
@@ -51,7 +55,7 @@ def find(folder: str, name: str | Path, beside: Beside = None) -> Path:
     """The file of a schema: a path as given, else ``<name>.yaml`` in the user's or the shipped ``schemas/<folder>``.
 
     Args:
-        folder: ``guards``, ``taxonomies``, ``sources``, ``records``, ``benchmarks``, ``prices``, ``prompts``, ``judges``, ``licences``,
+        folder: ``guards``, ``taxonomies``, ``sources``, ``records``, ``benchmarks``, ``prices``, ``prompts``, ``graders``, ``licences``,
             ``published`` or ``mining``.
         name: a name, or a path that ends in ``.yaml``.
         beside: folder that a relative path is also looked up from (that of the recipe).

@@ -1,4 +1,4 @@
-"""What the operators that ask a model about a reasoning share: prompts as data (``schemas/judges``), closed answers in JSON, and asking once more in
+"""What the operators that ask a model about a reasoning share: prompts as data (``schemas/graders``), closed answers in JSON, and asking once more in
 text where an endpoint takes no schema.
 
 Contract: an answer is JSON of the given keys or none; text around it but a Markdown fence makes it none. Where a backend's ``structured`` is not
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from toolkit.generation import Backend, Completion, Request
 
 
-class JudgePrompt(BaseModel):
-    """``schemas/judges/<name>.yaml``: what a judge is asked. Both parts are sandboxed Jinja; their variables are the operator's."""
+class GraderPrompt(BaseModel):
+    """``schemas/graders/<name>.yaml``: what a grader is asked. Both parts are sandboxed Jinja; their variables are the operator's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,11 +54,11 @@ class JudgePrompt(BaseModel):
         return [{"role": role, "content": template(source).render(values)} for role, source in (("system", self.system), ("user", self.user))]
 
 
-def load_judge(name: str, beside: Beside, known: Sequence[str], needed: Sequence[str]) -> JudgePrompt:
-    """Load a judge's prompt by name or path.
+def load_grader(name: str, beside: Beside, known: Sequence[str], needed: Sequence[str]) -> GraderPrompt:
+    """Load a grader's prompt by name or path.
 
     Args:
-        name: a name in ``schemas/judges``, or a path that ends in ``.yaml``.
+        name: a name in ``schemas/graders``, or a path that ends in ``.yaml``.
         beside: folder that a relative path is also looked up from.
         known: variables that its templates may use.
         needed: those that its `user` part must.
@@ -66,8 +66,8 @@ def load_judge(name: str, beside: Beside, known: Sequence[str], needed: Sequence
     Raises:
         InputError: no such prompt, or a template that is none or uses other variables; InputErrors: faults in its file, each with its line.
     """
-    path = find("judges", name, beside)
-    prompt = load_yaml(path).model(JudgePrompt)
+    path = find("graders", name, beside)
+    prompt = load_yaml(path).model(GraderPrompt)
     for part in ("system", "user"):
         try:
             used = variables(getattr(prompt, part))

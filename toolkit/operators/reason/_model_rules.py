@@ -1,4 +1,4 @@
-"""Rules that need a model: the tokenizer of the guard that is to be trained, a language identifier. They judge many rows at once.
+"""Rules that need a model: the tokenizer of the guard that is to be trained, a language identifier. They check many rows at once.
 
 Both load at the first row that is judged. Without its extra each is `Missing`, and so say `tokenizer_needs` and `language_needs` before a run.
 """

@@ -29,13 +29,13 @@ Rule = Literal[
     "words",
     "leakage",
 ]
-"""Rules that judge a row by itself."""
+"""Rules that check a row by itself."""
 
 Measured = Literal["budget", "language"]
 """Rules that need a model: a tokenizer, a language identifier."""
 
 RULES: tuple[Rule, ...] = get_args(Rule)
-"""All rules that judge a row by itself, in the order in which they are applied."""
+"""All rules that check a row by itself, in the order in which they are applied."""
 
 BASIC: tuple[Rule, ...] = ("truncated", "answers", "labels", "structure", "steps", "control")
 STANDARD: tuple[Rule, ...] = (

@@ -15,7 +15,7 @@ from toolkit.guards import Guard, exchange
 from toolkit.operators._stop_if import StopIf
 from toolkit.operators.base import DETAIL, REASON, Columns, Config, Context
 from toolkit.operators.figures import Figure, stat
-from toolkit.operators.reason._asking import AskingOperator, JudgePrompt, a_model, closed_schema, load_judge, read_object
+from toolkit.operators.reason._asking import AskingOperator, GraderPrompt, a_model, closed_schema, load_grader, read_object
 from toolkit.records import Column
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ class GradeConfig(Config):
     """Options of `grade`."""
 
     backend: BackendConfig
-    """The judge."""
+    """The grader."""
     criteria: dict[str, str] = Field(CRITERIA, min_length=1)
     """What is graded from 1 (not at all) to 5 (entirely): for each criterion's name (a column `grade_<name>`) the question that is asked."""
     prompt: str = "grade"
-    """How it is asked: a name in schemas/judges, or a path ending in .yaml."""
+    """How it is asked: a name in schemas/graders, or a path ending in .yaml."""
     on_fault: Literal["flag", "reject"] = "flag"
     """flag: grades are stored and no row leaves for them; a `select` step may. reject: a row with a grade below `least` is rejected."""
     least: int | None = Field(None, ge=LOW, le=HIGH)
@@ -68,9 +68,9 @@ class GradeConfig(Config):
 
 
 class Grade(AskingOperator):
-    """A judge grades each reasoning by a rubric: every criterion from 1 to 5, and a sentence on the weakest point.
+    """A grader, which is a model, grades each reasoning by a rubric: every criterion from 1 to 5, and a sentence on the weakest point.
 
-    Columns `grade_<criterion>` (null: the judge's answer could not be read, or is no whole number from 1 to 5) and `grade_why`. With
+    Columns `grade_<criterion>` (null: the grader's answer could not be read, or is no whole number from 1 to 5) and `grade_why`. With
     `on_fault: reject` a row is rejected as `graded_low` or, where a grade is null, `grade_malformed`; a failed generation is rejected with its class
     either way. Prices and limits as for any model: see the backend.
     """
@@ -80,7 +80,7 @@ class Grade(AskingOperator):
     figures = (Figure("grades", "rows by grade, for each criterion", stat("grades")),)
     uses = frozenset({"guard.tasks", "guard.questions", "guard.input", "guard.output"})
     own_guards = True
-    example = {"backend": {"backend": "openai", "model": "my-judge"}, "on_fault": "reject", "least": 3}
+    example = {"backend": {"backend": "openai", "model": "my-grader"}, "on_fault": "reject", "least": 3}
     config: GradeConfig
 
     @property
@@ -93,8 +93,8 @@ class Grade(AskingOperator):
     def writes(self, guard: Guard) -> list[Column]:
         return [
             *(Column(f"grade_{c}", "int64", nullable=True, doc=f"{LOW} to {HIGH}: {question}") for c, question in self.config.criteria.items()),
-            Column("grade_why", "string", nullable=True, doc="the judge's sentence on the weakest point"),
-            Column("grade_model", "string", doc="the judge"),
+            Column("grade_why", "string", nullable=True, doc="the grader's sentence on the weakest point"),
+            Column("grade_model", "string", doc="the grader"),
             Column("grade_key", "string", doc="journal key of the generation"),
         ]
 
@@ -102,7 +102,7 @@ class Grade(AskingOperator):
         out = super().columns(inputs, guard)
         for column in self.writes(guard):
             if column.name in inputs[self.inputs[0]]:
-                raise InputError(f"grade would write over the column {column.name!r}", hint="give the criteria of a second judge other names")
+                raise InputError(f"grade would write over the column {column.name!r}", hint="give the criteria of a second grader other names")
         return out
 
     def identity(self) -> dict[str, Any]:
@@ -112,8 +112,8 @@ class Grade(AskingOperator):
     def files(self, ctx: Context) -> dict[str, str]:
         return super().files(ctx) | {"prompt": self._prompt(ctx).fingerprint}
 
-    def _prompt(self, ctx: Context) -> JudgePrompt:
-        return load_judge(self.config.prompt, ctx.roots, _VARIABLES, ("exchange", "reasoning"))
+    def _prompt(self, ctx: Context) -> GraderPrompt:
+        return load_grader(self.config.prompt, ctx.roots, _VARIABLES, ("exchange", "reasoning"))
 
     def open(self, ctx: Context, inputs: Mapping[str, Any]) -> Any:
         self._counts: dict[str, Counter[str]] = {c: Counter() for c in self.config.criteria}

@@ -15,7 +15,7 @@ from toolkit.guards import Guard, parse, sections
 from toolkit.operators._stop_if import StopIf
 from toolkit.operators.base import DETAIL, REASON, Config, Context
 from toolkit.operators.figures import Figure, stat
-from toolkit.operators.reason._asking import AskingOperator, JudgePrompt, a_model, closed_schema, load_judge, read_object
+from toolkit.operators.reason._asking import AskingOperator, GraderPrompt, a_model, closed_schema, load_grader, read_object
 from toolkit.records import Column
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class RederiveConfig(Config):
     backend: BackendConfig
     """The model that reads the steps: another one than the teacher, which would know its own turns of phrase."""
     prompt: str = "rederive"
-    """What it is asked: a name in schemas/judges, or a path ending in .yaml."""
+    """What it is asked: a name in schemas/graders, or a path ending in .yaml."""
     hide: list[str] = []
     """Further words to hide, beside the labels and words that begin with one (harmful: harmfulness): [refuses, declines].
     Whole words, in any case."""
@@ -85,8 +85,8 @@ class Rederive(AskingOperator):
     def files(self, ctx: Context) -> dict[str, str]:
         return super().files(ctx) | {"prompt": self._prompt(ctx).fingerprint}
 
-    def _prompt(self, ctx: Context) -> JudgePrompt:
-        return load_judge(self.config.prompt, ctx.roots, _VARIABLES, ("steps",))
+    def _prompt(self, ctx: Context) -> GraderPrompt:
+        return load_grader(self.config.prompt, ctx.roots, _VARIABLES, ("steps",))
 
     def open(self, ctx: Context, inputs: Mapping[str, Any]) -> Any:
         self._counts: dict[str, Counter[str]] = {t: Counter() for t in ctx.guard.task_names}

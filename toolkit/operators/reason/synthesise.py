@@ -59,7 +59,7 @@ class SynthesiseConfig(Config):
     words is one)."""
     attempts: int = Field(1, ge=1, le=10)
     """Answers to ask of each teacher, at most: one that fails `rules` is shown to it again with the reasons. What still fails is rejected here, with
-    every attempt in `trail`; with one attempt and no fallback for `invalid` answers are taken as they are, for a `validate` step to judge."""
+    every attempt in `trail`; with one attempt and no fallback for `invalid` answers are taken as they are, for a `validate` step to check."""
     rules: list[Rule] = Field(list(STANDARD), min_length=1)
     """Rules of `validate` by which an answer is judged. `labels` never has a teacher asked again that was not shown the labels."""
     labels: Labels = "given"
