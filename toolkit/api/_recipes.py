@@ -11,7 +11,7 @@ from toolkit.api._run import AnyRecipe, Paths, planned, run_folder
 from toolkit.common.paths import at_door
 from toolkit.common.resources import workspace
 from toolkit.common.several import several
-from toolkit.pipeline import PlannedStep, Selection, prospect, reach
+from toolkit.pipeline import PlannedStep, Selection, prospect, reach, settled
 
 
 def check(
@@ -122,7 +122,9 @@ def explain(
         for k, v in spec.model_dump(mode="json").items()
         if k != "steps"
     }
-    found = prospect(checked, at_door(output) if output is not None else workspace() / spec.recipe)
+    folder = at_door(output) if output is not None else workspace() / spec.recipe
+    checked = settled(checked, folder)
+    found = prospect(checked, folder)
     return Explained({"recipe": top, "steps": [_explained(s) | found.state(s.id) for s in checked.steps.values()]})
 
 

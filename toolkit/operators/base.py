@@ -217,6 +217,11 @@ class Operator(ABC):
         return self.config.model_dump(mode="json")
 
     @classmethod
+    def in_round(cls, options: Mapping[str, Any], number: int) -> dict[str, Any]:
+        """A step's options in a later round of a recipe (from 2 on): what draws by a seed among them draws anew."""
+        return dict(options)
+
+    @classmethod
     def remarks(cls, options: Mapping[str, Any]) -> list[str]:
         """What a reader of the run's figures must know, of a step with these options as the recipe has them."""
         return []
@@ -303,11 +308,8 @@ class GenerationOperator(Operator):
         return None
 
     def fallbacks(self, name: str, ctx: Context) -> list[Callable[[], Backend]]:
-        """Functions that open the further backends which `again` may address beside `name`.
-
-        All are opened together with the backend `name`, before the first request (opening loads no model); a request goes to the one that has
-        its ``(endpoint, model_id)``.
-        """
+        """Functions that open the further backends which `again` may address beside `name`: all together with that, before the first request
+        (opening loads no model). A request goes to the one that has its ``(endpoint, model_id)``."""
         return []
 
     def sends(self, guard: Guard) -> list[str]:

@@ -6,6 +6,7 @@ from toolkit.common.lazy import lazily
 from toolkit.pipeline._build_step import build_step
 from toolkit.pipeline._counts import ConservationError, Counts
 from toolkit.pipeline._current import AGAIN, STALE, refuse_stale, stale, stale_step
+from toolkit.pipeline._ended import settled
 from toolkit.pipeline._fingerprints import Fingerprints, Standing, finished, prospect
 from toolkit.pipeline._finished import StepFolder, is_run, recipe_steps, run_of, step_folders, verify_run
 from toolkit.pipeline._folder import JOURNAL, clean
@@ -14,12 +15,14 @@ from toolkit.pipeline._plan import make_plan
 from toolkit.pipeline._planned import Plan, PlannedStep
 from toolkit.pipeline._progress import Progress
 from toolkit.pipeline._reach import reach
-from toolkit.pipeline._recipe import TAKEN, Recipe, Step, build_recipe, kept_recipe, load_recipe, resolved_yaml
+from toolkit.pipeline._recipe import TAKEN, Recipe, build_recipe, kept_recipe, load_recipe, resolved_yaml
+from toolkit.pipeline._rounds import Loop, round_id
 from toolkit.pipeline._row_engine import LOCAL, Engine, Local
 from toolkit.pipeline._row_steps import Work
 from toolkit.pipeline._run import Run, run_plan
 from toolkit.pipeline._selection import EVERY, Selection
 from toolkit.pipeline._spec import RecipeSpec
+from toolkit.pipeline._step import Step
 from toolkit.pipeline._stop import stopping
 
 if TYPE_CHECKING:
@@ -48,6 +51,7 @@ __all__ = [
     "FrameInput",
     "FrameOutput",
     "Local",
+    "Loop",
     "Places",
     "Plan",
     "PlannedStep",
@@ -80,8 +84,10 @@ __all__ = [
     "refuse_stale",
     "rejected_rows",
     "resolved_yaml",
+    "round_id",
     "run_of",
     "run_plan",
+    "settled",
     "stale",
     "stale_step",
     "step_folders",

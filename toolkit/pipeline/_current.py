@@ -21,7 +21,7 @@ from toolkit.common.manifests import read_manifest
 from toolkit.common.yamlfile import parse_yaml
 from toolkit.pipeline._finished import StepFolder, step_folders
 from toolkit.pipeline._planned import Plan
-from toolkit.pipeline._recipe import kept_yaml, resolved_yaml
+from toolkit.pipeline._recipe import Recipe, build_recipe, kept_recipe, resolved_yaml
 from toolkit.pipeline._selection import inputs_of
 
 STALE = "it is of an earlier recipe, or of inputs that have changed since, and the last run has not come to it"
@@ -39,14 +39,17 @@ class Current:
     """
 
     def __init__(self, folder: Path, plan: Plan, done: Mapping[str, StepFolder]) -> None:
-        self._folder, self._recipe = folder, plan.recipe.spec
+        self._folder, self._recipe = folder, plan.recipe
         self._steps = {f.step: _digest(f) for f in done.values()}
         if len(plan.steps) < len(plan.recipe.steps):
             self._carry(plan, done)
 
     def write(self) -> None:
         """Write ``run.json``."""
-        document = {"recipe": self._recipe.recipe, "version": self._recipe.version, "current": dict(sorted(self._steps.items()))}
+        spec, loop = self._recipe.spec, self._recipe.loop
+        document: dict[str, Any] = {"recipe": spec.recipe, "version": spec.version, "current": dict(sorted(self._steps.items()))}
+        if loop is not None and loop.ended is not None:
+            document["rounds"] = {"ended": loop.ended.round, "why": loop.ended.why, "skipped": loop.skipped()}
         write_atomic(self._folder / "run.json", json.dumps(document) + "\n")
 
     def add(self, done: StepFolder) -> None:
@@ -55,13 +58,20 @@ class Current:
             self._steps[done.step] = made
             self.write()
 
+    def goes_on(self, recipe: Recipe) -> None:
+        """The run goes on with this recipe: its loop has ended before its time, or has not after all."""
+        self._recipe = recipe
+        self.write()
+
     def _carry(self, plan: Plan, done: Mapping[str, StepFolder]) -> None:
         """Steps that this run does not look at stay current where nothing that they depend on is known to have changed."""
         try:
-            before, old, folders = _named(self._folder), _parts(kept_yaml(self._folder).data), step_folders(self._folder)
+            before, old, folders = _named(self._folder), _parts(kept_recipe(self._folder)), step_folders(self._folder)
         except InputError:  # no run, or none that can be read: nothing in it is current
             return
-        new, reads = _parts(parse_yaml(resolved_yaml(plan.recipe), "recipe").data), inputs_of(plan.recipe)
+        as_kept = build_recipe(parse_yaml(resolved_yaml(plan.recipe), "recipe"), self._folder)
+        loop = plan.recipe.loop
+        new, reads = _parts(as_kept.with_end(loop.ended if loop is not None else None)), inputs_of(plan.recipe.steps)
         known = {c["step"] for f in done.values() for c in f.manifest["counts"]}
         order = {step: n for n, step in enumerate(reads)}
         for folder in sorted((f for f in folders if f.step in reads and f.step not in plan.steps), key=lambda f: order[f.step]):
@@ -114,7 +124,7 @@ def _digest(done: StepFolder) -> str:
     return digest([done.manifest["fingerprint"], done.manifest["files"]])
 
 
-def _parts(recipe: Any) -> dict[str, Any]:
+def _parts(recipe: Recipe) -> dict[str, Any]:
     """For each step all that a kept recipe says of what it makes."""
-    top = [recipe.get(k) for k in _SHAPING]
-    return {s["id"]: [top, s.get("use"), s.get("from"), s.get("with")] for s in recipe["steps"]}
+    top = [getattr(recipe.spec, k) for k in _SHAPING]
+    return {s.id: [top, s.use, s.inputs, s.options] for s in recipe.steps}

@@ -59,7 +59,7 @@ class Side:
 
     def _open_run(self, recipe: Recipe) -> None:
         self.order = [s.id for s in recipe.steps]
-        self.inputs = inputs_of(recipe)
+        self.inputs = inputs_of(recipe.steps)
         there = [done for done in step_folders(self.folder) if done.step in self.order]  # others were left there by an earlier recipe
         old = stale(there)
         for done in (f for f in there if f.step not in old):

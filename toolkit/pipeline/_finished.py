@@ -23,7 +23,7 @@ from toolkit.common.parquet import batches, open_parquet, taken_batches
 from toolkit.common.paths import is_there
 from toolkit.common.reading import Identity, identity, sha256_once, unreadable
 from toolkit.common.several import several
-from toolkit.pipeline._recipe import kept_yaml
+from toolkit.pipeline._recipe import kept_recipe, kept_yaml
 from toolkit.shards import SUFFIX
 
 FORMAT = 1
@@ -375,6 +375,8 @@ def verify_run(run: Path) -> dict[str, Any]:
 def recipe_steps(run: Path) -> list[str]:
     """The ids in the recipe that a run keeps; what they use need not be there."""
     recipe = kept_yaml(run).data
+    if isinstance(recipe, dict) and recipe.get("rounds") is not None:
+        return [s.id for s in kept_recipe(run).steps]
     steps = recipe.get("steps") if isinstance(recipe, dict) else None
     return [str(step["id"]) for step in steps if isinstance(step, dict) and "id" in step] if isinstance(steps, list) else []
 

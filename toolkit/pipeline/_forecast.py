@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import BrokenContract, GuardkitError, short_path
 from toolkit.operators import GenerationOperator, Operator
+from toolkit.pipeline._ended import settled
 from toolkit.pipeline._estimate import NONE, Estimate, Looked, assume, estimate, look, together
 from toolkit.pipeline._fingerprints import Prospect, prospect
 from toolkit.pipeline._models import Unbuilt, check_prices, config_of, declared
@@ -52,6 +53,7 @@ def forecast(checked: Plan, folder: Path, *, sample: int = 200, probe: int = 0, 
         probe: rows of each step to ask for real.
         budget: dollars that the run will have.
     """
+    checked = settled(checked, folder)
     found = prospect(checked, folder)
     done = found.done
     lines = _lines(checked, found)

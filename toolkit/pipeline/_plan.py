@@ -28,8 +28,9 @@ from toolkit.operators._media_taken import refuse_guard, refuse_media
 from toolkit.operators._uses import counted, guard_for
 from toolkit.pipeline._lineage import upstream
 from toolkit.pipeline._planned import Faults, Plan, PlannedStep
-from toolkit.pipeline._recipe import Recipe, Step
+from toolkit.pipeline._recipe import Recipe
 from toolkit.pipeline._selection import EVERY, Selection, closure, inputs_of, readers
+from toolkit.pipeline._step import Step
 from toolkit.records import has_media, name_fault
 from toolkit.taxonomy import load_taxonomy
 
@@ -51,7 +52,7 @@ def make_plan(
     Raises:
         InputErrors: all faults, each by file, line and key; steps that are named and are none.
     """
-    reads = inputs_of(recipe)
+    reads = inputs_of(recipe.steps)
     chosen = dict.fromkeys(select.chosen(reads)).keys()
     planned_ids, read_by = closure(reads, chosen), readers(reads)
     faults = Faults(recipe)
@@ -64,7 +65,8 @@ def make_plan(
     drafts = _drafts(recipe, planned_ids, faults, allow)
     if guard is None or taxonomy is None:
         raise InputErrors(faults.found)
-    plan = Plan(recipe, guard, taxonomy, {}, _source_paths(recipe, source_paths or {}, faults), chosen, media)
+    again = partial(make_plan, source_paths=source_paths, allow=allow)
+    plan = Plan(recipe, guard, taxonomy, {}, _source_paths(recipe, source_paths or {}, faults), chosen, media, again)
     for spec in recipe.steps:
         draft = drafts.get(spec.id)
         if draft is None or any(step not in plan.steps for step in draft[1].values()):
@@ -77,7 +79,7 @@ def make_plan(
         _check_sources(plan, source_paths or {}, faults)
         faults.found += unknown([step.operator.config for step in plan.steps.values()], allow)
     if faults.found:
-        raise InputErrors(faults.found)
+        raise InputErrors({str(e): e for e in faults.found}.values())  # rounds may share one
     return plan
 
 

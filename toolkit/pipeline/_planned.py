@@ -17,7 +17,8 @@ from toolkit.common.reading import Files
 from toolkit.guards import Guard
 from toolkit.operators import Columns, Context, DatasetOperator, Operator, RowOperator, SourceOperator
 from toolkit.operators._uses import shown, withheld
-from toolkit.pipeline._recipe import Recipe, Step
+from toolkit.pipeline._recipe import Recipe
+from toolkit.pipeline._step import Step
 from toolkit.taxonomy import Taxonomy
 
 T = TypeVar("T")
@@ -86,6 +87,8 @@ class Plan:
         steps: in the order of the recipe, in which every step comes after its inputs: those that run, and those that they depend on.
         chosen: ids of those that run; of the others finished ones are read.
         media: the dataset's folder, where the recipe names one.
+        again: makes the plan of another recipe with the same files and leave; `whole` is the plan that this one was before the rounds of its recipe
+            were found to end before their time.
     """
 
     recipe: Recipe
@@ -95,6 +98,8 @@ class Plan:
     source_paths: Mapping[str, Sequence[Path]]
     chosen: Set[str]
     media: Path | None = None
+    again: Callable[..., Plan] | None = None
+    whole: Plan | None = None
 
     def context(
         self,
@@ -146,7 +151,8 @@ class Plan:
 
     def words(self) -> list[str]:
         """What the options of the chosen steps come to, in sentences."""
-        return [f"step {s!r}: {w}" for s in self.chosen for w in self.steps[s].operator.words(self.context(s))]
+        loop = self.recipe.loop.words() if self.recipe.loop is not None else []
+        return [*loop, *(f"step {s!r}: {w}" for s in self.chosen for w in self.steps[s].operator.words(self.context(s)))]
 
     def _needs(self, operator: Operator, ctx: Context) -> list[str]:
         """What an operator says that it lacks, and each name on the hub among its options that cannot be had."""

@@ -2,7 +2,8 @@
 
 A recipe names a guard, a taxonomy, a seed and steps. A step has an `id`, the operator that it `use`s, what it reads `from` (by default
 the step before) and the operator's options under `with`. ``each: {part: [a, b]}`` writes a step once for each value, with ``{part}``
-replaced in `id`, `from` and `with`; with several names, once for each combination.
+replaced in `id`, `from` and `with`; with several names, once for each combination. Steps that run in ``rounds`` stand for all of their rounds
+(`toolkit.pipeline._rounds`).
 
 A fault is an `InputError` that names the file, the line and the key, or the override that it came from. Faults that leave the other steps
 readable are carried in `Recipe.faults`, so that `make_plan` reports them together with those that only it can find; nothing here knows the
@@ -27,7 +28,9 @@ from toolkit.common.paths import Roots
 from toolkit.common.reading import regular
 from toolkit.common.resources import find_recipe
 from toolkit.common.yamlfile import DEPTH, FILE_BYTES, NODES, Key, YamlFile, dump_yaml, explain, load_yaml, parse_yaml, read_text
+from toolkit.pipeline._rounds import Ended, Loop, find_loop, kept_end
 from toolkit.pipeline._spec import RecipeSpec, StepSpec
+from toolkit.pipeline._step import Step
 
 _ID = re.compile(r"[a-zA-Z][a-zA-Z0-9_.-]{0,99}")
 """What a step may be called: its folder has that name."""
@@ -61,37 +64,13 @@ class PlacedFile(YamlFile):
 
 
 @dataclass(frozen=True)
-class Step:
-    """A step after expansion.
-
-    Attributes:
-        key: its place in the file.
-        file: the recipe's file as this step sees it: overrides of its options have their own place.
-        origins: where each option came from, by dotted name.
-        faulty: it has a fault of its own and is only here so that later steps may name it.
-    """
-
-    id: str
-    use: str
-    inputs: dict[str, str] | str | None
-    options: dict[str, Any]
-    key: Key
-    file: YamlFile
-    doc: str | None
-    origins: dict[str, str] = field(default_factory=dict)
-    faulty: bool = False
-
-    def where(self, *key: str) -> str:
-        """Place of the step, or of a key in it."""
-        return self.file.where((*self.key, *key))
-
-
-@dataclass(frozen=True)
 class Recipe:
     """A recipe after expansion and overrides, not yet checked against the operators.
 
     `folder` is its own, or that which it says `beside`; `roots` are where its relative paths are looked up: the working folder as it was when the
     recipe was read, then `folder`. `path` is its file, None for one that was put together otherwise.
+
+    `loop` are its rounds, whose steps are all among `steps`.
 
     With `faults` it can be explained no further and does not run: `make_plan` raises them.
     """
@@ -103,6 +82,14 @@ class Recipe:
     roots: Roots
     path: Path | None = None
     faults: list[GuardkitError] = field(default_factory=list)
+    loop: Loop | None = None
+
+    def with_end(self, ended: Ended | None) -> Recipe:
+        """The recipe whose loop ends so; None: no sooner than it is written."""
+        if self.loop is None or self.loop.ended == ended or (ended is not None and ended.round > self.loop.spec.times):
+            return self
+        loop = replace(self.loop, ended=ended)
+        return replace(self, loop=loop, steps=loop.steps())
 
 
 def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -141,10 +128,17 @@ def build_recipe(file: YamlFile, folder: Path, overrides: Sequence[str] = ()) ->
             faults.append(fault)
         seen.add(step.id)
         steps.append(replace(step, faulty=raw.use == _FAULTY or fault is not None))
+    loop = None
+    if spec.rounds is not None and not any(s.faulty for s in steps):
+        try:
+            loop = find_loop(spec.rounds, steps, placed, STEPS)
+        except InputErrors as e:
+            faults += e.errors
     own = Roots.of(folder)
     named = [spec.beside] if isinstance(spec.beside, str) else spec.beside or []
     starts = [own.first(name, Path.is_dir) or own.folders[-1] / name for name in named] or [own.folders[-1]]
-    return Recipe(spec, placed, steps, starts[-1], Roots(tuple(dict.fromkeys((own.folders[0], *starts)))), faults=faults)
+    roots = Roots(tuple(dict.fromkeys((own.folders[0], *starts))))
+    return Recipe(spec, placed, steps if loop is None else loop.steps(), starts[-1], roots, faults=faults, loop=loop)
 
 
 _FAULTY = "?"
@@ -183,7 +177,7 @@ def _without_faults(data: dict[str, Any], error: ValidationError) -> dict[str, A
 
 
 def resolved_yaml(recipe: Recipe, sources: Mapping[str, Sequence[Path]] | None = None) -> str:
-    """The recipe after expansion and overrides, in the form that it was read in; it runs again from any folder.
+    """The recipe after expansion and overrides, in the form that it was read in, rounds written once; it runs again from any folder.
 
     Args:
         recipe: as read.
@@ -199,7 +193,7 @@ def resolved_yaml(recipe: Recipe, sources: Mapping[str, Sequence[Path]] | None =
         | ({"from": s.inputs} if s.inputs is not None else {})
         | ({"with": s.options} if s.options else {})
         | ({"doc": s.doc} if s.doc else {})
-        for s in recipe.steps
+        for s in (recipe.steps if recipe.loop is None else recipe.loop.written)
     ]
     return dump_yaml({**top, "steps": steps})
 
@@ -228,8 +222,8 @@ def kept_yaml(run: Path) -> YamlFile:
 
 
 def kept_recipe(run: Path) -> Recipe:
-    """The recipe of a run, to look at it. Raises as `kept_yaml` and `load_recipe` do."""
-    return build_recipe(kept_yaml(run), run)
+    """The recipe of a run, to look at it, with the rounds that the run came to. Raises as `kept_yaml` and `load_recipe` do."""
+    return build_recipe(kept_yaml(run), run).with_end(kept_end(run))
 
 
 # Overrides ------------------------------------------------------------------------------------------------------------
@@ -268,6 +262,8 @@ def _by_step(overrides: Sequence[_PerStep], ids: Sequence[str]) -> dict[str, lis
             step = name.partition(".")[0]
             raise InputError(f"--set {text}: no step called {step!r}", hint=did_you_mean(step, ids))
         step = max(fits, key=len)
+        if (rest := name[len(step) + 1 :].partition("."))[0].isdigit():  # as later rounds are called
+            raise InputError(f"--set {text}: an option is that of every round", hint=f"write --set {step}.{rest[2]}{text[len(name) :]}")
         out.setdefault(step, []).append((text, name[len(step) + 1 :].split("."), value))
     return out
 

@@ -24,6 +24,7 @@ from toolkit.generation import Journal, Meter
 from toolkit.operators import GenerationOperator, RowOperator
 from toolkit.pipeline._build_step import build_step
 from toolkit.pipeline._counts import Counts
+from toolkit.pipeline._ended import after_step, settled
 from toolkit.pipeline._failures import failures_of
 from toolkit.pipeline._fingerprints import Standing, damage, reusable, stale, up_to_date
 from toolkit.pipeline._finished import BLOCK, StepFolder
@@ -77,6 +78,8 @@ class _Job:
     damaged: Set[str] = frozenset()
     finished: Callable[[StepFolder], None] = lambda done: None
     """Called with each step that is built, or found up to date."""
+    goes_on: Callable[[Plan], None] = lambda plan: None
+    """Called with the plan that the run goes on with, where its rounds end otherwise than was known."""
 
 
 def run_plan(
@@ -108,6 +111,7 @@ def run_plan(
         Stopped: interrupted, terminated, the budget is used up, or the disk is full; all progress kept.
     """
     folder = at_door(output) if output is not None else workspace() / plan.recipe.spec.recipe
+    plan = settled(plan, folder, plan.chosen if force else ())
     done, damaged = ({}, set[str]()) if force and len(plan.chosen) == len(plan.steps) else reusable(plan, folder)
     done = {s: f for s, f in done.items() if s not in plan.chosen} if force else done
     _check_given(plan, done)
@@ -126,10 +130,11 @@ def run_plan(
         if todo:
             write_down(plan, folder, done)
         with _logged(folder), _journal_once(folder) as journal, progress:
-            _run_groups(_Job(plan, run, block_rows, progress, journal, meter, engine, damaged, current.add), force)
+            job = _Job(plan, run, block_rows, progress, journal, meter, engine, damaged, current.add, lambda new: current.goes_on(new.recipe))
+            _run_groups(job, force)
         run.seconds = time.monotonic() - started
         log(folder, "done", seconds=round(run.seconds, 2), built=run.built, reused=run.reused)
-    run.failures, run.failed = failures_of(plan, run.steps, folder)
+    run.failures, run.failed = failures_of(job.plan, run.steps, folder)
     return run
 
 
@@ -159,7 +164,7 @@ def _run_groups(job: _Job, force: bool) -> None:
     back to it."""
     plan, run, damaged = job.plan, job.run, set(job.damaged)
     standing = Standing(plan, run.steps.get)
-    place = {last: n for n, last in enumerate((s for s in (g[-1].id for g in plan.groups) if s in plan.chosen), 1)}
+    place = _places(plan)
     i = 0
     while i < len(plan.groups):
         group = plan.groups[i]
@@ -191,7 +196,25 @@ def _run_groups(job: _Job, force: bool) -> None:
             remove_folder(path, STEP, overwrite=True)
         run.steps[last.id] = done
         job.finished(done)
-        i += 1
+        if (new := after_step(plan, last.id, run.steps.get)) is not plan:
+            plan = job.plan = new
+            _say_end(job)
+            standing, place = Standing(plan, run.steps.get), _places(plan)
+        i = next(n for n, g in enumerate(plan.groups, 1) if g[-1].id == last.id)
+
+
+def _places(plan: Plan) -> dict[str, int]:
+    """Of the last step of each group that runs, which of them it is, from 1."""
+    return {last: n for n, last in enumerate((s for s in (g[-1].id for g in plan.groups) if s in plan.chosen), 1)}
+
+
+def _say_end(job: _Job) -> None:
+    """Tell of how the rounds end: to the log, and whoever watches."""
+    ended = job.plan.recipe.loop.ended if job.plan.recipe.loop is not None else None
+    log(job.run.folder, "rounds", **({"ended": ended.round, "why": ended.why} if ended is not None else {"ended": None}))
+    if ended is not None:
+        job.progress.note(f"The rounds end here: {ended.why}.")
+    job.goes_on(job.plan)
 
 
 def _damaged_input(job: _Job, group: Sequence[PlannedStep]) -> str | None:

@@ -12,10 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from toolkit.common.errors import InputError, InputErrors, did_you_mean
 from toolkit.operators import operator_class
-from toolkit.pipeline._recipe import Recipe
+
+if TYPE_CHECKING:
+    from toolkit.pipeline._step import Step
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,11 @@ class Selection:
 EVERY = Selection()
 
 
-def inputs_of(recipe: Recipe) -> dict[str, list[str]]:
+def inputs_of(steps: Iterable[Step]) -> dict[str, list[str]]:
     """For each step of a recipe the steps that it reads, as far as the recipe alone says; in its order."""
     out: dict[str, list[str]] = {}
     before: str | None = None
-    for step in recipe.steps:
+    for step in steps:
         if isinstance(step.inputs, dict):
             out[step.id] = list(dict.fromkeys(step.inputs.values()))
         elif step.inputs is not None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+
+TIMES = 100
+"""Rounds of a loop, at most."""
 
 
 class Failures(BaseModel):
@@ -16,6 +20,29 @@ class Failures(BaseModel):
     """Share of its generations, or of its rows, where an operator fails on a row."""
     validation: float = Field(1.0, ge=0.0, le=1.0)
     """Share of the rows of a step that validates (`validate`) that it may reject."""
+
+
+class Rounds(BaseModel):
+    """Mine again from the guard that was just trained (docs/mining.md): the steps from `start` to `model` run in rounds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    times: int = Field(ge=1, le=TIMES)
+    """Rounds, at most."""
+    model: str | None = None
+    """Step that trains the guard of a round, from which the next round goes on (default: the only step that trains on from another's model, as
+    `train_dpo` does)."""
+    start: str | None = None
+    """Step that has the guard of the first round: wherever the loop reads it, later rounds read the guard of the round before (default: the step
+    that `model` trains on from)."""
+    hard: str | None = None
+    """Step whose rows are the hard ones (default: the only `mine` between `start` and `model`)."""
+    score: str | None = None
+    """Step that scores the guard of every round (`evaluate`): it runs in each of them, as does all between `model` and it."""
+    least_fall: float | None = Field(0.01, ge=0, lt=1)
+    """Share by which the hard rows must be fewer than in the round before, else the loop ends there; null: it ends where none is hard, alone."""
+    draws: Literal["new", "kept"] = "new"
+    """Draws of guards that no round trains: new ones in each round (another seed), or those of the first, which are in the journal."""
 
 
 class StepSpec(BaseModel):
@@ -57,6 +84,15 @@ class RecipeSpec(BaseModel):
     failures: Annotated[float, Field(ge=0.0, le=1.0)] | Failures = 0.0
     """Share of a step's generations (or of its rows, where an operator fails on a row) that may fail; above it the run ends with exit code 1.
     Rejects of validation do not count but with `{generations: 0.01, validation: 0.2}`."""
+    rounds: (
+        Annotated[
+            Annotated[int, Field(ge=1, le=TIMES), Tag("times")] | Annotated[Rounds, Tag("keys")],
+            Discriminator(lambda value: "keys" if isinstance(value, Mapping | Rounds) else "times"),
+        ]
+        | None
+    ) = None
+    """Mine again from the guard that was just trained: rounds at most, or `{times: 3, score: evaluation}`. The steps between the guard that mining
+    starts from and the one that `train_dpo` makes of it run in rounds, which end where hard rows no longer fall (docs/mining.md)."""
     beside: str | list[str] | None = None
     """Folder, or folders, that relative paths are looked up in after the working folder (default: the recipe's own)."""
     media: str | None = None

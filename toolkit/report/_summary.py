@@ -19,6 +19,7 @@ from toolkit.common.reading import regular, unreadable
 from toolkit.common.secrets import shown
 from toolkit.operators import operator_class
 from toolkit.pipeline import AGAIN, STALE, Recipe, Step, StepFolder, kept_recipe, run_of, stale, step_folders
+from toolkit.report._rounds import rounds_run
 
 if TYPE_CHECKING:
     import polars as pl
@@ -50,7 +51,7 @@ def summarise(folder: Path) -> dict[str, Any]:
         show of their finished steps, in the order of the recipe: ``step`` (None: of the whole run), ``use``, ``name``, ``doc``, ``value``, ``shown``:
         lines, and tables with ``title, words, numbers, rows, parts``), some of their values by name (`ALWAYS`: by step, or of the run),
         ``generations`` (for each step and model that was asked when the step was last built: calls, answers from the journal, tokens, dollars),
-        ``seconds``, ``notes``.
+        ``seconds``, ``notes``; of a recipe with rounds ``rounds`` (`toolkit.report._rounds.rounds_run`).
 
     Raises:
         InputError: not the folder of a run, or one whose files cannot be read.
@@ -59,17 +60,20 @@ def summarise(folder: Path) -> dict[str, Any]:
     seconds = {step: float(event["seconds"]) for step, event in built.items()}
     figures = _Shown()
     generations: list[dict[str, Any]] = []
+    stats: dict[str, Mapping[str, Any]] = {}
     for spec in recipe.steps:
         found = counted.get(spec.id) if spec.id not in old else None
         done = _Done(found[1], found[0]) if found is not None and found[1].step == spec.id else None
         figures.take(spec, done)
         if done is not None:
+            stats[spec.id] = {**done.stats, "kept": done.counts["kept"]}
             generations += _generations(spec.id, built.get(spec.id, {}).get("generation"))
     return {
         "recipe": recipe.spec.recipe,
         "output": short_path(folder),
         "steps": _lines(recipe, counted, seconds, old),
         **figures.by_name(),
+        **({"rounds": rounds_run(recipe.loop, stats)} if recipe.loop is not None else {}),
         "figures": figures.figures(),
         "generations": generations,
         "seconds": round(sum(seconds.values()), 1),

@@ -23,6 +23,10 @@ def print_summary(summary: dict[str, Any], stream: TextIO | None = None, width: 
             words = one_line(str(g["said"].get(kind) or ""))[:300]
             _say(console, f"Failed ({g['step']}, {g['model']}), {kind}: {n:,}" + (f" ({words})" if words else ""))
     print_figures(summary["figures"], stream, width)
+    if "rounds" in summary:
+        console.print(_rounds(summary["rounds"]))
+        if summary["rounds"]["why"]:
+            _say(console, f"The rounds ended before their time: {summary['rounds']['why']}. Not run: {', '.join(summary['rounds']['skipped'])}")
     _say(console, f"Time of the steps: {_time(summary['seconds'])}")
     _say(console, f"Everything lies in: {summary['output']}")
     for note in summary["notes"]:
@@ -93,6 +97,19 @@ def _generations(found: list[dict[str, Any]]) -> _Table:
         counts = [_n(g[n] or 0) for n in ("asked", "from_journal", "followed", "failed", "prompt_tokens", "completion_tokens")]
         guess = f" ({g['estimated']:,.4f} estimated)" if g["estimated"] else ""
         _add(table, g["step"], g["model"], *counts, f"{g['cost']:,.4f}{guess}" if g["cost"] else "")
+    return table
+
+
+def _rounds(found: dict[str, Any]) -> _Table:
+    """A line for each round."""
+    lines = found["rounds"]
+    hard, scored = (list(dict.fromkeys(task for line in lines for task in line[name] or {})) for name in ("hard_by_task", "f1"))
+    numbers = ["hard", *(f"hard, {t}" for t in hard), "pairs", "tokens drawn", *(f"F1, {t}" for t in scored)]
+    table = _table(f"Rounds of {found['model']}: hard rows of the guard before, F1 of the guard after", ["round", "state", "guard before"], numbers)
+    for line in lines:
+        by_task = [(line["hard_by_task"] or {}).get(t) for t in hard]
+        f1 = [(line["f1"] or {}).get(t) for t in scored]
+        _add(table, str(line["round"]), line["state"], line["guard"], *map(_cell, [line["hard"], *by_task, line["pairs"], line["tokens"], *f1]))
     return table
 
 

@@ -203,6 +203,56 @@ class CountModel(DatasetOperator):
         out.use(inputs["rows"].rows or 0)
 
 
+class Guess(DatasetOperator):
+    """A guard that says of each row what its model is."""
+
+    name = "guess"
+    inputs = ("rows", "model")
+    takes = {"model": "model"}
+    shape = "one_to_one"
+    deterministic = False
+
+    def writes(self, guard: Guard) -> list[Column]:
+        return [Column("guess", "string")]
+
+    def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
+        model = (inputs["model"].artefact("model") / "weights").read_text()
+        for rows in inputs["rows"].blocks():
+            out.keep(rows.with_columns(pl.lit(model).alias("guess")))
+
+
+class FindHard(DatasetOperator):
+    """Keeps as many rows as `hard.json` says for its step."""
+
+    name = "find_hard"
+    shape = "select"
+
+    def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
+        n = json.loads((ctx.beside / "hard.json").read_text())[ctx.step]
+        for rows in inputs["rows"].blocks():
+            out.keep(rows[:n])
+            out.set_aside(rows[n:], "easy")
+            n = max(0, n - rows.height)
+
+
+class FitOn(DatasetOperator):
+    """A training that goes on from another's model."""
+
+    name = "fit_on"
+    shape = "sink"
+    inputs = ("rows", "model")
+    takes = {"model": "model"}
+    deterministic = False
+    makes = ("model",)
+
+    def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
+        if not inputs["rows"].rows:
+            raise AssertionError("nothing to train on")
+        before = (inputs["model"].artefact("model") / "weights").read_text()
+        (out.folder("model") / "weights").write_text(f"{before}, then {inputs['rows'].rows} rows")
+        out.use(inputs["rows"].rows or 0)
+
+
 class UnevenConfig(Config):
     lose: int = 0
     double: int = 0

@@ -118,6 +118,15 @@ class Sample(GenerationOperator):
     asked: tuple[str, ...] = ()
     """Names of the guards, once its inputs are known (`columns`)."""
 
+    @classmethod
+    def in_round(cls, options: Mapping[str, Any], number: int) -> dict[str, Any]:
+        out = dict(options)
+        if isinstance(out.get("backend"), Mapping):
+            out["backend"] = _seeded(out["backend"], number)
+        if isinstance(out.get("models"), Mapping):
+            out["models"] = {name: _seeded(backend, number) for name, backend in out["models"].items()}
+        return out
+
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
         trained = [n for n in inputs if n != "rows"]
         self.asked = (*trained, *self.config.models)
@@ -252,6 +261,17 @@ class Sample(GenerationOperator):
 
     def stats(self) -> dict[str, Any]:
         return {} if self._drawing is None else self._drawing.stats()
+
+
+def _seeded(backend: Any, number: int) -> Any:
+    """The keys of a backend with the seed of a round; as they are where they are faulty, without a seed, or at temperature 0, where a seed is
+    nothing."""
+    try:
+        default = BACKENDS.get(backend["backend"]).model_fields["seed"].default
+    except (InputError, KeyError, TypeError):
+        return backend
+    seed = backend.get("seed", default)
+    return backend if type(seed) is not int or backend.get("temperature") == 0 else {**backend, "seed": (seed + number - 1) % 2**31}
 
 
 def _begun(drawing: Drawing, number: int, openers: Mapping[str, Callable[[], Backend]]) -> Backend:
