@@ -209,7 +209,7 @@ def _places(plan: Plan) -> dict[str, int]:
 
 
 def _say_end(job: _Job) -> None:
-    """Tell of how the rounds end: to the log, and whoever watches."""
+    """How the rounds end, in the log and in the progress."""
     ended = job.plan.recipe.loop.ended if job.plan.recipe.loop is not None else None
     log(job.run.folder, "rounds", **({"ended": ended.round, "why": ended.why} if ended is not None else {"ended": None}))
     if ended is not None:
