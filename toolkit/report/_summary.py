@@ -19,7 +19,7 @@ from toolkit.common.reading import regular, unreadable
 from toolkit.common.secrets import shown
 from toolkit.operators import operator_class
 from toolkit.pipeline import AGAIN, STALE, Recipe, Step, StepFolder, kept_recipe, run_of, stale, step_folders
-from toolkit.report._rounds import rounds_run
+from toolkit.report._round_lines import rounds_run
 
 if TYPE_CHECKING:
     import polars as pl
@@ -51,7 +51,7 @@ def summarise(folder: Path) -> dict[str, Any]:
         show of their finished steps, in the order of the recipe: ``step`` (None: of the whole run), ``use``, ``name``, ``doc``, ``value``, ``shown``:
         lines, and tables with ``title, words, numbers, rows, parts``), some of their values by name (`ALWAYS`: by step, or of the run),
         ``generations`` (for each step and model that was asked when the step was last built: calls, answers from the journal, tokens, dollars),
-        ``seconds``, ``notes``; of a recipe with rounds ``rounds`` (`toolkit.report._rounds.rounds_run`).
+        ``seconds``, ``notes``; of a recipe with rounds ``rounds`` (`toolkit.report._round_lines.rounds_run`).
 
     Raises:
         InputError: not the folder of a run, or one whose files cannot be read.
