@@ -8,6 +8,7 @@ was killed comes to the same; ``run.json`` has it for those who look at the fold
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 
 from toolkit.common.errors import InputError
@@ -36,8 +37,8 @@ def settled(plan: Plan, folder: Path, anew: Collection[str] = ()) -> Plan:
     if loop is None:
         return plan
     done = {s: f for s, f in prospect(plan, folder).done.items() if s not in anew}
-    for number in range(1, loop.spec.times + 1):
-        if (step := round_id(loop.hard, number)) not in plan.steps:  # not looked at: as the last run left it
+    for step, number in loop.mined.items():
+        if step not in plan.steps:  # not looked at: as the last run left it
             kept = kept_end(folder)
             return with_end(plan, kept) if kept is not None and kept.round >= number else plan
         if step not in done:
@@ -50,7 +51,7 @@ def settled(plan: Plan, folder: Path, anew: Collection[str] = ()) -> Plan:
 def after_step(plan: Plan, step: str, made: Made) -> Plan:
     """The plan to go on with, now that a step is built or found up to date: itself, or one whose rounds end otherwise."""
     loop = plan.recipe.loop
-    number = next((n for n in range(1, loop.spec.times + 1) if round_id(loop.hard, n) == step), None) if loop is not None else None
+    number = loop.mined.get(step) if loop is not None else None
     if loop is None or number is None:
         return plan
     ended = _ends(loop, number, made)
@@ -65,8 +66,8 @@ def with_end(plan: Plan, ended: Ended | None) -> Plan:
         InputError: all that is to run is of rounds that are not run.
     """
     whole = plan.whole or plan
-    recipe = whole.recipe.with_end(ended)
-    if recipe is whole.recipe or plan.again is None:
+    loop, recipe = whole.recipe.loop, whole.recipe.with_end(ended)
+    if loop is None or recipe is whole.recipe or plan.again is None:
         return whole
     there = {s.id for s in recipe.steps}
     chosen = [s for s in whole.chosen if s in there]
@@ -75,6 +76,9 @@ def with_end(plan: Plan, ended: Ended | None) -> Plan:
         raise InputError(f"the step {first!r} is not run: the rounds end before it", hint=ended.why)
     cut = plan.again(recipe, select=Selection(only=chosen))
     cut.whole = whole
+    for name, step in cut.steps.items():
+        if name not in loop.after and name in whole.steps:  # it is what it was: a file of its that has changed since is an error when it is built
+            cut.steps[name] = replace(whole.steps[name], consumers=step.consumers)
     return cut
 
 

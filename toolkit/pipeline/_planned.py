@@ -134,11 +134,12 @@ class Plan:
     def groups(self) -> list[list[PlannedStep]]:
         """Steps in the order of the run. Those that hand rows on without a file stand together: consecutive row steps that only the next one
         reads; and a source that streams, with row steps after it and, at the end, an operator that reads its rows as often as it says. A step that
-        is not chosen stands alone.
+        is not chosen stands alone, and nothing follows one that finds the hard rows of a round: they are counted first.
         """
         out: list[list[PlannedStep]] = []
+        mined = self.recipe.loop.mined if self.recipe.loop is not None else {}
         for step in self.steps.values():
-            if out and {out[-1][-1].id, step.id} <= self.chosen and _joins(out[-1], step):
+            if out and out[-1][-1].id not in mined and {out[-1][-1].id, step.id} <= self.chosen and _joins(out[-1], step):
                 out[-1].append(step)
             else:
                 out.append([step])

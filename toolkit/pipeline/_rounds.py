@@ -14,7 +14,7 @@ step that finds them and what it depends on; the rest of it and later rounds are
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -88,6 +88,11 @@ class Loop:
         """Steps outside that depend on the loop."""
         return frozenset(closure(readers(self.reads), self.own)) - self.own
 
+    @cached_property
+    def mined(self) -> dict[str, int]:
+        """The steps that find the hard rows, and of which round each is."""
+        return {round_id(self.hard, number): number for number in range(1, self.spec.times + 1)}
+
     @property
     def whole(self) -> int:
         """Rounds that are run to their end."""
@@ -103,9 +108,12 @@ class Loop:
 
     def skipped(self) -> list[str]:
         """Ids of the steps that are not run as the loop has ended."""
-        names = [s.id for s in self.written if s.id in self.own]
-        of_rounds = [round_id(s, n) for n in range(1, self.spec.times + 1) for s in names if s not in self.ids(n)]
-        return [*of_rounds, *(s.id for s in self.written if s.id in self._unmade)]
+        names, unmade = [s.id for s in self.written if s.id in self.own], self._unmade
+        out: list[str] = []
+        for number in range(1, self.spec.times + 1):
+            run = self.ids(number)
+            out += [round_id(s, number) for s in names if s not in run]
+        return out + [s.id for s in self.written if s.id in unmade]
 
     @property
     def _unmade(self) -> Collection[str]:
@@ -114,20 +122,20 @@ class Loop:
 
     def steps(self) -> list[Step]:
         """The steps of the recipe with those of all rounds, each after what it reads."""
-        explicit = [self._explicit(s) for s in self.written]
-        first = [s for s in explicit if s.id not in self.after and (s.id not in self.own or s.id in self.ids(1))]
-        out = [self._of_round(s, 1) if s.id in self.own else s for s in first]
+        explicit = {s.id: self._explicit(s) for s in self.written}
+        later = self.after | (self.own - set(self.ids(1)))
+        out = [s for name, s in explicit.items() if name not in later]
         for number in range(2, self.spec.times + 1):
-            out += [self._of_round(s, number) for s in explicit if s.id in self.ids(number)]
-        return out + [self._read(s, self._last) for s in explicit if s.id in self.after and s.id not in self._unmade]
+            out += [self._of_round(explicit[name], number) for name in self.ids(number)]
+        made = self.after - set(self._unmade)
+        return out + [self._read(s, self._last) for name, s in explicit.items() if name in made]
 
     def _explicit(self, step: Step) -> Step:
         """A step that names what it reads: others may come to stand before it."""
         return replace(step, inputs=self.reads[step.id][0]) if step.inputs is None and self.reads[step.id] else step
 
     def _of_round(self, step: Step, number: int) -> Step:
-        if number == 1:
-            return step
+        """A step of the loop in a later round."""
 
         def source(name: str) -> str:
             if name in self.own:
@@ -146,7 +154,8 @@ class Loop:
         return name
 
     @staticmethod
-    def _read(step: Step, source: Any) -> Step:
+    def _read(step: Step, source: Callable[[str], str]) -> Step:
+        """A step that reads what `source` gives for each step that it names."""
         given = step.inputs
         return replace(step, inputs={n: source(s) for n, s in given.items()} if isinstance(given, dict) else given and source(given))
 
@@ -162,7 +171,7 @@ class Loop:
         fall = self.spec.least_fall
         if before is None or fall is None or (hard < before and hard <= before * (1 - fall)):
             return None
-        least = f", and they must be fewer by {fall:.3g} of these" if hard < before else ""
+        least = f", and they must be fewer by at least {100 * fall:g} %" if hard < before else ""
         return Ended(number, f"round {number} found {hard:,} hard rows, round {number - 1} {before:,}{least}")
 
     def words(self) -> list[str]:
@@ -170,7 +179,7 @@ class Loop:
         names = [s.id for s in self.written if s.id in self.own]
         more = "" if self.spec.times == 1 else f"; from round 2 on the guard is that of {self.model!r} in the round before, and not {self.start!r}"
         fall = self.spec.least_fall
-        fewer = "" if fall is None else f", or not at least {fall:.3g} fewer than the round before" if fall else ", or no fewer than the round before"
+        fewer = "" if fall is None else ", or no fewer than in the round before" + (f" by at least {100 * fall:g} %" if fall else "")
         then = f"; steps after the loop read {self.model!r} of the last round that was run to its end" if self.after else ""
         return [
             f"rounds: {', '.join(names)} run up to {self.spec.times} time{'s' if self.spec.times > 1 else ''}{more}. "
