@@ -268,8 +268,8 @@ def test_training_from_a_file_replaces_nothing_but_a_model(recipe: Path) -> None
     for output, message in (
         ("notes", "notes: not empty, and no model folder that guardkit made"),
         ("notes/mine.txt", "mine.txt: a file where a folder is to be written"),
-        (shards, "the shards lie in it"),
-        ("outputs/small", "the shards lie in it"),
+        (shards, "the shards are in it"),
+        ("outputs/small", "the shards are in it"),
         (".", "working folder"),
     ):
         file.write_text(f"shards: {shards}\nmodel: {{scratch: {{}}}}\noutput: {output}\n")

@@ -1,4 +1,4 @@
-"""``guardkit disputes``: of a run whose texts lie in its files, of one that has them, of an evaluation; and what it cannot read."""
+"""``guardkit disputes``: of a run whose texts are in its files, of one that has them, of an evaluation; and what it cannot read."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_mine_ends_with_what_all_votes_say(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_texts_that_are_gone_are_a_note(mined: Path) -> None:
-    """So are those of files that were changed: another text would stand beside a verdict that is not its own."""
+    """So are those of files that were changed: another text would be beside a verdict that is not its own."""
     anna = mined.parent / "anna.jsonl"
     text = anna.read_text()
     for other in ("", text.replace("Thought", "Doubts"), None):

@@ -120,7 +120,7 @@ def test_a_trainer_of_another_package_is_a_verb(world: World) -> None:
     assert result.json == {"rows": world.calls, "seed": 3, "output": "made"} and (world.folder / "made" / "config.json").is_file()
     assert "seed 3, way by hand" in result.err, "its own settings are shown, whatever they are called"
     again = world("train", "count", "t.yaml")
-    assert again.code == 2 and "made: a trained model lies there" in again.err
+    assert again.code == 2 and "made: a trained model is there" in again.err
     assert world("train", "count", "t.yaml", "--overwrite").code == 0, "what it wrote is a model that guardkit trained"
     (world.folder / "made" / "mine.txt").write_text("mine")
     assert world("train", "count", "t.yaml", "--overwrite").code == 2 and (world.folder / "made" / "mine.txt").is_file()

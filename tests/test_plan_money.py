@@ -72,7 +72,7 @@ def model(found: dict[str, Any], step: str = "reasoning") -> dict[str, Any]:
 
 
 def holds(span: dict[str, float], value: float) -> bool:
-    """Whether a value lies in an interval, but for rounding."""
+    """Whether a value is in an interval, but for rounding."""
     return span["low"] - 1e-4 <= value <= span["high"] + 1e-4
 
 

@@ -1,4 +1,4 @@
-"""The tutorials in docs/: their files are written as they stand there, and each of their commands runs, in order, in one folder."""
+"""The tutorials in docs/: their files are written as they are there, and each of their commands runs, in order, in one folder."""
 
 from __future__ import annotations
 

@@ -126,5 +126,5 @@ def test_a_hub_set_is_not_read_from_a_folder_of_its_name(tmp_path: Path, monkeyp
     folder = tmp_path / source.hub.id
     folder.mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(toolkit.GuardkitError, match="a folder of this name lies in the working folder"):
+    with pytest.raises(toolkit.GuardkitError, match="a folder of this name is in the working folder"):
         list(read_source(source, guard=load_guard("guardreasoner"), taxonomy=load_taxonomy()))

@@ -1,6 +1,6 @@
 """Start-up, the data part's speed and its memory, as ratios measured in one run. ``make bench`` prints the tables and writes docs/benchmarks.md.
 
-Every measured thing runs in a process of its own; wall time depends on the machine and on what else it does, so each figure stands beside a yardstick of the same
+Every measured thing runs in a process of its own; wall time depends on the machine and on what else it does, so each figure is beside a yardstick of the same
 run: an empty Python start, and a hand-written copy of the same rows to parquet (plain.py). Row counts are GuardReasonerTrain's and ten times that.
 """
 

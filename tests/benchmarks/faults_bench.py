@@ -8,9 +8,9 @@ template teacher writes on the bundled seeds; the rest are unchanged: all 3,441 
 `strict`, `faults: flag`, and a budget of 2,048 tokens of a tokenizer made as the quickstart's tiny guard has it.
 
 Recall: of the rows of a kind whose output is clean, that is, not flagged unchanged, the share that is flagged with a code that is due for it (`DUE`).
-A fault that is planted in an output with another one may hide behind it; that row is flagged either way. Precision: of the rows that a code stands on, those where it is due for, or follows from (`FOLLOWS`), what was planted. Over
+A fault that is planted in an output with another one may hide behind it; that row is flagged either way. Precision: of the rows that a code is on, those where it is due for, or follows from (`FOLLOWS`), what was planted. Over
 the template's rows it is strict: any other flag is wrong. Released outputs have faults of their own, which nobody has marked: there only flags that
-the unchanged output does not have are counted, and how many unchanged outputs are flagged stands beside it; a reader judged a sample of those.
+the unchanged output does not have are counted, and how many unchanged outputs are flagged is beside it; a reader judged a sample of those.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class Code:
     right: int = 0
     wrong: dict[str, int] = field(default_factory=lambda: {"template": 0, "released": 0})
     on_sound: int = 0
-    """Unchanged released outputs that it stands on."""
+    """Unchanged released outputs that it is on."""
     wrongly: Counter[str] = field(default_factory=Counter)
 
     @property

@@ -144,7 +144,7 @@ def test_for_people_there_are_tables(cli: Cli, tmp_path: Path) -> None:
     plan = cli("plan", file).out
     assert "~8" in plan and "~ marks an estimate" in plan
     ran = cli("run", file)
-    assert "Run of small: rows at each step" in ran.out and "Everything lies in: outputs/small" in ran.out
+    assert "Run of small: rows at each step" in ran.out and "Everything is in: outputs/small" in ran.out
     assert "~" not in cli("plan", file).out
     explained = cli("explain", file, "--set", "seed=9", "--set", "clean.strip=false").out
     assert "seed: 9    # --set seed=9" in explained and "strip: false    # --set clean.strip=false" in explained

@@ -71,7 +71,7 @@ def test_a_model_at_an_endpoint_and_a_file_in_one_table(cli: Cli, url: str) -> N
     Path("mine.jsonl").write_text("".join(json.dumps({"prompt": t, "label": label}) + "\n" for t, label in ROWS))
     options = ("--data", "mine.jsonl", "--task", "prompt", "--base-url", url, "--output", "out")
     result = cli("evaluate", "--model", "x=some-model", "--predictions", "a=a.jsonl", *options)
-    assert result.code == 0 and "x (clean)" in result.out and "a (clean)" in result.out and "Everything lies in: out" in result.out
+    assert result.code == 0 and "x (clean)" in result.out and "a (clean)" in result.out and "Everything is in: out" in result.out
     document: dict[str, Any] = json.loads(Path("out/evaluation.json").read_text())
     assert [(r["model"], r["f1"]) for r in document["results"]] == [("x", 100.0), ("a", 80.0)]
     again = cli("evaluate", "--model", "x=some-model", "--predictions", "a=a.jsonl", *options, "--json")

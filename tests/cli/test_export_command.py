@@ -26,7 +26,7 @@ def test_export_says_what_it_wrote(cli: Cli, tmp_path: Path) -> None:
     sft(tmp_path / "run" / "sft-shards" / "shards")
     result = cli("export", "run/sft-shards", "--format", "openai", "--split", "train")
     assert result.code == 0
-    for words in ("Exported for openai", "train.jsonl", "No place for: id, source, licence, teacher", "Everything lies in: sft-shards-openai"):
+    for words in ("Exported for openai", "train.jsonl", "No place for: id, source, licence, teacher", "Everything is in: sft-shards-openai"):
         assert words in result.out
     assert len(lines(tmp_path / "sft-shards-openai" / "train.jsonl")) == 20
     found = cli("export", "run/sft-shards/shards", "--format", "trl", "--output", "out", "--json").json

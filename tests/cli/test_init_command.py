@@ -63,7 +63,7 @@ def test_nothing_is_overwritten(cli: Cli, tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("kept")
         result = cli("init", "mine.csv")
-        assert result.code == 2 and "lies there already" in result.err and (tmp_path / name).read_text() == "kept"
+        assert result.code == 2 and "is there already" in result.err and (tmp_path / name).read_text() == "kept"
         (tmp_path / name).unlink()
     assert not list(tmp_path.rglob("*.yaml"))
     (tmp_path / "quickstart.yaml").write_text("kept")
@@ -71,7 +71,7 @@ def test_nothing_is_overwritten(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_a_folder_of_files_and_another_place(cli: Cli, tmp_path: Path) -> None:
-    """The draft runs from any folder: its schemas lie beside it."""
+    """The draft runs from any folder: its schemas are beside it."""
     for n in (1, 2):
         data(tmp_path / "in" / f"part{n}.csv", n)
     result = cli("init", "in", "--to", "project", "--name", "both", "--json")

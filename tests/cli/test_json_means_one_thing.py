@@ -1,4 +1,4 @@
-"""JSON that users give: a key that stands twice and text that is nested too deeply are named with their place, whoever reads it."""
+"""JSON that users give: a key that occurs twice and text that is nested too deeply are named with their place, whoever reads it."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_the_nearest_name_stands_beside_a_mistaken_one(args: tuple[str, ...], me
 
 
 def test_a_steps_folder_is_taken_where_files_and_runs_are(run: str, cli: Cli, tmp_path: Path) -> None:
-    """Its kept rows, and not what it rejected, which lies beside them."""
+    """Its kept rows, and not what it rejected, which is beside them."""
     assert cli("diff", f"{run}/apart", f"{run}/apart", "--json").json["step"] == "apart"
     result = cli("diff", f"{run}/apart", run, "--step", "clean")
     assert result.code == 2 and "several steps: apart, clean" in result.err

@@ -76,7 +76,7 @@ sys.exit(2)
 
 
 def killed(what: str, root: Path, old: bool) -> list[Path]:
-    """What lies there for each number of calls, the last one not killed."""
+    """What is there for each number of calls, the last one not killed."""
     root.mkdir()
     command = [sys.executable, "-c", KILLED, what, str(root), "old" if old else "-", str(Path(__file__).parent)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -169,7 +169,7 @@ def test_somebodys_own_hidden_folder_is_no_leftover(tmp_path: Path, name: str, l
     ("change", "message"),
     [
         ({"listed.json": None}, "not empty, and no listed folder that guardkit made"),
-        ({"diary": "mine", "sub/.more": "mine"}, "something else lies in this listed folder: diary, sub/.more"),
+        ({"diary": "mine", "sub/.more": "mine"}, "something else is in this listed folder: diary, sub/.more"),
         ({"sub/b.txt": "corrected by hand"}, "were changed since guardkit wrote them: sub/b.txt"),
         ({f"note-{i}": "mine" for i in range(9)}, "note-0, note-1, note-2, note-3, note-4 and 4 more"),
     ],
@@ -197,7 +197,7 @@ def test_changes_may_be_lost_where_that_is_asked_for_and_nothing_else_may(tmp_pa
         make(new, NEW)
     assert read(tmp_path / "f") == NEW
     (tmp_path / "f" / "diary").write_text("mine")
-    with pytest.raises(InputError, match="something else lies in this listed folder: diary"), new_folder(tmp_path / "f", LISTED, overwrite=True):
+    with pytest.raises(InputError, match="something else is in this listed folder: diary"), new_folder(tmp_path / "f", LISTED, overwrite=True):
         pass
 
 
@@ -229,7 +229,7 @@ def test_what_a_file_browser_leaves_behind_is_nobodys(tmp_path: Path) -> None:
     check_own(tmp_path / "f", LISTED)
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "f" / "desktop.ini").symlink_to("../mine")
-    with pytest.raises(InputError, match=r"something else lies in this listed folder: desktop\.ini"):
+    with pytest.raises(InputError, match=r"something else is in this listed folder: desktop\.ini"):
         check_own(tmp_path / "f", LISTED)
     (tmp_path / "f" / "desktop.ini").unlink()
     with new_folder(tmp_path / "f", LISTED) as new:
@@ -255,7 +255,7 @@ def test_what_comes_there_during_the_work_is_not_lost_nor_is_the_work(tmp_path: 
             make(new, NEW)
             fill(tmp_path / "f", {"diary": "mine"})
 
-    with pytest.raises(InputError, match=r"diary changed or came there while guardkit worked; what it made lies in .*/f-3"):
+    with pytest.raises(InputError, match=r"diary changed or came there while guardkit worked; what it made is in .*/f-3"):
         work()
     assert read(tmp_path / "f") == {**(old or {}), "diary": "mine"} and read(tmp_path / "f-3") == NEW
     assert names(tmp_path) == ["f", "f-2", "f-3"]

@@ -1,4 +1,4 @@
-"""Names that stand in data lead to files below one folder and nowhere else."""
+"""Names that are in data lead to files below one folder and nowhere else."""
 
 from __future__ import annotations
 

@@ -265,7 +265,7 @@ def test_ten_lines_make_a_benchmark_of_two_tasks(tmp_path: Path, suffix: str) ->
         and {t: x.positive for t, x in b.tasks.items()} == dict.fromkeys(("prompt", "response"), "harmful")
     )
     found = find_benchmark(b, None)
-    assert found.paths == (path,) and found.way_name == "files", "the file that stands beside the schema"
+    assert found.paths == (path,) and found.way_name == "files", "the file that is beside the schema"
     read = read_benchmark(found)
     assert read.rows["label_prompt"].to_list() == ["unharmful", "harmful", "unharmful"]
     assert read.rows["label_response"].to_list() == ["harmful", None, "unharmful"] and read.rows["response"].to_list() == ["So.", None, "Now."]

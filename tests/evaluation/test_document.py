@@ -50,7 +50,7 @@ def test_it_takes_the_place_of_an_evaluation_alone(tmp_path: Path) -> None:
     assert read_evaluation(tmp_path / "e").rows().collect().height == 2
 
     (tmp_path / "e" / "mine.txt").write_text("x")
-    with pytest.raises(InputError, match=r"something else lies in this evaluation: mine\.txt"):
+    with pytest.raises(InputError, match=r"something else is in this evaluation: mine\.txt"):
         write_evaluation(tmp_path / "e", DOCUMENT, rows(1))
     assert read_evaluation(tmp_path / "e").rows().collect().height == 2
     (tmp_path / "other").mkdir()

@@ -1,4 +1,4 @@
-"""Published figures: each as it stands in the tables that it was taken from, means that come out, cohorts that say what may stand side by side."""
+"""Published figures: each as it is in the tables that it was taken from, means that come out, cohorts that say what may stand side by side."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Cell = tuple[str, str | None, str | None, str, str]
 
 @pytest.fixture(scope="module")
 def pages(real_data: Path) -> dict[str, str]:
-    """The two pages of tables that lie beside the released files."""
+    """The two pages of tables that are beside the released files."""
     found = {n: real_data.parent / "spec" / f"{n}.md" for n in ("guardreasoner", "published-f1")}
     if not all(p.is_file() for p in found.values()):
         pytest.skip("needs guardreasoner.md and published-f1.md in a folder spec beside the one of GUARDKIT_DATA")

@@ -138,7 +138,7 @@ def test_what_a_guard_does_not_judge_has_no_figure() -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (table(("1", H, H), ("1", H, U)), "b: row 1, model m, draw 0, task prompt: the line stands there twice"),
+        (table(("1", H, H), ("1", H, U)), "b: row 1, model m, draw 0, task prompt: the line is there twice"),
         (pl.concat([table(("1", H, H), ("2", U, U)), table(("1", U, H), ("2", H, H), model="n")]), "row 1, .*several labels: harmful, unharmful"),
         (pl.concat([table(("1", H, H)), table(("1", None, H), model="n")]), "several labels: None, harmful"),
         (pl.concat([table(("1", H, H), ("2", U, U)), table(("1", H, H), ("1", H, H), model="n")]), "row 1, model n, .*twice"),

@@ -97,7 +97,7 @@ def own(world: World) -> list[str]:
 
 def secret(world: World, result: Result) -> list[str]:
     """8: the key is nowhere; a terminal gets no sequence from the data."""
-    out = [f"the key stands in {p.relative_to(world.folder)}" for p in world.folder.rglob("*") if p.is_file() and KEY.encode() in p.read_bytes()]
+    out = [f"the key is in {p.relative_to(world.folder)}" for p in world.folder.rglob("*") if p.is_file() and KEY.encode() in p.read_bytes()]
     if KEY in result.all:
         out.append("the key was printed")
     if "\x1b[31m" in result.all:

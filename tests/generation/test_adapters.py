@@ -1,4 +1,4 @@
-"""LoRA adapters of local models: which base they stand on, how they are named, and what merging one gives."""
+"""LoRA adapters of local models: which base they are on, how they are named, and what merging one gives."""
 
 from __future__ import annotations
 
@@ -184,9 +184,9 @@ def test_adapters_that_stand_on_themselves_end_in_an_error(model: Path, tmp_path
         shutil.copy(model / "config.json", folder / "config.json")
     (tmp_path / "link").symlink_to(folders[0])
     for folder in (folders[0], tmp_path / "link"):
-        with pytest.raises(InputError, match="stands on itself: a on "):
+        with pytest.raises(InputError, match="builds on itself: a on "):
             model_hash(folder)
-    with pytest.raises(InputError, match=r"stands on itself|is itself an adapter"):
+    with pytest.raises(InputError, match=r"builds on itself|is itself an adapter"):
         _ = backend(folders[0]).model_id
 
 

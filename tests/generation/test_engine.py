@@ -230,7 +230,7 @@ def test_an_answer_is_durable_while_the_backend_is_still_busy(tmp_path: Path) ->
 
 
 class Interrupted(Scripted):
-    """Is interrupted while an answer lies there that nobody has taken."""
+    """Is interrupted while an answer is there that nobody has taken."""
 
     def __init__(self, after: int, error: type[BaseException]) -> None:
         super().__init__(8)

@@ -109,7 +109,7 @@ def test_another_request_is_given_only_once_all_answers_are_durable(tmp_path: Pa
 
 
 def test_one_slow_row_stalls_nobody_and_fills_no_memory(tmp_path: Path) -> None:
-    """Its successors are asked and answered behind it; what waits lies in a file, a long answer sooner than a short one."""
+    """Its successors are asked and answered behind it; what waits is in a file, a long answer sooner than a short one."""
     n, size = 4000, 20_000
     assert n < engine.HELD
 

@@ -54,7 +54,7 @@ def test_what_came_with_a_failure_is_kept_up_to_a_size(tmp_path: Path) -> None:
 
 
 def test_an_endpoints_answer_is_kept_as_it_came_and_once(tmp_path: Path) -> None:
-    words = "words that stand in the body, and nowhere else. " * 40
+    words = "words that are in the body, and nowhere else. " * 40
     with Journal(tmp_path) as journal:
         put = [chat(ask(n), f"{words}{n} \ud800", reasoning_content=words) for n in range(50)]
         put = [(r, replace(c, cost=0.125, lost=n % 2)) for n, (r, c) in enumerate(put)]

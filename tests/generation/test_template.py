@@ -150,7 +150,7 @@ def test_outputs_are_short_and_steps_vary(outputs: list[str]) -> None:
 
 
 def test_the_steps_of_different_labels_differ(seeds: list[Row], outputs: list[str]) -> None:
-    """What weighs stands before the conclusion: the steps' own words, quotations left out, tell the labels apart."""
+    """What weighs is before the conclusion: the steps' own words, quotations left out, tell the labels apart."""
     for n, task in enumerate(("prompt", "refusal", "response")):
         seen: dict[str, Counter[str]] = {}
         bags = []

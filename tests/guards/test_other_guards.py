@@ -74,7 +74,7 @@ def test_it_is_neither_taught_nor_trained(name: str) -> None:
 # Outputs, whole and broken ----------------------------------------------------------------------------------------------
 
 OUTPUTS: list[tuple[str, str | None, str, dict[str, str]]] = [
-    # Llama Guard: the first word, whatever stands around it
+    # Llama Guard: the first word, whatever is around it
     ("llama_guard_3", "prompt", "safe", {"prompt": "unharmful"}),
     ("llama_guard_3", "prompt", "\n\nunsafe\nS1,S10", {"prompt": "harmful"}),
     ("llama_guard_3", "response", "\n\n UNSAFE\nS2<|eot_id|>", {"response": "harmful"}),

@@ -162,7 +162,7 @@ def test_answers_to_several_calls_are_read_in_a_frame() -> None:
 
 
 def test_which_formats_have_a_shortcut() -> None:
-    """All but those whose block may go on with what stands before it, or whose words are beyond ASCII, and others' guards, which have a grammar."""
+    """All but those whose block may go on with what is before it, or whose words are beyond ASCII, and others' guards, which have a grammar."""
     without = {name for name, guard in GUARDS.items() if not shortcut(guard, "lenient")}
     assert without == {name for name, guard in GUARDS.items() if guard.grammar} | {"bare, headless", "label begins line", "umlauts"}
     assert {name for name, guard in GUARDS.items() if not shortcut(guard, "strict")} == without - {"bare, headless", "label begins line"}

@@ -153,7 +153,7 @@ def test_a_guard_without_an_instruction(tmp_path: Path) -> None:
     assert read_output(guard, render_input(guard, row) + "\\boxed{unsafe}", row=row).labels == {"safety": "unsafe"}
     for answer in ("<think>Is it safe? Yes.</think>\\boxed{safe}", "[1] It is \\boxed{safe}", "safe, I say: \\boxed{safe}"):
         row = {"prompt": "safe", "response": None}
-        assert read_output(guard, answer, row=row).labels == {"safety": "safe"}, "a short prompt may stand in an answer by chance"
+        assert read_output(guard, answer, row=row).labels == {"safety": "safe"}, "a short prompt may be in an answer by chance"
         wrapped = f"<|im_start|>user\n{render_input(guard, row)}<|im_end|>\n<|im_start|>assistant\n{answer}"
         assert read_output(guard, wrapped, row=row).labels == {"safety": "safe"}
 

@@ -68,7 +68,7 @@ def test_the_guards_of_one_evaluation_are_held_against_the_first(folder: Path) -
     assert found.startswith("prompt: bad is worse than good: -")
     document = json.loads((made.artefact("comparison") / "comparison.json").read_text())
     assert [m["name"] for m in document["models"]] == ["good", "same", "bad"] and {m["step"] for m in document["models"]} == {"scores"}
-    assert str(folder) not in json.dumps(document), "where a run lies is no part of what it says"
+    assert str(folder) not in json.dumps(document), "the place of a run is no part of what it says"
     (line,) = made.manifest["stats"]["lines"]
     assert line["n"] == ROWS and {c["model"]: c["f1"] for c in line["cells"]}["good"] == pytest.approx(98.31)
     assert document["errors"], "with the texts of what only one of the two gets wrong"

@@ -1,4 +1,4 @@
-"""What near-duplicates are compared by: words, and characters in scripts that put no spaces between words, wherever they stand in a text."""
+"""What near-duplicates are compared by: words, and characters in scripts that put no spaces between words, wherever they are in a text."""
 
 from __future__ import annotations
 

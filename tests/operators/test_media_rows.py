@@ -134,7 +134,7 @@ def test_a_file_that_has_changed_is_not_sent(teacher: Teacher, tmp_path: Path) -
 
 
 BLIND = "rows with media cannot go through {!r}: the guard {!r} does not judge media: a guard says what it judges in `inputs`, [prompt, response, image] say"
-TEXT = "rows with media cannot go through {!r}: it works on the text of rows alone, and would leave out what stands beside it"
+TEXT = "rows with media cannot go through {!r}: it works on the text of rows alone, and would leave out what is beside it"
 
 
 @pytest.mark.parametrize(

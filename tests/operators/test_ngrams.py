@@ -36,7 +36,7 @@ def test_words_are_those_of_the_definition(texts: list[str | None]) -> None:
 
 
 def longest_runs(here: list[str], there: list[str], n: int) -> tuple[int, set[int]]:
-    """Words of the longest run that two texts share, and which of the first one's words stand in runs of n at least."""
+    """Words of the longest run that two texts share, and which of the first one's words are in runs of n at least."""
     longest, covered = 0, set[int]()
     for i in range(len(here)):
         for j in range(len(there)):

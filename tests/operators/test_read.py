@@ -99,7 +99,7 @@ ODD = [5, -0.0, 1e5, True, None, [], ["a"], {"a": 1}, "5", "1e5", "true", "[1]",
 @settings(max_examples=80, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(ODD), st.sampled_from([*ODD, 3, -3, 2**63 - 1, 2**63])), min_size=1, max_size=6))
 def test_a_value_is_taken_for_text_or_number_only_if_it_is_one(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[Any, Any]]) -> None:
-    """Whatever stands beside it in its block."""
+    """Whatever is beside it in its block."""
     path = tmp_path_factory.mktemp("read") / "rows.jsonl"
     path.write_text(
         "".join(json.dumps({"id": f"r{i}", "t": t, "n": n}) + "\n" for i, (t, n) in enumerate(rows)) + '{"id": "last", "t": "x", "n": 1}\n'

@@ -97,7 +97,7 @@ def test_a_fallback_takes_over_a_teacher_that_refuses_every_request_alike(teache
     with pytest.raises(Missing, match="refused the first 8 requests alike"):
         Small(tmp_path, [{}] * 30).run({**options, "fallback_on": ["refused"]}, output="other")
     teacher.say = lambda body: 400
-    with pytest.raises(Missing, match="refused the first 8 requests alike"):  # nobody stands behind the last one
+    with pytest.raises(Missing, match="refused the first 8 requests alike"):  # nobody is behind the last one
         Small(tmp_path, [{}] * 40).run(options, output="both")
 
 

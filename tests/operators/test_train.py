@@ -79,7 +79,7 @@ def test_rows_that_were_too_long_are_set_aside_by_name(what: str) -> None:
     metrics = {what: 5, f"{what}_used": 3, "dropped": dropped, "parameters": 7, "loss_first": 2.0, "loss_last": 1.0, "seconds": 1.5}
     report_training(metrics, found, what)
     assert found.counts == {"in": 5, "used": 3} and found.aside == {"too_long": ["a", "b"]}
-    assert found.stats == {"parameters": 7}, "nothing that differs from run to run stands in the manifest"
+    assert found.stats == {"parameters": 7}, "nothing that differs from run to run is in the manifest"
     assert found.notes == {"loss_first": 2.0, "loss_last": 1.0}
 
 

@@ -292,7 +292,7 @@ def test_hand_checked_real_outputs(real: dict[str, list[dict[str, Any]]]) -> Non
     )
     assert found("8B/HarmBenchPrompt", 216, "words") == ("verdict_foreign", "task 1: concludes refusal, a label of refusal")
     assert found("3B/SimpleSafetyTests", 2, "words") == (None, None), '"is a refusal and is therefore unharmful" has its own verdict'
-    assert found("8B/AegisSafetyTest", 264, "leakage") == (None, None), "its evidence stands before the first heading"
+    assert found("8B/AegisSafetyTest", 264, "leakage") == (None, None), "its evidence is before the first heading"
 
 
 # The operator ---------------------------------------------------------------------------------------------------------

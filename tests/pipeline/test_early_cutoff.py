@@ -1,4 +1,4 @@
-"""A step that is built anew and comes out equal leaves what stands after it as it is: in a run, in a plan, after a kill, beside damage."""
+"""A step that is built anew and comes out equal leaves what is after it as it is: in a run, in a plan, after a kill, beside damage."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_manifest_says_what_its_step_read(done: World) -> None:
     assert "inputs" in manifest(done, "seeds") and manifest(done, "seeds")["inputs"] == {}
     reword_source(done)
     done.run()
-    assert manifest(done, "judged")["inputs"]["judged"] == found, "the step that was left as it is still says what it read, and it lies there"
+    assert manifest(done, "judged")["inputs"]["judged"] == found, "the step that was left as it is still says what it read, and it is there"
 
 
 def test_rejects_are_no_input(done: World) -> None:

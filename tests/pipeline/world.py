@@ -116,7 +116,7 @@ def counts(run: Run, step: str) -> dict[str, Any]:
 
 
 def steps_of(folder: Path) -> dict[str, dict[str, str]]:
-    """Every finished step's files with their digests; nothing else may stand in a run's folder."""
+    """Every finished step's files with their digests; nothing else may be in a run's folder."""
     known = {"events.jsonl", "recipe.yaml", "run.json", "summary.json", ".guardkit.lock"}
     assert {p.name for p in folder.iterdir() if not p.is_dir()} <= known
     out = {p.name: tree_digests(p) for p in folder.iterdir() if p.is_dir()}

@@ -12,7 +12,7 @@ from test_guardreasoner import HUB_SHAPED, hub_shaped, teacher  # noqa: F401 (a 
 from toolkit import api
 from toolkit.shards import verify
 
-SHARED = "This sentence of more than thirteen words stands in a test set and in the training data as well."
+SHARED = "This sentence of more than thirteen words is in a test set and in the training data as well."
 
 
 @pytest.mark.usefixtures("teacher")

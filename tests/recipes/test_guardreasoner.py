@@ -48,7 +48,7 @@ def options(step: dict[str, Any], under: str = "") -> dict[str, Any]:
 
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A machine without key and token, and an empty folder to stand in."""
+    """A machine without key and token, and an empty folder to be in."""
     for name in ("OPENAI_API_KEY", "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))

@@ -1,4 +1,4 @@
-"""A run's figures and tables, from what lies in its folder."""
+"""A run's figures and tables, from what is in its folder."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_tables_show_every_number_and_obey_nothing(judged: Path) -> None:
     ):
         assert words in text
     assert "\x1b" not in text and "b\\x1b[31m" in text
-    assert str(judged) in text, "where everything lies"
+    assert str(judged) in text, "where everything is"
 
 
 def test_a_killed_run_is_shown_as_far_as_it_came(judged: Path) -> None:

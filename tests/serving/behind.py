@@ -1,4 +1,4 @@
-"""What stands behind a desk in tests: what the small server's guard writes; and waiting for what comes about."""
+"""What is behind a desk in tests: what the small server's guard writes; and waiting for what comes about."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def test_what_somebody_put_into_an_export_is_not_replaced_with_it(tmp_path: Path
     (tmp_path / "out" / "checkpoint" / "model.bin").write_text("a day's work")
     with pytest.raises(
         InputError,
-        match=r"something else lies in this export: checkpoint/model.bin\n  move what is yours elsewhere, or give another folder with --output",
+        match=r"something else is in this export: checkpoint/model.bin\n  move what is yours elsewhere, or give another folder with --output",
     ):
         export(folder, "openai", tmp_path / "out")
     assert (tmp_path / "out" / "checkpoint" / "model.bin").read_text() == "a day's work"

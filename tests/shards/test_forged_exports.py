@@ -1,5 +1,5 @@
 """`verify` trusts nothing of an export that a forger would set: see test_forged.py. What an export says of the shards is held against their manifest,
-which lies in it."""
+which is in it."""
 
 from __future__ import annotations
 

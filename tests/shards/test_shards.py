@@ -98,7 +98,7 @@ def test_equal_rows_give_equal_bytes(tmp_path_factory: pytest.TempPathFactory, b
     cuts=st.lists(st.integers(0, 60), max_size=8), of=st.lists(st.sampled_from(["train", "test"]), min_size=60, max_size=60), limit=st.integers(1, 40)
 )
 def test_blocks_do_not_shape_the_bytes(tmp_path_factory: pytest.TempPathFactory, cuts: list[int], of: list[str], limit: int) -> None:
-    """Whatever the blocks, and however the rows of two splits lie among each other."""
+    """Whatever the blocks, and however the rows of two splits are mixed."""
     folder = tmp_path_factory.mktemp("blocks")
     frame = rows(60).with_columns(of=pl.Series(of))
     for name, edges in {"a": [0, 60], "b": [0, *sorted(cuts), 60]}.items():

@@ -117,7 +117,7 @@ OWN = """name: own
 version: 1
 description: A set of one's own.
 licence: CC0-1.0
-obtain: it lies beside
+obtain: it is beside
 columns: {prompt: q, context: earlier, group: thread, language: lang, split: part}
 labels:
   prompt: {column: bad, map: {true: harmful, false: unharmful}, source: human}
@@ -158,7 +158,7 @@ def test_a_source_of_ones_own(read, tmp_path) -> None:
         ("source: human", "source: people", "labels.prompt"),
         (", source: human", "", "who gave the label"),
         ("columns: {prompt: q,", "columns: {promt: q,", "did you mean 'prompt'"),
-        ("obtain: it lies beside\n", "", "where the data comes from"),
+        ("obtain: it is beside\n", "", "where the data comes from"),
         ("kind: list", "kind: set", "categories.kind"),
         ("refusal: {missing: to_infer}", "refusal: {missing: unknown}", "labels.refusal.missing"),
         ("refusal: {missing", "refusal: {map: {a: b}, missing", "a map needs a column"),

@@ -1,4 +1,4 @@
-"""A key that stands twice in a row costs that row, with its reason, whichever parser reads it and however the row is written."""
+"""A key that occurs twice in a row costs that row, with its reason, whichever parser reads it and however the row is written."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ SETS = ["wildguard_train", "aegis_train", "beavertails_30k_train", "toxicchat_tr
 
 
 def moved(source: Source, folder: Path, **more: str) -> Source:
-    """The source, whose set lies in a folder of this machine."""
+    """The source, whose set is in a folder of this machine."""
     assert source.hub is not None
     return source.model_copy(update={"hub": source.hub.model_copy(update={"id": str(folder), **more})})
 

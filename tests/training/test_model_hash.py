@@ -1,4 +1,4 @@
-"""A model's name is what it is, not where it lies."""
+"""A model's name is what it is, not where it is."""
 
 from __future__ import annotations
 

@@ -45,13 +45,13 @@ def test_a_model_is_replaced_only_where_that_is_asked_for(config: dict[str, Any]
     toolkit.train("sft", config)
     before = model_hash("out")
     again = config | {"seed": 7, "trainer": ONCE | {"learning_rate": 0.01}}
-    with pytest.raises(InputError, match="out: a trained model lies there") as e:
+    with pytest.raises(InputError, match="out: a trained model is there") as e:
         toolkit.train("sft", again)
     assert "--overwrite" in str(e.value.hint) and model_hash("out") == before
     toolkit.train("sft", again, overwrite=True)
     assert model_hash("out") != before
     Path("out/mine.txt").write_text("keep")
-    with pytest.raises(InputError, match=r"something else lies in this model folder: mine\.txt"):
+    with pytest.raises(InputError, match=r"something else is in this model folder: mine\.txt"):
         toolkit.train("sft", again, overwrite=True)
 
 
@@ -68,7 +68,7 @@ def test_a_steps_folder_will_do_for_shards_and_model(config: dict[str, Any]) -> 
     toolkit.train("sft", config | {"shards": "run/made", "output": "run/guard/model"})
     found = toolkit.train("sft", config | {"shards": "run/made", "model": "run/guard", "output": "second"})
     assert found["rows_used"] == 8
-    with pytest.raises(InputError, match="no shards, but steps that made some lie in it"):
+    with pytest.raises(InputError, match="no shards, but steps that made some are in it"):
         toolkit.train("sft", config | {"shards": "run", "output": "third"})
 
 

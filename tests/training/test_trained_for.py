@@ -1,4 +1,4 @@
-"""What a model was trained for stands in its folder, and asking it in other words is refused."""
+"""What a model was trained for is in its folder, and asking it in other words is refused."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ class Recipe(dict[str, Any]):
 
     Args:
         name: of the recipe, and of its folder in ``outputs``.
-        about: what else stands at the top of a recipe's file: `guard`, `taxonomy`, `seed`, `failures`, `sources`, …
+        about: what else is at the top of a recipe's file: `guard`, `taxonomy`, `seed`, `failures`, `sources`, …
 
     Example:
         >>> recipe = toolkit.Recipe("tiny", seed=1).step("seeds", "load", source="quickstart", limit=3)

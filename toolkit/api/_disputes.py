@@ -12,7 +12,7 @@ from toolkit.pipeline import Progress, find_disputes
 def disputes(
     folder: str | Path, *, task: str | None = None, limit: int = 10, output: str | Path | None = None, progress: Progress | None = None
 ) -> Disputes:
-    """The rows on which guards disagree most, with what they wrote side by side and why each stands where it does.
+    """The rows on which guards disagree most, with what they wrote side by side and why each is where it does.
 
     A row is disputed on a task if its readable verdicts are for more than one label. First come those with the largest vote entropy, of equal ones
     those with more votes, then those on which guards differ from each other rather than from draw to draw.

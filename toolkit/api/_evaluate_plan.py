@@ -325,7 +325,7 @@ def _nothing_joined(judge: Judge, sets: Sequence[RowSet]) -> InputError:
     message = f"none of the {written.rows.height:,} rows of {judge.name!r} is about a row of {names}: by {' and '.join(by)}{ids}"
     hint = "are these outputs on another benchmark, or of another guard (--guard)? other columns: --column"
     if any(_answered(written, one, None) for one in sets):
-        hint = "its prompts stand there with a response, which is another question; if the guard saw the prompt alone, leave the column response out"
+        hint = "its prompts are there with a response, which is another question; if the guard saw the prompt alone, leave the column response out"
     return InputError(message, where=where, hint=hint)
 
 

@@ -146,7 +146,7 @@ def _written(run: Run, folder: Path | None) -> Evaluated:
 
 def unreliable(found: Mapping[str, Any]) -> TooManyFailures:
     """The error for what `evaluate` left in ``too_many``."""
-    hint = "all outputs stand in rows.parquet (--output). Is it the right guard (--guard)? Where so few are meant to do: --min-parse-rate, --failures"
+    hint = "all outputs are in rows.parquet (--output). Is it the right guard (--guard)? Where so few are meant to do: --min-parse-rate, --failures"
     return TooManyFailures(found["too_many"], where=found["folder"], hint=hint)
 
 

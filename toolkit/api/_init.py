@@ -36,7 +36,7 @@ def init(
 ) -> Drafted:
     """Draft a source and a recipe by looking at a file, or copy a shipped recipe out to be changed.
 
-    What was guessed and what could not be decided stands in the source's file beside its place, with the candidates. The recipe runs as it is, with
+    What was guessed and what could not be decided is in the source's file beside its place, with the candidates. The recipe runs as it is, with
     the embedded teacher. Nothing is overwritten.
 
     Args:
@@ -45,7 +45,7 @@ def init(
         to: of a draft the folder (default: the working folder), of a copy its file or folder.
         name: of the source and the recipe; default: after the file.
         guard, taxonomy: by name or file.
-        labelled_by: who gave the labels: human, vote, inferred, consensus, reviewed or written; without it `inferred` stands there, to be looked at.
+        labelled_by: who gave the labels: human, vote, inferred, consensus, reviewed or written; without it `inferred` is there, to be looked at.
 
     Returns:
         ``recipe`` and ``source`` (the files written; no source with a copy), ``rows`` looked at and ``kept`` of them as the draft reads them,
@@ -54,7 +54,7 @@ def init(
 
     Raises:
         InputError: neither a file nor a recipe, or both; a file that cannot be read, or has no column that could be a prompt; a place where something
-            lies already.
+            is already.
 
     Example:
         >>> polars.DataFrame({"question": ["How do I bake bread?", "Write an insult."], "toxic": [0, 1]}).write_csv("mine.csv")
@@ -132,11 +132,11 @@ def _named(name: str | None, file: Path) -> str:
 
 
 def _free(targets: Iterable[Path], reads: Path) -> None:
-    """Nothing lies at these places, and something may."""
+    """Nothing is at these places, and something may."""
     for target in targets:
         check_output(target, reads=[reads], hint="name another place with --to")
         if os.path.lexists(target):
-            raise InputError("lies there already, and nothing is overwritten", where=str(target), hint="give another --name or --to, or move it")
+            raise InputError("is there already, and nothing is overwritten", where=str(target), hint="give another --name or --to, or move it")
 
 
 def _write(path: Path, text: str) -> None:

@@ -272,7 +272,7 @@ def journal_purge(
 
     Returns:
         ``folder, keys, answers, failures, also`` (other rows that shared these records and lose them too), ``batches`` (folders with their
-        state: what lies at the endpoint is not ours to delete), ``unknown``, ``rewritten``, ``copies`` (of damaged files, which repairs kept and
+        state: what is at the endpoint is not ours to delete), ``unknown``, ``rewritten``, ``copies`` (of damaged files, which repairs kept and
         which may hold them still), and ``runs``: the folders of steps in the workspace that still hold these rows or what came from these records.
 
     Raises:

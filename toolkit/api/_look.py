@@ -22,7 +22,7 @@ class NoStep(InputError, KeyError):  # noqa: N818 (named by what is wrong)
 
 
 class Steps(dict[str, StepFolder]):
-    """The finished steps of a run, by id. One that is not there says why, and where its rows lie.
+    """The finished steps of a run, by id. One that is not there says why, and where its rows are.
 
     Example:
         >>> sorted(toolkit.read_run("outputs/small"))

@@ -51,7 +51,7 @@ def mine(
         predictions: for each guard its file, or several, each of which is a draw: a list of files, or a pattern; all files of a folder are one draw.
             Parquet, JSON Lines, JSON or CSV of {prompt, label, predict}, or of {id, output} and the like. A file may have a column `draw`, or all
             outputs of a row in a list.
-        output: folder of the run; the pairs lie in it as shards.
+        output: folder of the run; the pairs are in it as shards.
         task: the task that a column `label` is for; default: the guard's first. Labels of several tasks: columns ``label_<task>``.
         guard: guard definition, by name or path.
         samples: a file of the rows that were asked about, with ids and labels, to which predictions are joined by id.
@@ -127,7 +127,7 @@ def _rule(given: str | Path | Mapping[str, Any]) -> tuple[str | dict[str, Any], 
 
 
 def _has_plain_labels(files: Mapping[str, str | Sequence[str]], columns: Mapping[str, str], guard: Guard, *, whole: bool) -> bool:
-    """Whether labels stand in one column, whose task has to be named; `whole`: there is a file of samples."""
+    """Whether labels are in one column, whose task has to be named; `whole`: there is a file of samples."""
     from toolkit.sources import expand_files, file_columns
 
     if any(key.startswith("label_") for key in columns):

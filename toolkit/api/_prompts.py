@@ -1,7 +1,7 @@
 """Files of prompts, read a line at a time: JSON Lines or parquet; of a folder all that are in it, in the order of their names.
 
 A prompt is ``{"id", "messages": [{"role", "content"}, …]}`` or ``{"id", "user"}`` with or without ``"system"``; the id is a text or a whole number.
-Pictures and sounds that it is about stand under ``media``, as in rows, with uris relative to the file's folder (docs/media.md). Other keys are not
+Pictures and sounds that it is about are under ``media``, as in rows, with uris relative to the file's folder (docs/media.md). Other keys are not
 looked at. A parquet file has these as columns; ``messages`` and ``media`` are then lists of structs.
 
 Failure semantics: `check_prompts` reads the files whole and finds what is wrong with them, by line, before anything is asked.
@@ -34,7 +34,7 @@ _KEYS = ("id", "system", "user", "messages", "media")
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt as it stands in a file."""
+    """A prompt as it is in a file."""
 
     id: str | int
     messages: tuple[tuple[str, str], ...]

@@ -220,7 +220,7 @@ class Generated(Figures):
 
 
 class Evaluated(Figures):
-    """Of `evaluate`: the document of the evaluation, and where it lies."""
+    """Of `evaluate`: the document of the evaluation, and where it is."""
 
     settings: dict[str, Any]
     models: list[dict[str, Any]]
@@ -246,7 +246,7 @@ class Evaluated(Figures):
 
 
 class Trained(Figures):
-    """Of `train`: the trainer's metrics, and where the model lies."""
+    """Of `train`: the trainer's metrics, and where the model is."""
 
     output: str
 

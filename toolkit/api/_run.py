@@ -41,7 +41,7 @@ from toolkit.report import print_summary, summarise
 Paths = Mapping[str, str | Path | Sequence[str | Path]]
 """By a source's name its files, one or several."""
 AnyRecipe = str | Path | Mapping[str, Any] | Recipe
-"""Path, folder or shipped name; what stands in a recipe's file, as a dict; or a recipe that is already read."""
+"""Path, folder or shipped name; what is in a recipe's file, as a dict; or a recipe that is already read."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,7 +49,7 @@ class Result:
     """A run that is complete.
 
     Attributes:
-        folder: where it lies.
+        folder: where it is.
         summary: the figures of `toolkit.report.summarise`, with `built` and `reused`; also in ``summary.json``.
         built: steps that were built.
         reused: steps that were up to date.
@@ -103,7 +103,7 @@ def run(
     up to date.
 
     Args:
-        recipe: path, folder or shipped name; what stands in a recipe's file, as a dict; or a recipe already read (then `overrides` must be empty).
+        recipe: path, folder or shipped name; what is in a recipe's file, as a dict; or a recipe already read (then `overrides` must be empty).
         overrides: ``STEP.option=value`` or ``seed=3``, one or several.
         sources: local files for sources, by name.
         output: folder of the run; default ``outputs/<recipe>``.
@@ -172,7 +172,7 @@ def run_folder(plan: Plan, output: str | Path | None) -> Path:
     """The folder of a run: as given, else named after the recipe.
 
     Raises:
-        InputError: something that the run reads or guardkit keeps lies there (`toolkit.common.outputs`).
+        InputError: something that the run reads or guardkit keeps is there (`toolkit.common.outputs`).
     """
     folder = at_door(output) if output is not None else workspace() / plan.recipe.spec.recipe
     read = plan.recipe.roots.read

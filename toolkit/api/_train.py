@@ -45,7 +45,7 @@ def train(
         Metrics of the training, and ``output``.
 
     Raises:
-        InputErrors: faults in the config; InputError: no such trainer, an `output` in which something lies (but see `overwrite`), shards or a
+        InputErrors: faults in the config; InputError: no such trainer, an `output` in which something is (but see `overwrite`), shards or a
             model of a stale step, shards that are not as their manifest says, or cannot be trained on; Missing: no trl.
         Stopped: interrupted, or the disk is full; no model is written then, and the same again starts from the beginning, or goes on
             from its last checkpoint.
@@ -138,15 +138,15 @@ _AGAIN = "no model is written; the same command starts the training from its beg
 
 
 def _placed(error: GuardkitError, file: YamlFile) -> GuardkitError:
-    """An error about a key, where it stands in the file."""
+    """An error about a key, where it is in the file."""
     return InputError(error.message, where=file.where(tuple((error.where or "trainer").split("."))), hint=error.hint)
 
 
 def _check_output(out: Path, shards: Path, where: str, *, overwrite: bool) -> None:
-    """A training replaces its folder whole: nothing but a model that guardkit trained may lie there, and that only where it may be lost."""
+    """A training replaces its folder whole: nothing but a model that guardkit trained may be there, and that only where it may be lost."""
     hint = f"a training replaces its folder whole: {MODEL.hint}"
     if out == here() or shards.resolve().is_relative_to(out.resolve()):
-        raise InputError(f"{short_path(out)!r} cannot be written: it is the working folder, or the shards lie in it", where=where, hint=hint)
+        raise InputError(f"{short_path(out)!r} cannot be written: it is the working folder, or the shards are in it", where=where, hint=hint)
     check_own(out, MODEL, where=where)
     if not overwrite and out.is_dir() and MODEL.wrote(out) is not None:
-        raise InputError(f"{short_path(out)}: a trained model lies there", where=where, hint="give another folder, or say --overwrite to replace it")
+        raise InputError(f"{short_path(out)}: a trained model is there", where=where, hint="give another folder, or say --overwrite to replace it")

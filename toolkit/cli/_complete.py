@@ -76,7 +76,7 @@ def recipe_options(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def _first_argument(ctx: typer.Context) -> str | None:
-    """What stands behind the command's name; the words of the line are read, as an option without its value yet leaves the others unparsed."""
+    """What is behind the command's name; the words of the line are read, as an option without its value yet leaves the others unparsed."""
     line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
     try:
         words = shlex.split(line)

@@ -76,7 +76,7 @@ def _exported(record: dict[str, Any], output: str) -> None:
     files = [[name, f["config"], f["split"], f"{f['rows']:,}", f"{f['bytes']:,}"] for name, f in record["files"].items() if "rows" in f]
     _say.table(f"Exported for {record['to']}", ["file", "data set", "split"], ["rows", "bytes"], files)
     left = [f"No place for: {', '.join(record['left_out'])}."] if record["left_out"] else []
-    _say.lines(*record["notes"], *left, f"Everything lies in: {output}")
+    _say.lines(*record["notes"], *left, f"Everything is in: {output}")
 
 
 def _pushed(done: dict[str, Any]) -> None:

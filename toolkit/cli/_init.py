@@ -57,7 +57,7 @@ def _shown(made: dict[str, Any]) -> None:
     if made["unused"]:
         _say.lines(f"  not used: {', '.join(made['unused'])}")
     if made["open"]:
-        _say.lines("", f"To be decided (each stands in {made['source']}):", *(f"  {text}" for text in made["open"]))
+        _say.lines("", f"To be decided (each is in {made['source']}):", *(f"  {text}" for text in made["open"]))
     if made["faults"]:
         _say.lines("", "`guardkit check` says of it:", *(f"  {text}" for text in made["faults"]))
     _say.lines("", f"next: guardkit check {made['recipe']}; guardkit run {made['recipe']}")

@@ -275,7 +275,7 @@ def _purged(found: dict[str, Any], done: bool) -> None:
     if found["unknown"]:
         out.append(f"not in the journal: {_some(found['unknown'])}")
     for batch, state in found["batches"].items():
-        out.append(f"{would}taken out of {batch} ({state}); what lies at the endpoint is not guardkit's to delete")
+        out.append(f"{would}taken out of {batch} ({state}); what is at the endpoint is not guardkit's to delete")
     for copy in found["copies"]:
         out.append(f"may still hold them, kept by a repair; delete it when you need it no more: {copy}")
     for run in found["runs"]:

@@ -69,4 +69,4 @@ def mine(
     odd += [f"right, but malformed and not chosen, {fault}: {n:,}" for fault, n in found["passed_over"].items()]
     odd += [f"rows that {name} lacks: {n:,}" for name, n in found["missing"].items() if n]
     odd += [f"rows of which {name} has not all draws: {n:,}" for name, n in found["fewer_draws"].items() if n]
-    _say.lines(f"Hard: {found['rule']}", *odd, f"Pairs: {found['shards'] or 'none'}", f"Everything lies in: {found['output']}")
+    _say.lines(f"Hard: {found['rule']}", *odd, f"Pairs: {found['shards'] or 'none'}", f"Everything is in: {found['output']}")

@@ -30,7 +30,7 @@ class Trainers(TyperGroup):
 train = typer.Typer(cls=Trainers, no_args_is_help=True, help="Train on shards, outside a recipe.\n\nExample: guardkit train sft my-sft.yaml")
 
 ConfigArg = Annotated[Path, typer.Argument(help="YAML: shards, output, and the options of the trainer.", show_default=False)]
-OverwriteOpt = Annotated[bool, typer.Option("--overwrite", help="Replace the model that lies in `output`.")]
+OverwriteOpt = Annotated[bool, typer.Option("--overwrite", help="Replace the model that is in `output`.")]
 JsonOpt = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; progress goes to stderr.")]
 
 

@@ -3,7 +3,7 @@
 Tools of both versions are in use, and a recipe is read by people: `010` is eight for one and ten for the other, `1:30` ninety or text, `no` false or
 text. Such a word is refused as a value, with what to write instead. Three things are taken as everyone means them: a number with an exponent
 (``5e-6``) is a number; a key is a name, so that ``on:`` is text; and ``y`` and ``n``, which YAML 1.1 calls truth values and its loaders read as text,
-are text. Dates are text and stand in quotes.
+are text. Dates are text and are in quotes.
 
 Failure semantics: `Refused` says what is wrong with the word and what to write; the caller knows where it stands.
 """

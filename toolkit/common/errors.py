@@ -22,7 +22,7 @@ FAILS = (errno.EIO, errno.EROFS)
 
 
 def short_path(path: object) -> str:
-    """A path (or a place in a file, which begins with one) as people write it: without the working folder, where it lies below that."""
+    """A path (or a place in a file, which begins with one) as people write it: without the working folder, where it is below that."""
     text = str(path)
     try:
         here = os.getcwd()  # noqa: PTH109  a text, and so is `path`

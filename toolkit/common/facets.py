@@ -48,7 +48,7 @@ class Faceted(Part):
     """A whole definition. Equal ones are equal and hash alike; one that shows less is another."""
 
     facets: ClassVar[Mapping[str, tuple[str, ...]]]
-    """By facet the fields that it has; one of a part, or of each part of a list, with a dot: ``tasks.labels``. What stands in none shapes nothing."""
+    """By facet the fields that it has; one of a part, or of each part of a list, with a dot: ``tasks.labels``. What is in none shapes nothing."""
     always: ClassVar[str]
     """The facet that is shown with any other: it has the name, which messages use."""
 
@@ -57,7 +57,7 @@ class Faceted(Part):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of what is shown, but for what stands in no facet."""
+        """Digest of what is shown, but for what is in no facet."""
         return digest(_plain(self, {path.partition(".")[0] for paths in self.facets.values() for path in paths}))
 
     def only(self, facets: Collection[str]) -> Self:

@@ -60,7 +60,7 @@ class Kind:
 
 
 def files_below(folder: Path) -> set[str]:
-    """Paths of all that lies below a folder and is no folder itself."""
+    """Paths of all that is below a folder and is no folder itself."""
     return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()}
 
 
@@ -80,7 +80,7 @@ def check_own(folder: Path, kind: Kind, *, overwrite: bool = False, digests: boo
         where: for the error; default: the folder.
 
     Raises:
-        InputError: a link, a file, a folder that guardkit did not make, or one in which something else lies or was changed.
+        InputError: a link, a file, a folder that guardkit did not make, or one with something else in it, or something that was changed.
     """
     named, where = f"{short_path(folder)}: " if where else "", where or str(folder)
     if folder.is_symlink():
@@ -98,7 +98,7 @@ def check_own(folder: Path, kind: Kind, *, overwrite: bool = False, digests: boo
         raise InputError(f"{named}not empty, and no {kind.name} that guardkit made", where=where, hint=kind.hint)
     if strange := sorted(there - wrote.keys()):
         hint = f"move what is yours elsewhere, or {kind.hint}"
-        raise InputError(f"{named}something else lies in this {kind.name}: {_some(strange)}", where=where, hint=hint)
+        raise InputError(f"{named}something else is in this {kind.name}: {_some(strange)}", where=where, hint=hint)
     if digests and not overwrite and (changed := sorted(n for n in there if not _as_written(folder / n, wrote[n]))):
         flag = f", or say {kind.flag}" if kind.flag else ""
         hint = f"{kind.hint}{flag}: these changes would be lost"
@@ -162,7 +162,7 @@ def kept_beside(new: Path) -> Path:
 
 
 def kept_of(final: Path) -> Path:
-    """Where that folder lies; it need not be there."""
+    """Where that folder is; it need not be there."""
     return beside(final) / _KEPT
 
 
@@ -198,7 +198,7 @@ def recover_folder(final: Path) -> None:
 
 
 def sweep(folder: Path) -> list[str]:
-    """`recover_folder` for all that lies in `folder`, but what another process works on; the names of the leftovers."""
+    """`recover_folder` for all that is in `folder`, but what another process works on; the names of the leftovers."""
     left = []
     for path in sorted(folder.glob(".?*.guardkit")):
         with suppress(Busy, FileNotFoundError):  # another process works there, or has just ended
@@ -238,7 +238,7 @@ class _Box:
         old, new = self.old.exists(), self.new.exists()
         if old and new and os.path.lexists(self.final):
             before, made = short_path(self.old), short_path(self.new)
-            message = f"it was put here while guardkit replaced what stood here: {before} is what was here before, {made} the new folder"
+            message = f"it was put here while guardkit replaced what was here: {before} is what was here before, {made} the new folder"
             raise InputError(message, where=str(self.final), hint="move it elsewhere and do the same again")
         if old and not self.final.exists():
             (self.new if new else self.old).rename(self.final)
@@ -251,7 +251,7 @@ class _Box:
             self.kept.rmdir()  # where nothing is kept
 
     def close(self) -> None:
-        """Leave the folder, and nothing of it where nothing else lies in it."""
+        """Leave the folder, and nothing of it where nothing else is in it."""
         if _names(self.path) == [_LOCK]:
             self._lock.remove()
             with suppress(OSError):
@@ -286,7 +286,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _standing(folder: Path) -> dict[str, tuple[int, int, int]]:
-    """What lies in a folder, for seeing whether it is still so."""
+    """What is in a folder, for seeing whether it is still so."""
     stats = {name: (folder / name).lstat() for name in (files_below(folder) if folder.is_dir() else ())}
     return {name: (s.st_ino, s.st_size, s.st_mtime_ns) for name, s in stats.items()}
 
@@ -295,7 +295,7 @@ def _changed(new: Path, final: Path, names: list[str]) -> InputError:
     """The error for what came in the way during the work; `new` gets a name beside `final`."""
     aside = next(p for n in count(2) if not os.path.lexists(p := final.with_name(f"{final.name}-{n}")))
     new.rename(aside)
-    message = f"{_some(names)} changed or came there while guardkit worked; what it made lies in {short_path(aside)}"
+    message = f"{_some(names)} changed or came there while guardkit worked; what it made is in {short_path(aside)}"
     return InputError(message, where=str(final), hint="move one of the two elsewhere")
 
 

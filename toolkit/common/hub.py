@@ -66,7 +66,7 @@ def token() -> str | None:
 
 
 def cached(name: str, *, weights: bool = True) -> Path | None:
-    """The folder of a model in the hub's cache; `weights`: only where some of these lie there."""
+    """The folder of a model in the hub's cache; `weights`: only where some of these are there."""
     wanted = _WEIGHTS if weights else ("*.json", "*.model")
     caches = [Path(place) for variable in _CACHES if (place := os.environ.get(variable))]
     for cache in [*caches, _home() / "hub"]:

@@ -1,4 +1,4 @@
-"""JSON in which a key stands once: of a key that stands twice in an object, parsers take the first value, the last, or none, and none says so.
+"""JSON in which a key occurs once: of a key that occurs twice in an object, parsers take the first value, the last, or none, and none says so.
 
 `loads_once` reads a whole document strictly. Where documents come by the hundred thousand, a fast parser reads them, and `may_repeat` tells from two
 counts whether one needs the closer look of `repeated_key`: an object with no repeated key has as many keys parsed as written, and `keys_written` is
@@ -18,7 +18,7 @@ _KEY_END = re.compile(rb'"[ \t\r\n]*:')
 
 
 class _Twice(dict[str, Any]):
-    """An object with keys that stand in it twice."""
+    """An object with keys that are in it twice."""
 
     keys_twice: list[str]
 
@@ -36,7 +36,7 @@ def loads_once(text: str | bytes, **options: Any) -> Any:
     """A document (`options`: of ``json.loads``).
 
     Raises:
-        ValueError: no JSON, not UTF-8, nested too deeply, or a key that stands twice, by its place.
+        ValueError: no JSON, not UTF-8, nested too deeply, or a key that occurs twice, by its place.
     """
     try:
         value = json.loads(text, object_pairs_hook=_object, **options)
@@ -48,7 +48,7 @@ def loads_once(text: str | bytes, **options: Any) -> Any:
 
 
 def repeated_key(text: str | bytes, wanted: Collection[str] | None = None) -> str | None:
-    """The place of the first key that stands twice in its object (``messages.0.role``); None without any.
+    """The place of the first key that occurs twice in its object (``messages.0.role``); None without any.
 
     Args:
         text: a JSON document.
@@ -100,6 +100,6 @@ def keys_written(text: bytes, enough: int = 0) -> int:
 
 
 def may_repeat(text: bytes, value: dict[str, Any] | list[Any]) -> bool:
-    """Whether a key may stand twice in a document that was parsed to `value`."""
+    """Whether a key may occur twice in a document that was parsed to `value`."""
     parsed = keys_parsed(value)
     return keys_written(text, parsed) > parsed

@@ -1,6 +1,6 @@
 """Packages whose names load their modules when they are first used (PEP 562), so that a command loads what it needs and no more.
 
-What such a package offers stands in one place, where type checkers read it, too: the imports below its ``if TYPE_CHECKING:``, one a line.
+What such a package offers is in one place, where type checkers read it, too: the imports below its ``if TYPE_CHECKING:``, one a line.
 
     if TYPE_CHECKING:
         from toolkit.api._run import run as run

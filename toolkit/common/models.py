@@ -51,7 +51,7 @@ _IGNORED = {
     "guardkit.json",  # what a model was trained for (`TRAINED`): it is checked, and shapes nothing
 }
 _IGNORED_STARTS = (".", "rng_state", "events.out.tfevents")
-# Keys of the JSON files that say where a model lay or who wrote it.
+# Keys of the JSON files that say where a model was or who wrote it.
 _IGNORED_KEYS = {"_name_or_path", "name_or_path", "transformers_version", "base_model_name_or_path"}
 
 
@@ -186,7 +186,7 @@ def model_digest(name: str, roots: Roots, files: Files, *, short: bool = False) 
 
 
 def _hash(folder: Path, base: Path | None, above: tuple[Path, ...], beside: Beside) -> str:
-    """`above`: the adapters that stand on this folder."""
+    """`above`: the adapters that are on this folder."""
     path = folder
     if not folder.is_dir():
         raise InputError("no such model folder", where=str(path))
@@ -282,10 +282,10 @@ def _local_base(folder: Path, config: Mapping[str, Any], beside: Beside) -> Path
 
 
 def _base(folder: Path, above: tuple[Path, ...], beside: Beside) -> str | None:
-    """What an adapter stands on; None for a whole model.
+    """What an adapter is on; None for a whole model.
 
     Raises:
-        InputError: at last on itself, or on more than `_DEEPEST` others.
+        InputError: it builds on itself, or on more than `_DEEPEST` others.
     """
     config = _json_object(folder / "adapter_config.json")
     if config is None:
@@ -296,14 +296,14 @@ def _base(folder: Path, above: tuple[Path, ...], beside: Beside) -> str | None:
     above = (*above, folder.resolve())
     if base.resolve() in above:
         names = " on ".join(p.name for p in (*above, base.resolve()))
-        raise InputError(f"an adapter that stands on itself: {names}", where=str(folder), hint=_NAME_IT)
+        raise InputError(f"an adapter that builds on itself: {names}", where=str(folder), hint=_NAME_IT)
     if len(above) > _DEEPEST:
         raise InputError(f"an adapter on an adapter, more than {_DEEPEST} deep", where=str(folder), hint=_NAME_IT)
     return _hash(base, None, above, beside)
 
 
 _DEEPEST = 8
-"""Adapters that stand on one another, at most."""
+"""Adapters that are on one another, at most."""
 
 _NAME_IT = "base_model_name_or_path of adapter_config.json is to name the model that the adapter was trained on"
 

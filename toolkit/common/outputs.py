@@ -35,9 +35,9 @@ def check_output(
 
     Args:
         output: file or folder to be written, absolute (`toolkit.common.paths.at_door`).
-        reads: files and folders that the command reads; of a folder all that lies in it is read.
+        reads: files and folders that the command reads; of a folder all that is in it is read.
         journal: the folder of the journal that the command uses.
-        whole: the output is a folder that is replaced as a whole, so that nothing may lie in it either.
+        whole: the output is a folder that is replaced as a whole, so that nothing may be in it either.
         own: what guardkit itself may have made at `output` before, which this command goes on with or replaces: a key of `MARKS`.
         hint: what to do instead.
 
@@ -54,12 +54,12 @@ def check_output(
     for folder in (real, *real.parents):
         kind = marked(folder)
         if kind is not None and not (folder == real and kind == own):
-            message = f"the output would lie in a folder that guardkit keeps: {short_path(folder)} is {MARKS[kind][0]}"
+            message = f"the output would be in a folder that guardkit keeps: {short_path(folder)} is {MARKS[kind][0]}"
             raise InputError(message, where=str(output), hint=hint)
 
 
 def part_below(folder: Path, path: Path) -> str | None:
-    """The name in `folder` below which `path` lies, links resolved; None where it lies elsewhere, or is the folder."""
+    """The name in `folder` below which `path` is, links resolved; None where it is elsewhere, or is the folder."""
     real, at = _real(path), _real(folder)
     there = _identity(at)
     parents = [real, *real.parents]
@@ -124,7 +124,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _linked(output: Path, folder: Path) -> bool:
-    """Whether an output is another name (a hard link) of a file that lies in a folder."""
+    """Whether an output is another name (a hard link) of a file that is in a folder."""
     if not is_there(output, Path.is_file) or output.stat().st_nlink < 2 or not is_there(folder, Path.is_dir):
         return False
     return any(is_there(p, output.samefile) for p in folder.rglob("*"))

@@ -370,7 +370,7 @@ def _spans(file: pq.ParquetFile, size: int, columns: Sequence[str] | None, group
 def taken_batches(
     file: pq.ParquetFile, path: Path, size: int, rows: pl.Series, columns: Sequence[str] | None = None
 ) -> Iterator[tuple[pa.RecordBatch, pl.Series]]:
-    """Of an open file the batches that some rows lie in, and which of each batch's they are; row groups without one of them are not read.
+    """Of an open file the batches that some rows are in, and which of each batch's they are; row groups without one of them are not read.
 
     Args:
         file, path, size, columns: as for `batches`.

@@ -4,11 +4,11 @@ A path is made absolute once, at the door (`at_door`), from the working folder o
 folder nor a library's own reading of names (``s3:x``, ``file:x``, ``~``) changes which file is meant. ``~`` and ``~name`` are home folders wherever
 a path is given. A URL is no path: it is refused, never taken for a folder called ``https:``.
 
-A name that stands in a file (a recipe, say) is looked up in `Roots`: the working folder as it was when that file was read, then the folder of
+A name that is in a file (a recipe, say) is looked up in `Roots`: the working folder as it was when that file was read, then the folder of
 the file. What was found is kept in `Roots.read`, so that no output takes its place (`toolkit.common.outputs`).
 
-A name that stands in rows of data (a picture's, say) is nobody's word here, and leads nowhere but into the one folder that it is meant for: it is
-relative, with ``/`` between its parts, and is what it says (`below_fault`); and where links are in the way, the file that they lead to lies in that
+A name that is in rows of data (a picture's, say) is nobody's word here, and leads nowhere but into the one folder that it is meant for: it is
+relative, with ``/`` between its parts, and is what it says (`below_fault`); and where links are in the way, the file that they lead to is in that
 folder, too (`open_below`).
 
 A model is named by a folder or by its id on the hub: see `toolkit.common.models.model_folder`.

@@ -39,7 +39,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class NeedsLeave:
-    """In an option's annotation: `rule` gets its value and the config that it stands in, and gives what needs leave, each with its place below it."""
+    """In an option's annotation: `rule` gets its value and the config that it is in, and gives what needs leave, each with its place below it."""
 
     rule: Callable[[Any, Any], Iterator[Asked]]
 
@@ -98,7 +98,7 @@ def unknown(configs: Iterable[BaseModel], allow: Collection[str]) -> list[InputE
 
 
 def _options(config: BaseModel, at: Key) -> Iterator[tuple[Key, Any, BaseModel, list[Any]]]:
-    """Each option below a config: place, value, the model that it stands in, the metadata of its annotation."""
+    """Each option below a config: place, value, the model that it is in, the metadata of its annotation."""
     for name, field in type(config).model_fields.items():
         value, place = getattr(config, name), (*at, field.alias or name)
         yield place, value, config, field.metadata

@@ -38,8 +38,8 @@ def shipped(kind: str) -> Path:
 
 
 def schema_folders(folder: str, beside: Beside = None) -> list[Path]:
-    """Where the schemas of a kind lie, the user's own before the shipped one: ``schemas/<folder>`` in the working folder, then in `beside` and, where
-    that lies in a folder called ``recipes``, beside this one."""
+    """Where the schemas of a kind are, the user's own before the shipped one: ``schemas/<folder>`` in the working folder, then in `beside` and, where
+    that is in a folder called ``recipes``, beside this one."""
     own = Roots.of(beside).folders
     above = [parent.parent for root in own[1:] for parent in (root, *root.parents) if parent.name == "recipes"][:1]
     spelled = [folder, *([_FORMER[folder]] if folder in _FORMER else [])]

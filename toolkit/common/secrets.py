@@ -4,7 +4,7 @@ Contract: whoever reads a secret (from the environment, a file, a URL) tells `pr
 
 - `redact` takes it out of a message, `redact_body` out of the bytes that an endpoint sent, before anything parses, keeps or cuts them. A JSON
   document stays one: where a secret is found in it, it is written anew, of the same values.
-- Found are the secret as it is, as a JSON string and as a part of a URL escape it, in base64 (as basic auth has it, whatever stands before it),
+- Found are the secret as it is, as a JSON string and as a part of a URL escape it, in base64 (as basic auth has it, whatever is before it),
   and, in JSON, with any of its letters as ``\\u00…``. Also what is left where something was cut off: of each form any beginning, and of
   the plain one any end, of at least 8 letters (12 in base64; 4 more than a public beginning such as ``sk-proj-``). A part out of the middle,
   other encodings and a secret that was taken apart are not found.
@@ -87,12 +87,12 @@ def protect(value: str | None) -> None:
 
 
 def is_worded(value: str) -> bool:
-    """Whether a value is made of words, so that a part of it may stand in any text."""
+    """Whether a value is made of words, so that a part of it may be in any text."""
     return (value.isalpha() and len(value) < _WORD) or _WORDS.fullmatch(value) is not None
 
 
 def protect_url(url: str) -> None:
-    """The password in a URL, or the user that stands there alone, is a secret; of a short password the two together."""
+    """The password in a URL, or the user that is there alone, is a secret; of a short password the two together."""
     login = url.rpartition("://")[2].partition("/")[0].rpartition("@")[0]
     for value in (login, unquote(login)):
         protect(value.partition(":")[2] or value)
@@ -161,7 +161,7 @@ def _forms(value: str) -> list[_Form]:
     texts = [value, escaped, escaped.replace("/", "\\/"), quote(value, safe=""), re.sub("%..", lambda m: m[0].lower(), quote(value, safe=""))]
     found = dict.fromkeys(texts, least)
     data = value.encode("utf-8", "surrogatepass")
-    for before, skip in ((0, 0), (1, 2), (2, 3)):  # where base64's groups of three may begin; `skip` letters hold bits of what stands before
+    for before, skip in ((0, 0), (1, 2), (2, 3)):  # where base64's groups of three may begin; `skip` letters hold bits of what is before
         whole = base64.b64encode(b"\0" * before + data).decode()[skip : (before + len(data)) * 8 // 6]
         enough = max(_LEAST_64, least * 4 // 3 + 1)
         if len(whole) >= enough:
@@ -175,7 +175,7 @@ def _rarest(needle: bytes) -> int:
 
 
 def _spans(text: AnyStr, whole: AnyStr, form: _Form) -> Iterator[tuple[int, int]]:
-    """Where `whole` (the form's letters, or bytes) stands in `text`, or a beginning or end of it that is long enough."""
+    """Where `whole` (the form's letters, or bytes) is in `text`, or a beginning or end of it that is long enough."""
     least, size = form.least, len(whole)
     needle = whole[size - least :] if form.tail else whole[:least]
     at = text.find(needle)
@@ -204,7 +204,7 @@ def _cut(text: AnyStr, spans: Iterable[tuple[int, int]], mark: AnyStr) -> AnyStr
 
 
 def _hides(body: bytes) -> bool:
-    """Whether a secret may stand there with letters as ``\\u00…``."""
+    """Whether a secret may be there with letters as ``\\u00…``."""
     if _ESCAPED.search(body) is None:
         return False
     plain = _ESCAPED.sub(lambda m: bytes([int(m[1], 16)]), body)

@@ -59,7 +59,7 @@ def table_text(
         rows: a text for each column.
         width: of the place; None for as wide as it needs.
         grouped: rows with the same first cell belong together: it is shown once.
-        header: whether the names of the columns stand above them.
+        header: whether the names of the columns are above them.
         tight: where it does not fit otherwise, one space between two columns.
     """
     cells = [[(plain if c.kind == "prose" else one_line)(text) for c, text in zip(columns, row, strict=True)] for row in rows]

@@ -1,9 +1,9 @@
-"""Reasoning that stands before an answer in the same text: its marks, and where it ends.
+"""Reasoning that is before an answer in the same text: its marks, and where it ends.
 
 A thinking model writes ``<think>…</think>`` before its answer, only ``</think>`` where the chat template has opened it, or the channels of OpenAI's
 harmony format.
 
-Contract: only what stands before the answer is taken off. Marks within the answer are the answer's own: a closing mark whose opening is missing
+Contract: only what is before the answer is taken off. Marks within the answer are the answer's own: a closing mark whose opening is missing
 counts only on a line of its own. Pure functions.
 """
 
@@ -65,7 +65,7 @@ def _alone(mark: str) -> re.Pattern[str]:
 
 
 def _channels(text: str) -> tuple[str, str] | None:
-    """Harmony: what stands in the channel ``final`` is the answer (OpenAI, "Harmony response format")."""
+    """Harmony: what is in the channel ``final`` is the answer (OpenAI, "Harmony response format")."""
     messages = _MESSAGE.findall(text)
     if not messages:
         return None

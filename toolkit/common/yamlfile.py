@@ -1,6 +1,6 @@
 """YAML with line numbers, and pydantic models read from it with errors that say ``file:line:key``.
 
-What a word means stands in `_scalars`. A file is data and nothing else: no tags, no merges. Bounds, so that a few lines cannot fill the memory:
+What a word means is in `_scalars`. A file is data and nothing else: no tags, no merges. Bounds, so that a few lines cannot fill the memory:
 `FILE_BYTES` of text, `NODES` keys and values once aliases are written out, `DEPTH` levels. Every fault is an `InputError` with its place.
 """
 
@@ -33,7 +33,7 @@ DEPTH = 64
 
 @dataclass
 class YamlFile:
-    """A parsed file: `data` is plain Python, `lines` gives the line (from 1) of every key path; none for data that stood in no file."""
+    """A parsed file: `data` is plain Python, `lines` gives the line (from 1) of every key path; none for data that was in no file."""
 
     path: str
     data: Any
@@ -63,7 +63,7 @@ class YamlFile:
 
 
 class FaultAt(ValueError):  # noqa: N818 (pydantic shows the message alone)
-    """Raised inside a pydantic validator of a whole model: the fault lies at `key` below it."""
+    """Raised inside a pydantic validator of a whole model: the fault is at `key` below it."""
 
     def __init__(self, message: str, *key: str | int) -> None:
         super().__init__(message)
@@ -124,7 +124,7 @@ def _place(data: Any, loc: Key, *, keep_last: bool) -> Key:
 
 
 def _fields_at(cls: type, loc: Key) -> list[str]:
-    """Names of the fields of the model or dataclass that stands at `loc` inside `cls`."""
+    """Names of the fields of the model or dataclass that is at `loc` inside `cls`."""
     found = [cls]
     for part in loc:
         if isinstance(part, str):  # the name of a field; else the tag of a union's branch, or a key of a dict

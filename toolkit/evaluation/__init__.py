@@ -1,4 +1,4 @@
-"""Scoring guards: what a number is made of, and what it may stand beside.
+"""Scoring guards: what a number is made of, and what it may be beside.
 
 `benchmarks` has the rows that guards are scored on, `scoring` the figures of a per-row table (`ROWS`), `comparing` what differences are worth and
 what others have published, `changed` rows under changes that keep their labels; `_document` is the folder of an evaluation, `_noise` how far labels

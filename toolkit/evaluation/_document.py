@@ -84,7 +84,7 @@ class _Document(BaseModel):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluation that lies in a folder.
+    """An evaluation that is in a folder.
 
     Attributes:
         folder: where.
@@ -146,13 +146,13 @@ def write_evaluation(
     """Write the folder of an evaluation, whole or not at all.
 
     Args:
-        folder: its place; an evaluation that lies there is replaced.
-        document: `models`, `benchmarks`, `results`, `means` and whatever else belongs to it; or what makes it of the rows once they lie on disk: of
+        folder: its place; an evaluation that is there is replaced.
+        document: `models`, `benchmarks`, `results`, `means` and whatever else belongs to it; or what makes it of the rows once they are on disk: of
             the lines of `ROWS` and, where there are any, those of `CHANGED`.
         rows: lines of `ROWS`, in one table or in blocks; a column that is not there is null. Blocks with a column `change` are lines of `CHANGED`.
 
     Raises:
-        InputError: something else lies there, or an evaluation that was changed since.
+        InputError: something else is there, or an evaluation that was changed since.
     """
     place = Path(folder)
     with new_folder(place, EVALUATION) as new:

@@ -139,7 +139,7 @@ def _no_json(body: bytes) -> str | None:
         found = _TITLE.search(body[:_ROOM])
         title = " ".join(found[1].decode("utf-8", "replace").split()) if found else ""
         named = f", {title!r}" if title else ""
-        return f"a web page and no answer{named}: base_url (which usually ends in /v1) names a site, or a gateway stands in between"
+        return f"a web page and no answer{named}: base_url (which usually ends in /v1) names a site, or a gateway is in between"
     return None
 
 

@@ -1,6 +1,6 @@
-"""Media that go along with a request: which bytes are meant, where they lie, and the content parts that carry them.
+"""Media that go along with a request: which bytes are meant, where they are, and the content parts that carry them.
 
-Contract: `Attached` names a file by kind, media type and sha256, which are part of the request's key, and says where it lies, which is not. Bytes are
+Contract: `Attached` names a file by kind, media type and sha256, which are part of the request's key, and says where it is, which is not. Bytes are
 read when they are sent, never earlier and never kept: they must be those of the sha256, then as now. `content_parts` gives them in the form of
 OpenAI's chat completions: an image as ``image_url`` with a data URI, a sound as ``input_audio``; that form has no part for a video.
 

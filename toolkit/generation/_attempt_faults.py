@@ -145,7 +145,7 @@ def _reset(headers: Mapping[str, Any]) -> float | None:
 
 
 def error_inside(error: Any, *, lost: bool) -> AttemptError:
-    """The failure of an error that stands in the body of a 2xx answer."""
+    """The failure of an error that is in the body of a 2xx answer."""
     named = next((error[n] for n in ("code", "status", "status_code") if isinstance(error.get(n), int | str)), None) if isinstance(error, dict) else 0
     digits = str(named)
     status = int(digits) if re.fullmatch("[45][0-9][0-9]", digits) else 500

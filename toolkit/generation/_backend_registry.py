@@ -27,7 +27,7 @@ class OpenUnion:
 
     Args:
         own: the union.
-        other: the class that reads the options of another package's backend; None: such a backend cannot stand here.
+        other: the class that reads the options of another package's backend; None: such a backend is not allowed here.
     """
 
     def __init__(self, own: Any, other: Callable[[type[BaseBackendConfig]], type[BaseBackendConfig] | None]) -> None:
@@ -61,7 +61,7 @@ class OpenUnion:
             known = ", ".join(map(repr, BACKENDS.names()))
             raise PydanticKnownError("union_tag_invalid", {"discriminator": "'backend'", "tag": name, "expected_tags": known})
         if (cls := self._other(BACKENDS.get(name))) is None:
-            raise ValueError(f"the backend {name!r} cannot stand here")
+            raise ValueError(f"the backend {name!r} is not allowed here")
         return _adapter(cls).validate_python(value)
 
 

@@ -2,7 +2,7 @@
 
 Contract: whoever asks a backend knows no other class than `BaseBackendConfig`; nothing outside this room asks which backend it is. What a class does
 not say counts the careful way: it sends to another machine, its price is not known (so that a budget refuses it), and every key of it is part of
-the request's key and of the fingerprint, unless it stands in `not_in_key` with a reason.
+the request's key and of the fingerprint, unless it is in `not_in_key` with a reason.
 
 Nothing here loads a model, opens a connection or reads a secret.
 """
@@ -152,7 +152,7 @@ class _Traits:
         "model": "part of the key as model_id",
         "price": "what an answer costs does not change it",
     }
-    """Keys that shape no answer, or stand elsewhere in the request's key, each with its reason."""
+    """Keys that shape no answer, or are elsewhere in the request's key, each with its reason."""
 
 
 _Traits.__annotations__.clear()  # pydantic would evaluate all of them again for every config class, at each start
@@ -304,4 +304,4 @@ BACKENDS: Registry[type[BaseBackendConfig]] = Registry(
     _fits,
     "backend: its entry point names a subclass of toolkit.generation.BaseBackendConfig whose key `backend` is that name",
 )
-"""Config classes by the name that stands in a recipe; those of other packages by their entry points (name = ``module:Config``)."""
+"""Config classes by the name that is in a recipe; those of other packages by their entry points (name = ``module:Config``)."""

@@ -1,7 +1,7 @@
 """guardkit's own backends as a recipe declares them: pydantic models, distinguished by the key ``backend``; what each says of itself: `_base_config`.
 
 Contract: every key is known (``extra="forbid"``), every default is resolved here, and each key either shapes the answers, and is
-then part of every request's key through `shaping`, or stands in `NOT_IN_KEY` (there) with its reason. Nothing here loads a model, opens a
+then part of every request's key through `shaping`, or is in `NOT_IN_KEY` (there) with its reason. Nothing here loads a model, opens a
 connection or reads a secret.
 """
 

@@ -69,7 +69,7 @@ def purge_batches(root: Path, keys: set[str]) -> None:
 
 
 def drop_batch(folder: Path) -> None:
-    """Remove a batch's files, and its folder where nothing else lies in it. Raises nothing."""
+    """Remove a batch's files, and its folder where nothing else is in it. Raises nothing."""
     with suppress(OSError):
         names = [n for f in (*_FILES, "state.json") for n in (f, beside(Path(f)).name, f".{f}.new")]  # the last of an earlier version
         for name in (*names, "lock"):

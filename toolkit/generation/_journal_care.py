@@ -289,7 +289,7 @@ def purge_journal(folder: Path, rows: Iterable[str] = (), keys: Iterable[str] = 
 
 
 def _find(file: JournalFile, rows: Iterable[str], keys: Iterable[str]) -> Purged:
-    """The records of rows and keys; their keys stand in ``temp.gone`` afterwards."""
+    """The records of rows and keys; their keys are in ``temp.gone`` afterwards."""
     db, names, wanted = file.db, {row_name(r) for r in rows}, {_key(k) for k in keys}
     sent = rows_in_batches(file.folder / BATCHES)
     db.execute("PRAGMA temp_store=MEMORY")

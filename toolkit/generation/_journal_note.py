@@ -30,7 +30,7 @@ from toolkit.common.files import canonical_json, write_atomic
 from toolkit.generation._journal_records import Unreadable
 
 _SLOT = 256
-"""Bytes of a slot: both lie in one sector of a disk."""
+"""Bytes of a slot: both are in one sector of a disk."""
 
 STATE = "state"
 """Name of the row in ``meta``."""
@@ -57,7 +57,7 @@ class State:
     at: float = 0.0
 
     def text(self) -> str:
-        """As it stands in ``meta`` and in the note."""
+        """As it is in ``meta`` and in the note."""
         return canonical_json(vars(self))
 
     @staticmethod

@@ -103,7 +103,7 @@ def storable(c: Completion) -> Completion:
 
 
 def key_name(key: object) -> str:
-    """A record's key as it is shown; a damaged one as it stands there."""
+    """A record's key as it is shown; a damaged one as it is there."""
     return key.hex() if isinstance(key, bytes) else repr(key)
 
 

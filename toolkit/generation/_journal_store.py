@@ -9,7 +9,7 @@ Contract:
 - A record that cannot be read costs itself alone: every reader goes on without it and names it in `Journal.unreadable`. A run asks for it again,
   and the new answer takes its place.
 - What is too large for the file (`storable`) is recorded as that: its request counts as failed, and is not asked again.
-- Failures that are the model's own answer (`FINAL`) are answers. All others stand in a table of their own, for diagnosis;
+- Failures that are the model's own answer (`FINAL`) are answers. All others are in a table of their own, for diagnosis;
   `Journal.get` never serves them.
 - A record names the row that it was asked for; further rows that share it are noted too (`Journal.share`), so that a purge of any of
   them finds it.
@@ -296,7 +296,7 @@ def _put_answers(db: sqlite3.Connection, answers: list[tuple[Any, ...]]) -> int:
 
 
 def _replace_unserved(db: sqlite3.Connection, answers: list[tuple[Any, ...]]) -> list[tuple[bytes, str, int]]:
-    """Put answers in the place of records of their keys that cannot be read, or read as no answer; the rows that these stood under, as far as they
+    """Put answers in the place of records of their keys that cannot be read, or read as no answer; the rows that these were under, as far as they
     are known."""
     rows = []
     for part in parts(answers, _LOOKUP):

@@ -1,12 +1,12 @@
 """Log-probabilities of an answer's tokens: what is kept of them, how compactly, and how they are read from an endpoint's body.
 
-What is kept: of each token of the answer that stands in one of the request's `words` (a guard's labels; as whole words, any case) the token, its
+What is kept: of each token of the answer that is in one of the request's `words` (a guard's labels; as whole words, any case) the token, its
 place in the text, and its likeliest alternatives with their log-probabilities; where another word goes on from such a word, of the token behind it
 too. All else of a reasoning of hundreds of tokens is left out: an answer of a guard takes some thousand bytes. Of more than `_FIRST` + `_LAST` words
 the first and the last ones count. Without `words` every token is kept.
 
 Contract: log-probabilities are the model's own, before temperature and top-p, where it is we who compute them (transformers) or vLLM does
-(``raw_logprobs``); else they are what the endpoint takes them for. A token counts only where its text is proven to stand in the answer's: the tokens'
+(``raw_logprobs``); else they are what the endpoint takes them for. A token counts only where its text is proven to be in the answer's: the tokens'
 texts are laid against the answer, white space aside, from its end and from its beginning; marks of a chat template and a reasoning that a server took
 off the content are passed over, and a token of which only a part of a letter came (U+FFFD) ends what is proven. A token whose alternatives have
 probabilities that cannot be, above 1 alone or together, is left out. Nothing here raises for what an endpoint may send.
@@ -74,7 +74,7 @@ def choices(packed: bytes | None) -> tuple[Choice, ...]:
 
 
 def keep(tokens: Sequence[str], scored: Callable[[int], Scored], text: str | None, words: Sequence[str]) -> bytes | None:
-    """What is kept of an answer's tokens, packed; of none where none is in a word, or proven to stand in the text. None for no text.
+    """What is kept of an answer's tokens, packed; of none where none is in a word, or proven to be in the text. None for no text.
 
     Args:
         tokens: their texts, in order; one that ended the answer may stand last.

@@ -1,4 +1,4 @@
-"""A backend's config from its keys, as they stand in a recipe."""
+"""A backend's config from its keys, as they are in a recipe."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read_config(backend: BaseBackendConfig | Mapping[str, Any]) -> BaseBackendCo
         raise InputErrors([InputError(f"no backend {name!r}", where="backend", hint=did_you_mean(name, BACKENDS.names()))])
     try:
         config: BaseBackendConfig = YamlFile("backend", {"backend": dict(backend)}).model(_Options).backend
-    except InputErrors as e:  # the options stand in no file: their names are their places
+    except InputErrors as e:  # the options are in no file: their names are their places
         faults = [InputError(f.message, where=(f.where or "").rpartition("backend.")[2] or None, hint=f.hint) for f in e.errors]
         raise InputErrors(faults) from None
     return config

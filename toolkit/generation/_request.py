@@ -2,8 +2,8 @@
 
 Contract: `Request` builds both the HTTP payload and the key, so the two cannot diverge. The key covers every field of the
 dataclass but those in `EXCLUDED`, each with its reason; a field added later is in the key unless someone writes down why not.
-Media of a request (`toolkit.generation._attached`) stand before the text of its first message of the user; the key covers their kinds, types and
-hashes, not where they lie. A payload is made with the parts that carry them or not at all, so that none is left out unseen.
+Media of a request (`toolkit.generation._attached`) are before the text of its first message of the user; the key covers their kinds, types and
+hashes, not where they are. A payload is made with the parts that carry them or not at all, so that none is left out unseen.
 
 A `Completion` is a closed sum: either `text` is there and `error` is None, or `error` names a class of failure from `FAILURES`
 and `text` is None. Nothing here does I/O.
@@ -174,7 +174,7 @@ class Request:
             parts: content parts of its media, one for each.
 
         Raises:
-            ValueError: other than so many, or no message of the user that they could stand in.
+            ValueError: other than so many, or no message of the user that they could be in.
         """
         if self.media or parts:
             return self._with_parts(parts)

@@ -16,7 +16,7 @@ class Slot:
     trail: tuple[Completion, ...] = ()
     completion: Completion | None = None
     spilled: int = -1
-    """Where it lies in the spill."""
+    """Where it is in the spill."""
 
     @property
     def ready(self) -> bool:
@@ -30,5 +30,5 @@ class Asked:
     slots: list[Slot]
     """Who waits for it; once it has arrived, those whose last word it is."""
     row: str
-    """Under whose name it will stand in the journal."""
+    """Under whose name it will be in the journal."""
     completion: Completion | None = None

@@ -18,7 +18,7 @@ class Spill:
     """A temporary file of completions.
 
     Args:
-        folder: where it lies; None for the system's temporary folder.
+        folder: where it is; None for the system's temporary folder.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -26,7 +26,7 @@ class Spill:
         self._end = self._left = 0
 
     def put(self, completion: Completion) -> int:
-        """Where it lies.
+        """Where it is.
 
         Raises:
             Stopped: no space left.
@@ -43,7 +43,7 @@ class Spill:
         return at
 
     def get(self, at: int) -> Completion:
-        """The completion that lies there."""
+        """The completion that is there."""
         self._file.seek(at)
         out: Completion = pickle.load(self._file)  # noqa: S301  written by this process into a file without a name
         self._left -= 1

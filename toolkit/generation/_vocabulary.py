@@ -94,7 +94,7 @@ def takes_no_system(message: str) -> bool:
 
 def no_system(model: str, detail: str) -> InputError:
     """What a model without a system role ends in that is sent a system message."""
-    hint = "set `system: merge` on this backend: what the system message says then stands before the user's text (`drop` leaves it out)"
+    hint = "set `system: merge` on this backend: what the system message says then is before the user's text (`drop` leaves it out)"
     return InputError(f"{model} takes no system message: {detail}", hint=hint)
 
 

@@ -85,7 +85,7 @@ class Guard(Faceted):
     """Template of earlier messages, put before the input. Variable: context, a list of {role, content}."""
     inputs: list[Literal["prompt", "response", "image", "video", "audio"]] = ["prompt", "response"]
     """What it judges. A row with media of a kind that is not named here is refused, not judged by its text; without `response` every row is judged
-    by its prompt. Media stand before the text, in the row's order."""
+    by its prompt. Media are before the text, in the row's order."""
     output: Output = Output()
     teacher: Teacher | None = None
     calls: list[Call] = []

@@ -1,6 +1,6 @@
 """How the answers of a guard that was trained elsewhere are read: where each stands, and which label its words mean.
 
-The answer to a task is the first word of the text; or what stands behind the last occurrence of a `field` at the beginning of a line; or in the
+The answer to a task is the first word of the text; or what is behind the last occurrence of a `field` at the beginning of a line; or in the
 last element `tag`; or under `key` of the last JSON object. `words` says which label each word means; one that means no label (``N/A``) has null.
 """
 
@@ -21,10 +21,10 @@ def _phrase(value: str) -> str:
 
 
 class _Place(Part):
-    """Where something stands in an answer; the text itself where nothing is named."""
+    """Where something is in an answer; the text itself where nothing is named."""
 
     field: str = ""
-    """What stands before it at the beginning of a line, without the colon."""
+    """What is before it at the beginning of a line, without the colon."""
     tag: str = ""
     """Name of the element that holds it: ``score`` for ``<score>…</score>``."""
     key: str = ""
@@ -45,7 +45,7 @@ class _Place(Part):
     @model_validator(mode="after")
     def _one_place(self) -> _Place:
         if len(named := [n for n in ("field", "tag", "key") if getattr(self, n)]) > 1:
-            raise FaultAt(f"it stands in one place: {' or '.join(named)}", named[1])
+            raise FaultAt(f"it may be in one place only: {' or '.join(named)}", named[1])
         return self
 
 
@@ -71,7 +71,7 @@ class Answer(_Place):
     @model_validator(mode="after")
     def _scores_are_json(self) -> Answer:
         if self.scores and not self.key:
-            raise FaultAt("scores stand in the JSON object that `key` is one of", "scores")
+            raise FaultAt("scores are in the JSON object that `key` is one of", "scores")
         return self
 
 
@@ -86,7 +86,7 @@ class Grammar(Part):
     """How a guard's answers are read."""
 
     harmony: bool = False
-    """The model writes OpenAI's harmony format: what does not stand in its final channel is a draft, and is never read."""
+    """The model writes OpenAI's harmony format: what does not are in its final channel is a draft, and is never read."""
     answers: list[Answer] = Field(min_length=1)
     """One for each task."""
     categories: Categories | None = None

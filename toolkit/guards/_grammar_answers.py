@@ -1,7 +1,7 @@
 """Reading and writing the answers of a guard that was trained elsewhere, by its grammar (`toolkit.guards._grammar`).
 
 An answer is a word of the grammar, whole and in any case, with whatever signs around it. What is no word is no answer: nothing is guessed, and the
-last occurrence of a field, a tag or a JSON object decides, also where it holds none (an earlier one stands in a reasoning, or is a draft). Words of
+last occurrence of a field, a tag or a JSON object decides, also where it holds none (an earlier one is in a reasoning, or is a draft). Words of
 different meaning with nothing else in their line (``safe, unsafe``; ``safe or unsafe`` whatever follows) and a question (``safe?``) leave it open,
 and a number is read whole (``0.9`` is not ``0``). The prompt before the answer, marks of a chat template and a reasoning that the
 text marks are left out, as for any guard (`toolkit.guards._own_words`).
@@ -51,7 +51,7 @@ class Parsed:
 NOT_ASKED = "not_asked"
 
 _SIGNS = r"(?:[^\w\n]|_){0,24}+"
-"""Markup and brackets that may stand around a word, in its line."""
+"""Markup and brackets that may be around a word, in its line."""
 _OR = r"[^\w\n/|]{0,4}+(?:/|\||\bor\b|\band\b|\bvs\b)[^\w\n]{0,8}+"
 """What makes a list of the words before and behind it."""
 _END = r"(?![^\W_])"

@@ -54,7 +54,7 @@ def answer_line(guard: Guard, task: Task, label: str | None) -> str:
 
 
 def before_label(guard: Guard, task: Task) -> str:
-    """What stands before the label in a task's answer line."""
+    """What is before the label in a task's answer line."""
     return guard.output.answer_line.format(field=task.field, label="\0").partition("\0")[0].strip()
 
 

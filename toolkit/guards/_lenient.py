@@ -33,13 +33,13 @@ class Answer(NamedTuple):
 TAG = r"</?(?:b|i|em|strong|u|code|span|p|br)[ ]?/?>"
 WRAP = r"*_`\"'“”‘’«»„‚「」『』【】\[\](){}<>"
 _SOFT = rf"(?:{TAG}|[\s{WRAP}])*+"
-"""Emphasis, quotes and brackets that may stand around a word; possessive, so that no text makes the search slow."""
+"""Emphasis, quotes and brackets that may be around a word; possessive, so that no text makes the search slow."""
 _TIGHT = rf"(?:{TAG}|[{WRAP}])*+[ \t]*+"
 """The same behind a word, within its line."""
 _STARTS, _ENDS = r"(?<![^\W_])", r"(?![-_]*+[^\W_])"
 """Where a word begins and ends; an underscore is emphasis, a hyphen binds ("harmful-looking" is no label)."""
 _REMARK = r"(?:[ \t*_`]*+\([^()\n]{0,80}+\))?+"
-"""What may stand between a field and its sign."""
+"""What may be between a field and its sign."""
 SIGNS = ":=|–—→-"
 _BULLET = rf"(?:(?:[-•–]|\d[.)])[ \t]++{_SOFT})?+"
 _NOT = r"(?:(?:is|are|was)\s+)?(?:not|never|non|no)(?:[\s*_]+|-)|(?:is|are|was)n['’]t\s+"
@@ -47,7 +47,7 @@ _OR = r"(?:[,;]?\s*\b(?:or|and/or|and|nor|vs|versus)\b\.?|[/|]|\n\s*(?:[-*•]|\
 """What makes a list of the labels before and behind it."""
 _BESIDE = r"[^\w\n.!?:={own}]{{0,8}}+"
 _NEXT_TO = rf"{_BESIDE}(?:\.{{{{2,5}}}}[ \t]*)?(?:(?!(?:not|non|no)\b)\w{{{{1,3}}}}{_BESIDE})?"
-"""What may stand between two labels that stand side by side, a short word at most ("harmful (unharmful)", "harmful ou unharmful")."""
+"""What may be between two labels that stand side by side, a short word at most ("harmful (unharmful)", "harmful ou unharmful")."""
 _CLOSED = r"(?![*_`\"'“”‘’]*+[ \t]++(?!(?:or|and|nor)\b)\w)"
 """Such a label is not the first word of more ("unharmful (harmful words are absent)")."""
 _OPEN = r"(?P<asks>\(?\?)|(?P<open>(?:,\s*)?or\s+not\b|[/|]\s*not\b)"
@@ -63,7 +63,7 @@ class _Patterns:
 
     Attributes:
         first: the word that an answer begins with, in lower case, by which they are found quickly; empty where it is not ASCII.
-        answer: its field, or what else stands before a label, and what follows.
+        answer: its field, or what else is before a label, and what follows.
         rest: of a list of labels, what follows the first one.
         word: a label or the missing word.
         labels: label as in the guard, by its plain form in lower case.
@@ -124,7 +124,7 @@ def _answers(patterns: _Patterns, text: str) -> Iterator[re.Match[str]]:
 
 
 def _alone(text: str, found: re.Match[str], end: int) -> bool:
-    """Whether field and label have a line, or two, to themselves: so where another sign than the guard's stands between them, or none."""
+    """Whether field and label have a line, or two, to themselves: so where another sign than the guard's is between them, or none."""
     at = found.start()
     line = text.rfind("\n", max(0, at - _NEAR), at) + 1
     if not line and at > _NEAR:
@@ -151,7 +151,7 @@ def lead_of(guard: Guard, task: Task) -> tuple[list[str], str]:
 
 
 def _of_task(guard: Guard, task: Task) -> _Patterns:
-    """What stands before the label in the answer line, any emphasis between its words; then a label word, the missing one, or neither."""
+    """What is before the label in the answer line, any emphasis between its words; then a label word, the missing one, or neither."""
     before = plain(before_label(guard, task))
     labels = {plain(label).lower(): label for label in task.labels}
     words = sorted(map(re.escape, labels), key=len, reverse=True)

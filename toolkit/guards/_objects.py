@@ -1,4 +1,4 @@
-"""JSON objects that stand in a text."""
+"""JSON objects that are in a text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def as_word(value: Any) -> str | None:
 
 
 def objects(text: str) -> tuple[list[dict[str, Any]], int]:
-    """The JSON objects that stand in a text one after the other, and where the last one ends; of one that has a key twice, the key is not there."""
+    """The JSON objects that are in a text one after the other, and where the last one ends; of one that has a key twice, the key is not there."""
     out: list[dict[str, Any]] = []
     behind = 0
     at, tries = text.find("{"), 0

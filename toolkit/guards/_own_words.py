@@ -86,7 +86,7 @@ def own_parts(guard: Guard, text: str, asked: str | None = None) -> list[str]:
 
 
 def _begins(before: str) -> bool:
-    """Whether an input that stands behind this is where inputs stand: at the beginning of the text, or of a turn that is not the assistant's."""
+    """Whether an input that is behind this is where inputs stand: at the beginning of the text, or of a turn that is not the assistant's."""
     if _MARKUP.fullmatch(before):
         return True
     heads = list(_TURN.finditer(before))
@@ -158,7 +158,7 @@ def _answers(head: re.Match[str]) -> bool:
 
 
 def _without_reasoning(guard: Guard, text: str) -> str:
-    """What stands after the reasoning."""
+    """What is after the reasoning."""
     begun = text.lstrip()
     if begun.startswith(_HARMONY):
         found = split(text, "harmony")

@@ -10,7 +10,7 @@ line, a remark between field and sign (``Request (harmful or not): harmful``), t
 
 What it does not take for an answer, and goes on to the last one before it: the missing word (``None``); a word that is no label; a list of labels
 (``harmful or unharmful``) and a question (``harmful?``), which leave it open. A negated label (``not harmful``) says what the label is not: it is
-none, and takes an equal one before it away. What stands in a reasoning that the text itself marks (``<think>``) is a draft. Where a text has
+none, and takes an equal one before it away. What is in a reasoning that the text itself marks (``<think>``) is a draft. Where a text has
 several turns that differ, nothing is read.
 
 Three-valued labels can be read as two: a task's `readings`.
@@ -19,22 +19,22 @@ A guard that was trained elsewhere is read by its grammar (`toolkit.guards._gram
 
 Problems of a text (strict; but for the last, none of its labels is read):
     empty: there is no text.
-    no_answers_block: its heading, or without one the first task's answer, stands nowhere.
-    answers_repeated: an answer or the heading stands outside the block at the end too, in a step's text say.
+    no_answers_block: its heading, or without one the first task's answer, is nowhere.
+    answers_repeated: an answer or the heading is outside the block at the end too, in a step's text say.
     text_after_answers: something follows the block.
     reasoning_unmarked: what opens or closes the reasoning (``<think>``) is missing or not there once; a reasoning is opened first and never closed.
     answer_line_malformed: a line of the block is not as it should be.
 
 Reasons of a task without a label: one of the problems above, or
-    none: the missing word stands there.
-    several_labels: a list of labels, or a question, stands there.
+    none: the missing word is there.
+    several_labels: a list of labels, or a question, is there.
     negated: it says what the label is not.
     not_a_label: the field is there, but what follows is no label word.
     field_missing: the field is not there.
     only_reasoning: a reasoning, or a prompt, without an answer after it.
     several_turns: the text goes on with further turns, and they differ.
     not_asked: no call was made about the task, as the row has no response.
-    not_json: the answer stands in a JSON object, and the text has none, or the last one that has it is broken.
+    not_json: the answer is in a JSON object, and the text has none, or the last one that has it is broken.
     not_joined: the text is not the JSON object that holds the answers to several calls.
 """
 

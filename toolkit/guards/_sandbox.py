@@ -132,7 +132,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
 
 def _checked(name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
-    """A filter that refuses what would make too much; what it passes on to Jinja (its environment or context) stands before the value."""
+    """A filter that refuses what would make too much; what it passes on to Jinja (its environment or context) is before the value."""
     before = int(hasattr(filter_, "jinja_pass_arg"))
 
     @wraps(filter_)
@@ -249,7 +249,7 @@ _GROWTH: dict[str, Callable[..., None]] = {
 
 
 def _size(value: Any) -> int:
-    """Characters and items in a value, those inside counted each time that they stand there; no more than a little over `WHOLE` are looked at."""
+    """Characters and items in a value, those inside counted each time that they are there; no more than a little over `WHOLE` are looked at."""
     size, waiting = 0, [value]
     while waiting and size <= WHOLE:
         one = waiting.pop()

@@ -28,7 +28,7 @@ class Section:
 def sections(guard: Guard, text: str) -> list[Section]:
     """The reasoning sections of a text in the order in which they stand; the answers belong to none.
 
-    A step's text may follow its heading on the same line (after a colon) or on the next ones, and a heading may stand under more or fewer ``#``:
+    A step's text may follow its heading on the same line (after a colon) or on the next ones, and a heading may be under more or fewer ``#``:
     released models write both (spec A.4). Text before the first heading belongs to no section. Task numbers are as
     written and may be any: models that lose their way write "Task 64".
     """

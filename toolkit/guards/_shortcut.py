@@ -3,14 +3,14 @@
 What a guard that guardkit trains writes nearly always ends in an answers block in the guard's own words, its *block* here. `shortcut` says what must
 hold of a text so that its block alone gives what the whole text gives: the labels and reasons of `toolkit.guards.parse`.
 
-Why that is so, lenient. A reading goes through the answers of a text in order, and the last label wins. So a task whose label stands in the block
-has it, if the same answers are found in the block with and without what stands before. They are, if no answer and no list of labels that begins
+Why that is so, lenient. A reading goes through the answers of a text in order, and the last label wins. So a task whose label is in the block
+has it, if the same answers are found in the block with and without what is before. They are, if no answer and no list of labels that begins
 before the line break in front of the block goes on behind it (`_parted`): nothing looks further back. A task of which the block says that it has no
 label has none, if nowhere in the text a label may follow its field (`label`, which matches more than a reading takes). All else that a reading does
 is then idle: each letter is its own plain form (`KNOWN`), the text has no turns and no marks of a reasoning but the guard's own, and does not begin
 with its input.
 
-Strict: no line of an answers block stands elsewhere (`lines`), and the marks of the reasoning stand where they must.
+Strict: no line of an answers block is elsewhere (`lines`), and the marks of the reasoning are where they must.
 
 The expressions are in the syntax of Rust's regex crate, which polars uses: without looking around, in linear time.
 """
@@ -38,13 +38,13 @@ KNOWN = (
     r"\u{3a3}-\u{3a9}\u{3b1}-\u{3c9}\u{401}-\u{45f}\u{5d0}-\u{5ea}\u{621}-\u{63a}\u{641}-\u{64a}\u{2013}\u{2014}\u{2018}\u{2019}\u{201c}\u{201d}"
     r"\u{2022}\u{20ac}\u{2192}\u{3001}\u{3002}\u{3041}-\u{3096}\u{30a1}-\u{30fa}\u{4e00}-\u{9fff}\u{ac00}-\u{d7a3}"
 )
-"""Characters whose plain form is themselves whatever stands beside them, and which are no other case of an ASCII letter."""
+"""Characters whose plain form is themselves whatever is beside them, and which are no other case of an ASCII letter."""
 _SOFT = rf"(?:{TAG}|[\s\x1c-\x1f{WRAP}])*"
 _SIGN = f"[{SIGNS}]"
 _REMARK = r"(?:[ \t*_`]*\([^()\n]*\))?"
 _BULLET = rf"(?:(?:[-•–]|[0-9][.)])[ \t]+{_SOFT})?"
 _GOES_ON = ("is", "are", "was", "isn", "aren", "wasn", "not", "never", "non", "no", "or", "and", "nor", "vs", "versus")
-"""Words that may stand between a field and its label, or between two labels."""
+"""Words that may be between a field and its label, or between two labels."""
 _PASSED = frozenset(re.sub(r"\\(.)", r"\1", WRAP) + SIGNS + "•")
 """Signs that may."""
 _TURNS = r"<\||<start_of_turn|\[/?INST\]"
@@ -60,7 +60,7 @@ class Shortcut:
         present: expressions that match.
         absent: expressions that do not.
         letters: one that does not, either, and need not be looked for in ASCII; None for none.
-        once: words that stand there exactly once.
+        once: words that are there exactly once.
         lines: an expression, and how often it matches.
         label: by task, what matches wherever a label may be read of it; it must not, for a task of which the block gives none.
         answer: what matches wherever an answer to any task may stand. Where it does not, and all but `lines` holds of a text without a block, no task

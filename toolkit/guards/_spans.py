@@ -2,7 +2,7 @@
 
 Contract of `answer_spans`: a task is there exactly where `toolkit.guards.parse` reads a label of it, leniently and without a reading by which labels
 stand for others, but for one in a line whose letters do not lie one for one under those of their plain form (`toolkit.guards._own_words.plain`: a
-letter and an accent apart). What stands between start and end is a spelling of that label. Pure functions.
+letter and an accent apart). What is between start and end is a spelling of that label. Pure functions.
 """
 
 from __future__ import annotations

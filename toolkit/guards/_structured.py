@@ -1,8 +1,8 @@
 """A guard's output as JSON: the schema that an endpoint is asked to keep to, and its answers as the guard's text.
 
 The schema keeps to what every endpoint's strict mode takes: each object closed and all its keys required, no bound on length or number (OpenAI's
-strict mode began without them, and other endpoints refuse them). The bounds on steps stand in a description; `validate` holds the answer to them.
-Keys stand in the order in which a model shall write them, the reasoning before the answers.
+strict mode began without them, and other endpoints refuse them). The bounds on steps are in a description; `validate` holds the answer to them.
+Keys are in the order in which a model shall write them, the reasoning before the answers.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def is_json(text: str) -> bool:
 
 
 def from_json(guard: Guard, text: str) -> str:
-    """The guard's text (`render_output`) of an answer in JSON, also where it stands in a Markdown fence.
+    """The guard's text (`render_output`) of an answer in JSON, also where it is in a Markdown fence.
 
     Raises:
         MalformedJson: it is not JSON, or not of the guard's schema.

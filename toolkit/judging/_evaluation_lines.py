@@ -104,7 +104,7 @@ def _line(of: RowSet, task: str, row: Mapping[str, Any], v: Verdict) -> tuple[An
 
 
 def written_lines(guard: Guard, of: RowSet, written: Written, joined: Joined, model: str) -> Iterator[pl.DataFrame]:
-    """The lines of what a model wrote elsewhere: its outputs are read, and verdicts that stand in columns of their own are taken as they are.
+    """The lines of what a model wrote elsewhere: its outputs are read, and verdicts that are in columns of their own are taken as they are.
 
     Args:
         guard: reads the outputs.

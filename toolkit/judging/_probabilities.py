@@ -5,7 +5,7 @@ against the spellings of the task's labels, white space before it and case aside
 follows is no letter) adds its probability to that label; one that begins several decides nothing, nor does one that begins none. Where the token that
 was written decides nothing itself, the same is done with the token behind it, times the probability of the way there (the chain rule: what is written
 before is given). So ``unharmful`` is found as one token, as ``un`` and ``harmful``, or as ``unh`` and ``armful``. The sums are divided by their
-total: probabilities given that a label stands there, of the model's own distribution, before temperature and top-p.
+total: probabilities given that a label is there, of the model's own distribution, before temperature and top-p.
 
 Contract: what is not known is not there, and never a guess: no log-probabilities, no label, tokens that do not agree with the text, no alternative
 that fits, or none at all beside a token that is not sure. A label that is not among the alternatives asked for has 0. Nothing here asks a model.

@@ -1,4 +1,4 @@
-"""Several calls about one row as one question: what their answers say together, and how they stand in one record."""
+"""Several calls about one row as one question: what their answers say together, and how they are in one record."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def records_parts(rows: pl.DataFrame, guard: Guard, asked: pl.DataFrame | None =
     Args:
         rows: `parent`, `guard_model`, ``verdict_<task>`` and, without `asked`, ``label_<task>``; `draw` and ``unread_<task>`` where there are any.
         guard: the definition.
-        asked: the rows that every guard was asked about, `id` and ``label_<task>``: one that a guard has no record of stands in the table, unread.
+        asked: the rows that every guard was asked about, `id` and ``label_<task>``: one that a guard has no record of is in the table, unread.
             By default all that any guard has a record of.
     """
     labels = [f"label_{t}" for t in guard.task_names]

@@ -1,7 +1,7 @@
 """Pairs of which length does not tell chosen from rejected, and how well it tells them.
 
 A model trained on pairs whose chosen outputs are the longer ones learns to write longer (Park et al., 2024, Disentangling length from quality in
-direct preference optimization, arXiv:2403.19159). So of the outputs that may stand in a pair two of like length are taken, balanced over all pairs.
+direct preference optimization, arXiv:2403.19159). So of the outputs that may be in a pair two of like length are taken, balanced over all pairs.
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ def fit_item_response(
 
 
 def _patterns(both: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
-    """The different lines, the number of each line's, and how often each stands there."""
+    """The different lines, the number of each line's, and how often each is there."""
     import numpy as np
 
     base = both.max(axis=0).astype(object) + 1

@@ -96,7 +96,7 @@ class Lines:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Outputs that may stand in a pair, by unit and place.
+    """Outputs that may be in a pair, by unit and place.
 
     Attributes:
         unit: number of the unit.
@@ -126,7 +126,7 @@ class Candidates:
 
 
 def pair_candidates(units: pl.DataFrame, lines: Lines, tasks: Sequence[str], *, right_on_all: bool, wrong_read: bool) -> Candidates:
-    """Which outputs may stand in which unit's pair; units with right ones alone, or wrong ones alone, have none.
+    """Which outputs may be in which unit's pair; units with right ones alone, or wrong ones alone, have none.
 
     Args:
         units: of `hard_units`.
@@ -211,7 +211,7 @@ class Looked:
         """Of each candidate 0 for sound, a fault's number, or `NONE` for not looked at."""
 
     def look(self, which: Ints) -> None:
-        """Look at these candidates, an output once for each side, whatever units it stands in."""
+        """Look at these candidates, an output once for each side, whatever units it is in."""
         import numpy as np
 
         new = which[self.known[which] == NONE]

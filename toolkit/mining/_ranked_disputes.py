@@ -1,4 +1,4 @@
-"""The rows that guards dispute most, in order, and why each stands where it does.
+"""The rows that guards dispute most, in order, and why each is where it does.
 
 A row is disputed on a task if its votes (generations whose verdict could be read) are for more than one label. First come those with the largest vote
 entropy, of equal ones those with more votes, then those on which guards differ from each other rather than from draw to draw (divergence; see

@@ -54,7 +54,7 @@ def strange(rows: pl.DataFrame, guard: Guard) -> tuple[pl.Series, pl.Series] | N
 
 
 def check_words(rows: pl.DataFrame, guard: Guard, where: str) -> None:
-    """Refuse words that are not known (InputError): how often the first one stands there, and what is known."""
+    """Refuse words that are not known (InputError): how often the first one is there, and what is known."""
     for name, bad in _unknown(rows, guard):
         n = int(rows[name].is_in(bad.implode()).sum())
         message = f"{n:,} {'row' if n == 1 else 'rows'} of {rows.height:,}: {word_fault(name, bad[0], guard)}"

@@ -155,7 +155,7 @@ class Operator(ABC):
 
     def media_fault(self, guard: Guard) -> str | None:
         """Why rows with media cannot go through it, for the check of a recipe; None where they can. `guard`: all of it."""
-        return None if self.carries_media else "it works on the text of rows alone, and would leave out what stands beside it"
+        return None if self.carries_media else "it works on the text of rows alone, and would leave out what is beside it"
 
     def needs(self, ctx: Context) -> list[str]:
         """What this machine lacks for it, in words; empty when ready."""
@@ -199,7 +199,7 @@ class Operator(ABC):
 
         Args:
             artefact: its name.
-            folder: where it lies.
+            folder: where it is.
             files: its files below that, with their sha256; all of them are what it counts by unless an operator knows better.
         """
         return dict(files)

@@ -1,7 +1,7 @@
 """What an operator shows of a finished step: values for programs, tables and lines for people.
 
 Contract: an operator names its figures on its class (`Operator.figures`), and whatever shows a run (its summary, ``--json``, a report) draws from
-them alone: those of another package's operator are shown like guardkit's own. A figure is a pure function of what lies in the step's folder; it is
+them alone: those of another package's operator are shown like guardkit's own. A figure is a pure function of what is in the step's folder; it is
 made anew whenever a run is shown, and nothing of it counts in a fingerprint.
 """
 

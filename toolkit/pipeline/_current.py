@@ -90,7 +90,7 @@ def stale(folders: Iterable[StepFolder]) -> set[str]:
 
 
 def refuse_stale(folder: Path) -> None:
-    """Refuse what lies in the folder of a stale step, where it would be taken for what its recipe makes.
+    """Refuse what is in the folder of a stale step, where it would be taken for what its recipe makes.
 
     Raises:
         InputError: it does.
@@ -101,7 +101,7 @@ def refuse_stale(folder: Path) -> None:
 
 
 def stale_step(folder: Path) -> str | None:
-    """The id of the stale step whose folder this is, or that made what lies in it; None where it is current, or no step's."""
+    """The id of the stale step whose folder this is, or that made what is in it; None where it is current, or no step's."""
     for place in (folder, folder.parent):
         if (place.parent / "run.json").is_file():
             try:

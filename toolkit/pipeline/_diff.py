@@ -100,7 +100,7 @@ def _only(ids: pl.Series) -> Filter:
 
 
 def first_step(a: Side, b: Side, step: str, rows: pl.DataFrame) -> pl.DataFrame:
-    """The changed rows with ``since``: the first step, of those whose rows lie on both sides, at which they differ.
+    """The changed rows with ``since``: the first step, of those whose rows are on both sides, at which they differ.
 
     A row that no earlier step has under its id counts from the one that made it.
     """

@@ -1,6 +1,6 @@
-"""One side of a comparison: the folder of a run or of shards, read as it lies there. Nothing is loaded but what is asked for, a block at a time.
+"""One side of a comparison: the folder of a run or of shards, read as it is there. Nothing is loaded but what is asked for, a block at a time.
 
-A step's rows lie in its own folder, or, for a step whose rows went straight into shards, in those. What left a step lies in the rejects of the folder
+A step's rows are in its own folder, or, for a step whose rows went straight into shards, in those. What left a step is in the rejects of the folder
 of its group. A folder that is neither a run nor shards is an `InputError`, and so is a step that has no rows with ids.
 """
 
@@ -119,12 +119,12 @@ class Side:
             raise InputError(f"the step {step!r} is stale: {STALE}", where=short_path(self.folder), hint=RUN_AGAIN)
 
     def comparable(self) -> list[str]:
-        """Steps whose rows have ids and lie there, in the order of the recipe."""
+        """Steps whose rows have ids and are there, in the order of the recipe."""
         return [s for s in self.order if "id" in self.columns(s)]
 
 
 def common_step(a: Side, b: Side, step: str | None) -> str:
-    """The step to compare: as named, else the last in the order of `a` whose rows lie on both sides and have ids.
+    """The step to compare: as named, else the last in the order of `a` whose rows are on both sides and have ids.
 
     Raises:
         InputError: there is none, or the one named is none of them.
@@ -134,7 +134,7 @@ def common_step(a: Side, b: Side, step: str | None) -> str:
     both = [s for s in a.comparable() if s in set(b.comparable())]
     if step is not None and step not in both:
         hint = did_you_mean(step, both) if both else None
-        raise InputError(f"no rows with ids lie in the step {step!r} of both (rows of steps that ran as one lie in the last of them)", hint=hint)
+        raise InputError(f"no rows with ids are in the step {step!r} of both (rows of steps that ran as one are in the last of them)", hint=hint)
     if not both:
         raise InputError("no step has rows with ids on both sides", where=f"{short_path(a.folder)}, {short_path(b.folder)}")
     return step or both[-1]

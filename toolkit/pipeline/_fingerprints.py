@@ -1,4 +1,4 @@
-"""Which steps are done: whether what lies in a run's folder is what a plan would make.
+"""Which steps are done: whether what is in a run's folder is what a plan would make.
 
 A step's fingerprint covers its own identity (`PlannedStep.identity`) and its inputs. An input counts by its fingerprint; one that samples
 or trains counts by what it made as well, so that a retrained guard is another input and one that came out the same is not.
@@ -7,12 +7,12 @@ A finished step is current in two cases (`Standing`):
 
 - its manifest has the fingerprint; or
 - its own identity is what it was, and every input that it read from a folder has the same bytes now as then, however they were made: the rows of a
-  step, or what an artefact counts by (`Operator.counts_by`). So a step that was built anew and came out equal leaves what stands after it as it is.
+  step, or what an artefact counts by (`Operator.counts_by`). So a step that was built anew and came out equal leaves what is after it as it is.
   What says how rows were made (``recipe`` in `Operator.uses`) says it of all steps before, and is current by its fingerprint alone.
 
 Both are read off the manifests, which appear with the files that they are about: whatever ends a run, the next one finds the same.
 
-A current step is up to date when its files lie there, none of them touched since the manifest was written (or with the
+A current step is up to date when its files are there, none of them touched since the manifest was written (or with the
 sha256 that it states all the same): a look at their times, so that a run over finished steps is quick. Before anything is built on a step its
 files are read whole (`reusable`).
 """

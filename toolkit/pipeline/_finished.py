@@ -1,7 +1,7 @@
 """A finished step on disk, read as its manifest says.
 
 Each file's sha256 is checked before any of it is handed on (once a process, as long as the file is not touched), and the number of its rows. A step
-that fails the check is an `InputError` that names it; a run builds it anew. What lies where: see `toolkit.pipeline._store`.
+that fails the check is an `InputError` that names it; a run builds it anew. What is where: see `toolkit.pipeline._store`.
 """
 
 from __future__ import annotations
@@ -286,7 +286,7 @@ class StepFolder:
         """What of the step is not as its manifest says: each file by its sha256, and files that it does not name.
 
         Args:
-            below: only what lies below this folder of the step; empty: all.
+            below: only what is below this folder of the step; empty: all.
         """
         named = {n: sha for n, sha in self.manifest["files"].items() if not below or n.startswith(f"{below}/")}
         out: list[GuardkitError] = []
@@ -330,7 +330,7 @@ def is_run(folder: Path) -> bool:
 
 
 def run_of(folder: Path) -> tuple[Path, str | None]:
-    """The run that a folder is, or lies in as a step's (then with the step), or as a step's shards or model.
+    """The run that a folder is, or is in as a step's (then with the step), or as a step's shards or model.
 
     Raises:
         InputError: it is neither.

@@ -5,7 +5,7 @@ events.jsonl            what happened when, on which host: the only place for ti
 <step>/                 one folder a finished step
 .guardkit.lock          held while a process works here; its presence says that the folder is guardkit's
 
-What else lies in it is the user's: it is neither replaced nor removed (`toolkit.common.folders`), and no link is followed.
+What else is in it is the user's: it is neither replaced nor removed (`toolkit.common.folders`), and no link is followed.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def check_places(plan: Plan, folder: Path, done: Collection[str]) -> None:
-    """Refuse what lies where a step is to be built and is no step of guardkit's, before anything is built or asked. Whether files of a step were
+    """Refuse what is where a step is to be built and is no step of guardkit's, before anything is built or asked. Whether files of a step were
     changed is looked at when its turn comes.
 
     Raises:
@@ -142,7 +142,7 @@ def log(folder: Path, event: str, **values: Any) -> None:
         with os.fdopen(open_own(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "a", encoding="utf-8") as f:
             f.write(json.dumps(line, ensure_ascii=True, default=str) + "\n")
     except OSError as e:
-        if e.errno not in (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES):  # else what stands there is none of guardkit's
+        if e.errno not in (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES):  # else what is there is none of guardkit's
             raise
         raise unreadable(e, path) from None
 

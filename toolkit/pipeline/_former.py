@@ -94,7 +94,7 @@ def _finished_at(folder: Path) -> StepFolder | None:
 
 
 def _proven(plan: Plan, done: StepFolder, lying: Callable[[str], StepFolder | None]) -> dict[str, dict[str, str]] | None:
-    """What a step read, if what lies there is that: its fingerprint comes of its own identity and the fingerprints of these steps."""
+    """What a step read, if what is there is that: its fingerprint comes of its own identity and the fingerprints of these steps."""
     made_as, prints, read = done.manifest.get("identity", {}), dict[str, str](), dict[str, dict[str, str]]()
     for step in (s for s in plan.steps.values() if s.id in made_as):
         inputs = {}

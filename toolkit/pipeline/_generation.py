@@ -302,7 +302,7 @@ class _Sink:
                 self._set_aside()
 
     def _set_aside(self) -> None:
-        """Write the draws that need not be made: a line each, with the row's id alone, as the row stands in the step before."""
+        """Write the draws that need not be made: a line each, with the row's id alone, as the row is in the step before."""
         if self._aside:
             lines = pl.DataFrame(self._aside, schema={"id": pl.String, REASON: pl.String, DETAIL: pl.String}, orient="row")
             self._aside = []

@@ -79,7 +79,7 @@ def find_hygiene(
 def _read(
     benchmarks: str | Sequence[str] | Mapping[str, Places | None] | None, data: Places, scored: Evaluation | None, roots: Roots
 ) -> tuple[list[Compared], list[str]]:
-    """The benchmarks: those that are named or lie in the files, else those that were evaluated."""
+    """The benchmarks: those that are named or are in the files, else those that were evaluated."""
     if benchmarks is None and not several(data) and scored is not None:
         return _evaluated(scored), []
     sets, without = compared_benchmarks(benchmarks, data, roots)

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class Unbuilt(FrameInput):
-    """A step that is not built, as a `StepInput`: no rows, and artefacts at the place where they would lie below `folder`."""
+    """A step that is not built, as a `StepInput`: no rows, and artefacts at the place where they would be below `folder`."""
 
     def __init__(self, step: str, folder: Path) -> None:
         super().__init__(step)
         self._folder = folder
 
     def artefact(self, name: str) -> Path:
-        """Where it would lie."""
+        """Where it would be."""
         return self._folder / self.step / name
 
 
@@ -36,8 +36,8 @@ def declared(plan: Plan, step: str, done: Mapping[str, StepInput], folder: Path)
     Args:
         plan: the checked recipe.
         step: its id.
-        done: finished steps, whose artefacts are where they lie.
-        folder: below which those of others would lie.
+        done: finished steps, with their artefacts.
+        folder: below which those of others would be.
     """
     planned = plan.steps[step]
     op, ctx = planned.operator, plan.context(step)

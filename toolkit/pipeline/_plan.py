@@ -45,7 +45,7 @@ def make_plan(
 
     Args:
         recipe: as read.
-        source_paths: input files for sources, given by the user; those of the recipe's own `sources` stand behind them.
+        source_paths: input files for sources, given by the user; those of the recipe's own `sources` are behind them.
         allow: what the user gives leave for (`toolkit.common.reach`); an option that needs more is a fault.
         select: the steps to run.
 

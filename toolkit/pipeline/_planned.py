@@ -132,7 +132,7 @@ class Plan:
 
     @cached_property
     def groups(self) -> list[list[PlannedStep]]:
-        """Steps in the order of the run. Those that hand rows on without a file stand together: consecutive row steps that only the next one
+        """Steps in the order of the run. Those that hand rows on without a file are together: consecutive row steps that only the next one
         reads; and a source that streams, with row steps after it and, at the end, an operator that reads its rows as often as it says. A step that
         is not chosen stands alone, and nothing follows one that finds the hard rows of a round: they are counted first.
         """

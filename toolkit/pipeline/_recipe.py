@@ -100,7 +100,7 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         overrides: ``STEP.option=value`` or ``seed=3``; the value is YAML.
 
     Raises:
-        InputError: no such recipe, not YAML, no steps that could be read, or an override that fits nothing. Other faults stand in the
+        InputError: no such recipe, not YAML, no steps that could be read, or an override that fits nothing. Other faults are in the
             recipe's `faults`.
     """
     path = find_recipe(str(name))

@@ -145,7 +145,7 @@ def _pieces(operator: RowOperator, ctx: Context, rows: pl.DataFrame, *, part: bo
     except (Exception, pl.exceptions.PanicException) as e:  # noqa: BLE001  an operator, possibly another's, failed on some row: find it
         error = f"{type(e).__name__}: {e}"
     if not part:
-        _query(operator, ctx, rows.clear())  # raises where the fault lies in no row
+        _query(operator, ctx, rows.clear())  # raises where the fault is in no row
     if rows.height == 1:
         marks = {OUTCOME: "rejected", REASON: "operator_error", DETAIL: error[:500]}
         yield rows, rows.with_columns(pl.lit(v).alias(n) for n, v in marks.items())

@@ -1,7 +1,7 @@
 """Running a plan: each group of steps is built in a hidden folder that takes its name when it is whole, or reused.
 
 One process a run folder (a second one is refused). kill -9 at any moment leaves whole steps and hidden leftovers, which the next run
-clears up; what a teacher or guard had answered is in the journal. The journal lies beside the run's folder, so that all runs of a workspace share
+clears up; what a teacher or guard had answered is in the journal. The journal is beside the run's folder, so that all runs of a workspace share
 it and a run that is resumed finds it from wherever it is started.
 """
 
@@ -47,7 +47,7 @@ class Run:
     """A run that is complete.
 
     Attributes:
-        folder: where it lies.
+        folder: where it is.
         steps: for each step that has a folder of its own, that folder.
         built: ids of the steps that were built, `reused` of those that were up to date.
         damaged: for each step that was built anew because its files were not what its manifest says, what was wrong with them.
@@ -105,7 +105,7 @@ def run_plan(
 
     Raises:
         InputError: the folder is in use, belongs to another recipe or to something else, or cannot be written; something that guardkit did not
-            write lies where a step is to be built; a budget is given, and the price
+            write is where a step is to be built; a budget is given, and the price
             of a model is not known; a step that is not chosen, and that a chosen one depends on, is not finished.
         Missing: the machine lacks something that a step to be built needs; nothing has been done then.
         Stopped: interrupted, terminated, the budget is used up, or the disk is full; all progress kept.
@@ -231,7 +231,7 @@ def _build_logged(job: _Job, group: Sequence[PlannedStep], standing: Standing, f
     if not force and (wrong := damage(run.folder / last.id, standing)) is not None:
         run.damaged[last.id] = wrong
         log(run.folder, "damaged", step=last.id, what=wrong)
-        anew = f"; built anew, what lay there was damaged ({wrong})"
+        anew = f"; built anew, what was there was damaged ({wrong})"
     header = standing.header(group)
     fingerprint = header["fingerprint"]
     assert fingerprint is not None  # noqa: S101  a step's inputs are built before it

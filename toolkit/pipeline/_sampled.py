@@ -1,6 +1,6 @@
 """Some rows of a step, before it is built: what `plan` looks at.
 
-Rows of a finished step come from its folder. Else the steps before it are run on a sample, in a temporary folder: sources that lie on this
+Rows of a finished step come from its folder. Else the steps before it are run on a sample, in a temporary folder: sources that are on this
 machine are read whole, every other step sees the sample only. No model is asked or trained, no network is used, nothing in the run's folder
 or the workspace is touched. What depends on a model's answers, on training or on data that is not here cannot be sampled: `NotSampled` says why.
 
@@ -40,7 +40,7 @@ class SampledRows(FrameInput):
 
     Attributes:
         step: its id.
-        drawn: rows of an earlier step that were looked at, `of` of which there are: what became of them stands here.
+        drawn: rows of an earlier step that were looked at, `of` of which there are: what became of them is here.
         of: likewise; equal to `drawn` where nothing was left out.
         whole: the finished step that they come from; None where they were made for the sample.
     """
@@ -91,7 +91,7 @@ class Sampler:
         return found
 
     def inputs(self, step: str) -> dict[str, StepInput]:
-        """Inputs of a step that asks a model: rows as `of` gives them; an artefact where it lies, or would lie.
+        """Inputs of a step that asks a model: rows as `of` gives them; an artefact where it is, or would be.
 
         Raises:
             NotSampled: there are no rows to look at.
@@ -178,7 +178,7 @@ def spread(rows: StepInput, n: int) -> pl.DataFrame:
 
 
 def _is_here(op: Any, ctx: Context) -> bool:
-    """Whether a source's files lie on this machine: one that can name its files has some for each source."""
+    """Whether a source's files are on this machine: one that can name its files has some for each source."""
     if not hasattr(op, "paths"):
         return True
     try:

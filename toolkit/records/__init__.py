@@ -1,6 +1,6 @@
 """Arrow schemas of the records, declared in ``schemas/records``, and content ids.
 
-A record's columns may depend on the guard: those under ``per_task`` stand once for each of the guard's tasks. Those that are `optional` stand only
+A record's columns may depend on the guard: those under ``per_task`` occur once for each of the guard's tasks. Those that are `optional` stand only
 in tables that have what they hold.
 """
 

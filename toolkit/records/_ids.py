@@ -28,7 +28,7 @@ def content_id(context: Sequence[tuple[str, str]], prompt: str, response: str | 
         context: (role, content) of each message before the prompt.
         prompt: last user message.
         response: the answer, or None; None and the text "None" differ.
-        media: sha256 (hex) of each of its files, in their order. Where they lie does not count.
+        media: sha256 (hex) of each of its files, in their order. Where they are does not count.
     """
     flat = [text for message in context for text in message]
     reply = "0" if response is None else "1" + response

@@ -1,7 +1,7 @@
 """Record schemas read from ``schemas/records/<name>.yaml``.
 
 A file states `columns`; `per_task` columns, once for each of the guard's tasks, ``{task}`` being its name; `more` columns after those; and the
-record that it `extends`, whose columns come first. Columns that are `optional` stand at the end, and only in tables that have what they hold. It is
+record that it `extends`, whose columns come first. Columns that are `optional` are at the end, and only in tables that have what they hold. It is
 checked when it is read, with file, line and key.
 """
 

@@ -1,6 +1,6 @@
 """A comparison (`toolkit.compare`) as tables: for a terminal, Markdown and LaTeX (`toolkit.report._table_text`), and a flat one for a spreadsheet.
 
-Published figures stand in columns that say so, with their source. Figures that agree in all that is known of how they were measured stand on one
+Published figures are in columns that say so, with their source. Figures that agree in all that is known of how they were measured are on one
 line; a line of others follows with the number of its reason below the table.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 COMPARE_FORMATS = ("table", "markdown", "latex", "csv", "json")
 TEXT = 200
-"""Characters of a text in the table for a terminal, where each stands on a line of its own."""
+"""Characters of a text in the table for a terminal, where each is on a line of its own."""
 _WRONG = {"both": "both wrong", "only_a": "only {a} wrong", "only_b": "only {b} wrong"}
 _MEANS = {"weighted": "weighted by rows", "stated": "by the paper's sizes", "macro": "each benchmark alike"}
 

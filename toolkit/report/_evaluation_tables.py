@@ -23,7 +23,7 @@ def evaluation_text(found: Mapping[str, Any], width: int | None = None) -> str:
         cost = f", ${spent['cost']:,.4f}" if spent["cost"] else ""
         notes.append(f"Asked: {spent['asked']:,}, from the journal: {spent['from_journal']:,}, failed: {spent['failed']:,}{cost}")
     if found.get("folder"):
-        notes.append(f"Everything lies in: {one_line(found['folder'])}")
+        notes.append(f"Everything is in: {one_line(found['folder'])}")
     return "\n\n".join([*parts, "\n".join(notes)] if notes else parts)
 
 
@@ -159,7 +159,7 @@ def _order(found: Mapping[str, Any], task: str) -> int:
 
 
 def _title(r: Mapping[str, Any]) -> str:
-    """A benchmark's title, without its task where that stands beside it."""
+    """A benchmark's title, without its task where that is beside it."""
     return _IN_NAME.sub(lambda m: "" if m[1] == r["task"] else m[0], r["title"])
 
 

@@ -37,7 +37,7 @@ ALWAYS: dict[str, Any] = {
     "teachers": {},
 }
 """Figures that a summary has by their own name as well, whether or not a step of the run shows them: what programs have read since there are
-summaries. All others stand in ``figures`` alone."""
+summaries. All others are in ``figures`` alone."""
 
 
 def summarise(folder: Path) -> dict[str, Any]:
@@ -102,11 +102,11 @@ def _read(folder: Path) -> tuple[Recipe, Path, Counted, dict[str, dict[str, Any]
     recipe = kept_recipe(folder)
     built = _built(folder)
     order = list(built)
-    # Folders of steps that the recipe no longer has may lie there from an earlier one.
+    # Folders of steps that the recipe no longer has may be there from an earlier one.
     done = [f for f in step_folders(folder) if f.step in {s.id for s in recipe.steps}]
     done.sort(key=lambda f: order.index(f.step) if f.step in order else -1)
     left = stale(done)
-    # A step that ran together with later ones has no folder of its own; its counts stand in theirs. What is current holds, then what was built last.
+    # A step that ran together with later ones has no folder of its own; its counts are in theirs. What is current holds, then what was built last.
     done.sort(key=lambda f: f.step not in left)
     counted = {c["step"]: (c, f) for f in done for c in f.manifest["counts"]}
     return recipe, folder, counted, built, {step for step, (_, f) in counted.items() if f.step in left}

@@ -28,7 +28,7 @@ def print_summary(summary: dict[str, Any], stream: TextIO | None = None, width: 
         if summary["rounds"]["why"]:
             _say(console, f"The rounds ended before their time: {summary['rounds']['why']}. Not run: {', '.join(summary['rounds']['skipped'])}")
     _say(console, f"Time of the steps: {_time(summary['seconds'])}")
-    _say(console, f"Everything lies in: {summary['output']}")
+    _say(console, f"Everything is in: {summary['output']}")
     for note in summary["notes"]:
         _say(console, f"Note: {note}")
 

@@ -1,6 +1,6 @@
 r"""Tables as text for a terminal, as Markdown and as LaTeX. What is text stays text in each: nothing in it is obeyed, shown as markup, or lost.
 
-Markdown is GitHub's: pipes, asterisks, angle brackets and the like are escaped, whole texts stand in fences that are longer than any in them. LaTeX
+Markdown is GitHub's: pipes, asterisks, angle brackets and the like are escaped, whole texts are in fences that are longer than any in them. LaTeX
 is a whole document that needs nothing but LaTeX itself and compiles as it stands (pdflatex, xelatex, lualatex); to take it into a paper, ``\input``
 it with the package docmute, or copy its tables. A character that TeX's own fonts lack is written as its code point.
 """
@@ -114,7 +114,7 @@ def sheets_latex(sheets: Sequence[Sheet]) -> str:
             out += _tabular(s, picked, len(starts), at // step)
         out += [f"\\noindent {latex(n)}\n" for n in ([] if s.rows else [s.title] if s.title else []) + s.notes]
         if s.texts:
-            out.append("% The texts of rows stand in the formats table, markdown and json.\n")
+            out.append("% The texts of rows are in the formats table, markdown and json.\n")
     return "\n".join([*out, r"\end{document}"]) + "\n"
 
 

@@ -50,7 +50,7 @@ def checked(row: Any, where: str | None = None, *, closed: bool = False) -> dict
 
 
 def _misspelt(row: Mapping[str, Any]) -> str | None:
-    """A key that is meant for one of `KEYS`, to all appearance; what stands in it would not be judged."""
+    """A key that is meant for one of `KEYS`, to all appearance; what is in it would not be judged."""
     lacking = [key for key in KEYS if key not in row]
     return next((k for k in row if isinstance(k, str) and k not in KEYS and get_close_matches(k.casefold(), lacking, 1, 0.85)), None)
 

@@ -1,7 +1,7 @@
 """The data card: ``README.md`` of a shard folder, rendered from its manifest alone.
 
 It opens with the metadata that the Hugging Face hub reads (hub docs, "Dataset Cards"): licence, sizes, languages, and which files are which split.
-Text of the data and of recipes stands in the card as text, never as markup.
+Text of the data and of recipes is in the card as text, never as markup.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ CARD_SECTIONS: Registry[Section] = Registry(
     lambda name, found: callable(found),
     "card section: a function from a manifest to lines of Markdown",
 )
-"""The sections by name. Those of other packages stand between `BEFORE` and `AFTER`, where the manifest names them (`sections` of the operator
+"""The sections by name. Those of other packages are between `BEFORE` and `AFTER`, where the manifest names them (`sections` of the operator
 `shards`): no package changes a card by being installed."""
 
 

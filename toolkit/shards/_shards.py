@@ -73,7 +73,7 @@ class ShardWriter:
         rows_per_shard: rows in one file at most.
 
     Raises:
-        InputError: a column called ``labels``, which TRL's collators claim for themselves, or two of one name; something lies in the folder.
+        InputError: a column called ``labels``, which TRL's collators claim for themselves, or two of one name; something is in the folder.
     """
 
     def __init__(self, folder: Path, columns: tuple[Column, ...], rows_per_shard: int) -> None:
@@ -160,7 +160,7 @@ class ShardWriter:
         return manifest
 
     def discard(self) -> None:
-        """Give up: end the thread and remove what was written, and the folder where nothing else lies in it. Raises nothing."""
+        """Give up: end the thread and remove what was written, and the folder where nothing else is in it. Raises nothing."""
         self._worker.stop()
         for file in self._open.values():
             file.stop()

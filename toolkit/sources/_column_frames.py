@@ -2,7 +2,7 @@
 
 A block of JSON Lines is parsed whole: by polars, which is the quickest, where nothing in it can be a value that polars turns into text; else by
 Arrow, whose types are strict. A block that Arrow refuses (a torn line, a value of another type, a lone surrogate) is read again line by line,
-so that a bad line costs its row alone and says what it is; so does a line in which a declared column stands twice. Memory: `BLOCK_BYTES` of text and
+so that a bad line costs its row alone and says what it is; so does a line in which a declared column occurs twice. Memory: `BLOCK_BYTES` of text and
 what it parses to; parquet also holds the compressed columns of one row group. Nothing is mapped.
 """
 

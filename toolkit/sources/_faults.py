@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Fault:
-    """A row that could not even be read; `text` is what stands in the file, as far as it can be shown."""
+    """A row that could not even be read; `text` is what is in the file, as far as it can be shown."""
 
     reason: str
     detail: str

@@ -137,7 +137,7 @@ def _load(source: Source, *, streaming: bool) -> Any:
 
     hub = _hub(source)
     if not Path(hub.id).is_absolute() and is_there(here() / hub.id, Path.is_dir):
-        message = "a folder of this name lies in the working folder, and `datasets` would read that instead of the hub"
+        message = "a folder of this name is in the working folder, and `datasets` would read that instead of the hub"
         raise InputError(message, where=hub.id, hint=f"start elsewhere, or read the folder: --source {source.name}={hub.id}")
     try:
         with careful_hub():
@@ -152,7 +152,7 @@ def _failed(source: Source, error: Exception) -> GuardkitError:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in FULL:
-            return Stopped(f"the disk is full: {source.name!r} could not be fetched", hint="make room (HF_HOME says where the cache lies)")
+            return Stopped(f"the disk is full: {source.name!r} could not be fetched", hint="make room (HF_HOME says where the cache is)")
         cause = cause.__cause__
     hub = _hub(source)
     what = f"{type(error).__name__}: {shown(' '.join(str(error).split()))[:300]}"

@@ -1,7 +1,7 @@
 """Rows of JSON Lines, one at a time, and files opened whether gzipped or not.
 
 A line is parsed by the fast parser; only one that it refuses is looked at closely, so that a torn line, a Latin-1 byte or a lone
-surrogate costs its row alone and says what it is; so does a key that stands twice (``repeated_key``). Blank lines are no rows. Memory: `_TOGETHER`
+surrogate costs its row alone and says what it is; so does a key that occurs twice (``repeated_key``). Blank lines are no rows. Memory: `_TOGETHER`
 bytes of lines and their rows, and one line of `LINE_BYTES` at most.
 """
 
@@ -24,7 +24,7 @@ Row = dict[str, Any]
 LINE_BYTES = 256 << 20
 """A longer line is one row's fault (``too_long``)."""
 _TOGETHER = 1 << 19
-"""Bytes of lines that are looked through together for keys that stand twice."""
+"""Bytes of lines that are looked through together for keys that occur twice."""
 
 
 @contextmanager
@@ -56,7 +56,7 @@ def opened(path: Path, held: Files | None = None) -> Iterator[IO[bytes]]:
 def jsonl_rows(f: IO[bytes], wanted: Sequence[str], before: int = 0) -> Iterator[tuple[Row | Fault, int]]:
     """Rows with the bytes of their lines.
 
-    `wanted`: columns in which half a surrogate pair is a fault, and which may stand once. `before`: lines of the file that came before.
+    `wanted`: columns in which half a surrogate pair is a fault, and which may occur once. `before`: lines of the file that came before.
     """
     held: list[tuple[Row | Fault, bytes, int]] = []
     size = 0

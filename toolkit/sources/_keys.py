@@ -15,12 +15,12 @@ REPEATED = "repeated_key"
 
 
 def count_byte(text: bytes | bytearray, byte: int) -> int:
-    """How often a byte stands in a text."""
+    """How often a byte is in a text."""
     return int((_bytes(text, 0) == byte).sum()) if text else 0
 
 
 def keys_in(text: bytes | bytearray) -> int:
-    """Keys in lines of JSON, or more: colons that stand behind a quote, behind space, or behind an exclamation mark."""
+    """Keys in lines of JSON, or more: colons that are behind a quote, behind space, or behind an exclamation mark."""
     return int(_key_ends(text).sum()) if len(text) > 1 else 0
 
 
@@ -36,7 +36,7 @@ def keys_by_line(text: bytes | bytearray) -> tuple[pl.Series, pl.Series]:
 
 
 def line_repeats(line: bytes, wanted: Sequence[str]) -> bool:
-    """Whether a wanted key stands twice in a line of JSON, or the line needs a closer look."""
+    """Whether a wanted key occurs twice in a line of JSON, or the line needs a closer look."""
     import orjson
 
     try:
@@ -58,7 +58,7 @@ def _bytes(text: bytes | bytearray, start: int) -> Any:
 
 
 def each_once(lines: Sequence[tuple[dict[str, Any] | Fault, bytes, int]], wanted: Sequence[str]) -> Iterator[tuple[dict[str, Any] | Fault, int]]:
-    """Rows with the bytes of their lines; one in which a wanted key stands twice is a fault. Each line has its row and its number."""
+    """Rows with the bytes of their lines; one in which a wanted key occurs twice is a fault. Each line has its row and its number."""
     if not wanted:  # none of them counts
         yield from [(row, len(line)) for row, line, _ in lines]
         return
@@ -78,7 +78,7 @@ def each_once(lines: Sequence[tuple[dict[str, Any] | Fault, bytes, int]], wanted
 
 
 def checked(row: dict[str, Any], text: bytes | str, where: str, wanted: Sequence[str]) -> dict[str, Any] | Fault:
-    """The row, or the fault of a wanted key that stands twice in its text."""
+    """The row, or the fault of a wanted key that occurs twice in its text."""
     if (twice := repeated_key(text, wanted)) is None:
         return row
     shown = text if isinstance(text, str) else text.decode("utf-8", "backslashreplace")

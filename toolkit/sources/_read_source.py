@@ -108,7 +108,7 @@ def check_media(source: Source, media: str | None) -> None:
         InputError: it has some, and nobody says where.
     """
     if media is None and source.has_media:
-        hint = "say where below the dataset's folder their files lie, `media: .` say (docs/media.md)"
+        hint = "say where below the dataset's folder their files are, `media: .` say (docs/media.md)"
         raise InputError(f"source {source.name!r} has media, which would be left out", hint=hint)
 
 

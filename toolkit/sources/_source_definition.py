@@ -40,7 +40,7 @@ class _Model(BaseModel):
 
 
 class Hub(_Model):
-    """Where the source lies on the Hugging Face hub: the arguments of ``datasets.load_dataset``."""
+    """Where the source is on the Hugging Face hub: the arguments of ``datasets.load_dataset``."""
 
     id: str
     config: str | None = None
@@ -171,7 +171,7 @@ class Label(_Model):
                 if isinstance(data.get(way), bool):
                     raise FaultAt(f"{way} takes the names of the columns; write {way}: {names}", way)
             if given is not None and cls is Label:
-                raise FaultAt(f"no key of a label; several columns stand in any: {names}, or in all: {names}; one is `column`", "columns")
+                raise FaultAt(f"no key of a label; several columns are in any: {names}, or in all: {names}; one is `column`", "columns")
         return data
 
     @model_validator(mode="after")
@@ -200,7 +200,7 @@ class Label(_Model):
 
     @property
     def derived(self) -> bool:
-        """Whether what the map maps is made of the columns' values, and not a value that stands there."""
+        """Whether what the map maps is made of the columns' values, and not a value that is there."""
         return self.any is not None or self.all is not None or self.threshold is not None or self.bins is not None
 
     @property

@@ -1,6 +1,6 @@
 """Checkpoints of a training, so that one that was stopped or killed goes on from the last of them and ends in the same model.
 
-They lie in the hidden folder beside the model that is being made (`toolkit.common.folders.kept_beside`), and are gone once it is there. A checkpoint
+They are in the hidden folder beside the model that is being made (`toolkit.common.folders.kept_beside`), and are gone once it is there. A checkpoint
 counts when it is whole and on disk, as ``last.json`` says with the training's identity (model, shards, settings): another training drops it and
 starts from its beginning. Two are held at a time.
 """
@@ -29,7 +29,7 @@ class Checkpoints:
     """The checkpoints of one training.
 
     Args:
-        folder: where they lie.
+        folder: where they are.
         every: updates between two.
         identity: of the training; see `identity_of`.
     """

@@ -1,6 +1,6 @@
 """The fields of TRL's trainer configurations, read from the source of the installed packages: importing TRL takes seconds, this a tenth of one.
 
-`fields_of` parses the class's file and those of the classes that it stands on, in trl and transformers, whatever their version; no line of them is
+`fields_of` parses the class's file and those of the classes that it is based on, in trl and transformers, whatever their version; no line of them is
 run. Where their source cannot be made out, TRL is imported after all and its dataclass asked: the names are always those of what is installed.
 `misfit` holds a value against a field's annotation as far as that is plain (numbers, texts, true and false, lists, enums); what it does not
 understand fits. TRL's own refusals (values that do not go together) are `check_trainer`'s to find.
@@ -160,7 +160,7 @@ def _field(path: Path, annotation: ast.expr, default: Any) -> TrainerField:
 
 
 def _default(value: ast.expr | None) -> Any:
-    """A default that stands there as a plain value."""
+    """A default that is there as a plain value."""
     given = next((k.value for k in value.keywords if k.arg == "default"), None) if isinstance(value, ast.Call) else value
     try:
         return None if given is None else ast.literal_eval(given)

@@ -55,7 +55,7 @@ _LLAMA3_TOKENS = ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
 def scratch_tokenizer(scratch: Scratch, texts: Iterable[str]) -> PreTrainedTokenizerBase:
     """A byte-level BPE tokenizer learnt from `texts`: any text can be encoded, the same texts give the same tokenizer.
 
-    A line that stands in a third of the texts (the guard's instruction, its headings) becomes one token, so that a small model
+    A line that is in a third of the texts (the guard's instruction, its headings) becomes one token, so that a small model
     spends its few tokens on what differs.
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -92,7 +92,7 @@ def scratch_tokenizer(scratch: Scratch, texts: Iterable[str]) -> PreTrainedToken
 
 
 def _common_lines(messages: list[list[str]]) -> list[str]:
-    """Lines, newline included, that stand in at least a third of the messages; 32 at most, commonest first."""
+    """Lines, newline included, that are in at least a third of the messages; 32 at most, commonest first."""
     counts = Counter(line for lines in messages for line in set(lines) if len(line) > 6)
     return [line for line, n in sorted(counts.items(), key=lambda c: (-c[1], c[0]))[:32] if 3 * n >= len(messages)]
 

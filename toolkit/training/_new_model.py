@@ -26,7 +26,7 @@ def new_model(out: Path, shards: Path) -> Iterator[Path]:
         shards: folder of the shards that it is trained on.
 
     Raises:
-        InputError: something lies at `out` that guardkit did not train, or shards without a sound manifest.
+        InputError: something is at `out` that guardkit did not train, or shards without a sound manifest.
     """
     with new_folder(out, MODEL) as new:
         yield new

@@ -1,6 +1,6 @@
 """Supervised fine-tuning on completions only, from a shard folder to a model folder.
 
-Loss: the mean over completion tokens of -log P(token | what stands before), reasoning and answers together, the prompt masked
+Loss: the mean over completion tokens of -log P(token | what is before), reasoning and answers together, the prompt masked
 (paper, section 3.3; spec B). Nothing is cut: a row of more than max_length tokens is left out and named in the metrics.
 """
 

@@ -1,7 +1,7 @@
 """What SFT and DPO share: reading a shard folder, quiet and reproducible surroundings, progress, the model folder, the metrics.
 
 Failure semantics: a model folder appears whole or not at all, and takes the place of nothing but a model that guardkit trained
-(`toolkit.common.folders`); the trainer's working files lie in a hidden folder beside it and are removed, whatever happens.
+(`toolkit.common.folders`); the trainer's working files are in a hidden folder beside it and are removed, whatever happens.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ _SCRATCH: dict[str, Any] = {
 # Without a GPU: no mixed precision and no recomputation, which only cost time there, and no pinned memory.
 _CPU: dict[str, Any] = {"bf16": False, "gradient_checkpointing": False, "dataloader_pin_memory": False, "use_cpu": True}
 _ALWAYS: dict[str, Any] = {"logging_steps": 1, "logging_first_step": True, "disable_tqdm": True, "logging_nan_inf_filter": False}
-_CHECKPOINTS = "`guardkit train` writes checkpoints where `checkpoint` (updates between two) stands beside `trainer`; a step writes none"
+_CHECKPOINTS = "`guardkit train` writes checkpoints where `checkpoint` (updates between two) is beside `trainer`; a step writes none"
 # Set by guardkit; whoever sets them is given the reason.
 _OWN = {
     "output_dir": "guardkit writes the model folder",
@@ -146,7 +146,7 @@ def _trainer_leaves(trainer: Mapping[str, Any], config: Any) -> Iterator[Asked]:
 
 def _asked(key: str, place: tuple[str, ...]) -> Asked:
     why = {
-        "trust_remote_code": "it runs the Python that lies in the model's folder or repository",
+        "trust_remote_code": "it runs the Python that is in the model's folder or repository",
         "model_init_kwargs": "as one text its keys cannot be looked at; write them as keys",
     }
     return Asked(key, why.get(key, f"{key!r} is not known to be plain data: it may run code, or read, send or write elsewhere"), place)
@@ -208,7 +208,7 @@ def trainer_args(config: SftConfig | DpoConfig, output_dir: str, checkpoint: int
     Args:
         config: of the training.
         output_dir: the trainer's folder.
-        checkpoint: updates between two checkpoints, which lie there; None for none.
+        checkpoint: updates between two checkpoints, which are there; None for none.
 
     Raises:
         InputErrors: unknown fields or fields that guardkit sets itself, all at once; InputError: values that TRL refuses;

@@ -67,7 +67,7 @@ class Parrot(DatasetOperator):
         first = guard.tasks[0]
         if draw:
             labels[first.name] = next(w for w in first.labels if w != labels[first.name])
-        stated = {t.name: Reasoning(["It is about a garden and what grows in it."], "Nothing else stands there.") for t in guard.tasks}
+        stated = {t.name: Reasoning(["It is about a garden and what grows in it."], "Nothing else is there.") for t in guard.tasks}
         parent = str(row["id"])
         asked = digest([render_input(guard, row), model, draw])
         output = {"guard_model": name, "model_id": model, "draw": draw, "output": render_output(guard, stated, labels)}  # type: ignore[arg-type]

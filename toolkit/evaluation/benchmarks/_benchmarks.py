@@ -176,7 +176,7 @@ def choose_benchmarks(
     Args:
         names: of benchmarks; None: those that the files are of.
         files: places that hold files of several, or the files of each by name.
-        given: files of benchmarks that stand before those.
+        given: files of benchmarks that are before those.
         beside: folder that a relative path is also looked up from.
         scoring: as for `find_benchmark`.
         how: files are given to whoever asks; ``{name}`` stands for the benchmark's name.

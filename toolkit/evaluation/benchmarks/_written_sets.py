@@ -135,7 +135,7 @@ def _read(
 
 
 def _keyed(rows: pl.DataFrame, guard: Guard) -> pl.DataFrame:
-    """With `key`, and with prompt and response where they stand in one text."""
+    """With `key`, and with prompt and response where they are in one text."""
     import polars as pl
 
     if "prompt" not in rows.columns:

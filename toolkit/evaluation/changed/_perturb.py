@@ -182,7 +182,7 @@ CHANGE_KINDS = tuple(dict.fromkeys(c.kind for c in CHANGES.values()))
 
 
 def choose_changes(names: str | Iterable[str]) -> list[Change]:
-    """Changes by their names, by their kinds, or ``all``; each once, in the order in which they stand in `CHANGES`.
+    """Changes by their names, by their kinds, or ``all``; each once, in the order in which they are in `CHANGES`.
 
     Raises:
         InputError: there is none of that name, or none is named.

@@ -1,6 +1,6 @@
 """The part of an evaluation that says how verdicts hold: sets of rows under changes that keep their labels, and the figures of the verdicts on them.
 
-Lines about changed rows stand in a table of their own (`CHANGED`): no figure of the benchmarks is made of them.
+Lines about changed rows are in a table of their own (`CHANGED`): no figure of the benchmarks is made of them.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class ChangedSets:
 
 
 def changed_sets(sets: Sequence[RowSet], changes: Sequence[Change], seed: int) -> ChangedSets:
-    """The rows of sets that have a label, under changes; what a change leaves as it is stands in `left`."""
+    """The rows of sets that have a label, under changes; what a change leaves as it is is in `left`."""
     made, left = [], []
     for one in sets:
         found = perturbed(one.rows.filter(one.labelled), changes, seed)

@@ -3,7 +3,7 @@
 The same cell differs between papers by up to 12 points: other rows, another subset, unread outputs counted otherwise, the strict or the loose
 reading of a middle label. So a figure carries what is known of all that, and `apart` says in words what sets two of them apart. What is not known
 of one of them sets nothing apart, with one exception: a figure without a `subset` is taken for one of the benchmark's own rows, so that one of
-another subset, of which no size may be known, never stands beside it.
+another subset, of which no size may be known, never is beside it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A comparison of guards: figures side by side, what their differences are worth, where they differ, and at what price.
 
-Everything is computed from the rows of the evaluations, under one policy and one way of draws for all. Figures stand on one line only where their
+Everything is computed from the rows of the evaluations, under one policy and one way of draws for all. Figures are on one line only where their
 cohorts agree (`_cohort`); those of other rows, another reading or another sampling, and published ones of which such a thing is
 known, get lines of their own with the reason. Differences are taken on the rows that both models have with the same label; what one of them lacks is
 counted. Means are over the benchmarks that all models have on the same rows.

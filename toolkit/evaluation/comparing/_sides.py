@@ -67,7 +67,7 @@ class Side:
     Attributes:
         name: what the comparison calls it.
         model: what its evaluation calls it.
-        evaluation: the folder that it lies in.
+        evaluation: the folder that it is in.
         about: what the document says of it.
     """
 
@@ -98,7 +98,7 @@ def open_sides(given: Sequence[tuple[str | None, Path]], models: Sequence[str] =
     """The models of evaluations, in order.
 
     A model goes by its own name. Where two have the same one, each gets its folder's name behind it; a folder that the user names gives its name to
-    its one model, or stands before those of several (``name/model``).
+    its one model, or is before those of several (``name/model``).
 
     Args:
         given: for each evaluation its name, or None, and its folder.

@@ -68,7 +68,7 @@ def results(
         labels: by task, those that there are (before any reading): another one is an error that names the row.
 
     Returns:
-        One flat dict each, in the order in which benchmarks, models and tasks stand in the table, then that of the policies.
+        One flat dict each, in the order in which benchmarks, models and tasks are in the table, then that of the policies.
 
     Raises:
         InputError: no such policy or way, a column that is not there, or a row that cannot be counted (`_tallies`): it is named.

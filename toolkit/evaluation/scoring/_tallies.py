@@ -3,7 +3,7 @@
 All figures of counts come from these tallies, whose size does not depend on the number of rows. Of the table, what is counted is held in memory
 (words as categories, the hash of the id: about 60 bytes a line); texts are not read. With several draws, rows are grouped by id first.
 
-What cannot be counted is an error that names the row: a line that stands there twice (same benchmark, id, model, draw and task), a row with several
+What cannot be counted is an error that names the row: a line that is there twice (same benchmark, id, model, draw and task), a row with several
 labels, a line with both a verdict and a reason why there is none or with neither, a task without a positive label, and, where the labels are given,
 a label that is none. That ids are what they should be is seen by their 64-bit hashes: lines whose hashes all differ are different lines, and models
 whose rows of a label have hashes of the same sum have the same rows. Only where that fails lines are compared one by one.
@@ -122,7 +122,7 @@ def prepared(rows: pl.LazyFrame | pl.DataFrame, positives: Mapping[str, str], mo
 def tallies(
     rows: pl.LazyFrame, positives: Mapping[str, str], *, likely: bool = False, labels: Mapping[str, Sequence[str]] | None = None
 ) -> list[Tally]:
-    """Count a `prepared` table, in the order in which benchmarks, models and tasks stand in it.
+    """Count a `prepared` table, in the order in which benchmarks, models and tasks are in it.
 
     Args:
         rows: the table.
@@ -139,7 +139,7 @@ def tallies(
 
 
 def split_by(rows: pl.LazyFrame, by: str) -> pl.LazyFrame:
-    """The table with a column `part`: the values of a column; of a list, a line stands in each of its values once, and in null where it is empty."""
+    """The table with a column `part`: the values of a column; of a list, a line is in each of its values once, and in null where it is empty."""
     listed = rows.collect_schema()[by].base_type() == pl.List
     one = pl.when(pl.col(by).list.len() > 0).then(pl.col(by).list.unique(maintain_order=True))
     split = rows.with_columns((one if listed else pl.col(by)).alias("part"))
@@ -222,7 +222,7 @@ def _check(
 
 
 def _check_ids(lines: pl.DataFrame, held: pl.DataFrame, rows: pl.LazyFrame) -> None:
-    """That no line stands there twice and no row has several labels."""
+    """That no line is there twice and no row has several labels."""
     line, row = ["benchmark", "task", "model", "draw", "id"], ["benchmark", "task", "id"]
     sums: dict[tuple[str, str], dict[tuple[str, int], dict[str | None, tuple[int, int]]]] = {}
     for benchmark, task, model, draw, gold, n, ids in lines.select("benchmark", "task", "model", "draw", "gold", "n", "ids").iter_rows():
@@ -237,7 +237,7 @@ def _check_ids(lines: pl.DataFrame, held: pl.DataFrame, rows: pl.LazyFrame) -> N
     if _twice(held):
         doubled = rows.group_by(line).len().filter(pl.col("len") > 1)
         if where := _first(rows.join(doubled, on=line, how="semi")):
-            raise InputError("the line stands there twice (same benchmark, id, model, draw and task)", where=where)
+            raise InputError("the line is there twice (same benchmark, id, model, draw and task)", where=where)
     if odd:
         these = rows.filter(pl.any_horizontal((pl.col("benchmark") == b) & (pl.col("task") == t) for b, t in odd))
         several = these.group_by(row).agg(pl.col("gold").cast(pl.String).unique().sort()).filter(pl.col("gold").list.len() > 1)

@@ -1,6 +1,6 @@
 """Sampling from a causal language model of transformers, one batch at a time.
 
-Contract: each sequence is drawn from random numbers of its own (its `Draw.seed`), so it does not depend on what else stands in its batch,
+Contract: each sequence is drawn from random numbers of its own (its `Draw.seed`), so it does not depend on what else is in its batch,
 but for the rounding of floats. Only temperature and top-p are applied: nothing that a model's ``generation_config`` may add, so
 that a request's key says all that shaped its answer. Equal prompts in a batch are read once. Sequences that have ended are taken out of
 the batch; it ends when all have.

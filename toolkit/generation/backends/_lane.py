@@ -2,7 +2,7 @@
 
 Contract: a `Lane` belongs to its loop's thread, but for `done` and `waiting`, which the caller's thread reads. Every request that was submitted comes
 out of `done` once, as a completion, unless `drop` gave it up; whatever ends the run (an error of the endpoint, a fault of ours) comes out of it
-as an error. What is tried again, and when, stands in `toolkit.generation.backends._openai`.
+as an error. What is tried again, and when, is in `toolkit.generation.backends._openai`.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ def check_templates(folder: Path, guard: Guard, *, template_of: Path | None = No
         folder: of the model or adapter; one without ``guardkit.json`` passes.
         guard: as which it is to be asked.
         template_of: folder of the tokenizer, where that is another one.
-        arguments: for the chat template; those of the training stand in the template itself.
+        arguments: for the chat template; those of the training are in the template itself.
 
     Raises:
         InputError: another chat template or other arguments, or a guard with another instruction, input or context.

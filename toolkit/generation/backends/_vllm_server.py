@@ -2,7 +2,7 @@
 
 Contract: as `toolkit.generation.Backend`, the requests going through the backend ``openai``. What the server gets are tokens (its ``/completions``
 takes them), so that what a prompt says is text to the model, too (`toolkit.generation._chat`). The server listens on a free port of this machine
-alone, wants a key that is random for each start and stands in its environment only, and serves the model (with its
+alone, wants a key that is random for each start and is in its environment only, and serves the model (with its
 adapter) under its content hash, which is also its name in journal keys. Its defaults are vLLM's, never those of the model's
 ``generation_config``, so that a request's key says all that shaped its answer. It ends with this process, by kill -9 too (`_watch`).
 

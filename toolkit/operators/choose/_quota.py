@@ -30,7 +30,7 @@ Way = Literal["never", "even", "random"]
 CLASSES = ("string", "bool", "int64")
 """Types of a column whose values are classes."""
 SHOWN = 200
-"""Classes whose numbers stand in the manifest; the rest is counted."""
+"""Classes whose numbers are in the manifest; the rest is counted."""
 
 
 class Quota(DatasetOperator):

@@ -140,7 +140,7 @@ def _greedy(rows: pl.DataFrame, group: list[str]) -> pl.Series:
     """Which line says why its row is not kept: the first of the row's values that was full when the row came.
 
     Args:
-        rows: one line for each value, of too many rows, of each row; the lines of a row stand together, rows in their order.
+        rows: one line for each value, of too many rows, of each row; the lines of a row are together, rows in their order.
         group: columns whose values together are counted.
     """
     taken: Counter[int] = Counter()

@@ -32,7 +32,7 @@ def match(block: pl.DataFrame, fields: Sequence[str], against: Against, exact: s
 
     Returns:
         One line a match, in the order of rows and fields, with the columns of `LINE`: at (place of the row in the block), field, row (of the
-        benchmarks, see `Against`), other_field, kind, run (words of the longest run), runs, share (of the text's words that stand in any
+        benchmarks, see `Against`), other_field, kind, run (words of the longest run), runs, share (of the text's words that are in any
         benchmark's n-gram), words. And how many lines `most` left out.
     """
     parts, left_out = [pl.DataFrame(schema=LINE)], 0
@@ -159,7 +159,7 @@ def verdicts(report: pl.DataFrame, height: int) -> pl.DataFrame:
         .then(pl.format("prompt and response are those of {}", place))
         .when(pl.col("kind") == PROMPT)
         .then(pl.format("the prompt is that of {}", place))
-        .otherwise(pl.format("{} words of the {} stand in the {} of {}", "first_run", "field", "benchmark_field", place))
+        .otherwise(pl.format("{} words of the {} are in the {} of {}", "first_run", "field", "benchmark_field", place))
     )
     more = (
         pl.when(pl.col("matches") > 1)

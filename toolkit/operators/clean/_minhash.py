@@ -1,10 +1,10 @@
 """Near-duplicates: MinHash with locality-sensitive hashing proposes pairs of texts, the Jaccard similarity of their shingle sets decides.
 
-A text's set holds the hashes of all runs of `size` units in it. A unit is what stands between spaces and, in scripts that put none between words
-(`_UNSPACED`), each character; so the units fit the script wherever it stands in a text, and a text without such characters has its words. Or all
+A text's set holds the hashes of all runs of `size` units in it. A unit is what is between spaces and, in scripts that put none between words
+(`_UNSPACED`), each character; so the units fit the script wherever it is in a text, and a text without such characters has its words. Or all
 units are words, or characters, as asked; of a shorter text the one run that is there, so that two short
 texts are near each other only if they are equal. Sets and signatures (Broder, "On the resemblance and containment of documents", 1997) are computed
-in numpy over many texts at once, from the UTF-8 bytes alone: equal on every machine, and whatever other texts stand beside them.
+in numpy over many texts at once, from the UTF-8 bytes alone: equal on every machine, and whatever other texts are beside them.
 
 Two texts of similarity s share at least one of `bands` bands of r signature values with the probability 1 - (1 - s^r)^bands (Leskovec, Rajaraman,
 Ullman, "Mining of Massive Datasets", 3.4). What shares none is never looked at; what shares one is compared by its set. Up to `SKETCH` shingles the

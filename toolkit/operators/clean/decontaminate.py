@@ -40,7 +40,7 @@ REPORT = (
     Column("kind", "string", doc="exact_interaction, exact_prompt or ngram"),
     Column("run", "int64", doc="words of the longest run that both share"),
     Column("runs", "int64", doc="runs that both share"),
-    Column("share", "float64", doc="share of the row's text that stands in n-grams of any benchmark"),
+    Column("share", "float64", doc="share of the row's text that is in n-grams of any benchmark"),
     Column("counted", "bool", doc="whether it counts against the row: see min_share"),
     Column("words", "string", doc="the longest run, its first 40 words"),
 )
@@ -73,7 +73,7 @@ class DecontaminateConfig(Config):
     """For prompts of fewer words than that, which are compared whole (lower case, letters and digits of any script): the `prompt` must be equal, the
     whole `interaction`, or they are not compared (`off`)."""
     min_share: float = Field(0.0, ge=0, le=1)
-    """Smallest share of a text's words that must stand in shared n-grams for a match to count; more than 0 lets a long text quote a phrase."""
+    """Smallest share of a text's words that must be in shared n-grams for a match to count; more than 0 lets a long text quote a phrase."""
     on_find: Literal["reject", "flag"] = "reject"
     """`reject` the row, or only `flag` it: columns `contamination` and `contamination_run`, for a `select` later on."""
 

@@ -36,7 +36,7 @@ class MeasureConfig(Config):
     of the characters, white space aside, that are letters or their marks), `repeated` (share of the n-grams of words that stood earlier in the same
     text), `language` (the likeliest, and `language_<text>_sure`, from 0 to 1; extra `language`), `tokens` (without special tokens; needs `model`). Of
     the row: `steps` (reasoning steps over all tasks), `step_chars` (mean characters of a step), `copied_prompt` and `copied_response` by `copied`
-    (share of the reasoning's n-grams that stand there), `example_tokens` (prompt and completion as supervised training reads them; needs `model`)."""
+    (share of the reasoning's n-grams that are there), `example_tokens` (prompt and completion as supervised training reads them; needs `model`)."""
     texts: list[str] = Field(["reasoning"], min_length=1)
     """Text columns that are measured: `prompt`, `response`, `reasoning`, … A missing text has no measures (null)."""
     ngram: int = Field(4, ge=1)
@@ -216,7 +216,7 @@ def repeated(text: str, n: int) -> float:
 
 
 def _copied(row: dict[str, Any], n: int) -> dict[str, float | None]:
-    """Share of the reasoning's n-grams that stand in the prompt and in the response; 0 where there is nothing to copy."""
+    """Share of the reasoning's n-grams that are in the prompt and in the response; 0 where there is nothing to copy."""
     if row["reasoning"] is None:
         return {"copied_prompt": None, "copied_response": None}
     grams = ngrams(row["reasoning"], n)

@@ -3,8 +3,8 @@
 A word is a run of the letters a to z and the digits, in lower case; everything else parts words. So a text in another script has no
 words here, and is compared whole: see `exact_key`. Two texts share an n-gram when n words in a row are the same in both.
 
-How: the characters of all words stand in one array, the first of each word marked. With S[k] = sum of code[i] * B**i for i < k (modulo 2**64,
-B odd), the n-gram of the words that stand in [p, q) has the key (S[q] - S[p]) * B**-p, wherever it stands: a polynomial hash, two lookups a
+How: the characters of all words are in one array, the first of each word marked. With S[k] = sum of code[i] * B**i for i < k (modulo 2**64,
+B odd), the n-gram of the words that are in [p, q) has the key (S[q] - S[p]) * B**-p, wherever it stands: a polynomial hash, two lookups a
 word. Two tables, by a key's high bits and by its low ones, keep most foreign keys from the sorted ones. What was found by its key is then
 compared character by character, so that two n-grams with one key are never taken for the same.
 
@@ -41,7 +41,7 @@ _FIRST = 128
 
 
 def exact_key(text: pl.Expr) -> pl.Expr:
-    """A text as it is compared whole: in lower case, its letters, marks and digits of any script, one space for whatever stands between them.
+    """A text as it is compared whole: in lower case, its letters, marks and digits of any script, one space for whatever is between them.
 
     Null where nothing is left. Texts of equal key have equal words.
     """
@@ -158,7 +158,7 @@ class Found:
 
     `lines`: for each text and each other text that it shares an n-gram with: text, other (numbers from 0), set, run (words of the longest run that
     they share), runs (how many), words (the first of them that the longest run has, at most `SHOWN`); by text and set, the longest run first.
-    `counts`: words of each text. `covered`: how many of them stand in an n-gram that the index has. `left_out`: lines that `most` left out.
+    `counts`: words of each text. `covered`: how many of them are in an n-gram that the index has. `left_out`: lines that `most` left out.
     """
 
     lines: pl.DataFrame

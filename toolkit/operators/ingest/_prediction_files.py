@@ -20,7 +20,7 @@ class Part:
         guard: its name.
         draw: which of the guard's draws it holds, where it does not say so itself.
         path: of the file.
-        name: by which it stands in the step's identity.
+        name: by which it is in the step's identity.
     """
 
     number: int

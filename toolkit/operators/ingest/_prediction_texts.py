@@ -1,7 +1,7 @@
 """The texts of predictions, and all else of a seed, by reference: read out of the files when a step asks for them.
 
 A row refers to its output by `file` and `row`, and by its `draw` where a row of the file has several outputs; to what was asked by the same, or by
-`sample` where that stands in a file of its own. Memory: a block of each file that is read.
+`sample` where that is in a file of its own. Memory: a block of each file that is read.
 """
 
 from __future__ import annotations

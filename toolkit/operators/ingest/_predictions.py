@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from toolkit.sources import Fault
 
-FILE = (Column("file", "int64", doc="number of the file that the output stands in"), Column("row", "int64", doc="its row there, from 1"))
+FILE = (Column("file", "int64", doc="number of the file that the output is in"), Column("row", "int64", doc="its row there, from 1"))
 OF_SAMPLES = ("prompt", "response", "source")
 _SPACES = "".join(c for c in map(chr, range(0x3001)) if c.isspace())
 """What Python strips."""

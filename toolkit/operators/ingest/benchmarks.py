@@ -43,7 +43,7 @@ class BenchmarksConfig(IntakeConfig):
     hub: bool = True
     """Whether what no file holds is read from the hub, where that holds the very rows."""
     without: Literal["error", "leave_out"] = "error"
-    """What becomes of a benchmark that can be read from nowhere: the run does not start, or it is left out, and that stands in the figures."""
+    """What becomes of a benchmark that can be read from nowhere: the run does not start, or it is left out, and that is in the figures."""
     limit: int | None = Field(None, ge=1)
     """Rows to read from each benchmark, at most: a trial, and never the benchmark's figure."""
     max_rejected: float = Field(0.01, ge=0, le=1)

@@ -25,7 +25,7 @@ class LoadPredictions(DatasetOperator):
     else when their input is (the n-th with that input, where one repeats). A label that is no label of the task, an input that is not of the
     guard's form, a label that contradicts an earlier file's, an id that no sample has, or a draw that was there before, costs that row
     (`unknown_label`, `not_this_guard`, `conflicting_labels`, `unknown_id`, `draw_repeated`). A file without a row that can be used, or a guard
-    that shares none with the first, stops the run; how many rows a guard lacks, and how many have fewer draws than it has, stands in the step's
+    that shares none with the first, stops the run; how many rows a guard lacks, and how many have fewer draws than it has, is in the step's
     figures. Memory: about 200 bytes per row and a byte for each of its draws, for ids and labels.
     """
 

@@ -65,7 +65,7 @@ class ReadConfig(IntakeConfig):
     @model_validator(mode="after")
     def _once(self) -> ReadConfig:
         if twice := sorted(set(self.columns) & set(self.constants)):
-            raise ValueError(f"{twice[0]!r} stands under columns and under constants")
+            raise ValueError(f"{twice[0]!r} is under columns and under constants")
         faults = [name_fault(n) for n in (*self.columns, *self.constants)] + [name_fault(c.name, own=False) for c in self.given.values()]
         if bad := [f for f in faults if f]:
             raise ValueError(f"no column may be called so: {bad[0]}")

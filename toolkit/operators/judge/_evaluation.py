@@ -19,7 +19,7 @@ TEXTS = {
     "prompt": pl.String(),
     "response": pl.String(),
 }
-"""Columns of the rows that were asked about which stand in an evaluation beside id and labels, where the rows have them."""
+"""Columns of the rows that were asked about which are in an evaluation beside id and labels, where the rows have them."""
 OUTPUT_COLUMNS = {"output": pl.String(), "output_key": pl.String(), "model_id": pl.String()}
 """The same of the verdicts."""
 SHOWN = ("benchmark", "title", "task", "model", "policy", "n", "unparsable", "accuracy", "f1", "f1_low", "f1_high", "single_class")

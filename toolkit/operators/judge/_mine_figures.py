@@ -1,6 +1,6 @@
 """What `mine` says of all votes: how they fall, how far guards agree, and where hard rows come from. Counted when it runs, drawn from its manifest.
 
-The statistics lie in the step's manifest: small, whatever the number of rows (a histogram has ten bins, a list of sources 50 lines).
+The statistics are in the step's manifest: small, whatever the number of rows (a histogram has ten bins, a list of sources 50 lines).
 """
 
 from __future__ import annotations

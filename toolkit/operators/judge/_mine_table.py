@@ -1,6 +1,6 @@
 """The table that `mine` looks at: every output of every row, in columns that take a few bytes.
 
-Rows are numbered in their order, so that what a rule says of them stands in that order too. A row's label is the one that the row has; a line's own
+Rows are numbered in their order, so that what a rule says of them is in that order too. A row's label is the one that the row has; a line's own
 label is held against it. Memory: about 20 bytes an output, 60 a row.
 """
 

@@ -30,7 +30,7 @@ class CompareConfig(Config):
     policy: str = "clean"
     """How an output that could not be read counts: `clean` (once, as wrong), `drop`, `fail-closed`, `reference`."""
     published: list[str] = []
-    """Published figures that stand beside, by source or model (schemas/published), where their cohort is that of the evaluation: `guardreasoner`."""
+    """Published figures that are beside, by source or model (schemas/published), where their cohort is that of the evaluation: `guardreasoner`."""
     errors: int = Field(3, ge=0)
     """Rows of each kind of error (only one of the two is wrong, both are) whose texts are listed."""
     draws: int = Field(10_000, ge=100, le=1_000_000)
@@ -117,7 +117,7 @@ class Compare(DatasetOperator):
         asked = Asked(policy=c.policy, draws=c.draws, errors=c.errors, every_pair=c.every_pair, published=published)
         found = compare_sides(sides, asked, lambda words: ctx.progress(0, None, words))
         steps = {str(i.artefact("evaluation")): i.step for i in inputs.values()}
-        for model, side in zip(found["models"], sides, strict=True):  # where a run lies is no part of what it says
+        for model, side in zip(found["models"], sides, strict=True):  # the place of a run is no part of what it says
             model.pop("folder", None)
             model["step"] = steps[str(side.evaluation.folder)]
         write_atomic(out.folder("comparison") / FILE, json.dumps(found, indent=1, ensure_ascii=False) + "\n")

@@ -49,7 +49,7 @@ class Evaluate(DatasetOperator):
     """Score the verdicts of each guard on each task: accuracy and F1 with 95 % intervals, beside the majority class and always-positive.
 
     An output that could not be read, or failed, counts once, as wrong; so that a row which every guard failed on counts too, name the rows that
-    were asked about: `from: {rows: VERDICTS, asked: ROWS}`. That no verdict of a guard is about one of them is an error; how many ids match stands in
+    were asked about: `from: {rows: VERDICTS, asked: ROWS}`. That no verdict of a guard is about one of them is an error; how many ids match is in
     the figures (`matched`). So is that there is no verdict or no label at all, and a label or verdict that is none of its task's. Writes the artefact
     `scores` (scores.json). Only the first draw of a guard counts. Memory: about 200 bytes per generation, for ids and verdicts.
 

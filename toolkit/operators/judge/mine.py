@@ -65,7 +65,7 @@ class Mine(DatasetOperator):
 
     def follow(self, before: Sequence[Operator]) -> None:
         self._adaptive = any(isinstance(op, Sample) and op.config.adaptive is not None for op in before)
-        known = not any(op.name == "load_predictions" for op in before)  # how often these drew stands in their files
+        known = not any(op.name == "load_predictions" for op in before)  # how often these drew is in their files
         self._draws = {name: op.config.k for op in before if isinstance(op, Sample) for name in op.asked} if known else {}
 
     def reads(self, guard: Guard) -> list[str]:

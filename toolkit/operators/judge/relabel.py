@@ -63,7 +63,7 @@ class Relabel(DatasetOperator):
 
     IntentionReasoner labels so with LLaMA Guard and WildGuard, where they agree (`quorum: 1`, `min_voters: 2`). Votes come as for `noise`: verdicts
     of guards, and what a blind teacher answered; guards that were trained on a row repeat its label. A label that is set has the source `consensus`;
-    what it was before, who voted how, and the step stand in `label_trail` and, a line for each label, in the artefact `changes` (parquet: id, task,
+    what it was before, who voted how, and the step are in `label_trail` and, a line for each label, in the artefact `changes` (parquet: id, task,
     label, source, new_label, new_source, share, votes, applied). No other label changes, and none is invented for a task that does not apply to its
     row. With `mode: flag` nothing is written but `consensus_<task>`, the label that has the quorum, `consensus_share_<task>` and the artefact, with
     what would change. Memory: as `noise`, and the lines of `changes`.

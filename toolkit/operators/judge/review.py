@@ -36,7 +36,7 @@ class Review(DatasetOperator):
     """Apply reviewers' decisions to labels: the way back in for the list that `noise` made.
 
     A label changes only where a decision says so. A label that was set or confirmed has the source `reviewed`, and what it was before, who decided
-    and why stands in `label_trail`. A dropped row is rejected as `reviewed_out`, whatever else was decided about it. Rows that no decision is about
+    and why is in `label_trail`. A dropped row is rejected as `reviewed_out`, whatever else was decided about it. Rows that no decision is about
     stay as they are. An unknown row, task or label, a row decided twice, and a decision about another label than the row has now stop the run, each
     with file and line. The artefact `changes` (parquet: id, task, label, source, new_label, new_source, decision, reviewer, why) has a line for each
     label that was set or confirmed.
@@ -60,7 +60,7 @@ class Review(DatasetOperator):
         return [*(c for c in load_record("seed", guard.task_names).columns if c.name in labels), COLUMN]
 
     def identity(self) -> dict[str, Any]:
-        return {"unknown": self.config.unknown}  # what is in the file counts, not where it lies
+        return {"unknown": self.config.unknown}  # what is in the file counts, not where it is
 
     def _path(self, ctx: Context) -> Path:
         return ctx.roots.file(self.config.decisions)

@@ -102,7 +102,7 @@ class Sample(GenerationOperator):
 
     Guards come from earlier steps (named inputs beside `rows`: `from: {rows: pool, main: train-main}`) or from `models`. One row a draw; a draw
     that fails is rejected with the class of the failure. With `adaptive` a draw that is not needed is set aside as `settled` or `screened`; what
-    that saved and may have lost stands in the figures. A guard with several calls is asked by all of them, one after another, and a draw is still
+    that saved and may have lost is in the figures. A guard with several calls is asked by all of them, one after another, and a draw is still
     one row, whose `output` is a JSON object of the answers by call.
     """
 

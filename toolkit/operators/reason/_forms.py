@@ -1,6 +1,6 @@
 """Whether a teacher takes the schema of its answers, where JSON is tried (``structured: try``).
 
-Contract: what is found out stands in the journal, as failures ``no_schema`` are served from it, and is found in the same way by every run; so a run
+Contract: what is found out is in the journal, as failures ``no_schema`` are served from it, and is found in the same way by every run; so a run
 that has all its answers asks nothing.
 
 - The first question to the first teacher asks for JSON until one row has heard ``no_schema``: then those that are made from now on ask for text. A

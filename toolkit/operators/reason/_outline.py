@@ -32,7 +32,7 @@ class Outlines:
         lines: how many of those a whole block has.
         end: as many of the last lines as a block has.
         size: characters at the end of a text among which those are.
-        marks: what opens and what closes the reasoning, each of which stands once in a text that has an outline.
+        marks: what opens and what closes the reasoning, each of which occurs once in a text that has an outline.
     """
 
     start: str

@@ -56,7 +56,7 @@ class Reading:
 
     @cached_property
     def words(self) -> list[str]:
-        """Words of the whole text, folded: what stands between white space."""
+        """Words of the whole text, folded: what is between white space."""
         return self.folded.split()
 
     @cached_property

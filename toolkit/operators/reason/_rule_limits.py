@@ -1,6 +1,6 @@
 """What `validate` holds a reasoning to: its rules, the profiles, and every threshold with its default.
 
-The table of rules, their reason codes and what they find stands in `toolkit.operators.reason._rules`.
+The table of rules, their reason codes and what they find is in `toolkit.operators.reason._rules`.
 """
 
 from __future__ import annotations
@@ -75,13 +75,13 @@ class Limits(Config):
     ngram: int = Field(10, ge=2)
     """Rule `loops`: length in words of what is looked for again and again."""
     ngram_times: int = Field(6, ge=2)
-    """Rule `loops`: how often the same n-gram may not stand in a text."""
+    """Rule `loops`: how often the same n-gram may not be in a text."""
     run: int = Field(40, ge=4)
-    """Rule `loops`: how often the same character, or the same few, may not stand in a row without a space (`....`, `-----`, `ababab`)."""
+    """Rule `loops`: how often the same character, or the same few, may not be in a row without a space (`....`, `-----`, `ababab`)."""
     copied_words: int = Field(40, ge=5)
-    """Rule `copied`: words in a row that stand in the prompt or the response too, from which on a reasoning is copied."""
+    """Rule `copied`: words in a row that are in the prompt or the response too, from which on a reasoning is copied."""
     copied_share: float = Field(0.5, gt=0, le=1)
-    """Rule `copied`: share of a text's words in runs of 20 or more that stand in the prompt or the response too, from which on it is copied."""
+    """Rule `copied`: share of a text's words in runs of 20 or more that are in the prompt or the response too, from which on it is copied."""
     forbidden: dict[str, list[str]] = {}
     """Rule `words`: words that the reasoning of a task may not hold (whole ones, in any case; several in a row may be one), by task; `*` is for every
     task."""

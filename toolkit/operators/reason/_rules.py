@@ -27,7 +27,7 @@ lengths     step_short, step_long, reasoning_short,              outside `min_st
             reasoning_long
 similar     step_similar                                         two steps of a task with the same words but for `similarity`
 copied      prompt_copied                                        `copied_words` words in a row, or `copied_share` of all in runs of 20 or more, that
-                                                                 stand in the prompt or the response; a sentence of the guard's instruction
+                                                                 are in the prompt or the response; a sentence of the guard's instruction
 words       verdict_foreign, word_forbidden                      a task concluded in another task's label and in none of its own ("the request is
                                                                  a refusal"); a word of `forbidden`
 leakage     label_told, label_first                              a verdict that rests on a label (`_labels_given`: "since the answer is harmful"); a
@@ -146,7 +146,7 @@ def all_faults(guard: Guard, row: Mapping[str, Any], rules: Sequence[str], limit
 
 
 def independent(found: Sequence[tuple[Rule, tuple[str, str]]]) -> list[tuple[str, str]]:
-    """Faults without those that only follow from an answers block that could not be read, or from headings that stand after their steps."""
+    """Faults without those that only follow from an answers block that could not be read, or from headings that are after their steps."""
     unread = any(rule == "answers" for rule, _ in found)
     astray = any(fault[0] == "steps_before_heading" for _, fault in found)
     found = [(rule, fault) for rule, fault in found if not (astray and rule in _SECTIONED)]

@@ -140,9 +140,9 @@ def copied(r: Reading, limits: Limits) -> Fault:
             covered += i + _PIECE - max(end, i)
             end = i + _PIECE
     if longest >= limits.copied_words:
-        return "prompt_copied", f"{longest} words in a row stand in the exchange"
+        return "prompt_copied", f"{longest} words in a row are in the exchange"
     if covered and covered >= limits.copied_share * len(words):
-        return "prompt_copied", f"{covered} of {len(words)} words stand in the exchange in runs of {_PIECE} or more"
+        return "prompt_copied", f"{covered} of {len(words)} words are in the exchange in runs of {_PIECE} or more"
     return None
 
 
@@ -175,7 +175,7 @@ _SENTENCE = 6
 
 
 def _touches(words: list[str], given: str) -> bool:
-    """Whether half a piece, counted from the first word on, stands in a text: so it is wherever a piece does."""
+    """Whether half a piece, counted from the first word on, is in a text: so it is wherever a piece does."""
     half = _PIECE // 2
     for i in range(0, len(words) - half + 1, half):  # noqa: SIM110  a third quicker than any()
         if " ".join(words[i : i + half]) in given:

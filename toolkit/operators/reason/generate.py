@@ -32,7 +32,7 @@ class GenerateConfig(Config):
     system: str | None = None
     """System message, likewise; none by default."""
     column: str = Field("generated", pattern=r"^[a-z][a-z0-9_]*$")
-    """Column for the answer; `<column>_model`, `<column>_key` and `<column>_finish` stand beside it."""
+    """Column for the answer; `<column>_model`, `<column>_key` and `<column>_finish` are beside it."""
     stop_if: StopIf | None = StopIf()
     """Stop asking once more than this share of the rows comes to nothing. null: go on whatever comes."""
 

@@ -46,7 +46,7 @@ class RederiveConfig(Config):
 class Rederive(AskingOperator):
     """Another model reads the steps alone, conclusions and answers left out and words for labels hidden, and must reach the row's labels.
 
-    What it reached stands in `rederived_<task>` (null: it answered that the steps carry no answer, or its answer could not be read), and whether that
+    What it reached is in `rederived_<task>` (null: it answered that the steps carry no answer, or its answer could not be read), and whether that
     is each of the row's labels in `rederived_ok` (null: the row has none, or the answer could not be read). A task without a label is held to the
     answer of the reasoning itself. With `on_fault: reject` a row is rejected as `not_rederived` or, where the answer is not in the form asked for,
     `rederive_malformed`; a failed generation is rejected with its class either way. Steps may still tell a label in other words: that is what they
@@ -136,7 +136,7 @@ class Rederive(AskingOperator):
 
 
 def masked_steps(guard: Guard, text: str, hide: list[str]) -> dict[str, list[str]]:
-    """The steps of each task with every word that is a label, begins with one, or stands in `hide` replaced by `HIDDEN`; conclusions are left out."""
+    """The steps of each task with every word that is a label, begins with one, or is in `hide` replaced by `HIDDEN`; conclusions are left out."""
     pattern = _hiding(guard, tuple(hide))
     out: dict[str, list[str]] = {t: [] for t in guard.task_names}
     for part in sections(guard, text):

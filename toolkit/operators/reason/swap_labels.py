@@ -111,7 +111,7 @@ class SwapLabels(AskingOperator):
         return teacher_messages(self._of, {**row, f"label_{task}": wrong}, structured=structured)
 
     def _swap(self, row: Mapping[str, Any], ctx: Context) -> tuple[str, str, str]:
-        """The task, its label and the wrong one; the same for a row whatever rows stand beside it."""
+        """The task, its label and the wrong one; the same for a row whatever rows are beside it."""
         tasks = [t for t in self._of.tasks if row[f"label_{t.name}"] is not None and self.config.task in (None, t.name)]
         if not tasks:
             of = "no label" if self.config.task is None else f"no label of the task {self.config.task}"

@@ -80,7 +80,7 @@ class SynthesiseConfig(Config):
                     raise FaultAt("the template teacher writes from the labels alone, by no prompt, once: this needs a model", key)
         for i, backend in enumerate(self.fallback):
             if not backend.is_model:
-                raise FaultAt("the template teacher is no model: what it writes must not stand among a model's reasoning", "fallback", i)
+                raise FaultAt("the template teacher is no model: what it writes must not be among a model's reasoning", "fallback", i)
         return self
 
     @model_validator(mode="after")

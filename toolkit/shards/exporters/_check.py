@@ -1,4 +1,4 @@
-"""What an export's record says, held against what its files hold and against the shards' manifest, which lies in it as ``shards.json``.
+"""What an export's record says, held against what its files hold and against the shards' manifest, which is in it as ``shards.json``.
 
 An export of an earlier guardkit has no ``shards.json``: what its record says of the shards is then on the record's own word.
 """

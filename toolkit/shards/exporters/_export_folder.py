@@ -102,7 +102,7 @@ def export(
 def _record(
     form: Format, repeater: Repeater | None, weights: Weights | None, files: dict[str, dict[str, Any]], counts: dict[str, Counter[str]]
 ) -> dict[str, Any]:
-    """What ``export.json`` says; the page and what else lies beside the data comes to `files` later."""
+    """What ``export.json`` says; the page and what else is beside the data comes to `files` later."""
     shards, manifest = form.shards, form.shards.manifest
     return {
         "format": FORMAT,
@@ -142,7 +142,7 @@ def shard_folder(folder: Path) -> Path:
     steps = sorted(path.parent.parent.name for path in folder.glob(f"*/shards/{MANIFEST}"))
     if steps:
         hint = f"name the one that is meant: {', '.join(short_path(folder / name) for name in steps)}"
-        raise InputError("no shards, but steps that made some lie in it", where=str(folder), hint=hint)
+        raise InputError("no shards, but steps that made some are in it", where=str(folder), hint=hint)
     return folder
 
 
@@ -150,7 +150,7 @@ def _apart(output: Path, folder: Path) -> None:
     """Refuse an output inside the shards, or around them."""
     mine, theirs = output.resolve(), folder.resolve()
     if mine == theirs or mine in theirs.parents or theirs in mine.parents:
-        raise InputError("the output and the shards may not lie in each other", where=str(output), hint="give another folder with --output")
+        raise InputError("the output and the shards may not be in each other", where=str(output), hint="give another folder with --output")
 
 
 def _files(shards: ShardSet, split: str) -> list[Path]:

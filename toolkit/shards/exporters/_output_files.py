@@ -38,7 +38,7 @@ class Sink:
         self.rows = 0
 
     def write(self, rows: pl.DataFrame, lines: Sequence[bytes] | None = None) -> None:
-        """Add rows; `lines`: as they are to stand in a ``.jsonl``."""
+        """Add rows; `lines`: as they are to be in a ``.jsonl``."""
         self.rows += rows.height
         if self._lines is not None:
             text = io.BytesIO()

@@ -1,7 +1,7 @@
 """The page of an exported folder, ``README.md``: the hub's metadata, what the export is, and the card of the shards.
 
 The metadata are the card's own but for the files: they name every file of every split, so that `datasets.load_dataset` reads the folder,
-local or on the hub, as what it is, whatever else lies beside the data (Hub docs, "Manual configuration").
+local or on the hub, as what it is, whatever else is beside the data (Hub docs, "Manual configuration").
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def page(record: Mapping[str, Any], card_text: str) -> str:
     lines += ["", *(f"- {_inert(note)}" for note in record["notes"])]
     if record["left_out"]:
         lines += [f"- The format has no place for these columns of the shards: {_inert(', '.join(record['left_out']))}."]
-    lines += ["- The rows of a split stand in the order in which they stand in the shards.", "", MARK, ""]
+    lines += ["- The rows of a split are in the order in which they are in the shards.", "", MARK, ""]
     return f"---\n{dump_yaml(meta)}---\n\n" + "\n".join(lines) + "\n" + body.lstrip("\n")
 
 

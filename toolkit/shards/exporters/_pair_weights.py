@@ -2,7 +2,7 @@
 
 A pair's weight multiplies its part of the loss (spec D). A format without weights can say one by repetition: of a pair of weight w there are
 ``floor(w * copies + 1/2)`` copies, at least one where w > 0, so a pass over the file stands for `copies` passes over the pairs. What the copies of
-a pair say is their number over `copies`; how far that is from its weight, on the average and at most, stands in the record. Or the
+a pair say is their number over `copies`; how far that is from its weight, on the average and at most, is in the record. Or the
 weights are dropped. Which of the two is the user's to say; neither happens by itself.
 """
 

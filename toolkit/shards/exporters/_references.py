@@ -1,7 +1,7 @@
 """Media in other trainers' formats, as references: the files stay where they are, named by their places below the dataset's folder.
 
 OpenAI's form has content parts (`parts_lines`). Others mark the place in the text by a tag and list the files in columns beside it (`tagged`,
-`listed`): there a text that holds such a tag by itself would be taken for a picture, and is refused. Media stand before the text of the first message
+`listed`): there a text that holds such a tag by itself would be taken for a picture, and is refused. Media are before the text of the first message
 of the user, in the row's order, as they do where a guard is asked.
 """
 

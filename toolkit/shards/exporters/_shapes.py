@@ -35,7 +35,7 @@ class ShardSet:
     """A shard folder as exporters see it.
 
     Attributes:
-        folder: where it lies.
+        folder: where it is.
         manifest: what its manifest says.
         of: their kind.
         form: whether prompt and answers are chat messages or plain text.

@@ -1,6 +1,6 @@
 """A source drafted by looking at a file: which columns hold prompt and response, which values mean which label.
 
-A draft is for a person to read: what was chosen says why, what could not be decided stands beside it with the candidates (`Draft.notes`,
+A draft is for a person to read: what was chosen says why, what could not be decided is beside it with the candidates (`Draft.notes`,
 `Draft.open`). It always is a definition that `Source` takes, and the rows that were looked at have been read with it (`Draft.kept`).
 """
 

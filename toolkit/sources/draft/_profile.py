@@ -35,7 +35,7 @@ class ColumnLook:
     """One column of the rows looked at.
 
     Attributes:
-        name: as it stands in the file.
+        name: as it is in the file.
         values: those that are not null; of CSV as `uncsv` would give them.
         rows: rows looked at.
         lacking: rows of JSON without this key.
@@ -123,7 +123,7 @@ def look_at(path: Path) -> Look:
     delimiter = _delimiter(path, kind, found.columns)
     rows, faults, more = _read(path, kind, sorted(found.columns or ()) if kind == "parquet" else [], delimiter)
     if kind == "json" and len(rows) == 1 and (inner := next((v for v in rows[0].values() if _is_table(v)), None)) is not None:
-        rows, faults, more = _read(path, kind, list(inner[0]), delimiter)  # the rows lie one level down, and are known by their columns
+        rows, faults, more = _read(path, kind, list(inner[0]), delimiter)  # the rows are one level down, and are known by their columns
     if not rows:
         raise InputError(f"no row can be read as {kind}", where=str(path), hint="`guardkit init` needs a row to look at")
     look = Look(path, kind, stated, delimiter, rows, faults, more)
