@@ -212,7 +212,7 @@ def test_rates_bound_the_time(teacher: Teacher) -> None:
     assert found["seconds"]["low"] == pytest.approx(found["calls"]["low"] * 10)
 
 
-def test_what_hangs_on_a_model_or_on_data_elsewhere_is_not_guessed(teacher: Teacher) -> None:
+def test_what_depends_on_a_model_or_on_data_elsewhere_is_not_guessed(teacher: Teacher) -> None:
     file = Path(recipe(teacher))
     whole = yaml.safe_load(file.read_text())
     whole["steps"] += [{**whole["steps"][3], "id": "second", "from": "picked"}]

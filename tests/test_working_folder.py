@@ -1,4 +1,4 @@
-"""Where things go does not hang on the working folder of the moment, nor on what a library makes of a name."""
+"""Where things go does not depend on the working folder of the moment, nor on what a library makes of a name."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """An OpenAI-compatible endpoint for benchmarks, in a process of its own: no model, a fixed latency, faults by chance, and counts.
 
-It reads just enough HTTP/1.1 to answer clients that keep their connections. The fault that a request meets hangs on its row and on how often that row was
+It reads just enough HTTP/1.1 to answer clients that keep their connections. The fault that a request meets depends on its row and on how often that row was
 asked before, so every client meets the same ones. ``GET /counts`` gives the counts, ``POST /setup`` (a JSON object of `Setup`) begins anew.
 """
 

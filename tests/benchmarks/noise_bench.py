@@ -6,7 +6,7 @@
 Data: what the three released GuardReasoner models wrote on four benchmark files (1,147 inputs, their gold labels), from $GUARDKIT_DATA or
 ../shared/data. For each seed 5 % of the gold labels of each task are flipped at random in copies of the files, and a recipe (load_predictions,
 verdicts, noise) scores every label. Precision at k: the share of flipped labels among the first k; recall at k: the share of the flipped labels
-found there. Where rows tie at place k, both are the mean over all orders of the tied rows, so that no figure hangs on luck.
+found there. Where rows tie at place k, both are the mean over all orders of the tied rows, so that no figure depends on luck.
 
 The other labels count as right. They are not: the true data has errors of its own, which a good ranking puts on top, too.
 """

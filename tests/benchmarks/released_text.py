@@ -1,6 +1,6 @@
 """A guard's output cut into pieces that can be edited, and put together again.
 
-Contract: standard library only, nothing of the toolkit, so that what is planted hangs on no validator and on no parser of theirs. `cut` followed by
+Contract: standard library only, nothing of the toolkit, so that what is planted depends on no validator and on no parser of theirs. `cut` followed by
 `Document.text` gives the same text, byte for byte, for any text. A text that is not cut into three tasks, each with a step, and three answers has
 `Document.whole` False: most faults are not planted in it.
 """

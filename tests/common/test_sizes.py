@@ -59,7 +59,7 @@ def test_pieces_are_the_rows_and_none_of_several_rows_is_too_large(rows: list[di
 
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=6), st.lists(st.integers(0, 3_000), min_size=1, max_size=60))
-def test_row_groups_of_long_rows_hang_on_the_rows_alone(tmp_path_factory: Any, edges: list[int], lengths: list[int]) -> None:
+def test_row_groups_of_long_rows_depend_on_the_rows_alone(tmp_path_factory: Any, edges: list[int], lengths: list[int]) -> None:
     folder, schema = tmp_path_factory.mktemp("groups"), pa.schema([pa.field("text", pa.large_string())])
     rows = pl.DataFrame({"text": ["x" * n for n in lengths]})
     before, parquet.GROUP_BYTES = parquet.GROUP_BYTES, 10_000

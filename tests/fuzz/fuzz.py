@@ -35,7 +35,7 @@ from fuzz_world import CONCURRENCY, OWN, Result, World, build, filled
 FLYING = ("kill", "torn", "enospc", "eio")
 RESTING = ("flip", "cut", "empty")
 BESIDE = ("events.jsonl", ".guardkit.lock", "journal.lock", "summary.json")
-"""Files that no result hangs on: logs, locks, a copy of figures."""
+"""Files that no result depends on: logs, locks, a copy of figures."""
 
 
 @dataclass

@@ -27,7 +27,7 @@ def labels(guard: Guard) -> st.SearchStrategy[dict[str, Any]]:
 
 @settings(deadline=None)
 @given(data=st.data(), prompt=st.text(max_size=30), response=st.none() | st.text(max_size=30), structured=st.booleans())
-def test_nothing_in_a_blind_question_hangs_on_a_label(data: st.DataObject, prompt: str, response: str | None, structured: bool) -> None:
+def test_nothing_in_a_blind_question_depends_on_a_label(data: st.DataObject, prompt: str, response: str | None, structured: bool) -> None:
     for guard in (GUARD, GUARD.with_teacher(load_prompt("short"))):
         text: dict[str, Any] = {"prompt": prompt, "response": response, "context": []}
         one, other = ({**text, **data.draw(labels(guard))} for _ in range(2))

@@ -217,7 +217,7 @@ def test_flags_are_columns_that_a_later_step_chooses_by(tmp_path: Path, bench: s
 
 
 @pytest.mark.parametrize("size", [1, 7, 8192])
-def test_the_bytes_do_not_hang_on_the_size_of_the_blocks(tmp_path: Path, size: int) -> None:
+def test_the_bytes_do_not_depend_on_the_size_of_the_blocks(tmp_path: Path, size: int) -> None:
     rows = quickstart()
     file = texts(tmp_path / "b.jsonl", *({"text": t} for t in [*rows["prompt"][::9], *rows["response"].drop_nulls()[::9]]))
     load = {"id": "seeds", "use": "load", "with": {"source": "quickstart", "limit": 20}}

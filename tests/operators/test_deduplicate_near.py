@@ -1,4 +1,4 @@
-"""`deduplicate`: near-duplicates, what is written where nothing is dropped, and what may hang on the order and size of blocks (nothing)."""
+"""`deduplicate`: near-duplicates, what is written where nothing is dropped, and what may depend on the order and size of blocks (nothing)."""
 
 from __future__ import annotations
 

@@ -219,7 +219,7 @@ def test_weights_follow_the_paper() -> None:
     assert mined(*rows, gamma=0.1)[0]["weight"].to_list() == pytest.approx([0.9, 1.1])
 
 
-def test_a_random_pick_hangs_on_the_seed_and_not_on_the_order() -> None:
+def test_a_random_pick_depends_on_the_seed_and_not_on_the_order() -> None:
     rows = draws_of([(f"right {i}", H, "refusal") if i % 2 else (f"wrong {i}", U, "refusal") for i in range(40)])
     first = mined(*rows)[0].row(0, named=True)
     for n in range(3):

@@ -171,7 +171,7 @@ ROWS = st.lists(st.tuples(WORDS, st.lists(st.tuples(st.sampled_from(GUARDS), WOR
 
 @settings(max_examples=30, deadline=None)
 @given(ROWS, st.randoms(use_true_random=False))
-def test_scores_stay_in_range_and_hang_on_no_order(given_: list[Any], rng: random.Random) -> None:
+def test_scores_stay_in_range_and_depend_on_no_order(given_: list[Any], rng: random.Random) -> None:
     rows = [seed(n, label_prompt=label) for n, (label, _) in enumerate(given_)]
     verdict_rows = [verdict(rows[n], guard, i, prompt=word) for n, (_, votes) in enumerate(given_) for i, (guard, word) in enumerate(votes)]
     if not verdict_rows:
@@ -265,7 +265,7 @@ def test_predictions_are_ranked_and_listed_in_a_recipe(tmp_path: Path) -> None:
     assert {"decision", "reviewer", "note"} <= set(listed.columns) and listed["decision"].null_count() == listed.height
 
 
-def test_bytes_hang_on_no_block_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_depend_on_no_block_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     for rows, chunk in ((8192, 262_144), (7, 10), (1, 1)):
         monkeypatch.setattr(_votes, "CHUNK", chunk)

@@ -63,7 +63,7 @@ def test_another_option_moves_rows_and_each_says_where_it_went(world: World) -> 
     assert found["steps"][-1]["a"]["kept"] == len(ids(a)) and found["steps"][-1]["b"]["kept"] == len(ids(b))
 
 
-def test_another_seed_is_named_and_what_hangs_on_it_follows(world: World) -> None:
+def test_another_seed_is_named_and_what_depends_on_it_follows(world: World) -> None:
     a, b = two(world, overrides=["seed=6"])
     found = diff(a.folder, b.folder)
     assert found["gone"]["rows"] and found["gone"]["why"][0]["reason"] == "not_selected"

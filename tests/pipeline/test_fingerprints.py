@@ -127,7 +127,7 @@ def test_a_new_id_is_a_new_step(done: World) -> None:
     steps = [{**s, "id": "voice"} if s["id"] == "noise" else s for s in STEPS]
     steps[-2] = {**steps[-2], "from": {"rows": "voice", "model": "model"}}
     write(done, steps)
-    assert done.built() == {"voice"}, "what it makes is the same, and so is all that hangs on it"
+    assert done.built() == {"voice"}, "what it makes is the same, and so is all that depends on it"
 
 
 def test_words_for_people_and_runtime_options_rebuild_nothing(done: World) -> None:

@@ -43,7 +43,7 @@ STEPS: list[dict[str, Any]] = [
 ALL = {"seeds", *(s["id"] for s in STEPS)}
 SHARDS = {"sft", "dpo"}
 TRAINED = {"guard", "samples", "verdicts", "hard", "pairs", "dpo-rows", "dpo", "guard-dpo", "scores"}
-"""What hangs on the first guard."""
+"""What depends on the first guard."""
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ def run(world: World, *, force: bool = False, output: str = "out", **select: Any
         ({"until": ["seeds"]}, ["seeds"]),
     ],
 )
-def test_until_builds_a_step_and_what_it_hangs_on(world: World, select: dict[str, Any], built: list[str]) -> None:
+def test_until_builds_a_step_and_what_it_depends_on(world: World, select: dict[str, Any], built: list[str]) -> None:
     world.recipe(*CHAIN)
     done = run(world, **select)
     assert sorted(done.built) == sorted(built) and done.reused == []
@@ -80,7 +80,7 @@ def test_what_is_read_must_be_finished_and_up_to_date(world: World) -> None:
     run(world)
     calls = world.calls()
     world.recipe({**CHAIN[0], "with": {"max_chars": 3000}}, {**CHAIN[1], "with": {"temperature": 0.5}}, *CHAIN[2:])
-    with pytest.raises(InputErrors, match=r"'asked'.*no more what the recipe says"):
+    with pytest.raises(InputErrors, match=r"'asked'.*no longer what the recipe says"):
         run(world, only=["loud"])
     assert world.calls() == calls
 

@@ -118,7 +118,7 @@ def test_a_run_of_some_steps_leaves_what_it_does_not_concern(world: World) -> No
     world.recipe({**SHARDS[0], "with": {"max_chars": 3000}}, *SHARDS[1:])
     before = steps_of(world.folder / "out")
     run(world, until="clean")
-    assert set(toolkit.verify(world.folder / "out").stale) == set(before) - {"seeds", "clean"}, "all that hangs on what was built anew"
+    assert set(toolkit.verify(world.folder / "out").stale) == set(before) - {"seeds", "clean"}, "all that depends on what was built anew"
     run(world, from_="loud")
     assert "loud" not in toolkit.verify(world.folder / "out").stale and "shards" in toolkit.verify(world.folder / "out").stale
     run(world)

@@ -63,7 +63,7 @@ def test_a_balance_over_an_earlier_ones_rows_makes_no_two_rows_one(tmp_path: Pat
 
 
 @pytest.mark.parametrize("blocks", [1, 3])
-def test_the_ids_of_copies_hang_on_no_block(tmp_path: Path, blocks: int) -> None:
+def test_the_ids_of_copies_depend_on_no_block(tmp_path: Path, blocks: int) -> None:
     write(tmp_path / "in.jsonl", [(i, "harmful" if n % 3 else "unharmful") for n, i in enumerate(NASTY)])
     made = [rows_of(run(tmp_path, read("in.jsonl"), {"id": "more", **MORE}, output=f"o{n}", block_rows=n)["more"]) for n in (blocks, 8192)]
     assert made[0].equals(made[1])

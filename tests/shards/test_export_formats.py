@@ -246,7 +246,7 @@ def test_blocks_change_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     verify_export(tmp_path / "whole")
 
 
-def test_row_groups_do_not_hang_on_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_groups_do_not_depend_on_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_output_files, "ROW_GROUP", 16)
     whole = tree_digests(exported(tmp_path, "sft", "trl", "whole"))
     monkeypatch.setattr(_export_folder, "BLOCK", 5)

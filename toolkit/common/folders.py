@@ -11,7 +11,7 @@ All work goes on in ``.<name>.guardkit`` beside the folder, which holds
     old      what is being replaced     gone    what is being removed
     kept     what a next attempt goes on from (`kept_beside`)
 
-and is gone when the work is done. A hidden folder without that mark is somebody's own: it is neither used nor removed. After a kill at any moment the
+and is gone when the work is done. A hidden folder without that mark is the user's: it is neither used nor removed. After a kill at any moment the
 next writer, or `sweep`, finishes or undoes the swap: ``old`` without the folder itself means that the new one was whole and on disk.
 """
 
@@ -128,7 +128,7 @@ def new_folder(final: Path, kind: Kind, *, overwrite: bool = False) -> Iterator[
         overwrite: as for `check_own`.
 
     Raises:
-        InputError: as `check_own`; another process works on it; somebody's own folder has the hidden name.
+        InputError: as `check_own`; another process works on it; a folder of the user's has the hidden name.
     """
     with _working(final) as box:
         before = _standing(final)

@@ -7,7 +7,7 @@ a path is given. A URL is no path: it is refused, never taken for a folder calle
 A name that is in a file (a recipe, say) is looked up in `Roots`: the working folder as it was when that file was read, then the folder of
 the file. What was found is kept in `Roots.read`, so that no output takes its place (`toolkit.common.outputs`).
 
-A name that is in rows of data (a picture's, say) is nobody's word here, and leads nowhere but into the one folder that it is meant for: it is
+A name that is in rows of data (a picture's, say) is not trusted, and leads nowhere but into the one folder that it is meant for: it is
 relative, with ``/`` between its parts, and is what it says (`below_fault`); and where links are in the way, the file that they lead to is in that
 folder, too (`open_below`).
 

@@ -20,7 +20,7 @@ from toolkit.common.files import beside, write_atomic
 from toolkit.common.locks import Lock
 
 BATCH = re.compile(r"[0-9]{6,}-[0-9a-f]+|\.[0-9]{6,}-[0-9a-f]+\.(new|old)")
-"""Names of batches' folders; the second is half-made or half-removed. Any other folder there is somebody's own."""
+"""Names of batches' folders; the second is half-made or half-removed. Any other folder there is the user's."""
 _FILES = ("requests.jsonl", "output.jsonl", "errors.jsonl", "rows.jsonl")
 
 

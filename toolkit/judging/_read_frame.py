@@ -56,7 +56,7 @@ def read_frame(guard: Guard, rows: pl.DataFrame, mode: Mode = "lenient", *, read
 
 
 class _Frame:
-    """A frame that is being read. What outputs say is put down once, under a number; `numbers` has that of each row, -1 as long as there is none."""
+    """A frame that is being read. What outputs say is recorded once, under a number; `numbers` has that of each row, -1 until then."""
 
     def __init__(self, guard: Guard, rows: pl.DataFrame, mode: Mode, reading: str | None) -> None:
         import numpy as np
@@ -98,13 +98,13 @@ class _Frame:
             self.numbers[at[i]] = number
 
     def _add(self, parsed: Parsed) -> int:
-        """Put down what was read."""
+        """Record what was read."""
         found = parsed if self._reading is None else in_reading(self._guard, parsed, self._reading)
         self._lines.append([value for task in self._guard.task_names for value in (found.labels[task], found.reasons[task])])
         return len(self._lines) - 1
 
     def _add_nothing(self, reason: str) -> int:
-        """Put down that no task is read."""
+        """Record that no task is read."""
         tasks = self._guard.task_names
         return self._add(Parsed(dict.fromkeys(tasks), dict.fromkeys(tasks, reason)))
 

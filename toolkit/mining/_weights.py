@@ -44,7 +44,7 @@ def pair_weights(pairs: pl.DataFrame, scheme: Scheme = "difference", gamma: floa
 
 
 def _figure(scheme: str, measured: bool) -> pl.Expr:
-    """What a scheme goes by; greater weighs more."""
+    """What a scheme depends on; greater weighs more."""
     right, wrong = pl.col("n_right").cast(pl.Float64), pl.col("n_wrong").cast(pl.Float64)
     if scheme == "difference":
         return wrong - right

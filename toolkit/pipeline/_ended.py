@@ -28,7 +28,7 @@ def settled(plan: Plan, folder: Path, anew: Collection[str] = ()) -> Plan:
     Args:
         plan: the checked recipe.
         folder: of the run; it need not exist.
-        anew: steps that will be built whatever lies there.
+        anew: steps that will be built whatever is there.
 
     Raises:
         InputError: all that is to run is of rounds that are not run.

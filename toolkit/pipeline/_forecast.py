@@ -197,7 +197,7 @@ class _Money:
         return row | {f"label_{t.name}": t.labels[0] for t in self.plan.guard.tasks if f"label_{t.name}" in row}
 
     def _named(self, model: str) -> str:
-        """A model's name; that of a step goes by the step."""
+        """A model's name; a model that a step makes is named by the step."""
         for folder in (self.sampler.folder, self.folder):
             if Path(model).is_absolute() and Path(model).is_relative_to(folder.resolve()):
                 return f"step {Path(model).relative_to(folder.resolve()).parts[0]}"

@@ -144,7 +144,7 @@ def _check_given(plan: Plan, done: Mapping[str, StepFolder]) -> None:
     faults = []
     for step in plan.steps.values():
         if step.id not in plan.chosen and step.id not in given:
-            what = f"step {step.id!r}, which is not among those that are to run, is not finished, is damaged, or is no more what the recipe says"
+            what = f"step {step.id!r}, which is not among those that are to run, is not finished, is damaged, or is no longer what the recipe says"
             faults.append(InputError(what, where=step.spec.where(), hint=f"build it first: --until {step.id}"))
     if faults:
         raise InputErrors(faults)

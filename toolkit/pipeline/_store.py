@@ -49,7 +49,7 @@ def _wrote(folder: Path) -> dict[str, str | None] | None:
 
 
 STEP = Kind("step", _wrote, "move the folder elsewhere, or delete it if it is not needed, and run again")
-"""A step whose files are no more what its manifest says is built anew, and that is reported (`toolkit.pipeline._fingerprints.damage`)."""
+"""A step whose files are no longer what its manifest says is built anew, and that is reported (`toolkit.pipeline._fingerprints.damage`)."""
 
 
 class StepWriter(StepOutput):

@@ -176,7 +176,7 @@ class AskMany(Ask):
 
 
 class Fit(DatasetOperator):
-    """A training: what it makes hangs on luck."""
+    """A training: what it makes depends on luck."""
 
     name = "fit"
     shape = "sink"

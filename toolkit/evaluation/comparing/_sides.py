@@ -97,8 +97,8 @@ def benchmark_entry(evaluation: Evaluation, benchmark: str, task: str) -> Mappin
 def open_sides(given: Sequence[tuple[str | None, Path]], models: Sequence[str] = ()) -> list[Side]:
     """The models of evaluations, in order.
 
-    A model goes by its own name. Where two have the same one, each gets its folder's name behind it; a folder that the user names gives its name to
-    its one model, or is before those of several (``name/model``).
+    A model is called by its own name. Where two have the same one, each gets its folder's name behind it; a folder that the user names gives its name
+    to its one model, or is before those of several (``name/model``).
 
     Args:
         given: for each evaluation its name, or None, and its folder.

@@ -8,7 +8,7 @@ Contract: one folder a batch, ``<root>/<number>-<random>/``:
 - ``lock``: held while a backend works on the folder, so that a second one in this or another process leaves it alone.
 
 A folder appears whole, by one rename, and goes by one rename: what a crash leaves half-made or half-removed is hidden (``.<name>.new``,
-``.<name>.old``) and cleared by the next `adopt`; what is named otherwise, or is in such a folder beside a batch's own files, is somebody's own.
+``.<name>.old``) and cleared by the next `adopt`; what is named otherwise, or is in such a folder beside a batch's own files, is the user's.
 `hand_over` removes nothing: who calls it discards the folder afterwards, so that no answer is ever deleted before the journal has it.
 
 Failure semantics: a disk that cannot be written is `Stopped`, a damaged ``state.json`` an `InputError`. A line of a result file that is not

@@ -26,7 +26,7 @@ def components(n: int, one: Ints, other: Ints) -> Ints:
     while True:
         low = np.minimum(label[one], label[other])
         after = label.copy()
-        # a label is hung on what its rows reach, too: chains then shorten by half each time
+        # a label is set on what its rows reach, too: chains then shorten by half each time
         for ends in (one, other):
             np.minimum.at(after, ends, low)
             np.minimum.at(after, label[ends], low)

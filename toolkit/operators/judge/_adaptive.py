@@ -69,7 +69,7 @@ def check_adaptive(config: AdaptiveConfig, guard: Guard, backends: Mapping[str, 
     silent = [name for name, backend in backends.items() if not scores(backend)]
     if config.screen is not None and silent:
         raise InputError(
-            f"a screen goes by the probability of each answer, and the backend of {silent[0]!r} is not asked for any",
+            f"a screen needs the probability of each answer, and the backend of {silent[0]!r} is not asked for any",
             hint="set logprobs: 5 in its backend, or screen: null",
         )
     for task in config.tasks or ():

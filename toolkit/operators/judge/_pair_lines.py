@@ -45,7 +45,7 @@ class Counting:
 
     @property
     def asks_why(self) -> bool:
-        """Whether it hangs on why an output could not be read."""
+        """Whether it depends on why an output could not be read."""
         return self.rule.unread != "left_out" or self.rule.complete
 
 

@@ -74,7 +74,7 @@ class PairConfig(Config):
     """What a rejected output must pass besides, so that its form does not tell it: the same; or only that it could be read on every task that the
     row has a label for (`read`); or nothing."""
     weights: Scheme = "difference"
-    """What a pair's weight goes by: wrong less right outputs (paper); the entropy of the votes; how narrow their margin is; the divergence between
+    """What a pair's weight depends on: wrong less right outputs (paper); the entropy of the votes; how narrow their margin is; the divergence between
     guards; or nothing (`uniform`: all 1)."""
     normalise: Normalise = "all"
     """Weights span their range over all pairs, or over those of each guard by themselves (of rows that are hard for guards by themselves)."""
