@@ -20,7 +20,7 @@ from toolkit.cli._journal import _lines_of
 from toolkit.common.csvfile import write_sheet
 from toolkit.common.errors import InputError
 from toolkit.guards import load_guard
-from toolkit.operators.judge._decisions import read_decisions
+from toolkit.operators.labels._decisions import read_decisions
 
 ODD = [" a", "a", "a ", "A", "\u00e4", "a\u0308", "=1+1", "1e5", "0012", "12", "'a", "''a", 'say "a"', "a,b", "a;b", "a\nb", "\ta", "\u00a0a", "", " ", "-", "TRUE", "1/2", "\u2028"]  # fmt: skip
 

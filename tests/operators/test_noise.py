@@ -158,7 +158,7 @@ def test_what_cannot_be_judged_is_reported_before_anything_runs() -> None:
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, result, _ = world(5, 1)
-    monkeypatch.setattr("toolkit.operators.judge.noise.find_spec", lambda name: None)
+    monkeypatch.setattr("toolkit.operators.labels.noise.find_spec", lambda name: None)
     with pytest.raises(Missing, match=r"pip install 'guardkit\[noise\]'"):
         noise(rows, result)
 

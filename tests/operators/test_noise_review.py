@@ -17,7 +17,7 @@ import toolkit
 from toolkit.common.csvfile import read_sheet
 from toolkit.common.errors import InputError
 from toolkit.guards import load_guard
-from toolkit.operators.judge._decisions import read_decisions
+from toolkit.operators.labels._decisions import read_decisions
 
 # Decisions --------------------------------------------------------------------------------------------------------------
 

@@ -1,1 +1,1 @@
-"""Sampling guards, reading verdicts, mining and scoring."""
+"""Guards sampled, their verdicts read, mined and scored."""

@@ -12,9 +12,9 @@ import polars as pl
 from toolkit.common.errors import GuardkitError, InputError
 from toolkit.guards import Guard
 from toolkit.operators.base import Config, Context, DatasetOperator, Output, StepInput
-from toolkit.operators.judge._decisions import Decision, Decisions, raise_all, read_decisions
-from toolkit.operators.judge._label_figures import REVIEWED, transitions
-from toolkit.operators.judge._trail import COLUMN, TRAIL, entry, extended
+from toolkit.operators.labels._decisions import Decision, Decisions, raise_all, read_decisions
+from toolkit.operators.labels._label_figures import REVIEWED, transitions
+from toolkit.operators.labels._trail import COLUMN, TRAIL, entry, extended
 from toolkit.records import Column, load_record
 
 SOURCE = "reviewed"

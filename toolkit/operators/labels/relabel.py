@@ -13,9 +13,9 @@ from toolkit.common.yamlfile import FaultAt
 from toolkit.evaluation import fractions, pooled
 from toolkit.guards import Guard
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
-from toolkit.operators.judge._label_figures import RELABELLED, transitions
-from toolkit.operators.judge._trail import COLUMN, TRAIL, entry, extended
 from toolkit.operators.judge._votes import Ballots, Rows, are_verdicts, check_inputs, generation_columns, known_voters
+from toolkit.operators.labels._label_figures import RELABELLED, transitions
+from toolkit.operators.labels._trail import COLUMN, TRAIL, entry, extended
 from toolkit.records import Column, load_record
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from toolkit.evaluation import disagreement, fractions, score_labels
 from toolkit.guards import Guard
 from toolkit.operators._value_counts import Tally
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
-from toolkit.operators.judge import _review_list as review_list
-from toolkit.operators.judge._label_figures import NOISE
 from toolkit.operators.judge._votes import Ballots, Rows, annotators, are_verdicts, check_inputs, generation_columns, known_voters
+from toolkit.operators.labels import _review_list as review_list
+from toolkit.operators.labels._label_figures import NOISE
 from toolkit.records import Column
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Rows changed so that their labels stay."""

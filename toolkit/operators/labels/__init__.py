@@ -1,0 +1,1 @@
+"""Labels held against votes: noise found, reviewed, mended."""
