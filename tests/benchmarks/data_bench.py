@@ -10,6 +10,7 @@ run. Wall time depends on the machine: only the ratios of one run travel. Both t
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import statistics
@@ -45,6 +46,7 @@ def main() -> int:
     if not (a.bench / "cpu_bench.py").is_file():
         print(f"no {a.bench / 'cpu_bench.py'}: give the shared bench folder with --bench or $GUARDKIT_BENCH", file=sys.stderr)
         return 4
+    compileall.compile_dir(CHECKOUT / "toolkit", quiet=1)  # as where it is installed, also under PYTHONDONTWRITEBYTECODE
     with tempfile.TemporaryDirectory() as temporary:
         work = a.work or Path(temporary)
         text = measure(a, work)

@@ -215,7 +215,9 @@ class ParquetFile:
         return self._writer
 
     def _end(self) -> None:
-        self._opened(self.schema.empty_table()).close()
+        import pyarrow as pa
+
+        self._opened(pa.Table.from_batches([], self.schema)).close()  # `empty_table` would load pandas, where there is one
         self._stream.close()
 
 
@@ -266,11 +268,11 @@ def _buffered(out: _Hashing) -> Any:
 def _hardly_repeats(column: pa.ChunkedArray) -> bool:
     """Whether more than half of a text column's values are there once only."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     if not pa.types.is_large_string(column.type) or not len(column):
         return False
-    return bool(2 * pc.count_distinct(column.slice(0, 1024), mode="all").as_py() > min(len(column), 1024))
+    first = column.slice(0, 1024).to_pylist()
+    return 2 * len(set(first)) > len(first)
 
 
 def _leaves(field: pa.Field, above: str = "") -> list[str]:

@@ -110,7 +110,7 @@ class _Reader:
             yield self._fast(block, lines) or self.slow([row for row, _ in jsonl_rows(io.BytesIO(block), self._schema.names, self._lines)])
             self._lines += lines
 
-    def _fast(self, block: bytearray, lines: int) -> Frame | None:
+    def _fast(self, block: bytes, lines: int) -> Frame | None:
         """The block in one go; None where any row of it needs a closer look."""
         import pyarrow as pa
 
@@ -126,14 +126,14 @@ class _Reader:
             return None
         return self._sound(table, block)
 
-    def _quick(self, block: bytearray) -> pl.DataFrame | None:
+    def _quick(self, block: bytes) -> pl.DataFrame | None:
         """The rows by polars, None where it is not certain that each value is what the line says."""
         import polars as pl
 
         if not self._keys_tell or any(c.type not in ("string", "int64") for c in self._columns):
             return None
         try:
-            rows = pl.read_ndjson(bytes(block), schema=to_polars(self._columns))
+            rows = pl.read_ndjson(block, schema=to_polars(self._columns))
         except pl.exceptions.PolarsError:
             return None
         if not self._once_each(rows, block):
@@ -142,7 +142,7 @@ class _Reader:
         doubts = [t.contains(_DOUBTFUL).any() | t.contains("\0", literal=True).any() for t in texts]
         return None if doubts and rows.select(pl.any_horizontal(doubts)).item() else rows
 
-    def _once_each(self, rows: pl.DataFrame, block: bytearray) -> bool:
+    def _once_each(self, rows: pl.DataFrame, block: bytes) -> bool:
         """Whether polars, which does not say so, can have seen no declared column twice in a line: there are no more keys than values, or a look at
         the lines where there are (null, other columns, a text like a key) finds none. Where these are many, Arrow is quicker, and says so.
         """
@@ -156,9 +156,9 @@ class _Reader:
         if len(doubtful) > rows.height // 8:
             self._keys_tell = False
             return False
-        return not any(line_repeats(bytes(block[ends[n - 1] if n else 0 : ends[n]]), self._schema.names) for n in doubtful.to_list())
+        return not any(line_repeats(block[ends[n - 1] if n else 0 : ends[n]], self._schema.names) for n in doubtful.to_list())
 
-    def _parsed(self, block: bytearray, piece: int) -> pa.Table | None:
+    def _parsed(self, block: bytes, piece: int) -> pa.Table | None:
         import pyarrow as pa
         import pyarrow.json as pj
 
@@ -170,13 +170,13 @@ class _Reader:
         except pa.ArrowInvalid:
             return None
 
-    def _sound(self, table: pa.Table, text: bytearray | None = None) -> Frame | None:
+    def _sound(self, table: pa.Table, text: bytes | None = None) -> Frame | None:
         """The rows of a table, read from `text`; None where one lacks a value that it must have."""
         import polars as pl
 
         return self._whole(pl.DataFrame(pl.from_arrow(table)), text)
 
-    def _whole(self, rows: pl.DataFrame, text: bytearray | None) -> Frame | None:
+    def _whole(self, rows: pl.DataFrame, text: bytes | None) -> Frame | None:
         """As `_sound`."""
         nulls = {c.name: rows[c.name].null_count() for c in self._columns}
         if any(nulls[c.name] for c in self._columns if not c.nullable):
@@ -249,29 +249,27 @@ class _Reader:
                 raise InputError(f"the column {column.name!r} holds {found}, not {_type_name(column.type)}", where=str(self._path))
 
 
-def _whole_lines(f: IO[bytes], size: int = BLOCK_BYTES) -> Iterator[bytearray]:
+def _whole_lines(f: IO[bytes], size: int = BLOCK_BYTES) -> Iterator[bytes]:
     """The file in pieces of about `size` bytes that end with a line; without a byte order mark. A longer line is a piece of its own."""
-    held = bytearray(f.read(3).removeprefix(b"\xef\xbb\xbf"))
-    while True:
-        start = len(held)
-        held += bytes(size)
-        with memoryview(held) as room:
-            n = f.readinto(room[start:])  # type: ignore[attr-defined]
-        del held[start + n :]
-        if not n:
-            break
-        cut = held.rfind(b"\n", start) + 1
-        if cut or len(held) >= 2 * LINE_BYTES:
-            rest = held[cut:] if cut else bytearray()
-            if cut:
-                del held[cut:]
-            yield held
-            held = rest
-    if held:
-        yield held
+    held: list[bytes | memoryview] = [f.read(3).removeprefix(b"\xef\xbb\xbf")]
+    n = 0
+    while data := f.read(size):
+        cut = data.rfind(b"\n") + 1
+        n += len(data)
+        if cut or n >= 2 * LINE_BYTES:
+            end = cut or len(data)
+            held.append(memoryview(data)[:end])
+            piece = b"".join(held)
+            held, n = [data[end:]], len(data) - end
+            del data  # whoever works on the piece need not hold its bytes twice
+            yield piece
+        else:
+            held.append(data)
+    if piece := b"".join(held):
+        yield piece
 
 
-def _lines(block: bytearray) -> int:
+def _lines(block: bytes) -> int:
     return count_byte(block, 10) + (not block.endswith(b"\n"))
 
 

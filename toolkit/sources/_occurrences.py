@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
 
 
@@ -13,23 +14,27 @@ class SeenKeys:
     """64-bit keys that have come before, in 8 bytes each (up to 24 while runs are merged)."""
 
     def __init__(self) -> None:
-        self._runs: list[pl.Series] = []
+        self._runs: list[np.ndarray[Any, np.dtype[np.uint64]]] = []
         """Sorted keys, each run more than twice as long as the next: a key is merged at most log2(blocks) times."""
 
     def seen(self, keys: pl.Series) -> pl.Series:
-        """For each of a block's keys whether an earlier block had it; the block's keys then count as seen."""
+        """For each of a block's keys (UInt64) whether an earlier block had it; the block's keys then count as seen."""
+        import numpy as np
         import polars as pl
 
-        seen = pl.repeat(False, len(keys), eager=True)
+        given = keys.to_numpy()
+        order = given.argsort()  # those of one block in their order: the next one is found where the last one was
+        new = given[order]
+        found, seen = np.zeros(len(new), bool), np.empty(len(new), bool)
         for run in self._runs:
-            at = run.search_sorted(keys).clip(upper_bound=len(run) - 1)
-            seen = seen | (run.gather(at) == keys)
-        new = keys.sort()
+            found |= run[np.searchsorted(run, new).clip(max=len(run) - 1)] == new
+        seen[order] = found
         while self._runs and len(self._runs[-1]) <= 2 * len(new):
-            new = pl.concat([self._runs.pop(), new]).sort()
+            new = np.concatenate([self._runs.pop(), new])
+            new.sort(kind="stable")
         if len(new):
             self._runs.append(new)
-        return seen
+        return pl.Series(seen.tolist(), dtype=pl.Boolean)
 
 
 class Occurrences:

@@ -19,6 +19,8 @@ _MOST = 65536
 _ALIKE = 8
 """Where a block has more rows than so many for each outline, one that a single row has is judged too: later blocks may have it again."""
 
+_LISTS = {"reasons": pl.List(pl.String), "details": pl.List(pl.String)}
+
 Measure = Callable[[Sequence[Mapping[str, Any]]], list[tuple[str, str] | None]]
 """A rule over many rows at once: their faults."""
 
@@ -49,7 +51,7 @@ class Checker:
     @property
     def dtype(self) -> pl.Struct:
         """Of what is found."""
-        return pl.Struct({**self._read, "reasons": pl.List(pl.String), "details": pl.List(pl.String)})
+        return pl.Struct({**self._read, **_LISTS})
 
     def __call__(self, rows: pl.Series) -> pl.Series:
         """What is found of each row, given as a struct of the columns that the rules read: see `dtype`; at most one fault where not `every`."""
@@ -91,19 +93,21 @@ class Checker:
             return pl.DataFrame({name: pl.Series([None] * block.height, dtype=kind) for name, kind in self._read.items()})
         values = [c for c in block.columns if c == "reasoning_finish" or c.startswith("label_")]
         keys = block.select(*self._outlines.columns(pl.col("reasoning")), *(pl.col(c).alias(f"of {c}") for c in values))
-        alike = keys.filter(pl.col("end").is_not_null()).group_by(keys.columns).len()
+        with_end = keys.with_row_index("row").filter(pl.col("end").is_not_null())
+        alike = with_end.group_by(keys.columns).agg("row")
         known = _known(self._guard, self._checks, tuple(values))
         most = block.height > _ALIKE * alike.height
-        judged = []
-        for *key, rows in alike.iter_rows():
+        judged: list[tuple[int | str | None, ...]] = [self._none]
+        for *key, rows in alike.select(*keys.columns, pl.col("row").list.len()).iter_rows():
             outlined = known.get(tuple(key))
             if outlined is None and (most or rows > 1):
                 outlined = known[tuple(key)] = self._judged(outline(*key[:3]), dict(zip(values, key[3:], strict=True)))
             judged.append(outlined or self._none)
         if len(known) > _MOST:
             known.clear()
-        alike = alike.hstack(pl.DataFrame(judged, schema=self._read, orient="row"))
-        return keys.join(alike, on=keys.columns, how="left", nulls_equal=True, maintain_order="left").select(*self._read)
+        found = pl.DataFrame(judged, schema=self._read, orient="row")
+        of = alike.select("row", number=pl.int_range(1, pl.len() + 1, dtype=pl.UInt32)).explode("row")
+        return found[_place(block.height, of["row"], of["number"])]
 
     def _judged(self, text: str, values: Mapping[str, Any]) -> tuple[int | str | None, ...]:
         """Steps and labels of an outline; nulls where it is not sound."""
@@ -126,8 +130,13 @@ def _steps_and_labels(reading: Reading) -> tuple[int | str | None, ...]:
 
 def _with_faults(read: pl.DataFrame, found: Mapping[int, Sequence[tuple[str, str]]]) -> pl.DataFrame:
     """`read` with the lists `reasons` and `details`, made for the rows that have a fault alone: a list for each row would take most of the time."""
-    faulty = sorted(found)
-    lists = {n: pl.Series([[f[k] for f in found[i]] for i in faulty], dtype=pl.List(pl.String)) for k, n in enumerate(("reasons", "details"))}
-    faults = pl.DataFrame({"i": pl.Series(faulty, dtype=pl.UInt32), **lists})
-    joined = read.with_row_index("i").join(faults, on="i", how="left", maintain_order="left").drop("i")
-    return joined.with_columns(pl.col(n).fill_null(pl.lit([], pl.List(pl.String))) for n in lists)
+    each = [(i, *fault) for i in sorted(found) for fault in found[i]]
+    flat = pl.DataFrame(each, schema={"i": pl.UInt32, "reasons": pl.String, "details": pl.String}, orient="row")
+    of = flat.group_by("i", maintain_order=True).agg(pl.all())
+    lists = pl.concat([pl.DataFrame([([], [])], schema=_LISTS, orient="row"), of.drop("i")])
+    return read.hstack(lists[_place(read.height, of["i"], pl.int_range(1, len(of) + 1, dtype=pl.UInt32, eager=True))])
+
+
+def _place(height: int, rows: pl.Series, numbers: pl.Series) -> pl.Series:
+    """For each of `height` rows its number; 0 where it has none."""
+    return pl.zeros(height, dtype=pl.UInt32, eager=True).scatter(rows, numbers)

@@ -151,7 +151,7 @@ class Validate(RowOperator):
         have = rows.collect_schema().names()
         read = [n for n in ("reasoning", "reasoning_finish", "context", "prompt", "response", *_labels(guard)) if n in have]
         checker = Checker(guard, c.chosen, c, every=c.faults == "flag", measures=self._measures(ctx))
-        rows = rows.with_columns(pl.struct(read).map_batches(checker, return_dtype=checker.dtype, is_elementwise=True).alias("_checked"))
+        rows = rows.with_columns(pl.struct(read).map_batches(checker, return_dtype=checker.dtype).alias("_checked"))
         part = pl.col("_checked").struct
         rows = rows.with_columns(part.field("steps").alias("steps"))
         for task in guard.task_names:
