@@ -10,7 +10,7 @@ import polars as pl
 import toolkit
 from toolkit.common.tables import Column, table_text
 from toolkit.operators.figures import Table
-from toolkit.operators.judge._mine_figures import VOTES, HardShare, statistics
+from toolkit.operators.mining._mine_figures import VOTES, HardShare, statistics
 
 GUARD = toolkit.load_guard("guardreasoner")
 H, U = "harmful", "unharmful"

@@ -1,1 +1,1 @@
-"""Guards sampled, their verdicts read, mined and scored."""
+"""Guards sampled, their verdicts read, scored and compared."""

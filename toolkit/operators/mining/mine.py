@@ -12,12 +12,12 @@ from toolkit.common.errors import InputError, did_you_mean
 from toolkit.guards import Guard
 from toolkit.mining import STATUSES, Missing, Rule, apply_rule, count_votes, load_rule, measures, rule_names
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Operator, Output, StepInput
-from toolkit.operators.judge._mine_figures import VOTES, HardShare, statistics
-from toolkit.operators.judge._mine_table import OutputTable, draw_remarks, drawn
 from toolkit.operators.judge._rule_option import RuleGiven
 from toolkit.operators.judge._verdict_figures import MINED
 from toolkit.operators.judge._votes import Rows, are_verdicts, check_inputs
 from toolkit.operators.judge.sample import Sample
+from toolkit.operators.mining._mine_figures import VOTES, HardShare, statistics
+from toolkit.operators.mining._mine_table import OutputTable, draw_remarks, drawn
 from toolkit.records import MEDIA, has_media, load_record, to_polars
 
 

@@ -12,8 +12,8 @@ from toolkit.common.errors import InputError
 from toolkit.guards import Guard
 from toolkit.mining import ItemResponse, TaskVotes, Votes, condense, fit_item_response
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
-from toolkit.operators.judge._item_response_figures import FITTED
 from toolkit.operators.judge._votes import Ballots, Rows, are_verdicts, check_inputs, generation_columns
+from toolkit.operators.mining._item_response_figures import FITTED
 from toolkit.records import Column
 
 if TYPE_CHECKING:

@@ -31,11 +31,11 @@ from toolkit.mining import (
 )
 from toolkit.operators._losses import with_losses
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Operator, Output, StepInput
-from toolkit.operators.judge._pair_lines import Counting, Found, Outputs, line_columns, places_in, read_lines
-from toolkit.operators.judge._pair_look import Look
 from toolkit.operators.judge._verdict_figures import PAIRED
 from toolkit.operators.judge._votes import none_match
-from toolkit.operators.judge.mine import Mine
+from toolkit.operators.mining._pair_lines import Counting, Found, Outputs, line_columns, places_in, read_lines
+from toolkit.operators.mining._pair_look import Look
+from toolkit.operators.mining.mine import Mine
 from toolkit.operators.reason.validate import Validate, ValidateConfig
 from toolkit.records import MEDIA, Column, has_media, load_record, pair_id, to_polars
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from toolkit.mining import Lines
 from toolkit.operators.base import DETAIL, OUTCOME, REASON, Context, StepInput
-from toolkit.operators.judge._pair_lines import Outputs
+from toolkit.operators.mining._pair_lines import Outputs
 from toolkit.operators.reason.validate import Validate
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Hard rows found, and pairs made of them."""
