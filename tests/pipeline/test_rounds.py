@@ -235,6 +235,14 @@ def test_the_recipe_that_a_run_keeps_runs_again(world: World) -> None:
     assert steps_of(again.folder) == steps_of(run.folder)
 
 
+def test_what_a_plan_says_of_every_round_it_says_once() -> None:
+    plan = make_plan(load_recipe("quickstart", ["rounds=3"]))
+    assert [w.partition(":")[0] for w in plan.words() if w.startswith("step")] == ["step 'hard'"]
+    plan.steps["samples.2"].operator.needs = lambda ctx: ["a missing key"]  # type: ignore[method-assign]
+    plan.steps["samples.3"].operator.needs = lambda ctx: ["a missing key", "and more"]  # type: ignore[method-assign]
+    assert plan.needs(["samples.2", "samples.3"]) == ["step 'samples.2': a missing key", "step 'samples.3': and more"]
+
+
 def test_overrides_are_of_every_round(world: World) -> None:
     loop(world, 9, 5, 2)
     plan = world.plan("lessons.mark=x", "rounds={times: 2, hard: hard}")

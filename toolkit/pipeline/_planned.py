@@ -148,12 +148,20 @@ class Plan:
     def needs(self, steps: Iterable[str] | None = None) -> list[str]:
         """What this machine lacks to run these steps (default: all that are chosen), in words."""
         chosen = self.chosen if steps is None else steps
-        return [f"step {s!r}: {n}" for s in chosen for n in dict.fromkeys(self._needs(self.steps[s].operator, self.context(s)))]
+        return self._once((s, n) for s in chosen for n in self._needs(self.steps[s].operator, self.context(s)))
 
     def words(self) -> list[str]:
         """What the options of the chosen steps come to, in sentences."""
         loop = self.recipe.loop.words() if self.recipe.loop is not None else []
-        return [*loop, *(f"step {s!r}: {w}" for s in self.chosen for w in self.steps[s].operator.words(self.context(s)))]
+        return [*loop, *self._once((s, w) for s in self.chosen for w in self.steps[s].operator.words(self.context(s)))]
+
+    def _once(self, found: Iterable[tuple[str, str]]) -> list[str]:
+        """Words about steps, each after its step's name; what is the same in several rounds stands there for the first of them."""
+        as_written = self.recipe.loop.as_written if self.recipe.loop is not None else {}
+        first: dict[tuple[str, str], str] = {}
+        for step, words in found:
+            first.setdefault((as_written.get(step, step), words), f"step {step!r}: {words}")
+        return list(first.values())
 
     def _needs(self, operator: Operator, ctx: Context) -> list[str]:
         """What an operator says that it lacks, and each name on the hub among its options that cannot be had."""

@@ -89,6 +89,11 @@ class Loop:
         return frozenset(closure(readers(self.reads), self.own)) - self.own
 
     @cached_property
+    def as_written(self) -> dict[str, str]:
+        """The steps of all rounds, each with its id as written."""
+        return {round_id(s, number): s for number in range(1, self.spec.times + 1) for s in self.own}
+
+    @cached_property
     def mined(self) -> dict[str, int]:
         """The steps that find the hard rows, and of which round each is."""
         return {round_id(self.hard, number): number for number in range(1, self.spec.times + 1)}
