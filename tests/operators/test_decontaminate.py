@@ -57,7 +57,7 @@ def test_a_run_of_13_words_is_found_wherever_it_stands_and_12_are_not(bench: str
     assert kept["id"].to_list() == rows["id"][[1, 4, 5]].to_list(), "no run crosses from one text into the next"
     assert kept.columns == rows.columns and reasons(rest) == {"contaminated_ngram": 3}
     assert rest["_detail"][0] == "13 words of the prompt are in the text of bench.jsonl, row b1"
-    assert [d.split(" stand")[0] for d in rest["_detail"]] == ["13 words of the prompt", "17 words of the response", "17 words of the context"]
+    assert [d.split(" are in")[0] for d in rest["_detail"]] == ["13 words of the prompt", "17 words of the response", "17 words of the context"]
     kept, _ = clean(rows, against=[bench], fields=["response"])
     assert kept.height == 5
     kept, _ = clean(rows, against=[bench], ngram=12)

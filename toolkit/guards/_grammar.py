@@ -86,7 +86,7 @@ class Grammar(Part):
     """How a guard's answers are read."""
 
     harmony: bool = False
-    """The model writes OpenAI's harmony format: what does not are in its final channel is a draft, and is never read."""
+    """The model writes OpenAI's harmony format: what is not in its final channel is a draft, and is never read."""
     answers: list[Answer] = Field(min_length=1)
     """One for each task."""
     categories: Categories | None = None
