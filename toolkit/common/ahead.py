@@ -1,10 +1,12 @@
-"""An iterator that runs in a thread of its own, a few items ahead of whoever works on them."""
+"""Iterators that run in threads of their own, a few items ahead of whoever works on them."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -19,39 +21,67 @@ class _End(Generic[T]):
         self.error = error
 
 
-def ahead(items: Iterator[T], depth: int = AHEAD) -> Iterator[T]:
-    """The items of an iterator that runs in a thread of its own, `depth` items ahead at most. What it raises is raised here, in its place."""
-    waiting: queue.Queue[T | _End[T]] = queue.Queue(depth)
-    left = threading.Event()
+class _Running(Generic[T]):
+    """An iterator that has been started in a thread of its own."""
 
-    def put(item: T | _End[T]) -> None:
-        while not left.is_set():
+    def __init__(self, items: Iterator[T], depth: int) -> None:
+        self._items = items
+        self._waiting: queue.Queue[T | _End[T]] = queue.Queue(depth)
+        self._left = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="guardkit-ahead", daemon=True)
+        self._thread.start()
+
+    def _put(self, item: T | _End[T]) -> None:
+        while not self._left.is_set():
             try:
-                waiting.put(item, timeout=0.1)
+                self._waiting.put(item, timeout=0.1)
                 return
             except queue.Full:
                 continue
 
-    def run() -> None:
+    def _run(self) -> None:
         try:
-            for item in items:
-                put(item)
-                if left.is_set():
+            for item in self._items:
+                self._put(item)
+                if self._left.is_set():
                     return
-            put(_End())
+            self._put(_End())
         except BaseException as e:  # noqa: BLE001  it is raised again in the reader's thread
-            put(_End(e))
+            self._put(_End(e))
 
-    thread = threading.Thread(target=run, name="guardkit-ahead", daemon=True)
-    thread.start()
-    try:
+    def __iter__(self) -> Iterator[T]:
         while True:
-            item = waiting.get()
+            item = self._waiting.get()
             if isinstance(item, _End):
                 if item.error is not None:
                     raise item.error
                 return
             yield item
+
+    def stop(self) -> None:
+        """Nobody wants more of it."""
+        self._left.set()
+        self._thread.join()
+
+
+def in_turn(sources: Iterable[Iterator[T]], width: int = AHEAD, depth: int = AHEAD) -> Iterator[Iterator[T]]:
+    """Iterators one after the other, of which `width` run at once, each in a thread of its own and `depth` items ahead at most.
+
+    Each is to be used up before the next is asked for. What it raises is raised here, in its place. No two may share what is not made for it.
+    """
+    left = iter(sources)
+    running = deque(_Running(items, depth) for items in islice(left, width))
+    try:
+        while running:
+            yield iter(running[0])
+            running.popleft().stop()
+            running.extend(_Running(items, depth) for items in islice(left, 1))
     finally:
-        left.set()
-        thread.join()
+        for one in running:
+            one.stop()
+
+
+def ahead(items: Iterator[T], depth: int = AHEAD) -> Iterator[T]:
+    """The items of an iterator that runs in a thread of its own, `depth` items ahead at most. What it raises is raised here, in its place."""
+    for one in in_turn([items], 1, depth):
+        yield from one

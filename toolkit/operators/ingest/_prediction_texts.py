@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from toolkit.common.ahead import in_turn
 from toolkit.common.reading import Files
 from toolkit.guards import Guard
 from toolkit.operators.ingest._predicted_rows import parted
@@ -104,26 +105,33 @@ class PredictionTexts:
             yield self._with_seed(piece, columns) if asked else piece
 
     def _with_files(self, rows: pl.DataFrame, own: Sequence[str], asked: bool) -> Iterator[pl.DataFrame]:
-        """The rows with what their files say of them."""
+        """The rows with what their files say of them; two files are read at once."""
+        if not rows.height:
+            return
         keys = {*own, *(("prompt", "response", "source") if asked and self._samples is None else ())}
         ends = rows["file"].rle_id().unique_counts().cum_sum().to_list()
-        for start, end in zip([0, *ends], ends, strict=False):
-            part = rows[start:end]
-            layout = self._layouts[int(part["file"][0])]
-            on = ["row", "draw"] if layout.several and "output" in keys else ["row"]
+        parts = [rows[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        numbers = [int(part["file"][0]) for part in parts]
+        readers = {number: self._reader(number, keys) for number in set(numbers)}
+        # A file that is read in several turns has one reader, which must not run twice at once.
+        width = 2 if len(readers) == len(parts) else 1
+        found = in_turn((readers[n].take(part["row"].unique().sort()) for n, part in zip(numbers, parts, strict=True)), width)
+        for number, part, blocks in zip(numbers, parts, found, strict=True):
+            on = ["row", "draw"] if self._layouts[number].several and "output" in keys else ["row"]
             done = 0
-            for found in self._rows_of(int(part["file"][0]), layout, keys).take(part["row"].unique().sort()):
-                upto = int(part["row"].search_sorted(int(found["row"][-1]), "right"))
+            for block in blocks:
+                upto = int(part["row"].search_sorted(int(block["row"][-1]), "right"))
                 here, done = part[done:upto], upto
-                lacking = [pl.lit(None, pl.String).alias(k) for k in keys if k not in found.columns]
-                found = found.drop(c for c in found.columns if c in here.columns and c not in on).with_columns(lacking)
-                yield here.join(found, on=on, how="left", maintain_order="left")
+                lacking = [pl.lit(None, pl.String).alias(k) for k in keys if k not in block.columns]
+                block = block.drop(c for c in block.columns if c in here.columns and c not in on).with_columns(lacking)
+                yield here.join(block, on=on, how="left", maintain_order="left")
+        self._open = (numbers[-1], frozenset(keys)), readers[numbers[-1]]
 
-    def _rows_of(self, number: int, layout: Layout, keys: set[str]) -> RowsByNumber:
-        """Reads a file, from where the last rows ended if that was of the same one."""
-        if self._open is None or self._open[0] != (number, frozenset(keys)):
-            self._open = (number, frozenset(keys)), RowsByNumber(layout, keys, self._held)
-        return self._open[1]
+    def _reader(self, number: int, keys: set[str]) -> RowsByNumber:
+        """Reads a file, from where the last rows ended if these were of the same one."""
+        if self._open is not None and self._open[0] == (number, frozenset(keys)):
+            return self._open[1]
+        return RowsByNumber(self._layouts[number], keys, self._held)
 
     def _with_seed(self, rows: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
         if self._samples is not None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from toolkit.common.ahead import ahead
+from toolkit.common.ahead import in_turn
 from toolkit.common.errors import InputError, InputErrors
 from toolkit.guards import Guard, repeats_its_input, unknown_label
 from toolkit.judging import TEXTS, read_frame
@@ -21,10 +21,11 @@ from toolkit.operators.base import Context, Output, Referred
 from toolkit.operators.ingest._intake import Intake
 from toolkit.operators.ingest._predicted_rows import UNKNOWN, ById, ByText, LabelWords, Parents, coverage
 from toolkit.operators.ingest._prediction_files import Part
+from toolkit.operators.ingest._prediction_layouts import OF_SAMPLES, file_layout, sample_layout
 from toolkit.operators.ingest._prediction_options import LoadPredictionsConfig
 from toolkit.operators.ingest._prediction_texts import asked_of, seed_columns
 from toolkit.records import Column, load_record
-from toolkit.sources import Layout, file_columns, format_of, layout_of, read_layout, unreadable_rows
+from toolkit.sources import Layout, file_columns, format_of, read_layout, unreadable_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,35 +34,18 @@ if TYPE_CHECKING:
     from toolkit.sources import Fault
 
 FILE = (Column("file", "int64", doc="number of the file that the output is in"), Column("row", "int64", doc="its row there, from 1"))
-OF_SAMPLES = ("prompt", "response", "source")
 _SPACES = "".join(c for c in map(chr, range(0x3001)) if c.isspace())
 """What Python strips."""
 LISTED = 20
 """Faults of samples that are listed."""
 
 
-def layouts(parts: Sequence[Part], config: LoadPredictionsConfig, ctx: Context) -> dict[int, Layout]:
-    """How each file says what it says, as far as one of its rows can be read."""
-    found = {p.number: _layout(p.path, config, ctx, absent=_elsewhere(config, ctx.guard)) for p in parts}
-    return {number: layout for number, layout in found.items() if layout is not None}
+class Block(NamedTuple):
+    """Rows of a file, and those that could not be read; without a layout no row could."""
 
-
-def sample_layout(path: Path | None, config: LoadPredictionsConfig, ctx: Context) -> Layout | None:
-    """That of the file of samples."""
-    return None if path is None else _layout(path, config, ctx, absent=[*config.columns])
-
-
-def _elsewhere(config: LoadPredictionsConfig, guard: Guard) -> list[str]:
-    """What a named column may be of where a file of predictions lacks it: it is the samples' then."""
-    return [*OF_SAMPLES, "id", "label", *(f"label_{t}" for t in guard.task_names)] if config.samples is not None else []
-
-
-def _layout(path: Path, config: LoadPredictionsConfig, ctx: Context, absent: Sequence[str]) -> Layout | None:
-    given = dict(config.columns)
-    own = given.pop("sample_id", None)
-    if absent == [*config.columns] and own is not None:
-        given["id"] = own
-    return layout_of(path, ctx.guard.task_names, given, ctx.files, absent)
+    layout: Layout | None
+    rows: pl.DataFrame
+    faults: Sequence[tuple[int, Fault]]
 
 
 class Predictions:
@@ -90,9 +74,9 @@ class Predictions:
         """Read all files."""
         if self._sample is not None:
             self._samples(self._sample)
-        for name in self._config.files:
-            for part in (p for p in self._parts if p.guard == name):
-                self._file(part)
+        parts = [p for name in self._config.files for p in self._parts if p.guard == name]
+        for part, blocks in zip(parts, in_turn(map(self._blocks, parts)), strict=True):
+            self._file(part, blocks)
         self._figures()
 
     # Samples ------------------------------------------------------------------------------------------------------------
@@ -165,26 +149,31 @@ class Predictions:
 
     # Predictions --------------------------------------------------------------------------------------------------------
 
-    def _file(self, part: Part) -> None:
-        """One file."""
-        path, ctx = part.path, self._ctx
-        layout = _layout(path, self._config, ctx, absent=_elsewhere(self._config, self._guard))
-        intake, rows = Intake(f"{part.guard!r}, {path.name}"), 0
+    def _blocks(self, part: Part) -> Iterator[Block]:
+        """The rows of a file; in a thread of its own, so that nothing of other files is touched."""
+        layout = file_layout(part.path, self._config, self._ctx)
         if layout is None:
-            for faults in unreadable_rows(path, ctx.files):
-                rows += self._gone(part, intake, [(n, f.text, f.reason, f.detail) for n, f in faults])
-        else:
-            self._check(layout)
-            for block, faults in ahead(read_layout(layout, ctx.files, self._keys(layout))):
-                rows += self._block(part, layout, intake, block, faults)
-                ctx.progress(self._done + rows, None, part.guard)
+            yield from (Block(None, pl.DataFrame(), faults) for faults in unreadable_rows(part.path, self._ctx.files))
+            return
+        self._check(layout)
+        for rows, faults in read_layout(layout, self._ctx.files, self._keys(layout)):
+            yield Block(layout, self._with_verdicts(rows), faults)
+
+    def _file(self, part: Part, blocks: Iterator[Block]) -> None:
+        """One file."""
+        intake, rows, layout = Intake(f"{part.guard!r}, {part.path.name}"), 0, None
+        for block in blocks:
+            layout = block.layout
+            gone = [(n, f.text, f.reason, f.detail) for n, f in block.faults]
+            rows += self._gone(part, intake, gone) if layout is None else self._block(part, layout, intake, block.rows, gone)
+            self._ctx.progress(self._done + rows, None, part.guard)
         self._done += rows
         if not rows:
-            raise InputError("no rows", where=str(path))
+            raise InputError("no rows", where=str(part.path))
         try:
-            intake.check(self._config, ctx.step)
+            intake.check(self._config, self._ctx.step)
         except InputError as e:
-            raise InputError(e.message, where=e.where, hint=self._fitting(path, layout) or e.hint) from None
+            raise InputError(e.message, where=e.where, hint=self._fitting(part.path, layout) or e.hint) from None
 
     def _joins_by_id(self, layout: Layout) -> bool:
         return self._config.by_id or "prompt" not in layout.names
@@ -206,14 +195,14 @@ class Predictions:
             hint = "name it: --column label_TASK=COLUMN, or give the file that has them: --samples FILE"
             raise InputError(f"no column with labels; it has {there}", where=str(layout.path), hint=hint)
 
-    def _block(self, part: Part, layout: Layout, intake: Intake, rows: pl.DataFrame, faults: Sequence[tuple[int, Fault]]) -> int:
-        """One block of a file; how many rows it has."""
+    def _block(self, part: Part, layout: Layout, intake: Intake, rows: pl.DataFrame, gone: list[tuple[int, str, str, str]]) -> int:
+        """One block of a file, and what of it is gone already; how many rows it has."""
         import numpy as np
 
         wrong: dict[int, tuple[str, str]] = {}
         needed = ["output", *(["prompt"] if not self._joins_by_id(layout) else []), *(["label"] if "label" in rows.columns else [])]
         for key in needed:
-            lacks = rows[key].is_null() if key in rows.columns else pl.repeat(True, rows.height, eager=True)
+            lacks = rows[key].is_null()
             if key == "output" and "error" in rows.columns:
                 lacks = lacks & rows["error"].is_null()
             for i in lacks.arg_true():
@@ -226,10 +215,9 @@ class Predictions:
         good[list(wrong)] = False
         sound = (rows, numbers) if good.all() else (rows.filter(pl.Series(good)), numbers[good])
         kept = self._made(part, layout, *sound)
-        gone = [(n, f.text, f.reason, f.detail) for n, f in faults]
         for i, (reason, detail) in wrong.items():
             row = rows.row(i, named=True)
-            shown = {layout.names.get(k, k): v for k, v in row.items() if k != "row" and not (v is None and k not in needed)}
+            shown = {layout.names.get(k, k): v for k, v in row.items() if k in (*layout.names, "draw") and not (v is None and k not in needed)}
             gone.append((row["row"], json.dumps(shown, ensure_ascii=False, default=str), reason, detail))
         intake.add(kept, pl.DataFrame())
         self._out.count_in(kept.height)
@@ -308,7 +296,7 @@ class Predictions:
         if not refers:
             made = self._with_texts(layout, made)
         if self._mode is not None:
-            made = made.hstack(self._read(layout, made))
+            made = self._read(layout, made)
         made = made.with_columns(pl.format("{}:{}:{}", "parent", "guard_model", "draw").alias("id"))
         if refers:
             return judged(made, self._guard).hstack(made.select("file", "row", *(["sample"] if self._sample is not None else [])))
@@ -326,23 +314,31 @@ class Predictions:
         wanted = [c for c in load_record("seed", self._guard.task_names).names if c != "id" and c not in made.columns]
         return pl.concat(self._texts.of(made, wanted)) if made.height else made.with_columns(pl.lit(None).alias(c) for c in wanted)
 
+    def _with_verdicts(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows with what their outputs say by themselves, where their texts stay where they are."""
+        if "output" not in rows.columns:
+            rows = rows.with_columns(output=pl.lit(None, pl.String))
+        if self._mode is None or self._config.texts != "reference":
+            return rows
+        about = rows.with_columns(length=pl.col("output").str.len_chars().cast(pl.Int64), _doubtful=may_repeat(self._guard))
+        return about.hstack(read_frame(self._guard, rows.select("output"), self._mode))
+
     def _read(self, layout: Layout, rows: pl.DataFrame) -> pl.DataFrame:
-        """What outputs say, those that may repeat their own input read behind it."""
+        """Rows with what their outputs say, those that may repeat their own input read behind it."""
         assert self._mode is not None  # noqa: S101
-        if "prompt" in rows.columns and self._config.texts == "copy":
-            return _outputs_read(self._guard, rows.select("output", *TEXTS), self._mode)
-        found = _outputs_read(self._guard, rows.select("output"), self._mode)
-        doubtful = rows.with_row_index("_at").filter(may_repeat(self._guard)) if self._mode == "lenient" else rows.clear()
-        if not doubtful.height or (self._sample is None and "prompt" not in layout.names):
-            return found
+        if self._config.texts == "copy":
+            return rows.hstack(read_frame(self._guard, rows.select("output", *TEXTS), self._mode))
+        if self._mode != "lenient" or not rows["_doubtful"].any() or (self._sample is None and "prompt" not in layout.names):
+            return rows
         wanted = ["context", "prompt", "response"]
-        whole = pl.concat(self._texts.of(doubtful.drop("prompt", "response", strict=False), wanted))
+        doubtful = rows.with_row_index("_at").filter("_doubtful").drop("prompt", "response", strict=False)
+        whole = pl.concat(self._texts.of(doubtful, wanted))
         again = [repeats_its_input(self._guard, text or "", prompt or "") for text, prompt in whole.select("output", "prompt").iter_rows()]
         whole = whole.filter(pl.Series(again, dtype=pl.Boolean))
         if not whole.height:
-            return found
-        new = _outputs_read(self._guard, whole.select("output", *TEXTS), self._mode).with_columns(whole["_at"])
-        return found.with_row_index("_at").update(new, on="_at", include_nulls=True).drop("_at")
+            return rows
+        new = read_frame(self._guard, whole.select("output", *TEXTS), self._mode).with_columns(whole["_at"])
+        return rows.with_row_index("_at").update(new, on="_at", include_nulls=True).drop("_at")
 
     # The end ------------------------------------------------------------------------------------------------------------
 
@@ -392,7 +388,3 @@ def may_repeat(guard: Guard) -> pl.Expr:
     instruction = guard.instruction.strip()[:40]
     marked = begun.str.contains(r"^(?:[<\[]|(?:system|user)[ \t]*\n)")
     return (marked | begun.str.starts_with(instruction)).fill_null(False) if instruction else pl.col("output").is_not_null()
-
-
-def _outputs_read(guard: Guard, rows: pl.DataFrame, mode: Any) -> pl.DataFrame:
-    return read_frame(guard, rows, mode)

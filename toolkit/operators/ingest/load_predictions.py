@@ -12,8 +12,9 @@ from toolkit.guards import Guard
 from toolkit.operators.base import Columns, Context, DatasetOperator, Output, Referred, StepInput
 from toolkit.operators.ingest._prediction_figures import PREDICTED
 from toolkit.operators.ingest._prediction_files import Part, check_copies, parts_of
+from toolkit.operators.ingest._prediction_layouts import layouts, sample_layout
 from toolkit.operators.ingest._prediction_options import LoadPredictionsConfig
-from toolkit.operators.ingest._predictions import FILE, Predictions, layouts, sample_layout
+from toolkit.operators.ingest._predictions import FILE, Predictions
 from toolkit.records import Column, load_record
 from toolkit.sources import expand_files, known_columns
 

@@ -67,21 +67,21 @@ class OutputTable:
         waiting: list[pl.DataFrame] = []
         n = total = matched = 0
         for block in source.blocks(wanted) if have else ():
-            check_words(block, self._guard, f"rows of {source.step!r}")
             waiting.append(block)
             n += block.height
             if n >= CHUNK:
-                matched += self._add(pl.concat(waiting))
+                matched += self._add(pl.concat(waiting), source.step)
                 total, n, waiting = total + n, 0, []
         if waiting:
-            matched += self._add(pl.concat(waiting))
+            matched += self._add(pl.concat(waiting), source.step)
             total += n
         self.strangers += total - matched
         if total and not matched and self._rows.height:
             raise none_match(total, source.step, self._rows.height)
 
-    def _add(self, block: pl.DataFrame) -> int:
-        """Take a frame of verdicts; how many of them are about the rows."""
+    def _add(self, block: pl.DataFrame, step: str) -> int:
+        """Take a frame of verdicts of a step; how many of them are about the rows."""
+        check_words(block, self._guard, f"rows of {step!r}")
         lines = block.join(self._ids, left_on="parent", right_on="id", how="inner", maintain_order="left")
         columns = [pl.col("_at").alias("parent"), pl.col("guard_model").cast(pl.Categorical(self._words)), pl.col("draw").cast(pl.Int64)]
         for t, labels in self._labels.items():
