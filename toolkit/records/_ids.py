@@ -13,12 +13,8 @@ _HEX = 24
 
 
 def _hash(*parts: str) -> str:
-    h = hashlib.sha256()
-    for part in parts:
-        raw = part.encode("utf-8", "surrogatepass")
-        h.update(len(raw).to_bytes(8, "little"))
-        h.update(raw)
-    return h.hexdigest()[:_HEX]
+    raw = [part.encode("utf-8", "surrogatepass") for part in parts]
+    return hashlib.sha256(b"".join(b for r in raw for b in (len(r).to_bytes(8, "little"), r))).hexdigest()[:_HEX]
 
 
 def content_id(context: Sequence[tuple[str, str]], prompt: str, response: str | None, media: Sequence[str] = ()) -> str:

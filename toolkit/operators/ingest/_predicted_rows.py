@@ -109,25 +109,35 @@ class ById:
     """
 
     def __init__(self, parents: Parents, *, closed: bool = False) -> None:
+        import numpy as np
+
         self._parents, self.closed = parents, closed
-        self._known: dict[int, int] = {}
+        self._hashes, self._numbers = np.zeros(0, np.uint64), np.zeros(0, np.int64)  # in the order of the hashes
 
     def numbers(self, ids: pl.Series) -> NDArray[np.int64]:
         """The rows' numbers; -1 for one that is not known, or has no id."""
         import numpy as np
 
-        hashes = ids.hash(0).to_list()
-        known = self._known
-        found = np.array([known.get(h, -1) for h in hashes], np.int64)
-        found[ids.is_null().to_numpy()] = -1
-        if not self.closed and (found < 0).any():
-            at = (found < 0) & ids.is_not_null().to_numpy()
-            new = {hashes[i]: i for i in np.flatnonzero(at)[::-1]}
-            for h, i in sorted(new.items(), key=lambda one: one[1]):
-                known[h] = self._parents.height
-                self._parents.add([ids[int(i)]])
-            found[at] = [known[hashes[i]] for i in np.flatnonzero(at)]
+        hashes, there = ids.hash(0).to_numpy(), ids.is_not_null().to_numpy()
+        found = np.where(there, self._find(hashes), -1)
+        if not self.closed and (new := there & (found < 0)).any():
+            _, first = np.unique(hashes[new], return_index=True)
+            first = np.flatnonzero(new)[np.sort(first)]
+            numbers = np.arange(self._parents.height, self._parents.height + first.size)
+            self._parents.add(ids.gather(first).to_list())
+            self._hashes, self._numbers = np.concatenate([self._hashes, hashes[first]]), np.concatenate([self._numbers, numbers])
+            order = np.argsort(self._hashes, kind="stable")
+            self._hashes, self._numbers = self._hashes[order], self._numbers[order]
+            found[new] = self._find(hashes[new])
         return found
+
+    def _find(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+        import numpy as np
+
+        if not self._hashes.size:
+            return np.full(hashes.size, -1)
+        at = np.minimum(np.searchsorted(self._hashes, hashes), self._hashes.size - 1)
+        return np.where(self._hashes[at] == hashes, self._numbers[at], -1)
 
 
 class ByText:
