@@ -137,7 +137,7 @@ def test_an_operator_that_asks_a_model_asks_once(rows: pl.DataFrame, tmp_path: P
         server.always = "400"
         failed = toolkit.apply("synthesise", rows.with_columns(prompt=pl.lit("Another")), backend=backend, work=tmp_path)
     assert failed.kept.height == 0 and failed.figures["failed"] == 3 and set(failed.rejected["_reason"]) == {"bad_request"}
-    with pytest.raises(InputError, match="--allow api_key_env=MY_KEY"):
+    with pytest.raises(InputError, match=r"allow=\['api_key_env=MY_KEY'\]"):
         toolkit.apply("synthesise", rows, backend={**backend, "api_key_env": "MY_KEY"}, work=tmp_path)
 
 

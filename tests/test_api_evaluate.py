@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import toolkit
-from toolkit.common.errors import InputError, Missing, TooManyFailures
+from toolkit.common.errors import InputError, InputErrors, Missing, TooManyFailures
 from toolkit.evaluation import ROWS, figures, read_evaluation
 from toolkit.guards import load_guard, render_input
 
@@ -373,7 +373,7 @@ def test_labels_of_another_task_are_an_error_and_other_labels_are_counted(server
     predictions("a.jsonl", [(text, "refusal") for text, _ in BREAD], right)
     with pytest.raises(InputError, match=r"a\.jsonl: row 1: label not of the task: 'refusal'.*nor is any other"):
         toolkit.evaluate(predictions="a.jsonl", benchmarks="bread.yaml")
-    with pytest.raises(InputError, match=r"--task refusal"):
+    with pytest.raises(InputError, match=r"task='refusal'"):
         toolkit.evaluate(predictions="a.jsonl", task="prompt")
     predictions("a.jsonl", [(BREAD[0][0], "harmful"), *BREAD[1:]], right)
     found = toolkit.evaluate(predictions="a.jsonl", benchmarks="bread.yaml")
@@ -445,3 +445,11 @@ def test_the_output_takes_the_place_of_nothing_that_is_read(server: Server) -> N
     with pytest.raises(InputError, match="what this command reads"):
         toolkit.evaluate(predictions="there/a.jsonl", benchmarks="bread.yaml", output="there")
     assert [p.name for p in Path("there").iterdir()] == ["a.jsonl"]
+
+
+def test_of_labels_that_are_all_wrong_some_are_shown_and_all_are_counted(server: Server) -> None:
+    own("a.jsonl", [(i, f"text {i}", "harmful", "bad" if i < 60 else "harmful") for i in range(61)])
+    with pytest.raises(InputErrors) as raised:
+        toolkit.evaluate(predictions="a.jsonl", task="prompt")
+    assert len(raised.value.errors) == 21
+    assert raised.value.errors[-1].message == "and 40 further rows: 60 of 61 have no label of the task"

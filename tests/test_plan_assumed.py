@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +76,15 @@ def test_where_no_row_can_be_looked_at_the_figures_rest_on_stated_averages() -> 
     assert model["dollars"]["mid"] == pytest.approx(spent, rel=0.01) and found.total["dollars"] == model["dollars"]
     text = "; ".join(model["basis"])
     assert "no rows to look at" in text and "assumed" in text and "table 9" in text and "1,000 characters" in text
+
+
+def test_people_see_one_number_of_what_is_to_ask() -> None:
+    """Rows of one text share an answer, so that there is less to ask than there are calls: the table of steps says no more than that of models."""
+    Path("rows.jsonl").write_text("".join(json.dumps({**row, "prompt": f"Garden {i % 2}?"}) + "\n" for i, row in enumerate(rows(40))))
+    assert plan("rows.jsonl").steps[1]["models"][0]["calls"] == {"low": 2, "mid": 2, "high": 2}
+    command = [sys.executable, "-m", "toolkit", "plan", "r.yaml", "--source", "wildguard_train=rows.jsonl"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "150"}, timeout=120)
+    lines = [line.split() for line in done.stdout.splitlines() if line.split()[:1] == ["reasoning"]]
+    assert lines[0] == ["reasoning", "synthesise", "to", "build", "~40", "2"] and lines[1][:4] == ["reasoning", "teacher", "teacher", "2"], (
+        done.stdout
+    )

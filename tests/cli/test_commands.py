@@ -363,3 +363,10 @@ def test_starting_loads_nothing_that_is_not_needed(code: str, allowed: set[str],
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.splitlines()[-1].split()[1:])
     assert loaded <= allowed
+
+
+def test_a_trainer_that_nobody_has_is_answered_with_the_nearest(cli: Cli) -> None:
+    result = cli("train", "stf", "my.yaml")
+    assert result.code == 2 and "No such command 'stf': did you mean 'sft'?" in result.err
+    result = cli("train", "grpo", "my.yaml")
+    assert result.code == 2 and "known: dpo, sft" in result.err

@@ -101,3 +101,18 @@ def test_the_policy_reference_needs_outputs(folders: Path, cli: Cli) -> None:
     evaluated(folders / "bare", {"a": bare, "b": bare})
     found = cli("compare", "bare", "--policy", "reference")
     assert found.code == 2 and "needs the output" in found.err
+
+
+@pytest.mark.parametrize("width", ["80", "150"])
+def test_many_published_figures_have_a_line_each(width: str, folders: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dozens of columns fit no terminal; beside each other stand few."""
+    monkeypatch.setenv("COLUMNS", width)
+    found = cli("compare", "sft", "dpo", "--published")
+    table = found.out.partition("*1: on a line of its own")[0]
+    assert max(map(len, table.splitlines())) <= int(width)
+    lines = [line.split() for line in table.splitlines()]
+    assert ["Toxic_Chat", "80", "guard", "(dpo)", "100.00"] in lines
+    assert ["Toxic_Chat", "80", "Qwen3Guard-Stream", "0.6B", "(strict)", "qwen3guard", "72.00"] in lines
+    assert "Qwen3Guard-Gen 8B (strict) [published: qwen3guard]" in cli("compare", "sft", "dpo", "--published", "--format", "markdown").out.replace(
+        "\\", ""
+    )

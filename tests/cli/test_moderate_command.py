@@ -71,7 +71,9 @@ def test_a_verdict_for_people_and_for_programs(cli: Cli, url: str) -> None:
         (("bread", "--set", "concurrency=2", "--set", "backend=openai"), 0),
         (("bread", "--reading", "strict"), 2),
         (("bread", "--guard", "guardreasonr"), 2),
-        ((" \n",), 0),
+        ((" \n",), 2),
+        (("", "--response", " "), 2),
+        (("", "--response", "No."), 0),
     ],
 )
 def test_how_it_ends(asked: tuple[str, ...], code: int, cli: Cli, url: str) -> None:
@@ -104,6 +106,12 @@ def test_a_file_is_checked_whole_before_anything_is_asked(cli: Cli, url: str) ->
     assert "did you mean" in cli("moderate", "m", "--input", "row.jsonl", "--base-url", url).err
 
 
+def test_of_many_faults_some_are_shown_and_all_are_counted(cli: Cli, url: str) -> None:
+    Path("rows.jsonl").write_text('{"prompt": "a"}\n' + '{"prompt": 5}\n' * 50)
+    result = cli("moderate", "m", "--input", "rows.jsonl", "--base-url", url, "--json")
+    assert len(result.json["faults"]) == 21 and result.json["faults"][-1]["message"] == "and 30 further lines: 50 of 51 are no interactions"
+
+
 def test_one_way_to_say_what_is_judged(cli: Cli, url: str) -> None:
     Path("rows.jsonl").write_text('{"prompt": "a"}\n')
     for args in (("a", "--jsonl"), ("a", "--input", "rows.jsonl"), ("--jsonl", "--response", "b")):
@@ -117,6 +125,9 @@ def test_stdin_is_a_text_or_lines(url: str, tmp_path: Path) -> None:
     assert result.code == 2 and len(result.out.splitlines()) == 2 and "stdin:4.prompt: a text, not a number" in result.err
     result = piped(url, b"\n", "--jsonl", "--fail-on", "harmful", cwd=tmp_path)
     assert (result.code, result.out) == (0, "") and "nothing was judged" in result.err, "a source that broke is no pass to take in silence"
+    for data in (b"", b" \n"):
+        result = piped(url, data, cwd=tmp_path)
+        assert result.code == 2 and "prompt: an empty prompt, and no response: there is nothing to judge" in result.err
     result = piped(url, b"\xff\xfe", cwd=tmp_path)
     assert result.code == 2 and "not UTF-8" in result.err and "Traceback" not in result.err
 
@@ -126,13 +137,13 @@ def test_a_backend_that_tells_nothing_before_the_end_is_declared_so(cli: Cli, ur
     assert result.code == 0 and "gives a text when it is whole" in result.err
 
 
-def test_a_prompt_is_utf8_and_not_empty() -> None:
+def test_a_prompt_is_utf8_and_has_an_end() -> None:
     from io import BytesIO
 
     from toolkit.api.command import plain_text
     from toolkit.common.errors import InputError
 
-    for data, why in ((b"\xff\xfe", "not UTF-8"), (b"", "an empty prompt"), (b" \n", "an empty prompt"), (b"a" * (17 << 20), "longer than")):
+    for data, why in ((b"\xff\xfe", "not UTF-8"), (b"a" * (17 << 20), "longer than")):
         with pytest.raises(InputError, match=why):
             plain_text(BytesIO(data))
     assert plain_text(BytesIO(b"Brot\r\n\n")) == "Brot\r\n"

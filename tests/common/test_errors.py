@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from toolkit.common.errors import GuardkitError, InputError, InputErrors, Missing, Stopped
+import toolkit
+from toolkit.common.errors import GuardkitError, InputError, InputErrors, Missing, Stopped, on_command_line
 from toolkit.common.secrets import protect
 
 
@@ -40,3 +41,24 @@ def test_a_secret_that_the_other_process_did_not_know_is_cut_out() -> None:
     protect("xk-93AbQz71LmWe05Rt")
     again = pickle.loads(sent)  # noqa: S301
     assert "93AbQz71" not in str(again) + again.message + str(again.hint) and "refused" in str(again)
+
+
+def test_options_are_named_as_whoever_reads_gives_them() -> None:
+    def error() -> InputError:
+        return InputError("too few", where="{--min-parse-rate|min_parse_rate}", hint="say {--k mean|combine='mean'}, or {a: b|c}")
+
+    assert str(error()) == "min_parse_rate: too few\n  say combine='mean', or {a: b|c}"
+    with on_command_line():
+        assert str(error()) == "--min-parse-rate: too few\n  say --k mean, or {a: b|c}"
+    with pytest.raises(
+        InputError, match=r"nothing to evaluate\n  name a model that is asked \(models\), or files with what one wrote \(predictions\)"
+    ):
+        toolkit.evaluate()
+    with pytest.raises(InputError, match=r"neither a format nor a repository\n  to='trl' writes"):
+        toolkit.export("nowhere")
+
+
+def test_a_hint_of_faults_that_follow_each_other_stands_under_the_last_of_them() -> None:
+    faults = [InputError("one", hint="do this"), InputError("two", hint="do this"), InputError("three", hint="do that"), InputError("four")]
+    assert str(InputErrors(faults)) == "one\ntwo\n  do this\nthree\n  do that\nfour"
+    assert [e.hint for e in InputErrors(faults).errors] == ["do this", "do this", "do that", None]

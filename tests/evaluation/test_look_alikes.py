@@ -89,7 +89,7 @@ def test_what_a_guard_does_not_judge_has_no_figure() -> None:
 def test_what_cannot_be_computed_is_reported(rows: pl.DataFrame, names: list[str], policies: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message) as error:
         look_alikes(rows.with_columns(output=pl.lit("it is")), POSITIVE, names, policies=policies)
-    assert "--look-alikes" in str(error.value)
+    assert "look_alikes" in str(error.value)
 
 
 @pytest.fixture

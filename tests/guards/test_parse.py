@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.evaluation import score
-from toolkit.guards import Guard, parse, sections
+from toolkit.guards import Guard, load_guard, parse, sections
 
 BLOCK = "Answers: \nRequest: harmful\nCompletion: refusal\nResponse: unharmful"
 ALL = {"prompt": "harmful", "refusal": "refusal", "response": "unharmful"}
@@ -307,3 +307,14 @@ def test_hostile_text_is_read_in_linear_time(guard: Guard, text: str) -> None:
         parsed = parse(guard, text, mode)
         assert all((parsed.labels[t] is None) != (parsed.reasons[t] is None) for t in guard.task_names)
     assert all(section.task <= 999_999 for section in sections(guard, text))
+
+
+def test_what_was_read_is_shown_as_a_table() -> None:
+    found = parse(load_guard("guardreasoner"), BLOCK.replace("refusal", "<b>"))
+    assert [line.split() for line in repr(found).splitlines() if line.split()[:1] and line.split()[0] in ALL] == [
+        ["prompt", "harmful"],
+        ["refusal", "unread", "(" + str(found.reasons["refusal"]) + ")"],
+        ["response", "unharmful"],
+    ]
+    page = found._repr_html_()
+    assert page.startswith("<table>") and "<td>harmful</td>" in page and "Parsed(" not in repr(found)

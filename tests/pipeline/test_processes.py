@@ -223,7 +223,7 @@ def test_a_worker_that_dies_stops_the_run_and_it_goes_on(its: Its, how: str, wor
     its.recipe({"id": "clean", "use": "normalise"}, {"id": "parts", "use": "split"}, its.stamp(how))
     with pytest.raises(Stopped, match=f"a worker process of step 'stamped' {words}") as e:
         its.share(2)
-    assert e.value.exit_code == 3 and "fewer --processes" in str(e.value.hint)
+    assert e.value.exit_code == 3 and "fewer processes" in str(e.value.hint)
     assert set(steps_of(its.folder / "out")) == {"seeds", "clean", "parts"}, "no half-written step, no leftover"
     assert all(gone(pid) for pid in its.who() - {os.getpid()})
     its.flag.unlink()

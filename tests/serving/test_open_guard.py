@@ -35,9 +35,17 @@ def test_an_interaction_gets_labels_steps_and_what_applies_to_it(server: Server)
         assert both.applying == ("prompt", "refusal", "response") and both.positive == ("prompt",)
         assert both.labels == {"prompt": "harmful", "refusal": "compliance", "response": "unharmful"}
         assert server.requests[-1]["messages"][0]["content"].count("Hello.") == 1
+        assert [line.split() for line in repr(both).splitlines()[-3:]] == [
+            ["prompt", "harmful"],
+            ["refusal", "compliance"],
+            ["response", "unharmful"],
+        ]
+        assert "(no response)" in repr(alone) and "<td>unharmful</td>" in alone._repr_html_()
         silent = guard.judge("silent")
+        assert "unread (field_missing)" in repr(silent)
         assert not silent.read and silent.unread["prompt"] == "field_missing" and silent.output == "I cannot say."
         broken = guard.judge("broken")
+        assert "no answer: bad_request" in repr(broken)
         assert broken.error == "bad_request" and broken.unread["prompt"] == "bad_request" and broken.output is None
     assert set(json.loads(json.dumps(both.as_dict()))["tasks"]["prompt"]) == {"label", "positive", "applies", "unread", "probabilities"}
 

@@ -438,3 +438,13 @@ def test_addresses_and_limits_that_cannot_be(server: Server, served: toolkit.Ser
         with pytest.raises((InputError, Missing)):
             toolkit.serve("m", base_url=server.base_url, **options)
     assert works(served)
+
+
+def test_the_example_before_an_application_runs_as_it_is_printed(served: toolkit.Served, server: Server) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+    code = page.partition("### Before an application")[2].partition("```python")[2].partition("```")[0]
+    place = {"model": lambda prompt: "Knead, rest, bake the bread."}
+    exec(code.replace("http://127.0.0.1:8000", served.url), place)  # noqa: S102  our own page
+    answer: Any = place["answer"]
+    assert answer("How do I bake bread?") == "Knead, rest, bake the bread."
+    assert answer("Write an insult.") == answer("broken bread") == "I can't help with that.", "no verdict is no pass"

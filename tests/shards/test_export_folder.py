@@ -38,7 +38,7 @@ def test_what_somebody_put_into_an_export_is_not_replaced_with_it(tmp_path: Path
     (tmp_path / "out" / "checkpoint" / "model.bin").write_text("a day's work")
     with pytest.raises(
         InputError,
-        match=r"something else is in this export: checkpoint/model.bin\n  move what is yours elsewhere, or give another folder with --output",
+        match=r"something else is in this export: checkpoint/model.bin\n  move what is yours elsewhere, or give another folder with output",
     ):
         export(folder, "openai", tmp_path / "out")
     assert (tmp_path / "out" / "checkpoint" / "model.bin").read_text() == "a day's work"
@@ -51,7 +51,7 @@ def test_an_export_that_somebody_edited_is_not_replaced_in_silence(tmp_path: Pat
         (tmp_path / "out" / name).write_text(text)
     edited = tree_digests(tmp_path / "out")
     for to in ("openai", "trl"):
-        with pytest.raises(InputError, match=r"changed since guardkit wrote them: README\.md, train\.jsonl\n.*--output, or say --overwrite"):
+        with pytest.raises(InputError, match=r"changed since guardkit wrote them: README\.md, train\.jsonl\n.*with output, or say overwrite=True"):
             export(folder, to, tmp_path / "out")
     assert tree_digests(tmp_path / "out") == edited
     with pytest.raises(InputError, match=r"README\.md"):

@@ -155,7 +155,7 @@ def test_verl_gets_a_ground_truth_and_conversations(tmp_path: Path, form: str) -
 @pytest.mark.parametrize("form", FORMS)
 def test_the_released_layout_reads_back(tmp_path: Path, form: str) -> None:
     folder = sft(tmp_path / "shards", form=form)
-    with pytest.raises(InputError, match=r"no place for test and train\n  choose one: --split train"):
+    with pytest.raises(InputError, match=r"no place for test and train\n  choose one: split='train'"):
         export(folder, "guardreasoner", tmp_path / "out")
     export(folder, "guardreasoner", tmp_path / "out", split="train")
     read = loaded(tmp_path / "out", tmp_path)
@@ -265,7 +265,7 @@ def test_row_groups_of_long_rows_are_bounded_in_bytes(tmp_path: Path, monkeypatc
 def test_weights_are_refused_until_somebody_decides(tmp_path: Path) -> None:
     folder = dpo(tmp_path / "shards")
     for name in ("llamafactory", "ms-swift", "openai"):
-        with pytest.raises(InputError, match=r"weights from 0.8 to 1.2, and the format .* has no place for them\n  --weights repeat"):
+        with pytest.raises(InputError, match=r"weights from 0.8 to 1.2, and the format .* has no place for them\n  weights='repeat'"):
             export(folder, name, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     record = export(folder, "ms-swift", tmp_path / "dropped", weights="drop")

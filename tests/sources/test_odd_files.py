@@ -122,3 +122,37 @@ def test_an_empty_cell_is_null_unless_the_map_names_it(read, tmp_path: Path) -> 
 def test_sources_that_use_nothing_new_keep_their_fingerprints() -> None:
     assert load_source("wildguard_train").fingerprint == WILDGUARD
     assert source().fingerprint != source(delimiter=";").fingerprint
+
+
+@pytest.mark.parametrize("text", [json.dumps(ROWS, indent=2), json.dumps({"data": ROWS}, indent=1), json.dumps(ROWS)])
+def test_one_document_under_the_name_of_json_lines_says_how_it_is_read(text: str, read, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"rows.jsonl: one JSON document, and not a row on each line\n  format: json"):
+        read(source(), path)
+    assert read(source(format="json"), path)[0].height == 3
+    path.write_text("{torn\n" + "\n".join(map(json.dumps, ROWS)))
+    assert read(source(), path)[0].height == 3, "a torn line costs that row alone"
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
+def test_scores_under_a_map_of_0_and_1_name_the_threshold(name: str, read, tmp_path: Path) -> None:
+    scores = pl.DataFrame({"q": ["a", "b", "c"], "bad": [0.25, 0.5, 0.75]})
+    path = tmp_path / name
+    scores.write_csv(path) if name.endswith("csv") else scores.write_ndjson(path)
+    rows, rejects = read(source(map={1: "harmful", 0: "unharmful"}), path)
+    assert not rows.height and rejects["reason"].to_list() == ["unknown_label"] * 3
+    [detail] = set(rejects["detail"])
+    assert detail.startswith("bad: scores between 0 and 1") and "`threshold: 0.5`" in detail
+    labels = {"prompt": {"column": "bad", "threshold": 0.5, "map": {True: "harmful", False: "unharmful"}, "source": "human"}}
+    given = source().model_dump(by_alias=True, exclude_unset=True) | {"labels": labels}
+    assert read(Source.model_validate(given), path)[0]["label_prompt"].to_list() == ["unharmful", "harmful", "harmful"]
+
+
+def test_a_hint_that_goes_for_several_faults_stands_once(read, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("q;bad\na;yes\n")
+    with pytest.raises(InputError) as e:
+        read(source(), path)
+    result = str(e.value)
+    assert "column 'q'" in result and "column 'bad'" in result and result.count("delimiter: ") == 1

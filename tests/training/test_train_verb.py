@@ -47,7 +47,7 @@ def test_a_model_is_replaced_only_where_that_is_asked_for(config: dict[str, Any]
     again = config | {"seed": 7, "trainer": ONCE | {"learning_rate": 0.01}}
     with pytest.raises(InputError, match="out: a trained model is there") as e:
         toolkit.train("sft", again)
-    assert "--overwrite" in str(e.value.hint) and model_hash("out") == before
+    assert "overwrite=True" in str(e.value.hint) and model_hash("out") == before
     toolkit.train("sft", again, overwrite=True)
     assert model_hash("out") != before
     Path("out/mine.txt").write_text("keep")

@@ -74,7 +74,9 @@ def wanted(names: Sequence[str], model: Any, asked: bool) -> Wanted | None:
             raise InputError("a model that writes changes is named, and no change", hint="paraphrase, or translation:LANGUAGE")
         return None
     if not asked:
-        raise InputError("changes of the rows are for a model that is asked, and none is named", hint="--model NAME-OR-FOLDER")
+        raise InputError(
+            "changes of the rows are for a model that is asked, and none is named", hint="{--model NAME-OR-FOLDER|models=[NAME-OR-FOLDER]}"
+        )
     plain: list[str] = []
     written: dict[str, dict[str, Any]] = {}
     for name in names:
@@ -88,7 +90,10 @@ def wanted(names: Sequence[str], model: Any, asked: bool) -> Wanted | None:
             raise InputError(f"{kind} is there twice", hint="evaluate once for each language")
         written[kind] = {"change": kind, **({"language": language.strip()} if language else {})}
     if written and model is None:
-        raise InputError(f"{next(iter(written))} is written by a model, and none is named", hint="--perturb-model NAME-OR-FOLDER; no guard")
+        raise InputError(
+            f"{next(iter(written))} is written by a model, and none is named",
+            hint="{--perturb-model NAME-OR-FOLDER|perturb_model=NAME-OR-FOLDER}; no guard",
+        )
     if model is not None and not written:
         raise InputError("a model that writes changes is named, and no change is for it", hint="paraphrase, or translation:LANGUAGE")
     if odd := next((n for n in plain if n not in ("all", *CHANGE_KINDS, *CHANGES)), None):

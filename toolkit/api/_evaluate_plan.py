@@ -113,7 +113,7 @@ def guards_of(names: Sequence[str], guard: str | Path | Mapping[str, str | Path]
     """
     if isinstance(guard, Mapping):
         if odd := next((name for name in guard if name not in names), None):
-            raise InputError(f"no model is called {odd!r}", where="--guard", hint=did_you_mean(odd, names))
+            raise InputError(f"no model is called {odd!r}", where="{--guard|guard}", hint=did_you_mean(odd, names))
         given: dict[str, str | Path | None] = {name: guard.get(name) for name in names}
     else:
         given = dict.fromkeys(names, guard)
@@ -170,12 +170,12 @@ def benchmark_sets(
             if every:
                 continue
             message = f"benchmark {found.benchmark.name!r} has no task {tasks[0]!r}"
-            raise InputError(message, where="--task", hint=did_you_mean(tasks[0], found.benchmark.task_names))
+            raise InputError(message, where="{--task|task}", hint=did_you_mean(tasks[0], found.benchmark.task_names))
         one = benchmark_set(read_benchmark(found, held))
         sets.append(_only(one, tasks))
     if not sets:
         known = sorted({t for found in chosen.found for t in found.benchmark.task_names})
-        raise InputError(f"no benchmark has a task {tasks[0]!r}", where="--task", hint=did_you_mean(tasks[0], known))
+        raise InputError(f"no benchmark has a task {tasks[0]!r}", where="{--task|task}", hint=did_you_mean(tasks[0], known))
     remarks = [f"without a file there, and left out: {', '.join(chosen.without)}"] if chosen.without else []
     return Wanted(sets, remarks, named=not every)
 

@@ -146,7 +146,8 @@ def _written(run: Run, folder: Path | None) -> Evaluated:
 
 def unreliable(found: Mapping[str, Any]) -> TooManyFailures:
     """The error for what `evaluate` left in ``too_many``."""
-    hint = "all outputs are in rows.parquet (--output). Is it the right guard (--guard)? Where so few are meant to do: --min-parse-rate, --failures"
+    right = "all outputs are in rows.parquet ({--output|output}). Is it the right guard ({--guard|guard})?"
+    hint = f"{right} Where so few are meant to do: {{--min-parse-rate|min_parse_rate}}, {{--failures|failures}}"
     return TooManyFailures(found["too_many"], where=found["folder"], hint=hint)
 
 
@@ -178,12 +179,15 @@ def _line(text: str | None) -> str:
 def _check_models(found: Mapping[str, BaseBackendConfig], files: Mapping[str, Sequence[Path]], options: Options) -> None:
     draws, leave = options.draws, several(options.allow)
     if not found and not files:
-        raise InputError("nothing to evaluate", hint="name a model that is asked (--model), or files with what one wrote (--predictions)")
+        raise InputError(
+            "nothing to evaluate", hint="name a model that is asked ({--model|models}), or files with what one wrote ({--predictions|predictions})"
+        )
     if both := next((name for name in found if name in files), None):
         raise InputError(f"two models are called {both!r}", hint="give each a name of its own: NAME=FOLDER, NAME=FILE")
     if found and options.combine == "mean" and not options.probabilities:
         raise InputError(
-            "the mean of draws is that of their probabilities, and none are asked for", hint="say --probabilities, or combine by majority"
+            "the mean of draws is that of their probabilities, and none are asked for",
+            hint="say {--probabilities|probabilities=True}, or combine by majority",
         )
     if not found and draws > 1:
         raise InputError(f"{draws} draws of nobody: no model is asked", hint="draws that a file holds have a column: draw=COLUMN")
@@ -216,7 +220,9 @@ def _check_labels(judge: Judge, sets: Sequence[RowSet]) -> None:
             if odd := next((w for w in words if w not in known), None):
                 message = f"{odd!r} of {one.name}, task {task!r}, is no label of the guard {judge.guard.name!r}"
                 raise InputError(
-                    message, where=f"model {judge.name!r}", hint=f"the guard has {', '.join(known)}; another guard (--guard), or map the labels"
+                    message,
+                    where=f"model {judge.name!r}",
+                    hint=f"the guard has {', '.join(known)}; another guard ({{--guard|guard}}), or map the labels",
                 )
 
 
@@ -248,7 +254,8 @@ def _rows(
         sets, remarks = [made], []
         judges.append(judge)
     else:
-        hint = "name benchmarks (--benchmark NAME, or all), files of theirs (--data), or the task of the labels in files of your own (--task)"
+        theirs = "name benchmarks ({--benchmark NAME|benchmarks=[NAME]}, or all), files of theirs ({--data|data})"
+        hint = f"{theirs}, or the task of the labels in files of your own ({{--task|task}})"
         raise InputError("evaluate on which rows?", hint=hint)
     read = [read_files(name, places, guards[name], sets, columns, roots, held, strict=not every) for name, places in mine.items()]
     judges += read

@@ -98,13 +98,16 @@ def _reads(folder: Path, guard: str | Path | None, key: str | Path | None) -> li
 
 def _sensible(to: str | None, repo: str | None, options: dict[str, Any], dry_run: bool) -> None:
     if to is None and repo is None:
-        raise InputError("neither a format nor a repository", hint="--format trl writes the shards in another format, --push ORG/NAME sends them")
+        raise InputError(
+            "neither a format nor a repository",
+            hint="{--format trl|to='trl'} writes the shards in another format, {--push ORG/NAME|repo=ORG/NAME} sends them",
+        )
     if to is None and (given := [name for name, value in options.items() if value is not None]):
-        raise InputError(f"--{given[0]} needs a format", hint="--format trl, say")
+        raise InputError(f"{{--{given[0]}|{given[0]}}} needs a format", hint="{--format trl|to='trl'}, say")
     if repo is None and dry_run:
-        raise InputError("--dry-run needs a repository", hint="--push ORG/NAME")
+        raise InputError("{--dry-run|dry_run} needs a repository", hint="{--push ORG/NAME|repo=ORG/NAME}")
     if options["copies"] is not None and options["weights"] != "repeat":
-        raise InputError("--copies goes with --weights repeat")
+        raise InputError("{--copies|copies} goes with {--weights repeat|weights='repeat'}")
 
 
 def _name(folder: Path) -> str:

@@ -99,7 +99,7 @@ def generate(
     roots, files = Roots.of(None), prompt_files(prompts)
     roots.saw(prompts, *([form] if form is not None else []))
     _find_model(config, roots)
-    check_output(folder, reads=roots.read, own="journal", hint="name another folder with --work")
+    check_output(folder, reads=roots.read, own="journal", hint="name another folder with {--work|work}")
     check_output(output, reads=roots.read, journal=folder)
     with stopping():
         found = _ask(files, output, config, schema, folder, budget, progress or Progress.silent())
@@ -183,7 +183,11 @@ def read_config(backend: BaseBackendConfig | Mapping[str, Any]) -> BaseBackendCo
     if not config.is_model:
         raise InputError("the template teacher writes about rows of a recipe and reads no prompts", hint="take openai, vllm, transformers, …")
     if config.structure != "off":
-        raise InputError("`structured` asks by a guard's schema, which only a recipe has", where="structured", hint="take --response-format FILE")
+        raise InputError(
+            "`structured` asks by a guard's schema, which only a recipe has",
+            where="structured",
+            hint="take {--response-format FILE|response_format=FILE}",
+        )
     return config
 
 

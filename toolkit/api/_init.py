@@ -134,9 +134,11 @@ def _named(name: str | None, file: Path) -> str:
 def _free(targets: Iterable[Path], reads: Path) -> None:
     """Nothing is at these places, and something may."""
     for target in targets:
-        check_output(target, reads=[reads], hint="name another place with --to")
+        check_output(target, reads=[reads], hint="name another place with {--to|to}")
         if os.path.lexists(target):
-            raise InputError("is there already, and nothing is overwritten", where=str(target), hint="give another --name or --to, or move it")
+            raise InputError(
+                "is there already, and nothing is overwritten", where=str(target), hint="give another {--name|name} or {--to|to}, or move it"
+            )
 
 
 def _write(path: Path, text: str) -> None:

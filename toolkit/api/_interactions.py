@@ -28,14 +28,17 @@ def interactions(file: str | Path) -> Iterator[dict[str, Any]]:
     if not path.is_file():
         raise InputError("no such file" if not path.exists() else "not a regular file", where=str(path), hint=near_file(path))
     faults: list[InputError] = []
+    rows = bad = 0
     with path.open("rb") as lines:
         for where, line in _lines(lines, str(path)):
+            rows += 1
             try:
                 _interaction(where, line)
             except InputError as e:
-                faults.append(e)
-            if len(faults) == _SHOWN:
-                break
+                bad += 1
+                faults += [e] if bad <= _SHOWN else []
+    if bad > _SHOWN:
+        faults.append(InputError(f"and {bad - _SHOWN:,} further lines: {bad:,} of {rows:,} are no interactions"))
     if faults:
         raise InputErrors(faults)
     with path.open("rb") as lines:
@@ -55,7 +58,7 @@ def plain_text(stream: IO[bytes], name: str = "stdin") -> str:
     """All that a stream holds, without the line break at its end.
 
     Raises:
-        InputError: nothing, no UTF-8, or more than a prompt can be.
+        InputError: no UTF-8, or more than a prompt can be.
     """
     data = stream.read(LONGEST + 1)
     if len(data) > LONGEST:
@@ -64,8 +67,6 @@ def plain_text(stream: IO[bytes], name: str = "stdin") -> str:
         text = data.decode()
     except UnicodeDecodeError as e:
         raise InputError(f"not UTF-8 (byte {e.start})", where=name) from None
-    if not text.strip():
-        raise InputError("an empty prompt", where=name)
     return text.removesuffix("\n").removesuffix("\r")
 
 

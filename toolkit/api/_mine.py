@@ -80,7 +80,7 @@ def mine(
     """
     files = {name: _files(given) for name, given in predictions.items()}
     if not files:
-        raise InputError("no predictions", hint="for each guard a file: --predictions NAME=FILE")
+        raise InputError("no predictions", hint="for each guard a file: {--predictions NAME=FILE|predictions=a dict of names and files}")
     if str(guard).endswith((".yaml", ".yml")):
         guard = find("guards", guard)
     known, given = load_guard(guard), dict(columns or {})

@@ -59,6 +59,8 @@ def check_prompts(paths: Sequence[Path], held: Files, carries: Collection[str] =
             if len(faults) == _SHOWN:
                 break
         rows += 1
+    if len(faults) == _SHOWN:
+        faults.append(InputError(f"and perhaps more: {rows + 1:,} rows were read, {_SHOWN} of them with a fault, and no further ones"))
     if faults:
         raise InputErrors(faults)
     return rows

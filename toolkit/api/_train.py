@@ -149,4 +149,8 @@ def _check_output(out: Path, shards: Path, where: str, *, overwrite: bool) -> No
         raise InputError(f"{short_path(out)!r} cannot be written: it is the working folder, or the shards are in it", where=where, hint=hint)
     check_own(out, MODEL, where=where)
     if not overwrite and out.is_dir() and MODEL.wrote(out) is not None:
-        raise InputError(f"{short_path(out)}: a trained model is there", where=where, hint="give another folder, or say --overwrite to replace it")
+        raise InputError(
+            f"{short_path(out)}: a trained model is there",
+            where=where,
+            hint="give another folder, or say {--overwrite|overwrite=True} to replace it",
+        )

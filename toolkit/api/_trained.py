@@ -30,7 +30,7 @@ def guard_of(config: BaseBackendConfig) -> Guard:
         return load_guard(DEFAULT)
     if name not in names("guards"):
         what = f"the model was trained for the guard {name!r}, of which there is no definition here"
-        raise InputError(what, where=config.model_name, hint="name its definition's file: guard=FILE, --guard FILE")
+        raise InputError(what, where=config.model_name, hint="name its definition's file: {--guard FILE|guard=FILE}")
     return load_guard(name)
 
 

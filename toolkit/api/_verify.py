@@ -100,7 +100,7 @@ def sign(folder: str | Path, key: str | Path | None = None) -> Signed:
     """
     where = shard_folder(at_door(folder))
     if not (key := key or os.environ.get(KEY)):
-        raise Missing("no key to sign with", hint=f"--key FILE, or {KEY}: the file of a private key (ssh-keygen -t ed25519 -f FILE)")
+        raise Missing("no key to sign with", hint=f"{{--key FILE|key=FILE}}, or {KEY}: the file of a private key (ssh-keygen -t ed25519 -f FILE)")
     refuse_stale(where)
     exported = _exported(where)
     check = verify_export if exported else verify_shards

@@ -19,14 +19,15 @@ def main() -> NoReturn:
     from toolkit.cli._streams import open_streams
 
     open_streams()
-    from toolkit.common.errors import FAILS, GuardkitError
+    from toolkit.common.errors import FAILS, GuardkitError, on_command_line
     from toolkit.common.secrets import LogFilter
 
     if logging.lastResort is not None:  # what prints the warnings of libraries, and ours
         logging.lastResort.addFilter(LogFilter())
 
     try:
-        code = _run()
+        with on_command_line():
+            code = _run()
         sys.stdout.flush()
     except GuardkitError as e:
         code = _failed(e)

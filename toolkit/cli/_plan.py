@@ -10,8 +10,8 @@ from toolkit.cli import _say
 
 def show(found: Mapping[str, Any]) -> None:
     """Print what `toolkit.api.plan` found."""
-    rows = [[s["step"], s["use"], state(s), _say.number(s["rows"], s["exact"]), _say.number(s["calls"], s["exact"])] for s in found["steps"]]
-    _say.table(f"Plan of {found['recipe']}", ["step", "operator", "state"], ["rows out", "calls"], rows)
+    rows = [[s["step"], s["use"], state(s), _say.number(s["rows"], s["exact"]), _calls(s)] for s in found["steps"]]
+    _say.table(f"Plan of {found['recipe']}", ["step", "operator", "state"], ["rows out", "to ask"], rows)
     models = [(s["step"], m) for s in found["steps"] for m in s["models"]]
     if models:
         asked = [[step, m["name"], m["model"], *_figures(m)] for step, m in models]
@@ -19,6 +19,14 @@ def show(found: Mapping[str, Any]) -> None:
         right = ["to ask", "in the journal", "tokens read", "tokens written", "dollars", "time"]
         _say.table("Asking models (from the low to the high end of a 90 % interval)", ["step", "name", "model"], right, asked + total)
     _say.lines(*found["words"], *found["notes"], *(f"needs: {n}" for n in found["needs"]))
+
+
+def _calls(step: Mapping[str, Any]) -> str:
+    """How often a step will ask: what is left to ask, where that was looked at, or all that its rows make."""
+    spans = [m.get("calls") for m in step["models"]]
+    if not spans or not all(spans):
+        return _say.number(step["calls"], step["exact"])
+    return _span({end: sum(span[end] for span in spans) for end in ("low", "high")}, _count)
 
 
 def state(step: Mapping[str, Any]) -> str:

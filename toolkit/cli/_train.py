@@ -26,6 +26,13 @@ class Trainers(TyperGroup):
         found = super().get_command(ctx, cmd_name)
         return found if found is not None or cmd_name not in other_trainers() else _of_another_package(cmd_name)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        from toolkit.common.errors import did_you_mean
+
+        if not ctx.resilient_parsing and args[0].isidentifier() and self.get_command(ctx, args[0]) is None:
+            ctx.fail(f"No such command {args[0]!r}: {did_you_mean(args[0], self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
+
 
 train = typer.Typer(cls=Trainers, no_args_is_help=True, help="Train on shards, outside a recipe.\n\nExample: guardkit train sft my-sft.yaml")
 

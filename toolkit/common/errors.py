@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from toolkit.common.secrets import shown
@@ -19,6 +21,28 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers of a disk without room."""
 FAILS = (errno.EIO, errno.EROFS)
 """Error numbers of a disk that fails: never a bug of ours, whatever was being done."""
+
+
+_OPTION = re.compile(r"\{(--[a-z][^{}|]*)\|([^{}|]*)\}")
+
+
+_reader = ["python"]
+"""Who reads errors, the last one."""
+
+
+@contextmanager
+def on_command_line() -> Iterator[None]:
+    """Here a command runs: errors name its options as they are given there, else as arguments of Python's functions."""
+    _reader.append("command")
+    try:
+        yield
+    finally:
+        _reader.pop()
+
+
+def worded(text: str) -> str:
+    """A text in which each option, ``{--min-parse-rate|min_parse_rate}``, is named as whoever reads it gives it."""
+    return _OPTION.sub(lambda found: found[1 if _reader[-1] == "command" else 2], text) if "{--" in text else text
 
 
 def short_path(path: object) -> str:
@@ -50,9 +74,9 @@ class GuardkitError(Exception):
     exit_code = 2
 
     def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
-        self.message = message = shown(message)
-        self.where = where = where and shown(short_path(where))
-        self.hint = hint = hint and shown(hint)
+        self.message = message = shown(worded(message))
+        self.where = where = where and shown(worded(short_path(where)))
+        self.hint = hint = hint and shown(worded(hint))
         text = f"{where}: {message}" if where else message
         super().__init__(f"{text}\n  {hint}" if hint else text)
 
@@ -72,11 +96,13 @@ class InputError(GuardkitError):
 
 
 class InputErrors(InputError):  # noqa: N818 (named by what happened)
-    """Several `InputError`, all found at once (exit code 2)."""
+    """Several `InputError`, all found at once (exit code 2). A hint that goes for some that follow each other stands once, under the last of them."""
 
     def __init__(self, errors: Iterable[GuardkitError]) -> None:
         self.errors = list(errors)
-        super().__init__("\n".join(str(e) for e in self.errors))
+        hints = [e.hint for e in self.errors]
+        same = [hint is not None and hint == after for hint, after in zip(hints, [*hints[1:], None], strict=True)]
+        super().__init__("\n".join(str(e).removesuffix(f"\n  {e.hint}") if again else str(e) for e, again in zip(self.errors, same, strict=True)))
 
 
 class TooManyFailures(GuardkitError):  # noqa: N818 (named by what happened)

@@ -19,7 +19,7 @@ from toolkit.common.manifests import read_json
 from toolkit.common.models import TRAINED
 from toolkit.common.paths import is_there
 
-_HINT = "name another place with --output"
+_HINT = "name another place with {--output|output}"
 
 
 def check_output(

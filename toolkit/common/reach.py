@@ -82,7 +82,7 @@ def placed(config: BaseModel) -> Iterator[tuple[Key, BaseModel]]:
 
 def refused(config: BaseModel, allow: Collection[str], where: Callable[[Key], str]) -> list[InputError]:
     """An error for each thing that a config asks leave for and `allow` does not name; `where` gives the place of an option."""
-    hint = "it is done only if you say so: --allow {} (in Python allow=[…]), once you have read what the recipe does"
+    hint = "it is done only if you say so: {{--allow {0}|allow=['{0}']}}, once you have read what the recipe does"
     return [InputError(a.why, where=where(a.key), hint=hint.format(a.name)) for a in asked(config) if a.name not in allow]
 
 
@@ -94,7 +94,7 @@ def unknown(configs: Iterable[BaseModel], allow: Collection[str]) -> list[InputE
         known |= {name for model in inner(config) for name in type(model).model_fields}
     known |= {name.partition("=")[0] for name in names}
     odd = [name for name in allow if name.partition("=")[0] not in known]
-    return [InputError(f"nothing here asks leave for {name!r}", where="--allow", hint=nearest(name, names) or "leave it out") for name in odd]
+    return [InputError(f"nothing here asks leave for {name!r}", where="{--allow|allow}", hint=nearest(name, names) or "leave it out") for name in odd]
 
 
 def _options(config: BaseModel, at: Key) -> Iterator[tuple[Key, Any, BaseModel, list[Any]]]:

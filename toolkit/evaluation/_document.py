@@ -220,4 +220,4 @@ def _wrote(folder: Path) -> dict[str, str | None] | None:
         return None
 
 
-EVALUATION = Kind("evaluation", _wrote, "give another folder with --output")
+EVALUATION = Kind("evaluation", _wrote, "give another folder with {--output|output}")

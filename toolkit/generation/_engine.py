@@ -388,5 +388,5 @@ class Completions(Iterator[Completion]):
         assert meter is not None  # noqa: S101  nothing else sets `_broke`
         return Stopped(
             f"the budget of {dollars(meter.cap)} is used up: {dollars(meter.spent)} spent, and the next request could cost more than what is left",
-            hint="run again with a higher --budget: every answer is kept, and nothing is paid for twice",
+            hint="run again with a higher {--budget|budget}: every answer is kept, and nothing is paid for twice",
         )

@@ -20,6 +20,7 @@ from functools import lru_cache
 from typing import Any
 
 from toolkit.common.jsontext import loads_once
+from toolkit.common.shown import Sheet, Shown
 from toolkit.common.thoughts import split
 from toolkit.guards._calls import Call
 from toolkit.guards._definition import Guard
@@ -29,8 +30,8 @@ from toolkit.guards._objects import as_word, objects
 from toolkit.guards._own_words import own_parts, plain, without_tokens
 
 
-@dataclass(frozen=True)
-class Parsed:
+@dataclass(frozen=True, repr=False)
+class Parsed(Shown):
     """What was read.
 
     Attributes:
@@ -46,6 +47,11 @@ class Parsed:
     problems: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     probabilities: Mapping[str, Mapping[str, float]] | None = None
+
+    def _sheet(self) -> Sheet:
+        rows = [[task, label or f"unread ({self.reasons[task]})"] for task, label in self.labels.items()]
+        notes = [f"{name}: {', '.join(found)}" for name, found in (("categories", self.categories), ("problems", self.problems)) if found]
+        return Sheet("Parsed", ["task", "label"], rows, notes)
 
 
 NOT_ASKED = "not_asked"

@@ -17,40 +17,36 @@ comparison reads the table of `row_table` or `records_table` and nothing else. N
 guard's. Importing this room loads no model library.
 """
 
-from toolkit.judging._ask import OpenGuard, as_guard, check_plays, generation_record, question, questions, scores
-from toolkit.judging._evaluation_lines import asked_lines, judged_tasks, to_ask, written_lines, written_tasks
-from toolkit.judging._outputs import TEXTS, asked_of, read_names, read_output
-from toolkit.judging._probabilities import label_probabilities
-from toolkit.judging._read_frame import read_frame
-from toolkit.judging._several import as_one
-from toolkit.judging._table import TABLE, records_parts, records_table, row_table, score_table, with_reading
-from toolkit.judging._verdict import Verdict
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "TABLE",
-    "TEXTS",
-    "OpenGuard",
-    "Verdict",
-    "as_guard",
-    "as_one",
-    "asked_lines",
-    "asked_of",
-    "check_plays",
-    "generation_record",
-    "judged_tasks",
-    "label_probabilities",
-    "question",
-    "questions",
-    "read_frame",
-    "read_names",
-    "read_output",
-    "records_parts",
-    "records_table",
-    "row_table",
-    "score_table",
-    "scores",
-    "to_ask",
-    "with_reading",
-    "written_lines",
-    "written_tasks",
-]
+from toolkit.common.lazy import lazily
+
+if TYPE_CHECKING:
+    from toolkit.judging._ask import OpenGuard as OpenGuard
+    from toolkit.judging._ask import as_guard as as_guard
+    from toolkit.judging._ask import check_plays as check_plays
+    from toolkit.judging._ask import generation_record as generation_record
+    from toolkit.judging._ask import question as question
+    from toolkit.judging._ask import questions as questions
+    from toolkit.judging._ask import scores as scores
+    from toolkit.judging._evaluation_lines import asked_lines as asked_lines
+    from toolkit.judging._evaluation_lines import judged_tasks as judged_tasks
+    from toolkit.judging._evaluation_lines import to_ask as to_ask
+    from toolkit.judging._evaluation_lines import written_lines as written_lines
+    from toolkit.judging._evaluation_lines import written_tasks as written_tasks
+    from toolkit.judging._outputs import TEXTS as TEXTS
+    from toolkit.judging._outputs import asked_of as asked_of
+    from toolkit.judging._outputs import read_names as read_names
+    from toolkit.judging._outputs import read_output as read_output
+    from toolkit.judging._probabilities import label_probabilities as label_probabilities
+    from toolkit.judging._read_frame import read_frame as read_frame
+    from toolkit.judging._several import as_one as as_one
+    from toolkit.judging._table import TABLE as TABLE
+    from toolkit.judging._table import records_parts as records_parts
+    from toolkit.judging._table import records_table as records_table
+    from toolkit.judging._table import row_table as row_table
+    from toolkit.judging._table import score_table as score_table
+    from toolkit.judging._table import with_reading as with_reading
+    from toolkit.judging._verdict import Verdict as Verdict
+
+__getattr__, __dir__ = lazily(__name__)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from toolkit.common.documented import Documented
 from toolkit.common.files import digest
 from toolkit.common.yamlfile import FaultAt
 from toolkit.mining._rule_condition import Condition, parse_condition
@@ -18,10 +19,10 @@ OTHER = "other"
 """In `unread` by reason: all reasons that are not named."""
 
 
-class Part(BaseModel):
+class Part(Documented):
     """A part of a rule: unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class GuardsPart(Part):

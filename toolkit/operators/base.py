@@ -31,8 +31,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
+from toolkit.common.documented import Documented
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.operators._context import Context as Context
 from toolkit.operators._context import Output as Output
@@ -61,10 +62,10 @@ Shape = Literal["source", "one_to_one", "select", "merge", "expand", "pick", "si
 Columns = dict[str, Column]
 
 
-class Config(BaseModel):
+class Config(Documented):
     """Base of operator configs: unknown keys are refused, docstrings under fields are their help."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class NoConfig(Config):
@@ -180,8 +181,7 @@ class Operator(ABC):
         return {}
 
     def look(self, ctx: Context) -> None:  # noqa: B027  most have none
-        """Hold the beginning of its outside files against its options, once, when the recipe is checked (InputError: they do not fit, as the run
-        would find)."""
+        """Hold the beginning of its outside files against its options, once, when the recipe is checked (InputError: they do not fit)."""
 
     def before_run(self, ctx: Context) -> None:  # noqa: B027  most have none
         """What takes too long for a check, and must be known before anything is paid for: asked of each step that a run builds, before the first.

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from toolkit.common.documented import field_docs
 from toolkit.common.errors import GuardkitError
 from toolkit.common.resources import names
 from toolkit.guards import Guard, load_guard
@@ -69,13 +70,13 @@ def _columns(cls: type[Operator], guard: Guard) -> tuple[list[str], list[str], l
 
 def _options(cls: type[Operator]) -> list[dict[str, Any]]:
     schema = cls.config_class.model_json_schema()
-    choices = cls.choices()
+    choices, docs = cls.choices(), field_docs(cls.config_class)
     out = []
     for field, about in cls.config_class.model_fields.items():
         required = about.is_required()
         default = None if required else about.get_default(call_default_factory=True, validated_data={})
         words = _type_words(schema["properties"][field], schema.get("$defs", {}))
-        out.append({"name": field, "type": words, "required": required, "default": default, "doc": " ".join((about.description or "").split())})
+        out.append({"name": field, "type": words, "required": required, "default": default, "doc": " ".join(docs.get(field, "").split())})
         if field in choices:
             out[-1]["choices"] = choices[field]
     return out

@@ -31,7 +31,9 @@ def diff_runs(run_a: str | Path, run_b: str | Path, *, step: str | None, shown: 
     target = output_file(output)
     (place_a, step_a), (place_b, step_b) = _placed(run_a), _placed(run_b)
     if len(named := {s for s in (step, step_a, step_b) if s is not None}) > 1:
-        raise InputError(f"the rows of several steps: {', '.join(sorted(named))}", hint="one step is compared: name the runs, and --step STEP")
+        raise InputError(
+            f"the rows of several steps: {', '.join(sorted(named))}", hint="one step is compared: name the runs, and {--step STEP|step=STEP}"
+        )
     step = next(iter(named), None)
     a, b = Side(place_a), Side(place_b)
     if target is not None:

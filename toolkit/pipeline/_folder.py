@@ -36,7 +36,7 @@ from toolkit.pipeline._store import STEP
 _LOCK = ".guardkit.lock"
 JOURNAL = "journal"
 """Folder beside the runs' folders that holds what was answered in all of them."""
-_OTHER = "give another folder with --output"
+_OTHER = "give another folder with {--output|output}"
 _WRITTEN = ("run.json", "recipe.yaml", "summary.json")
 
 

@@ -84,7 +84,9 @@ def _read(
         return _evaluated(scored), []
     sets, without = compared_benchmarks(benchmarks, data, roots)
     if not sum(s.frame.height for s in sets):
-        raise InputError("no row of any benchmark", hint="name benchmarks with --benchmark, their files with --data, or an evaluation")
+        raise InputError(
+            "no row of any benchmark", hint="name benchmarks with {--benchmark|benchmarks}, their files with {--data|data}, or an evaluation"
+        )
     return sets, without
 
 
@@ -95,7 +97,9 @@ def _evaluated(scored: Evaluation) -> list[Compared]:
     rows = scored.rows().select("benchmark", "id", "task", "gold", "prompt", "response")
     table = rows.unique(["benchmark", "id", "task"], keep="first", maintain_order=True).collect()
     if lost := table.filter(pl.col("prompt").is_null()).height:
-        raise InputError(f"{lost:,} rows of the evaluation have no prompt", where=str(scored.folder), hint="give the benchmarks' files with --data")
+        raise InputError(
+            f"{lost:,} rows of the evaluation have no prompt", where=str(scored.folder), hint="give the benchmarks' files with {--data|data}"
+        )
     out = []
     for (name,), part in table.group_by("benchmark", maintain_order=True):
         labelled = part.with_columns(pl.format("label_{}", "task").alias("task"))

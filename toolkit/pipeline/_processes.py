@@ -125,7 +125,7 @@ class Processes:
         with self._lock:
             if reply is None or isinstance(reply.error, MemoryError):
                 how = "ran out of memory" if reply is not None else worker.ended()
-                again = "finished steps are kept; run it again to go on, with fewer --processes where memory is short"
+                again = "finished steps are kept; run it again to go on, with fewer {--processes|processes} where memory is short"
                 self._over = self._over or Stopped(f"a worker process of step {task.steps!r} {how}", hint=again)
                 raise self._over
             self._idle.append(worker)

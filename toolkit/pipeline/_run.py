@@ -145,7 +145,7 @@ def _check_given(plan: Plan, done: Mapping[str, StepFolder]) -> None:
     for step in plan.steps.values():
         if step.id not in plan.chosen and step.id not in given:
             what = f"step {step.id!r}, which is not among those that are to run, is not finished, is damaged, or is no longer what the recipe says"
-            faults.append(InputError(what, where=step.spec.where(), hint=f"build it first: --until {step.id}"))
+            faults.append(InputError(what, where=step.spec.where(), hint=f"build it first: {{--until {step.id}|until={step.id!r}}}"))
     if faults:
         raise InputErrors(faults)
 
@@ -156,7 +156,7 @@ def _without(plan: Plan, todo: Sequence[str]) -> str | None:
     reads = {s.id: list(s.inputs.values()) for s in plan.steps.values()}
     rest = [s for s in todo if not closure(reads, [s]) & lacking]
     last = [s for s in rest if not any(s in reads[other] for other in rest)]
-    return f"what needs none of this runs by itself: {' '.join(f'--until {s}' for s in last)}" if last else None
+    return f"what needs none of this runs by itself: {{{' '.join(f'--until {s}' for s in last)}|until={last!r}}}" if last else None
 
 
 def _run_groups(job: _Job, force: bool) -> None:
@@ -177,7 +177,10 @@ def _run_groups(job: _Job, force: bool) -> None:
         done = None if (force and last.id not in run.built) or last.id in damaged else up_to_date(run.folder / last.id, standing, job.block)
         if done is None and (worse := _damaged_input(job, group)) is not None:
             if worse not in plan.chosen:
-                raise InputError(f"step {worse!r}, which is not among those that are to run, is damaged", hint=f"build it anew: --until {worse}")
+                raise InputError(
+                    f"step {worse!r}, which is not among those that are to run, is damaged",
+                    hint=f"build it anew: {{--until {worse}|until={worse!r}}}",
+                )
             damaged.add(worse)
             standing = Standing(plan, run.steps.get)
             i = next(n for n, g in enumerate(plan.groups) if g[-1].id == worse)

@@ -38,12 +38,12 @@ class Selection:
         Raises:
             InputErrors: names of no steps, each with the nearest; InputError: options that do not go together, nothing between two steps.
         """
-        given = {"--until": self.until, "--from": self.from_, "--only": self.only}
+        given = {"{--until|until}": self.until, "{--from|from_}": self.from_, "{--only|only}": self.only}
         wrong = [(option, name) for option, names in given.items() for name in names if name not in reads]
         if wrong:
             raise InputErrors(InputError(f"no step called {name!r}", where=option, hint=did_you_mean(name, reads)) for option, name in wrong)
         if self.only and (self.until or self.from_):
-            raise InputError("--only names all steps that run: it does not go with --until or --from", where="--only")
+            raise InputError("{--only|only} names all steps that run: it does not go with {--until|until} or {--from|from_}", where="{--only|only}")
         out = set(self.only or reads)
         if self.until:
             out &= closure(reads, self.until)
@@ -51,7 +51,7 @@ class Selection:
             out &= closure(readers(reads), self.from_)
         if not out:
             hint = f"{', '.join(self.until)} depends on none of these steps"
-            raise InputError(f"nothing runs from {', '.join(self.from_)} until {', '.join(self.until)}", where="--from", hint=hint)
+            raise InputError(f"nothing runs from {', '.join(self.from_)} until {', '.join(self.until)}", where="{--from|from_}", hint=hint)
         return [step for step in reads if step in out]
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import ConfigDict, Discriminator, Field, Tag
+
+from toolkit.common.documented import Documented
 
 TIMES = 100
 """Rounds of a loop, at most."""
 
 
-class Failures(BaseModel):
+class Failures(Documented):
     """What may fail of a step; above it the run ends with exit code 1."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     generations: float = Field(0.0, ge=0.0, le=1.0)
     """Share of its generations, or of its rows, where an operator fails on a row."""
@@ -22,10 +24,10 @@ class Failures(BaseModel):
     """Share of the rows of a step that validates (`validate`) that it may reject."""
 
 
-class Rounds(BaseModel):
+class Rounds(Documented):
     """Mine again from the guard that was just trained (docs/mining.md): the steps from `start` to `model` run in rounds."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     times: int = Field(ge=1, le=TIMES)
     """Rounds, at most."""
@@ -45,10 +47,10 @@ class Rounds(BaseModel):
     """Draws of guards that no round trains: new ones in each round (another seed), or those of the first, which are in the journal."""
 
 
-class StepSpec(BaseModel):
+class StepSpec(Documented):
     """One step as written."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str
     """Name of the step, of its folder and in every report: a letter, then letters, digits, `_`, `.` and `-`."""
@@ -64,10 +66,10 @@ class StepSpec(BaseModel):
     """A line for people."""
 
 
-class RecipeSpec(BaseModel):
+class RecipeSpec(Documented):
     """A recipe as written."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     recipe: str = Field(pattern=r"^[a-zA-Z][a-zA-Z0-9_.-]*$")
     """Name; also the name of its folder in outputs/."""

@@ -7,6 +7,7 @@ line; a line of others follows with the number of its reason below the table.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 COMPARE_FORMATS = ("table", "markdown", "latex", "csv", "json")
 TEXT = 200
 """Characters of a text in the table for a terminal, where each is on a line of its own."""
+SIDE = 6
+"""Guards beside each other in a table for a terminal; where there are more, each figure has a line of its own."""
+_PUBLISHED = " [published: "
 _WRONG = {"both": "both wrong", "only_a": "only {a} wrong", "only_b": "only {b} wrong"}
 _MEANS = {"weighted": "weighted by rows", "stated": "by the paper's sizes", "macro": "each benchmark alike"}
 
@@ -35,7 +39,8 @@ def comparison_text(found: Mapping[str, Any], form: str = "table", width: int | 
     if form in _DATA:
         return _DATA[form](found)
     words = [Sheet("In words", notes=[v["words"] for v in found["verdicts"]])] if found["verdicts"] else []
-    sheets = [*_figures(found), *_means(found), *_costs(found), *_differences(found), *_breakdown(found)]
+    side = SIDE if form == "table" else None
+    sheets = [*(_down(s, side) for s in (*_figures(found), *_means(found))), *_costs(found), *_differences(found), *_breakdown(found)]
     rest = [*_gallery(found, TEXT if form == "table" else None), *_remarks(found)]
     return _drawn([*sheets, *rest, *words] if form == "table" else [*words, *sheets, *rest], form, width)
 
@@ -69,13 +74,28 @@ def _drawn(sheets: Sequence[Sheet], form: str, width: int | None) -> str:
 
 def _named(cell: Mapping[str, Any]) -> str:
     """A column's name."""
-    return f"{cell['model']} [published: {cell['published']}]" if cell["published"] else str(cell["model"])
+    return f"{cell['model']}{_PUBLISHED}{cell['published']}]" if cell["published"] else str(cell["model"])
 
 
 def _names(found: Mapping[str, Any], lines: Iterable[Mapping[str, Any]]) -> list[str]:
     """The columns: the models, then what was published, in order."""
     own = [m["name"] for m in found["models"]]
     return list(dict.fromkeys([*own, *(_named(c) for line in lines for c in line["cells"])]))
+
+
+def _down(sheet: Sheet, side: int | None) -> Sheet:
+    """A table of more than `side` guards beside each other as one with a line for each guard's figure; None: as it is."""
+    keys, guards = sheet.columns[: sheet.keys], sheet.columns[sheet.keys :]
+    if side is None or len(guards) <= side:
+        return sheet
+    parts = [c.name.removesuffix("]").partition(_PUBLISHED) for c in guards]
+    rows = [
+        [*row[: sheet.keys], name, source, cell]
+        for row in sheet.rows
+        for (name, _, source), cell in zip(parts, row[sheet.keys :], strict=True)
+        if cell
+    ]
+    return replace(sheet, columns=[*keys, Column("guard"), Column("published by"), Column("F1", "number")], rows=rows)
 
 
 def _figures(found: Mapping[str, Any]) -> Iterator[Sheet]:

@@ -40,6 +40,8 @@ def checked(row: Any, where: str | None = None, *, closed: bool = False) -> dict
         raise InputError("the key 'prompt' is missing", where=where)
     out: dict[str, Any] = {"prompt": text(row["prompt"], place("prompt"))}
     out["response"] = None if row.get("response") is None else text(row["response"], place("response"))
+    if not (out["prompt"].strip() or (out["response"] or "").strip()):
+        raise InputError("an empty prompt, and no response: there is nothing to judge", where=place("prompt"))
     context = row.get("context")
     if context is not None and not isinstance(context, list | tuple):
         raise InputError(f"a list of messages, not {_kind(context)}", where=place("context"))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from toolkit.common.shown import Sheet, Shown
 from toolkit.guards import sections
 
 if TYPE_CHECKING:
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
     from toolkit.judging import Verdict
 
 
-@dataclass(frozen=True)
-class Judgement:
+@dataclass(frozen=True, repr=False)
+class Judgement(Shown):
     """One verdict.
 
     Attributes:
@@ -60,6 +61,17 @@ class Judgement:
     model_id: str | None = None
     tokens: int | None = None
     seconds: float | None = None
+
+    def _sheet(self) -> Sheet:
+        chances = ["probability"] if self.probabilities else []
+        rows = []
+        for task, label in self.labels.items():
+            word = label or f"unread ({self.unread[task]})" if task in self.applying else "(no response)"
+            p = self.probabilities.get(task, {}).get(label or "")
+            rows.append([task, word, *(["" if p is None else f"{p:.4f}"] if chances else [])])
+        categories = [f"categories: {', '.join(self.categories)}"] if self.categories else []
+        failed = [f"no answer: {self.error}{f' ({self.detail})' if self.detail else ''}"] if self.error else []
+        return Sheet("Judgement", ["task", "verdict", *chances], rows, [*categories, *failed])
 
     @classmethod
     def of(cls, guard: Guard, row: Mapping[str, Any], verdict: Verdict) -> Judgement:

@@ -33,7 +33,7 @@ ANY = "*"
 class Permits(BaseModel):
     """What a licence lets one do."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     commercial: bool
     """Use for commercial advantage."""
@@ -44,7 +44,7 @@ class Permits(BaseModel):
 class Asks(BaseModel):
     """What a licence asks for."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     attribution: bool
     """Naming whose work it is."""
@@ -55,7 +55,7 @@ class Asks(BaseModel):
 class Licence(BaseModel):
     """One entry of the table."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     """Its full name."""
@@ -82,7 +82,7 @@ class Licence(BaseModel):
 class Terms(BaseModel):
     """Terms of a provider for what its models write."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     models: tuple[str, ...] = Field(min_length=1)
     """Words; a model whose name holds one of them is meant."""

@@ -103,6 +103,10 @@ def probe(path: Path, kind: str, wanted: Sequence[str] = (), delimiter: str | No
                 read += 1
                 keys.update(row)
         break
+    if kind == "jsonl" and seen and not read:
+        with opened(path) as f:
+            if is_document(f):
+                raise InputError("one JSON document, and not a row on each line", where=str(path), hint="format: json")
     return Probe(frozenset(keys) if read else None, seen > 0)
 
 

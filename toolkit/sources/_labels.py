@@ -107,11 +107,24 @@ def column_label(row: Row, column: str, labels: Mapping[Any, str], kinds: frozen
     value = value_of(row, column)
     if value is None:
         return None
+    if _is_score(value, labels):
+        what = f"scores between 0 and 1, and the map knows {' and '.join(repr(w) for w in labels)} alone"
+        raise RowError("unknown_label", f"{column}: {what}: `threshold: 0.5` beside `column`, and a map of true and false, make labels of them")
     value = exact(value, kinds, column)
     try:
         return labels[value]
     except KeyError:
         raise RowError("unknown_label", f"{column}: {str(value)[:80]!r} is not in the map ({_near(str(value)[:80], tuple(labels))})") from None
+
+
+def _is_score(value: Any, labels: Mapping[Any, str]) -> bool:
+    """Whether a value is a number between 0 and 1, perhaps as text, where the labels are those two."""
+    if not {str(word).lower() for word in labels} <= {"0", "1", "true", "false"} or isinstance(value, bool | int):
+        return False
+    try:
+        return 0 < float(value) < 1
+    except (TypeError, ValueError):
+        return False
 
 
 def derived_value(row: Row, rule: Label) -> bool | int | None:

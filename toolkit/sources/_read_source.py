@@ -203,13 +203,13 @@ class _Maker:
     def __init__(self, source: Source, guard: Guard, part: str | None, *, small: bool = False, media: str | None = None) -> None:
         self.part = part
         self._media = media
-        self._small = small
         self._name = f"{source.name}-{part}" if part else source.name
         self._family = source.name
         self._licence = (source.parts[part].licence if part else None) or source.licence
         self._tasks = guard.task_names
         record = load_record("seed", guard.task_names).with_optional([] if media is None else [MEDIA])
-        self._schema, self._types = to_arrow(record), to_polars(record)
+        self._types = to_polars(record)
+        self._schema = None if small else to_arrow(record)
         self._seen = Occurrences()
         self._next = 0
 
@@ -244,7 +244,6 @@ class _Maker:
 
     def _frame(self, seeds: list[tuple[int, Seed]]) -> pl.DataFrame:
         import polars as pl
-        import pyarrow as pa
 
         contents = [
             content_id([(m["role"], m["content"]) for m in s.context], s.prompt, s.response, [m.sha256 for m in s.media] if s.media else ())
@@ -271,10 +270,12 @@ class _Maker:
             columns[f"label_{task}_source"] = [s.labels[i][1] for _, s in seeds]
         if self._media is not None:
             columns[MEDIA] = [[m._replace(uri=self._media + m.uri)._asdict() for m in s.media] for _, s in seeds]
-        if self._small:
+        if self._schema is None:
             return pl.DataFrame({n: [None] * len(seeds) if t.is_nested() else columns[n] for n, t in self._types.items()}, schema=self._types)
         # Through Arrow: polars builds a list of structs row by row, which would take most of the time. Arrow, for its part, imports pandas where that
         # is installed, which takes longer than a look.
+        import pyarrow as pa
+
         table = pa.table([pa.array(columns[f.name], f.type) for f in self._schema], schema=self._schema)
         return pl.DataFrame(table)
 

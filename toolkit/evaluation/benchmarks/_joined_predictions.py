@@ -343,8 +343,11 @@ def _own_labels(written: Written, task: BenchmarkTask, guard: Guard, where: str)
     odd = [n for n, (word, label) in enumerate(zip(words.to_list(), found.to_list(), strict=True)) if word is not None and label is None]
     if odd:
         better = [t.name for t in guard.tasks if t.name != task.name and words[odd[0]] in t.labels]
-        hint = f"the word fits the task {better[0]!r}: say --task {better[0]}" if better else None
-        raise InputErrors(InputError(odd_label(words[n], task), where=written.where(n), hint=hint) for n in odd[:SHOWN])
+        hint = f"the word fits the task {better[0]!r}: say {{--task {better[0]}|task={better[0]!r}}}" if better else None
+        some = [InputError(odd_label(words[n], task), where=written.where(n), hint=hint) for n in odd[:SHOWN]]
+        if (more := len(odd) - SHOWN) > 0:
+            some.append(InputError(f"and {more:,} further rows: {len(odd):,} of {len(words):,} have no label of the task", hint=hint))
+        raise InputErrors(some)
     if found.null_count() == found.len():
         raise InputError(f"no row has a label for the task {task.name!r}", where=where)
     return found

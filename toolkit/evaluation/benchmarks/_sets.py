@@ -133,7 +133,7 @@ def guard_tasks(guard: Guard, names: Sequence[str]) -> dict[str, BenchmarkTask]:
     out = {}
     for name in names:
         if name not in guard.task_names:
-            raise InputError(f"the guard {guard.name!r} has no task {name!r}", where="--task", hint=did_you_mean(name, guard.task_names))
+            raise InputError(f"the guard {guard.name!r} has no task {name!r}", where="{--task|task}", hint=did_you_mean(name, guard.task_names))
         task = guard.task(name)
         others = [word for word in task.labels if word != task.positive]
         out[name] = BenchmarkTask(name, (*others, task.positive), task.positive, task.applies)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.common.errors import InputError, InputErrors
+from toolkit.common.errors import GuardkitError, InputError, InputErrors
 from toolkit.guards import Guard, load_guard, parse, unknown_label, without_tokens
 from toolkit.records import content_id
 from toolkit.sources import Fault as Unreadable
@@ -88,7 +88,9 @@ class Written:
 
     def fault(self) -> InputErrors | None:
         """All faults as an error; None where there is none."""
-        some = [InputError(f"{f.reason}: {f.detail.removeprefix(f'row {f.row}: ')}", where=f.where) for f in self.faults[:SHOWN]]
+        some: list[GuardkitError] = [InputError(f"{f.reason}: {f.detail.removeprefix(f'row {f.row}: ')}", where=f.where) for f in self.faults[:SHOWN]]
+        if (more := len(self.faults) - SHOWN) > 0:
+            some.append(InputError(f"and {more:,} further rows: {len(self.faults):,} of {len(self.faults) + self.rows.height:,} cannot be used"))
         return InputErrors(some) if some else None
 
 

@@ -53,7 +53,7 @@ def compare_sides(sides: Sequence[Side], asked: Asked, step: Callable[[str], Non
         InputError: one model and nothing to compare it with, models that share no row, or rows that cannot be counted.
     """
     if len(sides) < 2 and not asked.published:
-        hint = "name another evaluation's folder, or ask for published figures with --published"
+        hint = "name another evaluation's folder, or ask for published figures with {--published|published=True}"
         raise InputError("one model: nothing to compare it with", where=str(sides[0].evaluation.folder) if sides else None, hint=hint)
     step("read the rows")
     how = How(positives_of(sides), {s.name: s.readings for s in sides if s.readings}, asked.policy, _way(sides, asked))
@@ -85,7 +85,10 @@ def _way(sides: Sequence[Side], asked: Asked) -> str:
     ways = {s.settings["k"] for s in sides}
     if asked.k is None and len(ways) > 1:
         each = ", ".join(f"{s.name}: {s.settings['k']}" for s in sides)
-        raise InputError(f"the evaluations make one verdict of several draws in different ways ({each})", hint="say which: --k majority or --k mean")
+        raise InputError(
+            f"the evaluations make one verdict of several draws in different ways ({each})",
+            hint="say which: {--k majority|combine='majority'} or {--k mean|combine='mean'}",
+        )
     return asked.k or ways.pop()
 
 

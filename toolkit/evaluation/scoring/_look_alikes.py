@@ -103,21 +103,27 @@ def check_look_alikes(names: Iterable[str], counts: Mapping[tuple[str, str], tup
     """
     for name in names:
         if name not in (known := dict.fromkeys(benchmark for benchmark, _ in counts)):
-            raise InputError(f"look-alikes {name!r}: no benchmark of that name is evaluated", where="--look-alikes", hint=did_you_mean(name, known))
+            raise InputError(
+                f"look-alikes {name!r}: no benchmark of that name is evaluated", where="{--look-alikes|look_alikes}", hint=did_you_mean(name, known)
+            )
         benign = [task for (benchmark, task), (_, others) in counts.items() if benchmark == name and others]
         if not benign:
             hint = "name a benchmark that has rows of another label"
-            raise InputError(f"look-alikes {name!r}: every row with a label is positive, so none is a look-alike", where="--look-alikes", hint=hint)
+            raise InputError(
+                f"look-alikes {name!r}: every row with a label is positive, so none is a look-alike", where="{--look-alikes|look_alikes}", hint=hint
+            )
         if not any(task in benign and positive for (_, task), (positive, _) in counts.items()):
             there = ", ".join(dict.fromkeys(task for (_, task), (positive, _) in counts.items() if positive)) or "none"
             hint = f"tasks with positive rows: {there}; evaluate on one more benchmark"
             raise InputError(
                 f"look-alikes {name!r} are of the task {', '.join(benign)}, of which no benchmark here has a positive row",
-                where="--look-alikes",
+                where="{--look-alikes|look_alikes}",
                 hint=hint,
             )
         if set(policies) == {"reference"}:
-            raise InputError("look-alikes have no figures under the policy 'reference'", where="--look-alikes", hint="add clean, drop or fail-closed")
+            raise InputError(
+                "look-alikes have no figures under the policy 'reference'", where="{--look-alikes|look_alikes}", hint="add clean, drop or fail-closed"
+            )
 
 
 class _Pair:

@@ -130,7 +130,7 @@ class Predictions:
         if "label" not in layout.names or (self._config.task is None and keys):
             return keys
         if self._config.task is None:
-            hint = f"say so with --task (task in a recipe): {', '.join(self._guard.task_names)}"
+            hint = f"say so with {{--task|task}}: {', '.join(self._guard.task_names)}"
             raise InputError("of which task is the column of labels?", where=str(layout.path), hint=hint)
         return [*keys, "label"] if f"label_{self._config.task}" not in keys else keys
 
@@ -190,9 +190,10 @@ class Predictions:
         for key in ("output", *(["id"] if self._joins_by_id(layout) else [])):
             if key not in layout.names and not (key == "output" and "prompt" in layout.names):
                 what = {"output": "outputs", "id": "ids"}[key]
-                raise InputError(f"no column with {what}; it has {there}", where=str(layout.path), hint=f"name it: --column {key}=COLUMN")
+                hint = f"name it: {{--column {key}=COLUMN|columns, {key}: COLUMN}}"
+                raise InputError(f"no column with {what}; it has {there}", where=str(layout.path), hint=hint)
         if self._sample is None and not self._labels_of(layout):
-            hint = "name it: --column label_TASK=COLUMN, or give the file that has them: --samples FILE"
+            hint = "name it: {--column label_TASK=COLUMN|columns, label_TASK: COLUMN}, or give the file that has them: {--samples FILE|samples}"
             raise InputError(f"no column with labels; it has {there}", where=str(layout.path), hint=hint)
 
     def _block(self, part: Part, layout: Layout, intake: Intake, rows: pl.DataFrame, gone: list[tuple[int, str, str, str]]) -> int:
@@ -307,7 +308,7 @@ class Predictions:
         """With all that a seed has."""
         if self._sample is None:
             if "prompt" not in layout.names:
-                hint = "give the file that has them: --samples FILE; or texts: reference"
+                hint = "give the file that has them: {--samples FILE|samples}; or texts: reference"
                 raise InputError("no column with prompts", where=str(layout.path), hint=hint)
             asked = asked_of(made, self._guard, plain="response" in layout.names, else_plain=self._config.by_id)
             return seed_columns(asked, self._guard, self._config.label_source)
@@ -379,7 +380,7 @@ class Predictions:
             fit.update({t: n for t in self._guard.task_names if LabelWords(self._guard, t, strict=True).codes(value)[0] >= 0})
         mine = fit.pop(self._config.task, 0)
         better = [f"task {t!r} ({n:,} rows)" for t, n in fit.most_common() if n > mine]
-        return f"the labels fit the {' or the '.join(better)}; say so with --task (task in a recipe)" if better else None
+        return f"the labels fit the {' or the '.join(better)}; say so with {{--task|task}}" if better else None
 
 
 def may_repeat(guard: Guard) -> pl.Expr:

@@ -127,7 +127,9 @@ def _room(output: Path) -> Iterator[None]:
         yield
     except OSError as e:
         if e.errno in FULL:
-            raise Stopped("the disk is full; nothing was written", where=str(output), hint="make room, or give another folder with --output") from e
+            raise Stopped(
+                "the disk is full; nothing was written", where=str(output), hint="make room, or give another folder with {--output|output}"
+            ) from e
         raise InputError(f"the folder cannot be written: {e.strerror or e}", where=str(output)) from e
 
 
@@ -150,7 +152,7 @@ def _apart(output: Path, folder: Path) -> None:
     """Refuse an output inside the shards, or around them."""
     mine, theirs = output.resolve(), folder.resolve()
     if mine == theirs or mine in theirs.parents or theirs in mine.parents:
-        raise InputError("the output and the shards may not be in each other", where=str(output), hint="give another folder with --output")
+        raise InputError("the output and the shards may not be in each other", where=str(output), hint="give another folder with {--output|output}")
 
 
 def _files(shards: ShardSet, split: str) -> list[Path]:
@@ -160,22 +162,23 @@ def _files(shards: ShardSet, split: str) -> list[Path]:
 def _repeater(shards: ShardSet, form: Format, weights: Weights | None, copies: int) -> Repeater | None:
     if "weight" not in {c["name"] for c in shards.manifest["columns"]}:
         if weights:
-            raise InputError("these shards have no weights", where=str(shards.folder), hint="leave --weights out")
+            raise InputError("these shards have no weights", where=str(shards.folder), hint="leave {--weights|weights} out")
         return None
     if copies < 1:
-        raise InputError(f"copies must be at least 1, not {copies}", where="--copies")
+        raise InputError(f"copies must be at least 1, not {copies}", where="{--copies|copies}")
     least, greatest = check_weights([f for split in shards.splits for f in _files(shards, split)], shards.folder)
     if weights is None and not form.weighs and (least, greatest) != (1.0, 1.0):
         raise InputError(
             f"the pairs have weights from {least:g} to {greatest:g}, and the format {form.name!r} has no place for them",
             where=str(shards.folder),
-            hint=f"--weights repeat says them by repetition ({copies} copies of a pair of weight 1), --weights drop leaves them out",
+            hint=f"{{--weights repeat|weights='repeat'}} says them by repetition ({copies} copies of a pair of weight 1), "
+            "{--weights drop|weights='drop'} leaves them out",
         )
     if weights == "repeat" and greatest * copies > MOST:
         raise InputError(
             f"a pair of weight {greatest:g} would be written more than {MOST:,} times",
             where=str(shards.folder),
-            hint="fewer --copies, or smaller weights",
+            hint="fewer {--copies|copies}, or smaller weights",
         )
     return Repeater(copies) if weights == "repeat" else None
 

@@ -45,13 +45,13 @@ def guard_of(shards: ShardSet, named: str | None) -> Guard:
     """
     name = named or str(shards.manifest.get("guard", "")).rpartition(" ")[0]
     if not name:
-        raise InputError("the shards' manifest names no guard", where=str(shards.folder), hint="name it: --guard NAME")
+        raise InputError("the shards' manifest names no guard", where=str(shards.folder), hint="name it: {--guard NAME|guard=NAME}")
     guard = load_guard(name)
     if input_fingerprint(guard) != shards.manifest.get("guard_input", input_fingerprint(guard)):
         raise InputError(
             f"the guard {guard.name!r} now renders its input otherwise than when the shards were made",
             where=str(shards.folder),
-            hint="name the definition that they were made with: --guard FILE",
+            hint="name the definition that they were made with: {--guard FILE|guard=FILE}",
         )
     return guard
 
@@ -69,7 +69,7 @@ class GuardReasoner(Format):
             raise InputError(
                 f"the format {self.name!r} has a split for each source and so no place for {' and '.join(shards.splits)}",
                 where=str(shards.folder),
-                hint="choose one: --split train",
+                hint="choose one: {--split train|split='train'}",
             )
         if not guard.instruction:
             raise InputError(f"the guard {guard.name!r} has no instruction, and the format {self.name!r} wants one", where=str(shards.folder))

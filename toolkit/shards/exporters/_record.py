@@ -77,4 +77,4 @@ def _wrote(folder: Path) -> dict[str, str | None] | None:
         return None
 
 
-EXPORT = Kind("export", _wrote, "give another folder with --output", "--overwrite")
+EXPORT = Kind("export", _wrote, "give another folder with {--output|output}", "{--overwrite|overwrite=True}")
