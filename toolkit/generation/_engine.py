@@ -314,7 +314,7 @@ class Completions(Iterator[Completion]):
 
     def _fill(self, slot: Slot, completion: Completion) -> None:
         """A slot's last completion, now that it counts."""
-        whole = replace(self._hand_out.read(slot.request, completion), asked=slot.request, trail=slot.trail, raw=None)
+        whole = self._hand_out.read(slot.request, completion).of_row(slot.request, slot.trail)
         self._hand_out.report(slot.request, whole)
         if self._held >= HELD:
             if self._spill is None:

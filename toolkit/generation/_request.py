@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
+from operator import attrgetter
 from typing import Any
 
 from toolkit.common.files import canonical_json, digest
@@ -138,15 +139,16 @@ class Request:
     def key(self) -> str:
         """sha256 (hex) of the canonical JSON of `KEY_VERSION` and every field, but those in `EXCLUDED` and those of `ADDED` at their old
         value; of media kind, type and sha256."""
-        body = {"key_version": KEY_VERSION, **{n: v for n in _IN_KEY if (v := getattr(self, n)) != ADDED.get(n, _NEVER)}}
         if self.media:
-            body["media"] = [(m.kind, m.mime, m.sha256) for m in self.media]
-        return digest(body)
+            body = {"key_version": KEY_VERSION, **_differing(_others(self)), "messages": self.messages}
+            return digest({**body, "media": [(m.kind, m.mime, m.sha256) for m in self.media]})
+        before, behind = _around(*_others(self))
+        return hashlib.sha256(f"{before}{canonical_json(self.messages)}{behind}".encode()).hexdigest()
 
     @cached_property
     def shape(self) -> str:
         """Canonical JSON of all that the key covers but messages, media, draw and attempt: what requests of one step have in common."""
-        return canonical_json({n: v for n in _IN_KEY if n not in ("messages", "draw", "attempt") and (v := getattr(self, n)) != ADDED.get(n, _NEVER)})
+        return _shape(*_others(self))
 
     @property
     def draw_seed(self) -> int | None:
@@ -223,9 +225,27 @@ def _template_arguments(extra: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-_IN_KEY = tuple(f.name for f in fields(Request) if f.name not in EXCLUDED and f.name != "media")
-"""Fields that are in the key as they are; of media the key has a part."""
+_OTHERS = tuple(f.name for f in fields(Request) if f.name not in EXCLUDED and f.name not in ("media", "messages"))
+_others: Callable[[Request], tuple[Any, ...]] = attrgetter(*_OTHERS)
+"""What the key covers besides messages and media: the same in most requests of a run, so that its JSON is made once."""
 _NEVER = object()
+
+
+def _differing(others: Sequence[Any]) -> dict[str, Any]:
+    """By name, without those at their old value."""
+    return {n: v for n, v in zip(_OTHERS, others, strict=True) if v != ADDED.get(n, _NEVER)}
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _around(*others: Any) -> tuple[str, str]:
+    """The canonical JSON of a key before its messages, and behind them."""
+    before, _, behind = canonical_json({"key_version": KEY_VERSION, **_differing(others), "messages": None}).partition('"messages":null')
+    return f'{before}"messages":', behind  # within a text a quote has a backslash before it
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _shape(*others: Any) -> str:
+    return canonical_json({n: v for n, v in _differing(others).items() if n not in ("draw", "attempt")})
 
 
 @dataclass(frozen=True)
@@ -278,6 +298,12 @@ class Completion:
     def ok(self) -> bool:
         """Whether there is an answer."""
         return self.error is None
+
+    def of_row(self, asked: Request, trail: tuple[Completion, ...]) -> Completion:
+        """A copy with what is known of its row, without `raw`: as ``dataclasses.replace``, which checks each time what holds already."""
+        out = object.__new__(Completion)
+        out.__dict__.update(self.__dict__, asked=asked, trail=trail, raw=None)
+        return out
 
     @property
     def final(self) -> bool:
