@@ -150,8 +150,8 @@ def test_files_and_operators_of_other_steps_are_not_looked_at(world: World) -> N
 @pytest.mark.parametrize(
     ("select", "message"),
     [
-        ({"until": ["aksed"]}, "--until: no step called 'aksed'\n  did you mean 'asked'"),
-        ({"only": ["asked"], "until": ["asked"]}, "--only"),
+        ({"until": ["aksed"]}, "until: no step called 'aksed'\n  did you mean 'asked'"),
+        ({"only": ["asked"], "until": ["asked"]}, "only names all steps"),
         ({"from_": ["model"], "until": ["asked"]}, "nothing runs from model until asked"),
     ],
 )

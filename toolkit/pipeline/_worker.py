@@ -126,7 +126,7 @@ def _unpacked(sent: bytes) -> tuple[list[RowWork], Lines]:
         found: tuple[list[RowWork], Lines] = pickle.loads(group)  # noqa: S301
     except Exception as e:
         what = f"a worker process cannot load the operators of {', '.join(modules)}: {type(e).__name__}: {e}"
-        raise InputError(what, hint="run it without {--processes|processes}") from e
+        raise InputError(what, hint="run it in one process") from e
     return found
 
 
