@@ -8,6 +8,7 @@ mining_task.py: real operators, real pipeline. Generations, baseline and measuri
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
 import statistics
 import subprocess
@@ -44,6 +45,7 @@ def main() -> int:
     if not (a.bench / "mining" / "baseline.py").is_file():
         print(f"no {a.bench / 'mining' / 'baseline.py'}: give the shared bench folder with --bench or $GUARDKIT_BENCH", file=sys.stderr)
         return 4
+    compileall.compile_dir(CHECKOUT / "toolkit", quiet=1)  # as where it is installed, also under PYTHONDONTWRITEBYTECODE
     with tempfile.TemporaryDirectory() as temporary:
         text = measure(a, (a.data or Path(temporary)).resolve(), Path(temporary))
     print(text)

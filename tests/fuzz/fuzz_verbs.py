@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fuzz_world import GENERATE, World
+from fuzz_world import GENERATE, MINE, World
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,6 @@ def _old_step(world: World) -> None:
 
 
 RUN = ("run", "r.yaml", "--output", "outputs/r")
-MINE = ("mine", "--predictions", "a=a.jsonl", "--predictions", "b=b.jsonl", "--output", "outputs/mined")
 TRAIN = """shards: outputs/r/shards/shards
 output: models/tiny
 model: {scratch: {layers: 1, width: 16, heads: 2, vocab: 400}}
@@ -70,7 +69,9 @@ VERBS = [
     Verb(
         "export anew", ("export", "outputs/r/shards", "--format", "openai", "--output", "exported"), ("exported",), ("outputs/r/shards",), _no_export
     ),
-    Verb("mine", MINE, ("outputs/mined",)),
+    Verb("mine", (*MINE, "--output", "outputs/mined"), ("outputs/mined",)),
+    Verb("disputes", ("disputes", "outputs/voted", "--json"), (), ("outputs/voted",)),
+    Verb("disputes list", ("disputes", "outputs/voted", "--output", "disputed.csv"), ("disputed.csv",), ("outputs/voted",)),
     Verb("diff", ("diff", "outputs/r", "outputs/other", "--output", "changed.csv"), ("changed.csv",), ("outputs/r", "outputs/other")),
     Verb(
         "overlaps", ("overlaps", "--rows", "a=outputs/r/unique", "--rows", "b=outputs/other/clean", "--output", "shared.parquet"), ("shared.parquet",)

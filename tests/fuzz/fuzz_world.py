@@ -115,6 +115,7 @@ def build(folder: Path, url: str) -> World:
     (folder / "prompts.jsonl").write_text("\n".join(lines) + "\n")
     _do(world, "export", "outputs/r/shards", "--format", "trl", "--output", "exported")
     _predictions(world)
+    _do(world, *MINE, "--output", "outputs/voted")
     for name, text in OWN.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
@@ -134,6 +135,7 @@ GENERATE = (
     "--concurrency",
     str(CONCURRENCY),
 )
+MINE = ("mine", "--predictions", "a=a.jsonl", "--predictions", "b=b.jsonl")
 
 
 def _predictions(world: World) -> None:

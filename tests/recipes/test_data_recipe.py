@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from test_guardreasoner import HUB_SHAPED, hub_shaped, teacher  # noqa: F401 (a fixture)
+from hub_shaped import HUB_SHAPED, hub_shaped
 
 from toolkit import api
 from toolkit.shards import verify
@@ -15,8 +15,7 @@ from toolkit.shards import verify
 SHARED = "This sentence of more than thirteen words is in a test set and in the training data as well."
 
 
-@pytest.mark.usefixtures("teacher")
-def test_a_threshold_moves_without_a_question_and_every_row_is_accounted_for(tmp_path: Path, teacher: tuple[str, list[object]]) -> None:  # noqa: F811
+def test_a_threshold_moves_without_a_question_and_every_row_is_accounted_for(tmp_path: Path, teacher: tuple[str, list[object]]) -> None:
     pytest.importorskip("openai")
     url, asked = teacher
     (tmp_path / "test_set.jsonl").write_text(json.dumps({"id": "t1", "text": SHARED}) + "\n")

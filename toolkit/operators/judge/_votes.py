@@ -8,7 +8,7 @@ Memory: about 60 bytes a row for its id, 2 bytes a row, task, voter and label fo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -59,6 +59,45 @@ def none_match(verdicts: int, step: str, rows: int) -> InputError:
     """The error for verdicts of a step that are about none of the rows."""
     message = f"none of the {verdicts:,} verdicts of {step!r} is about one of the {rows:,} rows: no id matches"
     return InputError(message, hint="the column `parent` of a verdict must be the `id` of a row, as it stands")
+
+
+def read_verdicts(source: StepInput, columns: Sequence[str], rows: Rows, take: Callable[[pl.DataFrame], int]) -> int:
+    """Hand the verdicts of a step over, many at once.
+
+    Args:
+        source: the step.
+        columns: of its verdicts.
+        rows: that they are about.
+        take: is given a frame of them, and says how many are about the rows.
+
+    Raises:
+        InputError: a word that the guard does not know, or verdicts of which none is about these rows.
+
+    Returns:
+        How many are about none of the rows.
+    """
+    total = matched = 0
+    for frame in _many_at_once(source.blocks(columns) if columns_of(source) else ()):
+        check_words(frame, rows.guard, f"rows of {source.step!r}")
+        total += frame.height
+        matched += take(frame)
+    if total and not matched and rows.height:
+        raise none_match(total, source.step, rows.height)
+    return total - matched
+
+
+def _many_at_once(blocks: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The same lines in frames of `CHUNK` lines or more, but for the last."""
+    waiting: list[pl.DataFrame] = []
+    n = 0
+    for block in blocks:
+        waiting.append(block)
+        n += block.height
+        if n >= CHUNK:
+            yield pl.concat(waiting)
+            waiting, n = [], 0
+    if waiting:
+        yield pl.concat(waiting)
 
 
 def check_draws(generations: pl.DataFrame, step: str) -> None:
@@ -168,24 +207,10 @@ class Ballots:
         """Count the verdicts of a step.
 
         Raises:
-            InputError: it holds verdicts, and none is about these rows.
+            InputError: a word that the guard does not know, or verdicts of which none is about these rows.
         """
         wanted = ["parent", "guard_model", *(f"verdict_{t}" for t in self.labels)]
-        waiting: list[pl.DataFrame] = []
-        n = total = matched = 0
-        for block in source.blocks(wanted):
-            check_words(block, self._rows.guard, f"rows of {source.step!r}")
-            waiting.append(block)
-            n += block.height
-            if n >= CHUNK:
-                matched += self._count(pl.concat(waiting))
-                total, n, waiting = total + n, 0, []
-        if waiting:
-            matched += self._count(pl.concat(waiting))
-            total += n
-        self.strangers += total - matched
-        if total and not matched and self._rows.height:
-            raise none_match(total, source.step, self._rows.height)
+        self.strangers += read_verdicts(source, wanted, self._rows, self._count)
 
     def _count(self, block: pl.DataFrame) -> int:
         """Count a frame of verdicts; how many of them are about the rows."""

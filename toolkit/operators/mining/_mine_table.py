@@ -12,9 +12,8 @@ import polars as pl
 
 from toolkit.guards import Guard
 from toolkit.mining import OUTCOMES, outcome
-from toolkit.operators._words import check_words
 from toolkit.operators.base import StepInput
-from toolkit.operators.judge._votes import CHUNK, Rows, columns_of, none_match
+from toolkit.operators.judge._votes import Rows, columns_of, read_verdicts
 
 _OUTCOME = pl.Enum(OUTCOMES)
 
@@ -28,7 +27,7 @@ class OutputTable:
     """
 
     def __init__(self, rows: Rows, guard: Guard) -> None:
-        self._rows, self._guard = rows, guard
+        self._rows = rows
         self._words = pl.Categories.random()
         self._labels = {t.name: pl.Enum(t.labels) for t in guard.tasks}
         ids = pl.int_range(rows.height, dtype=pl.UInt32).alias("_at")
@@ -64,24 +63,10 @@ class OutputTable:
         have = columns_of(source)
         wanted = ["parent", "guard_model", "draw"]
         wanted += [f"{n}_{t}" for t in self._labels for n in ("label", "verdict", "unread", "probability") if f"{n}_{t}" in have]
-        waiting: list[pl.DataFrame] = []
-        n = total = matched = 0
-        for block in source.blocks(wanted) if have else ():
-            waiting.append(block)
-            n += block.height
-            if n >= CHUNK:
-                matched += self._add(pl.concat(waiting), source.step)
-                total, n, waiting = total + n, 0, []
-        if waiting:
-            matched += self._add(pl.concat(waiting), source.step)
-            total += n
-        self.strangers += total - matched
-        if total and not matched and self._rows.height:
-            raise none_match(total, source.step, self._rows.height)
+        self.strangers += read_verdicts(source, wanted, self._rows, self._add)
 
-    def _add(self, block: pl.DataFrame, step: str) -> int:
-        """Take a frame of verdicts of a step; how many of them are about the rows."""
-        check_words(block, self._guard, f"rows of {step!r}")
+    def _add(self, block: pl.DataFrame) -> int:
+        """Take a frame of verdicts; how many of them are about the rows."""
         lines = block.join(self._ids, left_on="parent", right_on="id", how="inner", maintain_order="left")
         columns = [pl.col("_at").alias("parent"), pl.col("guard_model").cast(pl.Categorical(self._words)), pl.col("draw").cast(pl.Int64)]
         for t, labels in self._labels.items():
