@@ -89,7 +89,8 @@ def test_the_column_is_optional_and_comes_last() -> None:
         assert MEDIA not in record.names
         assert [c.name for c in record.with_optional([MEDIA])] == [*record.names, MEDIA]
         assert record.with_optional([]) == record.columns
-        assert record.optional[-1].type == TYPE and not record.optional[-1].nullable
+        (media,) = (c for c in record.optional if c.name == MEDIA)
+        assert media.type == TYPE and not media.nullable
     assert load_record("seed", tasks).version == 3
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -19,10 +18,8 @@ from pydantic import ValidationError
 from toolkit.common.errors import InputError
 from toolkit.common.paths import Beside, at_door
 from toolkit.generation import BACKENDS, BaseBackendConfig, MediaError, attached_to, build_request, complete, open_backend, read_config
-from toolkit.guards import Call, Guard, Mode, Parsed, check_reading, in_reading, label_words, read_call, render_call, render_input
-from toolkit.judging._outputs import asked_of, read_output
-from toolkit.judging._probabilities import label_probabilities
-from toolkit.judging._several import failure, finish, keys, output_of, parsed_of, total
+from toolkit.guards import Call, Guard, Mode, check_reading, in_reading, label_words, render_call, render_input
+from toolkit.judging._several import failure, finish, keys, output_of, parsed_of, read_plain, read_scored, total
 from toolkit.judging._verdict import Verdict
 from toolkit.records import MEDIA, child_id, content_id, media_of
 
@@ -220,7 +217,7 @@ class OpenGuard:
         self, row: Mapping[str, Any], completions: Sequence[Completion], draw: int = 0, *, mode: Mode = "lenient", reading: str | None = None
     ) -> Verdict:
         """The verdict of one draw from what came of all of its requests, in their order; each completion with its request in ``asked``."""
-        parsed = parsed_of(self.guard, row, completions, partial(self._parsed, row, mode))
+        parsed = parsed_of(self.guard, row, completions, partial(read_scored if scores(self._config) else read_plain, self.guard, row, mode))
         if reading is not None:
             parsed = in_reading(self.guard, parsed, reading)
         first = completions[0] if completions else None
@@ -243,15 +240,6 @@ class OpenGuard:
             parsed.probabilities or {},
             parsed.categories,
         )
-
-    def _parsed(self, row: Mapping[str, Any], mode: Mode, completion: Completion, call: Call | None) -> Parsed:
-        """What one completion says, with the probabilities of its labels where they are known."""
-        parsed = read_output(self.guard, completion.text, mode, row=row) if call is None else read_call(self.guard, call, completion.text)
-        if not scores(self._config):
-            return parsed
-        known = label_probabilities(self.guard, completion, asked=asked_of(self.guard, completion.text, row), call=call)
-        probabilities = {t: p for t, p in known.items() if parsed.labels[t] is not None} | dict(parsed.probabilities or {})
-        return replace(parsed, probabilities=probabilities)
 
     def verdicts(
         self,

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from toolkit.guards import Call, Guard, Parsed, joined, together
+from toolkit.guards import Call, Guard, Mode, Parsed, joined, read_call, together
+from toolkit.judging._outputs import asked_of, read_output
+from toolkit.judging._probabilities import label_probabilities
 
 if TYPE_CHECKING:
     from toolkit.generation import Completion
@@ -32,6 +36,37 @@ def _read(guard: Guard, answer: Completion, call: Call | None, read: Callable[[C
     if answer.error is None:
         return read(answer, call)
     return Parsed(dict.fromkeys(guard.task_names), dict.fromkeys(guard.task_names, answer.error))
+
+
+def read_plain(guard: Guard, row: Mapping[str, Any], mode: Mode, completion: Completion, call: Call | None) -> Parsed:
+    """What one answer says."""
+    return read_output(guard, completion.text, mode, row=row) if call is None else read_call(guard, call, completion.text)
+
+
+def read_scored(guard: Guard, row: Mapping[str, Any], mode: Mode, completion: Completion, call: Call | None) -> Parsed:
+    """The same, with the probabilities of its labels where they are known."""
+    parsed = read_plain(guard, row, mode, completion, call)
+    known = label_probabilities(guard, completion, asked=asked_of(guard, completion.text, row), call=call)
+    probabilities = {t: p for t, p in known.items() if parsed.labels[t] is not None} | dict(parsed.probabilities or {})
+    return replace(parsed, probabilities=probabilities)
+
+
+def known_of(guard: Guard, row: Mapping[str, Any], answers: Sequence[Completion], *, probabilities: bool) -> dict[str, Any]:
+    """What a record of the kind ``generation`` may have besides: `tokens` and, with `probabilities`, ``probability_<task>``; null where not known.
+
+    Args:
+        guard: the definition.
+        row: that they are about.
+        answers: one for each call that is made about it, in their order; of a guard without calls one. Where one failed, nothing is known.
+        probabilities: whether the record has them.
+    """
+    failed = failure(answers) is not None
+    out: dict[str, Any] = {"tokens": None if failed else total(c.completion_tokens for c in answers)}
+    if not probabilities:
+        return out
+    parsed = None if failed else parsed_of(guard, row, answers, partial(read_scored, guard, row, "lenient"))
+    found = (parsed and parsed.probabilities) or {}
+    return out | {f"probability_{t.name}": found.get(t.name, {}).get(t.positive or "") for t in guard.tasks}
 
 
 def output_of(guard: Guard, row: Mapping[str, Any], answers: Sequence[Completion]) -> str | None:

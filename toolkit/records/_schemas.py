@@ -1,8 +1,8 @@
 """Record schemas read from ``schemas/records/<name>.yaml``.
 
 A file states `columns`; `per_task` columns, once for each of the guard's tasks, ``{task}`` being its name; `more` columns after those; and the
-record that it `extends`, whose columns come first. Columns that are `optional` are at the end, and only in tables that have what they hold. It is
-checked when it is read, with file, line and key.
+record that it `extends`, whose columns come first. Columns that are `optional` are at the end, and only in tables that have what they hold; one with
+``{task}`` in its name occurs once for each task, too. It is checked when it is read, with file, line and key.
 """
 
 from __future__ import annotations
@@ -68,6 +68,11 @@ class RecordSchema:
         """Column names in order."""
         return [c.name for c in self.columns]
 
+    @property
+    def every_name(self) -> list[str]:
+        """The same, and the names of those that are optional."""
+        return [c.name for c in (*self.columns, *self.optional)]
+
     def with_optional(self, there: Collection[str]) -> tuple[Column, ...]:
         """All columns, with those optional ones that are `there`."""
         return (*self.columns, *(c for c in self.optional if c.name in there))
@@ -107,6 +112,10 @@ class _File(BaseModel):
         return value
 
 
+def _of_task(column: Column, task: str) -> Column:
+    return Column(column.name.replace("{task}", task), column.type, column.nullable, column.doc)
+
+
 def _checked(kind: Any) -> None:
     if isinstance(kind, dict) and list(kind) == ["list"]:
         _checked(kind["list"])
@@ -134,9 +143,9 @@ def _load(name: str, tasks: tuple[str, ...], below: tuple[str, ...]) -> RecordSc
         if data.extends in (name, *below):
             raise InputError(f"the record {name!r} extends itself", where=file.where(("extends",)))
         base = _load(data.extends, tasks, (name, *below))
-    per_task = [Column(c.name.replace("{task}", t), c.type, c.nullable, c.doc) for t in tasks for c in data.per_task]
+    per_task = [_of_task(c, t) for t in tasks for c in data.per_task]
     columns = (*base.columns, *data.columns, *per_task, *data.more)
-    optional = (*base.optional, *data.optional)
+    optional = (*base.optional, *(one for c in data.optional for one in ([_of_task(c, t) for t in tasks] if "{task}" in c.name else [c])))
     _check_names(file, (*columns, *optional))
     return RecordSchema(data.name, data.version, columns, (*base.label_sources, *data.label_sources), optional)
 

@@ -20,6 +20,8 @@ def _hard(step: Finished, figure: Figure, value: Mapping[str, Any]) -> Iterator[
     yield f"Hard by task: {_by(value.get('hard_by_task', {}))}"
     if "rule" in value:
         yield f"By the rule {value['rule']['name']}: {value['rule']['words']}"
+    if value.get("tokens"):
+        yield f"Tokens drawn: {_by(value['tokens'])}"
     for remark in value.get("remarks", ()):
         yield f"Note ({step.step}): {remark}"
 

@@ -31,8 +31,8 @@ BLIND = "(blind)"
 
 def generation_columns(guard: Guard) -> list[str]:
     """Columns that a verdict has and its row has not."""
-    seed = set(load_record("seed", guard.task_names).names)
-    return [n for n in load_record("verdict", guard.task_names).names if n not in seed]
+    seed = set(load_record("seed", guard.task_names).every_name)
+    return [n for n in load_record("verdict", guard.task_names).every_name if n not in seed]
 
 
 def are_verdicts(columns: Columns | Sequence[str], guard: Guard) -> bool:

@@ -13,7 +13,7 @@ from pydantic.json_schema import SkipJsonSchema
 from toolkit.common.errors import InputError
 from toolkit.generation import BACKENDS, BackendConfig, BaseBackendConfig, OpenUnion, TransformersConfig, VllmConfig
 from toolkit.guards import Guard, not_ours
-from toolkit.judging import as_guard, as_one, check_plays, generation_record, question, questions, scores
+from toolkit.judging import as_guard, as_one, check_plays, generation_record, known_of, question, questions, scores
 from toolkit.mining import check_screen, load_rule
 from toolkit.operators import _backends
 from toolkit.operators._media_taken import asking_fault, unasked
@@ -103,10 +103,12 @@ class Sample(GenerationOperator):
     Guards come from earlier steps (named inputs beside `rows`: `from: {rows: pool, main: train-main}`) or from `models`. One row a draw; a draw
     that fails is rejected with the class of the failure. With `adaptive` a draw that is not needed is set aside as `settled` or `screened`; what
     that saved and may have lost is in the figures. A guard with several calls is asked by all of them, one after another, and a draw is still
-    one row, whose `output` is a JSON object of the answers by call.
+    one row, whose `output` is a JSON object of the answers by call. A row has the tokens that its draw took and, where a backend has `logprobs`,
+    the probability of each task's positive label.
     """
 
     name = "sample"
+    version = 2
     shape: ClassVar[Shape] = "expand"
     inputs = ("rows", "*")
     takes = {"*": "model"}
@@ -145,11 +147,19 @@ class Sample(GenerationOperator):
             raise InputError(f"two guards are called {sorted(both)[0]!r}")
         return super().columns(inputs, guard)
 
+    @property
+    def _every_backend(self) -> list[BaseBackendConfig]:
+        return [*self.config.models.values(), *([self.config.backend] if self.config.backend else [])]
+
+    @property
+    def _scored(self) -> bool:
+        """Whether its rows have probabilities."""
+        return any(map(scores, self._every_backend))
+
     def used(self) -> frozenset[str]:
-        every = [*self.config.models.values(), *([self.config.backend] if self.config.backend else [])]
         adaptive = self.config.adaptive is not None
-        words = frozenset({"guard.output"} if any(map(scores, every)) or adaptive else ()) | ({"seed"} if adaptive else frozenset())
-        return super().used().union(words, *(backend.uses for backend in every))
+        words = frozenset({"guard.output"} if self._scored or adaptive else ()) | ({"seed"} if adaptive else frozenset())
+        return super().used().union(words, *(backend.uses for backend in self._every_backend))
 
     def reads(self, guard: Guard) -> list[str]:
         return load_record("seed", guard.task_names).names
@@ -158,8 +168,8 @@ class Sample(GenerationOperator):
         return ["context", "prompt", "response"]
 
     def writes(self, guard: Guard) -> list[Column]:
-        seed = self.reads(guard)
-        return [c for c in load_record("generation", guard.task_names).columns if c.name not in seed]
+        seed, there = self.reads(guard), ["tokens", *(f"probability_{t}" for t in guard.task_names if self._scored)]
+        return [c for c in load_record("generation", guard.task_names).with_optional(there) if c.name not in seed]
 
     def identity(self) -> dict[str, Any]:
         out = super().identity()
@@ -185,7 +195,7 @@ class Sample(GenerationOperator):
         return dict(self.config.models)
 
     def media_fault(self, guard: Guard) -> str | None:
-        return asking_fault(guard, [*self.config.models.values(), *([self.config.backend] if self.config.backend else [])])
+        return asking_fault(guard, self._every_backend)
 
     def needs(self, ctx: Context) -> list[str]:
         return [*super().needs(ctx), *(self.config.backend.needs() if self.config.backend else [])]
@@ -254,9 +264,12 @@ class Sample(GenerationOperator):
             name, draw = drawing.who, request.draw
             drawing.take(row, draw, completion)
         record = generation_record(row["id"], name, draw, request, completion)
+        answers = [completion]
         if self._joins is not None and completion.error is None:
             came = {c.key: c for c in (*completion.trail, completion)}
-            record |= as_one(self._joins.guard, row, [came[q.key] for q in self._calls(row, name, draw, self._joins)])
+            answers = [came[q.key] for q in self._calls(row, name, draw, self._joins)]
+            record |= as_one(self._joins.guard, row, answers)
+        record |= known_of(self._ctx.guard, row, answers, probabilities=self._scored)
         return {**row, **record, REASON: completion.error, DETAIL: completion.detail}
 
     def stats(self) -> dict[str, Any]:

@@ -33,6 +33,8 @@ class OutputTable:
         ids = pl.int_range(rows.height, dtype=pl.UInt32).alias("_at")
         self._ids = rows.table.select("id", ids, *(pl.col(f"label_{t}").cast(e).alias(f"_own_{t}") for t, e in self._labels.items()))
         self._parts: list[pl.DataFrame] = [self._there()]
+        self.tokens: dict[str, int] = {}
+        """By guard those that it wrote, in the outputs of these rows, as far as they are known."""
         self.strangers = 0
         """Outputs of rows that are not among the rows."""
         self.differing: dict[str, int] = dict.fromkeys(self._labels, 0)
@@ -63,11 +65,15 @@ class OutputTable:
         have = columns_of(source)
         wanted = ["parent", "guard_model", "draw"]
         wanted += [f"{n}_{t}" for t in self._labels for n in ("label", "verdict", "unread", "probability") if f"{n}_{t}" in have]
+        wanted += ["tokens"] if "tokens" in have else []
         self.strangers += read_verdicts(source, wanted, self._rows, self._add)
 
     def _add(self, block: pl.DataFrame) -> int:
         """Take a frame of verdicts; how many of them are about the rows."""
         lines = block.join(self._ids, left_on="parent", right_on="id", how="inner", maintain_order="left")
+        if "tokens" in lines.columns:
+            for name, tokens in lines.drop_nulls("tokens").group_by("guard_model").agg(pl.col("tokens").sum()).iter_rows():
+                self.tokens[name] = self.tokens.get(name, 0) + tokens
         columns = [pl.col("_at").alias("parent"), pl.col("guard_model").cast(pl.Categorical(self._words)), pl.col("draw").cast(pl.Int64)]
         for t, labels in self._labels.items():
             own, verdict = pl.col(f"_own_{t}"), pl.col(f"verdict_{t}").cast(labels)

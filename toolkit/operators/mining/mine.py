@@ -138,6 +138,8 @@ class Mine(DatasetOperator):
         asked = {g: len(n) for g, n in draws.items()}
         out.stat("rule", {"name": rule.name, "words": rule.explain(guard, _common(asked), len(asked) or None)})
         out.stat("draws", asked)
+        if outputs.tokens:
+            out.stat("tokens", dict(sorted(outputs.tokens.items())))
         out.stat("verdicts_of_other_rows", outputs.strangers)
         out.stat("labels_differ", {t: n for t, n in outputs.differing.items() if n})
         out.stat("remarks", remarks)
