@@ -8,12 +8,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from frames import rows_of, run_steps
 from server import Server, chat
 
 import toolkit
-from toolkit.common.errors import GuardkitError
+from toolkit.common.errors import GuardkitError, InputError
 from toolkit.guards import load_guard
 
 GUARD = load_guard("guardreasoner")
@@ -104,3 +105,16 @@ def test_rows_of_votes_do_not_keep_what_is_a_draws_own(tmp_path: Path, guard: Se
     recipe = [*steps(guard, texts=True, logprobs=2)[:3], {"id": "checked", "use": "noise", "from": "verdicts"}]
     columns = rows_of(run_steps(tmp_path, recipe)["checked"]).columns
     assert "prompt" in columns and not {"tokens", "probability_prompt", "guard_model"} & set(columns)
+
+
+def test_mine_goes_by_measures_and_drawing_until_settled_does_not(guard: Server, tmp_path: Path) -> None:
+    *before, mine = steps(guard)
+    mine["with"] = {"rule": {"hard": "error_rate > 0.5"}, "tasks": ["prompt"]}
+    made = run_steps(tmp_path, [*before, mine])
+    wrong = rows_of(made["verdicts"]).group_by("parent").agg((pl.col("outcome_prompt") == "wrong").sum().alias("n"))
+    most = set(wrong.filter(pl.col("n") >= 2)["parent"])
+    assert set(rows_of(made["hard"])["id"]) == most and 0 < len(most) < 8
+    assert "the error rate is above 0.5" in made["hard"].manifest["stats"]["rule"]["words"]
+    before[1]["with"]["adaptive"] = {"rule": {"hard": "error_rate > 0.5"}, "screen": None}
+    with pytest.raises(InputError, match="follows from counts alone"):
+        run_steps(tmp_path, before)

@@ -4,7 +4,7 @@ from toolkit.mining._agreement import agreement, fleiss
 from toolkit.mining._closest import length_auc, length_figures, pick_closest
 from toolkit.mining._condensed import Condensed, condense
 from toolkit.mining._drawing import SCREENED, SETTLED, Aim, Decided, best_order, decide, wanted
-from toolkit.mining._draws import Screen, check_screen, choose_screen, first_doubt, settled, share_low
+from toolkit.mining._draws import Screen, check_counts_alone, check_screen, choose_screen, first_doubt, settled, share_low
 from toolkit.mining._irt import ItemResponse, fit_item_response, item_response
 from toolkit.mining._judged import OUTCOMES, judged, judged_expressions, outcome
 from toolkit.mining._measures import MEASURES, measures
@@ -44,6 +44,7 @@ __all__ = [
     "agreement",
     "apply_rule",
     "best_order",
+    "check_counts_alone",
     "check_screen",
     "choose_screen",
     "condense",

@@ -77,7 +77,7 @@ def settled(table: pl.DataFrame, rule: Rule, guard: Guard, k: Mapping[str, int],
         tasks: those alone.
 
     Raises:
-        InputError: more than `MOST_DRAWS` draws are looked at together.
+        InputError: more than `MOST_DRAWS` draws are looked at together, or the rule looks at measures.
 
     Returns:
         A line a row, in order of first appearance: `parent` and `outcome`, ``hard``, ``not_hard`` or ``open``.
@@ -90,6 +90,7 @@ def settled(table: pl.DataFrame, rule: Rule, guard: Guard, k: Mapping[str, int],
     """
     import numpy as np
 
+    check_counts_alone(rule)
     guards = rule.guard_order(list(k))
     parents, row = row_numbers(table["parent"])
     who = table["guard_model"].cast(pl.String).replace_strict({g: i for i, g in enumerate(guards)}, default=-1, return_dtype=pl.Int64)
@@ -136,6 +137,13 @@ def _of_tasks(rule: Rule, sure: Flags, possible: Flags, known: Flags) -> tuple[F
         return np.any(sure, axis=0), np.any(possible, axis=0)
     some = np.any(known, axis=0)
     return np.all(sure | ~known, axis=0) & some, np.all(possible | ~known, axis=0) & some
+
+
+def check_counts_alone(rule: Rule) -> None:
+    """Raise InputError where a rule's `hard` looks at measures: whether a row is settled follows from counts."""
+    if found := rule.condition.measures:
+        message = f"the rule {rule.name!r} ({rule.hard}) looks at {found[0]!r}, and whether a row is settled follows from counts alone"
+        raise InputError(message, hint="write the rule with counts (0 < wrong < k), or draw in full: leave out `adaptive`")
 
 
 def check_screen(rule: Rule, k: Mapping[str, int]) -> None:

@@ -16,6 +16,7 @@ from toolkit.common.errors import InputError, did_you_mean
 from toolkit.guards import Guard
 from toolkit.mining._judged import OUTCOMES, outcome
 from toolkit.mining._rule import Rule
+from toolkit.mining._rule_measures import unit_measures
 from toolkit.mining._tally import row_numbers
 
 if TYPE_CHECKING:
@@ -86,7 +87,11 @@ def apply_rule(
     made = outputs.made() if missing == "undrawn" else asked
     units = _Units(rule, outputs, asked, made)
     for of, codes in judged.items():
-        found = units.add(None if of == WHOLE else of, codes)
+        measured: dict[str, Any] = {}
+        if rule.measures:
+            right, wrong = (outputs.count(raw[of] == c) for c in (RIGHT, WRONG))
+            measured = unit_measures(table, of, guard.task(of).labels, outputs.cell, right, wrong, each=rule.guards.count == "each")
+        found = units.add(None if of == WHOLE else of, codes, measured)
         status |= dict.fromkeys(order if of == WHOLE else [of], found)
     for t in guard.task_names:
         columns |= _facts(t, raw[t] if t in order else None, outputs, made)
@@ -184,6 +189,13 @@ class _Outputs:
     is_output: NDArray[np.bool_]
     draws: NDArray[np.int32]
     """By guard: its distinct draws."""
+
+    @property
+    def cell(self) -> NDArray[np.int64]:
+        """Of each line its place among rows and guards; -1 for what is no output."""
+        import numpy as np
+
+        return np.where(self.is_output, self.row * max(len(self.guards), 1) + self.guard, -1)
 
     def count(self, mask: NDArray[np.bool_]) -> NDArray[np.int32]:
         """Outputs for which `mask` holds, by row and guard."""
@@ -297,7 +309,7 @@ class _Units:
         self._rule, self._outputs, self._asked, self._made = rule, outputs, asked, made
         self._found: list[tuple[str | None, NDArray[np.bool_], tuple[NDArray[np.int32], ...]]] = []
 
-    def add(self, task: str | None, codes: NDArray[np.uint8]) -> NDArray[np.int8]:
+    def add(self, task: str | None, codes: NDArray[np.uint8], measured: Mapping[str, Any]) -> NDArray[np.int8]:
         """The status of each row on a task (None: outputs are judged as a whole), the row having a label; its units are kept."""
         import numpy as np
 
@@ -311,9 +323,10 @@ class _Units:
             right, wrong, asked, made = (a.sum(1, keepdims=True, dtype=np.int32) for a in (right, wrong, asked, made))
         unread = np.where(known, made - right - wrong, 0).astype(np.int32)
         there = (asked > 0) & known
-        hard = rule.condition.holds(right, wrong, unread + asked - made, asked) & there
+        hard = rule.condition.holds(right, wrong, unread + asked - made, asked, measured) & there
         enough = self._enough(hard, there)
-        suspect = np.zeros_like(enough) if rule.doubt is None else self._enough(rule.doubt.holds(right, wrong, unread, made) & there, there)
+        doubt = None if rule.doubt is None else rule.doubt.holds(right, wrong, unread, made, measured)
+        suspect = np.zeros_like(enough) if doubt is None else self._enough(doubt & there, there)
         self._found.append((task, hard & enough[:, None], (right, wrong, unread)))
         total, n_right, n_wrong, n_unread = (a.sum(1) for a in (made, right, wrong, unread))
         cases = [

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from math import log2
+from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError, InputErrors, did_you_mean
 from toolkit.guards import Guard
+from toolkit.mining._measures import measures_of
+from toolkit.mining._tally import TaskVotes
 
 if TYPE_CHECKING:
     from toolkit.mining._rule_condition import Condition
@@ -36,9 +39,10 @@ def check_rule(rule: RuleKeys, guard: Guard, draws: Mapping[str, int] | None = N
     for name in dict.fromkeys([*rule.guards.order, *(rule.guards.only or [])]) if known else ():
         if name not in known:
             faults.append(InputError(f"the rule {rule.name!r} names the guard {name!r}, which is not asked", hint=did_you_mean(name, known)))
+    faults += _beyond(rule, guard)
     warnings: list[str] = []
     if not faults and (counted := rule.guard_order(list(known))):
-        warnings = _draws_fit(rule, {g: known[g] for g in counted}, faults)
+        warnings = _draws_fit(rule, guard, {g: known[g] for g in counted}, faults)
     if len(faults) > 1:
         raise InputErrors(faults)
     if faults:
@@ -46,17 +50,31 @@ def check_rule(rule: RuleKeys, guard: Guard, draws: Mapping[str, int] | None = N
     return warnings
 
 
-def _draws_fit(rule: RuleKeys, draws: Mapping[str, int], faults: list[InputError]) -> list[str]:
+def _beyond(rule: RuleKeys, guard: Guard) -> list[InputError]:
+    """Faults of numbers that a measure cannot reach, whatever the votes are."""
+    most = max(len(guard.task(t).labels) for t in rule.task_order(guard))
+    out = []
+    for condition in filter(None, (rule.condition, rule.doubt)):
+        for name in condition.measures:
+            if name in ("entropy", "divergence") and (top := max(condition.bounds(name), default=0)) > log2(most) + 1e-9:
+                reach = f"over {most} labels the {name} is {log2(most):.3g} at most"
+                out.append(InputError(f"the rule {rule.name!r}: {condition.text!r} reaches to {top:g}, and {reach}", hint=_HINT))
+    return out
+
+
+def _draws_fit(rule: RuleKeys, guard: Guard, draws: Mapping[str, int], faults: list[InputError]) -> list[str]:
     """Hold the conditions against the draws; faults go to `faults`."""
     pooled = rule.guards.count == "pooled"
     whole = {"all guards together": sum(draws.values())} if pooled else dict(draws)
     warnings = []
     if isinstance(rule.guards.hard_for, int) and rule.guards.hard_for > len(draws):
         faults.append(InputError(f"the rule {rule.name!r} wants rows that are hard for {rule.guards.hard_for} guards, and {len(draws)} are asked"))
+    if "divergence" in rule.measures and len(draws) == 1:
+        faults.append(InputError(f"the rule {rule.name!r} looks at the divergence between guards, and one guard is asked", hint=_HINT))
     for what, condition in (("hard", rule.condition), ("suspect", rule.doubt)):
         if condition is None:
             continue
-        reach = {who: _reach(rule, condition, k) for who, k in whole.items()}
+        reach = {who: _reach(rule, guard, condition, k) for who, k in whole.items()}
         limits = {who: words for who, (_, words) in reach.items() if words}
         if what == "hard" and limits and all(who in limits for who in whole):
             faults.append(InputError(f"the rule {rule.name!r}: {next(iter(limits.values()))}", hint=_HINT))
@@ -74,7 +92,7 @@ def _draws_fit(rule: RuleKeys, draws: Mapping[str, int], faults: list[InputError
 _HINT = "draw more often, or change the rule: docs/mining.md has the language"
 
 
-def _reach(rule: RuleKeys, condition: Condition, k: int) -> tuple[bool, str]:
+def _reach(rule: RuleKeys, guard: Guard, condition: Condition, k: int) -> tuple[bool, str]:
     """Whether a condition divides the rows of which there are `k` outputs, and if not why, in words."""
     import numpy as np
 
@@ -82,10 +100,29 @@ def _reach(rule: RuleKeys, condition: Condition, k: int) -> tuple[bool, str]:
         return False, f"{condition.text!r} reaches to {max(beyond)}, and there are {k} outputs"
     right, wrong = (a.ravel() for a in np.meshgrid(np.arange(k + 1, dtype=np.int64), np.arange(k + 1, dtype=np.int64)))
     unread = k - right - wrong
+    if condition.measures and not _from_counts(rule, guard, condition):
+        return True, ""
     some = (unread >= 0) & ((unread == 0) | (rule.unread != "wrong"))
-    holds = condition.holds(right[some], wrong[some], unread[some], np.full(int(some.sum()), k, dtype=np.int64))
+    right, wrong = right[some], wrong[some]
+    measured = _measures_of(right, wrong) if condition.measures else {}
+    holds = condition.holds(right, wrong, unread[some], np.full(right.size, k, dtype=np.int64), measured)
     if not holds.any():
         return False, f"no row of which there are {k} outputs can be {condition.text!r}"
     if holds.all():
         return False, f"every row of which there are {k} outputs is {condition.text!r}"
     return True, ""
+
+
+def _from_counts(rule: RuleKeys, guard: Guard, condition: Condition) -> bool:
+    """Whether the measures of a condition follow from how many outputs are right and wrong: with two labels, and all that counts read."""
+    two = all(len(guard.task(t).labels) == 2 for t in rule.task_order(guard))
+    return two and rule.unread == "left_out" and not rule.complete and "divergence" not in condition.measures
+
+
+def _measures_of(right: Any, wrong: Any) -> dict[str, Any]:
+    """The measures of votes on a task with two labels, by how many of them are right and wrong."""
+    import numpy as np
+
+    none = np.zeros_like(right)
+    votes = np.stack([right, wrong], axis=-1)[:, None, :]
+    return measures_of(TaskVotes(["right", "wrong"], votes, right[:, None], wrong[:, None], none, none))

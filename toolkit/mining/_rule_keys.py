@@ -100,7 +100,8 @@ class RuleKeys(Part):
     """Name or path of the rule whose keys it has where it says nothing itself."""
     hard: str = "mixed"
     """When outputs make a row hard: `mixed` (at least one right and one wrong), `all_wrong`, `any_wrong`, or a comparison of the counts right,
-    wrong, unread and read with numbers and k: ``0 < wrong < k``."""
+    wrong, unread and read with numbers and k: ``0 < wrong < k``; or of a measure of these outputs (error_rate, entropy, margin, divergence) with a
+    number: ``entropy >= 0.5``."""
     suspect: str | None = None
     """When outputs make the label doubtful, in the same words: such rows are set aside as `suspect`, unless they are hard."""
     judge: Literal["task", "row"] = "task"
@@ -133,10 +134,21 @@ class RuleKeys(Part):
             raise FaultAt("of guards that are counted together none is hard alone: say `count: each`", "guards", "hard_for")
         if self.guards.only is not None and (strange := [g for g in self.guards.order if g not in self.guards.only]):
             raise FaultAt(f"the order names {strange[0]!r}, which `only` leaves out", "guards", "order")
+        for key, condition in (("hard", self.condition), ("suspect", self.doubt)):
+            measured = condition.measures if condition is not None else []
+            if measured and self.judge == "row":
+                raise FaultAt(f"{measured[0]!r} measures the votes on a task, and outputs are judged as a whole: say `judge: task`", key)
+            if "divergence" in measured and self.guards.count == "each":
+                raise FaultAt("'divergence' is how far guards differ, and each guard is counted alone: say `count: pooled`", key)
         for part, given in (("guards", self.guards.order), ("guards", self.guards.only or []), ("tasks", self.tasks.order)):
             if twice := [n for n in given if given.count(n) > 1]:
                 raise FaultAt(f"{twice[0]!r} is named twice", part)
         return self
+
+    @property
+    def measures(self) -> list[str]:
+        """The measures that its conditions name."""
+        return list(dict.fromkeys([*self.condition.measures, *(self.doubt.measures if self.doubt is not None else [])]))
 
     @property
     def condition(self) -> Condition:

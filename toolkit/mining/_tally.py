@@ -98,13 +98,13 @@ def _count(table: pl.DataFrame, labels: Sequence[str], task: str, row: Any, cell
     import numpy as np
 
     size = shape[0] * shape[1]
-    verdict = _labels(table[f"verdict_{task}"], labels)
+    verdict = label_places(table[f"verdict_{task}"], labels)
     read = verdict >= 0
     counts = np.bincount(cell[read] * len(labels) + verdict[read], minlength=size * len(labels)).astype(np.int32)
     gold = np.full(shape[0], -1, np.int8)
     right = wrong = np.zeros(shape, np.int32)
     if f"label_{task}" in table.columns:
-        label = _labels(table[f"label_{task}"], labels)
+        label = label_places(table[f"label_{task}"], labels)
         known = label >= 0
         gold[row[known][::-1]] = label[known][::-1]  # of several, the first line's
         if f"outcome_{task}" in table.columns:
@@ -117,7 +117,7 @@ def _count(table: pl.DataFrame, labels: Sequence[str], task: str, row: Any, cell
     return TaskVotes(list(labels), counts.reshape(*shape, len(labels)), right, wrong, gold, unread)
 
 
-def _labels(words: pl.Series, labels: Sequence[str]) -> NDArray[np.int64]:
+def label_places(words: pl.Series, labels: Sequence[str]) -> NDArray[np.int64]:
     """Words as places in `labels`, -1 for null; InputError for a word that is none of them."""
     import numpy as np
 

@@ -14,7 +14,7 @@ from toolkit.common.errors import InputError
 from toolkit.generation import BACKENDS, BackendConfig, BaseBackendConfig, OpenUnion, TransformersConfig, VllmConfig
 from toolkit.guards import Guard, not_ours
 from toolkit.judging import as_guard, as_one, check_plays, generation_record, known_of, question, questions, scores
-from toolkit.mining import check_screen, load_rule
+from toolkit.mining import check_counts_alone, check_screen, load_rule
 from toolkit.operators import _backends
 from toolkit.operators._media_taken import asking_fault, unasked
 from toolkit.operators._stop_if import StopIf
@@ -181,6 +181,7 @@ class Sample(GenerationOperator):
             return super().files(ctx)
         rule = load_rule(adaptive.rule, ctx.roots)
         rule.check(ctx.guard, k := dict.fromkeys(self.asked, self.config.k))
+        check_counts_alone(rule)
         if adaptive.screen is not None:
             check_screen(rule, k)
         return super().files(ctx) | {"adaptive.rule": rule.fingerprint}
