@@ -86,7 +86,7 @@ def test_leave_is_asked_for_every_backend_wherever_it_stands(cli: Cli, tmp_path:
     file = write(tmp_path, SEEDS, step, guards)
     result = cli("check", file).err
     for name in ("OPENAI_API_KEY", "GITHUB_TOKEN", "HF_TOKEN"):
-        assert f"--allow api_key_env={name} " in result
+        assert f"--allow api_key_env={name}, " in result
     assert "with.fallback.1.api_key_env" in result and "with.models.a.api_key_env" in result
     leave = [word for name in ("OPENAI_API_KEY", "GITHUB_TOKEN", "HF_TOKEN") for word in ("--allow", f"api_key_env={name}")]
     found = cli("check", file, *leave, "--json")
@@ -142,13 +142,13 @@ def test_a_model_folder_runs_no_python_without_leave(trainer: dict[str, Any], na
     teacher = {"id": "reasoning", "use": "synthesise", "with": {"backend": {"backend": "template"}}}
     sft = {"id": "sft", "use": "train_sft", "with": {"model": str(folder), "trainer": trainer}}
     result = cli("run", write(tmp_path, SEEDS, teacher, *shape, sft))
-    assert result.code == 2 and f"steps.5.with.{place}: " in result.err and f"--allow {name} " in result.err
+    assert result.code == 2 and f"steps.5.with.{place}: " in result.err and f"--allow {name}, " in result.err
     assert not (tmp_path / "outputs").exists() and not (tmp_path / "ran").exists()
     for method in ("sft", "dpo"):
         config = tmp_path / "train.yaml"
         config.write_text(yaml.safe_dump({"shards": "s", "output": "o", "model": str(folder), "trainer": trainer}, sort_keys=False))
         result = cli("train", method, config)
-        assert result.code == 2 and f"{place}: " in result.err and f"--allow {name} " in result.err
+        assert result.code == 2 and f"{place}: " in result.err and f"--allow {name}, " in result.err
 
 
 def test_every_field_of_trl_is_plain_or_refused_or_wants_leave() -> None:

@@ -93,7 +93,7 @@ def test_of_several_calls_the_positive_label_counts_then_what_is_unread_then_the
         ("ok: safe, ", "ok: save, ", "grammar.answers.0.words.ok", "'save' is none of the labels"),
         ("hmm: doubtful, ", "", "grammar.answers.0.words", "no word means the label 'doubtful'"),
         ("ok: safe, ", "Bad: safe, ", "grammar.answers.0.words.bad", "the same but for case"),
-        ("key: tone,", "key: tone, field: Tone,", "grammar.answers.1.key", "one place: field or key"),
+        ("key: tone,", "key: tone, field: Tone,", "grammar.answers.1.key", "one place only: field or key"),
         ("key: tone,", "tag: <tone>,", "grammar.answers.1.tag", "without its brackets"),
         ("key: tone,", "tag: tone, scores: s,", "grammar.answers.1.scores", "JSON object"),
         ("{{ prompt }} /", "{{ promt }} /", "calls.1.messages.0.content", "did you mean 'prompt'"),

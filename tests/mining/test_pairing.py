@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from toolkit.mining import OUTCOMES, Lines, hard_units, length_auc, length_figures, pair_candidates, pick_best, pick_closest
@@ -101,6 +101,7 @@ def test_the_closest_are_sound_and_as_close_as_their_side_allows(table: list[Any
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.lists(st.integers(1, 50), min_size=1, max_size=4), st.lists(st.integers(1, 50), min_size=1, max_size=4)), min_size=1))
+@example([([1], [1, 2]), ([2], [1])] * 3)  # nearest is an equal length, and there is a longer one
 def test_signs_are_balanced_as_far_as_any_choice_can(rows: list[tuple[list[int], list[int]]]) -> None:
     """As many chosen outputs are the longer ones as are the shorter ones, or all units that could change have changed."""
     c, found = closest_of(rows)

@@ -277,7 +277,7 @@ def test_files_are_found_beside_the_recipe(tmp_path: Path, monkeypatch: pytest.M
     steps = [{"id": "p", "use": "load_predictions", "with": {"files": {"a": "p.jsonl"}, "task": "prompt"}}]
     made = run_steps(work, steps)
     assert made["p"].rows == 2
-    assert made["p"].manifest["stats"] == {"rows": 2, "missing": {"a": 0}}
+    assert made["p"].manifest["stats"] == {"rows": 2, "missing": {"a": 0}, "labels": {"prompt": {"harmful": 2}}}
     assert os.fspath(tmp_path) not in (made["p"].path / "manifest.json").read_text()
 
 

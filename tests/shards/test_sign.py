@@ -144,7 +144,7 @@ def test_exports_are_signed_too(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"not that of this export.json"):
         api.verify(tmp_path / "out")
     assert api.export(folder, "openai", output=tmp_path / "two")["signed"] is None
-    with pytest.raises(InputError, match="--sign needs a format"):
+    with pytest.raises(InputError, match="sign needs a format"):
         api.export(folder, repo="me/eggs", sign=mine, dry_run=True)
 
 

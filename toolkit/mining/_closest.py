@@ -106,8 +106,8 @@ class _Sides:
         self.of = c.unit[self.rights]
         self.starts = np.flatnonzero(np.diff(self.of, prepend=NONE))
 
-    def offer(self, aim: int, sign: int) -> Ints:
-        """Of each unit the candidates whose difference in length has this sign, or is 0, and is nearest to `aim`, and that difference.
+    def offer(self, aim: int, sign: int, *, strict: bool = False) -> Ints:
+        """Of each unit the candidates whose difference in length has this sign (or is 0, unless `strict`) and is nearest to `aim`, and that difference.
 
         Of equally near ones the smaller difference, then the first right output, then the first wrong one; `NONE` where there is none.
         """
@@ -124,7 +124,7 @@ class _Sides:
         difference = c.length[self.rights][:, None] - c.length[wrong]
         far = np.iinfo(np.int64).max
         cost = np.abs(difference - aim) * self.span + np.abs(difference)  # the first decides
-        cost = np.where((c.unit[wrong] == self.of[:, None]) & (difference * sign >= 0), cost, far)
+        cost = np.where((c.unit[wrong] == self.of[:, None]) & (difference * sign >= int(strict)), cost, far)
         least = np.minimum.reduceat(cost.min(axis=1), self.starts)
         hit = np.flatnonzero((cost == np.repeat(least, np.diff(self.starts, append=self.of.size))[:, None]) & (cost < far))
         hit = hit[np.flatnonzero(np.diff(self.of[hit // 2], prepend=NONE))]
@@ -145,17 +145,29 @@ def _balanced(sides: _Sides, aim: int, excess: int) -> Ints:
     up, down = sides.offer(max(aim, 0), 1), sides.offer(min(aim, 0), -1)
     far = np.iinfo(np.int64).max // 4
     cost_up, cost_down = (np.where(offer[:, 0] != NONE, np.abs(offer[:, 2] - aim), far) for offer in (up, down))
-    ups = cost_up <= cost_down
-    mine, other = np.where(ups, up[:, 2], down[:, 2]), np.where(ups, down[:, 2], up[:, 2])
-    there = np.minimum(cost_up, cost_down) < far
-    excess += int(np.sign(mine[there]).sum())
+    ups = (cost_up <= cost_down)[:, None]
+    taken = np.where(ups, up, down)
+    excess += int(np.sign(taken[taken[:, 0] != NONE, 2]).sum())
+    taken, excess = _changed(taken, np.where(ups, down, up), aim, excess)
+    if excess:  # where two are equally long, that was both offers
+        way = -1 if excess > 0 else 1
+        taken, _ = _changed(taken, sides.offer(max(aim * way, 1) * way, way, strict=True), aim, excess)
+    return taken[:, :2]
+
+
+def _changed(taken: Ints, other: Ints, aim: int, excess: int) -> tuple[Ints, int]:
+    """What is taken, with the other offer where that brings the excess nearer to 0, the cheapest changes first; and the excess then."""
+    import numpy as np
+
     way = -1 if excess > 0 else 1
-    gain = (np.sign(other) - np.sign(mine)) * way
-    may = np.flatnonzero(there & (np.maximum(cost_up, cost_down) < far) & (gain > 0))
-    may = may[np.argsort(np.abs(cost_up - cost_down)[may], kind="stable")]
+    gain = (np.sign(other[:, 2]) - np.sign(taken[:, 2])) * way
+    may = np.flatnonzero((taken[:, 0] != NONE) & (other[:, 0] != NONE) & (gain > 0))
+    cost = np.abs(np.abs(other[may, 2] - aim) - np.abs(taken[may, 2] - aim))
+    may = may[np.argsort(cost, kind="stable")]
     may = may[np.cumsum(gain[may]) <= abs(excess)]
-    ups[may] = ~ups[may]
-    return np.where(ups[:, None], up[:, :2], down[:, :2])
+    out = taken.copy()
+    out[may] = other[may]
+    return out, excess + way * int(gain[may].sum())
 
 
 def _excess(c: Candidates, taken: Ints) -> int:
