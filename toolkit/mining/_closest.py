@@ -107,7 +107,7 @@ class _Sides:
         self.starts = np.flatnonzero(np.diff(self.of, prepend=NONE))
 
     def offer(self, aim: int, sign: int, *, strict: bool = False) -> Ints:
-        """Of each unit the candidates whose difference in length has this sign (or is 0, unless `strict`) and is nearest to `aim`, and that difference.
+        """Of each unit those whose difference in length has this sign (or is 0, unless `strict`) and is nearest to `aim`, and how great it is.
 
         Of equally near ones the smaller difference, then the first right output, then the first wrong one; `NONE` where there is none.
         """
