@@ -16,6 +16,10 @@ Normalise = Literal["all", "per_guard"]
 SCHEMES: tuple[str, ...] = get_args(Scheme)
 
 
+ROUNDING = 1e-9
+"""Figures of a set that differ by no more are equal: measures of equal votes may differ in their last bits."""
+
+
 def pair_weights(pairs: pl.DataFrame, scheme: Scheme = "difference", gamma: float = 0.2, normalise: Normalise = "all") -> pl.Series:
     """The weights of pairs, each in [1 - gamma, 1 + gamma].
 
@@ -38,7 +42,7 @@ def pair_weights(pairs: pl.DataFrame, scheme: Scheme = "difference", gamma: floa
     for group in np.unique(groups):
         mine = (groups == group) & ~np.isnan(figures)
         r = figures[mine]  # polars would multiply by the inverse of the spread, which is not the same to the last bit
-        if r.size and (spread := r.max() - r.min()) > 0:
+        if r.size and (spread := r.max() - r.min()) > ROUNDING:
             out[mine] = 1 - gamma + 2 * gamma * (r - r.min()) / spread
     return pl.Series("weight", out)
 
@@ -48,8 +52,8 @@ def _figure(scheme: str, measured: bool) -> pl.Expr:
     right, wrong = pl.col("n_right").cast(pl.Float64), pl.col("n_wrong").cast(pl.Float64)
     if scheme == "difference":
         return wrong - right
-    share = right / (right + wrong)
-    parts = [pl.when((p > 0) & (p < 1)).then(-p * p.log(2)).when(p.is_finite()).then(0.0) for p in (share, 1 - share)]
-    counted = {"entropy": parts[0] + parts[1], "margin": (2 * share - 1).abs(), "divergence": pl.lit(None, pl.Float64)}[scheme].fill_nan(None)
+    n = right + wrong  # each share by itself, so that 1 right of 7 comes to what 6 of 7 do, to the last bit
+    parts = [pl.when((p > 0) & (p < 1)).then(-p * p.log(2)).when(p.is_finite()).then(0.0) for p in (right / n, wrong / n)]
+    counted = {"entropy": parts[0] + parts[1], "margin": (right - wrong).abs() / n, "divergence": pl.lit(None, pl.Float64)}[scheme].fill_nan(None)
     value = pl.coalesce(pl.col(scheme).cast(pl.Float64).fill_nan(None), counted) if measured else counted
     return -value if scheme == "margin" else value
