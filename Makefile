@@ -25,6 +25,7 @@ quickstart: $(VENV)/.train ## install guardkit and run the whole loop on the bun
 setup: $(VENV)/.dev ## install guardkit for development
 
 test: $(VENV)/.dev ## run the tests
+	@$(BIN)/python -m compileall -q toolkit  # as where it is installed, also under PYTHONDONTWRITEBYTECODE: the tests start many commands
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(VENV)/.dev ## style, import contract, undeclared imports
