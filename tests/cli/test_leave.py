@@ -157,10 +157,10 @@ def test_every_field_of_trl_is_plain_or_refused_or_wants_leave() -> None:
     from trl.trainer.sft_config import SFTConfig
 
     from toolkit.training._plain import PLAIN
-    from toolkit.training._training_config import _OWN
+    from toolkit.training._train_options import OWN
 
     known = {f.name for c in (SFTConfig, DPOConfig) for f in fields(c) if f.init}
-    assert known - PLAIN - _OWN.keys() == {
+    assert known - PLAIN - OWN.keys() == {
         "accelerator_config",
         "deepspeed",
         "enable_jit_checkpoint",

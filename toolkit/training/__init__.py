@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from toolkit.training._model import load_tokenizer as load_tokenizer
     from toolkit.training._new_model import new_model as new_model
     from toolkit.training._sft import train_sft as train_sft
+    from toolkit.training._train_options import TrainOptions as TrainOptions
     from toolkit.training._trainer_registry import TRAINERS as TRAINERS
     from toolkit.training._trainer_registry import Trainer as Trainer
     from toolkit.training._training_config import DpoConfig as DpoConfig
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from toolkit.training._training_config import SftConfig as SftConfig
     from toolkit.training._training_config import check_fields as check_fields
     from toolkit.training._training_config import check_trainer as check_trainer
-    from toolkit.training._training_config import trainer_leave as trainer_leave
     from toolkit.training._training_report import Begin as Begin
     from toolkit.training._training_report import Progress as Progress
     from toolkit.training._training_report import in_words as in_words

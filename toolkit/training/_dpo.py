@@ -11,14 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.common.errors import InputError
-from toolkit.common.folders import kept_beside, new_folder, work_beside
-from toolkit.common.models import MODEL, calm_threads
-from toolkit.common.paths import at_door
-from toolkit.generation import Chat
-from toolkit.training._checkpoints import Checkpoints, identity_of
-from toolkit.training._shared import Bounds, Dropped, quiet, read_shards, record, refusals, run, torch_threads
-from toolkit.training._training_config import DpoConfig, trainer_args
+from toolkit.training._training_config import DpoConfig
 from toolkit.training._training_report import Begin, Progress, Watch
+from toolkit.training._training_run import Method, train
 
 
 def train_dpo(
@@ -49,35 +44,35 @@ def train_dpo(
             trains, no pair short enough, a loss that is not finite.
         Missing: trl is not installed, or the hub's model cannot be had.
     """
-    calm_threads()
-    shards, out = at_door(shards), at_door(out)
-    watch, dropped = Watch(on_progress, on_begin), Dropped()
-    with new_folder(out, MODEL) as new:
-        work = work_beside(new)
-        keep = None if checkpoint is None else Checkpoints(kept_beside(new), checkpoint, identity_of(config, shards))
-        args = trainer_args(config, str(work / "trainer" if keep is None else keep.folder), checkpoint)
-        with quiet(not args.disable_tqdm), torch_threads(config.threads):
-            from toolkit.training._model import check_ending, load_start, prompts_cut
-            from toolkit.training._trainers import WeightedDPOTrainer
+    return train(Dpo(), shards, out, config, on_progress, on_begin, checkpoint)
 
-            data = read_shards(shards, ["prompt", "chosen", "rejected"], ["weight", "id"], work / "cache")
-            weights = _check_weights(data, shards)
-            tokenizer, room, embedded = load_start(config, args)
-            cut = prompts_cut(chat := Chat(tokenizer), data, "chosen")
-            check_ending(chat, config.model)
-            trained = record(shards, tokenizer, cut, config)
-            with refusals():
-                trainer = WeightedDPOTrainer(
-                    model=config.model,
-                    args=args,
-                    train_dataset=data,
-                    processing_class=tokenizer,
-                    bounds=Bounds(args.max_length, room, embedded, config.model),
-                    dropped=dropped,
-                )
-            metrics = run(trainer, watch, new, trained, keep)
-    counts = {"pairs": len(data), "pairs_used": len(data) - dropped.count, "dropped": dropped.report(), "prompts_cut": cut}
-    return counts | weights | {"pairs_right_last": watch.last.get("rewards/accuracies")} | metrics
+
+class Dpo(Method):
+    """Weighted direct preference optimisation."""
+
+    answers = ("chosen", "rejected")
+    others = ("weight", "id")
+    rows = "pairs"
+
+    def trainer(self) -> type[Any]:
+        """TRL's trainer with weights."""
+        from toolkit.training._trainers import WeightedDPOTrainer
+
+        return WeightedDPOTrainer
+
+    def start(self, config: DpoConfig, args: Any, data: Any) -> tuple[Any, Any, int | None, int | None]:
+        """The model by name or folder."""
+        from toolkit.training._model import load_start
+
+        return config.model, *load_start(config, args)
+
+    def check(self, data: Any, shards: Path) -> dict[str, Any]:
+        """The weights."""
+        return _check_weights(data, shards)
+
+    def figures(self, watch: Watch) -> dict[str, Any]:
+        """How often the chosen answer gained."""
+        return {"pairs_right_last": watch.last.get("rewards/accuracies")}
 
 
 def _check_weights(data: Any, shards: Path) -> dict[str, float]:

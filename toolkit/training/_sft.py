@@ -9,14 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from toolkit.common.folders import kept_beside, new_folder, work_beside
-from toolkit.common.models import MODEL, calm_threads
-from toolkit.common.paths import at_door
-from toolkit.generation import Chat
-from toolkit.training._checkpoints import Checkpoints, identity_of
-from toolkit.training._shared import Bounds, Dropped, message_texts, quiet, read_shards, record, refusals, run, torch_threads
-from toolkit.training._training_config import SftConfig, trainer_args
-from toolkit.training._training_report import Begin, Progress, Watch
+from toolkit.training._shared import message_texts
+from toolkit.training._training_config import SftConfig
+from toolkit.training._training_report import Begin, Progress
+from toolkit.training._training_run import Method, train
 
 
 def train_sft(
@@ -48,42 +44,25 @@ def train_sft(
             trains, no row short enough, a loss that is not finite.
         Missing: trl is not installed, or the hub's model cannot be had.
     """
-    calm_threads()
-    shards, out = at_door(shards), at_door(out)
-    watch, dropped = Watch(on_progress, on_begin), Dropped()
-    with new_folder(out, MODEL) as new:
-        work = work_beside(new)
-        keep = None if checkpoint is None else Checkpoints(kept_beside(new), checkpoint, identity_of(config, shards))
-        args = trainer_args(config, str(work / "trainer" if keep is None else keep.folder), checkpoint)
-        with quiet(not args.disable_tqdm), torch_threads(config.threads):
-            from toolkit.training._model import check_ending, prompts_cut
-            from toolkit.training._trainers import GuardSft
-
-            data = read_shards(shards, ["prompt", "completion"], ["id"], work / "cache")
-            model, tokenizer, room, embedded = _start(config, args, data)
-            name = config.model if isinstance(config.model, str) else "the model from scratch"
-            cut = prompts_cut(chat := Chat(tokenizer), data, "completion")
-            check_ending(chat, name)
-            trained = record(shards, tokenizer, cut, config)
-            with refusals():
-                trainer = GuardSft(
-                    model=model,
-                    args=args,
-                    train_dataset=data,
-                    processing_class=tokenizer,
-                    bounds=Bounds(args.max_length, room, embedded, name),
-                    dropped=dropped,
-                )
-            metrics = run(trainer, watch, new, trained, keep)
-    counts = {"rows": len(data), "rows_used": len(data) - dropped.count, "dropped": dropped.report(), "prompts_cut": cut}
-    return counts | metrics
+    return train(Sft(), shards, out, config, on_progress, on_begin, checkpoint)
 
 
-def _start(config: SftConfig, args: Any, data: Any) -> tuple[Any, Any, int | None, int | None]:
-    """Model (an object, or a name for TRL to load with its own options), tokenizer, positions, tokens that it embeds."""
-    from toolkit.training._model import load_start, scratch_model, scratch_tokenizer
+class Sft(Method):
+    """Supervised fine-tuning."""
 
-    if (scratch := config.scratch) is not None:
-        tokenizer = scratch_tokenizer(scratch, message_texts(data, ["prompt", "completion"]))
-        return scratch_model(scratch, tokenizer, config.seed), tokenizer, scratch.max_length, len(tokenizer)
-    return str(config.model), *load_start(config, args)
+    answers = ("completion",)
+
+    def trainer(self) -> type[Any]:
+        """TRL's trainer, which leaves rows that are too long out by name."""
+        from toolkit.training._trainers import GuardSft
+
+        return GuardSft
+
+    def start(self, config: SftConfig, args: Any, data: Any) -> tuple[Any, Any, int | None, int | None]:
+        """The model by name or folder, or one from scratch whose tokenizer is learnt from the rows."""
+        from toolkit.training._model import load_start, scratch_model, scratch_tokenizer
+
+        if (scratch := config.scratch) is not None:
+            tokenizer = scratch_tokenizer(scratch, message_texts(data, ["prompt", "completion"]))
+            return scratch_model(scratch, tokenizer, config.seed), tokenizer, scratch.max_length, len(tokenizer)
+        return str(config.model), *load_start(config, args)

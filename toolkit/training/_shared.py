@@ -1,35 +1,26 @@
-"""What SFT and DPO share: reading a shard folder, quiet and reproducible surroundings, progress, the model folder, the metrics.
-
-Failure semantics: a model folder appears whole or not at all, and takes the place of nothing but a model that guardkit trained
-(`toolkit.common.folders`); the trainer's working files are in a hidden folder beside it and are removed, whatever happens.
-"""
+"""What trainings share: reading a shard folder, quiet and reproducible surroundings, what a model is trained for."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError
-from toolkit.common.files import tree_digests
 from toolkit.common.manifests import read_json
-from toolkit.common.models import TRAINED, model_folder, trained_for
+from toolkit.common.models import model_folder, trained_for
 from toolkit.common.parquet import batches, open_parquet
 from toolkit.generation import Chat, ControlTextError
 from toolkit.shards import MANIFEST, holds_media, read_manifest
-from toolkit.training._training_report import Watch
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
-    from toolkit.training._checkpoints import Checkpoints
     from toolkit.training._training_config import DpoConfig, SftConfig
 
 
@@ -286,51 +277,6 @@ def _arguments_of(config: SftConfig | DpoConfig) -> dict[str, Any]:
     if config.chat_template is not None or not isinstance(config.model, str) or (folder := model_folder(config.model, short=True)) is None:
         return {}
     return dict((trained_for(folder) or {}).get("chat_template_kwargs") or {})
-
-
-def run(trainer: Any, watch: Watch, new: Path, trained_for: Mapping[str, Any], keep: Checkpoints | None = None) -> dict[str, Any]:
-    """Train, fill the model folder, and return the metrics that both trainings have.
-
-    Args:
-        trainer: TRL's.
-        watch: collects the losses.
-        new: the fresh folder that becomes the model's.
-        trained_for: see `record`.
-        keep: where checkpoints are written, and gone on from.
-
-    Returns:
-        settings (see `resolved`), steps, epochs, loss_first, loss_last (means over an update), tokens (all that were read, repeats counted,
-        padding not), seconds (of the training alone), parameters, device.
-    """
-    from transformers import PrinterCallback
-
-    trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(watch.callback())
-    last = None
-    if keep is not None:
-        last = keep.last()
-        trainer.add_callback(keep.callback())
-    started = time.monotonic()
-    with errors_only() if last is not None else nullcontext():  # of weights that a checkpoint has once for two places transformers warns
-        trainer.train(resume_from_checkpoint=None if last is None else str(last))
-    seconds = time.monotonic() - started
-    finish_generation_config(trainer.model, Chat(trainer.processing_class))
-    trainer.save_model(str(new))
-    (new / "training_args.bin").unlink(missing_ok=True)  # a pickle of paths and times
-    (new / "README.md").unlink(missing_ok=True)
-    trained = {**trained_for, "files": tree_digests(new)}
-    (new / TRAINED).write_text(json.dumps(trained, indent=2) + "\n", encoding="utf-8")
-    return {
-        "settings": watch.settings,
-        "steps": trainer.state.global_step,
-        "epochs": trainer.state.epoch,
-        "loss_first": watch.losses[0] if watch.losses else None,
-        "loss_last": watch.losses[-1] if watch.losses else None,
-        "tokens": watch.tokens,
-        "seconds": round(seconds, 3),
-        "parameters": sum(p.numel() for p in trainer.model.parameters()),
-        "device": str(trainer.args.device),
-    }
 
 
 def finish_generation_config(model: Any, chat: Chat) -> None:

@@ -7,17 +7,14 @@ the source of those classes (a tenth of a second); `check_trainer`, which loads 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, did_you_mean, require
-from toolkit.common.reach import Asked, HubName, NeedsLeave
-from toolkit.generation import TemplateArguments
+from toolkit.common.reach import HubName
 from toolkit.training._fields import fields_of, misfit
-from toolkit.training._plain import ATTENTION, PLAIN, PLAIN_MODEL
+from toolkit.training._train_options import OWN, TrainOptions
 
 if TYPE_CHECKING:
     from trl.trainer.dpo_config import DPOConfig
@@ -66,29 +63,6 @@ _SCRATCH: dict[str, Any] = {
 # Without a GPU: no mixed precision and no recomputation, which only cost time there, and no pinned memory.
 _CPU: dict[str, Any] = {"bf16": False, "gradient_checkpointing": False, "dataloader_pin_memory": False, "use_cpu": True}
 _ALWAYS: dict[str, Any] = {"logging_steps": 1, "logging_first_step": True, "disable_tqdm": True, "logging_nan_inf_filter": False}
-_CHECKPOINTS = "`guardkit train` writes checkpoints where `checkpoint` (updates between two) is beside `trainer`; a step writes none"
-# Set by guardkit; whoever sets them is given the reason.
-_OWN = {
-    "output_dir": "guardkit writes the model folder",
-    "seed": "set `seed` beside `trainer`",
-    "data_seed": "set `seed` beside `trainer`",
-    "report_to": "guardkit starts no logging service; metrics are returned",
-    "save_strategy": _CHECKPOINTS,
-    "save_steps": _CHECKPOINTS,
-    "save_total_limit": _CHECKPOINTS,
-    "push_to_hub": "nothing is uploaded",
-    "hub_token": "secrets come from the environment",
-    "eval_strategy": "guards are evaluated by guardkit",
-    "eval_on_start": "guards are evaluated by guardkit",
-    "load_best_model_at_end": "guards are evaluated by guardkit",
-    "resume_from_checkpoint": "a training goes on from its own by itself",
-    "remove_unused_columns": "guardkit's own columns must not reach the model",
-    "chat_template_path": "set `chat_template` beside `trainer`",
-    "pad_token": "the tokenizer's own is used",
-    "truncation_mode": "a row longer than max_length is left out and counted, never cut",
-    "completion_only_loss": "the loss is on completions only",
-    "assistant_only_loss": "the loss is on completions only",
-}
 
 
 class _Model(BaseModel):
@@ -126,49 +100,10 @@ class ScratchModel(_Model):
     scratch: Scratch
 
 
-def _trainer_leaves(trainer: Mapping[str, Any], config: Any) -> Iterator[Asked]:
-    """What under ``trainer`` is not known to be plain data; fields that TRL does not have are refused elsewhere."""
-    odd = [k for k, v in trainer.items() if k not in PLAIN and k not in _OWN and k != "model_init_kwargs" and v not in (None, False)]
-    if odd and find_spec("trl") is not None:
-        odd = [k for k in odd if k in fields_of("SFTConfig") or k in fields_of("DPOConfig")]
-    yield from (_asked(k, (k,)) for k in odd)
-    options = trainer.get("model_init_kwargs")
-    if not isinstance(options, Mapping):
-        yield from [] if options is None else [_asked("model_init_kwargs", ("model_init_kwargs",))]
-        return
-    for key, value in options.items():
-        place = ("model_init_kwargs", key)
-        if key == "attn_implementation" and not (value is None or (isinstance(value, str) and value in ATTENTION)):
-            yield Asked(f"attn_implementation={value}", f"{value!r} names a kernel that would be fetched and run", place)
-        elif key not in PLAIN_MODEL and value not in (None, False):
-            yield _asked(key, place)
+class _Config(TrainOptions):
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-
-def _asked(key: str, place: tuple[str, ...]) -> Asked:
-    why = {
-        "trust_remote_code": "it runs the Python that is in the model's folder or repository",
-        "model_init_kwargs": "as one text its keys cannot be looked at; write them as keys",
-    }
-    return Asked(key, why.get(key, f"{key!r} is not known to be plain data: it may run code, or read, send or write elsewhere"), place)
-
-
-def trainer_leave() -> NeedsLeave:
-    """The mark of an option that holds fields of TRL's trainer configuration."""
-    return NeedsLeave(_trainer_leaves)
-
-
-class _Config(_Model):
     seed: int = Field(0, ge=0, lt=2**32)
-    trainer: Annotated[dict[str, Any], NeedsLeave(_trainer_leaves)] = {}
-    """Fields of TRL's trainer configuration, over guardkit's defaults."""
-    chat_template: str | None = None
-    """``llama3``, ``plain`` or Jinja text; default: the tokenizer's own, or, where it has none, ``llama3`` if it has Llama 3's header
-    tokens and ``plain`` otherwise."""
-    chat_template_kwargs: TemplateArguments = {}
-    """Arguments of the chat template (``enable_thinking: false``, …). They become part of the trained model's template, so that it is asked as it was
-    trained by whatever program."""
-    threads: int | None = Field(None, ge=1)
-    """Threads of torch; default: torch's own choice."""
 
 
 class SftConfig(_Config):
@@ -251,10 +186,10 @@ def check_fields(config: SftConfig | DpoConfig) -> None:
     faults: list[GuardkitError] = []
     for key, value in config.trainer.items():
         where = f"trainer.{key}"
-        if key in _OWN:
-            faults.append(InputError(f"{key!r} cannot be set: {_OWN[key]}", where=where))
+        if key in OWN:
+            faults.append(InputError(f"{key!r} cannot be set: {OWN[key]}", where=where))
         elif key not in known:
-            faults.append(InputError(f"unknown key {key!r}", where=where, hint=did_you_mean(key, known.keys() - _OWN.keys())))
+            faults.append(InputError(f"unknown key {key!r}", where=where, hint=did_you_mean(key, known.keys() - OWN.keys())))
         elif (why := misfit(known[key], value)) is not None:
             usual = defaults(config, cpu=False).get(key, known[key].default)
             faults.append(InputError(why, where=where, hint=None if usual is None else f"its default is {usual!r}"))

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
-
-from toolkit.generation import TemplateArguments
 from toolkit.guards import Guard
 from toolkit.operators._tokens import identity_of
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.train._training_step import check_options, loss_words, report_training, training_config, training_needs
 from toolkit.shards import verify
-from toolkit.training import DpoConfig, in_words, train_dpo, trainer_leave
+from toolkit.training import DpoConfig, TrainOptions, in_words, train_dpo
 
 
-class TrainDpoConfig(Config):
+class TrainDpoConfig(Config, TrainOptions):
     """Options of `train_dpo`."""
-
-    trainer: Annotated[dict[str, Any], trainer_leave()] = Field(default_factory=dict)
-    """Options of TRL's DPOConfig, passed through (defaults: beta 0.01, 2.0 x the SFT term on chosen);
-    one that may run code or write elsewhere needs leave: `--allow NAME`."""
-    chat_template: str | None = None
-    """Chat template for a model that has none: llama3, plain, or Jinja."""
-    chat_template_kwargs: TemplateArguments = Field(default_factory=dict)
-    """Arguments of the chat template (`enable_thinking: false`, …); they become part of the trained model's template."""
-    threads: int | None = Field(None, ge=1)
-    """CPU threads of torch."""
 
 
 class TrainDpo(DatasetOperator):

@@ -6,35 +6,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
-
 from toolkit.common.models import model_folder
 from toolkit.common.reach import HubName
-from toolkit.generation import TemplateArguments
 from toolkit.guards import Guard
 from toolkit.operators._backends import model_digest
 from toolkit.operators._tokens import identity_of
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.train._training_step import check_options, loss_words, memory_needs, report_training, training_config, training_needs
 from toolkit.shards import verify
-from toolkit.training import ScratchModel, SftConfig, in_words, train_sft, trainer_leave
+from toolkit.training import ScratchModel, SftConfig, TrainOptions, in_words, train_sft
 
 TINY = "The guards are tiny and trained from scratch for a minute or two; the figures show that the loop works, not what it can reach."
 
 
-class TrainSftConfig(Config):
+class TrainSftConfig(Config, TrainOptions):
     """Options of `train_sft`."""
 
     model: Annotated[str | ScratchModel, HubName()]
     """A model's name on the hub, a local folder, or `{scratch: {…}}` for a small one from nothing (to try the tool)."""
-    trainer: Annotated[dict[str, Any], trainer_leave()] = Field(default_factory=dict)
-    """Options of TRL's SFTConfig, passed through; one that may run code or write elsewhere needs leave: `--allow NAME`."""
-    chat_template: str | None = None
-    """Chat template for a model that has none: llama3, plain, or Jinja."""
-    chat_template_kwargs: TemplateArguments = Field(default_factory=dict)
-    """Arguments of the chat template (`enable_thinking: false`, …); they become part of the trained model's template."""
-    threads: int | None = Field(None, ge=1)
-    """CPU threads of torch."""
 
 
 class TrainSft(DatasetOperator):

@@ -1,0 +1,84 @@
+"""What every training takes beside its model and its seed: one list for ``guardkit train``, for Python and for the steps of recipes.
+
+An option that is added here is one of all three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from toolkit.common.documented import Documented
+from toolkit.common.reach import Asked, NeedsLeave
+from toolkit.generation import TemplateArguments
+from toolkit.training._fields import fields_of
+from toolkit.training._plain import ATTENTION, PLAIN, PLAIN_MODEL
+
+_CHECKPOINTS = "`guardkit train` writes checkpoints where `checkpoint` (updates between two) is beside `trainer`; a step writes none"
+OWN = {
+    "output_dir": "guardkit writes the model folder",
+    "seed": "set `seed` beside `trainer`",
+    "data_seed": "set `seed` beside `trainer`",
+    "report_to": "guardkit starts no logging service; metrics are returned",
+    "save_strategy": _CHECKPOINTS,
+    "save_steps": _CHECKPOINTS,
+    "save_total_limit": _CHECKPOINTS,
+    "push_to_hub": "nothing is uploaded",
+    "hub_token": "secrets come from the environment",
+    "eval_strategy": "guards are evaluated by guardkit",
+    "eval_on_start": "guards are evaluated by guardkit",
+    "load_best_model_at_end": "guards are evaluated by guardkit",
+    "resume_from_checkpoint": "a training goes on from its own by itself",
+    "remove_unused_columns": "guardkit's own columns must not reach the model",
+    "chat_template_path": "set `chat_template` beside `trainer`",
+    "pad_token": "the tokenizer's own is used",
+    "truncation_mode": "a row longer than max_length is left out and counted, never cut",
+    "completion_only_loss": "the loss is on completions only",
+    "assistant_only_loss": "the loss is on completions only",
+}
+"""Fields that guardkit sets, and why; whoever sets them is given the reason."""
+
+
+def _trainer_leaves(trainer: Mapping[str, Any], config: Any) -> Iterator[Asked]:
+    """What under ``trainer`` is not known to be plain data; fields that TRL does not have are refused elsewhere."""
+    odd = [k for k, v in trainer.items() if k not in PLAIN and k not in OWN and k != "model_init_kwargs" and v not in (None, False)]
+    if odd and find_spec("trl") is not None:
+        odd = [k for k in odd if k in fields_of("SFTConfig") or k in fields_of("DPOConfig")]
+    yield from (_asked(k, (k,)) for k in odd)
+    options = trainer.get("model_init_kwargs")
+    if not isinstance(options, Mapping):
+        yield from [] if options is None else [_asked("model_init_kwargs", ("model_init_kwargs",))]
+        return
+    for key, value in options.items():
+        place = ("model_init_kwargs", key)
+        if key == "attn_implementation" and not (value is None or (isinstance(value, str) and value in ATTENTION)):
+            yield Asked(f"attn_implementation={value}", f"{value!r} names a kernel that would be fetched and run", place)
+        elif key not in PLAIN_MODEL and value not in (None, False):
+            yield _asked(key, place)
+
+
+def _asked(key: str, place: tuple[str, ...]) -> Asked:
+    why = {
+        "trust_remote_code": "it runs the Python that is in the model's folder or repository",
+        "model_init_kwargs": "as one text its keys cannot be looked at; write them as keys",
+    }
+    return Asked(key, why.get(key, f"{key!r} is not known to be plain data: it may run code, or read, send or write elsewhere"), place)
+
+
+class TrainOptions(Documented):
+    """The options of a training."""
+
+    trainer: Annotated[dict[str, Any], NeedsLeave(_trainer_leaves)] = Field(default_factory=dict)
+    """Fields of TRL's trainer configuration (SFTConfig, DPOConfig), over guardkit's defaults; one that may run code or write elsewhere needs leave:
+    `--allow NAME`."""
+    chat_template: str | None = None
+    """`llama3`, `plain` or Jinja text; default: the tokenizer's own, or, where it has none, `llama3` if it has Llama 3's header tokens and `plain`
+    otherwise."""
+    chat_template_kwargs: TemplateArguments = Field(default_factory=dict)
+    """Arguments of the chat template (`enable_thinking: false`, …). They become part of the trained model's template, so that every program asks it
+    as it was trained."""
+    threads: int | None = Field(None, ge=1)
+    """CPU threads of torch; default: torch's own choice."""

@@ -1,0 +1,151 @@
+"""One training from shards to a model folder: what all methods share. A `Method` brings what differs.
+
+Failure semantics: a model folder appears whole or not at all, and takes the place of nothing but a model that guardkit trained
+(`toolkit.common.folders`); the trainer's working files are in a hidden folder beside it and are removed, whatever happens.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from toolkit.common.files import tree_digests
+from toolkit.common.folders import kept_beside, new_folder, work_beside
+from toolkit.common.models import MODEL, TRAINED, calm_threads
+from toolkit.common.paths import at_door
+from toolkit.generation import Chat
+from toolkit.training._checkpoints import Checkpoints, identity_of
+from toolkit.training._shared import Bounds, Dropped, errors_only, finish_generation_config, quiet, read_shards, record, refusals, torch_threads
+from toolkit.training._training_config import trainer_args
+from toolkit.training._training_report import Begin, Progress, Watch
+
+if TYPE_CHECKING:
+    from toolkit.training._training_config import DpoConfig, SftConfig
+
+
+class Method(ABC):
+    """What differs between trainings.
+
+    Attributes:
+        answers: columns of messages beside ``prompt``; the first is what the guard learns to write.
+        others: further columns.
+        rows: what its metrics call the rows.
+    """
+
+    answers: ClassVar[tuple[str, ...]]
+    others: ClassVar[tuple[str, ...]] = ("id",)
+    rows: ClassVar[str] = "rows"
+
+    @abstractmethod
+    def trainer(self) -> type[Any]:
+        """TRL's trainer class or one made of it, called with `bounds` and `dropped` too; this loads torch and trl."""
+
+    @abstractmethod
+    def start(self, config: Any, args: Any, data: Any) -> tuple[Any, Any, int | None, int | None]:
+        """Model (an object, or a name for TRL to load with its own options), tokenizer, positions, tokens that it embeds."""
+
+    def check(self, data: Any, shards: Path) -> dict[str, Any]:
+        """Figures of the rows for the metrics (InputError: rows that cannot be trained on)."""
+        return {}
+
+    def figures(self, watch: Watch) -> dict[str, Any]:
+        """Figures of the training for the metrics."""
+        return {}
+
+
+def train(
+    method: Method,
+    shards: str | Path,
+    out: str | Path,
+    config: SftConfig | DpoConfig,
+    on_progress: Progress | None,
+    on_begin: Begin | None,
+    checkpoint: int | None,
+) -> dict[str, Any]:
+    """Train by a method; arguments, metrics and errors as `toolkit.training.train_sft` has them."""
+    calm_threads()
+    shards, out = at_door(shards), at_door(out)
+    watch = Watch(on_progress, on_begin)
+    with new_folder(out, MODEL) as new:
+        work = work_beside(new)
+        keep = None if checkpoint is None else Checkpoints(kept_beside(new), checkpoint, identity_of(config, shards))
+        return _fit(method, shards, new, work, config, watch, keep)
+
+
+def _fit(
+    method: Method, shards: Path, new: Path, work: Path, config: SftConfig | DpoConfig, watch: Watch, keep: Checkpoints | None
+) -> dict[str, Any]:
+    dropped = Dropped()
+    args = trainer_args(config, str(work / "trainer" if keep is None else keep.folder), None if keep is None else keep.every)
+    with quiet(not args.disable_tqdm), torch_threads(config.threads):
+        from toolkit.training._model import check_ending, prompts_cut
+
+        data = read_shards(shards, ["prompt", *method.answers], method.others, work / "cache")
+        figures = method.check(data, shards)
+        model, tokenizer, room, embedded = method.start(config, args, data)
+        name = config.model if isinstance(config.model, str) else "the model from scratch"
+        cut = prompts_cut(chat := Chat(tokenizer), data, method.answers[0])
+        check_ending(chat, name)
+        trained = record(shards, tokenizer, cut, config)
+        with refusals():
+            trainer = method.trainer()(
+                model=model,
+                args=args,
+                train_dataset=data,
+                processing_class=tokenizer,
+                bounds=Bounds(args.max_length, room, embedded, name),
+                dropped=dropped,
+            )
+        metrics = _run(trainer, watch, new, trained, keep)
+    counts = {method.rows: len(data), f"{method.rows}_used": len(data) - dropped.count, "dropped": dropped.report(), "prompts_cut": cut}
+    return counts | figures | method.figures(watch) | metrics
+
+
+def _run(trainer: Any, watch: Watch, new: Path, trained_for: Mapping[str, Any], keep: Checkpoints | None = None) -> dict[str, Any]:
+    """Train, fill the model folder, and return the metrics that both trainings have.
+
+    Args:
+        trainer: TRL's.
+        watch: collects the losses.
+        new: the fresh folder that becomes the model's.
+        trained_for: see `record`.
+        keep: where checkpoints are written, and gone on from.
+
+    Returns:
+        settings (see `resolved`), steps, epochs, loss_first, loss_last (means over an update), tokens (all that were read, repeats counted,
+        padding not), seconds (of the training alone), parameters, device.
+    """
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(watch.callback())
+    last = None
+    if keep is not None:
+        last = keep.last()
+        trainer.add_callback(keep.callback())
+    started = time.monotonic()
+    with errors_only() if last is not None else nullcontext():  # of weights that a checkpoint has once for two places transformers warns
+        trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    seconds = time.monotonic() - started
+    finish_generation_config(trainer.model, Chat(trainer.processing_class))
+    trainer.save_model(str(new))
+    (new / "training_args.bin").unlink(missing_ok=True)  # a pickle of paths and times
+    (new / "README.md").unlink(missing_ok=True)
+    trained = {**trained_for, "files": tree_digests(new)}
+    (new / TRAINED).write_text(json.dumps(trained, indent=2) + "\n", encoding="utf-8")
+    return {
+        "settings": watch.settings,
+        "steps": trainer.state.global_step,
+        "epochs": trainer.state.epoch,
+        "loss_first": watch.losses[0] if watch.losses else None,
+        "loss_last": watch.losses[-1] if watch.losses else None,
+        "tokens": watch.tokens,
+        "seconds": round(seconds, 3),
+        "parameters": sum(p.numel() for p in trainer.model.parameters()),
+        "device": str(trainer.args.device),
+    }
