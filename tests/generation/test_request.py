@@ -38,6 +38,7 @@ OTHER: dict[str, Any] = {
     "logprobs": 5,
     "words": ("harmful",),
     "raw": True,
+    "form": (("Request: ", ("harmful", "unharmful")), ("", ())),
 }
 ADAPTER: TypeAdapter[Any] = TypeAdapter(BackendConfig)
 
@@ -53,7 +54,7 @@ def test_exclusions_are_fields() -> None:
     assert set(EXCLUDED) <= {f.name for f in dataclasses.fields(Request)}
 
 
-@pytest.mark.parametrize("name", sorted(set(OTHER) - {"endpoint", "row", "revision", "reasoning", "media", "words"}))
+@pytest.mark.parametrize("name", sorted(set(OTHER) - {"endpoint", "row", "revision", "reasoning", "media", "words", "form"}))
 def test_what_is_sent_follows_the_same_fields(name: str) -> None:
     assert dataclasses.replace(BASE, **{name: OTHER[name]}).payload() != BASE.payload()
 
@@ -84,7 +85,7 @@ def test_key_is_stable_across_versions() -> None:
 
 def test_fields_that_came_later_leave_older_keys_as_they_were() -> None:
     """`BASE` has them at their old value, and its key is that of the first release; at any other they are in it (above)."""
-    assert set(ADDED) == {"revision", "schema", "attempt", "system", "media", "logprobs", "words", "raw"}
+    assert set(ADDED) == {"revision", "schema", "attempt", "system", "media", "logprobs", "words", "raw", "form"}
     assert all(getattr(BASE, name) == value for name, value in ADDED.items())
 
 

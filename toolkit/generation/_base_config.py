@@ -143,6 +143,8 @@ class _Traits:
     carries: ClassVar[frozenset[str]] = frozenset()
     """Kinds of media (`toolkit.records.KINDS`) that can go along with a request. What it does not carry it must never leave out unseen: rows that
     have such media are refused."""
+    fills_forms: ClassVar[bool] = False
+    """Whether it gives log-probabilities of words behind a given beginning of an answer (`Request.form`)."""
     uses: ClassVar[frozenset[str]] = frozenset()
     """What of the guard and the taxonomy that it is opened with it reads itself, in the words of `toolkit.operators.Operator.uses`."""
     remark: ClassVar[str] = ""

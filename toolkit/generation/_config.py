@@ -103,6 +103,7 @@ class TransformersConfig(_Local):
     """A local model run by transformers, in batches: for machines without vLLM, and for small models."""
 
     requires: ClassVar[tuple[str, str] | None] = ("transformers", "'guardkit[train]'")
+    fills_forms: ClassVar[bool] = True
 
     backend: Literal["transformers"]
     batch: int = Field(default=64, ge=1)

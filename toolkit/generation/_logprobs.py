@@ -73,6 +73,11 @@ def choices(packed: bytes | None) -> tuple[Choice, ...]:
         raise ValueError(f"no log-probabilities: {e}") from None
 
 
+def packed(found: Iterable[Choice]) -> bytes:
+    """Tokens, or whole words, as `Completion.logprobs` holds them."""
+    return orjson.dumps([(c.start, c.token, {word: round(min(value, 0.0), 5) for word, value in c.alternatives.items()}) for c in found])
+
+
 def keep(tokens: Sequence[str], scored: Callable[[int], Scored], text: str | None, words: Sequence[str]) -> bytes | None:
     """What is kept of an answer's tokens, packed; of none where none is in a word, or proven to be in the text. None for no text.
 
@@ -91,8 +96,8 @@ def keep(tokens: Sequence[str], scored: Callable[[int], Scored], text: str | Non
             if math.isfinite(value):
                 together[word] = _either(together[word], value) if word in together else value
         if tokens[n] in together and all(v <= _ROUNDING for v in together.values()) and math.fsum(map(math.exp, together.values())) <= 1 + _ROUNDING:
-            found.append(Choice(start, tokens[n], {word: round(min(value, 0.0), 5) for word, value in together.items()}))
-    return orjson.dumps([tuple(choice) for choice in found])
+            found.append(Choice(start, tokens[n], together))
+    return packed(found)
 
 
 def in_body(body: bytes, text: str | None, words: Sequence[str]) -> bytes | None:

@@ -42,6 +42,7 @@ ADDED: dict[str, Any] = {
     "logprobs": 0,
     "words": (),
     "raw": False,
+    "form": (),
 }
 """Fields that came after the first release, each with the value at which it leaves the key as it was: the answers of older journals stay found.
 At any other value the field is in the key."""
@@ -106,6 +107,9 @@ class Request:
         reasoning: who takes the reasoning off an answer's content (`toolkit.generation._thoughts`; not in the key).
         logprobs: likeliest tokens of which the log-probabilities are wanted, at each token of the answer; 0 for none.
         words: of the answer, for whose tokens these are kept (`toolkit.generation._logprobs`); none: for all tokens.
+        form: nothing is drawn: the answer is begun by the last message, the assistant's, and goes on with these texts, each with the words of which
+            one follows it, the likeliest. Log-probabilities of all of them come with it. Empty for an answer that is drawn. A backend whose config
+            says that it `fills_forms` can do that.
     """
 
     model_id: str
@@ -129,6 +133,7 @@ class Request:
     reasoning: str = "keep"
     logprobs: int = 0
     words: tuple[str, ...] = ()
+    form: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("temperature", "top_p"):  # 0, 0.0 and -0.0 are one value and must be one key

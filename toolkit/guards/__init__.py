@@ -5,6 +5,7 @@ file and no other code. A guard that was trained elsewhere is a definition, too:
 """
 
 from toolkit.guards._calls import Call, Message
+from toolkit.guards._chain import Chain, Form, answer_form, chain_of
 from toolkit.guards._definition import Guard, load_guard, load_prompt, not_ours, unknown_label
 from toolkit.guards._grammar import Answer, Grammar
 from toolkit.guards._grammar_answers import NOT_ASKED, Parsed, joined, read_call, together
@@ -34,6 +35,8 @@ __all__ = [
     "Answer",
     "AnswerSpan",
     "Call",
+    "Chain",
+    "Form",
     "Grammar",
     "Guard",
     "MalformedJson",
@@ -45,9 +48,11 @@ __all__ = [
     "Section",
     "Shortcut",
     "Task",
+    "answer_form",
     "answer_spans",
     "answers_cut",
     "blind_messages",
+    "chain_of",
     "check_reading",
     "exchange",
     "feedback",

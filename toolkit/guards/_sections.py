@@ -35,9 +35,7 @@ def sections(guard: Guard, text: str) -> list[Section]:
     heads, lines = _headings(guard), _body(guard, text)
     if not guard.output.task_heading and not any(map(str.strip, lines)):
         return []
-    may_be = heads.may_be
-    found = [] if guard.output.task_heading else [(-1, (_TASK, 1, ""))]
-    found += [(i, head) for i, line in enumerate(lines) if may_be[line[:1]] for head in heads.of(line)]
+    found = heads.found(lines)
     ends = [*(i for i, _ in found[1:]), len(lines)]
     out: list[Section] = []
     for (i, (kind, number, rest)), end in zip(found, ends, strict=False):
@@ -51,6 +49,29 @@ def sections(guard: Guard, text: str) -> list[Section]:
                 section.steps.append(below)
             else:
                 out[-1] = Section(section.task, section.numbers, section.steps, below)
+    return out
+
+
+def part_ends(guard: Guard, text: str) -> list[int]:
+    """Where in a text each step and conclusion of `sections` ends, behind its last letter; those without a text are left out."""
+    heads, lines = _headings(guard), _body(guard, text)
+    opened = bool(guard.output.open) and text.lstrip().startswith(guard.output.open)
+    starts = [len(text) - len(text.lstrip()) + len(guard.output.open) if opened else 0]
+    for line in text[starts[0] :].split("\n"):
+        starts.append(starts[-1] + len(line) + 1)
+    found = heads.found(lines)
+    first = next((n for n, (_, head) in enumerate(found) if head[0] == _TASK), len(found))
+    out = []
+    for (i, (kind, _, rest)), end in list(zip(found, [*(i for i, _ in found[1:]), len(lines)], strict=False))[first:]:
+        whole = [rest.removeprefix(":").strip(), *(line.strip() for line in lines[i + 1 : end])]
+        filled = [n for n, line in enumerate(whole) if line]
+        if kind != _TASK:
+            filled = filled[-1:]
+        elif heads.counted:
+            continue
+        else:  # its own text is its steps, a paragraph each
+            filled = [n for n in filled if n + 1 == len(whole) or not whole[n + 1]]
+        out += [starts[i + n] + len(lines[i + n].rstrip()) for n in filled]
     return out
 
 
@@ -138,6 +159,12 @@ class _Headings:
         self.counted = bool(o.step_heading)
         self.may_be = _Firsts(h.lstrip()[:1] for h in (o.task_heading, o.step_heading, o.conclusion_heading))
         self.of = lru_cache(maxsize=512)(self._of)
+
+    def found(self, lines: Sequence[str]) -> list[tuple[int, tuple[str, int, str]]]:
+        """The headings in some lines, each with its line's number; for a guard without headings of tasks first that of its one task, above them."""
+        may_be = self.may_be
+        out = [] if self.task else [(-1, (_TASK, 1, ""))]
+        return out + [(i, head) for i, line in enumerate(lines) if may_be[line[:1]] for head in self.of(line)]
 
     def _of(self, line: str) -> tuple[tuple[str, int, str], ...]:
         task = self.task.match(line) if self.task else None

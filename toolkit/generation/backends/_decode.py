@@ -73,7 +73,8 @@ class Sampler:
     """
 
     def __init__(self, model: Any, chat: Chat) -> None:
-        self._model = model
+        self.model = self._model = model
+        """The model itself, for `toolkit.generation.backends._fill_forms`."""
         self._tokenizer = tokenizer = chat.tokenizer
         self._ends = _end_tokens(model, chat)
         self.vocabulary = int(model.get_input_embeddings().weight.shape[0])
@@ -109,6 +110,17 @@ class Sampler:
                 inputs["logits_to_keep"] = 1
             logits: torch.Tensor = self._model(**inputs, use_cache=True).logits
             return logits[:, -1].float()
+
+    def logits(self, positions: Sequence[int], **inputs: Any) -> torch.Tensor:
+        """Logits of these positions of whole sequences, (B, positions, V)."""
+        import torch
+
+        with torch.inference_mode():
+            at = torch.tensor(list(positions), device=self._model.device)
+            if self._last_only:
+                found: torch.Tensor = self._model(**inputs, logits_to_keep=at, use_cache=False).logits
+                return found
+            return self._model(**inputs, use_cache=False).logits[:, at]  # type: ignore[no-any-return]
 
     def token(self, number: int) -> str:
         """The text of one token; of a special one its name."""

@@ -17,7 +17,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import GuardkitError, InputError, require
@@ -25,11 +25,12 @@ from toolkit.common.models import calm_threads
 from toolkit.common.paths import Beside
 from toolkit.generation._chat import Chat
 from toolkit.generation._config import TransformersConfig
-from toolkit.generation._logprobs import keep
+from toolkit.generation._logprobs import keep, packed
 from toolkit.generation._request import Completion, Request, failed
 from toolkit.generation._vocabulary import no_system, takes_no_system
 from toolkit.generation.backends import _vllm_engine
 from toolkit.generation.backends._decode import Draw, Sampler
+from toolkit.generation.backends._fill_forms import Filling, Forms
 from toolkit.generation.backends._local import LocalModel
 from toolkit.generation.backends._lora import merge_adapter
 
@@ -52,12 +53,12 @@ class _Waiting:
     since: float
 
     @property
-    def group(self) -> tuple[float, float]:
+    def group(self) -> tuple[float, float, bool]:
         """Only requests of one group share a batch."""
-        return (self.request.temperature or 0.0, self.request.top_p or 1.0)
+        return (self.request.temperature or 0.0, self.request.top_p or 1.0, bool(self.request.form))
 
     @property
-    def order(self) -> tuple[tuple[float, float], int, tuple[int, ...], int]:
+    def order(self) -> tuple[tuple[float, float, bool], int, tuple[int, ...], int]:
         return (self.group, len(self.prompt), self.prompt, self.arrived)
 
 
@@ -78,6 +79,7 @@ class TransformersBackend(LocalModel):
         self._config = config
         self.parallel = _POOL * config.batch
         self._sampler: Sampler | None = None
+        self._forms: Forms | None = None
         self._chat: Chat | None = None
         self._context: int | None = None
         self.on_text: Callable[[str, str], None] | None = None
@@ -114,7 +116,7 @@ class TransformersBackend(LocalModel):
         """Drop the model."""
         if self.seconds:
             _log.info("%d tokens in %.1f s: %.0f tokens/s", self.tokens, self.seconds, self.tokens / self.seconds)
-        self._sampler = self._chat = None
+        self._sampler = self._forms = self._chat = None
         import gc
 
         gc.collect()
@@ -154,8 +156,9 @@ class TransformersBackend(LocalModel):
     def _tokenise(self, request: Request, arrived: int) -> _Waiting | Completion:
         sampler = self._load()
         assert self._chat is not None  # noqa: S101  loaded with the sampler
+        asks = replace(request, messages=request.messages[:-1]) if request.form else request  # the last one begins the answer
         try:
-            prompt = tuple(self._chat.prompt(request))
+            prompt = tuple(self._chat.prompt(asks))
         except Exception as e:  # noqa: BLE001  a chat template is a program of the model's author: whatever it raises costs this request
             if takes_no_system(str(e)):
                 raise no_system(self._config.model, _plain(e)) from None
@@ -168,9 +171,42 @@ class TransformersBackend(LocalModel):
             return failed(request, "bad_request", f"the prompt has the token {max(prompt)}, and the model embeds {sampler.vocabulary}")
         return _Waiting(request, prompt, arrived, time.monotonic())
 
-    def _batch(self, batch: list[_Waiting]) -> Iterator[Completion]:
+    def _fill(self, batch: list[_Waiting]) -> Iterator[Completion]:
+        """Fill the forms of a batch."""
         sampler = self._load()
-        temperature, top_p = batch[0].group
+        assert self._chat is not None  # noqa: S101  loaded with the sampler
+        if self._forms is None:
+            self._forms = Forms(sampler, self._chat.tokenizer, self._chat.end or self._chat.tokenizer.eos_token_id)
+        forms, begun = self._forms, time.monotonic()
+        some: list[tuple[_Waiting, Filling]] = []
+        for waiting in batch:
+            one = Filling(waiting.prompt, waiting.request.messages[-1][1], waiting.request.form)
+            size = forms.length(one)
+            if self._context is not None and size > self._context:
+                yield failed(waiting.request, "bad_request", f"prompt and answer have {size} tokens, the model reads {self._context}")
+            else:
+                some.append((waiting, one))
+        if some:
+            forms.fill([one for _, one in some])
+        self.seconds += time.monotonic() - begun
+        for waiting, one in some:
+            yield Completion(
+                waiting.request.key,
+                one.text,
+                "stop",
+                model=self._config.model,
+                prompt_tokens=len(one.prompt),
+                completion_tokens=0,
+                seconds=time.monotonic() - waiting.since,
+                logprobs=packed(one.found),
+            )
+
+    def _batch(self, batch: list[_Waiting]) -> Iterator[Completion]:
+        if batch[0].request.form:
+            yield from self._fill(batch)
+            return
+        sampler = self._load()
+        temperature, top_p, _ = batch[0].group
         draws = [self._draw(w) for w in batch]
         asker = {id(d): w for d, w in zip(draws, batch, strict=True)}
         begun, on_text = time.monotonic(), self.on_text
