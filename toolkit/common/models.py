@@ -6,7 +6,8 @@ a file that nobody thought of costs at most one repeated question, never a stale
 
 A model is named by a folder or by its id on the hub, and `model_folder` alone says which is meant: a folder of that name that is there comes first;
 what is written as a path (it begins with ``.``, ``/`` or ``~``, or could be no id) is one; ``owner/name`` is an id. Only libraries that know ids
-without an owner (of embedding models, say) are given such.
+without an owner (of embedding models, say) are given such. A GGUF file, and a model that a Python package brings as one, stands for the folder that
+it is turned into (`toolkit.common.gguf_models`).
 
 Nothing here imports torch or transformers.
 """
@@ -24,6 +25,7 @@ from typing import Any
 from toolkit.common.errors import InputError
 from toolkit.common.files import digest
 from toolkit.common.folders import Kind, files_below
+from toolkit.common.gguf_models import gguf_file, gguf_lacks, is_gguf, unpacked
 from toolkit.common.manifests import read_json
 from toolkit.common.paths import Beside, Roots, near_file
 from toolkit.common.reading import Files, sha256_once, unreadable
@@ -81,7 +83,8 @@ def model_folder(name: str, beside: Beside = None, *, short: bool = False) -> Pa
         short: whether the library that gets an id knows some without an owner.
 
     Raises:
-        InputError: no such folder, and no id that the hub could have.
+        InputError: no such folder, and no id that the hub could have; a GGUF file that cannot be turned into one.
+        Missing: what a GGUF file needs is not installed.
     """
     if "://" in name:
         raise InputError("a URL, not a model folder nor a hub model (owner/name)", where=name, hint="a model on the hub is named by owner/name alone")
@@ -91,6 +94,9 @@ def model_folder(name: str, beside: Beside = None, *, short: bool = False) -> Pa
         found = found / "model" if not _holds(found) and _holds(found / "model") else found
         roots.saw(found)
         return found
+    if is_gguf(name, roots):
+        calm_threads()  # torch is first loaded here, perhaps
+        return unpacked(gguf_file(name, roots))
     if _HUB_ID.fullmatch(name) is None or not (short or "/" in name):
         near = next((hint for folder in roots.folders if (hint := near_file(folder / name)) is not None), None)
         raise InputError("no such model folder, nor a hub model (owner/name)", where=name, hint=near)
@@ -170,7 +176,7 @@ def model_hash(path: str | Path, base: Path | None = None, beside: Beside = None
 
 
 def model_digest(name: str, roots: Roots, files: Files, *, short: bool = False) -> str:
-    """What a model counts by in a fingerprint: its folder's content hash, taken through `files`, or its name on the hub.
+    """What a model counts by in a fingerprint: its folder's content hash, taken through `files`, a GGUF file's sha256, or its name on the hub.
 
     Args:
         name: as the user wrote it.
@@ -181,6 +187,8 @@ def model_digest(name: str, roots: Roots, files: Files, *, short: bool = False) 
     Raises:
         InputError: no such folder.
     """
+    if is_gguf(name, roots):  # not unpacked to make a plan
+        return name if gguf_lacks(name) else files.digest(gguf_file(name, roots))
     folder = model_folder(name, roots, short=short)
     return name if folder is None else files.digest(folder, partial(model_hash, beside=roots), partial(model_parts, beside=roots))
 

@@ -52,7 +52,7 @@ class _Local(_Chat):
     runs_here: ClassVar[bool] = True
 
     model: Annotated[str, HubName()]
-    """Folder of the model, or its name on the Hugging Face hub (downloaded once)."""
+    """Folder of the model, its name on the Hugging Face hub (downloaded once), a GGUF file, or `smollm2-135m`."""
     adapter: Annotated[str | None, HubName("adapter")] = None
     """Folder or hub name of a LoRA adapter on top of `model`. A `model` that is itself an adapter needs none: it names its base."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import require
 from toolkit.common.files import canonical_json
-from toolkit.common.models import model_folder, tokenizer_hash, tokenizer_parts
+from toolkit.common.gguf_models import is_gguf
+from toolkit.common.models import model_digest, model_folder, tokenizer_hash, tokenizer_parts
 from toolkit.common.paths import Beside
 from toolkit.common.reading import Identity, identity
 from toolkit.generation import Chat
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 def tokenizer_files(name: str, ctx: Context) -> dict[str, str]:
     """For `Operator.files`: ``{"tokenizer": digest}``, or the model's name on the hub (InputError: no such folder, or one without a tokenizer)."""
+    if is_gguf(name, ctx.roots):  # not unpacked to make a plan
+        return {"tokenizer": model_digest(name, ctx.roots, ctx.files)}
     folder = model_folder(name, ctx.roots)
     return {"tokenizer": name if folder is None else ctx.files.digest(folder, tokenizer_hash, tokenizer_parts)}
 

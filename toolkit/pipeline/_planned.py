@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from toolkit.common.errors import GuardkitError, InputError, InputErrors
+from toolkit.common.gguf_models import gguf_lacks, is_gguf
 from toolkit.common.hub import lacking
 from toolkit.common.reach import hub_names
 from toolkit.common.reading import Files
@@ -164,9 +165,11 @@ class Plan:
         return list(first.values())
 
     def _needs(self, operator: Operator, ctx: Context) -> list[str]:
-        """What an operator says that it lacks, and each name on the hub among its options that cannot be had."""
-        names = ((what, name) for _, what, name in hub_names(operator.config) if self.recipe.roots.first(name, Path.is_dir) is None)
-        return [*operator.needs(ctx), *filter(None, (lacking(name, what) for what, name in names))]
+        """What an operator says that it lacks, and each model among its options that cannot be had."""
+        roots = self.recipe.roots
+        names = ((what, name) for _, what, name in hub_names(operator.config) if roots.first(name, Path.is_dir) is None)
+        missing = (gguf_lacks(name) if is_gguf(name, roots) else lacking(name, what) for what, name in names)
+        return [*operator.needs(ctx), *filter(None, missing)]
 
     def before_run(self, steps: Sequence[str]) -> None:
         """Ask each of these steps what takes too long for a check.

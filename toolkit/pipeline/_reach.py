@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from toolkit.common.gguf_models import is_gguf
 from toolkit.common.reach import asked, hub_names, inner
 from toolkit.common.secrets import bare_urls
 from toolkit.generation import BaseBackendConfig
@@ -41,6 +42,6 @@ def reach(plan: Plan) -> dict[str, list[dict[str, Any]]]:
 def _fetched(plan: Plan, step: PlannedStep) -> Iterator[tuple[str, str]]:
     """What is not here and would come from the hub."""
     for _, what, name in hub_names(step.operator.config):
-        if plan.recipe.roots.first(name, Path.is_dir) is None:
+        if plan.recipe.roots.first(name, Path.is_dir) is None and not is_gguf(name, plan.recipe.roots):
             yield what, name
     yield from step.operator.fetches(plan.context(step.id))

@@ -110,7 +110,7 @@ class SftConfig(_Config):
     """Supervised fine-tuning on completions only. Defaults: spec B for a model by name, measured ones for one from scratch."""
 
     model: Annotated[str | ScratchModel, HubName()]
-    """Hub name, local folder, or ``{scratch: {...}}``."""
+    """Hub name, local folder, GGUF file, or ``{scratch: {...}}``."""
 
     @model_validator(mode="after")
     def _one_template(self) -> SftConfig:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from toolkit.common.errors import InputError
+from toolkit.common.gguf_models import is_gguf
 from toolkit.common.models import model_folder, trained_for
 from toolkit.generation import BackendConfig, BaseBackendConfig, build_request
 from toolkit.guards import Guard
@@ -92,7 +93,8 @@ class Rephrase(GenerationOperator):
         """Refuse a guard: it would judge the prompt and not translate it."""
         config = self.config.backend
         name = getattr(config, "adapter", None) or getattr(config, "model", None)
-        folder = model_folder(str(name), ctx.roots) if config.runs_here and name else None
+        here = config.runs_here and name and not is_gguf(str(name), ctx.roots)  # which is no guard, and is not unpacked to make a plan
+        folder = model_folder(str(name), ctx.roots) if here else None
         if folder is not None and (trained := trained_for(folder)) is not None:
             message = f"the model was trained as a guard ({trained.get('guard')}): it judges a text and does not rephrase it"
             raise InputError(message, where=str(folder), hint="name a general model")

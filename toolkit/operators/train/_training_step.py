@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from toolkit.common import hub
 from toolkit.common.errors import InputError, InputErrors
+from toolkit.common.gguf_models import is_gguf
 from toolkit.common.machine import GIB, gpu_memory, has_gpu, memory
 from toolkit.common.models import calm_threads, model_folder, parameters
 from toolkit.common.paths import Roots
@@ -31,6 +32,8 @@ def memory_needs(model: str, trainer: Mapping[str, Any], roots: Roots) -> list[s
     the type that they are loaded in; texts come on top. Silent where one of these figures is not known, or more than one machine may share them.
     """
     if any(trainer.get(k) for k in ("deepspeed", "fsdp", "parallelism_config")):
+        return []
+    if is_gguf(model, roots):  # not unpacked to make a plan
         return []
     folder = model_folder(model, roots, short=True) or hub.cached(model)
     count = hub.parameters(model) if folder is None else parameters(folder)

@@ -23,7 +23,7 @@ class TrainSftConfig(Config, TrainOptions):
     """Options of `train_sft`."""
 
     model: Annotated[str | ScratchModel, HubName()]
-    """A model's name on the hub, a local folder, or `{scratch: {…}}` for a small one from nothing (to try the tool)."""
+    """A model's name on the hub, a local folder, a GGUF file, `smollm2-135m`, or `{scratch: {…}}` for a small one from nothing."""
 
 
 class TrainSft(DatasetOperator):
