@@ -16,7 +16,7 @@ $(VENV)/.train: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.train
-	$(PIP) -e '.[train,openai,hub,gguf,sign,language,noise,semantic,serve,dev]'
+	$(PIP) -e '.[train,qlora,openai,hub,gguf,sign,language,noise,semantic,serve,dev]'
 	@touch $@
 
 quickstart: $(VENV)/.train ## install guardkit and run the whole loop on the bundled seeds (no key, no GPU)

@@ -150,6 +150,7 @@ def trained_for(folder: Path) -> dict[str, Any] | None:
 
     ``guard`` is the definition's name and version and ``input`` the fingerprint of its input (null where the shards did not say),
     ``chat_template`` the sha256 of the template's text; ``chat_template_kwargs``, where it is there, its arguments, which the text has in it.
+    ``base`` of an adapter: ``{"name", "sha256"}`` of the model that it was trained on, the latter null for one on the hub.
 
     Raises:
         InputError: the file is not JSON.
@@ -205,6 +206,18 @@ def _hash(folder: Path, base: Path | None, above: tuple[Path, ...], beside: Besi
         raise InputError("a model folder without weights", where=str(path), hint="expected *.safetensors (or *.bin)")
     parts = {p.relative_to(folder).as_posix(): _file_digest(p) for p in files}
     return digest([_VERSION, parts, _hash(base, None, above, beside) if base is not None else _base(folder, above, beside)])
+
+
+def check_base(adapter: Path, base: Path) -> None:
+    """Refuse a base other than the one that guardkit trained an adapter on, as the adapter's folder says.
+
+    Raises:
+        InputError: another base, or the same one changed since.
+    """
+    known = ((trained_for(adapter) or {}).get("base") or {}).get("sha256")
+    if known is not None and model_hash(base) != known:
+        hint = "give the model that it was trained on, or train the adapter anew"
+        raise InputError(f"an adapter of another base: it was not trained on {base.name} as it is now", where=str(adapter), hint=hint)
 
 
 def tokenizer_hash(path: str | Path) -> str:

@@ -60,11 +60,11 @@ class Dpo(Method):
 
         return WeightedDPOTrainer
 
-    def start(self, config: DpoConfig, args: Any, data: Any) -> tuple[Any, Any, int | None, int | None]:
+    def start(self, config: DpoConfig, start: Any, args: Any, data: Any) -> tuple[Any, Any, int | None, int | None]:
         """The model by name or folder."""
         from toolkit.training._model import load_start
 
-        return config.model, *load_start(config, args)
+        return start.base, *load_start(start, config, args)
 
     def check(self, data: Any, shards: Path) -> dict[str, Any]:
         """The weights."""

@@ -14,13 +14,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError, Missing
-from toolkit.common.models import model_folder
+from toolkit.common.models import is_model_folder, model_folder
 from toolkit.generation import Chat, ControlTextError
 from toolkit.training._shared import refusals
 from toolkit.training._training_config import DpoConfig, Scratch, SftConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from toolkit.training._lora_training import Start
 
 _log = logging.getLogger(__name__)
 
@@ -139,7 +141,7 @@ def load_tokenizer(name: str, chat_template: str | None, args: Any, arguments: M
     from transformers import AutoTokenizer
 
     local = model_folder(name, short=True)
-    if local is not None and not (local / "config.json").is_file():
+    if local is not None and not is_model_folder(str(local)):
         raise InputError("not a model folder: no config.json", where=name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(local or name), **_hub_options(args))
@@ -160,11 +162,10 @@ def load_tokenizer(name: str, chat_template: str | None, args: Any, arguments: M
     return tokenizer
 
 
-def load_start(config: SftConfig | DpoConfig, args: Any) -> tuple[Any, int | None, int | None]:
+def load_start(start: Start, config: SftConfig | DpoConfig, args: Any) -> tuple[Any, int | None, int | None]:
     """Tokenizer, positions and embedded tokens of the model by name or folder that a training starts from; see `load_tokenizer`."""
-    name = str(config.model)
-    tokenizer = load_tokenizer(name, config.chat_template, args, config.chat_template_kwargs)
-    room, embedded = sizes(name, args)
+    tokenizer = load_tokenizer(start.tokenizer, config.chat_template, args, config.chat_template_kwargs)
+    room, embedded = sizes(start.base, args)
     pad_inside(tokenizer, embedded)
     return tokenizer, room, embedded
 

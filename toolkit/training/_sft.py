@@ -7,12 +7,15 @@ Loss: the mean over completion tokens of -log P(token | what is before), reasoni
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toolkit.training._shared import message_texts
-from toolkit.training._training_config import SftConfig
+from toolkit.training._training_config import Scratch, SftConfig
 from toolkit.training._training_report import Begin, Progress
 from toolkit.training._training_run import Method, train
+
+if TYPE_CHECKING:
+    from toolkit.training._lora_training import Start
 
 
 def train_sft(
@@ -58,11 +61,12 @@ class Sft(Method):
 
         return GuardSft
 
-    def start(self, config: SftConfig, args: Any, data: Any) -> tuple[Any, Any, int | None, int | None]:
+    def start(self, config: SftConfig, start: Start | None, args: Any, data: Any) -> tuple[Any, Any, int | None, int | None]:
         """The model by name or folder, or one from scratch whose tokenizer is learnt from the rows."""
         from toolkit.training._model import load_start, scratch_model, scratch_tokenizer
 
-        if (scratch := config.scratch) is not None:
-            tokenizer = scratch_tokenizer(scratch, message_texts(data, ["prompt", "completion"]))
-            return scratch_model(scratch, tokenizer, config.seed), tokenizer, scratch.max_length, len(tokenizer)
-        return str(config.model), *load_start(config, args)
+        if start is not None:
+            return start.base, *load_start(start, config, args)
+        scratch = config.scratch or Scratch()
+        tokenizer = scratch_tokenizer(scratch, message_texts(data, ["prompt", "completion"]))
+        return scratch_model(scratch, tokenizer, config.seed), tokenizer, scratch.max_length, len(tokenizer)

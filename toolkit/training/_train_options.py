@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from toolkit.common.documented import Documented
 from toolkit.common.reach import Asked, NeedsLeave
 from toolkit.generation import TemplateArguments
 from toolkit.training._fields import fields_of
+from toolkit.training._lora_options import Lora
 from toolkit.training._plain import ATTENTION, PLAIN, PLAIN_MODEL
 
 _CHECKPOINTS = "`guardkit train` writes checkpoints where `checkpoint` (updates between two) is beside `trainer`; a step writes none"
@@ -68,6 +69,11 @@ def _asked(key: str, place: tuple[str, ...]) -> Asked:
     return Asked(key, why.get(key, f"{key!r} is not known to be plain data: it may run code, or read, send or write elsewhere"), place)
 
 
+def _switch(value: Any) -> Any:
+    """``true`` for the defaults, ``false`` for none."""
+    return ({} if value else None) if isinstance(value, bool) else value
+
+
 class TrainOptions(Documented):
     """The options of a training."""
 
@@ -80,5 +86,7 @@ class TrainOptions(Documented):
     chat_template_kwargs: TemplateArguments = Field(default_factory=dict)
     """Arguments of the chat template (`enable_thinking: false`, …). They become part of the trained model's template, so that every program asks it
     as it was trained."""
+    lora: Annotated[Lora | None, BeforeValidator(_switch, json_schema_input_type=bool | Lora | None)] = None
+    """Train a LoRA adapter instead of all weights: `true`, or its settings (`{rank: 16, alpha: 32, quantize: 4bit, merge: false, …}`)."""
     threads: int | None = Field(None, ge=1)
     """CPU threads of torch; default: torch's own choice."""

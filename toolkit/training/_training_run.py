@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,11 +20,13 @@ from toolkit.common.models import MODEL, TRAINED, calm_threads
 from toolkit.common.paths import at_door
 from toolkit.generation import Chat
 from toolkit.training._checkpoints import Checkpoints, identity_of
+from toolkit.training._lora_training import base_record, sizes_of, start_of, with_lora, write_model
 from toolkit.training._shared import Bounds, Dropped, errors_only, finish_generation_config, quiet, read_shards, record, refusals, torch_threads
 from toolkit.training._training_config import trainer_args
 from toolkit.training._training_report import Begin, Progress, Watch
 
 if TYPE_CHECKING:
+    from toolkit.training._lora_training import Start
     from toolkit.training._training_config import DpoConfig, SftConfig
 
 
@@ -46,8 +48,15 @@ class Method(ABC):
         """TRL's trainer class or one made of it, called with `bounds` and `dropped` too; this loads torch and trl."""
 
     @abstractmethod
-    def start(self, config: Any, args: Any, data: Any) -> tuple[Any, Any, int | None, int | None]:
-        """Model (an object, or a name for TRL to load with its own options), tokenizer, positions, tokens that it embeds."""
+    def start(self, config: Any, start: Start | None, args: Any, data: Any) -> tuple[Any, Any, int | None, int | None]:
+        """Model (an object, or a name for TRL to load with its own options), tokenizer, positions, tokens that it embeds.
+
+        Args:
+            config: of the training.
+            start: what a model by name or folder stands for; None for one from scratch.
+            args: TRL's configuration.
+            data: the rows.
+        """
 
     def check(self, data: Any, shards: Path) -> dict[str, Any]:
         """Figures of the rows for the metrics (InputError: rows that cannot be trained on)."""
@@ -82,17 +91,19 @@ def _fit(
 ) -> dict[str, Any]:
     dropped = Dropped()
     args = trainer_args(config, str(work / "trainer" if keep is None else keep.folder), None if keep is None else keep.every)
+    start = start_of(config.model, config.lora) if isinstance(config.model, str) else None
     with quiet(not args.disable_tqdm), torch_threads(config.threads):
         from toolkit.training._model import check_ending, prompts_cut
 
         data = read_shards(shards, ["prompt", *method.answers], method.others, work / "cache")
         figures = method.check(data, shards)
-        model, tokenizer, room, embedded = method.start(config, args, data)
+        model, tokenizer, room, embedded = method.start(config, start, args, data)
         name = config.model if isinstance(config.model, str) else "the model from scratch"
         cut = prompts_cut(chat := Chat(tokenizer), data, method.answers[0])
         check_ending(chat, name)
-        trained = record(shards, tokenizer, cut, config)
+        trained = record(shards, tokenizer, cut, config) | base_record(start, config.lora)
         with refusals():
+            model, more = with_lora(model, start, config, args)
             trainer = method.trainer()(
                 model=model,
                 args=args,
@@ -100,13 +111,16 @@ def _fit(
                 processing_class=tokenizer,
                 bounds=Bounds(args.max_length, room, embedded, name),
                 dropped=dropped,
+                **more,
             )
-        metrics = _run(trainer, watch, new, trained, keep)
+        metrics = _run(trainer, watch, new, trained, lambda: write_model(trainer, start, config.lora, new, work), keep)
     counts = {method.rows: len(data), f"{method.rows}_used": len(data) - dropped.count, "dropped": dropped.report(), "prompts_cut": cut}
     return counts | figures | method.figures(watch) | metrics
 
 
-def _run(trainer: Any, watch: Watch, new: Path, trained_for: Mapping[str, Any], keep: Checkpoints | None = None) -> dict[str, Any]:
+def _run(
+    trainer: Any, watch: Watch, new: Path, trained_for: Mapping[str, Any], write: Callable[[], None], keep: Checkpoints | None = None
+) -> dict[str, Any]:
     """Train, fill the model folder, and return the metrics that both trainings have.
 
     Args:
@@ -114,11 +128,12 @@ def _run(trainer: Any, watch: Watch, new: Path, trained_for: Mapping[str, Any], 
         watch: collects the losses.
         new: the fresh folder that becomes the model's.
         trained_for: see `record`.
+        write: fills the folder.
         keep: where checkpoints are written, and gone on from.
 
     Returns:
         settings (see `resolved`), steps, epochs, loss_first, loss_last (means over an update), tokens (all that were read, repeats counted,
-        padding not), seconds (of the training alone), parameters, device.
+        padding not), seconds (of the training alone), parameters (and parameters_trained, where they are fewer), device.
     """
     from transformers import PrinterCallback
 
@@ -133,7 +148,7 @@ def _run(trainer: Any, watch: Watch, new: Path, trained_for: Mapping[str, Any], 
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
     seconds = time.monotonic() - started
     finish_generation_config(trainer.model, Chat(trainer.processing_class))
-    trainer.save_model(str(new))
+    write()
     (new / "training_args.bin").unlink(missing_ok=True)  # a pickle of paths and times
     (new / "README.md").unlink(missing_ok=True)
     trained = {**trained_for, "files": tree_digests(new)}
@@ -146,6 +161,6 @@ def _run(trainer: Any, watch: Watch, new: Path, trained_for: Mapping[str, Any], 
         "loss_last": watch.losses[-1] if watch.losses else None,
         "tokens": watch.tokens,
         "seconds": round(seconds, 3),
-        "parameters": sum(p.numel() for p in trainer.model.parameters()),
+        **sizes_of(trainer.model),
         "device": str(trainer.args.device),
     }

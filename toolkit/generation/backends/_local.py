@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError, Missing
 from toolkit.common.http import careful_hub
-from toolkit.common.models import adapter_config, base_roots, chat_template, counted_files, is_model_folder, model_folder, model_hash, trained_for
+from toolkit.common.models import (
+    adapter_config,
+    base_roots,
+    chat_template,
+    check_base,
+    counted_files,
+    is_model_folder,
+    model_folder,
+    model_hash,
+    trained_for,
+)
 from toolkit.common.paths import Beside
 from toolkit.common.reading import Files
 from toolkit.common.secrets import shown
@@ -86,7 +96,9 @@ class LocalModel:
 
     @cached_property
     def model_id(self) -> str:
-        """Content hash of model and adapter (`model_hash`), computed once."""
+        """Content hash of model and adapter (`model_hash`), computed once (InputError: an adapter that guardkit trained on another base)."""
+        if self.adapter is not None:
+            check_base(self.adapter, self.folder)
         base = self.folder if self.adapter is not None else None
         parts = [self.folder, *([self.adapter] if self.adapter is not None else [])]
         return self._files.digest(self.adapter or self.folder, lambda p: model_hash(p, base), lambda _: [f for p in parts for f in counted_files(p)])

@@ -15,21 +15,24 @@ from toolkit.common.machine import GIB, gpu_memory, has_gpu, memory
 from toolkit.common.models import calm_threads, model_folder, parameters
 from toolkit.common.paths import Roots
 from toolkit.operators.base import Output
+from toolkit.training import lora_needs
 
 if TYPE_CHECKING:
-    from toolkit.training import DpoConfig, SftConfig
+    from toolkit.training import DpoConfig, Lora, SftConfig, TrainOptions
 
 T = TypeVar("T", bound=BaseModel)
 
 
-def training_needs() -> list[str]:
-    """What this machine lacks to train."""
-    return [f"the package {p!r} is missing: pip install 'guardkit[train]'" for p in ("torch", "trl") if find_spec(p) is None]
+def training_needs(options: TrainOptions | None = None) -> list[str]:
+    """What this machine lacks to train; with `options` also what these need."""
+    lacking = [f"the package {p!r} is missing: pip install 'guardkit[train]'" for p in ("torch", "trl") if find_spec(p) is None]
+    return lacking + lora_needs(None if options is None else options.lora)
 
 
-def memory_needs(model: str, trainer: Mapping[str, Any], roots: Roots) -> list[str]:
-    """Whether training all weights of a model cannot fit here. What it takes at least: weights and, with Adam, gradients and two moments of each, in
-    the type that they are loaded in; texts come on top. Silent where one of these figures is not known, or more than one machine may share them.
+def memory_needs(model: str, trainer: Mapping[str, Any], roots: Roots, lora: Lora | None = None) -> list[str]:
+    """Whether training a model cannot fit here. What it takes at least: weights and, with Adam, gradients and two moments of each, in the type that
+    they are loaded in; with LoRA the weights alone, in 4 or 8 bits where they are quantised. Texts come on top. Silent where one of these figures is
+    not known, or more than one machine may share them.
     """
     if any(trainer.get(k) for k in ("deepspeed", "fsdp", "parallelism_config")):
         return []
@@ -42,7 +45,9 @@ def memory_needs(model: str, trainer: Mapping[str, Any], roots: Roots) -> list[s
         return []
     options = trainer.get("model_init_kwargs")
     dtype = str((options.get("dtype") or options.get("torch_dtype") or "float32") if isinstance(options, Mapping) else "float32")
-    each = (4 if "32" in dtype else 2) * (4 if str(trainer.get("optim", "adamw_torch")).startswith("adamw_torch") else 1)
+    each = (4.0 if "32" in dtype else 2.0) * (4 if lora is None and str(trainer.get("optim", "adamw_torch")).startswith("adamw_torch") else 1)
+    if lora is not None and lora.quantize != "none":
+        each = 0.5 if lora.quantize == "4bit" else 1.0
     if (least := count * each) <= have:
         return []
     where = f"the largest GPU here has {have / GIB:,.0f}" if has_gpu() else f"this machine has no GPU, and {have / GIB:,.0f} of memory"
@@ -102,6 +107,8 @@ def report_training(metrics: Mapping[str, Any], out: Output, rows: str = "rows")
     for reason, dropped in metrics["dropped"].items():
         out.set_aside(pl.DataFrame({"id": dropped["ids"]}, schema={"id": pl.String}), reason)
     out.stat("parameters", metrics["parameters"])
+    if "parameters_trained" in metrics:
+        out.stat("parameters_trained", metrics["parameters_trained"])
     for name in (
         "settings",
         "loss_first",

@@ -40,7 +40,7 @@ class TrainDpo(DatasetOperator):
         return {}
 
     def needs(self, ctx: Context) -> list[str]:
-        return training_needs()
+        return training_needs(self.config)
 
     def before_run(self, ctx: Context) -> None:
         check_options(self._training("-", 0), whole=True)

@@ -54,7 +54,7 @@ class TrainSft(DatasetOperator):
 
     def needs(self, ctx: Context) -> list[str]:
         c = self.config
-        return training_needs() + (memory_needs(c.model, c.trainer, ctx.roots) if isinstance(c.model, str) else [])
+        return training_needs(c) + (memory_needs(c.model, c.trainer, ctx.roots, c.lora) if isinstance(c.model, str) else [])
 
     def before_run(self, ctx: Context) -> None:
         check_options(self._training(0), whole=True)
