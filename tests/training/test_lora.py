@@ -16,6 +16,7 @@ from toolkit.common.errors import InputError, Missing
 from toolkit.common.models import model_hash, trained_for
 from toolkit.generation import TransformersConfig, build_request, complete, open_backend
 from toolkit.training import DpoConfig, SftConfig, train_dpo, train_sft
+from toolkit.training._checkpoint_option import Checkpoint
 
 pytest.importorskip("peft", reason="peft is not installed")
 
@@ -202,7 +203,8 @@ def test_a_killed_training_goes_on_to_the_same_adapter(start: Path, tmp_path: Pa
     sft(start, write_sft(sft_rows(8)), tmp_path / "first", {"merge": False})
     shards = write_dpo(dpo_rows(8))
     config = DpoConfig.model_validate({"model": str(tmp_path / "first"), "trainer": SHORT | {"max_steps": 6}, "threads": 1, "lora": {"merge": False}})
-    through = train_dpo(shards, tmp_path / "through", config, checkpoint=2)
+    config = config.model_copy(update={"checkpoint": Checkpoint(updates=2)})
+    through = train_dpo(shards, tmp_path / "through", config)
 
     class StoppedError(Exception):
         pass
@@ -212,8 +214,8 @@ def test_a_killed_training_goes_on_to_the_same_adapter(start: Path, tmp_path: Pa
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        train_dpo(shards, tmp_path / "stopped", config, stop, checkpoint=2)
-    found = train_dpo(shards, tmp_path / "stopped", config, checkpoint=2)
+        train_dpo(shards, tmp_path / "stopped", config, stop)
+    found = train_dpo(shards, tmp_path / "stopped", config)
     assert found["settings"]["after"] == 4
     assert found["loss_last"] == through["loss_last"]
     assert model_hash(tmp_path / "stopped") == model_hash(tmp_path / "through")

@@ -92,5 +92,5 @@ def test_an_interrupted_training_says_that_nothing_is_kept(config: dict[str, Any
         process.send_signal(signal.SIGINT)
         printed = process.stderr.read()
     assert process.returncode == 3
-    assert "no model is written; the same command starts the training from its beginning" in printed and "answers are kept" not in printed
+    assert "start it again: no model is written yet, and it begins anew" in printed and "answers are kept" not in printed
     assert not Path("out").exists()

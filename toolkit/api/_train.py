@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.api._results import Trained
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, Stopped, short_path
-from toolkit.common.folders import check_own
+from toolkit.common.folders import check_own, kept_of
 from toolkit.common.models import MODEL, calm_threads, model_folder
 from toolkit.common.outputs import check_output
 from toolkit.common.paths import Roots, at_door, here
@@ -35,8 +35,7 @@ def train(
     Args:
         method: sft, dpo, or a trainer that another package brings.
         config: file of YAML, or a dict, with `shards` and `output` (folders), `model`, the other options of the operator train_sft or train_dpo,
-            `seed`, and `checkpoint` (updates between two checkpoints, from the last of which the same training goes on). For `shards` and `model` a
-            step's folder will do, too.
+            and `seed`. For `shards` and `model` a step's folder will do, too.
         progress: where progress is shown, and the settings as they are resolved before it starts; default nowhere.
         allow: what it may do beyond the shards, by name (``trust_remote_code``, ``api_key_env=MY_KEY``): see `toolkit.common.reach`.
         overwrite: replace a model that guardkit trained before.
@@ -76,13 +75,12 @@ def train(
     try:
         with stopping(_AGAIN), progress:
             progress.start(f"train {method}")
-            kept = {"checkpoint": job.checkpoint} if job.trainer.resumes else {}
-            metrics = job.trainer.train(job.shards, job.out, job.options, on_progress=show, on_begin=begin, **kept)
+            metrics = job.trainer.train(job.shards, job.out, job.options, on_progress=show, on_begin=begin)
             progress.finish(f"model in {short_path(job.out)}")
     except Stopped as e:
-        if job.checkpoint is None or (update := kept_update(job.out)) is None:
+        if getattr(job.options, "checkpoint", None) is None or (update := kept_update(kept_of(job.out))) is None:
             raise
-        raise Stopped(e.message, hint=f"no model is written yet; the same command goes on after update {update:,}") from e
+        raise Stopped(e.message, hint=(e.hint or "").replace(_AGAIN, _GOES_ON.format(update))) from e
     return Trained({**metrics, "output": short_path(job.out)})
 
 
@@ -94,7 +92,6 @@ class _Job:
     options: Any
     shards: Path
     out: Path
-    checkpoint: int | None
     file: YamlFile
 
 
@@ -106,7 +103,6 @@ def _job(method: str, config: str | Path | Mapping[str, Any], allow: str | Colle
 
     trainer = TRAINERS.get(method)
     more: dict[str, Any] = {"shards": (Path, Field()), "output": (Path, Field())}
-    more |= {"checkpoint": (int | None, Field(None, ge=1))} if trainer.resumes else {}
     form = create_model("TrainFile", __base__=trainer.config, **more)
     file = YamlFile("config", dict(config)) if isinstance(config, Mapping) else load_yaml(at_door(config))
     own = [] if isinstance(config, Mapping) else [at_door(config)]
@@ -124,7 +120,7 @@ def _job(method: str, config: str | Path | Mapping[str, Any], allow: str | Colle
     check_output(out, reads=[*own, shards, *roots.read], whole=True, own="model", hint="give another folder as `output`")
     for used in filter(None, (shards, start)):
         refuse_stale(used)
-    return _Job(trainer, options, shards, out, given.checkpoint if trainer.resumes else None, file)
+    return _Job(trainer, options, shards, out, file)
 
 
 def other_trainers() -> list[str]:
@@ -134,7 +130,8 @@ def other_trainers() -> list[str]:
     return TRAINERS.others()
 
 
-_AGAIN = "no model is written; the same command starts the training from its beginning"
+_AGAIN = "start it again: no model is written yet, and it begins anew"
+_GOES_ON = "start it again: no model is written yet, and it goes on after update {:,}"
 
 
 def _placed(error: GuardkitError, file: YamlFile) -> GuardkitError:

@@ -166,6 +166,13 @@ def kept_of(final: Path) -> Path:
     return beside(final) / _KEPT
 
 
+def drop_kept(final: Path) -> None:
+    """Remove that folder, where there is one and nobody works there."""
+    if kept_of(final).exists():
+        with suppress(Busy), _working(final) as box:
+            shutil.rmtree(box.kept, ignore_errors=True)
+
+
 def remove_folder(folder: Path, kind: Kind, *, overwrite: bool = False) -> None:
     """Remove a folder of guardkit's: at once for whoever looks, and nobody's own with it.
 

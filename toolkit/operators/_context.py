@@ -167,6 +167,12 @@ class Output(Protocol):
     def folder(self, name: str) -> Path:
         """A fresh folder for an artefact."""
 
+    def kept_folder(self) -> Path | None:
+        """A folder for what the next attempt goes on from, which outlives a stop or a kill, and goes once the step is whole; None where none does."""
+
+    def if_stopped(self, words: Callable[[], str]) -> None:
+        """What to say of the step, in words, to whoever stops the run in it: where its next attempt goes on."""
+
     def stat(self, name: str, value: Any) -> None:
         """A figure for the manifest; it must be the same on every run that has the same bytes."""
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from toolkit.common.errors import InputError
 from toolkit.common.files import beside, make_folder, open_own, write_atomic
-from toolkit.common.folders import check_own, remove_folder, sweep
+from toolkit.common.folders import check_own, drop_kept, remove_folder, sweep
 from toolkit.common.locks import Lock
 from toolkit.common.manifests import read_manifest
 from toolkit.common.reading import regular, unreadable
@@ -156,6 +156,9 @@ def clean(folder: Path, keep: Collection[str]) -> list[str]:
     """
     with _locked(folder):
         gone = _sweep(folder)
+        for name in gone:
+            if (step := name[1:].removesuffix(".guardkit")) not in keep:
+                drop_kept(folder / step)
         going = [done for done in step_folders(folder) if done.step not in keep]
         for done in going:
             check_own(done.path, STEP)

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from toolkit.common.errors import InputError, InputErrors, Missing, TooManyFailures
+from toolkit.common.errors import InputError, InputErrors, Missing, Stopped, TooManyFailures
 from toolkit.common.folders import new_folder, remove_folder
 from toolkit.common.paths import at_door
 from toolkit.common.resources import workspace
@@ -80,6 +80,8 @@ class _Job:
     """Called with each step that is built, or found up to date."""
     goes_on: Callable[[Plan], None] = lambda plan: None
     """Called with the plan that the run goes on with, where its rounds end otherwise than was known."""
+    cut: list[str] = field(default_factory=list)
+    """Where the next run goes on in the step that was cut short, in words."""
 
 
 def run_plan(
@@ -124,13 +126,14 @@ def run_plan(
     meter = Meter(cap=budget)
     run = Run(folder)
     started = time.monotonic()
-    with stopping(), owned(folder, plan, done) as current:
+    cut: list[str] = []
+    with _going_on(cut), stopping(), owned(folder, plan, done) as current:
         progress = progress or Progress.silent()
         check_places(plan, folder, done)
         if todo:
             write_down(plan, folder, done)
         with _logged(folder), _journal_once(folder) as journal, progress:
-            job = _Job(plan, run, block_rows, progress, journal, meter, engine, damaged, current.add, lambda new: current.goes_on(new.recipe))
+            job = _Job(plan, run, block_rows, progress, journal, meter, engine, damaged, current.add, lambda new: current.goes_on(new.recipe), cut)
             _run_groups(job, force)
         run.seconds = time.monotonic() - started
         log(folder, "done", seconds=round(run.seconds, 2), built=run.built, reused=run.reused)
@@ -270,7 +273,11 @@ def _build(job: _Job, group: Sequence[PlannedStep], header: Mapping[str, Any]) -
     with new_folder(final, STEP, overwrite=True) as new, StepWriter(new, last.columns, counts) as writer:
         with as_planned(plan, group):
             made = [(s, name, job.run.steps[source]) for s in group for name, source in s.inputs.items() if source in job.run.steps]
-            build_step(job.engine, work, {n: taken(plan, s, n, f) for s, n, f in made}, writer, journal=job.journal, meter=job.meter)
+            try:
+                build_step(job.engine, work, {n: taken(plan, s, n, f) for s, n, f in made}, writer, journal=job.journal, meter=job.meter)
+            except BaseException:
+                job.cut += [words] if (words := writer.goes_on()) else []
+                raise
         for _, _, folder in made:
             folder.still()
         writer.close({"step": last.id, "use": op.name, "version": op.version, **header})
@@ -289,6 +296,15 @@ def _validating(plan: Plan, asking: PlannedStep) -> list[RowWork]:
             return [Work(s.operator, plan.context(s.id), s.columns, Counts(s.id, s.operator.name, s.operator.shape)) for s in found]  # type: ignore[arg-type]
         paths += [[*path, s] for s in plan.steps[path[-1]].consumers]
     return []
+
+
+@contextmanager
+def _going_on(cut: Sequence[str]) -> Iterator[None]:
+    """Whoever stops a run is also told where it goes on inside the step that was cut short."""
+    try:
+        yield
+    except Stopped as e:
+        raise Stopped(e.message, hint="; ".join(filter(None, (e.hint, *cut)))) from e
 
 
 @contextmanager

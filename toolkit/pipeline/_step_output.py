@@ -100,6 +100,7 @@ class StepOutput(ABC):
     Attributes:
         lines: the form of a row that is not kept.
         asked, failed, retry: of a step that asks a model: its requests, those that failed, and those of them that the next run asks again.
+        goes_on: where the next attempt goes on, in words; empty at its beginning.
         stats: figures for the manifest, `notes` those for the run's log.
     """
 
@@ -111,6 +112,7 @@ class StepOutput(ABC):
         self.stats: dict[str, Any] = {}
         self.notes: dict[str, Any] = {}
         self.asked = self.failed = self.retry = 0
+        self.goes_on: Callable[[], str] = str
 
     # The Output of a dataset operator -------------------------------------------------------------------------------
 
@@ -146,6 +148,12 @@ class StepOutput(ABC):
     @abstractmethod
     def folder(self, name: str) -> Path:
         """A fresh folder for an artefact."""
+
+    def kept_folder(self) -> Path | None:
+        return None
+
+    def if_stopped(self, words: Callable[[], str]) -> None:
+        self.goes_on = words
 
     def stat(self, name: str, value: Any) -> None:
         self.stats[name] = value

@@ -20,7 +20,7 @@ import polars as pl
 
 from toolkit.common.errors import InputError
 from toolkit.common.files import make_folder, write_atomic
-from toolkit.common.folders import Kind
+from toolkit.common.folders import Kind, kept_beside
 from toolkit.common.manifests import read_json, sealed
 from toolkit.common.parquet import ParquetFile, Worker
 from toolkit.common.reading import sha256_once
@@ -88,6 +88,9 @@ class StepWriter(StepOutput):
         path = self._folder / name
         make_folder(path)
         return path
+
+    def kept_folder(self) -> Path | None:
+        return kept_beside(self._folder)
 
     def later(self, kind: str, lines: pl.DataFrame) -> None:
         if kind not in self._later:

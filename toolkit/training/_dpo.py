@@ -22,7 +22,7 @@ def train_dpo(
     config: DpoConfig,
     on_progress: Progress | None = None,
     on_begin: Begin | None = None,
-    checkpoint: int | None = None,
+    kept: Path | None = None,
 ) -> dict[str, Any]:
     """Train a model on the preference pairs of the split ``train`` of a shard folder.
 
@@ -31,7 +31,7 @@ def train_dpo(
             plain DPO) and id.
         out: model folder to write; see `train_sft`.
         config: the start model, which is also the reference, and the trainer's settings.
-        on_progress, on_begin, checkpoint: as in `train_sft`.
+        on_progress, on_begin, kept: as in `train_sft`.
 
     Returns:
         Metrics for JSON: pairs, pairs_used, dropped, prompts_cut, weight_min, weight_mean, weight_max, weight_zero (pairs whose weight is 0),
@@ -44,7 +44,7 @@ def train_dpo(
             trains, no pair short enough, a loss that is not finite.
         Missing: trl is not installed, or the hub's model cannot be had.
     """
-    return train(Dpo(), shards, out, config, on_progress, on_begin, checkpoint)
+    return train(Dpo(), shards, out, config, on_progress, on_begin, kept)
 
 
 class Dpo(Method):

@@ -24,7 +24,7 @@ def train_sft(
     config: SftConfig,
     on_progress: Progress | None = None,
     on_begin: Begin | None = None,
-    checkpoint: int | None = None,
+    kept: Path | None = None,
 ) -> dict[str, Any]:
     """Train a model on the split ``train`` of a shard folder.
 
@@ -35,7 +35,7 @@ def train_sft(
         config: the model to start from and the trainer's settings.
         on_progress: called after each logged update (every one by default); what it raises ends the training, with nothing written.
         on_begin: called once before the first update, with the settings as they are resolved.
-        checkpoint: updates between two checkpoints, from the last of which the same training goes on after a stop or a kill; None for none.
+        kept: folder of its checkpoints, which outlives a stop or a kill; default: a hidden one beside `out` that goes once the model is there.
 
     Returns:
         Metrics for JSON: rows, rows_used, dropped ({reason: {count, ids}}), prompts_cut (of at most 64 rows looked at, how many prompts'
@@ -47,7 +47,7 @@ def train_sft(
             trains, no row short enough, a loss that is not finite.
         Missing: trl is not installed, or the hub's model cannot be had.
     """
-    return train(Sft(), shards, out, config, on_progress, on_begin, checkpoint)
+    return train(Sft(), shards, out, config, on_progress, on_begin, kept)
 
 
 class Sft(Method):

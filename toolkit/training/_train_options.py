@@ -14,11 +14,15 @@ from pydantic import BeforeValidator, Field
 from toolkit.common.documented import Documented
 from toolkit.common.reach import Asked, NeedsLeave
 from toolkit.generation import TemplateArguments
+from toolkit.training._checkpoint_option import Checkpoint
 from toolkit.training._fields import fields_of
 from toolkit.training._lora_options import Lora
 from toolkit.training._plain import ATTENTION, PLAIN, PLAIN_MODEL
 
-_CHECKPOINTS = "`guardkit train` writes checkpoints where `checkpoint` (updates between two) is beside `trainer`; a step writes none"
+_CHECKPOINTS = "set `checkpoint` beside `trainer`"
+_SHAPE_NOTHING = frozenset({"checkpoint"})
+"""Options that shape no weight."""
+_FIRST = ("model", "seed", "trainer", "chat_template", "threads")
 OWN = {
     "output_dir": "guardkit writes the model folder",
     "seed": "set `seed` beside `trainer`",
@@ -90,3 +94,13 @@ class TrainOptions(Documented):
     """Train a LoRA adapter instead of all weights: `true`, or its settings (`{rank: 16, alpha: 32, quantize: 4bit, merge: false, …}`)."""
     threads: int | None = Field(None, ge=1)
     """CPU threads of torch; default: torch's own choice."""
+    checkpoint: Checkpoint | None = None
+    """How often it is written down where the training is: `200` (updates), `30 min`, or `{updates, minutes, keep}`. The same command or run goes on
+    from there after a stop or a kill, and ends in the same model. Default: never, and it begins anew."""
+
+    def shaping(self) -> dict[str, Any]:
+        """The options that shape the weights, for a fingerprint: of those that came later than the first runs only what is set, so that these stay
+        finished."""
+        usual = {name: about.get_default(call_default_factory=True) for name, about in type(self).model_fields.items()}
+        left_out = {name for name in usual if name in _SHAPE_NOTHING or (name not in _FIRST and getattr(self, name) == usual[name])}
+        return self.model_dump(mode="json", exclude=left_out)

@@ -26,21 +26,19 @@ class Trainer:
         name: of the trainer.
         config: its options; one called `model` that is a text names the model to start from.
         train: called with the folder of the shards, which are verified, the model folder to write and the options, and by name with `on_progress`
-            and `on_begin` (as `train_sft` has them), and `checkpoint` where it `resumes`; gives the metrics. The folder appears whole or not at
-            all, and takes the place of nothing but a model that guardkit trained.
+            and `on_begin` (as `train_sft` has them); gives the metrics. The folder appears whole or not at all, and takes the place of nothing but
+            a model that guardkit trained.
         check: raises what of the options cannot be, before any data is read.
-        resumes: whether it can go on from a checkpoint.
     """
 
     name: str
     config: type[BaseModel]
     train: Callable[..., dict[str, Any]]
     check: Callable[[Any], None] = _nothing
-    resumes: bool = False
 
 
-SFT = Trainer("sft", SftConfig, train_sft, check_trainer, resumes=True)
-DPO = Trainer("dpo", DpoConfig, train_dpo, check_trainer, resumes=True)
+SFT = Trainer("sft", SftConfig, train_sft, check_trainer)
+DPO = Trainer("dpo", DpoConfig, train_dpo, check_trainer)
 
 TRAINERS: Registry[Trainer] = Registry(
     "trainer",

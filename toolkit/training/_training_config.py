@@ -143,13 +143,12 @@ def defaults(config: SftConfig | DpoConfig, *, cpu: bool) -> dict[str, Any]:
     return _ALWAYS | base | (_CPU if cpu else {})
 
 
-def trainer_args(config: SftConfig | DpoConfig, output_dir: str, checkpoint: int | None = None) -> SFTConfig | DPOConfig:
+def trainer_args(config: SftConfig | DpoConfig, output_dir: str) -> SFTConfig | DPOConfig:
     """TRL's configuration: the user's fields over guardkit's defaults over TRL's.
 
     Args:
         config: of the training.
         output_dir: the trainer's folder.
-        checkpoint: updates between two checkpoints, which are there; None for none.
 
     Raises:
         InputErrors: unknown fields or fields that guardkit sets itself, all at once; InputError: values that TRL refuses;
@@ -164,8 +163,6 @@ def trainer_args(config: SftConfig | DpoConfig, output_dir: str, checkpoint: int
     check_fields(config)
     cpu = bool(config.trainer.get("use_cpu", not torch.cuda.is_available()))
     fixed = {"output_dir": output_dir, "seed": config.seed, "report_to": "none", "save_strategy": "no", "eval_strategy": "no"}
-    if checkpoint is not None:
-        fixed |= {"save_strategy": "steps", "save_steps": checkpoint, "save_total_limit": 2}
     try:
         args = cls(**(defaults(config, cpu=cpu) | config.trainer | fixed))
     except (TypeError, ValueError, ImportError) as e:  # what transformers and trl raise for a value or a combination that they refuse

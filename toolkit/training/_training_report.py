@@ -24,6 +24,8 @@ class Watch:
         self.tokens = 0
         self.last: dict[str, Any] = {}
         self.settings: dict[str, Any] = {}
+        self.other = ""
+        """Why the training does not go on from a checkpoint that is there."""
         self._read = 0
         self._on_progress, self._on_begin = on_progress, on_begin
 
@@ -47,12 +49,12 @@ class Watch:
 
     def begin(self, settings: dict[str, Any], before: Sequence[Mapping[str, Any]]) -> None:
         """Note the settings, and what was logged before the checkpoint that the training goes on from."""
-        self.settings = settings
+        self.settings = {**settings, **({"other_checkpoint": self.other} if self.other else {})}
         self.losses = [float(logs["loss"]) for logs in before if "loss" in logs]
         seen = [0, *(int(logs["num_tokens"]) for logs in before if "num_tokens" in logs), 0]
         self._read = sum(n for n, after in pairwise(seen) if after < n)  # TRL counts anew each time that it goes on
         if self._on_begin is not None:
-            self._on_begin(settings)
+            self._on_begin(self.settings)
 
     def counted(self, tokens: float | None) -> int:
         """Tokens that were read in all, as TRL has counted so many since it went on."""
@@ -70,7 +72,7 @@ class Watch:
 
 def resolved(args: Any, state: Any) -> dict[str, Any]:
     """What a training is about to do: updates, after (those done before the checkpoint that it goes on from), epochs, batch, accumulation,
-    rows_an_update, learning_rate, schedule, device."""
+    rows_an_update, learning_rate, schedule, device. `Watch` adds other_checkpoint, why it does not go on from one that is there."""
     batch, steps = args.train_batch_size, args.gradient_accumulation_steps
     return {
         "updates": state.max_steps,
@@ -94,5 +96,5 @@ def in_words(settings: Mapping[str, Any]) -> str:
     if not s.keys() >= _IN_WORDS:  # of a trainer of another package
         return ", ".join(f"{name} {value}" for name, value in s.items())
     rows = f"{s['rows_an_update']:,} rows ({s['batch']} x {s['accumulation']} accumulated), {s['epochs']:,} epochs"
-    done = f"; goes on after update {s['after']:,}" if "after" in s else ""
+    done = f"; goes on after update {s['after']:,}" if "after" in s else f"; {other}" if (other := s.get("other_checkpoint")) else ""
     return f"{s['updates']:,} updates of {rows}, learning rate {s['learning_rate']:g} ({s['schedule']}), on {s['device']}{done}"

@@ -74,7 +74,7 @@ def train(
     config: SftConfig | DpoConfig,
     on_progress: Progress | None,
     on_begin: Begin | None,
-    checkpoint: int | None,
+    kept: Path | None,
 ) -> dict[str, Any]:
     """Train by a method; arguments, metrics and errors as `toolkit.training.train_sft` has them."""
     calm_threads()
@@ -82,15 +82,23 @@ def train(
     watch = Watch(on_progress, on_begin)
     with new_folder(out, MODEL) as new:
         work = work_beside(new)
-        keep = None if checkpoint is None else Checkpoints(kept_beside(new), checkpoint, identity_of(config, shards))
-        return _fit(method, shards, new, work, config, watch, keep)
+        keep = None
+        if config.checkpoint is not None:
+            identity = identity_of(type(method).__name__.lower(), config, shards)
+            keep = Checkpoints(kept or kept_beside(new), config.checkpoint, identity)
+            watch.other = keep.other
+        try:
+            return _fit(method, shards, new, work, config, watch, keep)
+        finally:
+            if keep is not None:
+                keep.abandon()
 
 
 def _fit(
     method: Method, shards: Path, new: Path, work: Path, config: SftConfig | DpoConfig, watch: Watch, keep: Checkpoints | None
 ) -> dict[str, Any]:
     dropped = Dropped()
-    args = trainer_args(config, str(work / "trainer" if keep is None else keep.folder), None if keep is None else keep.every)
+    args = trainer_args(config, str(work / "trainer" if keep is None else keep.part))
     start = start_of(config.model, config.lora) if isinstance(config.model, str) else None
     with quiet(not args.disable_tqdm), torch_threads(config.threads):
         from toolkit.training._model import check_ending, prompts_cut
@@ -141,7 +149,7 @@ def _run(
     trainer.add_callback(watch.callback())
     last = None
     if keep is not None:
-        last = keep.last()
+        last = keep.last
         trainer.add_callback(keep.callback())
     started = time.monotonic()
     with errors_only() if last is not None else nullcontext():  # of weights that a checkpoint has once for two places transformers warns

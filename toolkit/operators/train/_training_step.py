@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
@@ -85,6 +86,16 @@ def check_options(config: SftConfig | DpoConfig, *, whole: bool = False) -> None
         raise InputError("; ".join(f"{f.where}: {f.message}" for f in e.errors), hint=" ".join(f.hint for f in e.errors if f.hint) or None) from None
     except InputError as e:
         raise InputError(e.message, hint=e.hint) from None
+
+
+def goes_on(step: str, kept: Path | None) -> str:
+    """For `Output.if_stopped`, of a step whose checkpoints are in a folder; None for none."""
+    from toolkit.training import kept_update
+
+    if kept is not None and (update := kept_update(kept)) is not None:
+        return f"the training of {step!r} goes on after update {update:,}"
+    why = "it has no `checkpoint`" if kept is None else "it had not come to its first checkpoint"
+    return f"the training of {step!r} begins anew: {why}"
 
 
 def loss_words(loss: float | None) -> str:

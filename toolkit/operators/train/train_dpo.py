@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from toolkit.guards import Guard
-from toolkit.operators._tokens import identity_of
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
-from toolkit.operators.train._training_step import check_options, loss_words, report_training, training_config, training_needs
+from toolkit.operators.train._training_step import check_options, goes_on, loss_words, report_training, training_config, training_needs
 from toolkit.shards import verify
 from toolkit.training import DpoConfig, TrainOptions, in_words, train_dpo
 
@@ -21,7 +21,8 @@ class TrainDpo(DatasetOperator):
     """Hard-sample DPO: train a guard on weighted preference pairs (paper, section 3.3; spec D).
 
     Makes the artefact `model`. Starts from the model of the step named in `from: {shards: …, model: …}`, which is also the reference. The weight
-    multiplies each pair's preference term alone. A training that is stopped begins anew.
+    multiplies each pair's preference term alone. A training that is stopped begins anew, or goes on from its last
+    `checkpoint`.
     """
 
     name = "train_dpo"
@@ -46,11 +47,12 @@ class TrainDpo(DatasetOperator):
         check_options(self._training("-", 0), whole=True)
 
     def identity(self) -> dict[str, Any]:
-        return identity_of(self.config)
+        return self.config.shaping()
 
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
         shards = inputs["shards"].artefact("shards")
         verify(shards)
+        out.if_stopped(partial(goes_on, ctx.step, kept := out.kept_folder() if self.config.checkpoint is not None else None))
         config = self._training(str(inputs["model"].artefact("model")), ctx.rng_seed("train") % 2**31)
         metrics = train_dpo(
             shards,
@@ -58,6 +60,7 @@ class TrainDpo(DatasetOperator):
             config,
             lambda done, total, loss: ctx.progress(done, total, loss_words(loss)),
             lambda settings: ctx.progress(0, settings["updates"], in_words(settings)),
+            kept,
         )
         report_training(metrics, out, "pairs")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,9 +11,8 @@ from toolkit.common.models import model_folder
 from toolkit.common.reach import HubName
 from toolkit.guards import Guard
 from toolkit.operators._backends import model_digest
-from toolkit.operators._tokens import identity_of
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
-from toolkit.operators.train._training_step import check_options, loss_words, memory_needs, report_training, training_config, training_needs
+from toolkit.operators.train._training_step import check_options, goes_on, loss_words, memory_needs, report_training, training_config, training_needs
 from toolkit.shards import verify
 from toolkit.training import ScratchModel, SftConfig, TrainOptions, in_words, train_sft
 
@@ -30,7 +30,7 @@ class TrainSft(DatasetOperator):
     """Reasoning SFT: fine-tune a guard on the shards of an earlier step, on completions only (paper, section 3.2; spec B).
 
     Makes the artefact `model`. Shards are verified first. A row longer than the model's limit is set aside by name, never cut. A training
-    that is stopped begins anew.
+    that is stopped begins anew, or goes on from its last `checkpoint`.
     """
 
     name = "train_sft"
@@ -60,7 +60,7 @@ class TrainSft(DatasetOperator):
         check_options(self._training(0), whole=True)
 
     def identity(self) -> dict[str, Any]:
-        return identity_of(self.config)
+        return self.config.shaping()
 
     def files(self, ctx: Context) -> dict[str, str]:
         return {"model": model_digest(self.config.model, ctx)} if isinstance(self.config.model, str) else {}
@@ -68,6 +68,7 @@ class TrainSft(DatasetOperator):
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
         shards = inputs["shards"].artefact("shards")
         verify(shards)
+        out.if_stopped(partial(goes_on, ctx.step, kept := out.kept_folder() if self.config.checkpoint is not None else None))
         config = self._training(
             ctx.rng_seed("train") % 2**31, model_folder(self.config.model, ctx.roots) if isinstance(self.config.model, str) else None
         )
@@ -77,6 +78,7 @@ class TrainSft(DatasetOperator):
             config,
             lambda done, total, loss: ctx.progress(done, total, loss_words(loss)),
             lambda settings: ctx.progress(0, settings["updates"], in_words(settings)),
+            kept,
         )
         report_training(metrics, out)
 
