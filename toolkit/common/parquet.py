@@ -372,25 +372,25 @@ def _spans(file: pq.ParquetFile, size: int, columns: Sequence[str] | None, group
 def taken_batches(
     file: pq.ParquetFile, path: Path, size: int, rows: pl.Series, columns: Sequence[str] | None = None
 ) -> Iterator[tuple[pa.RecordBatch, pl.Series]]:
-    """Of an open file the batches that some rows are in, and which of each batch's they are; row groups without one of them are not read.
+    """Of an open file the batches that some rows are in, and which of each batch's they are; what is behind the last of a row group, and row groups
+    without one of them, are not read (InputError: as `batches`).
 
     Args:
         file, path, size, columns: as for `batches`.
         rows: their numbers from 0, ascending.
-
-    Raises:
-        InputError: as `batches`.
     """
     start = 0
     for i in range(file.metadata.num_row_groups):
         n = file.metadata.row_group(i).num_rows
-        if rows.search_sorted(start) < rows.search_sorted(start + n):
+        if rows.search_sorted(start) < (last := rows.search_sorted(start + n)):
             at = start
             for batch in batches(file, path, size, columns, [i]):
                 low, high = rows.search_sorted(at), rows.search_sorted(at + batch.num_rows)
                 if low < high:
                     yield batch, rows[low:high] - at
                 at += batch.num_rows
+                if high == last:
+                    break
         start += n
 
 

@@ -56,7 +56,7 @@ def _expressions(there: frozenset[str], guard: Guard) -> Mapping[str, pl.Expr]:
     return {name: (pl.col(name) if name in there else derived.get(name, pl.lit(None))).cast(kind) for name, kind in types.items()}
 
 
-def outcome(label: pl.Expr, verdict: pl.Expr) -> pl.Expr:
-    """Which of `OUTCOMES` a verdict is."""
-    right, wrong, unread, none = map(pl.lit, OUTCOMES)
+def outcome(label: pl.Expr, verdict: pl.Expr, kind: Any = pl.String) -> pl.Expr:
+    """Which of `OUTCOMES` a verdict is; `kind`: the type, text or an enum of these."""
+    right, wrong, unread, none = (pl.lit(word, kind) for word in OUTCOMES)
     return pl.when(label.is_null()).then(none).when(verdict.is_null()).then(unread).when(verdict == label).then(right).otherwise(wrong)

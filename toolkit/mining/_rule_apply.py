@@ -17,7 +17,7 @@ from toolkit.guards import Guard
 from toolkit.mining._judged import OUTCOMES, outcome
 from toolkit.mining._rule import Rule
 from toolkit.mining._rule_measures import unit_measures
-from toolkit.mining._tally import row_numbers
+from toolkit.mining._tally import row_numbers, word_places
 
 if TYPE_CHECKING:
     import numpy as np
@@ -117,9 +117,11 @@ WHOLE = ""
 def outcome_codes(table: pl.DataFrame, task: str) -> NDArray[np.uint8]:
     """What each output comes to on a task, as places in `OUTCOMES`, whatever a rule makes of it."""
     there = f"outcome_{task}" in table.columns
-    found = pl.col(f"outcome_{task}") if there else outcome(pl.col(f"label_{task}"), pl.col(f"verdict_{task}"))
-    codes = found.cast(pl.String).replace_strict({w: i for i, w in enumerate(OUTCOMES)}, default=NONE, return_dtype=pl.UInt8)
-    return table.select(codes.alias("_"))["_"].to_numpy()
+    found = table[f"outcome_{task}"] if there else table.select(outcome(pl.col(f"label_{task}"), pl.col(f"verdict_{task}"))).to_series()
+    if found.dtype == pl.Enum(OUTCOMES):
+        return found.to_physical().cast(pl.UInt8).fill_null(NONE).to_numpy()
+    codes = {w: i for i, w in enumerate(OUTCOMES)}
+    return found.cast(pl.String).replace_strict(codes, default=NONE, return_dtype=pl.UInt8).fill_null(NONE).to_numpy()
 
 
 def rule_outcomes(
@@ -232,38 +234,40 @@ def _outputs(table: pl.DataFrame, rule: Rule, ids: pl.Series | None = None) -> _
     import numpy as np
 
     parents, row = row_numbers(table["parent"])
-    names = table["guard_model"].cast(pl.String)
-    every = sorted(names.drop_nulls().unique())
+    names = table["guard_model"]
+    every = sorted(names.unique().drop_nulls().cast(pl.String))
     wanted = [*rule.guards.order, *(rule.guards.only or [])]
     if every and (strange := [g for g in wanted if g not in every]):
         raise InputError(f"the rule {rule.name!r} names the guard {strange[0]!r}, of which there is no output", hint=did_you_mean(strange[0], every))
     guards = rule.guard_order(every)
-    coded = names.replace_strict({g: i for i, g in enumerate(guards)}, default=-1, return_dtype=pl.Int64).fill_null(-1).to_numpy()
+    who = word_places(names, every)
+    coded = np.array([*(guards.index(g) if g in guards else -1 for g in every), -1], np.int64)[who]
     is_output = coded >= 0
     guard = np.where(is_output, coded, 0)
     draw = table["draw"].cast(pl.Int64).fill_null(0).to_numpy()
-    _check_draws(table["parent"] if ids is None else ids.gather(table["parent"]), row, names, draw)
+    _check_draws(table["parent"], ids, row, who, every, draw)
     draws = [np.unique(draw[is_output & (coded == g)]).size for g in range(len(guards))] or [0]
     return _Outputs(parents, guards, row, guard, is_output, np.array(draws, dtype=np.int32))
 
 
-def _check_draws(ids: pl.Series, row: NDArray[np.int64], names: pl.Series, draw: NDArray[np.int64]) -> None:
+def _check_draws(
+    parents: pl.Series, ids: pl.Series | None, row: NDArray[np.int64], who: NDArray[np.int64], names: Sequence[str], draw: NDArray[np.int64]
+) -> None:
+    """Refuse a draw that is there twice. `who`: of each line the place of its guard in `names`, -1 for none."""
     import numpy as np
 
-    real = names.is_not_null().to_numpy()
+    real = who >= 0
     if not real.any():
         return
     if int(draw[real].min()) < 0:
         raise InputError(f"a draw has the number {int(draw[real].min())}: draws are numbered from 0")
-    every = {g: i for i, g in enumerate(names.drop_nulls().unique())}
-    guard = names.replace_strict(every, default=0, return_dtype=pl.Int64).fill_null(0).to_numpy()
-    place = ((row * len(every) + guard) * (int(draw[real].max()) + 1) + draw)[real]
+    place = ((row * len(names) + who) * (int(draw[real].max()) + 1) + draw)[real]
     ordered = np.sort(place)
     if not (again := ordered[1:] == ordered[:-1]).any():
         return
     twice = int(np.isin(place, ordered[1:][again]).sum())
     at = int(np.flatnonzero(real)[np.flatnonzero(place == ordered[1:][again][0])[0]])
-    which = f"draw {draw[at]} of {names[at]!r} for {ids[at]!r}"
+    which = f"draw {draw[at]} of {names[who[at]]!r} for {parents[at] if ids is None else ids[parents[at]]!r}"
     hint = "each must have a `draw` of its own, and each row an `id` of its own"
     raise InputError(f"{twice:,} generations are the same draw of a guard for one row: {which}", hint=hint)
 

@@ -79,7 +79,6 @@ def count_votes(table: pl.DataFrame, guard: Guard, tasks: Sequence[str] | None =
 
 def tally(table: pl.DataFrame, labels: Mapping[str, Sequence[str]]) -> Votes:
     """`count_votes` where the labels of each task are given."""
-    import numpy as np
 
     for name in ("parent", "guard_model", *(f"verdict_{t}" for t in labels)):
         if name not in table.columns:
@@ -88,7 +87,7 @@ def tally(table: pl.DataFrame, labels: Mapping[str, Sequence[str]]) -> Votes:
     if table["guard_model"].null_count():
         raise InputError(f"{table['guard_model'].null_count():,} verdicts name no guard: their `guard_model` is null")
     guards = sorted(map(str, table["guard_model"].unique()))
-    who = np.asarray(_places(table["guard_model"], guards), np.int64)
+    who = word_places(table["guard_model"], guards)
     shape = (len(parents), len(guards))
     cell = row * shape[1] + who
     return Votes(parents, guards, {t: _count(table, words, t, row, cell, shape) for t, words in labels.items()})
@@ -119,19 +118,27 @@ def _count(table: pl.DataFrame, labels: Sequence[str], task: str, row: Any, cell
 
 def label_places(words: pl.Series, labels: Sequence[str]) -> NDArray[np.int64]:
     """Words as places in `labels`, -1 for null; InputError for a word that is none of them."""
-    import numpy as np
-
     try:
-        return np.asarray(_places(words, labels), np.int64)
+        return word_places(words, labels)
     except pl.exceptions.InvalidOperationError:
         strange = str(words.filter(~words.is_in(list(labels))).drop_nulls().sort()[0])
         raise InputError(f"{words.name}: {unknown_label(strange, labels)}") from None
 
 
-def _places(words: pl.Series, known: Sequence[str]) -> Any:
+def word_places(words: pl.Series, known: Sequence[str]) -> NDArray[np.int64]:
+    """Words, which may be an enum or categories, as places in `known`, -1 for null (InvalidOperationError: a word is none of them)."""
+    import numpy as np
+
     if words.null_count() == words.len():
-        return words.is_null().cast(pl.Int64).to_numpy() * -1
-    return words.cast(pl.String).replace_strict(list(known), range(len(known)), return_dtype=pl.Int64).fill_null(-1).to_numpy()
+        return np.full(words.len(), -1, np.int64)
+    if not isinstance(words.dtype, pl.Enum | pl.Categorical):
+        return np.asarray(words.replace_strict(list(known), range(len(known)), return_dtype=pl.Int64).fill_null(-1).to_numpy(), np.int64)
+    each, codes = words.unique().drop_nulls(), words.to_physical()
+    physical = each.to_physical().to_numpy()
+    place = np.full(int(physical.max()) + 2, -1, np.int64)
+    place[physical] = word_places(each.cast(pl.String), known)
+    out: NDArray[np.int64] = place[codes.cast(pl.Int64).fill_null(len(place) - 1).to_numpy()]
+    return out
 
 
 def row_numbers(parents: pl.Series) -> tuple[pl.Series, NDArray[np.int64]]:

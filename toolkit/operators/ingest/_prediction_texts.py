@@ -16,6 +16,7 @@ from toolkit.common.ahead import in_turn
 from toolkit.common.reading import Files
 from toolkit.guards import Guard
 from toolkit.operators.ingest._predicted_rows import parted
+from toolkit.operators.ingest._prediction_layouts import OF_SAMPLES
 from toolkit.records import Column, content_id, load_record, to_polars
 from toolkit.sources import Layout, RowsByNumber
 
@@ -38,8 +39,9 @@ def seed_columns(rows: pl.DataFrame, guard: Guard, label_source: str) -> pl.Data
         guard: the definition.
         label_source: who gave the labels.
     """
-    contents = [content_id([], prompt, response) for prompt, response in rows.select("prompt", "response").iter_rows()]
-    groups = [content_id([], prompt, None) for prompt in rows["prompt"]]
+    asked = list(rows.select("prompt", "response").iter_rows())
+    groups = [content_id([], prompt, None) for prompt, _ in asked]
+    contents = [group if response is None else content_id([], prompt, response) for group, (prompt, response) in zip(groups, asked, strict=True)]
     types = to_polars(load_record("seed", guard.task_names).columns)
     source = pl.coalesce("source", pl.lit("predictions")) if "source" in rows.columns else pl.lit("predictions")
     fixed: dict[str, pl.Expr] = {
@@ -101,14 +103,20 @@ class PredictionTexts:
         """See `Referred.of`."""
         own = [c for c in columns if c in OF_OUTPUT]
         asked = len(own) < len(columns)
-        for piece in self._with_files(rows, own, asked) if own or self._samples is None else rows.iter_slices(PIECE):
+        if not asked or self._samples is None:
+            pieces = self._with_files(rows, own, asked)
+        elif not own and rows["sample"].is_sorted():
+            pieces = self._in_order(rows)
+        else:
+            pieces = map(self._with_samples, self._with_files(rows, own, asked) if own else rows.iter_slices(PIECE))
+        for piece in pieces:
             yield self._with_seed(piece, columns) if asked else piece
 
     def _with_files(self, rows: pl.DataFrame, own: Sequence[str], asked: bool) -> Iterator[pl.DataFrame]:
         """The rows with what their files say of them; two files are read at once."""
         if not rows.height:
             return
-        keys = {*own, *(("prompt", "response", "source") if asked and self._samples is None else ())}
+        keys = {*own, *(OF_SAMPLES if asked and self._samples is None else ())}
         ends = rows["file"].rle_id().unique_counts().cum_sum().to_list()
         parts = [rows[start:end] for start, end in zip([0, *ends], ends, strict=False)]
         numbers = [int(part["file"][0]) for part in parts]
@@ -133,17 +141,33 @@ class PredictionTexts:
             return self._open[1]
         return RowsByNumber(self._layouts[number], keys, self._held)
 
+    def _asked(self, numbers: pl.Series) -> Iterator[pl.DataFrame]:
+        """Samples by their numbers, ascending."""
+        assert self._samples is not None  # noqa: S101  whoever asks has looked
+        return RowsByNumber(self._samples, OF_SAMPLES, self._held).take(numbers)
+
+    def _with_samples(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows with what the samples say of them."""
+        return _about(rows, pl.concat(self._asked(rows["sample"].unique().sort())))
+
+    def _in_order(self, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """The same, a block at a time, of rows in the order of the samples: their file is read once."""
+        done = 0
+        for block in self._asked(rows["sample"].unique(maintain_order=True)):
+            upto = int(rows["sample"].search_sorted(int(block["row"][-1]), "right"))
+            yield _about(rows[done:upto], block)
+            done = upto
+
     def _with_seed(self, rows: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-        if self._samples is not None:
-            numbers = rows["sample"].unique().sort()
-            found = pl.concat(RowsByNumber(self._samples, ("prompt", "response", "source"), self._held).take(numbers))
-            rows = rows.drop("prompt", "response", "source", strict=False).join(
-                found.rename({"row": "sample"}), on="sample", how="left", maintain_order="left"
-            )
         layout = self._samples or self._layouts[int(rows["file"][0])]
         rows = asked_of(rows, self._guard, plain="response" in layout.names, else_plain=self._else_plain)
         whole = seed_columns(rows if self._samples is None else rows.with_columns(row="sample"), self._guard, self._label_source)
         return whole.with_columns(rows["row"], *(pl.lit(None, pl.String).alias(c) for c in columns if c not in whole.columns))
+
+
+def _about(rows: pl.DataFrame, samples: pl.DataFrame) -> pl.DataFrame:
+    """Rows with what the samples, by their numbers, say of them."""
+    return rows.drop(OF_SAMPLES, strict=False).join(samples.rename({"row": "sample"}), on="sample", how="left", maintain_order="left")
 
 
 def asked_of(rows: pl.DataFrame, guard: Guard, *, plain: bool, else_plain: bool = False) -> pl.DataFrame:

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from toolkit.sources import Fault
 
 FILE = (Column("file", "int64", doc="number of the file that the output is in"), Column("row", "int64", doc="its row there, from 1"))
-_SPACES = "".join(c for c in map(chr, range(0x3001)) if c.isspace())
-"""What Python strips."""
+_SPACE = r"[\s\x1c-\x1f]"
+"""A character that Python strips."""
 LISTED = 20
 """Faults of samples that are listed."""
 
@@ -385,7 +385,7 @@ class Predictions:
 
 def may_repeat(guard: Guard) -> pl.Expr:
     """Whether an output may repeat its own input: true wherever `toolkit.guards.repeats_its_input` is."""
-    begun = pl.col("output").str.strip_chars_start(_SPACES)
-    instruction = guard.instruction.strip()[:40]
-    marked = begun.str.contains(r"^(?:[<\[]|(?:system|user)[ \t]*\n)")
-    return (marked | begun.str.starts_with(instruction)).fill_null(False) if instruction else pl.col("output").is_not_null()
+    if not (instruction := guard.instruction.strip()[:40]):
+        return pl.col("output").is_not_null()
+    begins = rf"\A{_SPACE}*(?:[<\[]|(?:system|user)[ \t]*\n|{pl.escape_regex(instruction)})"
+    return pl.col("output").str.contains(begins).fill_null(False)

@@ -133,7 +133,7 @@ class Rows:
         labels = [f"label_{t}" for t in guard.task_names]
         wanted = ["parent" if self.of_verdicts else "id", *(c for c in labels if c in columns)]
         parts, self.read = [], 0
-        for block in source.blocks(wanted) if columns else ():
+        for block in _many_at_once(source.blocks(wanted) if columns else ()):
             check_words(block, guard, f"rows of {source.step!r}")
             part = block.with_columns(pl.int_range(self.read, self.read + block.height, dtype=pl.Int64).alias("_from"))
             parts.append(part.unique("parent", keep="first", maintain_order=True) if self.of_verdicts else part)

@@ -30,8 +30,8 @@ class OutputTable:
         self._rows = rows
         self._words = pl.Categories.random()
         self._labels = {t.name: pl.Enum(t.labels) for t in guard.tasks}
-        ids = pl.int_range(rows.height, dtype=pl.UInt32).alias("_at")
-        self._ids = rows.table.select("id", ids, *(pl.col(f"label_{t}").cast(e).alias(f"_own_{t}") for t, e in self._labels.items()))
+        self._ids = rows.table.select(pl.col("id").alias("parent"), pl.int_range(rows.height, dtype=pl.UInt32).alias("_at"))
+        self._own = rows.table.select(pl.col(f"label_{t}").cast(e).alias(f"_own_{t}") for t, e in self._labels.items())
         self._parts: list[pl.DataFrame] = [self._there()]
         self.tokens: dict[str, int] = {}
         """By guard those that it wrote, in the outputs of these rows, as far as they are known."""
@@ -46,11 +46,11 @@ class OutputTable:
         """A line for each row that is no output: it says that the row is there, and which labels it has."""
         columns = [pl.col("_at").alias("parent"), self._null(pl.Categorical(self._words)).alias("guard_model"), pl.lit(0, pl.Int64).alias("draw")]
         for t, labels in self._labels.items():
-            nothing = outcome(pl.col(f"_own_{t}"), pl.lit(None, labels)).cast(_OUTCOME)
+            nothing = outcome(pl.col(f"_own_{t}"), pl.lit(None, labels), _OUTCOME)
             columns += [pl.col(f"_own_{t}").alias(f"label_{t}"), self._null(labels).alias(f"verdict_{t}")]
             columns += [self._null(pl.Categorical(self._words)).alias(f"unread_{t}"), nothing.alias(f"outcome_{t}")]
             columns += [self._null(pl.Float64()).alias(f"probability_{t}")]
-        return self._ids.select(columns)
+        return self._ids.hstack(self._own).select(columns)
 
     @staticmethod
     def _null(dtype: pl.DataType) -> pl.Expr:
@@ -70,7 +70,10 @@ class OutputTable:
 
     def _add(self, block: pl.DataFrame) -> int:
         """Take a frame of verdicts; how many of them are about the rows."""
-        lines = block.join(self._ids, left_on="parent", right_on="id", how="inner", maintain_order="left")
+        at = block.select("parent").join(self._ids, on="parent", how="left", maintain_order="left")["_at"]
+        if at.null_count():
+            block, at = block.filter(at.is_not_null()), at.drop_nulls()
+        lines = block.hstack(self._own[at]).with_columns(at)
         if "tokens" in lines.columns:
             for name, tokens in lines.drop_nulls("tokens").group_by("guard_model").agg(pl.col("tokens").sum()).iter_rows():
                 self.tokens[name] = self.tokens.get(name, 0) + tokens
@@ -78,13 +81,14 @@ class OutputTable:
         for t, labels in self._labels.items():
             own, verdict = pl.col(f"_own_{t}"), pl.col(f"verdict_{t}").cast(labels)
             if f"label_{t}" in lines.columns:
-                other = lines.filter(pl.col(f"label_{t}").cast(labels) != own)
-                self.differing[t] += other.height
-                self.conflicting |= set(other["_at"])
+                differs = lines.select((pl.col(f"label_{t}").cast(labels) != own).fill_null(False)).to_series()
+                if n := int(differs.sum()):
+                    self.differing[t] += n
+                    self.conflicting |= set(at.filter(differs))
             reason = pl.col(f"unread_{t}") if f"unread_{t}" in lines.columns else pl.lit(None, pl.String)
             probability = pl.col(f"probability_{t}") if f"probability_{t}" in lines.columns else pl.lit(None, pl.Float64)
             columns += [own.alias(f"label_{t}"), verdict.alias(f"verdict_{t}"), reason.cast(pl.Categorical(self._words)).alias(f"unread_{t}")]
-            columns += [outcome(own, verdict).cast(_OUTCOME).alias(f"outcome_{t}"), probability.cast(pl.Float64).alias(f"probability_{t}")]
+            columns += [outcome(own, verdict, _OUTCOME).alias(f"outcome_{t}"), probability.cast(pl.Float64).alias(f"probability_{t}")]
         self._parts.append(lines.select(columns))
         return lines.height
 
