@@ -83,6 +83,10 @@ bench-draws: $(VENV)/.dev ## adaptive drawing: tokens saved and hard rows found,
 bench-score: $(VENV)/.dev ## scoring 2 million verdicts with 1,000 bootstrap draws, beside a plain numpy script (a minute)
 	$(BIN)/python tests/benchmarks/score_bench.py --docs
 
+proof: $(VENV)/.dev ## what of the method holds, on real reasoning (hours; goes on where it stopped): BASE= SEEDS=; then docs/proof.md is written
+	$(BIN)/python tests/benchmarks/proof.py $(if $(BASE),--base $(BASE)) $(if $(SEEDS),--seeds $(SEEDS))
+	$(BIN)/python tests/benchmarks/proof.py --docs
+
 vllm-cpu: $(VENV)/.dev ## vLLM on a CPU: its environment (2 GB more, once), and the tests that need it
 	BASE=$(VENV) tests/vllm_cpu.sh
 
@@ -98,4 +102,4 @@ gpu-check: $(VENV)/.dev ## on a machine with a GPU: the training and sampling te
 		tests/generation/test_vllm_server.py tests/generation/test_adapters.py tests/test_same_verdicts.py
 	$(BIN)/guardkit quickstart --output outputs/quickstart-gpu
 
-.PHONY: help quickstart setup test lint type fmt fuzz bench bench-generate bench-journal bench-data bench-mining bench-steps same-verdicts bench-faults bench-noise bench-released bench-serve vllm-cpu schema sources-check gpu-check bench-score
+.PHONY: help quickstart setup test lint type fmt fuzz bench bench-generate bench-journal bench-data bench-mining bench-steps same-verdicts bench-faults bench-noise bench-released bench-serve vllm-cpu schema sources-check gpu-check bench-score proof

@@ -1,0 +1,183 @@
+"""What of the method holds, on real reasoning: ``make proof`` (docs/proof.md).
+
+    python tests/benchmarks/proof.py                                   # ten seeds of the small guard from scratch, all arms; goes on where it stopped
+    python tests/benchmarks/proof.py --base smollm2-135m --seeds 3     # SmolLM2-135M, the main arms (hours)
+    python tests/benchmarks/proof.py --docs                            # writes docs/proof.md of what is finished, runs nothing
+
+Every run is an ordinary run of a recipe in `recipes/proof`, below the folder ``proof`` of the workspace: a step that is finished is not built again, and
+no answer is asked for twice. Data: $GUARDKIT_DATA or ../shared/data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+
+import polars as pl
+from proof_page import as_frame, page
+
+import toolkit
+from toolkit.api.command import Progress
+from toolkit.common.resources import workspace
+from toolkit.guards import load_guard
+from toolkit.guards._render import answers_block
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DATA = Path(os.environ.get("GUARDKIT_DATA") or ROOT.parent / "shared" / "data") / "guardreasoner"
+RECIPES = ROOT / "recipes" / "proof"
+MODELS = ("8B", "3B", "1B")
+BENCHMARKS = {"aegis": "AegisSafetyTest", "harmbench": "HarmBenchPrompt", "simple": "SimpleSafetyTests", "xstest": "XSTestResponseRefusal"}
+AGREED = ("prompt", "response")
+"""Tasks on which the rows of XSTest have no label of their own: theirs is what the three guards agree on."""
+ARMS = (
+    "labels-only",
+    "sft",
+    "sft-unchecked",
+    "sft-chosen-self",
+    "sft-chosen-ensemble",
+    "dpo-self",
+    "dpo-eight",
+    "dpo-ensemble",
+    "dpo-uniform",
+    "dpo-gamma",
+    "dpo-random",
+    "dpo-longest",
+    "dpo-coin",
+)
+MAIN = ("labels-only", "sft", "sft-chosen-self", "dpo-self")
+"""Arms of a base that is slow to train."""
+SUPERVISED = ("sft", "labels-only", "sft-unchecked", "sft-no-aegis", "sft-no-harmbench", "sft-no-xstest")
+PREFERRED = ("sft-chosen-self", "sft-chosen-ensemble", *(arm for arm in ARMS if arm.startswith("dpo-")))
+PRETRAINED = {"num_train_epochs": 2, "learning_rate": 2.0e-4, "weight_decay": 0.01}
+"""Training options of a base that is no model from scratch."""
+SMOKE = {
+    **dict.fromkeys(("rows.columns.reasoning", "unchecked.columns.reasoning", "coin.columns.reasoning"), "answers"),
+    **{f"{step}.model": "{scratch: {layers: 1, width: 64, heads: 2, vocab: 1024}}" for step in SUPERVISED},
+    **{f"{step}.trainer.num_train_epochs": 12 for step in SUPERVISED},
+    **{f"{step}.trainer.max_steps": 2 for step in PREFERRED},
+    **{f"draws-{of}.backend.max_tokens": 40 for of in ("self", "others", "coin")},
+    **{f"answers-{arm}.backend.max_tokens": 40 for arm in ARMS},
+    **{f"pairs-{of}.chosen_passes": "anything" for of in ("self", "eight", "ensemble", "uniform", "gamma", "random", "longest", "coin")},
+    "pool.share": 1.0,
+    "pool-coin.share": 1.0,
+}
+"""Overrides of a run that only shows that all of it runs: answers without reasoning are soon learnt and short."""
+SMOKE_PRETRAINED = {
+    **{f"{step}.trainer.max_steps": 2 for step in SUPERVISED},
+    **{f"answers-{arm}.backend.max_tokens": 8 for arm in ARMS},
+}
+"""The same for a pretrained base, up to its supervised arms: two updates make no guard whose draws could be paired."""
+SMOKE_DATA = ("sft.to=16", "unchecked.to=16", "own-test.to=10", "other-test.to=5")
+
+
+def rows_file(folder: Path) -> Path:
+    """The rows that the reasoning of the released guards is on, one line an output: labels, the answers alone, and labels that a coin gave."""
+    files = {f"{step}.files.{m}": DATA / "predictions" / m / f"{name}.jsonl" for step, name in BENCHMARKS.items() for m in MODELS}
+    run("outputs", [f"{key}={json.dumps(str(file))}" for key, file in files.items()], folder)
+    read = labelled(pl.concat(map(as_frame, toolkit.read_run(folder / "outputs")["verdicts"].blocks())))
+    file = folder / "rows.parquet"
+    read.write_parquet(file)
+    return file
+
+
+def labelled(verdicts: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `rows_file` of the step `verdicts` of proof/outputs."""
+    guard = load_guard("guardreasoner")
+    tasks = guard.task_names
+    taken = pl.col("benchmark") == "xstest"
+    for task in AGREED:
+        verdict = pl.col(f"verdict_{task}")
+        agree = (verdict.n_unique().over("parent") == 1) & (verdict.null_count().over("parent") == 0) & (pl.len().over("parent") == len(MODELS))
+        verdicts = verdicts.with_columns(
+            pl.when(taken).then(pl.when(agree).then(verdict)).otherwise(pl.col(f"label_{task}")).alias(f"label_{task}"),
+            pl.when(taken).then(pl.lit("consensus")).otherwise(pl.col(f"label_{task}_source")).alias(f"label_{task}_source"),
+        )
+    verdicts = verdicts.filter(~taken | pl.all_horizontal(pl.col(f"label_{task}").is_not_null() for task in AGREED))
+    lines = sorted(verdicts.to_dicts(), key=lambda row: MODELS.index(row["guard_model"]))
+    own = [f"label_{task}{end}" for task in tasks for end in ("", "_source")]
+    out = []
+    for row in lines:
+        labels = {task: row[f"label_{task}"] for task in tasks}
+        coin = {f"coin_{t}": labels[t] and random.Random(f"{row['parent']}/{t}").choice(guard.task(t).labels) for t in ("prompt", "refusal")}
+        texts = {"source": row["benchmark"], "teacher": row["guard_model"], "reasoning": row["output"], "answers": answers_block(guard, labels)}
+        out.append({name: row[name] for name in ("id", "prompt", "response", *own)} | texts | coin)
+    return pl.DataFrame(out, infer_schema_length=None)
+
+
+def run(recipe: str, overrides: Sequence[str], folder: Path, name: str | None = None, until: Sequence[str] = ()) -> None:
+    """Run one of the proof's recipes in ``<folder>/<name>``; what is finished is not made again."""
+    toolkit.run(
+        RECIPES / f"{recipe}.yaml", overrides=overrides, output=folder / (name or recipe), until=until, progress=Progress(), raise_failures=False
+    )
+
+
+def data(folder: Path, smoke: bool) -> None:
+    """The rows that all arms train and are tested on."""
+    benchmarks = json.dumps([str(DATA / "benchmark")])
+    files = [f"rows.files={json.dumps([str(rows_file(folder))])}", f"clean.files={benchmarks}", f"others.files={benchmarks}"]
+    run("data", [*files, *(SMOKE_DATA if smoke else ())], folder)
+
+
+def files_of(folder: Path, **steps: str) -> list[str]:
+    """Overrides by which a recipe reads steps of proof/data."""
+    return [f"{name}.files={json.dumps([str(folder / 'data' / step)])}" for name, step in steps.items()]
+
+
+TESTED = {"own-test": "own-test", "other-test": "other-test"}
+
+
+def arms(folder: Path, base: str, seed: int, smoke: bool) -> None:
+    """One seed of all arms of a base."""
+    overrides = files_of(folder, rows="sft", labels="sft", coin="sft", unchecked="unchecked", **TESTED)
+    chosen: Sequence[str] = ARMS
+    if base != "tiny":
+        overrides += [f"{step}.model={base}" for step in SUPERVISED]
+        overrides += [f"{step}.trainer.{name}={value}" for step in SUPERVISED for name, value in PRETRAINED.items()]
+        overrides += [f"{step}.trainer.learning_rate=1.0e-5" for step in PREFERRED]
+        chosen = MAIN
+    if smoke:
+        overrides += [f"{key}={value}" for key, value in (SMOKE if base == "tiny" else SMOKE_PRETRAINED).items()]
+        chosen = chosen if base == "tiny" else MAIN[:2]
+    run("arms", [*overrides, f"seed={seed}"], folder, f"{base}-{seed}", [f"judged-{arm}" for arm in chosen])
+
+
+def base_as_it_is(folder: Path, base: str, smoke: bool) -> None:
+    """The arm that is not trained."""
+    more = ["answers-base.models.guard.max_tokens=8"] if smoke else []
+    run("base", [*files_of(folder, **TESTED), f"answers-base.models.guard.model={base}", *more], folder, f"{base}-base")
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", default="tiny", help="tiny (from scratch), or a model: smollm2-135m, a folder")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--docs", action="store_true", help="write docs/proof.md of what is finished")
+    parser.add_argument("--smoke", action="store_true", help="answers without reasoning and few updates, in another folder: whether all of it runs")
+    given = parser.parse_args()
+    folder = workspace() / ("proof-smoke" if given.smoke else "proof")
+    if given.docs:
+        text = page(folder)
+        (ROOT / "docs" / "proof.md").write_text(text, encoding="utf-8")
+        return 0
+    if not DATA.is_dir():
+        print(f"no data in {DATA}: set GUARDKIT_DATA", file=sys.stderr)
+        return 3
+    data(folder, given.smoke)
+    if given.base != "tiny":
+        base_as_it_is(folder, given.base, given.smoke)
+    for seed in range(1, given.seeds + 1):
+        arms(folder, given.base, seed, given.smoke)
+    print(page(folder))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
