@@ -17,11 +17,13 @@ import torch.nn.functional as F  # noqa: N812
 from datasets import Dataset
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DataCollatorForPreference, DPOTrainer
+from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from toolkit.common.errors import InputError
 from toolkit.generation import Chat
 from toolkit.training._model import tokenised
+from toolkit.training._packing import PackCollator, flash, without_padding
 from toolkit.training._shared import Bounds, Dropped
 
 
@@ -99,10 +101,24 @@ class GuardSft(SFTTrainer):
 
     def __init__(self, *args: Any, bounds: Bounds, dropped: Dropped, **kwargs: Any) -> None:
         self._bounds, self.dropped = bounds, dropped
+        settings: SFTConfig = without_padding(kwargs["args"], kwargs["model"])
+        kwargs["args"] = settings
+        packs = settings.packing and not flash(kwargs["model"], settings)
         super().__init__(*args, **kwargs)
+        if packs:
+            self.data_collator = PackCollator(cast("int", kwargs["processing_class"].pad_token_id))
 
     def _send_telemetry(self) -> None:
         """Nothing is sent."""
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """The loss; of packs that are rows of their own TRL counts one row's tokens, so the others are added here."""
+        tokens = inputs.pop("tokens", None)
+        found = _untyped(super()).compute_loss(model, inputs, *args, **kwargs)
+        if tokens is not None and cast("Any", self.model).training:
+            self._total_train_tokens += int(self.accelerator.gather_for_metrics(tokens - inputs["position_ids"].size(1)).sum())
+            self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
+        return found
 
     def _set_signature_columns_if_needed(self) -> None:
         _untyped(super())._set_signature_columns_if_needed()

@@ -159,6 +159,8 @@ def trainer_args(config: SftConfig | DpoConfig, output_dir: str) -> SFTConfig | 
     from trl.trainer.dpo_config import DPOConfig
     from trl.trainer.sft_config import SFTConfig
 
+    from toolkit.training._packing import check_batches
+
     cls: type[SFTConfig] | type[DPOConfig] = DPOConfig if isinstance(config, DpoConfig) else SFTConfig
     check_fields(config)
     cpu = bool(config.trainer.get("use_cpu", not torch.cuda.is_available()))
@@ -167,6 +169,7 @@ def trainer_args(config: SftConfig | DpoConfig, output_dir: str) -> SFTConfig | 
         args = cls(**(defaults(config, cpu=cpu) | config.trainer | fixed))
     except (TypeError, ValueError, ImportError) as e:  # what transformers and trl raise for a value or a combination that they refuse
         raise InputError(f"trl refuses these trainer settings: {e}", where="trainer") from None
+    check_batches(args)
     if args.world_size > 1 or args.n_gpu > 1:
         hint = "make one visible: CUDA_VISIBLE_DEVICES=0"
         raise InputError("training runs in one process on one GPU, and this one sees several", hint=hint)
