@@ -23,6 +23,7 @@ from typing import Any
 from toolkit._version import __version__
 from toolkit.api._results import Health
 from toolkit.common.errors import InputError, did_you_mean, short_path
+from toolkit.common.machine import cores
 from toolkit.common.resources import workspace
 from toolkit.common.secrets import fit_for_a_header, protect
 from toolkit.common.several import several
@@ -175,9 +176,8 @@ def _machine(gpus: list[str]) -> Iterator[dict[str, Any]]:
         yield _line("machine", "GPU", "warning" if cpu else "ok", says, "install the CUDA build of torch" if cpu else None)
     else:
         yield _line("machine", "GPU", "off", "none that the NVIDIA driver shows: the shipped recipes of 1B and more need one")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     total, free = _memory()
-    yield _line("machine", "memory", "ok", f"{total / 1e9:.1f} GB, {free / 1e9:.1f} GB free; {cores} CPU cores")
+    yield _line("machine", "memory", "ok", f"{total / 1e9:.1f} GB, {free / 1e9:.1f} GB free; {cores()} CPU cores")
     place = _there(workspace())
     left = shutil.disk_usage(place).free
     few = left < _ROOM

@@ -38,6 +38,11 @@ def _gpu_memory() -> int | None:
         return None
 
 
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def memory() -> int | None:
     """Bytes of the machine's own memory; None where the system does not say."""
     try:

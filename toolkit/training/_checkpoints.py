@@ -33,6 +33,10 @@ _STATE = "guardkit.json"
 _NAME = "checkpoint-"
 
 
+def _nothing(made: Path) -> None:
+    """Nothing is written into a checkpoint but what the trainer does."""
+
+
 class Checkpoints:
     """The checkpoints of one training.
 
@@ -47,7 +51,7 @@ class Checkpoints:
         other: why one that is there is not gone on from, in words; empty where that is not so.
     """
 
-    def __init__(self, folder: Path, when: Checkpoint, identity: Mapping[str, Any], more: Callable[[Path], None] = lambda made: None) -> None:
+    def __init__(self, folder: Path, when: Checkpoint, identity: Mapping[str, Any], more: Callable[[Path], None] = _nothing) -> None:
         self.folder, self._when, self._identity, self._more = folder, when, dict(identity), more
         self._since = time.monotonic()
         self.abandon()

@@ -17,6 +17,7 @@ from toolkit.common.errors import InputError
 from toolkit.common.models import adapter_config, base_roots, check_base, model_folder, model_hash
 from toolkit.generation import Chat
 from toolkit.training._lora_options import Lora, require_lora
+from toolkit.training._ranks import is_first
 from toolkit.training._shared import finish_generation_config
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def base_record(start: Start | None, lora: Lora | None) -> dict[str, Any]:
 def sizes_of(model: Any) -> dict[str, int]:
     """``parameters`` of a model, and ``parameters_trained`` where they are fewer."""
     if not hasattr(model, "get_nb_trainable_parameters"):
-        return {"parameters": sum(p.numel() for p in model.parameters())}
+        return {"parameters": sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters())}
     trained, whole = model.get_nb_trainable_parameters()
     return {"parameters": whole, "parameters_trained": trained}
 
@@ -202,6 +203,8 @@ def write_model(trainer: Any, start: Start | None, lora: Lora | None, new: Path,
         return
     adapter = work / "adapter" if lora.merge else new
     trainer.save_model(str(adapter))
+    if not is_first():
+        return
     shutil.rmtree(adapter / _REFERENCE, ignore_errors=True)
     if not lora.merge:
         _name_base(adapter / "adapter_config.json", start.base)

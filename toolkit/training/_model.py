@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.common.errors import InputError, Missing
 from toolkit.common.models import is_model_folder, model_folder
 from toolkit.generation import Chat, ControlTextError
+from toolkit.training._ranks import first_alone, of_the_first
 from toolkit.training._shared import refusals
 from toolkit.training._training_config import DpoConfig, Scratch, SftConfig
 
@@ -333,7 +334,9 @@ def tokenised(chat: Chat, data: Any, answers: Mapping[str, str], *, processes: i
         same = min(_common(head, ids) for ids in whole.values())
         return {"prompt_ids": head[:same]} | {made: ids[same:] for made, ids in whole.items()}
 
-    return data.map(tokens, num_proc=processes, new_fingerprint=secrets.token_hex(8))  # else it hashes tokenizer and all
+    fingerprint = of_the_first(lambda: secrets.token_hex(8))  # else `datasets` hashes tokenizer and all
+    with first_alone():
+        return data.map(tokens, num_proc=processes, new_fingerprint=fingerprint)
 
 
 def _common(first: Sequence[int], second: Sequence[int]) -> int:

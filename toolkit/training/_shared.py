@@ -90,7 +90,7 @@ _BATCH = 1000
 """Rows that are copied at a time."""
 
 
-def read_shards(folder: Path, messages: Sequence[str], others: Sequence[str], cache: Path, split: str = "train") -> Dataset:
+def read_shards(folder: Path, messages: Sequence[str], others: Sequence[str], cache: Path, split: str = "train", *, there: bool = False) -> Dataset:
     """The rows of ``data/<split>-*.parquet`` for `datasets`, which is given no name of the user's: it would take one for a pattern or a URL.
 
     Args:
@@ -99,6 +99,7 @@ def read_shards(folder: Path, messages: Sequence[str], others: Sequence[str], ca
         others: further columns that must be there.
         cache: folder for the rows as Arrow, and for what `datasets` writes.
         split: which split.
+        there: whether another process of this training has put them there.
 
     Raises:
         InputError: no such folder or split, a file that is not parquet or not what the folder's manifest (if it has one) says, a column missing or
@@ -107,6 +108,8 @@ def read_shards(folder: Path, messages: Sequence[str], others: Sequence[str], ca
     import pyarrow as pa
     from datasets import Dataset
 
+    if there:
+        return Dataset.from_file(str(cache / f"{split}.arrow"))
     files = sorted((folder / "data").glob(f"{split}-*.parquet"))
     if not files:
         others = sorted({f.name.rsplit("-", 3)[0] for f in (folder / "data").glob("*-*-of-*.parquet")})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -93,7 +93,10 @@ class TrainOptions(Documented):
     lora: Annotated[Lora | None, BeforeValidator(_switch, json_schema_input_type=bool | Lora | None)] = None
     """Train a LoRA adapter instead of all weights: `true`, or its settings (`{rank: 16, alpha: 32, quantize: 4bit, merge: false, …}`)."""
     threads: int | None = Field(None, ge=1)
-    """CPU threads of torch; default: torch's own choice."""
+    """CPU threads of torch, in each process; default: torch's own choice, with several processes their share of the cores."""
+    processes: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
+    """Processes of this machine that train together, one for each GPU or several on a CPU: an update has that many times the rows. `auto`: as many as
+    there are GPUs; default: one."""
     checkpoint: Checkpoint | None = None
     """How often it is written down where the training is: `200` (updates), `30 min`, or `{updates, minutes, keep}`. The same command or run goes on
     from there after a stop or a kill, and ends in the same model. Default: never, and it begins anew."""

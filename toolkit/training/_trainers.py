@@ -22,8 +22,10 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from toolkit.common.errors import InputError
 from toolkit.generation import Chat
+from toolkit.training._evened import Evened, evened, with_blank
 from toolkit.training._model import tokenised
 from toolkit.training._packing import PackCollator, flash, without_padding
+from toolkit.training._ranks import first_alone
 from toolkit.training._shared import Bounds, Dropped
 
 
@@ -95,9 +97,11 @@ def _keep_columns(trainer: Any, *columns: str) -> None:
     trainer._signature_columns += [c for c in columns if c not in trainer._signature_columns]
 
 
-class GuardSft(SFTTrainer):
+class GuardSft(Evened, SFTTrainer):
     """`trl.SFTTrainer` that takes what rows say for text alone (`toolkit.generation.Chat`), and leaves out rows that are too long, by id, instead of
     cutting them."""
+
+    blank_tokens = 1
 
     def __init__(self, *args: Any, bounds: Bounds, dropped: Dropped, **kwargs: Any) -> None:
         self._bounds, self.dropped = bounds, dropped
@@ -128,12 +132,15 @@ class GuardSft(SFTTrainer):
         whole = copy.copy(args)
         whole.max_length = None
         rows = tokenised(Chat(processing_class), dataset, {"completion": "completion_ids"}, processes=args.dataset_num_proc)
-        rows = rows.map(_labelled, remove_columns=["prompt_ids", "completion_ids"], num_proc=args.dataset_num_proc)
+        with first_alone():
+            rows = rows.map(_labelled, remove_columns=["prompt_ids", "completion_ids"], num_proc=args.dataset_num_proc)
         rows = super()._prepare_dataset(rows, processing_class, whole, False, formatting_func, dataset_name)
         rows = leave_out(rows, [["input_ids"]], ["labels"], self._bounds, self.dropped, answers=["completion"])
-        if not packing:
+        if packing:
+            rows = super()._prepare_dataset(rows, processing_class, args, True, None, dataset_name)
+        if not evened(args) or dataset_name != "train":
             return rows
-        return super()._prepare_dataset(rows, processing_class, args, True, None, dataset_name)
+        return with_blank(rows, {"input_ids": [processing_class.eos_token_id], "labels": [-100], "seq_lengths": [1], "length": 1})
 
 
 def _labelled(row: dict[str, Any]) -> dict[str, list[int]]:
@@ -168,7 +175,7 @@ class _Seen:
         return out
 
 
-class WeightedDPOTrainer(DPOTrainer):
+class WeightedDPOTrainer(Evened, DPOTrainer):
     """`trl.DPOTrainer` in which a pair's ``weight`` multiplies its preference term.
 
     loss = c_sigmoid * mean(weight * -log sigmoid(beta * delta)) + c_sft * SFT(chosen)   (spec D; c from ``loss_weights``)
@@ -185,6 +192,8 @@ class WeightedDPOTrainer(DPOTrainer):
     Raises:
         InputError: a column ``weight`` with a loss other than sigmoid (+ sft), or with an option that changes the preference term.
     """
+
+    blank_tokens = 4
 
     def __init__(self, *args: Any, bounds: Bounds | None = None, dropped: Dropped | None = None, **kwargs: Any) -> None:
         self._bounds, self.dropped = bounds, dropped if dropped is not None else Dropped()
@@ -207,11 +216,14 @@ class WeightedDPOTrainer(DPOTrainer):
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
         answers = {"chosen": "chosen_ids", "rejected": "rejected_ids"}
         rows = tokenised(Chat(processing_class), dataset, answers, processes=args.dataset_num_proc)
-        if self._bounds is None:
+        if self._bounds is not None:
+            sequences = [["prompt_ids", "chosen_ids"], ["prompt_ids", "rejected_ids"]]
+            both = ("chosen_ids", "rejected_ids")
+            rows = leave_out(rows, sequences, both, self._bounds, self.dropped, answers=list(answers), pair=both)
+        if not evened(args) or dataset_name != "train":
             return rows
-        sequences = [["prompt_ids", "chosen_ids"], ["prompt_ids", "rejected_ids"]]
-        both = ("chosen_ids", "rejected_ids")
-        return leave_out(rows, sequences, both, self._bounds, self.dropped, answers=list(answers), pair=both)
+        end = [processing_class.eos_token_id]
+        return with_blank(rows, {"prompt_ids": end, "chosen_ids": end, "rejected_ids": end, "weight": BLANK, "length": 2})
 
     def _set_signature_columns_if_needed(self) -> None:
         _untyped(super())._set_signature_columns_if_needed()
@@ -226,6 +238,11 @@ class WeightedDPOTrainer(DPOTrainer):
         weight = inputs.pop("weight", None)
         if weight is None:
             return _untyped(super())._compute_loss(model, inputs, return_outputs)
+        ends = self.whole > 1 and cast("Any", self.model).training
+        share = self.share if ends else 1.0
+        if ends and bool((weight == BLANK).any()):
+            share = 0.0 if bool((weight == BLANK).all()) else share
+            inputs, weight = _without_blanks(inputs, weight)
         if not self.precompute_ref_logps:
             reference = self.ref_model if self.ref_model is not None else self.model
             inputs["ref_chosen_logps"], inputs["ref_rejected_logps"] = self.compute_ref_log_probs(reference, inputs)
@@ -241,7 +258,27 @@ class WeightedDPOTrainer(DPOTrainer):
         term = -F.logsigmoid(self.beta * delta)
         scale = sum(c for kind, c in zip(self.loss_types, self.loss_weights, strict=True) if kind == "sigmoid")
         extra = scale * ((weight.to(term) - 1.0) * term).mean()
-        return (result[0] + extra, result[1]) if return_outputs else result + extra
+        if ends and self.accelerator.sync_gradients:
+            for name in ("accuracies", "margins"):
+                self._metrics["train"][f"rewards/{name}"][-1] *= self.whole
+        loss, *outputs = result if return_outputs else (result,)
+        loss = loss + extra if share == 1.0 else share * (loss + extra)
+        return (loss, *outputs) if return_outputs else loss
+
+
+BLANK = -1.0
+"""Weight of the pair that teaches nothing (`toolkit.training._evened`); no other is negative."""
+
+
+def _without_blanks(inputs: dict[str, Any], weight: Any) -> tuple[dict[str, Any], Any]:
+    """A batch in which blank pairs count in no mean. Where it has no other pair it keeps their tokens, so that its loss, which counts nothing, is a
+    number."""
+    real = weight != BLANK
+    if not bool(real.any()):
+        return inputs, torch.zeros_like(weight)
+    out = inputs | {"completion_mask": inputs["completion_mask"] * torch.cat([real, real])[:, None].to(inputs["completion_mask"])}
+    out |= {name: inputs[name].where(real, 0.0) for name in ("ref_chosen_logps", "ref_rejected_logps") if name in inputs}
+    return out, torch.where(real, weight * (len(real) / real.sum()), 0.0)
 
 
 def _refuse(args: DPOConfig) -> None:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, did_you_mean, require
+from toolkit.common.machine import has_gpu
 from toolkit.common.reach import HubName
 from toolkit.training._fields import fields_of, misfit
 from toolkit.training._train_options import OWN, TrainOptions
+from toolkit.training._train_processes import processes_of, refuse_launchers
 
 if TYPE_CHECKING:
     from trl.trainer.dpo_config import DPOConfig
@@ -163,6 +165,7 @@ def trainer_args(config: SftConfig | DpoConfig, output_dir: str) -> SFTConfig | 
 
     cls: type[SFTConfig] | type[DPOConfig] = DPOConfig if isinstance(config, DpoConfig) else SFTConfig
     check_fields(config)
+    refuse_launchers()
     cpu = bool(config.trainer.get("use_cpu", not torch.cuda.is_available()))
     fixed = {"output_dir": output_dir, "seed": config.seed, "report_to": "none", "save_strategy": "no", "eval_strategy": "no"}
     try:
@@ -170,15 +173,15 @@ def trainer_args(config: SftConfig | DpoConfig, output_dir: str) -> SFTConfig | 
     except (TypeError, ValueError, ImportError) as e:  # what transformers and trl raise for a value or a combination that they refuse
         raise InputError(f"trl refuses these trainer settings: {e}", where="trainer") from None
     check_batches(args)
-    if args.world_size > 1 or args.n_gpu > 1:
-        hint = "make one visible: CUDA_VISIBLE_DEVICES=0"
-        raise InputError("training runs in one process on one GPU, and this one sees several", hint=hint)
+    args._n_gpu = min(args.n_gpu, 1)  # one GPU a process, of however many there are
     return args
 
 
 def check_trainer(config: SftConfig | DpoConfig) -> None:
-    """Raise what `trainer_args` would, before any data is read."""
-    trainer_args(config, "unused")
+    """Raise what `trainer_args` would, before any data is read. With several processes on GPUs TRL is asked by them, for it takes room on a GPU."""
+    check_fields(config)
+    if processes_of(config) == 1 or config.trainer.get("use_cpu") or not has_gpu():
+        trainer_args(config, "unused")
 
 
 def check_fields(config: SftConfig | DpoConfig) -> None:

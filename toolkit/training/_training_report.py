@@ -72,7 +72,7 @@ class Watch:
 
 def resolved(args: Any, state: Any) -> dict[str, Any]:
     """What a training is about to do: updates, after (those done before the checkpoint that it goes on from), epochs, batch, accumulation,
-    rows_an_update, learning_rate, schedule, device. `Watch` adds other_checkpoint, why it does not go on from one that is there."""
+    processes, rows_an_update, learning_rate, schedule, device. `Watch` adds other_checkpoint, why it does not go on from one that is there."""
     batch, steps = args.train_batch_size, args.gradient_accumulation_steps
     return {
         "updates": state.max_steps,
@@ -80,14 +80,15 @@ def resolved(args: Any, state: Any) -> dict[str, Any]:
         "epochs": state.num_train_epochs,
         "batch": batch,
         "accumulation": steps,
-        "rows_an_update": batch * steps,
+        "processes": args.world_size,
+        "rows_an_update": batch * steps * args.world_size,
         "learning_rate": args.learning_rate,
         "schedule": str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)),
-        "device": str(args.device),
+        "device": str(args.device) if args.world_size == 1 else args.device.type,
     }
 
 
-_IN_WORDS = frozenset(("updates", "rows_an_update", "batch", "accumulation", "epochs", "learning_rate", "schedule", "device"))
+_IN_WORDS = frozenset(("updates", "rows_an_update", "batch", "accumulation", "processes", "epochs", "learning_rate", "schedule", "device"))
 
 
 def in_words(settings: Mapping[str, Any]) -> str:
@@ -95,6 +96,7 @@ def in_words(settings: Mapping[str, Any]) -> str:
     s = settings
     if not s.keys() >= _IN_WORDS:  # of a trainer of another package
         return ", ".join(f"{name} {value}" for name, value in s.items())
-    rows = f"{s['rows_an_update']:,} rows ({s['batch']} x {s['accumulation']} accumulated), {s['epochs']:,} epochs"
+    by = f" x {s['processes']} processes" if s["processes"] > 1 else ""
+    rows = f"{s['rows_an_update']:,} rows ({s['batch']} x {s['accumulation']} accumulated{by}), {s['epochs']:,} epochs"
     done = f"; goes on after update {s['after']:,}" if "after" in s else f"; {other}" if (other := s.get("other_checkpoint")) else ""
     return f"{s['updates']:,} updates of {rows}, learning rate {s['learning_rate']:g} ({s['schedule']}), on {s['device']}{done}"

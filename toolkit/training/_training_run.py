@@ -11,9 +11,11 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from toolkit.common.errors import require
 from toolkit.common.files import tree_digests
 from toolkit.common.folders import kept_beside, new_folder, work_beside
 from toolkit.common.models import MODEL, TRAINED, calm_threads
@@ -21,7 +23,9 @@ from toolkit.common.paths import at_door
 from toolkit.generation import Chat
 from toolkit.training._checkpoints import Checkpoints, identity_of
 from toolkit.training._lora_training import base_record, sizes_of, start_of, with_lora, write_model
+from toolkit.training._ranks import first_alone, is_first
 from toolkit.training._shared import Bounds, Dropped, errors_only, finish_generation_config, quiet, read_shards, record, refusals, torch_threads
+from toolkit.training._train_processes import processes_of, refuse_launchers, together
 from toolkit.training._training_config import trainer_args
 from toolkit.training._training_report import Begin, Progress, Watch
 
@@ -79,31 +83,48 @@ def train(
     """Train by a method; arguments, metrics and errors as `toolkit.training.train_sft` has them."""
     calm_threads()
     shards, out = at_door(shards), at_door(out)
-    watch = Watch(on_progress, on_begin)
+    require("trl", "train", "training")
+    refuse_launchers()
+    count = processes_of(config)
+    config = config.model_copy(update={"processes": count if count > 1 else None})
     with new_folder(out, MODEL) as new:
         work = work_beside(new)
         keep = None
         if config.checkpoint is not None:
             identity = identity_of(type(method).__name__.lower(), config, shards)
             keep = Checkpoints(kept or kept_beside(new), config.checkpoint, identity)
-            watch.other = keep.other
         try:
-            return _fit(method, shards, new, work, config, watch, keep)
+            if count == 1:
+                return fit(method, shards, new, work, config, keep, Watch(on_progress, on_begin))
+            return together(partial(fit, method, shards, new, work, config, keep), count, work / "processes", on_progress, on_begin)
         finally:
             if keep is not None:
                 keep.abandon()
 
 
-def _fit(
-    method: Method, shards: Path, new: Path, work: Path, config: SftConfig | DpoConfig, watch: Watch, keep: Checkpoints | None
-) -> dict[str, Any]:
+def fit(method: Method, shards: Path, new: Path, work: Path, config: SftConfig | DpoConfig, keep: Checkpoints | None, watch: Watch) -> dict[str, Any]:
+    """Train in this process, which may be one of several.
+
+    Args:
+        method: what differs between trainings.
+        shards: folder of the rows.
+        new: the fresh folder that becomes the model's.
+        work: folder for what is of no use afterwards.
+        config: of the training.
+        keep: the checkpoints, if any.
+        watch: what reports, where this process does.
+
+    Returns:
+        As `toolkit.training.train_sft`.
+    """
     dropped = Dropped()
     args = trainer_args(config, str(work / "trainer" if keep is None else keep.part))
     start = start_of(config.model, config.lora) if isinstance(config.model, str) else None
     with quiet(not args.disable_tqdm), torch_threads(config.threads):
         from toolkit.training._model import check_ending, prompts_cut
 
-        data = read_shards(shards, ["prompt", *method.answers], method.others, work / "cache")
+        with first_alone():
+            data = read_shards(shards, ["prompt", *method.answers], method.others, work / "cache", there=not is_first())
         figures = method.check(data, shards)
         model, tokenizer, room, embedded = method.start(config, start, args, data)
         name = config.model if isinstance(config.model, str) else "the model from scratch"
@@ -149,7 +170,7 @@ def _run(
     trainer.add_callback(watch.callback())
     last = None
     if keep is not None:
-        last = keep.last
+        last, watch.other = keep.last, keep.other
         trainer.add_callback(keep.callback())
     started = time.monotonic()
     with errors_only() if last is not None else nullcontext():  # of weights that a checkpoint has once for two places transformers warns
@@ -157,10 +178,11 @@ def _run(
     seconds = time.monotonic() - started
     finish_generation_config(trainer.model, Chat(trainer.processing_class))
     write()
-    (new / "training_args.bin").unlink(missing_ok=True)  # a pickle of paths and times
-    (new / "README.md").unlink(missing_ok=True)
-    trained = {**trained_for, "files": tree_digests(new)}
-    (new / TRAINED).write_text(json.dumps(trained, indent=2) + "\n", encoding="utf-8")
+    if is_first():
+        (new / "training_args.bin").unlink(missing_ok=True)  # a pickle of paths and times
+        (new / "README.md").unlink(missing_ok=True)
+        trained = {**trained_for, "files": tree_digests(new)}
+        (new / TRAINED).write_text(json.dumps(trained, indent=2) + "\n", encoding="utf-8")
     return {
         "settings": watch.settings,
         "steps": trainer.state.global_step,
@@ -170,5 +192,5 @@ def _run(
         "tokens": watch.tokens,
         "seconds": round(seconds, 3),
         **sizes_of(trainer.model),
-        "device": str(trainer.args.device),
+        "device": watch.settings["device"],
     }
