@@ -95,10 +95,12 @@ def compared(answers: Answers, pairs: Sequence[tuple[str, str, str]], part: Part
     """
     out: list[dict[str, Any]] = []
     for arm, base, question in pairs:
-        seeds = sorted(answers.get(arm, {}).keys() & answers.get(base, {}).keys())
-        if not seeds:
+        one, other = answers.get(arm, {}), answers.get(base, {})
+        if other.keys() == {0}:  # no training, so the same in every seed
+            other = dict.fromkeys(one, other[0])
+        if not (seeds := sorted(one.keys() & other.keys())):
             continue
-        difference = matrix(answers[arm], part, seeds) - matrix(answers[base], part, seeds)
+        difference = matrix(one, part, seeds) - matrix(other, part, seeds)
         mean, half, p_seeds, _ = over_seeds(difference.mean(axis=1))
         low, high, p_rows = over_rows(difference.mean(axis=0))
         p = None if p_seeds is None else max(p_seeds, p_rows)

@@ -34,19 +34,20 @@ TITLES = {
     "dpo-coin": "the same draws, right and wrong by a coin",
 }
 QUESTIONS = (
-    ("labels-only", "sft", "Does reasoning help?"),
-    ("sft-unchecked", "sft", "Does checking the reasoning help?"),
+    ("sft", "base", "Does R-SFT help at all?"),
+    ("sft", "labels-only", "Does reasoning help?"),
+    ("sft", "sft-unchecked", "Does checking the reasoning help?"),
     ("dpo-self", "sft", "Does HS-DPO on own draws help?"),
     ("dpo-ensemble", "sft", "Does HS-DPO of an ensemble help?"),
     ("dpo-self", "sft-chosen-self", "Is it the preference, or more training? (own draws)"),
     ("dpo-ensemble", "sft-chosen-ensemble", "Is it the preference, or more training? (ensemble)"),
-    ("dpo-coin", "dpo-ensemble", "Does it matter which output is right?"),
+    ("dpo-ensemble", "dpo-coin", "Does it matter which output is right?"),
     ("dpo-ensemble", "dpo-self", "Is an ensemble better than own draws?"),
     ("dpo-eight", "dpo-self", "Are eight draws better than four?"),
-    ("dpo-uniform", "dpo-ensemble", "Do weights matter?"),
-    ("dpo-gamma", "dpo-ensemble", "Do wider weights matter?"),
-    ("dpo-random", "dpo-ensemble", "Random pairs in place of closest?"),
-    ("dpo-longest", "dpo-ensemble", "Longest pairs in place of closest?"),
+    ("dpo-ensemble", "dpo-uniform", "Do weights help?"),
+    ("dpo-gamma", "dpo-ensemble", "Are wider weights better?"),
+    ("dpo-random", "dpo-ensemble", "Are random pairs better than closest ones?"),
+    ("dpo-longest", "dpo-ensemble", "Are longest pairs better than closest ones?"),
 )
 HEAD = """# What of the method holds
 
@@ -81,16 +82,31 @@ def page(folder: Path) -> str:
 
 
 def answers(folder: Path, base: str) -> dict[str, dict[int, pl.DataFrame]]:
-    """By arm and seed what is finished."""
+    """By arm and seed what is finished: a line for each test row, without a verdict where the guard was not able to take it (a prompt too long for it, say).
+    The base model as it is has the seed 0."""
     found: dict[str, dict[int, pl.DataFrame]] = defaultdict(dict)
-    for run in sorted(folder.glob(f"{base}-*")):
-        end = run.name.removeprefix(f"{base}-")
-        if not re.fullmatch(r"\d+|base", end):
-            continue
+    runs = [(run, end) for run in sorted(folder.glob(f"{base}-*")) if re.fullmatch(r"\d+|base", end := run.name.removeprefix(f"{base}-"))]
+    if not runs:
+        return found
+    rows = asked(folder)
+    for run, end in runs:
         for step in sorted(run.glob("judged-*")):
-            rows = toolkit.read_run(run)[step.name].blocks()
-            found[step.name.removeprefix("judged-")][0 if end == "base" else int(end)] = pl.concat(map(as_frame, rows))
+            verdicts = _rows(run, step.name).select("parent", "verdict_prompt", "verdict_refusal")
+            found[step.name.removeprefix("judged-")][0 if end == "base" else int(end)] = rows.join(
+                verdicts, on="parent", how="left", maintain_order="left"
+            )
     return found
+
+
+def asked(folder: Path) -> pl.DataFrame:
+    """The test rows: `parent` (their id), `tested_on`, ``label_<task>``."""
+    columns = [pl.col("id").alias("parent"), pl.col("label_prompt"), pl.col("label_refusal")]
+    parts = {"own": "own-test", "others": "other-test"}
+    return pl.concat([_rows(folder / "data", step).select(*columns, tested_on=pl.lit(name)) for name, step in parts.items()])
+
+
+def _rows(run: Path, step: str) -> pl.DataFrame:
+    return pl.concat(map(as_frame, toolkit.read_run(run)[step].blocks()))
 
 
 def as_frame(block: Any) -> pl.DataFrame:

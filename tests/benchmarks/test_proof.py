@@ -38,7 +38,10 @@ def _seeds(share: float, spread: float = 0.01, n: int = 5) -> dict[int, pl.DataF
 
 def test_a_planted_difference_is_there_and_none_is_not_shown() -> None:
     answers = {"sft": _seeds(0.6), "better": _seeds(0.8), "same": _seeds(0.6), "one": {1: _answers(0.9, 1)}}
+    answers["base"] = {0: _answers(0.3, 1)}
     found = {d["arm"]: d for d in compared(answers, [(arm, "sft", "?") for arm in ("better", "same", "one", "never-run")])}
+    (plain,) = compared(answers, [("sft", "base", "?")])  # of no seed: held against each
+    assert (plain["seeds"], plain["words"]) == (5, "better")
     assert list(found) == ["better", "same", "one"]
     assert found["better"]["words"] == "better" and found["better"]["difference"] == pytest.approx(0.2)
     assert found["better"]["low"] > 0 and found["better"]["difference"] - found["better"]["half"] > 0
@@ -122,13 +125,21 @@ def test_the_recipes_have_every_arm_and_no_fault(tmp_path: Path) -> None:
 
 def test_the_page_says_what_is_not_run_and_how_many_seeds_are(tmp_path: Path) -> None:
     assert page(tmp_path).count("Not run yet") == 2
-    columns = {name: name for name in _answers(0.5, 1).columns} | {"id": "parent", "prompt": "parent"}
+    columns: dict[str, Any] = {"id": "parent", "parent": "parent", "prompt": "parent", "label_prompt": "label_prompt"}
+    table = _answers(0.5, 1).with_columns(pl.lit(None, pl.String).alias("label_refusal"))
+    steps = []
+    for name, on in (("own-test", "own"), ("other-test", "others")):
+        table.filter(pl.col("tested_on") == on).write_parquet(tmp_path / f"{name}.parquet")
+        given = columns | {"label_refusal": {"name": "label_refusal", "nullable": True}}
+        steps.append({"id": name, "use": "read", "with": {"files": [str(tmp_path / f"{name}.parquet")], "columns": given}})
+    toolkit.run({"recipe": "planted", "steps": steps}, output=tmp_path / "data")
     for seed in (1, 2):
-        steps = []
+        steps = []  # of one run
         for arm, share in (("sft", 0.5), ("dpo-self", 0.7)):
             file = tmp_path / f"{arm}-{seed}.parquet"
-            _answers(share, seed).write_parquet(file)
-            steps.append({"id": f"judged-{arm}", "use": "read", "with": {"files": [str(file)], "columns": columns}})
+            _answers(share, seed).filter(pl.col("verdict_prompt").is_not_null()).write_parquet(file)  # what could not be asked has no line
+            given = {"id": "parent", "parent": "parent", "prompt": "parent", "verdict_prompt": "verdict_prompt", "verdict_refusal": "label_refusal"}
+            steps.append({"id": f"judged-{arm}", "use": "read", "with": {"files": [str(file)], "columns": given}})
         toolkit.run({"recipe": "planted", "steps": steps}, output=tmp_path / f"tiny-{seed}")
     text = page(tmp_path)
     assert "2 of 10 seeds are finished" in text and "Too few to go by" in text
