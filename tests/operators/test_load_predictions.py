@@ -167,6 +167,23 @@ def test_what_does_not_fit_costs_its_row_and_is_named(tmp_path: Path) -> None:
     assert found.figures["samples"] == {"rows": 3, "without": 1}
 
 
+@pytest.mark.parametrize("texts", ["copy", "reference"])
+def test_a_reading_goes_for_outputs_and_labels(texts: str, tmp_path: Path) -> None:
+    words = [("controversial", "Unsafe"), ("unharmful", "Controversial"), ("harmful", "Controversial")]
+    lines = [
+        {"id": f"{i}", "prompt": "Hi.", "label_prompt": label, "output": json.dumps({"prompt": f"Safety: {word}"})}
+        for i, (label, word) in enumerate(words)
+    ]
+    files = {"a": write(tmp_path / "a.jsonl", lines)}
+    for reading, right in ((None, [False, False, False]), ("strict", [True, False, True]), ("loose", [False, True, False])):
+        found = toolkit.apply("load_predictions", files=files, guard="qwen3guard", columns={"id": "id"}, read="lenient", texts=texts, reading=reading)
+        assert (found.kept["label_prompt"] == found.kept["verdict_prompt"]).to_list() == right, reading
+    with pytest.raises(InputError, match="no reading 'strikt'"):
+        toolkit.apply("load_predictions", files=files, guard="qwen3guard", columns={"id": "id"}, texts="reference", reading="strikt")
+    with pytest.raises(InputError, match="read: lenient"):
+        toolkit.apply("load_predictions", files=files, guard="qwen3guard", columns={"id": "id"}, reading="strict")
+
+
 def test_what_cannot_be_mined_is_an_error_that_says_why(tmp_path: Path) -> None:
     files = draws(tmp_path, "jsonl")
     (tmp_path / "copy.jsonl").write_bytes((tmp_path / "a0.jsonl").read_bytes())

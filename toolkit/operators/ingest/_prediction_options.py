@@ -26,6 +26,9 @@ class LoadPredictionsConfig(IntakeConfig):
     """Names of columns that are not the usual ones: {output: completion, label_prompt: gold}; `sample_id` for the id in `samples`."""
     read: Literal["lenient", "strict"] | None = None
     """Read the outputs' labels, too, as a `verdicts` step does; with `texts: reference` they always are, leniently by default."""
+    reading: str | None = None
+    """For labels of which some stand for others (`readings` of the guard's tasks): by which reading, the labels of the files included. By default all
+    are taken as they are."""
     texts: Literal["copy", "reference"] = "copy"
     """Keep the texts in the step's rows, or leave them where they are: then the rows are lines of the record ``judged``, and a step that asks for a
     text reads it out of the files, which must not change."""

@@ -286,7 +286,7 @@ class Predictions:
         made = rows.drop("label", *(f"label_{t}" for t in self._guard.task_names), strict=False).with_columns(
             self._parents.ids(numbers),
             draw,
-            *(self._parents.labels(t, numbers) for t in self._guard.task_names),
+            *self._labels(numbers),
             guard_model=pl.lit(part.guard),
             model_id=pl.lit(part.guard),
             output_key=pl.lit(""),
@@ -303,6 +303,12 @@ class Predictions:
             return judged(made, self._guard).hstack(made.select("file", "row", *(["sample"] if self._sample is not None else [])))
         record = load_record("generation" if self._mode is None else "verdict", self._guard.task_names)
         return made.with_columns(pl.lit(None, pl.String).alias(c) for c in ("finish", "error") if c not in made.columns).select(record.names)
+
+    def _labels(self, numbers: NDArray[np.int64]) -> Iterator[pl.Series]:
+        """The labels of some rows, by task, as the reading takes them."""
+        for name in self._guard.task_names:
+            labels = self._parents.labels(name, numbers)
+            yield labels if (reading := self._config.reading) is None else labels.replace(self._guard.task(name).readings.get(reading, {}))
 
     def _with_texts(self, layout: Layout, made: pl.DataFrame) -> pl.DataFrame:
         """With all that a seed has."""
@@ -322,13 +328,13 @@ class Predictions:
         if self._mode is None or self._config.texts != "reference":
             return rows
         about = rows.with_columns(length=pl.col("output").str.len_chars().cast(pl.Int64), _doubtful=may_repeat(self._guard))
-        return about.hstack(read_frame(self._guard, rows.select("output"), self._mode))
+        return about.hstack(read_frame(self._guard, rows.select("output"), self._mode, reading=self._config.reading))
 
     def _read(self, layout: Layout, rows: pl.DataFrame) -> pl.DataFrame:
         """Rows with what their outputs say, those that may repeat their own input read behind it."""
         assert self._mode is not None  # noqa: S101
         if self._config.texts == "copy":
-            return rows.hstack(read_frame(self._guard, rows.select("output", *TEXTS), self._mode))
+            return rows.hstack(read_frame(self._guard, rows.select("output", *TEXTS), self._mode, reading=self._config.reading))
         if self._mode != "lenient" or not rows["_doubtful"].any() or (self._sample is None and "prompt" not in layout.names):
             return rows
         wanted = ["context", "prompt", "response"]
@@ -338,7 +344,7 @@ class Predictions:
         whole = whole.filter(pl.Series(again, dtype=pl.Boolean))
         if not whole.height:
             return rows
-        new = read_frame(self._guard, whole.select("output", *TEXTS), self._mode).with_columns(whole["_at"])
+        new = read_frame(self._guard, whole.select("output", *TEXTS), self._mode, reading=self._config.reading).with_columns(whole["_at"])
         return rows.with_row_index("_at").update(new, on="_at", include_nulls=True).drop("_at")
 
     # The end ------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from toolkit.common.errors import InputError, did_you_mean
-from toolkit.guards import Guard
+from toolkit.guards import Guard, check_reading
 from toolkit.operators.base import Columns, Context, DatasetOperator, Output, Referred, StepInput
 from toolkit.operators.ingest._prediction_figures import PREDICTED
 from toolkit.operators.ingest._prediction_files import Part, check_copies, parts_of
@@ -37,8 +37,11 @@ class LoadPredictions(DatasetOperator):
     config_class = LoadPredictionsConfig
     figures = PREDICTED
     example = {"files": {"1B": "1B.jsonl", "8B": "8B.jsonl"}, "task": "prompt"}
-    uses = frozenset({"guard.tasks", "guard.input", "guard.output"})
+    uses = frozenset({"guard.tasks", "guard.input", "guard.output", "guard.readings"})
     config: LoadPredictionsConfig
+
+    def used(self) -> frozenset[str]:
+        return self.uses if self.config.reading is not None else self.uses - {"guard.readings"}
 
     @property
     def _refers(self) -> bool:
@@ -48,6 +51,10 @@ class LoadPredictions(DatasetOperator):
         c = self.config
         if c.task is not None and c.task not in guard.task_names:
             raise InputError(f"the guard {guard.name!r} has no task {c.task!r}", hint=did_you_mean(c.task, guard.task_names))
+        if c.reading is not None:
+            check_reading(guard, c.reading)
+            if c.read is None and not self._refers:
+                raise InputError("a reading is of outputs that are read", hint="read: lenient, or read: strict")
         known = [*known_columns(guard.task_names), *(["sample_id"] if c.samples is not None else [])]
         if odd := next((key for key in c.columns if key not in known), None):
             raise InputError(f"nothing is called {odd!r}", hint=did_you_mean(odd, known))
@@ -72,7 +79,13 @@ class LoadPredictions(DatasetOperator):
     def identity(self) -> dict[str, Any]:
         c = self.config
         out: dict[str, Any] = {"task": c.task, "label_source": c.label_source, "names": list(c.files)}
-        more = {"columns": c.columns or None, "read": c.read, "texts": c.texts if self._refers else None, "samples": c.samples is not None or None}
+        more = {
+            "columns": c.columns or None,
+            "read": c.read,
+            "reading": c.reading,
+            "texts": c.texts if self._refers else None,
+            "samples": c.samples is not None or None,
+        }
         return out | {name: value for name, value in more.items() if value is not None}
 
     def _parts(self, ctx: Context) -> Sequence[Part]:
