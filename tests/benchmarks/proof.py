@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 import polars as pl
-from proof_page import as_frame, page
+from proof_page import PRETRAINED, PRETRAINED_DPO, as_frame, page
 
 import toolkit
 from toolkit.api.command import Progress
@@ -55,8 +55,6 @@ MAIN = ("labels-only", "sft", "sft-chosen-self", "dpo-self")
 """Arms of a base that is slow to train."""
 SUPERVISED = ("sft", "labels-only", "sft-unchecked", "sft-no-aegis", "sft-no-harmbench", "sft-no-xstest")
 PREFERRED = ("sft-chosen-self", "sft-chosen-ensemble", *(arm for arm in ARMS if arm.startswith("dpo-")))
-PRETRAINED = {"num_train_epochs": 2, "learning_rate": 2.0e-4, "weight_decay": 0.01}
-"""Training options of a base that is no model from scratch."""
 SMOKE = {
     **dict.fromkeys(("rows.columns.reasoning", "unchecked.columns.reasoning", "coin.columns.reasoning"), "answers"),
     **{f"{step}.model": "{scratch: {layers: 1, width: 64, heads: 2, vocab: 1024}}" for step in SUPERVISED},
@@ -140,7 +138,7 @@ def arms(folder: Path, base: str, seed: int, smoke: bool) -> None:
     if base != "tiny":
         overrides += [f"{step}.model={base}" for step in SUPERVISED]
         overrides += [f"{step}.trainer.{name}={value}" for step in SUPERVISED for name, value in PRETRAINED.items()]
-        overrides += [f"{step}.trainer.learning_rate=1.0e-5" for step in PREFERRED]
+        overrides += [f"{step}.trainer.learning_rate={PRETRAINED_DPO}" for step in PREFERRED]
         chosen = MAIN
     if smoke:
         overrides += [f"{key}={value}" for key, value in (SMOKE if base == "tiny" else SMOKE_PRETRAINED).items()]

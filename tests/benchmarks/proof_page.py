@@ -17,6 +17,10 @@ import toolkit
 
 WANTED = {"tiny": 10, "smollm2-135m": 3}
 """Seeds that each base is to have."""
+PRETRAINED: Mapping[str, float] = {"num_train_epochs": 2, "learning_rate": 2.0e-4, "weight_decay": 0.01}
+"""Training options of R-SFT from a base that is no model from scratch."""
+PRETRAINED_DPO = 1.0e-5
+"""Its learning rate in DPO."""
 TITLES = {
     "base": "the base model as it is",
     "labels-only": "labels only: the same rows without reasoning",
@@ -64,8 +68,8 @@ prompt and response a label is what all three guards agree on, and rows on which
 **Tested on** rows of the same benchmarks in other groups (*own*), and on ToxicChat and OpenAIModeration (*other*), balanced by label, so that a guard that always says the same has 50 %. Figures are shares
 of right answers; an output that cannot be read is wrong.
 
-**Arms** (`recipes/proof/arms.yaml`). Hyper-parameters are those of the quickstart; none was chosen by looking at these test rows, and none was tried besides: the part `dev` of the data is untouched. *SFT
-continued* trains on the chosen outputs of the same pairs for as many updates, with the preference term switched off: what HS-DPO adds beyond more training is its distance from this. *By a coin*: the same draws, with right and
+**Arms** (`recipes/proof/arms.yaml`). Hyper-parameters are those of the quickstart, and of a pretrained base {pretrained}; none was chosen by looking at these test rows, and no other was tried: the part
+`dev` of the data is untouched. *SFT continued* trains on the chosen outputs of the same pairs for as many updates, with the preference term switched off: what HS-DPO adds beyond more training is its distance from this. *By a coin*: the same draws, with right and
 wrong drawn at random.
 
 **Statistics.** A difference has two 95 % intervals: over seeds (Student's t of the differences seed by seed) and over rows (paired bootstrap, {draws:,} draws, of the difference averaged over seeds). It is
@@ -75,7 +79,8 @@ called there if the larger of the two p-values, after Holm's correction over the
 
 def page(folder: Path) -> str:
     """The page, of the runs in the proof's folder."""
-    parts = [HEAD.format(draws=DRAWS)]
+    options = ", ".join(f"{name} {value:g}" for name, value in PRETRAINED.items())
+    parts = [HEAD.format(draws=DRAWS, pretrained=f"{options} for SFT, and learning_rate {PRETRAINED_DPO:g} for DPO")]
     for base, wanted in WANTED.items():
         parts.append(_base(folder, base, wanted))
     return "\n".join(parts)

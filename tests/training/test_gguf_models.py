@@ -67,6 +67,16 @@ def test_tokens_are_those_that_the_files_own_metadata_give(tmp_path: Path) -> No
     assert chat.end == tokenizer.eos_token_id == 2 and tokenizer.model_max_length == ROOM
 
 
+def test_a_begin_token_that_the_file_wants_is_before_a_text_and_not_twice_before_a_chat(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    write_gguf(tmp_path / "tiny.gguf", begin=True)
+    tokenizer: Any = AutoTokenizer.from_pretrained(unpacked(tmp_path / "tiny.gguf"))
+    assert tokenizer.convert_ids_to_tokens(tokenizer("hello")["input_ids"]) == ["<|im_start|>", *pieces("hello")]
+    asked = Chat(tokenizer).tokens([{"role": "user", "content": "hello"}], ask=True)
+    assert tokenizer.convert_ids_to_tokens(asked[:2]) == ["<|im_start|>", *pieces("user")[:1]]
+
+
 def test_a_file_is_unpacked_once_and_another_of_its_name_is_another_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_gguf(tmp_path / "tiny.gguf")
     first = model_folder("tiny.gguf")

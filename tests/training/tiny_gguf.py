@@ -24,7 +24,9 @@ def tokens() -> list[str]:
     return [*SPECIAL, *bytes_to_unicode().values(), *(m.replace(" ", "") for m in MERGES)]
 
 
-def write_gguf(path: Path, *, seed: int = 0, arch: str = "llama", pre: str = "smollm", leave_out: str = "", more_tokens: int = 0) -> dict[str, Any]:
+def write_gguf(
+    path: Path, *, seed: int = 0, arch: str = "llama", pre: str = "smollm", leave_out: str = "", more_tokens: int = 0, begin: bool = False
+) -> dict[str, Any]:
     """Write a file; its tensors by transformers' names, as a reader is to find them (float32).
 
     Args:
@@ -34,6 +36,7 @@ def write_gguf(path: Path, *, seed: int = 0, arch: str = "llama", pre: str = "sm
         pre: how it states that texts are split.
         leave_out: name of a tensor that it lacks.
         more_tokens: that the tokenizer has and the model does not embed.
+        begin: whether it wants its begin token before a text.
     """
     from gguf import GGMLQuantizationType, GGUFWriter, dequantize, quantize
 
@@ -58,6 +61,7 @@ def write_gguf(path: Path, *, seed: int = 0, arch: str = "llama", pre: str = "sm
     writer.add_unk_token_id(0)
     writer.add_pad_token_id(2)
     writer.add_chat_template(CHAT)
+    writer.add_add_bos_token(begin)
     small = WIDTH // HEADS * GROUPS
     shapes = {
         "model.embed_tokens": ("token_embd", (len(vocab), WIDTH)),
