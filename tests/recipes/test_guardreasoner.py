@@ -35,6 +35,29 @@ def test_sizes_differ_in_name_and_model_alone(size: str) -> None:
     assert (RECIPES / f"{size}.yaml").read_text(encoding="utf-8") == text
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_the_lora_variants_differ_in_the_training_alone(size: str) -> None:
+    """And in its batch's rows not at all."""
+    whole, small = steps(size), steps(f"{size}-lora")
+    trained = {n for n, s in whole.items() if s["use"] in ("train_sft", "train_dpo")}
+    assert {n for n in whole.keys() | small.keys() if shape(whole.get(n)) != shape(small.get(n))} == trained
+    for name in trained:
+        old, new = options(whole[name]), options(small[name])
+        assert {k for k in old.keys() | new.keys() if old.get(k) != new.get(k) and not k.startswith("lora")} <= {
+            "chat_template", "trainer.learning_rate", "trainer.per_device_train_batch_size", "trainer.gradient_checkpointing", "trainer.model_init_kwargs.dtype",
+        }  # fmt: skip
+        assert new["trainer.learning_rate"] == pytest.approx(10 * old["trainer.learning_rate"])
+        assert new["rows_an_update"] % new["trainer.per_device_train_batch_size"] == 0 and new["lora.merge"] is False
+
+
+@pytest.mark.usefixtures("bare")
+@pytest.mark.parametrize("size", SIZES)
+def test_the_lora_variants_can_be_planned(size: str) -> None:
+    found = api.plan(f"guardreasoner/{size}-lora")
+    assert {s["step"]: s for s in found["steps"]}["samples"]["calls"] == 4 * 4 * ROWS
+    assert ("'peft' is missing" in "\n".join(found["needs"])) == (find_spec("peft") is None)
+
+
 def test_the_released_way_differs_in_the_mining_alone() -> None:
     """Spec C.1: temperature, who samples what, the rule, and how pairs and weights are made."""
     ours, theirs = steps("8b"), steps("8b-released")
@@ -83,7 +106,8 @@ def test_settings_are_the_published_ones() -> None:
     assert (teacher["backend"], teacher["model"], teacher["temperature"]) == ("openai", "gpt-4o-2024-08-06", 0.0)
     assert teacher["top_p"] is teacher["seed"] is None
     sft = options(found["guard-main"], "trainer.")
-    assert sft.pop("per_device_train_batch_size") * sft.pop("gradient_accumulation_steps") * 4 == 384
+    assert {options(found[s])["processes"] for s in ("guard-main", "guard-dpo")} == {"auto"}
+    assert (options(found["guard-main"])["rows_an_update"], sft.pop("per_device_train_batch_size")) == (384, 6)
     assert sft == {
         "learning_rate": 5e-5, "lr_scheduler_type": "cosine", "warmup_steps": 0, "num_train_epochs": 3, "max_length": 2048, "packing": False,
         "bf16": True, "optim": "adamw_torch", "max_grad_norm": 1.0,
@@ -104,7 +128,7 @@ def test_settings_are_the_published_ones() -> None:
     }
     assert options(found["pairs"]).items() >= paired.items()
     dpo = options(found["guard-dpo"], "trainer.")
-    assert dpo.pop("per_device_train_batch_size") * dpo.pop("gradient_accumulation_steps") * 4 == 256
+    assert (options(found["guard-dpo"])["rows_an_update"], dpo.pop("per_device_train_batch_size")) == (256, 1)
     assert dpo == {
         "beta": 0.01, "loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 2.0], "learning_rate": 5e-6, "lr_scheduler_type": "cosine",
         "warmup_steps": 0, "num_train_epochs": 2, "max_length": 2048, "bf16": True, "optim": "adamw_torch", "max_grad_norm": 1.0,
@@ -121,7 +145,9 @@ def test_trl_takes_the_trainer_settings() -> None:
     found = steps("8b")
     for kind, step in ((SftConfig, "guard-main"), (DpoConfig, "guard-dpo")):
         wanted = options(found[step], "trainer.") | {"use_cpu": True}  # on a machine without a GPU bf16 is refused otherwise
-        made = trainer_args(kind(model=SIZES["8b"], trainer=wanted), "unused")
+        rows = options(found[step])["rows_an_update"]
+        made = trainer_args(kind(model=SIZES["8b"], trainer=wanted, rows_an_update=rows), "unused")
+        assert made.gradient_accumulation_steps * made.per_device_train_batch_size == rows
         assert {key: getattr(made, key) for key in wanted} == wanted, step
 
 

@@ -15,6 +15,31 @@ from toolkit.training import DpoConfig, SftConfig, check_trainer
 from toolkit.training._training_config import trainer_args
 
 
+@pytest.mark.parametrize(
+    ("rows", "batch", "processes", "steps"), [(384, 6, 1, 64), (384, 6, 4, 16), (384, 6, 8, 8), (256, 1, 8, 32), (384, 4, 6, 16)]
+)
+def test_rows_of_an_update_are_the_same_on_any_number_of_gpus(rows: int, batch: int, processes: int, steps: int) -> None:
+    from toolkit.training._training_config import _accumulation
+
+    assert _accumulation(rows, batch, processes) == steps
+
+
+def test_rows_of_an_update_set_the_accumulation(tmp_path: Path) -> None:
+    def made(**more: Any) -> Any:
+        return trainer_args(SftConfig.model_validate({"model": "m", "trainer": {"per_device_train_batch_size": 6}} | more), str(tmp_path))
+
+    assert made(rows_an_update=384).gradient_accumulation_steps == 64
+    with pytest.raises(InputError, match="100 rows an update are not made of 6 on each of 1 processes") as e:
+        made(rows_an_update=100)
+    assert "per_device_train_batch_size: 5 fits" in str(e.value.hint)
+    with pytest.raises(InputError, match="4 rows an update"):
+        made(rows_an_update=4)
+    with pytest.raises(InputError, match="384 rows an update are not made of 6 on each of 5 processes"):
+        check_trainer(SftConfig(model="m", rows_an_update=384, processes=5, trainer={"use_cpu": True, "per_device_train_batch_size": 6}))
+    with pytest.raises(ValueError, match="give one of the two"):
+        made(rows_an_update=384, trainer={"gradient_accumulation_steps": 4})
+
+
 def test_importing_the_room_loads_no_torch() -> None:
     code = "import sys, toolkit.training as t; t.SftConfig(model='x'); print(sorted({'torch', 'trl', 'transformers', 'datasets'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -46,12 +46,9 @@ def tokenizer_needs() -> list[str]:
 
 
 def identity_of(config: BaseModel) -> dict[str, Any]:
-    """For `Operator.identity`: the config; later options (the arguments of a chat template, LoRA) only where they are set, so that older runs stay
-    finished."""
-    return {name: value for name, value in config.model_dump(mode="json").items() if value or name not in _LATER}
-
-
-_LATER = ("chat_template_kwargs", "lora")
+    """For `Operator.identity`: the config; the arguments of a chat template only where there are any, so that older runs stay finished."""
+    out = config.model_dump(mode="json")
+    return out if out["chat_template_kwargs"] else {name: value for name, value in out.items() if name != "chat_template_kwargs"}
 
 
 class TokenCounter:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from toolkit.common.documented import Documented
 from toolkit.common.reach import Asked, NeedsLeave
@@ -73,6 +73,12 @@ def _asked(key: str, place: tuple[str, ...]) -> Asked:
     return Asked(key, why.get(key, f"{key!r} is not known to be plain data: it may run code, or read, send or write elsewhere"), place)
 
 
+def _one_accumulation(options: Any) -> Any:
+    if options.rows_an_update is not None and "gradient_accumulation_steps" in options.trainer:
+        raise ValueError("rows_an_update sets trainer.gradient_accumulation_steps: give one of the two")
+    return options
+
+
 def _switch(value: Any) -> Any:
     """``true`` for the defaults, ``false`` for none."""
     return ({} if value else None) if isinstance(value, bool) else value
@@ -92,6 +98,9 @@ class TrainOptions(Documented):
     as it was trained."""
     lora: Annotated[Lora | None, BeforeValidator(_switch, json_schema_input_type=bool | Lora | None)] = None
     """Train a LoRA adapter instead of all weights: `true`, or its settings (`{rank: 16, alpha: 32, quantize: 4bit, merge: false, …}`)."""
+    rows_an_update: int | None = Field(None, ge=1)
+    """Rows (of DPO: pairs) of an update on all GPUs together, whatever their number: sets `gradient_accumulation_steps` by
+    `per_device_train_batch_size` and the processes."""
     threads: int | None = Field(None, ge=1)
     """CPU threads of torch, in each process; default: torch's own choice, with several processes their share of the cores."""
     processes: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
@@ -100,6 +109,8 @@ class TrainOptions(Documented):
     checkpoint: Checkpoint | None = None
     """How often it is written down where the training is: `200` (updates), `30 min`, or `{updates, minutes, keep}`. The same command or run goes on
     from there after a stop or a kill, and ends in the same model. Default: never, and it begins anew."""
+
+    _batch = model_validator(mode="after")(_one_accumulation)
 
     def shaping(self) -> dict[str, Any]:
         """The options that shape the weights, for a fingerprint: of those that came later than the first runs only what is set, so that these stay

@@ -174,13 +174,28 @@ def trainer_args(config: SftConfig | DpoConfig, output_dir: str) -> SFTConfig | 
         raise InputError(f"trl refuses these trainer settings: {e}", where="trainer") from None
     check_batches(args)
     args._n_gpu = min(args.n_gpu, 1)  # one GPU a process, of however many there are
+    if config.rows_an_update is not None:
+        args.gradient_accumulation_steps = _accumulation(config.rows_an_update, args.per_device_train_batch_size, args.world_size)
     return args
+
+
+def _accumulation(rows: int, batch: int, processes: int) -> int:
+    """Batches that each process accumulates for an update of so many rows on all of them (InputError: they do not come out even)."""
+    steps, left = divmod(rows, batch * processes)
+    if left or not steps:
+        fits = next((b for b in range(batch, 0, -1) if rows % (b * processes) == 0), None)
+        hint = f"trainer.per_device_train_batch_size: {fits} fits" if fits else f"{processes} processes cannot share {rows} rows: take another number"
+        raise InputError(f"{rows} rows an update are not made of {batch} on each of {processes} processes", where="rows_an_update", hint=hint)
+    return steps
 
 
 def check_trainer(config: SftConfig | DpoConfig) -> None:
     """Raise what `trainer_args` would, before any data is read. With several processes on GPUs TRL is asked by them, for it takes room on a GPU."""
     check_fields(config)
-    if processes_of(config) == 1 or config.trainer.get("use_cpu") or not has_gpu():
+    processes = processes_of(config)
+    if config.rows_an_update is not None:
+        _accumulation(config.rows_an_update, int((defaults(config, cpu=False) | config.trainer)["per_device_train_batch_size"]), processes)
+    if processes == 1 or config.trainer.get("use_cpu") or not has_gpu():
         trainer_args(config, "unused")
 
 
