@@ -13,7 +13,7 @@ from frames import run_steps, seeds
 
 import toolkit
 from toolkit.common.errors import InputError
-from toolkit.guards import load_guard, render_input
+from toolkit.guards import load_guard, parse, render_input
 from toolkit.shards import verify
 
 GUARD = load_guard("guardreasoner")
@@ -72,6 +72,24 @@ def test_steps_and_their_characters_are_counted() -> None:
     rows = reasoned(*ROWS).with_columns(reasoning=pl.lit(text), steps=pl.lit(None, pl.Int64))
     kept, _ = toolkit.apply("render_sft", rows)
     assert kept["steps"].to_list() == [3] * 3 and kept["step_chars"].to_list() == [len("One é.") + len("Two.") + len("Three")] * 3
+
+
+def test_a_twin_without_reasoning_is_trained_on_the_same_rows_and_answers() -> None:
+    rows = reasoned(*ROWS).with_columns(
+        reasoning=pl.Series(
+            "# Task 1\n\n## Reasoning Step 1\nRequest: harmful, one may think.\n\n"
+            f"Answers: \nRequest: {request}\nCompletion: {completion}\nResponse: None"
+            for request, completion in (("unharmful", "None"), ("harmful", "refusal"), ("harmful", "compliance"))
+        )
+    )
+    whole, twin = (toolkit.apply("render_sft", rows, reasoning=keeps, format="text")[0] for keeps in (True, False))
+    assert twin.drop("completion", *COUNTS).equals(whole.drop("completion", *COUNTS))
+    assert twin["completion"][1] == "---\n\nAnswers: \nRequest: harmful\nCompletion: refusal\nResponse: None"
+    for long, short in zip(whole["completion"], twin["completion"], strict=True):
+        assert parse(GUARD, short, "strict").labels == parse(GUARD, long, "strict").labels and not parse(GUARD, short, "strict").problems
+    assert twin["steps"].to_list() == [0] * 3
+    chat = toolkit.apply("render_sft", rows, reasoning=False)[0]
+    assert [m[0]["content"] for m in chat["completion"].to_list()] == twin["completion"].to_list()
 
 
 def test_shards_are_verified_folders_with_a_card(tmp_path: Path) -> None:

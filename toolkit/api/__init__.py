@@ -10,6 +10,7 @@ from toolkit.common.lazy import lazily
 if TYPE_CHECKING:
     from toolkit.api._apply import Applied as Applied
     from toolkit.api._apply import apply as apply
+    from toolkit.api._audit import audit as audit
     from toolkit.api._builder import Recipe as Recipe
     from toolkit.api._compare import compare as compare
     from toolkit.api._compare import published as published

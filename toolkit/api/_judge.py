@@ -118,7 +118,7 @@ def judge(
     if file is not None:
         check_output(file, journal=folder, hint="name another file")
     check_output(folder, reads=Roots.of(None).read, own="journal", hint="name another folder with `work`")
-    given = list(_rows(rows))
+    given = list(given_rows(rows))
     _check_labels(given, definition)
     with stopping(), ExitStack() as stack:
         journal = stack.enter_context(Journal(folder))
@@ -148,8 +148,12 @@ def _check_labels(rows: Iterable[Mapping[str, Any]], guard: Guard) -> None:
                 raise InputError(unknown_label(str(label), task.labels), where=f"rows[{number}].label_{task.name}", hint=hint)
 
 
-def _rows(rows: Any) -> Iterator[Mapping[str, Any]]:
-    """Each row."""
+def given_rows(rows: Any) -> Iterator[Mapping[str, Any]]:
+    """Each of some rows that a caller gives: one, several, or a table.
+
+    Raises:
+        InputError: what is neither.
+    """
     if isinstance(rows, Mapping) and "prompt" in rows and isinstance(rows["prompt"], str):
         yield rows
     elif isinstance(rows, list | tuple):

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from toolkit.report import Figures, comparison_text, evaluation_text
+from toolkit.report import Figures, audit_text, comparison_text, evaluation_text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -243,6 +243,26 @@ class Evaluated(Figures):
 
     def __repr__(self) -> str:
         return evaluation_text(self, shutil.get_terminal_size((100, 24)).columns)
+
+
+class Audited(Figures):
+    """Of `audit`."""
+
+    model: str
+    guard: str
+    tasks: list[str]
+    chains: dict[str, Any]
+    stages: list[dict[str, Any]]
+    settled: list[dict[str, Any]]
+    flips: list[dict[str, Any]]
+    contradictions: list[dict[str, Any]]
+    early: list[dict[str, Any]]
+    twin: dict[str, Any] | None
+    notes: list[str]
+    spent: dict[str, int]
+
+    def __repr__(self) -> str:
+        return audit_text(self, shutil.get_terminal_size((100, 24)).columns)
 
 
 class Trained(Figures):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from toolkit.pipeline import Progress as Progress
     from toolkit.pipeline import load_recipe as load_recipe
     from toolkit.pipeline import recipe_steps as recipe_steps
+    from toolkit.report import audit_text as audit_text
     from toolkit.report import evaluation_text as evaluation_text
     from toolkit.report import print_figures as print_figures
     from toolkit.report import print_summary as print_summary

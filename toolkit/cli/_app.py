@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from toolkit.cli import _complete, _plan, _reach, _say
+from toolkit.cli._audit import audit
 from toolkit.cli._compare import compare
 from toolkit.cli._diff import diff
 from toolkit.cli._disputes import disputes
@@ -296,6 +297,7 @@ app.add_typer(train, name="train", rich_help_panel=TRAIN)
 app.command("moderate", rich_help_panel=JUDGE)(moderate)
 app.command("serve", rich_help_panel=JUDGE)(serve)
 app.command("evaluate", rich_help_panel=JUDGE)(evaluate)
+app.command("audit", rich_help_panel=JUDGE)(audit)
 
 # Judge ----------------------------------------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """Scoring guards: what a number is made of, and what it may be beside.
 
 `benchmarks` has the rows that guards are scored on, `scoring` the figures of a per-row table (`ROWS`), `comparing` what differences are worth and
-what others have published, `changed` rows under changes that keep their labels; `_document` is the folder of an evaluation, `_noise` how far labels
-can be trusted by guards' verdicts.
+what others have published, `changed` rows under changes that keep their labels, `chains` what a guard's reasoning does to its verdict; `_document` is
+the folder of an evaluation, `_noise` how far labels can be trusted by guards' verdicts.
 """
 
 from __future__ import annotations
@@ -56,6 +56,14 @@ if TYPE_CHECKING:
     from toolkit.evaluation.benchmarks._written_sets import Written as Written
     from toolkit.evaluation.benchmarks._written_sets import read_labels as read_labels
     from toolkit.evaluation.benchmarks._written_sets import read_written as read_written
+    from toolkit.evaluation.chains._chain_figures import CHAINS as CHAINS
+    from toolkit.evaluation.chains._chain_figures import as_rows as as_rows
+    from toolkit.evaluation.chains._chain_figures import chain_flips as chain_flips
+    from toolkit.evaluation.chains._chain_figures import chain_settled as chain_settled
+    from toolkit.evaluation.chains._chain_figures import chain_stages as chain_stages
+    from toolkit.evaluation.chains._chain_figures import redrawn as redrawn
+    from toolkit.evaluation.chains._matched_rates import RATES as RATES
+    from toolkit.evaluation.chains._matched_rates import matched_rates as matched_rates
     from toolkit.evaluation.changed._flips import flips as flips
     from toolkit.evaluation.changed._perturb import CHANGE_KINDS as CHANGE_KINDS
     from toolkit.evaluation.changed._perturb import CHANGES as CHANGES

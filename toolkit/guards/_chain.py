@@ -76,7 +76,7 @@ def answer_form(guard: Guard, tasks: Collection[str], *, reasoned: bool, opened:
     Example:
         >>> from toolkit.guards import answer_form
         >>> answer_form(toolkit.load_guard("guardreasoner"), ["prompt"], reasoned=True)[0]
-        ('\\n\\nAnswers: \\nRequest: ', ('unharmful', 'harmful'))
+        ('\\n\\n---\\n\\nAnswers: \\nRequest: ', ('unharmful', 'harmful'))
     """
     o = guard.output
     lines = [o.answers_heading] if o.answers_heading else []

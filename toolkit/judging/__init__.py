@@ -29,11 +29,19 @@ if TYPE_CHECKING:
     from toolkit.judging._ask import question as question
     from toolkit.judging._ask import questions as questions
     from toolkit.judging._ask import scores as scores
+    from toolkit.judging._chain_probes import PROBES as PROBES
+    from toolkit.judging._chain_probes import Probe as Probe
+    from toolkit.judging._chain_probes import chain_probes as chain_probes
     from toolkit.judging._evaluation_lines import asked_lines as asked_lines
     from toolkit.judging._evaluation_lines import judged_tasks as judged_tasks
     from toolkit.judging._evaluation_lines import to_ask as to_ask
     from toolkit.judging._evaluation_lines import written_lines as written_lines
     from toolkit.judging._evaluation_lines import written_tasks as written_tasks
+    from toolkit.judging._forced_answers import Forced as Forced
+    from toolkit.judging._forced_answers import answered_tasks as answered_tasks
+    from toolkit.judging._forced_answers import check_forced as check_forced
+    from toolkit.judging._forced_answers import forced_answer as forced_answer
+    from toolkit.judging._forced_answers import forced_question as forced_question
     from toolkit.judging._outputs import TEXTS as TEXTS
     from toolkit.judging._outputs import asked_of as asked_of
     from toolkit.judging._outputs import read_names as read_names

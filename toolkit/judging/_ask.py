@@ -19,6 +19,7 @@ from toolkit.common.errors import InputError
 from toolkit.common.paths import Beside, at_door
 from toolkit.generation import BACKENDS, BaseBackendConfig, MediaError, attached_to, build_request, complete, open_backend, read_config
 from toolkit.guards import Call, Guard, Mode, check_reading, in_reading, label_words, render_call, render_input
+from toolkit.judging._forced_answers import Forced, check_forced, forced_answer, forced_question
 from toolkit.judging._several import failure, finish, keys, output_of, parsed_of, read_plain, read_scored, total
 from toolkit.judging._verdict import Verdict
 from toolkit.records import MEDIA, child_id, content_id, media_of
@@ -152,6 +153,7 @@ class OpenGuard:
         media: folder that the uris of rows' media are relative to; None: the working folder.
         probabilities: ask for log-probabilities too, and give each verdict the probabilities of its labels. Answers that were asked for without them
             are asked for again. A config with `logprobs` has them anyway.
+        backend: the opened model of another `OpenGuard`, which loads it and lets go of it; `config` then says how else it is asked.
 
     Raises:
         Missing: an extra is not installed, or a key is not set.
@@ -169,6 +171,7 @@ class OpenGuard:
         work: Path | None = None,
         media: Path | None = None,
         probabilities: bool = False,
+        backend: Backend | None = None,
     ) -> None:
         config = read_config(config)
         try:
@@ -181,7 +184,8 @@ class OpenGuard:
         self.stats: Stats | None = None
         """Of the latest `verdicts`, as they come: what was asked, and what the journal had."""
         self._folder = at_door(media or ".")
-        self._backend: Backend = open_backend(config, guard=guard, beside=beside, work=work, judges=True)
+        self._shared = backend is not None
+        self._backend: Backend = backend or open_backend(config, guard=guard, beside=beside, work=work, judges=True)
 
     def __enter__(self) -> Self:
         return self
@@ -190,8 +194,9 @@ class OpenGuard:
         self.close()
 
     def close(self) -> None:
-        """Let go of the model; harmless when called twice."""
-        self._backend.close()
+        """Let go of the model, unless it is another's; harmless when called twice."""
+        if not self._shared:
+            self._backend.close()
 
     @property
     def backend(self) -> Backend:
@@ -299,6 +304,38 @@ class OpenGuard:
                 for draw in range(draws):
                     yield self.read(row, list(islice(left, calls)), draw, mode=mode, reading=reading)
             yield from self._unasked(waiting, draws)
+
+    def forced(
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        *,
+        journal: Journal | None = None,
+        meter: Meter | None = None,
+        on_done: Callable[[Completion], None] | None = None,
+    ) -> Iterator[Forced]:
+        """What the guard answers behind given beginnings of its output, in their order, as it comes.
+
+        Args:
+            rows: pulled lazily; each as for `verdicts`, without media, with `begun` (the beginning; empty for none) and `opened` (see
+                `toolkit.guards.answer_form`).
+            journal, meter, on_done: as for `verdicts`.
+
+        Raises:
+            InputError: a guard that was trained elsewhere, a backend that gives no log-probabilities of a given text, a row without a prompt.
+            GuardkitError: no request can succeed.
+        """
+        check_forced(self.guard, self._config)
+        waiting: deque[dict[str, Any]] = deque()
+
+        def requests() -> Iterator[Request]:
+            for number, row in enumerate(rows):
+                waiting.append(whole := _whole(row, number))
+                yield forced_question(self.guard, whole, row["begun"], self._backend, self._config, opened=row["opened"])
+
+        with complete(requests(), self._backend, journal, on_done, meter=meter) as completions:
+            self.stats = completions.stats
+            for completion in completions:
+                yield forced_answer(self.guard, waiting.popleft(), completion)
 
     def _unasked(self, waiting: deque[tuple[dict[str, Any], int]], draws: int) -> Iterator[Verdict]:
         """The verdicts on the next rows, as long as no call is made about them."""

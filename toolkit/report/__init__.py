@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from toolkit.common.lazy import lazily
 
 if TYPE_CHECKING:
+    from toolkit.report._audit_tables import audit_text as audit_text
     from toolkit.report._compare_tables import COMPARE_FORMATS as COMPARE_FORMATS
     from toolkit.report._compare_tables import comparison_csv as comparison_csv
     from toolkit.report._compare_tables import comparison_text as comparison_text

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from toolkit.guards import Guard, render_input, sections
+from toolkit.guards import Guard, parse, render_input, render_output, sections
 from toolkit.operators.base import Columns, Config, Context, RowOperator
 from toolkit.operators.export._messages import MESSAGES, assistant, carried, shown_fault, user, with_known_media
 from toolkit.records import Column, to_polars
@@ -23,6 +23,8 @@ class RenderSftConfig(Config):
 
     format: Literal["messages", "text"] = "messages"
     """Chat messages, which the model's chat template turns into text, or plain text."""
+    reasoning: bool = True
+    """Whether a completion has its reasoning; without, it is the answers alone, in the guard's form, for a twin that is trained on labels only."""
 
 
 class RenderSft(RowOperator):
@@ -38,6 +40,9 @@ class RenderSft(RowOperator):
     own_guards = True
     config_class = RenderSftConfig
     config: RenderSftConfig
+
+    def identity(self) -> dict[str, Any]:
+        return {n: v for n, v in super().identity().items() if n != "reasoning" or not v}
 
     def reads(self, guard: Guard) -> list[str]:
         return ["id", "context", "prompt", "response", "reasoning", "teacher", "source", "licence", "split"]
@@ -60,6 +65,8 @@ class RenderSft(RowOperator):
 
         def render(row: dict[str, Any]) -> dict[str, Any]:
             asked, completion = render_input(guard, row), row["reasoning"]
+            if not self.config.reasoning:
+                completion = render_output(guard, {}, parse(guard, completion).labels)
             steps = [step for part in sections(guard, completion) for step in part.steps]
             counts = {"steps": len(steps), "step_chars": sum(map(len, steps))}
             return (

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import polars as pl
 
-from toolkit.guards import Guard, Section, preamble
+from toolkit.guards import Guard, Section, preamble, sections
 from toolkit.operators.reason._labels_given import first, patterns, phrases
 from toolkit.operators.reason._reading import Fault, Reading
 from toolkit.operators.reason._refused import SEES, declines, may_decline, sentences
@@ -61,6 +61,16 @@ def verdict(read: Reader, part: Section) -> tuple[str, str] | None:
     if part.conclusion:
         return (stated, "concludes") if (stated := read.read(part.conclusion, conclusion=True)) else None
     return (stated, "the last step says") if part.steps and (stated := read.read(part.steps[-1])) else None
+
+
+def stated_labels(guard: Guard, text: str) -> dict[str, str]:
+    """By task the label that its conclusion states in an output, or without one its last step, as the rule `conclusions` reads it; a task on which
+    nothing is stated plainly is not there."""
+    out = {}
+    for part in sections(guard, text):
+        if 1 <= part.task <= len(guard.tasks) and (stated := verdict(readers(guard)[part.task - 1][0], part)) is not None:
+            out[guard.tasks[part.task - 1].name] = stated[0]
+    return out
 
 
 def scaffold(r: Reading, limits: Limits) -> Fault:
