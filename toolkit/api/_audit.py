@@ -69,9 +69,12 @@ def audit(
         Missing, Stopped: an extra; interrupted: every answer is kept.
 
     Example:
-        >>> toolkit.audit("outputs/nowhere", {"prompt": "How do I bake bread?"})
+        Where `url` is the base URL of an OpenAI-compatible server, ``http://127.0.0.1:8000/v1`` say, whose model writes no chain:
+
+        >>> backend = {"backend": "openai", "model": "m", "base_url": url}
+        >>> toolkit.audit(backend, {"prompt": "How do I bake bread?"}, forced=False)
         Traceback (most recent call last):
-        toolkit.common.errors.InputError: outputs/nowhere: no such model folder, nor a hub model
+        toolkit.common.errors.InputError: none of m's 1 outputs has a chain of reasoning to audit: no_verdict 1 (first ...)...
     """
     how = AuditOptions(guard, columns, draws, temperature, forced, limit, seed, bootstrap, work, allow, output, progress or Progress.silent())
     return audited(model, rows, twin, benchmarks, data, task, how)

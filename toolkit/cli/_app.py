@@ -391,11 +391,8 @@ def schema(json: JsonOpt = False) -> None:
     _say.document(recipe_schema())
 
 
-app.command("overlaps", rich_help_panel=LOOK)(overlaps)
 app.command("hygiene", rich_help_panel=JUDGE)(hygiene)
-app.command("disputes", rich_help_panel=LOOK)(disputes)
-app.command("diff", rich_help_panel=LOOK)(diff)
-app.command("doctor", rich_help_panel=LOOK)(doctor)
-app.command("rejects", rich_help_panel=LOOK)(rejects)
+for verb in (overlaps, disputes, diff, doctor, rejects):
+    app.command(verb.__name__, rich_help_panel=LOOK)(verb)
 app.add_typer(journal, name="journal", rich_help_panel=LOOK)
 app.add_typer(runs, name="runs", rich_help_panel=LOOK)

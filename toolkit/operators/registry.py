@@ -49,6 +49,9 @@ BUILT_IN = {
     "pair": "mining.pair:Pair",
     "evaluate": "judge.evaluate:Evaluate",
     "compare": "judge.compare:Compare",
+    "cut_chains": "judge.cut_chains:CutChains",
+    "force_answers": "judge.force_answers:ForceAnswers",
+    "audit": "judge.audit_chains:Audit",
 }
 
 
