@@ -214,7 +214,7 @@ class Outputs:
         places = np.concatenate([np.zeros(0, np.int64), *(h[0] for h in self._held)])
         texts = pl.concat([pl.Series([], dtype=pl.String), *(h[1] for h in self._held)])
         by = np.argsort(places, kind="stable")
-        return texts[by[np.searchsorted(places[by], unique)][back]]
+        return texts.gather(by[np.searchsorted(places[by], unique)][back])
 
 
 def _read(source: StepInput, at: Ints, rows: Ints) -> Iterator[tuple[Ints, pl.DataFrame]]:
