@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ def train(
     *,
     allow: str | Collection[str] = (),
     overwrite: bool = False,
+    unverified: bool = False,
 ) -> Trained:
     """Train a guard on shards, as a YAML file or a dict says.
 
@@ -39,6 +40,7 @@ def train(
         progress: where progress is shown, and the settings as they are resolved before it starts; default nowhere.
         allow: what it may do beyond the shards, by name (``trust_remote_code``, ``api_key_env=MY_KEY``): see `toolkit.common.reach`.
         overwrite: replace a model that guardkit trained before.
+        unverified: train on shards that are not as their manifest says.
 
     Returns:
         Metrics of the training, and ``output``.
@@ -55,10 +57,13 @@ def train(
         1
     """
     from toolkit.shards import verify
-    from toolkit.training import in_words, kept_update
+    from toolkit.training import DpoConfig, SftConfig, in_words, kept_update, memory_words
 
     job = _job(method, config, allow, overwrite=overwrite)
-    verify(job.shards)
+    if unverified or getattr(job.options, "unverified", False):
+        job = replace(job, options=_unverified(job.options))
+    else:
+        verify(job.shards)
     calm_threads()  # before torch is first loaded
     try:
         job.trainer.check(job.options)
@@ -71,6 +76,9 @@ def train(
 
     def begin(settings: Mapping[str, Any]) -> None:
         progress.note(in_words(settings))
+        if isinstance(job.options, SftConfig | DpoConfig):
+            for words in memory_words(job.options, Roots.of(None)):
+                progress.note(words)
 
     try:
         with stopping(_AGAIN), progress:
@@ -82,6 +90,11 @@ def train(
             raise
         raise Stopped(e.message, hint=(e.hint or "").replace(_AGAIN, _GOES_ON.format(update))) from e
     return Trained({**metrics, "output": short_path(job.out)})
+
+
+def _unverified(options: Any) -> Any:
+    """The options with the one of that name set, where a trainer has it."""
+    return options.model_copy(update={"unverified": True}) if "unverified" in type(options).model_fields else options
 
 
 @dataclass(frozen=True)

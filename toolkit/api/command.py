@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from toolkit.report import print_figures as print_figures
     from toolkit.report import print_summary as print_summary
     from toolkit.report import summarise as summarise
+    from toolkit.report import training_lines as training_lines
     from toolkit.serving import Alarm as Alarm
     from toolkit.serving import checked as checked
 

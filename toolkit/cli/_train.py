@@ -38,6 +38,7 @@ train = typer.Typer(cls=Trainers, no_args_is_help=True, help="Train on shards, o
 
 ConfigArg = Annotated[Path, typer.Argument(help="YAML: shards, output, and the options of the trainer.", show_default=False)]
 OverwriteOpt = Annotated[bool, typer.Option("--overwrite", help="Replace the model that is in `output`.")]
+UnverifiedOpt = Annotated[bool, typer.Option("--unverified", help="Train on shards that are not as their manifest says.")]
 JsonOpt = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; progress goes to stderr.")]
 
 
@@ -46,13 +47,14 @@ def train_sft(
     config: Annotated[Path, typer.Argument(help="YAML: shards, output, and the options of the operator train_sft.", show_default=False)],
     allow: AllowOpt = None,
     overwrite: OverwriteOpt = False,
+    unverified: UnverifiedOpt = False,
     json: JsonOpt = False,
 ) -> None:
     """Supervised fine-tuning on shards.
 
     Example: guardkit train sft my-sft.yaml
     """
-    _train("sft", config, allow, overwrite, json)
+    _train("sft", config, allow, overwrite, json, unverified)
 
 
 @train.command("dpo")
@@ -60,32 +62,36 @@ def train_dpo(
     config: Annotated[Path, typer.Argument(help="YAML: shards, model, output, and the options of the operator train_dpo.", show_default=False)],
     allow: AllowOpt = None,
     overwrite: OverwriteOpt = False,
+    unverified: UnverifiedOpt = False,
     json: JsonOpt = False,
 ) -> None:
     """Weighted DPO on shards.
 
     Example: guardkit train dpo my-dpo.yaml
     """
-    _train("dpo", config, allow, overwrite, json)
+    _train("dpo", config, allow, overwrite, json, unverified)
 
 
 def _of_another_package(name: str) -> Any:
     """The command of a trainer that another package brings."""
 
-    def other(config: ConfigArg, allow: AllowOpt = None, overwrite: OverwriteOpt = False, json: JsonOpt = False) -> None:
-        _train(name, config, allow, overwrite, json)
+    def other(
+        config: ConfigArg, allow: AllowOpt = None, overwrite: OverwriteOpt = False, unverified: UnverifiedOpt = False, json: JsonOpt = False
+    ) -> None:
+        _train(name, config, allow, overwrite, json, unverified)
 
     app = typer.Typer()
     app.command(name, help="A trainer of another package.", no_args_is_help=True)(other)
     return typer.main.get_command(app)
 
 
-def _train(method: str, config: Path, allow: list[str] | None, overwrite: bool, json: bool) -> None:
+def _train(method: str, config: Path, allow: list[str] | None, overwrite: bool, json: bool, unverified: bool) -> None:
     from toolkit.api import train
-    from toolkit.api.command import Progress
+    from toolkit.api.command import Progress, training_lines
 
-    metrics = train(method, config, Progress(), allow=allow or (), overwrite=overwrite)
+    metrics = train(method, config, Progress(), allow=allow or (), overwrite=overwrite, unverified=unverified)
     if json:
         _say.document(metrics)
     else:
         _say.lines(*(f"{name}: {_say.short(value)}" for name, value in metrics.items() if name != "settings"))
+        _say.lines(*training_lines(metrics["output"]))

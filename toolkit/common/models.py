@@ -33,6 +33,9 @@ from toolkit.common.reading import Files, sha256_once, unreadable
 TRAINED = "guardkit.json"
 """File of a model folder that says what guardkit trained it for, and the files that it wrote; see `trained_for`."""
 
+METRICS, CURVES = "metrics.jsonl", "curves.svg"
+"""Files of a model folder with what its training was like, update by update; they shape no output."""
+
 _VERSION = "model/1"
 _WEIGHTS = ("*.safetensors", "*.bin", "*.gguf", "*.pt", "*.pth")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
@@ -50,6 +53,8 @@ _IGNORED = {
     "license.md",
     "notice",
     "use_policy.md",
+    METRICS,
+    CURVES,
     "guardkit.json",  # what a model was trained for (`TRAINED`): it is checked, and shapes nothing
 }
 _IGNORED_STARTS = (".", "rng_state", "events.out.tfevents")

@@ -1,6 +1,7 @@
 """A step's folder: rows, rejects, artefacts, and a manifest that is written last.
 
-A folder with a manifest is whole (it appeared by one rename after fsync); its bytes hold no time and no host fact. Rows are parquet (zstd)
+A folder with a manifest is whole (it appeared by one rename after fsync); its bytes hold no time and no host fact, but
+for a training's `metrics.jsonl`. Rows are parquet (zstd)
 in row groups of a fixed size, so that the bytes depend neither on the batch size nor on the thread count.
 
     rows/rows.parquet    the kept rows (not for a sink)

@@ -11,9 +11,12 @@ from toolkit.common.lazy import lazily
 
 if TYPE_CHECKING:
     from toolkit.training._checkpoints import kept_update as kept_update
+    from toolkit.training._curves import curves as curves
     from toolkit.training._dpo import train_dpo as train_dpo
     from toolkit.training._lora_options import Lora as Lora
     from toolkit.training._lora_options import lora_needs as lora_needs
+    from toolkit.training._memory_words import memory_words as memory_words
+    from toolkit.training._metrics_lines import read_metrics as read_metrics
     from toolkit.training._model import load_tokenizer as load_tokenizer
     from toolkit.training._new_model import new_model as new_model
     from toolkit.training._sft import train_sft as train_sft

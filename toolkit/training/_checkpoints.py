@@ -52,7 +52,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, when: Checkpoint, identity: Mapping[str, Any], more: Callable[[Path], None] = _nothing) -> None:
-        self.folder, self._when, self._identity, self._more = folder, when, dict(identity), more
+        self.folder, self._when, self._identity, self.more = folder, when, dict(identity), more
         self._since = time.monotonic()
         self.abandon()
         self.last, self.other = self._begin()
@@ -122,7 +122,7 @@ class Checkpoints:
     def settle(self, update: int) -> None:
         """What the trainer wrote after an update becomes a checkpoint; those that are not needed any more go."""
         made, final = self.part / f"{_NAME}{update}", self.folder / f"{_NAME}{update}"
-        self._more(made)
+        self.more(made)
         sizes = {p.relative_to(made).as_posix(): p.stat().st_size for p in sorted(made.rglob("*")) if p.is_file()}
         write_atomic(made / _STATE, json.dumps({"update": update, "identity": self._identity, "sizes": sizes}))
         fsync_tree(made)

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Dropped:
-    """Rows that a training leaves out, by reason: ``too_long`` (more tokens than max_length), ``no_completion`` (nothing to learn), and of pairs
-    ``empty_answer`` and ``same_answers`` (nothing to prefer)."""
+    """Rows that a training leaves out, by reason: ``too_long`` (more tokens than max_length), ``no_completion`` (nothing to learn), ``held_out``
+    (to look at the loss on), and of pairs ``empty_answer`` and ``same_answers`` (nothing to prefer)."""
 
     ids: dict[str, list[str]] = field(default_factory=dict)
+    lengths: list[int] = field(default_factory=list)
+    """Tokens of those that are too long."""
 
     def add(self, reason: str, row_id: str) -> None:
         """Note one row."""
@@ -90,7 +92,9 @@ _BATCH = 1000
 """Rows that are copied at a time."""
 
 
-def read_shards(folder: Path, messages: Sequence[str], others: Sequence[str], cache: Path, split: str = "train", *, there: bool = False) -> Dataset:
+def read_shards(
+    folder: Path, messages: Sequence[str], others: Sequence[str], cache: Path, split: str = "train", *, there: bool = False, verified: bool = True
+) -> Dataset:
     """The rows of ``data/<split>-*.parquet`` for `datasets`, which is given no name of the user's: it would take one for a pattern or a URL.
 
     Args:
@@ -100,6 +104,7 @@ def read_shards(folder: Path, messages: Sequence[str], others: Sequence[str], ca
         cache: folder for the rows as Arrow, and for what `datasets` writes.
         split: which split.
         there: whether another process of this training has put them there.
+        verified: hold the files against the folder's manifest.
 
     Raises:
         InputError: no such folder or split, a file that is not parquet or not what the folder's manifest (if it has one) says, a column missing or
@@ -115,7 +120,7 @@ def read_shards(folder: Path, messages: Sequence[str], others: Sequence[str], ca
         others = sorted({f.name.rsplit("-", 3)[0] for f in (folder / "data").glob("*-*-of-*.parquet")})
         hint = f"all of its rows are in the splits {', '.join(others)}" if others else "give the folder that the shards step wrote"
         raise InputError(f"no data/{split}-*.parquet here", where=str(folder), hint=hint)
-    stated = _stated(folder, files)
+    stated = _stated(folder, files) if verified else dict.fromkeys(files)
     schema = _check_parquet(stated, messages, others)
     if "::" in str(cache):
         raise InputError("no training in a folder with '::' in its name: `datasets` would write its files elsewhere", where=str(cache.parent.parent))

@@ -6,36 +6,42 @@ An option that is added here is one of all three.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from toolkit.common.documented import Documented
+from toolkit.common.errors import InputError
 from toolkit.common.reach import Asked, NeedsLeave
 from toolkit.generation import TemplateArguments
 from toolkit.training._checkpoint_option import Checkpoint
 from toolkit.training._fields import fields_of
+from toolkit.training._held_out import HeldOut
+from toolkit.training._left_out import MOST
 from toolkit.training._lora_options import Lora
 from toolkit.training._plain import ATTENTION, PLAIN, PLAIN_MODEL
+from toolkit.training._services import services
 
 _CHECKPOINTS = "set `checkpoint` beside `trainer`"
-_SHAPE_NOTHING = frozenset({"checkpoint"})
+_SHAPE_NOTHING = frozenset({"checkpoint", "too_long", "unverified"})
 """Options that shape no weight."""
 _FIRST = ("model", "seed", "trainer", "chat_template", "threads")
+_HELD_OUT = "set `evaluate` beside `trainer`"
 OWN = {
     "output_dir": "guardkit writes the model folder",
     "seed": "set `seed` beside `trainer`",
     "data_seed": "set `seed` beside `trainer`",
-    "report_to": "guardkit starts no logging service; metrics are returned",
     "save_strategy": _CHECKPOINTS,
     "save_steps": _CHECKPOINTS,
     "save_total_limit": _CHECKPOINTS,
     "push_to_hub": "nothing is uploaded",
     "hub_token": "secrets come from the environment",
-    "eval_strategy": "guards are evaluated by guardkit",
-    "eval_on_start": "guards are evaluated by guardkit",
-    "load_best_model_at_end": "guards are evaluated by guardkit",
+    "eval_strategy": _HELD_OUT,
+    "eval_steps": _HELD_OUT,
+    "eval_on_start": _HELD_OUT,
+    "load_best_model_at_end": "the last weights are the model; compare guards with `guardkit evaluate`",
     "resume_from_checkpoint": "a training goes on from its own by itself",
     "remove_unused_columns": "guardkit's own columns must not reach the model",
     "chat_template_path": "set `chat_template` beside `trainer`",
@@ -49,10 +55,15 @@ OWN = {
 
 def _trainer_leaves(trainer: Mapping[str, Any], config: Any) -> Iterator[Asked]:
     """What under ``trainer`` is not known to be plain data; fields that TRL does not have are refused elsewhere."""
-    odd = [k for k, v in trainer.items() if k not in PLAIN and k not in OWN and k != "model_init_kwargs" and v not in (None, False)]
+    odd = [
+        k for k, v in trainer.items() if k not in PLAIN and k not in OWN and k not in ("model_init_kwargs", "report_to") and v not in (None, False)
+    ]
     if odd and find_spec("trl") is not None:
         odd = [k for k in odd if k in fields_of("SFTConfig") or k in fields_of("DPOConfig")]
     yield from (_asked(k, (k,)) for k in odd)
+    with suppress(InputError):  # a name that is not known is refused elsewhere
+        sent = [name for name in services(trainer) if name != "tensorboard"]
+        yield from (Asked(f"report_to={name}", f"{name} is sent the settings and figures of the training", ("report_to",)) for name in sent)
     options = trainer.get("model_init_kwargs")
     if not isinstance(options, Mapping):
         yield from [] if options is None else [_asked("model_init_kwargs", ("model_init_kwargs",))]
@@ -109,6 +120,12 @@ class TrainOptions(Documented):
     checkpoint: Checkpoint | None = None
     """How often it is written down where the training is: `200` (updates), `30 min`, or `{updates, minutes, keep}`. The same command or run goes on
     from there after a stop or a kill, and ends in the same model. Default: never, and it begins anew."""
+    evaluate: Annotated[HeldOut | None, BeforeValidator(_switch, json_schema_input_type=bool | HeldOut | None)] = None
+    """Rows that are not trained on, on which the loss is looked at on the way: `true`, or `{share | rows | split, every}`."""
+    too_long: float = Field(MOST, ge=0, le=1)
+    """Share of the rows that may be left out since they are longer than the model, or `trainer.max_length`, takes; more is refused."""
+    unverified: bool = False
+    """Train on shards that are not as their manifest says, as `guardkit train --unverified` does."""
 
     _batch = model_validator(mode="after")(_one_accumulation)
 

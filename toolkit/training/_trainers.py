@@ -22,7 +22,9 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from toolkit.common.errors import InputError
 from toolkit.generation import Chat
+from toolkit.training._batch_rows import ROW, CollatesRows, NamesRows
 from toolkit.training._evened import Evened, evened, with_blank
+from toolkit.training._held_out_loss import MeanOverPairs, MeanOverTokens
 from toolkit.training._model import tokenised
 from toolkit.training._packing import PackCollator, flash, without_padding
 from toolkit.training._ranks import first_alone
@@ -39,7 +41,7 @@ def leave_out(
     answers: Sequence[str] = (),
     pair: tuple[str, str] | None = None,
 ) -> Dataset:
-    """The rows of `data` that can be trained on, with a column ``length`` (tokens); the others are noted by id.
+    """The rows of `data` that can be trained on, with the columns ``length`` (tokens) and `ROW`; the others are noted by id.
 
     Args:
         data: tokenised rows with a column ``id``.
@@ -69,6 +71,7 @@ def leave_out(
             length = max(sum(sizes[c][i] for c in s) for s in sequences)
             if bounds.limit is not None and length > bounds.limit:
                 dropped.add("too_long", ids[at])
+                dropped.lengths.append(length)
             elif not all(rows[i] for rows in learnt.values()):
                 dropped.add("no_completion", ids[at])
             elif not all(rows[i] for rows in written.values()):
@@ -84,7 +87,7 @@ def leave_out(
         where, hint = ("trainer.max_length", bounds.hint) if "too_long" in dropped.ids else (None, "look at the step that made these rows")
         raise InputError(f"no row can be trained on: {counts}", where=where, hint=hint)
     kept = data if len(keep) == len(ids) else data.select(keep)
-    return kept.add_column("length", lengths)
+    return kept.add_column("length", lengths).add_column(ROW, keep)
 
 
 def _untyped(value: object) -> Any:
@@ -97,20 +100,21 @@ def _keep_columns(trainer: Any, *columns: str) -> None:
     trainer._signature_columns += [c for c in columns if c not in trainer._signature_columns]
 
 
-class GuardSft(Evened, SFTTrainer):
+class GuardSft(NamesRows, Evened, MeanOverTokens, SFTTrainer):
     """`trl.SFTTrainer` that takes what rows say for text alone (`toolkit.generation.Chat`), and leaves out rows that are too long, by id, instead of
     cutting them."""
 
     blank_tokens = 1
 
     def __init__(self, *args: Any, bounds: Bounds, dropped: Dropped, **kwargs: Any) -> None:
-        self._bounds, self.dropped = bounds, dropped
+        self._bounds, self.dropped, self.dropped_held_out = bounds, dropped, Dropped()
         settings: SFTConfig = without_padding(kwargs["args"], kwargs["model"])
         kwargs["args"] = settings
         packs = settings.packing and not flash(kwargs["model"], settings)
         super().__init__(*args, **kwargs)
         if packs:
             self.data_collator = PackCollator(cast("int", kwargs["processing_class"].pad_token_id))
+        self.data_collator = CollatesRows(self.data_collator)
 
     def _send_telemetry(self) -> None:
         """Nothing is sent."""
@@ -126,7 +130,7 @@ class GuardSft(Evened, SFTTrainer):
 
     def _set_signature_columns_if_needed(self) -> None:
         _untyped(super())._set_signature_columns_if_needed()
-        _keep_columns(self, "length")
+        _keep_columns(self, "length", ROW)
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, packing: bool, formatting_func: Any, dataset_name: str) -> Any:
         whole = copy.copy(args)
@@ -135,9 +139,10 @@ class GuardSft(Evened, SFTTrainer):
         with first_alone():
             rows = rows.map(_labelled, remove_columns=["prompt_ids", "completion_ids"], num_proc=args.dataset_num_proc)
         rows = super()._prepare_dataset(rows, processing_class, whole, False, formatting_func, dataset_name)
-        rows = leave_out(rows, [["input_ids"]], ["labels"], self._bounds, self.dropped, answers=["completion"])
+        dropped = self.dropped if dataset_name == "train" else self.dropped_held_out
+        rows = leave_out(rows, [["input_ids"]], ["labels"], self._bounds, dropped, answers=["completion"])
         if packing:
-            rows = super()._prepare_dataset(rows, processing_class, args, True, None, dataset_name)
+            rows = super()._prepare_dataset(rows.remove_columns(ROW), processing_class, args, True, None, dataset_name)
         if not evened(args) or dataset_name != "train":
             return rows
         return with_blank(rows, {"input_ids": [processing_class.eos_token_id], "labels": [-100], "seq_lengths": [1], "length": 1})
@@ -175,7 +180,7 @@ class _Seen:
         return out
 
 
-class WeightedDPOTrainer(Evened, DPOTrainer):
+class WeightedDPOTrainer(NamesRows, Evened, MeanOverPairs, DPOTrainer):
     """`trl.DPOTrainer` in which a pair's ``weight`` multiplies its preference term.
 
     loss = c_sigmoid * mean(weight * -log sigmoid(beta * delta)) + c_sft * SFT(chosen)   (spec D; c from ``loss_weights``)
@@ -196,7 +201,7 @@ class WeightedDPOTrainer(Evened, DPOTrainer):
     blank_tokens = 4
 
     def __init__(self, *args: Any, bounds: Bounds | None = None, dropped: Dropped | None = None, **kwargs: Any) -> None:
-        self._bounds, self.dropped = bounds, dropped if dropped is not None else Dropped()
+        self._bounds, self.dropped, self.dropped_held_out = bounds, dropped if dropped is not None else Dropped(), Dropped()
         settings: DPOConfig = kwargs["args"]
         self._weighted = "weight" in kwargs["train_dataset"].column_names
         if self._weighted:
@@ -209,6 +214,7 @@ class WeightedDPOTrainer(Evened, DPOTrainer):
                 pad_to_multiple_of=cast("int | None", settings.pad_to_multiple_of),  # "auto" is resolved by now
             )
         super().__init__(*args, **kwargs)
+        self.data_collator = CollatesRows(self.data_collator)
 
     def _send_telemetry(self) -> None:
         """Nothing is sent."""
@@ -219,7 +225,8 @@ class WeightedDPOTrainer(Evened, DPOTrainer):
         if self._bounds is not None:
             sequences = [["prompt_ids", "chosen_ids"], ["prompt_ids", "rejected_ids"]]
             both = ("chosen_ids", "rejected_ids")
-            rows = leave_out(rows, sequences, both, self._bounds, self.dropped, answers=list(answers), pair=both)
+            dropped = self.dropped if dataset_name == "train" else self.dropped_held_out
+            rows = leave_out(rows, sequences, both, self._bounds, dropped, answers=list(answers), pair=both)
         if not evened(args) or dataset_name != "train":
             return rows
         end = [processing_class.eos_token_id]
@@ -227,7 +234,7 @@ class WeightedDPOTrainer(Evened, DPOTrainer):
 
     def _set_signature_columns_if_needed(self) -> None:
         _untyped(super())._set_signature_columns_if_needed()
-        _keep_columns(self, "weight", "length")
+        _keep_columns(self, "weight", "length", ROW)
 
     def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> Any:
         """The reference's log-probabilities; a weight is no input of a model."""

@@ -7,6 +7,7 @@ the source of those classes (a tenth of a second); `check_trainer`, which loads 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -15,6 +16,7 @@ from toolkit.common.errors import GuardkitError, InputError, InputErrors, did_yo
 from toolkit.common.machine import has_gpu
 from toolkit.common.reach import HubName
 from toolkit.training._fields import fields_of, misfit
+from toolkit.training._services import check_installed, services
 from toolkit.training._train_options import OWN, TrainOptions
 from toolkit.training._train_processes import processes_of, refuse_launchers
 
@@ -167,11 +169,15 @@ def trainer_args(config: SftConfig | DpoConfig, output_dir: str) -> SFTConfig | 
     check_fields(config)
     refuse_launchers()
     cpu = bool(config.trainer.get("use_cpu", not torch.cuda.is_available()))
-    fixed = {"output_dir": output_dir, "seed": config.seed, "report_to": "none", "save_strategy": "no", "eval_strategy": "no"}
+    check_installed(asked := services(config.trainer))
+    fixed = {"output_dir": output_dir, "seed": config.seed, "report_to": asked or "none", "save_strategy": "no", "eval_strategy": "no"}
+    given = defaults(config, cpu=cpu) | config.trainer
+    given = {"per_device_eval_batch_size": given["per_device_train_batch_size"]} | given
     try:
-        args = cls(**(defaults(config, cpu=cpu) | config.trainer | fixed))
+        args = cls(**(given | fixed))
     except (TypeError, ValueError, ImportError) as e:  # what transformers and trl raise for a value or a combination that they refuse
         raise InputError(f"trl refuses these trainer settings: {e}", where="trainer") from None
+    args.report_to = asked  # transformers adds one by itself where it runs under Kubeflow
     check_batches(args)
     args._n_gpu = min(args.n_gpu, 1)  # one GPU a process, of however many there are
     if config.rows_an_update is not None:
@@ -214,8 +220,18 @@ def check_fields(config: SftConfig | DpoConfig) -> None:
             faults.append(InputError(f"{key!r} cannot be set: {OWN[key]}", where=where))
         elif key not in known:
             faults.append(InputError(f"unknown key {key!r}", where=where, hint=did_you_mean(key, known.keys() - OWN.keys())))
+        elif key == "report_to":
+            faults += _of_services(config.trainer)
         elif (why := misfit(known[key], value)) is not None:
             usual = defaults(config, cpu=False).get(key, known[key].default)
             faults.append(InputError(why, where=where, hint=None if usual is None else f"its default is {usual!r}"))
     if faults:
         raise InputErrors(faults)
+
+
+def _of_services(trainer: Mapping[str, Any]) -> list[GuardkitError]:
+    try:
+        services(trainer)
+    except InputError as e:
+        return [e]
+    return []

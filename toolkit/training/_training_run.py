@@ -18,12 +18,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from toolkit.common.errors import require
 from toolkit.common.files import tree_digests
 from toolkit.common.folders import kept_beside, new_folder, work_beside
-from toolkit.common.models import MODEL, TRAINED, calm_threads
+from toolkit.common.models import CURVES, METRICS, MODEL, TRAINED, calm_threads
 from toolkit.common.paths import at_door
 from toolkit.generation import Chat
 from toolkit.training._checkpoints import Checkpoints, identity_of
+from toolkit.training._curves import draw
+from toolkit.training._held_out import hold_out
+from toolkit.training._left_out import check_batch, check_left_out
 from toolkit.training._lora_training import base_record, sizes_of, start_of, with_lora, write_model
 from toolkit.training._ranks import first_alone, is_first
+from toolkit.training._services import place_tensorboard
 from toolkit.training._shared import Bounds, Dropped, errors_only, finish_generation_config, quiet, read_shards, record, refusals, torch_threads
 from toolkit.training._train_processes import processes_of, refuse_launchers, together
 from toolkit.training._training_config import trainer_args
@@ -120,11 +124,14 @@ def fit(method: Method, shards: Path, new: Path, work: Path, config: SftConfig |
     dropped = Dropped()
     args = trainer_args(config, str(work / "trainer" if keep is None else keep.part))
     start = start_of(config.model, config.lora) if isinstance(config.model, str) else None
+    watch.name = args.run_name = str(config.trainer.get("run_name") or new.parent.name.removeprefix(".").removesuffix(".guardkit"))
     with quiet(not args.disable_tqdm), torch_threads(config.threads):
         from toolkit.training._model import check_ending, prompts_cut
 
+        read = partial(read_shards, shards, ["prompt", *method.answers], method.others, work / "cache", verified=not config.unverified)
         with first_alone():
-            data = read_shards(shards, ["prompt", *method.answers], method.others, work / "cache", there=not is_first())
+            data, held, aside = hold_out(config.evaluate, partial(read, there=not is_first()), shards, config.seed)
+        dropped.ids |= {"held_out": aside} if aside else {}
         figures = method.check(data, shards)
         model, tokenizer, room, embedded = method.start(config, start, args, data)
         name = config.model if isinstance(config.model, str) else "the model from scratch"
@@ -137,14 +144,25 @@ def fit(method: Method, shards: Path, new: Path, work: Path, config: SftConfig |
                 model=model,
                 args=args,
                 train_dataset=data,
+                eval_dataset=held,
                 processing_class=tokenizer,
-                bounds=Bounds(args.max_length, room, embedded, name),
+                bounds=(bounds := Bounds(args.max_length, room, embedded, name)),
                 dropped=dropped,
                 **more,
             )
+        rows = len(data) + len(aside)
+        check_left_out(dropped, len(data), config.too_long, bounds)
+        check_batch(args, rows - dropped.count)
+        watch.of(trainer, data, rows - dropped.count)
+        watch.tensorboard = place_tensorboard(trainer, watch.name)
+        if config.evaluate is not None:
+            from toolkit.training._held_out_loss import Looks
+
+            trainer.add_callback(Looks(config.evaluate.every))
         metrics = _run(trainer, watch, new, trained, lambda: write_model(trainer, start, config.lora, new, work), keep)
-    counts = {method.rows: len(data), f"{method.rows}_used": len(data) - dropped.count, "dropped": dropped.report(), "prompts_cut": cut}
-    return counts | figures | method.figures(watch) | metrics
+    figures |= method.figures(watch) | watch.held_out(0 if held is None else len(held) - trainer.dropped_held_out.count)
+    counts = {method.rows: rows, f"{method.rows}_used": rows - dropped.count, "dropped": dropped.report(), "prompts_cut": cut}
+    return counts | figures | metrics
 
 
 def _run(
@@ -167,11 +185,13 @@ def _run(
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(watch.callback())
     last = None
     if keep is not None:
         last, watch.other = keep.last, keep.other
+        keep.more = watch.lines.write
         trainer.add_callback(keep.callback())
+    trainer.add_callback(watch.callback())
+    watch.lines.go_on(last)
     started = time.monotonic()
     with errors_only() if last is not None else nullcontext():  # of weights that a checkpoint has once for two places transformers warns
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
@@ -181,7 +201,9 @@ def _run(
     if is_first():
         (new / "training_args.bin").unlink(missing_ok=True)  # a pickle of paths and times
         (new / "README.md").unlink(missing_ok=True)
-        trained = {**trained_for, "files": tree_digests(new)}
+        watch.lines.write(new)
+        draw(watch.lines.lines, new)
+        trained = {**trained_for, "files": tree_digests(new) | {name: None for name in (METRICS, CURVES) if (new / name).exists()}}
         (new / TRAINED).write_text(json.dumps(trained, indent=2) + "\n", encoding="utf-8")
     return {
         "settings": watch.settings,

@@ -13,7 +13,7 @@ from toolkit.common import hub
 from toolkit.common.errors import InputError, InputErrors
 from toolkit.common.gguf_models import is_gguf
 from toolkit.common.machine import GIB, gpu_memory, has_gpu, memory
-from toolkit.common.models import calm_threads, model_folder, parameters
+from toolkit.common.models import CURVES, METRICS, calm_threads, model_folder, parameters
 from toolkit.common.paths import Roots
 from toolkit.operators.base import Output
 from toolkit.training import lora_needs
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from toolkit.training import DpoConfig, Lora, SftConfig, TrainOptions
 
 T = TypeVar("T", bound=BaseModel)
+C = TypeVar("C", "SftConfig", "DpoConfig")
 
 
 def training_needs(options: TrainOptions | None = None) -> list[str]:
@@ -88,6 +89,18 @@ def check_options(config: SftConfig | DpoConfig, *, whole: bool = False) -> None
         raise InputError(e.message, hint=e.hint) from None
 
 
+def named(config: C, step: str) -> C:
+    """The options with the step's name for programs that are handed the figures."""
+    if not config.trainer.get("report_to"):
+        return config
+    return config.model_copy(update={"trainer": {"run_name": step, **config.trainer}})
+
+
+def counted(files: Mapping[str, str]) -> dict[str, str]:
+    """For `Operator.counts_by`: the files of a model that shape what it writes, not those that say how its training went."""
+    return {name: sha256 for name, sha256 in files.items() if Path(name).name not in (METRICS, CURVES)}
+
+
 def goes_on(step: str, kept: Path | None) -> str:
     """For `Output.if_stopped`, of a step whose checkpoints are in a folder; None for none."""
     from toolkit.training import kept_update
@@ -132,6 +145,10 @@ def report_training(metrics: Mapping[str, Any], out: Output, rows: str = "rows")
         "weight_mean",
         "weight_max",
         "weight_zero",
+        "held_out",
+        "eval_loss",
+        "eval_pairs_right",
+        "eval_margin",
     ):
         if name in metrics:
             out.note(name, metrics[name])

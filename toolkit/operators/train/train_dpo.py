@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from toolkit.guards import Guard
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
-from toolkit.operators.train._training_step import check_options, goes_on, loss_words, report_training, training_config, training_needs
+from toolkit.operators.train._training_step import (
+    check_options,
+    counted,
+    goes_on,
+    loss_words,
+    named,
+    report_training,
+    training_config,
+    training_needs,
+)
 from toolkit.shards import verify
 from toolkit.training import DpoConfig, TrainOptions, in_words, train_dpo
 
@@ -49,15 +59,19 @@ class TrainDpo(DatasetOperator):
     def identity(self) -> dict[str, Any]:
         return self.config.shaping()
 
+    def counts_by(self, artefact: str, folder: Path, files: Mapping[str, str]) -> Any:
+        return counted(files)
+
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
         shards = inputs["shards"].artefact("shards")
-        verify(shards)
+        if not self.config.unverified:
+            verify(shards)
         out.if_stopped(partial(goes_on, ctx.step, kept := out.kept_folder() if self.config.checkpoint is not None else None))
         config = self._training(str(inputs["model"].artefact("model")), ctx.rng_seed("train") % 2**31)
         metrics = train_dpo(
             shards,
             out.folder("model"),
-            config,
+            named(config, ctx.step),
             lambda done, total, loss: ctx.progress(done, total, loss_words(loss)),
             lambda settings: ctx.progress(0, settings["updates"], in_words(settings)),
             kept,

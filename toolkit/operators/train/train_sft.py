@@ -12,9 +12,19 @@ from toolkit.common.reach import HubName
 from toolkit.guards import Guard
 from toolkit.operators._backends import model_digest
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
-from toolkit.operators.train._training_step import check_options, goes_on, loss_words, memory_needs, report_training, training_config, training_needs
+from toolkit.operators.train._training_step import (
+    check_options,
+    counted,
+    goes_on,
+    loss_words,
+    memory_needs,
+    named,
+    report_training,
+    training_config,
+    training_needs,
+)
 from toolkit.shards import verify
-from toolkit.training import ScratchModel, SftConfig, TrainOptions, in_words, train_sft
+from toolkit.training import ScratchModel, SftConfig, TrainOptions, in_words, memory_words, train_sft
 
 TINY = "The guards are tiny and trained from scratch for a minute or two; the figures show that the loop works, not what it can reach."
 
@@ -56,6 +66,9 @@ class TrainSft(DatasetOperator):
         c = self.config
         return training_needs(c) + (memory_needs(c.model, c.trainer, ctx.roots, c.lora) if isinstance(c.model, str) else [])
 
+    def words(self, ctx: Context) -> list[str]:
+        return memory_words(self._training(0), ctx.roots)
+
     def before_run(self, ctx: Context) -> None:
         check_options(self._training(0), whole=True)
 
@@ -65,9 +78,13 @@ class TrainSft(DatasetOperator):
     def files(self, ctx: Context) -> dict[str, str]:
         return {"model": model_digest(self.config.model, ctx)} if isinstance(self.config.model, str) else {}
 
+    def counts_by(self, artefact: str, folder: Path, files: Mapping[str, str]) -> Any:
+        return counted(files)
+
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
         shards = inputs["shards"].artefact("shards")
-        verify(shards)
+        if not self.config.unverified:
+            verify(shards)
         out.if_stopped(partial(goes_on, ctx.step, kept := out.kept_folder() if self.config.checkpoint is not None else None))
         config = self._training(
             ctx.rng_seed("train") % 2**31, model_folder(self.config.model, ctx.roots) if isinstance(self.config.model, str) else None
@@ -75,7 +92,7 @@ class TrainSft(DatasetOperator):
         metrics = train_sft(
             shards,
             out.folder("model"),
-            config,
+            named(config, ctx.step),
             lambda done, total, loss: ctx.progress(done, total, loss_words(loss)),
             lambda settings: ctx.progress(0, settings["updates"], in_words(settings)),
             kept,
