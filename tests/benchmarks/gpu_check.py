@@ -3,7 +3,7 @@ Llama 3.1 8B, with the same rows and settings in one run. ``make gpu-check`` run
 shape on the CPU, where the ratio alone means something.
 
 Both trainers take turns on one model in memory; an update's time is taken between two optimizer steps, the first two of each turn left out, and the
-median counts. Rows are random words of the length that is asked for, so that no model and no data are needed.
+median counts; on a CPU in seconds of its time, so that other programs do not count. Rows are random words of the length that is asked for, so that no model and no data are needed.
 
 MFU: the share of the card's dense bfloat16 peak that 6 x weights + 12 x layers x width x length (PaLM, appendix B; embeddings left out, causal
 attention counted whole) a token come to. Recomputing for gradient checkpointing is not counted as work done.
@@ -52,7 +52,7 @@ class Shape:
 
 
 SHAPES = {
-    "tiny": Shape(192, 576, 2, 4, 4, 1024, 8, 256, recompute=False),
+    "tiny": Shape(192, 576, 2, 4, 4, 1024, 8, 96, recompute=False),
     "1b": Shape(2048, 8192, 16, 32, 8, 128_256, 16, 1024),
     "8b": Shape(4096, 14_336, 32, 32, 8, 128_256, 8, 1024),
 }
@@ -69,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     a = ap.parse_args(argv)
     import torch
 
+    from toolkit.training._shared import quiet
+
     gpu = torch.cuda.is_available()
     device = torch.cuda.get_device_name(0) if gpu else "CPU"
     began, found, missed = time.monotonic(), [], []
@@ -77,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if time.monotonic() - began > _MINUTES * 60:
                 missed.append(f"{method} of {name} was not measured: {_MINUTES:.0f} minutes are over")
                 continue
-            with tempfile.TemporaryDirectory() as work:
+            with tempfile.TemporaryDirectory() as work, quiet(show_bars=False):
                 figures = {"shape": name, "method": method, **measure(SHAPES[name], method, a.updates, a.turns, Path(work), gpu=gpu, device=device)}
             found.append(figures)
             missed += short_of(figures)
@@ -109,17 +111,19 @@ def report(device: str, found: Sequence[Mapping[str, Any]]) -> str:
 def measure(shape: Shape, method: str, updates: int, turns: int, work: Path, *, gpu: bool, device: str) -> dict[str, Any]:
     """Figures of one shape and method: tokens_a_second, plain (TRL's), ratio (of the median times of an update), mfu (None without a known card)."""
     import torch
+    from transformers import PrinterCallback
 
     model, tokenizer = random_model(shape, gpu=gpu), words_tokenizer()
     seconds: dict[str, list[float]] = {"guardkit": [], "trl": []}
     tokens = 0
-    for turn in range(turns):
+    for turn in range(-1, turns):  # the turn before the first is not counted: libraries load, memory is laid out
         for which in ("guardkit", "trl") if turn % 2 else ("trl", "guardkit"):
             trainer = make_trainer(which, method, shape, model, tokenizer, updates + 2, work / f"{which}-{turn}", gpu=gpu)
             clock = steps_clock(gpu=gpu)
             trainer.add_callback(clock)
+            trainer.remove_callback(PrinterCallback)
             trainer.train()
-            seconds[which] += clock.seconds[2:]
+            seconds[which] += clock.seconds[2:] if turn >= 0 else []
             tokens = int(trainer.state.log_history[-2]["num_tokens"]) // (updates + 2)
             del trainer
             gc.collect()
@@ -255,9 +259,10 @@ def steps_clock(*, gpu: bool) -> Any:
 
 
 def now(gpu: bool, torch: Any) -> float:
-    """The time, once the GPU has done what it was given."""
-    if gpu:
-        torch.cuda.synchronize()
+    """The time, once the GPU has done what it was given; without one that of the CPUs, which other programs do not count in."""
+    if not gpu:
+        return time.process_time()
+    torch.cuda.synchronize()
     return time.perf_counter()
 
 
