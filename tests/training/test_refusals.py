@@ -44,6 +44,16 @@ def test_a_limit_that_leaves_out_too_many_rows_is_refused_with_the_one_that_does
     assert train_sft(shards, tmp_path / "out", config.model_copy(update={"too_long": 0.2}))["rows_used"] == 16
 
 
+def test_one_row_may_always_be_too_long_unless_none_may(tmp_path: Path) -> None:
+    from toolkit.training._left_out import check_left_out
+    from toolkit.training._shared import Bounds, Dropped
+
+    one = Dropped({"too_long": ["a"]}, [300])
+    check_left_out(one, 6, 0.05, Bounds(256))
+    with pytest.raises(InputError, match="1 of 6 rows"):
+        check_left_out(one, 6, 0.0, Bounds(256))
+
+
 def _lengths(model: Path, rows: list[dict[str, Any]]) -> list[int]:
     from bases import tokenizer_of
 

@@ -20,14 +20,14 @@ def check_left_out(dropped: Dropped, rows: int, most: float, bounds: Bounds) -> 
     Args:
         dropped: what is left out.
         rows: how many there are.
-        most: the share.
+        most: the share; one row always may be, unless it is 0.
         bounds: the limit.
 
     Raises:
         InputError: with the length that would do.
     """
     lengths = sorted(dropped.lengths, reverse=True)
-    if len(lengths) <= (allowed := math.floor(most * rows)):
+    if len(lengths) <= (allowed := max(math.floor(most * rows), int(most > 0))):
         return
     share = math.ceil(1000 * len(lengths) / rows) / 1000
     message = f"{len(lengths):,} of {rows:,} rows ({len(lengths) / rows:.0%}) have more than {bounds.limit:,} tokens and would be left out, "
