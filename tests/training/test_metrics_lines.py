@@ -11,7 +11,7 @@ import pytest
 from bases import base
 from shardfolders import dpo_rows, sft_rows
 
-import toolkit.training._curves as drawn
+import toolkit.training._curves_picture as drawn
 from toolkit.common.errors import Stopped
 from toolkit.common.models import model_hash
 from toolkit.report import sparkline, training_lines

@@ -93,7 +93,7 @@ def test_rows_too_long_are_left_out_and_named(write_sft: Write, tmp_path: Path) 
     rows = sft_rows(12)
     rows[3]["prompt"] = turn("user", "xyzzy " * 200)
     rows[7]["completion"] = turn("assistant", "plugh " * 200)
-    metrics = train_sft(write_sft(rows), tmp_path / "out", scratch())
+    metrics = train_sft(write_sft(rows), tmp_path / "out", scratch().model_copy(update={"too_long": 0.2}))
     assert metrics["dropped"] == {"too_long": {"count": 2, "ids": ["row-3", "row-7"]}}
     assert (metrics["rows"], metrics["rows_used"]) == (12, 10)
 

@@ -11,7 +11,7 @@ from toolkit.common.lazy import lazily
 
 if TYPE_CHECKING:
     from toolkit.training._checkpoints import kept_update as kept_update
-    from toolkit.training._curves import curves as curves
+    from toolkit.training._curves_picture import curves as curves
     from toolkit.training._dpo import train_dpo as train_dpo
     from toolkit.training._lora_options import Lora as Lora
     from toolkit.training._lora_options import lora_needs as lora_needs

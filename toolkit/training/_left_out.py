@@ -10,9 +10,6 @@ from toolkit.common.errors import InputError
 if TYPE_CHECKING:
     from toolkit.training._shared import Bounds, Dropped
 
-MOST = 0.05
-"""Share of the rows that may be too long, unless the option `too_long` is set."""
-
 
 def check_left_out(dropped: Dropped, rows: int, most: float, bounds: Bounds) -> None:
     """Refuse a limit that leaves out more rows than a share of them.

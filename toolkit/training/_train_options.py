@@ -19,7 +19,6 @@ from toolkit.generation import TemplateArguments
 from toolkit.training._checkpoint_option import Checkpoint
 from toolkit.training._fields import fields_of
 from toolkit.training._held_out import HeldOut
-from toolkit.training._left_out import MOST
 from toolkit.training._lora_options import Lora
 from toolkit.training._plain import ATTENTION, PLAIN, PLAIN_MODEL
 from toolkit.training._services import services
@@ -122,7 +121,7 @@ class TrainOptions(Documented):
     from there after a stop or a kill, and ends in the same model. Default: never, and it begins anew."""
     evaluate: Annotated[HeldOut | None, BeforeValidator(_switch, json_schema_input_type=bool | HeldOut | None)] = None
     """Rows that are not trained on, on which the loss is looked at on the way: `true`, or `{share | rows | split, every}`."""
-    too_long: float = Field(MOST, ge=0, le=1)
+    too_long: float = Field(0.05, ge=0, le=1)
     """Share of the rows that may be left out since they are longer than the model, or `trainer.max_length`, takes; more is refused."""
     unverified: bool = False
     """Train on shards that are not as their manifest says, as `guardkit train --unverified` does."""

@@ -22,7 +22,7 @@ from toolkit.common.models import CURVES, METRICS, MODEL, TRAINED, calm_threads
 from toolkit.common.paths import at_door
 from toolkit.generation import Chat
 from toolkit.training._checkpoints import Checkpoints, identity_of
-from toolkit.training._curves import draw
+from toolkit.training._curves_picture import draw
 from toolkit.training._held_out import hold_out
 from toolkit.training._left_out import check_batch, check_left_out
 from toolkit.training._lora_training import base_record, sizes_of, start_of, with_lora, write_model
