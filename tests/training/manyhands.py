@@ -59,7 +59,26 @@ def further(top: Path, watch: Any) -> dict[str, Any]:
         keep = Checkpoints(top / "kept", Checkpoint(updates=2), {})
     resumed = fit(*job, keep, watch)
     sft = fit(Sft(), top / "sft", top / "sft-both", top / "sft-work", sft_config(top, 2, 2), None, Watch(None))
-    return {"resumed": resumed, "sft": sft, "same_as_trl": _as_trl(top)}
+    return {"resumed": resumed, "sft": sft, "same_as_trl": _as_trl(top), "parts": _in_parts(top)}
+
+
+def _in_parts(top: Path) -> dict[str, Any]:
+    """The training of `dpo_config` with FSDP2, checkpoints in parts; accelerate shares out on GPUs alone, so that it takes the processes for such."""
+    from accelerate.state import PartialState
+    from accelerate.utils import DistributedType
+
+    from toolkit.training._dpo import Dpo
+    from toolkit.training._parallel import environment_of
+    from toolkit.training._training_report import Watch
+    from toolkit.training._training_run import fit
+
+    state: Any = PartialState
+    state._prepare_backend = lambda self, *_, **__: ("gloo", DistributedType.MULTI_GPU)
+    os.environ |= environment_of("fsdp2", 2, reference=True) | {"ACCELERATE_TORCH_DEVICE": "cpu", "FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT"}
+    config = dpo_config(top, 1, 2)
+    on_gpu = {"use_cpu": False, "bf16": False, "gradient_checkpointing": False, "dataloader_pin_memory": False}
+    config = config.model_copy(update={"trainer": config.trainer | on_gpu})
+    return fit(Dpo(), top / "dpo", top / "parts", top / "parts-work", config, None, Watch(None))
 
 
 def _as_trl(top: Path) -> bool:

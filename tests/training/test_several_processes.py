@@ -49,7 +49,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Two:
     seen: list[Any] = []
     one = train_dpo(shards, top / "one", dpo_config(top, 2, 1))
     both = train_dpo(shards, top / "both", dpo_config(top, 1, 2), lambda *done: seen.append(done), seen.append)
-    for name in ("new", "sft-both"):
+    for name in ("new", "sft-both", "parts"):
         (top / name).mkdir()
     further = together(partial(manyhands.further, top), 2, top / "place", None, None)
     return SimpleNamespace(top=top, one=one, both=both, seen=seen, further=further)
@@ -94,6 +94,18 @@ def test_a_mean_over_tokens_is_one_over_those_of_all_processes(two: Two) -> None
     one, both = train_sft(two.top / "sft", two.top / "sft-one", sft_config(two.top, 4, 1)), two.further["sft"]
     torch.testing.assert_close(weights(two.top / "sft-both"), weights(two.top / "sft-one"), rtol=1e-5, atol=1e-7)
     assert both["tokens"] == one["tokens"] and both["loss_last"] == pytest.approx(one["loss_last"], rel=1e-5)
+
+
+def test_a_model_in_parts_is_trained_as_one_and_written_whole(two: Two) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    parts, one = load_file(two.top / "parts" / "model.safetensors"), load_file(two.top / "one" / "model.safetensors")
+    for name, weight in one.items():
+        torch.testing.assert_close(parts[name], weight, rtol=1e-4, atol=1e-6)
+    same = ("pairs_used", "tokens", "parameters", "steps")
+    assert {k: two.further["parts"][k] for k in same} == {k: two.one[k] for k in same}
+    assert {p.name for p in (two.top / "parts").iterdir()} == {p.name for p in (two.top / "one").iterdir()}
 
 
 def test_what_one_of_them_finds_is_raised(tmp_path: Path) -> None:

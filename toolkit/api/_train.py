@@ -88,7 +88,8 @@ def train(
     except Stopped as e:
         if getattr(job.options, "checkpoint", None) is None or (update := kept_update(kept_of(job.out))) is None:
             raise
-        raise Stopped(e.message, hint=(e.hint or "").replace(_AGAIN, _GOES_ON.format(update))) from e
+        hint, goes_on = e.hint or _AGAIN, _GOES_ON.format(update)
+        raise Stopped(e.message, hint=hint.replace(_AGAIN, goes_on) if _AGAIN in hint else f"{goes_on}; {hint}") from e
     return Trained({**metrics, "output": short_path(job.out)})
 
 
@@ -112,7 +113,7 @@ def _job(method: str, config: str | Path | Mapping[str, Any], allow: str | Colle
     from pydantic import Field, create_model
 
     from toolkit.shards.exporters import shard_folder
-    from toolkit.training import TRAINERS
+    from toolkit.training import TRAINERS, own_file
 
     trainer = TRAINERS.get(method)
     more: dict[str, Any] = {"shards": (Path, Field()), "output": (Path, Field())}
@@ -128,6 +129,8 @@ def _job(method: str, config: str | Path | Mapping[str, Any], allow: str | Colle
     start = model_folder(model, roots, short=True) if isinstance(model, str) else None
     if start is not None:
         options = options.model_copy(update={"model": str(start)})
+    if (sharing := own_file(getattr(options, "parallel", None))) is not None:
+        options = options.model_copy(update={"parallel": str(roots.file(sharing))})
     shards, out = shard_folder(roots.first(given.shards) or at_door(given.shards)), at_door(given.output)
     _check_output(out, shards, file.where(("output",)), overwrite=overwrite)
     check_output(out, reads=[*own, shards, *roots.read], whole=True, own="model", hint="give another folder as `output`")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from toolkit.training._metrics_lines import read_metrics as read_metrics
     from toolkit.training._model import load_tokenizer as load_tokenizer
     from toolkit.training._new_model import new_model as new_model
+    from toolkit.training._parallel import own_file as own_file
     from toolkit.training._sft import train_sft as train_sft
     from toolkit.training._train_options import TrainOptions as TrainOptions
     from toolkit.training._trainer_registry import TRAINERS as TRAINERS

@@ -10,7 +10,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from toolkit.common.documented import Documented
 from toolkit.common.errors import InputError
@@ -20,6 +20,7 @@ from toolkit.training._checkpoint_option import Checkpoint
 from toolkit.training._fields import fields_of
 from toolkit.training._held_out import HeldOut
 from toolkit.training._lora_options import Lora
+from toolkit.training._parallel import parallel_word
 from toolkit.training._plain import ATTENTION, PLAIN, PLAIN_MODEL
 from toolkit.training._services import services
 
@@ -28,7 +29,11 @@ _SHAPE_NOTHING = frozenset({"checkpoint", "too_long", "unverified"})
 """Options that shape no weight."""
 _FIRST = ("model", "seed", "trainer", "chat_template", "threads")
 _HELD_OUT = "set `evaluate` beside `trainer`"
+_PARALLEL = "set `parallel` beside `trainer`: a preset or a file of accelerate's"
 OWN = {
+    "fsdp": _PARALLEL,
+    "fsdp_config": _PARALLEL,
+    "deepspeed": _PARALLEL,
     "output_dir": "guardkit writes the model folder",
     "seed": "set `seed` beside `trainer`",
     "data_seed": "set `seed` beside `trainer`",
@@ -116,6 +121,9 @@ class TrainOptions(Documented):
     processes: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
     """Processes of this machine that train together, one for each GPU or several on a CPU: an update has that many times the rows. `auto`: as many as
     there are GPUs; default: one."""
+    parallel: Annotated[str | None, AfterValidator(parallel_word)] = None
+    """How they share the model: `ddp` (each has all of it; the default), `fsdp2`, `zero2` or `zero3` (each has a part; TRL's presets, on GPUs), or
+    the path of a file that `accelerate config` wrote."""
     checkpoint: Checkpoint | None = None
     """How often it is written down where the training is: `200` (updates), `30 min`, or `{updates, minutes, keep}`. The same command or run goes on
     from there after a stop or a kill, and ends in the same model. Default: never, and it begins anew."""

@@ -24,6 +24,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from toolkit.common.errors import GuardkitError, InputError, Stopped
 from toolkit.common.machine import cores
+from toolkit.training._parallel import check_parallel, processes_in
 from toolkit.training._train_worker import PARENT, START, Job
 
 if TYPE_CHECKING:
@@ -52,24 +53,31 @@ def processes_of(config: TrainOptions) -> int:
     """How many processes a training has.
 
     Raises:
-        InputError: more than there are GPUs.
+        InputError: more than there are GPUs, or they cannot share the model as `parallel` says. Missing: deepspeed is not installed.
     """
     import torch
 
     gpus = 0 if config.trainer.get("use_cpu") else torch.cuda.device_count()
-    if config.processes is None:
-        if gpus > 1:
-            _log.warning("training on one of %d GPUs; with `processes: auto` it would be all of them", gpus)
-        return 1
-    if config.processes == "auto":
-        return max(1, gpus)
-    if gpus and config.processes > gpus:
+    wanted = processes_in(config.parallel) if config.processes is None else config.processes
+    count = max(1, gpus) if wanted == "auto" else wanted or 1
+    if wanted is None and gpus > 1:
+        _log.warning("training on one of %d GPUs; with `processes: auto` it would be all of them", gpus)
+    if gpus and count > gpus:
         hint = "`processes: auto` is one for each GPU"
-        raise InputError(f"{config.processes} processes, and {gpus} GPU{'s' * (gpus > 1)} that can be seen", where="processes", hint=hint)
-    return config.processes
+        raise InputError(f"{count} processes, and {gpus} GPU{'s' * (gpus > 1)} that can be seen", where="processes", hint=hint)
+    check_parallel(config.parallel, count, cpu=not gpus)
+    return count
 
 
-def together(job: Job, count: int, place: Path, on_progress: Progress | None, on_begin: Begin | None) -> dict[str, Any]:
+def together(
+    job: Job,
+    count: int,
+    place: Path,
+    on_progress: Progress | None,
+    on_begin: Begin | None,
+    environment: Mapping[str, str] | None = None,
+    port: int = 0,
+) -> dict[str, Any]:
     """Do a job with several processes, and give the metrics of the first.
 
     Args:
@@ -77,24 +85,31 @@ def together(job: Job, count: int, place: Path, on_progress: Progress | None, on
         count: of processes.
         place: a fresh folder for what they are sent and what they leave.
         on_progress, on_begin: as for `toolkit.training.train_sft`.
+        environment: more for each; see `toolkit.training._parallel.environment_of`.
+        port: where they meet; 0 for one that is free.
 
     Raises:
+        InputError: the port is in use.
         Stopped: a process was killed, or ended by itself.
     """
-    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+    from torch.distributed import DistNetworkError, TCPStore  # type: ignore[attr-defined]
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std, start_processes
 
     place.mkdir(parents=True)
     (place / "job").write_bytes(pickle.dumps(job))
     (place / "events").touch()
-    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    try:
+        store = TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)
+    except DistNetworkError:
+        hint = "leave main_process_port out: a free one is then taken"
+        raise InputError(f"the port {port} is in use", where="parallel", hint=hint) from None
     arguments = ("-P", "-c", START, json.dumps(list(map(str, sys.path))), str(place))
     with _own_signals():
         workers = start_processes(
             name="guardkit",
             entrypoint=sys.executable,
             args=dict.fromkeys(range(count), arguments),
-            envs={rank: _environment(rank, count, store.port) for rank in range(count)},
+            envs={rank: {**(environment or {}), **_environment(rank, count, store.port)} for rank in range(count)},
             logs_specs=DefaultLogsSpecs(str(place / "printed"), Std.ALL),
         )
         try:
@@ -177,7 +192,7 @@ def _failure(place: Path, count: int, codes: Mapping[int, int], printed: Mapping
         return cast("BaseException", raised[ours][1])
     rank = killed if killed is not None else min(codes, default=0)
     words = Path(printed[rank]).read_text(encoding="utf-8", errors="replace").strip()[-_WORDS:]
-    hint = "no model is written; where memory was short, set a smaller trainer.per_device_train_batch_size or fewer processes"
+    hint = "where memory was short, set a smaller trainer.per_device_train_batch_size or fewer processes"
     return Stopped(f"process {rank} of {count} {_ended(codes.get(rank, 0))}" + (f"; its last words: {words}" if words else ""), hint=hint)
 
 

@@ -40,6 +40,8 @@ class Watch:
         """Folder of TensorBoard's files."""
         self.used: int | None = None
         """Rows that are trained on."""
+        self.shared = ""
+        """How its processes share the model, where none holds all of it."""
         self._read = 0
         self._on_progress, self._on_begin = on_progress, on_begin
 
@@ -87,9 +89,10 @@ class Watch:
 
     def begin(self, settings: dict[str, Any], before: Sequence[Mapping[str, Any]]) -> None:
         """Note the settings, and what was logged before the checkpoint that the training goes on from."""
+        more = {"parallel": self.shared, "other_checkpoint": self.other}
         few = {"rows_used": self.used} if self.used is not None and self.used < settings["rows_an_update"] else {}
         where = {"tensorboard": self.tensorboard} if self.tensorboard is not None else {}
-        self.settings = {**settings, **few, **where, **({"other_checkpoint": self.other} if self.other else {})}
+        self.settings = {**settings, **few, **where, **{name: words for name, words in more.items() if words}}
         self.losses = [float(logs["loss"]) for logs in before if "loss" in logs]
         seen = [0, *(int(logs["num_tokens"]) for logs in before if "num_tokens" in logs), 0]
         self._read = sum(n for n, after in pairwise(seen) if after < n)  # TRL counts anew each time that it goes on
@@ -123,8 +126,8 @@ class Watch:
 
 def resolved(args: Any, state: Any) -> dict[str, Any]:
     """What a training is about to do: updates, after (those done before the checkpoint that it goes on from), epochs, batch, accumulation,
-    processes, rows_an_update, learning_rate, schedule, device. `Watch` adds rows_used, where they are fewer than an update takes,
-    other_checkpoint, why it does not go on from one that is there, and tensorboard, the folder of its files."""
+    processes, rows_an_update, learning_rate, schedule, device. `Watch` adds rows_used, where they are fewer than an update takes, parallel, how the
+    processes share the model, other_checkpoint, why it does not go on from one that is there, and tensorboard, the folder of its files."""
     batch, steps = args.train_batch_size, args.gradient_accumulation_steps
     return {
         "updates": state.max_steps,
@@ -151,6 +154,8 @@ def in_words(settings: Mapping[str, Any]) -> str:
     board = f"; tensorboard --logdir {short_path(s['tensorboard'])}" if "tensorboard" in s else ""
     few = f"; there are only {s['rows_used']:,} rows, and each update is of all of them" if "rows_used" in s else ""
     by = f" x {s['processes']} processes" if s["processes"] > 1 else ""
+    shared = f", {s['parallel']}" if s.get("parallel") else ""
     rows = f"{s['rows_an_update']:,} rows ({s['batch']} x {s['accumulation']} accumulated{by}), {s['epochs']:,} epochs"
     done = f"; goes on after update {s['after']:,}" if "after" in s else f"; {other}" if (other := s.get("other_checkpoint")) else ""
-    return f"{s['updates']:,} updates of {rows}, learning rate {s['learning_rate']:g} ({s['schedule']}), on {s['device']}{few}{done}{board}"
+    on = f"on {s['device']}{shared}"
+    return f"{s['updates']:,} updates of {rows}, learning rate {s['learning_rate']:g} ({s['schedule']}), {on}{few}{done}{board}"

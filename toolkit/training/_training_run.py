@@ -26,6 +26,7 @@ from toolkit.training._curves_picture import draw
 from toolkit.training._held_out import hold_out
 from toolkit.training._left_out import check_batch, check_left_out
 from toolkit.training._lora_training import base_record, sizes_of, start_of, with_lora, write_model
+from toolkit.training._parallel import environment_of, gather_whole, in_words, port_in
 from toolkit.training._ranks import first_alone, is_first
 from toolkit.training._services import place_tensorboard
 from toolkit.training._shared import Bounds, Dropped, errors_only, finish_generation_config, quiet, read_shards, record, refusals, torch_threads
@@ -91,6 +92,7 @@ def train(
     refuse_launchers()
     count = processes_of(config)
     config = config.model_copy(update={"processes": count if count > 1 else None})
+    shared = environment_of(config.parallel, count, reference=method.rows == "pairs")
     with new_folder(out, MODEL) as new:
         work = work_beside(new)
         keep = None
@@ -100,7 +102,8 @@ def train(
         try:
             if count == 1:
                 return fit(method, shards, new, work, config, keep, Watch(on_progress, on_begin))
-            return together(partial(fit, method, shards, new, work, config, keep), count, work / "processes", on_progress, on_begin)
+            job = partial(fit, method, shards, new, work, config, keep)
+            return together(job, count, work / "processes", on_progress, on_begin, shared, port_in(config.parallel))
         finally:
             if keep is not None:
                 keep.abandon()
@@ -121,7 +124,7 @@ def fit(method: Method, shards: Path, new: Path, work: Path, config: SftConfig |
     Returns:
         As `toolkit.training.train_sft`.
     """
-    dropped = Dropped()
+    dropped, watch.shared = Dropped(), in_words(config.parallel)
     args = trainer_args(config, str(work / "trainer" if keep is None else keep.part))
     start = start_of(config.model, config.lora) if isinstance(config.model, str) else None
     watch.name = args.run_name = str(config.trainer.get("run_name") or new.parent.name.removeprefix(".").removesuffix(".guardkit"))
@@ -197,6 +200,7 @@ def _run(
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
     seconds = time.monotonic() - started
     finish_generation_config(trainer.model, Chat(trainer.processing_class))
+    gather_whole(trainer)
     write()
     if is_first():
         (new / "training_args.bin").unlink(missing_ok=True)  # a pickle of paths and times

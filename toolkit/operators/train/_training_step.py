@@ -15,8 +15,8 @@ from toolkit.common.gguf_models import is_gguf
 from toolkit.common.machine import GIB, gpu_memory, has_gpu, memory
 from toolkit.common.models import CURVES, METRICS, calm_threads, model_folder, parameters
 from toolkit.common.paths import Roots
-from toolkit.operators.base import Output
-from toolkit.training import lora_needs
+from toolkit.operators.base import Context, Output
+from toolkit.training import lora_needs, own_file
 
 if TYPE_CHECKING:
     from toolkit.training import DpoConfig, Lora, SftConfig, TrainOptions
@@ -28,6 +28,8 @@ C = TypeVar("C", "SftConfig", "DpoConfig")
 def training_needs(options: TrainOptions | None = None) -> list[str]:
     """What this machine lacks to train; with `options` also what these need."""
     lacking = [f"the package {p!r} is missing: pip install 'guardkit[train]'" for p in ("torch", "trl") if find_spec(p) is None]
+    if options is not None and str(options.parallel).startswith("zero") and find_spec("deepspeed") is None:
+        lacking.append("the package 'deepspeed' is missing: pip install 'guardkit[deepspeed]'")
     return lacking + lora_needs(None if options is None else options.lora)
 
 
@@ -54,6 +56,18 @@ def memory_needs(model: str, trainer: Mapping[str, Any], roots: Roots, lora: Lor
         return []
     where = f"the largest GPU here has {have / GIB:,.0f}" if has_gpu() else f"this machine has no GPU, and {have / GIB:,.0f} of memory"
     return [f"training {model!r} ({count / 1e9:,.1f} billion weights) takes {least / GIB:,.0f} GiB before any text is read, and {where}"]
+
+
+def parallel_files(options: TrainOptions, ctx: Context) -> dict[str, str]:
+    """For `Operator.files`: the user's file of accelerate's, if any."""
+    file = own_file(options.parallel)
+    return {} if file is None else {"parallel": ctx.files.digest(ctx.roots.file(file))}
+
+
+def parallel_found(options: TrainOptions, ctx: Context) -> dict[str, str]:
+    """The option `parallel` with the user's file where it is; nothing where it names none."""
+    file = own_file(options.parallel)
+    return {} if file is None else {"parallel": str(ctx.roots.file(file))}
 
 
 def training_config(cls: type[T], **values: Any) -> T:

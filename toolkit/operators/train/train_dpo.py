@@ -15,6 +15,8 @@ from toolkit.operators.train._training_step import (
     goes_on,
     loss_words,
     named,
+    parallel_files,
+    parallel_found,
     report_training,
     training_config,
     training_needs,
@@ -54,10 +56,13 @@ class TrainDpo(DatasetOperator):
         return training_needs(self.config)
 
     def before_run(self, ctx: Context) -> None:
-        check_options(self._training("-", 0), whole=True)
+        check_options(self._training("-", 0, **parallel_found(self.config, ctx)), whole=True)
 
     def identity(self) -> dict[str, Any]:
         return self.config.shaping()
+
+    def files(self, ctx: Context) -> dict[str, str]:
+        return parallel_files(self.config, ctx)
 
     def counts_by(self, artefact: str, folder: Path, files: Mapping[str, str]) -> Any:
         return counted(files)
@@ -67,7 +72,8 @@ class TrainDpo(DatasetOperator):
         if not self.config.unverified:
             verify(shards)
         out.if_stopped(partial(goes_on, ctx.step, kept := out.kept_folder() if self.config.checkpoint is not None else None))
-        config = self._training(str(inputs["model"].artefact("model")), ctx.rng_seed("train") % 2**31)
+        model, seed = str(inputs["model"].artefact("model")), ctx.rng_seed("train") % 2**31
+        config = self._training(model, seed, **parallel_found(self.config, ctx))
         metrics = train_dpo(
             shards,
             out.folder("model"),
@@ -78,5 +84,5 @@ class TrainDpo(DatasetOperator):
         )
         report_training(metrics, out, "pairs")
 
-    def _training(self, model: str, seed: int) -> DpoConfig:
-        return training_config(DpoConfig, model=model, seed=seed, **dict(self.config))
+    def _training(self, model: str, seed: int, **found: str) -> DpoConfig:
+        return training_config(DpoConfig, **{**dict(self.config), "model": model, "seed": seed, **found})

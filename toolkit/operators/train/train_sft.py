@@ -19,6 +19,8 @@ from toolkit.operators.train._training_step import (
     loss_words,
     memory_needs,
     named,
+    parallel_files,
+    parallel_found,
     report_training,
     training_config,
     training_needs,
@@ -64,19 +66,21 @@ class TrainSft(DatasetOperator):
 
     def needs(self, ctx: Context) -> list[str]:
         c = self.config
-        return training_needs(c) + (memory_needs(c.model, c.trainer, ctx.roots, c.lora) if isinstance(c.model, str) else [])
+        whole = c.parallel in (None, "ddp")  # else a process has a part of it
+        return training_needs(c) + (memory_needs(c.model, c.trainer, ctx.roots, c.lora) if whole and isinstance(c.model, str) else [])
 
     def words(self, ctx: Context) -> list[str]:
         return memory_words(self._training(0), ctx.roots)
 
     def before_run(self, ctx: Context) -> None:
-        check_options(self._training(0), whole=True)
+        check_options(self._training(0, None, **parallel_found(self.config, ctx)), whole=True)
 
     def identity(self) -> dict[str, Any]:
         return self.config.shaping()
 
     def files(self, ctx: Context) -> dict[str, str]:
-        return {"model": model_digest(self.config.model, ctx)} if isinstance(self.config.model, str) else {}
+        model = {"model": model_digest(self.config.model, ctx)} if isinstance(self.config.model, str) else {}
+        return model | parallel_files(self.config, ctx)
 
     def counts_by(self, artefact: str, folder: Path, files: Mapping[str, str]) -> Any:
         return counted(files)
@@ -86,9 +90,8 @@ class TrainSft(DatasetOperator):
         if not self.config.unverified:
             verify(shards)
         out.if_stopped(partial(goes_on, ctx.step, kept := out.kept_folder() if self.config.checkpoint is not None else None))
-        config = self._training(
-            ctx.rng_seed("train") % 2**31, model_folder(self.config.model, ctx.roots) if isinstance(self.config.model, str) else None
-        )
+        folder = model_folder(self.config.model, ctx.roots) if isinstance(self.config.model, str) else None
+        config = self._training(ctx.rng_seed("train") % 2**31, folder, **parallel_found(self.config, ctx))
         metrics = train_sft(
             shards,
             out.folder("model"),
@@ -99,6 +102,6 @@ class TrainSft(DatasetOperator):
         )
         report_training(metrics, out)
 
-    def _training(self, seed: int, folder: Path | None = None) -> SftConfig:
+    def _training(self, seed: int, folder: Path | None = None, **found: str) -> SftConfig:
         model = self.config.model if folder is None else str(folder)
-        return training_config(SftConfig, **{**dict(self.config), "seed": seed, "model": model})
+        return training_config(SftConfig, **{**dict(self.config), "seed": seed, "model": model, **found})
