@@ -20,10 +20,10 @@ PLAIN = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 1, "ma
 
 
 def sft_config(top: Path, accumulation: int, processes: int) -> Any:
-    """A training whose last round has fewer rows than places."""
+    """A training on rows in their order whose last round has fewer rows than places."""
     from toolkit.training import SftConfig
 
-    trainer = TRAINER | {"gradient_accumulation_steps": accumulation}
+    trainer = TRAINER | {"gradient_accumulation_steps": accumulation, "train_sampling_strategy": "sequential"}
     return SftConfig(model=str(top / "base"), trainer=trainer, processes=processes, threads=1)
 
 

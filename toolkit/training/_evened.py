@@ -62,6 +62,12 @@ class Filled(Sampler[int]):
             self.sampler.set_epoch(epoch)
 
 
+def _sampler_of(loader: Any) -> Any:
+    """What draws a loader's rows, below the sharding of its batches: accelerate's `get_sampler` finds it for random orders alone."""
+    batches = loader.batch_sampler
+    return getattr(batches, "batch_sampler", batches).sampler
+
+
 class Evened:
     """What a trainer of TRL's needs for such batches; its rows are `with_blank` where `evened` says so."""
 
@@ -77,7 +83,8 @@ class Evened:
         """As the trainer's, with whole rounds."""
         loader = super().get_train_dataloader()  # type: ignore[misc]
         if evened(self.args):
-            self._filled = Filled(loader.get_sampler(), len(loader.dataset) - 1, self.args.train_batch_size * self.args.world_size, self.args.seed)
+            a_round = self.args.train_batch_size * self.args.world_size
+            self._filled = Filled(_sampler_of(loader), len(loader.dataset) - 1, a_round, self.args.seed)
             loader.set_sampler(self._filled)
             loader.dataset.total_dataset_length = len(self._filled)  # so that accelerate takes none of what is gathered for repeated rows
         return loader
