@@ -16,7 +16,7 @@ $(VENV)/.train: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.train
-	$(PIP) -e '.[train,qlora,openai,hub,gguf,sign,language,noise,semantic,serve,dev]'
+	$(PIP) -e '.[train,qlora,openai,hub,gguf,pictures,sign,language,noise,semantic,serve,dev]'
 	@touch $@
 
 quickstart: $(VENV)/.train ## install guardkit and run the whole loop on the bundled seeds (no key, no GPU)
@@ -24,9 +24,14 @@ quickstart: $(VENV)/.train ## install guardkit and run the whole loop on the bun
 
 setup: $(VENV)/.dev ## install guardkit for development
 
-test: $(VENV)/.dev ## run the tests
+test: $(VENV)/.dev compiled ## run the tests, without those marked slow (25 minutes on 2 cores)
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow"
+
+test-slow: $(VENV)/.dev compiled ## run the tests marked slow: long loops of kills and faults, the tests of benchmarks, trainings beside TRL's (15 minutes)
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m slow
+
+compiled: $(VENV)/.dev
 	@$(BIN)/python -m compileall -q toolkit  # as where it is installed, also under PYTHONDONTWRITEBYTECODE: the tests start many commands
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(VENV)/.dev ## style, import contract, undeclared imports
 	$(BIN)/ruff check .
@@ -109,4 +114,4 @@ gpu-tests: $(VENV)/.dev ## on a machine with a GPU: the training and sampling te
 		tests/generation/test_vllm_server.py tests/generation/test_adapters.py tests/test_same_verdicts.py
 	$(BIN)/guardkit quickstart --output outputs/quickstart-gpu
 
-.PHONY: help quickstart setup test lint type fmt fuzz bench bench-generate bench-journal bench-data bench-mining bench-steps same-verdicts bench-faults bench-noise bench-released bench-serve vllm-cpu schema sources-check gpu-check gpu-tests bench-train bench-score proof
+.PHONY: help quickstart setup test test-slow compiled lint type fmt fuzz bench bench-generate bench-journal bench-data bench-mining bench-steps same-verdicts bench-faults bench-noise bench-released bench-serve vllm-cpu schema sources-check gpu-check gpu-tests bench-train bench-score proof

@@ -16,6 +16,15 @@ settings.register_profile("guardkit", deadline=None)  # how long an example take
 settings.load_profile("guardkit")
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+SLOW = Path(__file__).resolve().parent / "slow.txt"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark those that are listed in ``slow.txt``: ``make test`` leaves them out, ``make test-slow`` runs them."""
+    slow = {line for line in SLOW.read_text(encoding="utf-8").splitlines() if line and not line.startswith("# ")}
+    for item in items:
+        if item.nodeid.partition("@")[0] in slow or item.nodeid.partition("[")[0] in slow:
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")

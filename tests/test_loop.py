@@ -25,8 +25,6 @@ GUARD = load_guard("guardreasoner")
 TINY = {"scratch": {"layers": 1, "width": 32, "heads": 2, "vocab": 600, "max_length": 4096}}
 STEPS = {"max_steps": 2, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 1}
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("loop")]
-
 
 def guardkit(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "2"}

@@ -47,3 +47,12 @@ def test_what_has_a_public_name_goes_by_it() -> None:
                 if own is not None and not name.startswith("_") and getattr(room, name, None) is own:
                     odd.append(f"{path.relative_to(HERE)}:{node.lineno}: {name} is {room.__name__}.{name}")
     assert odd == []
+
+
+def test_what_is_called_slow_is_there() -> None:
+    """A line of ``slow.txt`` that names no test would leave it in `make test` without a word."""
+    listed = [line for line in (HERE / "slow.txt").read_text(encoding="utf-8").splitlines() if line and not line.startswith("# ")]
+    for line in listed:
+        file, _, name = line.partition("[")[0].partition("::")
+        assert f"def {name}(" in (HERE.parent / file).read_text(encoding="utf-8"), line
+    assert len(listed) == len(set(listed)) > 10

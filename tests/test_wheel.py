@@ -31,8 +31,6 @@ steps:
   - {id: shards, use: shards}
 """
 
-pytestmark = pytest.mark.xdist_group("wheel")
-
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -24,7 +24,7 @@ def completed(line: str, cwd: Path) -> list[str]:
         ("guardkit sources wild", {"wildguard_train"}),
         ("guardkit guards guard", {"guardreasoner"}),
         ("guardkit check quick", {"quickstart"}),
-        ("guardkit run guardreasoner/8", {"guardreasoner/8b", "guardreasoner/8b-released"}),
+        ("guardkit run guardreasoner/8", {"guardreasoner/8b", "guardreasoner/8b-lora", "guardreasoner/8b-released"}),
         ("guardkit init --recipe guardreasoner/d", {"guardreasoner/data"}),
         ("guardkit check quickstart --source bea", {"beavertails_30k_train="}),
         ("guardkit run quickstart --set seeds.lim", {"seeds.limit="}),

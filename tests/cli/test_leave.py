@@ -127,7 +127,7 @@ def test_generate_wants_leave_too_and_its_own_option_by_that_name_gives_it(cli: 
             "trainer.model_init_kwargs.attn_implementation",
         ),
         ({"model_init_kwargs": {"quantization_config": {"x": 1}}}, "quantization_config", "trainer.model_init_kwargs.quantization_config"),
-        ({"deepspeed": "there.json"}, "deepspeed", "trainer.deepspeed"),
+        ({"report_to": "wandb"}, "report_to=wandb", "trainer.report_to"),
         ({"accelerator_config": "there.json"}, "accelerator_config", "trainer.accelerator_config"),
         ({"hub_model_id": "a/b"}, "hub_model_id", "trainer.hub_model_id"),
         ({"torch_compile_backend": "x"}, "torch_compile_backend", "trainer.torch_compile_backend"),
@@ -162,10 +162,7 @@ def test_every_field_of_trl_is_plain_or_refused_or_wants_leave() -> None:
     known = {f.name for c in (SFTConfig, DPOConfig) for f in fields(c) if f.init}
     assert known - PLAIN - OWN.keys() == {
         "accelerator_config",
-        "deepspeed",
         "enable_jit_checkpoint",
-        "fsdp",
-        "fsdp_config",
         "hub_always_push",
         "hub_model_id",
         "hub_private_repo",
@@ -176,6 +173,7 @@ def test_every_field_of_trl_is_plain_or_refused_or_wants_leave() -> None:
         "optim_target_modules",
         "parallelism_config",
         "project",
+        "report_to",
         "restore_callback_states_from_checkpoint",
         "torch_compile_backend",
         "trackio_bucket_id",

@@ -16,8 +16,6 @@ from fuzz_verbs import VERBS
 
 SEED, CASES = 1, 20
 
-pytestmark = pytest.mark.xdist_group("fuzz")
-
 
 @pytest.fixture(scope="module")
 def fuzz(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzz]:

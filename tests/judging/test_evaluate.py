@@ -72,7 +72,6 @@ def test_a_row_that_failed_elsewhere_is_unread_by_its_own_reason() -> None:
     assert (table["verdict"].is_null() == table["unread"].is_not_null()).all()
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_real_model_is_asked_and_its_probabilities_are_those_of_its_logits() -> None:
     """Of the scripted model: after "Request:" the labels' first tokens have the logits 4 (" un") and 2.5 and 1 (" harm", " Harmful")."""

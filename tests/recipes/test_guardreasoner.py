@@ -135,7 +135,6 @@ def test_settings_are_the_published_ones() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.slow
 def test_trl_takes_the_trainer_settings() -> None:
     """A wrong key would otherwise be found after the teacher has been paid."""
     pytest.importorskip("trl")

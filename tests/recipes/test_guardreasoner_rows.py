@@ -53,7 +53,6 @@ def benchmark_run(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder / "run", json.loads(done.stdout)
 
 
-@pytest.mark.xdist_group("benchmark-rows")
 def test_real_rows_are_conserved_to_verified_shards(benchmark_run: tuple[Path, dict[str, Any]]) -> None:
     folder, summary = benchmark_run
     counts = {s["step"]: s for s in summary["steps"]}
@@ -70,7 +69,6 @@ def test_real_rows_are_conserved_to_verified_shards(benchmark_run: tuple[Path, d
     assert set(verify(folder / "shards" / "shards")["counts"]["split"]) == {"train", "test"}
 
 
-@pytest.mark.xdist_group("benchmark-rows")
 def test_real_rows_have_their_file_s_label_and_no_invented_one(benchmark_run: tuple[Path, dict[str, Any]]) -> None:
     folder, _ = benchmark_run
     made = api.read_run(folder)
@@ -85,7 +83,6 @@ def test_real_rows_have_their_file_s_label_and_no_invented_one(benchmark_run: tu
                 assert (label, why) == (None, "absent")
 
 
-@pytest.mark.xdist_group("benchmark-rows")
 def test_a_survivor_has_the_labels_of_the_rows_merged_into_it_and_no_other(benchmark_run: tuple[Path, dict[str, Any]]) -> None:
     """The two XSTest files share 445 texts (spec E.1); one file says whether they were refused, the other whether the answer is harmful."""
     folder, _ = benchmark_run
@@ -108,7 +105,6 @@ def test_a_survivor_has_the_labels_of_the_rows_merged_into_it_and_no_other(bench
     assert {sum(v is not None for v in parse(guard, a, "strict").labels.values()) for a in answers[::50]} <= {1, 2}
 
 
-@pytest.mark.xdist_group("benchmark-rows")
 def test_saferlhf_s_conflicting_labels_are_found(real_data: Path, tmp_path: Path) -> None:
     """Spec E.1: 28 inputs with conflicting labels among SafeRLHF's 2,000 rows."""
     recipe: dict[str, Any] = yaml.safe_load((RECIPES / "benchmark-rows.yaml").read_text(encoding="utf-8"))

@@ -19,6 +19,7 @@ from toolkit.common.errors import GuardkitError, InputError, InputErrors, Missin
 from toolkit.common.files import digest
 from toolkit.common.folders import files_below, litter
 from toolkit.common.manifests import Below, Sha256, checked, read_manifest
+from toolkit.common.models import CURVES, METRICS
 from toolkit.common.parquet import batches, open_parquet, taken_batches
 from toolkit.common.paths import is_there
 from toolkit.common.reading import Identity, identity, sha256_once, unreadable
@@ -264,8 +265,8 @@ class StepFolder:
                 raise self._damaged(name, "has changed while it was read")
 
     def digest(self) -> str:
-        """Digest over all files that the step made."""
-        return digest(self.manifest["files"])
+        """Digest over the files that the step made, but those that say how a training went."""
+        return digest({name: sha256 for name, sha256 in self.manifest["files"].items() if Path(name).name not in (METRICS, CURVES)})
 
     def intact(self) -> bool:
         """Whether every file of the manifest is there with its size, and was not touched after the manifest was written, or has its sha256.

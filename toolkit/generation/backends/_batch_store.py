@@ -330,7 +330,7 @@ def _made_again(parcel: Parcel, keys: Container[str]) -> Iterator[Request]:
                 continue
             rest = json.loads(row)["request"]
             try:
-                lists = {"stop": tuple(rest["stop"]), "words": tuple(rest.get("words", ())), "media": ()}
+                lists = {"stop": tuple(rest["stop"]), "words": tuple(rest.get("words", ())), "media": (), "form": ()}
                 request = Request(messages=as_messages(json.loads(body)["body"]["messages"]), **rest | lists)
             except TypeError:  # fields of another version
                 continue
