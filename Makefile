@@ -24,10 +24,10 @@ quickstart: $(VENV)/.train ## install guardkit and run the whole loop on the bun
 
 setup: $(VENV)/.dev ## install guardkit for development
 
-test: $(VENV)/.dev compiled ## run the tests, without those marked slow (25 minutes on 2 cores)
+test: $(VENV)/.dev compiled ## run the tests, without those listed in tests/slow.txt
 	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow"
 
-test-slow: $(VENV)/.dev compiled ## run the tests marked slow: long loops of kills and faults, the tests of benchmarks, trainings beside TRL's (15 minutes)
+test-slow: $(VENV)/.dev compiled ## run the tests marked slow: long loops of kills and faults, large inputs, whole benchmarks
 	$(BIN)/python -m pytest -n 3 --dist loadfile -m slow
 
 compiled: $(VENV)/.dev

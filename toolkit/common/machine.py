@@ -1,8 +1,9 @@
-"""What this machine has to run and train models on: GPUs and memory, as far as that is known without loading torch."""
+"""What this machine has to run and train models on: GPUs and memory, as far as that is known without loading torch; how its processes end."""
 
 from __future__ import annotations
 
 import os
+import signal
 from functools import lru_cache
 from pathlib import Path
 
@@ -59,3 +60,13 @@ def wants_gpu(package: str) -> bool:
         return not any(word in version(package) for word in ("cpu", "tpu", "xpu"))
     except PackageNotFoundError:
         return False
+
+
+def how_ended(code: int) -> str:
+    """How a process ended, in words, by its exit code (negative: the signal that killed it, as `subprocess` has it)."""
+    if code >= 0:
+        return f"ended by itself (exit code {code})"
+    try:
+        return f"was killed ({signal.Signals(-code).name})"
+    except ValueError:
+        return f"was killed (signal {-code})"

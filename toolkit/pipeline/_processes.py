@@ -20,7 +20,6 @@ import json
 import logging
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import threading
@@ -35,6 +34,7 @@ from typing import IO, Any, cast
 import polars as pl
 
 from toolkit.common.errors import GuardkitError, InputError, Stopped
+from toolkit.common.machine import how_ended
 from toolkit.operators import RowOperator
 from toolkit.pipeline._row_engine import LOCAL
 from toolkit.pipeline._row_steps import Block, RowWork, joined
@@ -193,12 +193,7 @@ class _Worker:
             code = self._process.wait(5)
         except subprocess.TimeoutExpired:
             return "does not answer any more"
-        if code >= 0:
-            return f"ended by itself (exit code {code})"
-        try:
-            return f"was killed ({signal.Signals(-code).name})"
-        except ValueError:
-            return f"was killed (signal {-code})"
+        return how_ended(code)
 
     def stop(self) -> None:
         """End it at once: it holds nothing that anybody needs."""

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from toolkit.common.errors import GuardkitError, InputError, Stopped
-from toolkit.common.machine import cores
+from toolkit.common.machine import cores, how_ended
 from toolkit.training._parallel import check_parallel, processes_in
 from toolkit.training._train_worker import PARENT, START, Job
 
@@ -193,14 +193,4 @@ def _failure(place: Path, count: int, codes: Mapping[int, int], printed: Mapping
     rank = killed if killed is not None else min(codes, default=0)
     words = Path(printed[rank]).read_text(encoding="utf-8", errors="replace").strip()[-_WORDS:]
     hint = "where memory was short, set a smaller trainer.per_device_train_batch_size or fewer processes"
-    return Stopped(f"process {rank} of {count} {_ended(codes.get(rank, 0))}" + (f"; its last words: {words}" if words else ""), hint=hint)
-
-
-def _ended(code: int) -> str:
-    """How a process ended, in words."""
-    if code >= 0:
-        return f"ended by itself (exit code {code})"
-    try:
-        return f"was killed ({signal.Signals(-code).name})"
-    except ValueError:
-        return f"was killed (signal {-code})"
+    return Stopped(f"process {rank} of {count} {how_ended(codes.get(rank, 0))}" + (f"; its last words: {words}" if words else ""), hint=hint)
