@@ -25,10 +25,10 @@ quickstart: $(VENV)/.train ## install guardkit and run the whole loop on the bun
 setup: $(VENV)/.dev ## install guardkit for development
 
 test: $(VENV)/.dev compiled ## run the tests, without those listed in tests/slow.txt
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-slow: $(VENV)/.dev compiled ## run the tests marked slow: long loops of kills and faults, large inputs, whole benchmarks
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m slow
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m slow
 
 compiled: $(VENV)/.dev
 	@$(BIN)/python -m compileall -q toolkit  # as where it is installed, also under PYTHONDONTWRITEBYTECODE: the tests start many commands

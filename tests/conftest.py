@@ -17,14 +17,27 @@ settings.load_profile("guardkit")
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SLOW = Path(__file__).resolve().parent / "slow.txt"
+LONG = (
+    "test_loop",
+    "test_several_processes",
+    "test_other_packages",
+    "test_kill",
+    "test_commands",
+    "test_rebuild_less",
+    "test_wheel",
+    "test_lora",
+    "test_checkpoints",
+)
+"""Files that take longest, run first: a worker of xdist takes a file whole, and one that is begun last is waited for by all."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark those that are listed in ``slow.txt``: ``make test`` leaves them out, ``make test-slow`` runs them."""
+    """Mark those that are listed in ``slow.txt``: ``make test`` leaves them out, ``make test-slow`` runs them. Files of `LONG` come first."""
     slow = {line for line in SLOW.read_text(encoding="utf-8").splitlines() if line and not line.startswith("# ")}
     for item in items:
         if item.nodeid.partition("@")[0] in slow or item.nodeid.partition("[")[0] in slow:
             item.add_marker("slow")
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
 @pytest.fixture(scope="session")

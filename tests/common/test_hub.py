@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from huggingface_hub.errors import OfflineModeIsEnabled
+from huggingface_hub.utils import http_backoff
 
 from toolkit.common import hub
+from toolkit.common.http import careful_hub
 from toolkit.common.hub import lacking
 
 ANSWERS = {
@@ -119,3 +123,18 @@ def test_offline_and_out_of_reach(served: Hub, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert "cannot be reached" in str(lacking("owner/free"))
     assert "does not answer" in str(lacking("owner/other")), "it is asked no second time"
+
+
+def test_a_hub_whose_name_is_unknown_is_asked_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """huggingface_hub would ask six times, within 23 seconds."""
+    asked = []
+
+    def unknown(host: str, *_: object, **__: object) -> None:
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    with pytest.raises(OfflineModeIsEnabled, match="not known"), careful_hub():
+        http_backoff("HEAD", "https://hub.invalid/datasets/a/b/resolve/main/README.md")
+    assert asked == ["hub.invalid"]

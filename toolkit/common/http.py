@@ -6,6 +6,7 @@ Contract: an answer that is not streamed is read piece by piece as it is unpacke
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
@@ -62,8 +63,13 @@ def whole(answer: httpx2.Response, most: int, clean: Callable[[bytes], bytes] = 
 
 @contextmanager
 def careful_hub(token: str | None = None) -> Iterator[None]:
-    """Within this block, what huggingface_hub's shared client hears is bounded and without secrets: the token that it sends, the proxies' logins."""
+    """Within this block, what huggingface_hub's shared client hears is bounded and without secrets: the token that it sends, the proxies' logins.
+
+    Where the name of the hub is unknown, it is out of reach at once (huggingface_hub would ask six times), and `datasets` looks in its cache.
+    """
+    import httpx2
     from huggingface_hub import constants, get_session, get_token
+    from huggingface_hub.errors import OfflineModeIsEnabled
 
     for secret in (token, get_token()):
         protect(secret)
@@ -76,9 +82,14 @@ def careful_hub(token: str | None = None) -> Iterator[None]:
     send = session.send
 
     def bounded(request: httpx2.Request, *, stream: bool = False, **more: Any) -> httpx2.Response:
-        if request.method == "HEAD":  # no body, and headers that are about the file
-            return cast("httpx2.Response", send(request, stream=stream, **more))
-        answer = send(request, stream=True, **more)
+        try:
+            if request.method == "HEAD":  # no body, and headers that are about the file
+                return cast("httpx2.Response", send(request, stream=stream, **more))
+            answer = send(request, stream=True, **more)
+        except httpx2.ConnectError as e:
+            if _unknown_name(e):
+                raise OfflineModeIsEnabled(f"{e}: {request.url.host}") from e
+            raise
         return answer if stream and answer.is_success else whole(answer, HUB)
 
     session.send = bounded
@@ -86,3 +97,12 @@ def careful_hub(token: str | None = None) -> Iterator[None]:
         yield
     finally:
         del session.send
+
+
+def _unknown_name(error: BaseException | None) -> bool:
+    """Whether a host's name is known to no name server that answered; one that did not answer (EAI_AGAIN) may do so soon."""
+    while error is not None:
+        if isinstance(error, socket.gaierror):
+            return error.errno == socket.EAI_NONAME
+        error = error.__cause__ or error.__context__
+    return False
