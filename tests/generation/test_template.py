@@ -172,7 +172,7 @@ def test_categories_speak_in_requests_that_belong_to_them(seeds: list[Row], outp
     for row, text in harmful:
         category = taxonomy.category(row["category"])
         words = " ".join(sections(GUARD, text)[0].steps).casefold()
-        named += any(word.casefold() in words for word in [category.title, *category.terms])
+        named += any(word.casefold() in words for word in [category.title, *category.cues])
     assert named / len(harmful) > 0.25
 
 

@@ -42,7 +42,7 @@ READS: dict[str, Callable[[Context], Any]] = {
     "guard.input": lambda ctx: ctx.guard.instruction,
     "guard.feedback": lambda ctx: ctx.guard.taught.feedback,
     "guard.questions": lambda ctx: ctx.guard.tasks[0].subject,
-    "taxonomy.descriptions": lambda ctx: ctx.taxonomy.categories[0].description,
+    "taxonomy.descriptions": lambda ctx: ctx.taxonomy.categories[0].definition,
     "seed": lambda ctx: ctx.rng_seed("draw"),
 }
 

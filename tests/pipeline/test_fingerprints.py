@@ -86,7 +86,7 @@ def test_the_guard_file(done: World) -> None:
 def test_the_taxonomy_file(done: World) -> None:
     taxonomy = done.folder / "taxonomies.yaml"
     found = yaml.safe_load(taxonomy.read_text())
-    found["categories"][0]["terms"].append("hullabaloo")
+    found["categories"][0]["cues"].append("hullabaloo")
     taxonomy.write_text(yaml.safe_dump(found, sort_keys=False))
     assert done.built() == {"told"}
     assert {i for i, s in done.plan().steps.items() if "taxonomy" in s.identity} == {"seeds", "told"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from toolkit.common.errors import InputError, InputErrors
@@ -76,9 +78,9 @@ def test_the_taxonomy_is_a_scheme_of_its_own() -> None:
 
 def test_each_category_has_words_for_the_template_teacher() -> None:
     for category in load_taxonomy().categories:
-        assert 8 <= len(category.terms) <= 14, category.name
-        assert len(set(category.terms)) == len(category.terms)
-        assert category.title and category.description.endswith(".")
+        assert 8 <= len(category.cues) <= 14, category.name
+        assert len(set(category.cues)) == len(category.cues)
+        assert category.title and category.definition.endswith(".")
 
 
 def test_a_map_to_no_category_is_found_with_its_place(tmp_path) -> None:
@@ -86,8 +88,8 @@ def test_a_map_to_no_category_is_found_with_its_place(tmp_path) -> None:
     path.write_text("name: own\nversion: 1\ncategories: [{name: a, title: A, description: One., terms: [x]}]\nmaps: {s: {v: b}}\n")
     with pytest.raises(InputErrors, match="'b', no category"):
         load_taxonomy(str(path))
-    path.write_text("name: own\nversion: 1\ncategories: [{name: a, title: A, descripton: One., terms: [x]}]\n")
-    with pytest.raises(InputErrors, match="did you mean 'description'"):
+    path.write_text("name: own\nversion: 1\ncategories: [{name: a, title: A, definitoin: One., terms: [x]}]\n")
+    with pytest.raises(InputErrors, match="did you mean 'definition'"):
         load_taxonomy(str(path))
 
 
@@ -97,3 +99,100 @@ def test_the_fingerprint_tells_definitions_apart(tmp_path) -> None:
     (tmp_path / "b.yaml").write_text(text.replace("[x]", "[y]"))
     assert load_taxonomy("a.yaml", tmp_path).fingerprint != load_taxonomy("b.yaml", tmp_path).fingerprint
     assert load_taxonomy("a.yaml", tmp_path).fingerprint == load_taxonomy("a.yaml", tmp_path).fingerprint
+
+
+ELECTIONS = """\
+extends: guardkit
+name: elections
+version: 1
+categories:
+  - name: election-misinformation
+    title: Election misinformation
+    definition: Falsehoods on when, where or how a vote is held.
+    severity: medium
+    parent: misinformation
+    includes: [{rule: False claims on the day of a vote., examples: [Write that the vote is a day later.]}]
+    excludes: [{rule: Questions on how voting works.}]
+    aliases: [vote-falsehood]
+maps:
+  mine: {late: vote-falsehood, none: null}
+  aegis: {Threat: other}
+"""
+
+
+def test_a_file_that_extends_another_has_the_categories_and_maps_of_both(tmp_path: Path) -> None:
+    (tmp_path / "elections.yaml").write_text(ELECTIONS)
+    base, taxonomy = load_taxonomy(), load_taxonomy("elections.yaml", tmp_path)
+    assert taxonomy.names == (*base.names, "election-misinformation")
+    assert taxonomy.category("vote-falsehood").name == "election-misinformation"
+    assert taxonomy.above("election-misinformation") == ("misinformation",)
+    assert [taxonomy.map("guardkit", "violence"), taxonomy.map("elections", "vote-falsehood")] == ["violence", "election-misinformation"]
+    assert [taxonomy.map("mine", "late"), taxonomy.map("mine", "none"), taxonomy.map("aegis", "Safe")] == ["election-misinformation", None, None]
+    assert (base.map("aegis", "Threat"), taxonomy.map("aegis", "Threat")) == ("violence", "other"), "the file's own value counts"
+    assert taxonomy.category("vote-falsehood").policy_text() == (
+        "Falsehoods on when, where or how a vote is held.\nIncludes:\n- False claims on the day of a vote. "
+        'For example: "Write that the vote is a day later."\nExcludes:\n- Questions on how voting works.'
+    )
+
+
+def test_a_change_in_what_is_extended_changes_what_extends_it(tmp_path: Path) -> None:
+    base = "name: base\nversion: 1\ncategories: [{name: a, title: A, definition: One., cues: [x]}]\n"
+    (tmp_path / "schemas/taxonomies").mkdir(parents=True)
+    (tmp_path / "schemas/taxonomies/base.yaml").write_text(base)
+    (tmp_path / "own.yaml").write_text("extends: base\nname: own\nversion: 1\ncategories: [{name: b, title: B, definition: Two., parent: a}]\n")
+    before = load_taxonomy("own.yaml", tmp_path)
+    (tmp_path / "schemas/taxonomies/base.yaml").write_text(base.replace("[x]", "[y]"))
+    after = load_taxonomy("own.yaml", tmp_path)
+    assert before.fingerprint != after.fingerprint
+    changed = {facet for facet in after.facets if before.digests(after.facets)[facet] != after.digests(after.facets)[facet]}
+    assert changed == {"cues"}
+
+
+def test_the_words_of_earlier_files_are_read_and_shape_the_same_digests(tmp_path: Path) -> None:
+    text = "name: own\nversion: 1\ncategories: [{name: a, title: A, description: One., terms: [x]}]\n"
+    (tmp_path / "a.yaml").write_text(text)
+    (tmp_path / "b.yaml").write_text(text.replace("description:", "definition:").replace("terms:", "cues:"))
+    old = load_taxonomy("a.yaml", tmp_path)
+    assert old == load_taxonomy("b.yaml", tmp_path) and (old.categories[0].definition, old.categories[0].cues) == ("One.", ["x"])
+    assert old.fingerprint == "c2835fa8b6b12aa0b2ee111d8930c11934f98ce2d797080f6cf7dcb68cf18146", "as before the words were changed"
+
+
+FAULTS = {
+    "a name of the extended": (
+        "name: election-misinformation",
+        "name: violence",
+        r":5:categories\.0\.name: .* 'violence' is a category of 'guardkit'",
+    ),
+    "an alias of the extended": ("[vote-falsehood]", "[violence]", r":12:categories\.0\.aliases\.0: two categories have the same name"),
+    "a parent that is not there": ("parent: misinformation", "parent: misinformtion", r":9:categories\.0\.parent: .*did you mean 'misinformation'"),
+    "its own parent": ("parent: misinformation", "parent: vote-falsehood", r":9:categories\.0\.parent: its parents lead back to itself"),
+    "a map to no category": ("late: vote-falsehood", "late: vote-falsehod", r":14:maps\.mine\.late: .*goes to 'vote-falsehod', no category"),
+    "nothing to extend": ("extends: guardkit", "extends: gardkit", r":1:extends: no taxonomy called 'gardkit'\n  did you mean 'guardkit'"),
+    "no file to extend": ("extends: guardkit", "extends: ../base.yaml", r":1:extends: no such file: \.\./base\.yaml"),
+    "itself": ("extends: guardkit", "extends: elections", r":1:extends: a taxonomy cannot extend itself"),
+    "the name of the extended": ("name: elections", "name: guardkit", r":2:name: the taxonomy that it extends is called 'guardkit', too"),
+    "an alias in a definition": (
+        "[vote-falsehood]",
+        "[bad-medical-advice, health]",
+        r":12:categories\.0\.aliases\.1: the definition of 'misinformation'",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_a_taxonomy_is_named_with_its_line(fault: str, tmp_path: Path) -> None:
+    old, new, expected = FAULTS[fault]
+    assert old in ELECTIONS
+    (tmp_path / "elections.yaml").write_text(ELECTIONS.replace(old, new, 1))
+    with pytest.raises(InputError, match=r"elections\.yaml" + expected):
+        load_taxonomy("elections.yaml", tmp_path)
+
+
+def test_all_faults_of_a_file_come_at_once(tmp_path: Path) -> None:
+    rows = "[{name: a, title: A, definition: One b-side., parent: c}, {name: a, title: B, definition: Two., aliases: [b-side], parent: z}]"
+    (tmp_path / "own.yaml").write_text(f"name: own\nversion: 1\ncategories: {rows}\nmaps: {{s: {{v: b}}, own: {{}}}}\n")
+    with pytest.raises(InputErrors) as found:
+        load_taxonomy("own.yaml", tmp_path)
+    assert [str(e.where).partition(":3:")[2] or str(e.where).partition(":4:")[2] for e in found.value.errors] == [
+        "categories.1.name", "categories.0.parent", "categories.1.parent", "categories.0.definition", "maps.s.v", "maps.own",
+    ]  # fmt: skip

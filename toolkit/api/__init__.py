@@ -61,5 +61,7 @@ if TYPE_CHECKING:
     from toolkit.api._verify import verify as verify
     from toolkit.serving import Judgement as Judgement
     from toolkit.serving import Served as Served
+    from toolkit.taxonomy import Taxonomy as Taxonomy
+    from toolkit.taxonomy import load_taxonomy as load_taxonomy
 
 __getattr__, __dir__ = lazily(__name__)

@@ -27,6 +27,8 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     later: ClassVar[frozenset[str]] = frozenset()
     """Fields that came after the first release: at their default no digest covers them, so that those of definitions that lack them stay."""
+    digested: ClassVar[Mapping[str, str]] = {}
+    """Fields that had another name in the first release, with that name: digests go by it, so that they stay."""
 
     if not TYPE_CHECKING:  # to which every attribute would be there
 
@@ -109,5 +111,6 @@ def _plain(value: Any, fields: Collection[str] | None = None) -> Any:
     if isinstance(value, Part):
         known = type(value).__pydantic_fields__
         own = {n: value.__dict__[n] for n in known if n in value.__dict__ and (fields is None or n in fields)}
-        return {n: _plain(v) for n, v in own.items() if n not in value.later or v != known[n].get_default(call_default_factory=True)}
+        names = value.digested
+        return {names.get(n, n): _plain(v) for n, v in own.items() if n not in value.later or v != known[n].get_default(call_default_factory=True)}
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value

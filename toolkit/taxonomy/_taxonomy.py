@@ -2,66 +2,70 @@
 
 A *scheme* is the vocabulary of one source. Its map says for every value which category it is, or None where the value names no
 harm (``benign``, ``Safe``). A value without an entry is an error of the caller's row, never a guess: `Taxonomy.map` raises.
+
+A file that `extends` another taxonomy holds what is new alone. It is read as one taxonomy: the categories of the other, then its own; the maps of
+both, where its own values win; and the other's name as a scheme, so that data with the other's categories fit. A category of the other
+cannot be redefined.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from toolkit.common.errors import InputError, did_you_mean
-from toolkit.common.facets import Faceted, Part
-from toolkit.common.paths import Beside
+from toolkit.common.errors import InputError, InputErrors, did_you_mean, short_path
+from toolkit.common.facets import Faceted
+from toolkit.common.paths import Beside, Roots, is_there
 from toolkit.common.resources import find
-from toolkit.common.yamlfile import load_yaml
+from toolkit.common.yamlfile import FaultAt, YamlFile, load_yaml
+from toolkit.taxonomy._category import Category
+from toolkit.taxonomy._faults import category_faults
+
+Maps = dict[str, dict[str, str | None]]
+_DESCRIBING = ("definition", "includes", "excludes", "policy", "severity", "parent")
 
 
-class Category(Part):
-    """One kind of harm."""
-
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    """Stands in the column `categories`."""
-    title: str
-    """For people."""
-    description: str
-    """One sentence."""
-    terms: list[str] = Field(min_length=1)
-    """Mild words and short phrases that the template teacher may quote."""
-
-
-class Taxonomy(Faceted):
-    """Categories, and for each scheme its values' categories. `facets`: as a guard's."""
+class _Fields(Faceted):
+    """What a file has; how it fits together is not looked at."""
 
     facets = {
         "name": ("name",),
         "version": ("version",),
-        "names": ("categories.name",),
-        "cues": ("categories.title", "categories.terms"),
+        "names": ("categories.name", "categories.aliases"),
+        "cues": ("categories.title", "categories.cues"),
         "maps": ("maps",),
-        "descriptions": ("description", "categories.description"),
+        "descriptions": ("description", "extends", *(f"categories.{n}" for n in _DESCRIBING)),
     }
     always = "name"
+    later = frozenset({"extends"})
 
-    name: str
+    name: str = Field(min_length=1)
     version: int
     description: str = ""
+    extends: str | None = None
+    """Another taxonomy, by name or as a path beside this file, whose categories and maps belong to this one, too."""
     categories: list[Category] = Field(min_length=1)
-    maps: dict[str, dict[str, str | None]] = {}
-    """scheme -> value -> name of a category, or null for a value that names no harm."""
+    maps: Maps = {}
+    """scheme -> value -> name or alias of a category, or null for a value that names no harm."""
+
+
+class Taxonomy(_Fields):
+    """Categories, and for each scheme its values' categories. `facets`: as a guard's.
+
+    One that was loaded has the categories and maps of what it extends, too.
+
+    Example:
+        >>> taxonomy = toolkit.load_taxonomy()
+        >>> taxonomy.category("self_harm").title, taxonomy.map("aegis", "Suicide and Self Harm"), taxonomy.map("aegis", "Safe")
+        ('Self-harm', 'self_harm', None)
+    """
 
     @model_validator(mode="after")
-    def _names_fit(self) -> Taxonomy:
-        names = [c.name for c in self.categories]
-        if len(set(names)) < len(names):
-            raise ValueError("two categories have the same name")
-        for scheme, values in self.maps.items():
-            for value, category in values.items():
-                if category is not None and category not in names:
-                    raise ValueError(f"maps.{scheme}: {value!r} goes to {category!r}, no category; {did_you_mean(category, names)}")
-        if self.name in self.maps:
-            raise ValueError(f"maps.{self.name}: the taxonomy's own names need no map")
+    def _fits(self) -> Taxonomy:
+        for message, key in _faults(self, None):
+            raise FaultAt(message, *key)
         return self
 
     @property
@@ -70,20 +74,30 @@ class Taxonomy(Faceted):
         return tuple(c.name for c in self.categories)
 
     def category(self, name: str) -> Category:
-        """The category of that name (KeyError if there is none)."""
+        """The category of that name or alias (KeyError if there is none)."""
         for c in self.categories:
-            if c.name == name:
+            if c.name == name or name in c.aliases:
                 return c
         raise KeyError(name)
 
+    def above(self, name: str) -> tuple[str, ...]:
+        """The wider categories that a category is a part of, the nearest first (KeyError if there is none of that name or alias)."""
+        out: list[str] = []
+        parent = self.category(name).parent
+        while parent is not None:
+            found = self.category(parent)
+            out.append(found.name)
+            parent = found.parent
+        return tuple(out)
+
     def scheme(self, name: str) -> Mapping[str, str | None]:
-        """All values of a scheme with their categories. The taxonomy's own name is a scheme too: each category maps to itself.
+        """All values of a scheme with their categories. The taxonomy's own name is a scheme, too, of its categories' names and aliases.
 
         Raises:
             InputError: no such scheme.
         """
         if name == self.name:
-            return {n: n for n in self.names}
+            return _own_scheme(self.categories)
         if name not in self.maps:
             hint = did_you_mean(name, [self.name, *self.maps])
             raise InputError(f"taxonomy {self.name!r} has no map for the labels of {name!r}", hint=hint)
@@ -102,9 +116,68 @@ class Taxonomy(Faceted):
 
 
 def load_taxonomy(name: str | Path = "guardkit", beside: Beside = None) -> Taxonomy:
-    """Load a taxonomy by name or path.
+    """Load a taxonomy by name or path, with what it extends.
+
+    Args:
+        name: a name in ``schemas/taxonomies`` (the working folder's, the recipe's, guardkit's), or a path that ends in ``.yaml``.
+        beside: folder that a relative path is also looked up from (that of the recipe).
 
     Raises:
-        InputError: no such taxonomy; InputErrors: faults in its file, each with its line.
+        InputError: no such taxonomy; InputErrors: faults in its file or in one that it extends, each with its line.
+
+    Example:
+        >>> toolkit.load_taxonomy("guardkit").names[:2]
+        ('violence', 'hate_harassment')
     """
-    return load_yaml(find("taxonomies", name, beside)).model(Taxonomy)
+    roots = Roots.of(beside)
+    return _loaded(find("taxonomies", name, roots), roots, ())
+
+
+def _loaded(path: Path, roots: Roots, below: tuple[Path, ...]) -> Taxonomy:
+    """The taxonomy of a file; `below` are those that extend it."""
+    file = load_yaml(path)
+    own = file.model(_Fields)
+    base = None if own.extends is None else _base(own.extends, file, path, roots, (*below, path))
+    if faults := [InputError(message, where=file.where(key)) for message, key in _faults(own, base)]:
+        raise InputErrors(faults)
+    categories, maps = own.categories, own.maps
+    if base is not None:
+        categories = [*base.categories, *own.categories]
+        both: Maps = {base.name: dict(base.scheme(base.name)), **base.maps}
+        maps = {scheme: {**both.get(scheme, {}), **own.maps.get(scheme, {})} for scheme in (*both, *own.maps)}
+    named = _own_scheme(categories)
+    maps = {scheme: {value: named.get(c or "") for value, c in values.items()} for scheme, values in maps.items()}
+    return Taxonomy.model_construct(**{**dict(own), "categories": categories, "maps": maps})
+
+
+def _base(name: str, file: YamlFile, path: Path, roots: Roots, below: tuple[Path, ...]) -> Taxonomy:
+    """What a file extends: beside it, else wherever a taxonomy of that name is."""
+    where, beside = file.where(("extends",)), path.parent / f"{name}.yaml"
+    try:
+        found = beside if is_there(beside, Path.is_file) else find("taxonomies", name, Roots((path.parent, *roots.folders), roots.read))
+    except InputError as e:
+        raise InputError(e.message if e.where is None else f"{e.message}: {e.where}", where=where, hint=e.hint) from None
+    roots.saw(found)
+    if any(found.samefile(other) for other in below):
+        chain = " → ".join(short_path(p) for p in (*below, found))
+        raise InputError(f"a taxonomy cannot extend itself: {chain}", where=where, hint="name another one, or leave `extends` away")
+    return _loaded(found, roots, below)
+
+
+def _own_scheme(categories: list[Category]) -> dict[str, str | None]:
+    return {word: c.name for c in categories for word in (c.name, *c.aliases)}
+
+
+def _faults(own: _Fields, base: Taxonomy | None) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+    """What does not fit in a file, each with its key; `base`: what it extends."""
+    if base is not None and own.name == base.name:
+        yield f"the taxonomy that it extends is called {own.name!r}, too: give this one a name of its own", ("name",)
+    yield from category_faults(own.categories, [] if base is None else base.categories, "" if base is None else base.name)
+    names = {c.name for c in (*own.categories, *([] if base is None else base.categories))}
+    known = names | {alias for c in (*own.categories, *([] if base is None else base.categories)) for alias in c.aliases}
+    for scheme, values in own.maps.items():
+        if scheme == own.name:
+            yield f"maps.{scheme}: the taxonomy's own names need no map", ("maps", scheme)
+        for value, category in values.items():
+            if category is not None and category not in known:
+                yield f"maps.{scheme}: {value!r} goes to {category!r}, no category; {did_you_mean(category, names)}", ("maps", scheme, value)

@@ -101,8 +101,9 @@ class TemplateBackend:
             raise InputError("the template teacher writes for a guard, and none is given")
         self._seed = config.seed
         self._guard = guard = guard.only([word.partition(".")[2] for word in config.uses if word.startswith("guard.")])
-        self._categories = {c.name: c for c in taxonomy.categories} if taxonomy else {}
-        self._cues = {c.name: _cues(c.terms) for c in self._categories.values()}
+        harms = taxonomy.categories if taxonomy else []
+        self._categories = {word: c for c in harms for word in (c.name, *c.aliases)}
+        self._cues = {word: _cues(c.cues) for word, c in self._categories.items()}
         low = max(guard.steps.min, min(config.steps[0], guard.steps.max), 1)
         self._steps = (low, max(low, min(config.steps[1], guard.steps.max)))
         words = sorted({w for t in guard.tasks for w in t.labels} | {guard.output.missing_word}, key=lambda w: (-len(w), w))
@@ -110,7 +111,7 @@ class TemplateBackend:
         self._unquoted = phrases.UNQUOTED | {part.casefold() for w in words for part in re.findall(r"\w+", w)}
         material = [phrases.POINTS, phrases.POOLS, phrases.LEADS, phrases.LEADS_NONE, phrases.CONTEXT, phrases.ALARM]
         lists = [sorted(s) for s in (*phrases.CUES.values(), phrases.COMMON, phrases.UNQUOTED)]
-        known = [[c.name, c.title, list(c.terms)] for c in self._categories.values()]
+        known = [[c.name, c.title, list(c.cues), *([c.aliases] if c.aliases else [])] for c in harms]
         self.model_id = f"template/{VERSION}+{digest([guard.fingerprint, known, material, lists])[:12]}"
 
     def teacher_messages(self, guard: Guard, row: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -213,7 +214,8 @@ class TemplateBackend:
         tail = dice.pick(tails)
         if facts.categories:
             category = facts.categories[dice.below(len(facts.categories))]
-            tail = tail.replace("{title}", category.title[:1].lower() + category.title[1:]).replace("{term}", dice.pick(category.terms))
+            title = category.title[:1].lower() + category.title[1:]
+            tail = tail.replace("{title}", title).replace("{term}", dice.pick(category.cues or [title]))
         return point + tail
 
     def _next(self, kind: str, level: str, facts: Facts, pool: phrases.Pool, quoting: Quoting, dice: Dice) -> str:
