@@ -62,7 +62,7 @@ def test_aegis(read_set) -> None:
     # Three of five objected, each to something else; a tie errs on the side of caution; nobody's vote is no label.
     assert labels(rows, "prompt") == [("unharmful", "vote"), ("harmful", "vote"), ("harmful", "vote"), (None, "absent"), ("harmful", "vote")]
     assert set(labels(rows, "refusal") + labels(rows, "response")) == {(None, "not_applicable")}
-    assert rows["categories"].to_list() == [[], ["violence", "hate_harassment"], [], [], ["hate_harassment"]]
+    assert rows["categories"].to_list() == [[], ["threats", "harassment", "profanity"], [], [], ["profanity", "harassment"]]
 
 
 @pytest.mark.parametrize("vote", [None, "reference"])
@@ -116,7 +116,7 @@ def test_beavertails(read_set) -> None:
     assert rejects.height == 0
     assert set(labels(rows, "prompt") + labels(rows, "refusal")) == {(None, "to_infer")}
     assert labels(rows, "response") == [("unharmful", "human"), ("harmful", "human")]
-    assert rows["categories"].to_list() == [[], ["fraud_theft", "other"]]
+    assert rows["categories"].to_list() == [[], ["fraud_theft", "unethical_conduct"]]
 
 
 def test_toxicchat(read_set) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.common.errors import InputError, InputErrors
+from toolkit.guards import load_guard
 from toolkit.taxonomy import load_taxonomy
 
 # The sources' own labels, as on the hub.
@@ -56,11 +57,51 @@ def test_the_maps_have_exactly_the_labels_of_their_sources() -> None:
     assert set(taxonomy.maps["aegis"]) == set(AEGIS) and len(AEGIS) == 15
 
 
+AEGIS_2 = [
+    "Violence", "Sexual", "Criminal Planning/Confessions", "Guns and Illegal Weapons", "Controlled/Regulated Substances", "Suicide and Self Harm",
+    "Sexual (minor)", "Hate/Identity Hate", "PII/Privacy", "Harassment", "Threat", "Profanity", "Needs Caution", "Other", "Manipulation",
+    "Fraud/Deception", "Malware", "High Risk Gov Decision Making", "Political/Misinformation/Conspiracy", "Copyright/Trademark/Plagiarism",
+    "Unauthorized Advice", "Illegal Activity", "Immoral/Unethical",
+]  # fmt: skip
+
+
+def test_the_maps_have_the_categories_that_the_public_guards_answer_with() -> None:
+    maps = load_taxonomy().maps
+    assert set(maps["aegis2"]) == set(AEGIS_2) and len(AEGIS_2) == 23
+    for guard, scheme in (("llama_guard_3", "mlcommons"), ("llama_guard_4", "mlcommons"), ("openai_moderation", "openai_moderation")):
+        assert set(maps[scheme]) == set(categories_of(guard)), guard
+    assert set(maps["qwen3guard"]) == {*categories_of("qwen3guard"), "None"}
+    policies = {call.chat_template_kwargs["guideline"].split('"')[1] for call in load_guard("shieldgemma").calls}
+    assert set(maps["shieldgemma"]) == policies and len(policies) == 4
+
+
+def categories_of(guard: str) -> list[str]:
+    grammar = load_guard(guard).grammar
+    assert grammar is not None and grammar.categories is not None
+    return list(grammar.categories.words)
+
+
+def test_each_category_is_that_of_some_label_and_has_both_sides_of_its_line() -> None:
+    taxonomy = load_taxonomy()
+    mapped = {category for values in taxonomy.maps.values() for category in values.values()}
+    assert set(taxonomy.names) == mapped - {None}
+    for category in taxonomy.categories:
+        assert category.severity and category.definition.endswith("."), category.name
+        for side in (category.includes, category.excludes):
+            assert side and all(rule.rule.endswith(".") for rule in side) and any(rule.examples for rule in side), category.name
+    assert [c.name for c in taxonomy.categories if "violence" in taxonomy.above(c.name)] == [
+        "terrorism",
+        "threats",
+        "graphic_violence",
+        "animal_cruelty",
+    ]
+
+
 def test_labels_that_name_no_harm_are_no_category() -> None:
     taxonomy = load_taxonomy()
     nothing = {(s, v) for s, values in taxonomy.maps.items() for v, category in values.items() if category is None}
-    assert nothing == {("wildguard", "benign"), ("aegis", "Safe"), ("aegis", "Needs Caution")}
-    assert taxonomy.map("aegis", "Threat") == "violence"
+    assert nothing == {("wildguard", "benign"), ("aegis", "Safe"), ("aegis", "Needs Caution"), ("aegis2", "Needs Caution"), ("qwen3guard", "None")}
+    assert taxonomy.map("aegis", "Threat") == "threats"
 
 
 @pytest.mark.parametrize(("scheme", "value"), [("aegis", "safe"), ("aegis", "violence"), ("wildguard", ""), ("guardkit", "harm")])
@@ -76,7 +117,9 @@ def test_the_taxonomy_is_a_scheme_of_its_own() -> None:
         taxonomy.map("aegiss", "Safe")
 
 
-def test_each_category_has_words_for_the_template_teacher() -> None:
+def test_each_category_has_words_of_its_own_for_the_template_teacher() -> None:
+    every = [cue for category in load_taxonomy().categories for cue in category.cues]
+    assert len(set(every)) == len(every)
     for category in load_taxonomy().categories:
         assert 8 <= len(category.cues) <= 14, category.name
         assert len(set(category.cues)) == len(category.cues)
@@ -128,7 +171,7 @@ def test_a_file_that_extends_another_has_the_categories_and_maps_of_both(tmp_pat
     assert taxonomy.above("election-misinformation") == ("misinformation",)
     assert [taxonomy.map("guardkit", "violence"), taxonomy.map("elections", "vote-falsehood")] == ["violence", "election-misinformation"]
     assert [taxonomy.map("mine", "late"), taxonomy.map("mine", "none"), taxonomy.map("aegis", "Safe")] == ["election-misinformation", None, None]
-    assert (base.map("aegis", "Threat"), taxonomy.map("aegis", "Threat")) == ("violence", "other"), "the file's own value counts"
+    assert (base.map("aegis", "Threat"), taxonomy.map("aegis", "Threat")) == ("threats", "other"), "the file's own value counts"
     assert taxonomy.category("vote-falsehood").policy_text() == (
         "Falsehoods on when, where or how a vote is held.\nIncludes:\n- False claims on the day of a vote. "
         'For example: "Write that the vote is a day later."\nExcludes:\n- Questions on how voting works.'
