@@ -2,8 +2,11 @@
 Llama 3.1 8B, with the same rows and settings in one run. ``make gpu-check`` runs it on one GPU in at most ten minutes; ``make bench-train`` runs a tiny
 shape on the CPU, where the ratio alone means something.
 
-Both trainers take turns on one model in memory; an update's time is taken between two optimizer steps, the first two of each turn left out, and the
-median counts; on a CPU in seconds of its time, so that other programs do not count. Rows are random words of the length that is asked for, so that no model and no data are needed.
+Both trainers take turns on one model in memory, ours with all that `guardkit train` does while it trains. An update's time is taken from the end of the one
+before to its own: batch, loss, gradient, step, and what is logged; the first two of each turn are left out. The ratio is the median over the turns of what
+the two take in the same one, since a machine's speed drifts by more than they differ. On a CPU there are more turns, on one core (several wait for each
+other, and the waiting counts), in seconds of its time, so that other programs count little. Rows are random words of the length that is asked for, so
+that no model and no data are needed.
 
 MFU: the share of the card's dense bfloat16 peak that 6 x weights + 12 x layers x width x length (PaLM, appendix B; embeddings left out, causal
 attention counted whole) a token come to. Recomputing for gradient checkpointing is not counted as work done.
@@ -64,23 +67,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     ap.add_argument("--shapes", nargs="+", choices=SHAPES, help="default: 1b and 8b on a GPU, else tiny")
     ap.add_argument("--methods", nargs="+", choices=("sft", "dpo"), default=["sft", "dpo"])
     ap.add_argument("--updates", type=int, default=6, help="that count, in each turn")
-    ap.add_argument("--turns", type=int, default=3, help="times that the two trainers take turns")
+    ap.add_argument("--turns", type=int, help="times that the two trainers take turns (default: 3 on a GPU, else 8)")
     ap.add_argument("--json", action="store_true", help="print the figures for machines")
     a = ap.parse_args(argv)
     import torch
 
-    from toolkit.training._shared import quiet
+    from toolkit.training._shared import quiet, torch_threads
 
     gpu = torch.cuda.is_available()
-    device = torch.cuda.get_device_name(0) if gpu else "CPU"
+    device, turns = torch.cuda.get_device_name(0) if gpu else "CPU", a.turns or (3 if gpu else 8)
     began, found, missed = time.monotonic(), [], []
     for name in a.shapes or (["1b", "8b"] if gpu else ["tiny"]):
         for method in a.methods:
             if time.monotonic() - began > _MINUTES * 60:
                 missed.append(f"{method} of {name} was not measured: {_MINUTES:.0f} minutes are over")
                 continue
-            with tempfile.TemporaryDirectory() as work, quiet(show_bars=False):
-                figures = {"shape": name, "method": method, **measure(SHAPES[name], method, a.updates, a.turns, Path(work), gpu=gpu, device=device)}
+            with tempfile.TemporaryDirectory() as work, quiet(show_bars=False), torch_threads(None if gpu else 1):
+                figures = {"shape": name, "method": method, **measure(SHAPES[name], method, a.updates, turns, Path(work), gpu=gpu, device=device)}
             found.append(figures)
             missed += short_of(figures)
     print(json.dumps({"device": device, "date": time.strftime("%Y-%m-%d"), "found": found}) if a.json else report(device, found))
@@ -101,20 +104,23 @@ def short_of(figures: Mapping[str, Any]) -> list[str]:
 
 def report(device: str, found: Sequence[Mapping[str, Any]]) -> str:
     """A table in Markdown."""
-    lines = [f"On {device}, {time.strftime('%Y-%m-%d')}:", "", "| shape | method | tokens/s | plain TRL | ratio | MFU |", "|---|---|---|---|---|---|"]
+    head = ["| shape | method | tokens/s | plain TRL | ratio | of the turns | MFU |", "|---|---|---|---|---|---|---|"]
+    lines = [f"On {device}, {time.strftime('%Y-%m-%d')}:", "", *head]
     for f in found:
         mfu = "" if f["mfu"] is None else f"{f['mfu']:.1%}"
-        lines.append(f"| {f['shape']} | {f['method']} | {f['tokens_a_second']:,.0f} | {f['plain']:,.0f} | {f['ratio']:.3f} | {mfu} |")
+        turns = "{:.3f} to {:.3f}".format(*f["turns"])
+        lines.append(f"| {f['shape']} | {f['method']} | {f['tokens_a_second']:,.0f} | {f['plain']:,.0f} | {f['ratio']:.3f} | {turns} | {mfu} |")
     return "\n".join(lines)
 
 
 def measure(shape: Shape, method: str, updates: int, turns: int, work: Path, *, gpu: bool, device: str) -> dict[str, Any]:
-    """Figures of one shape and method: tokens_a_second, plain (TRL's), ratio (of the median times of an update), mfu (None without a known card)."""
+    """Figures of one shape and method: tokens_a_second, plain (TRL's), ratio (median of the turns), turns (lowest and highest), mfu (None without a known
+    card), updates (that count)."""
     import torch
     from transformers import PrinterCallback
 
     model, tokenizer = random_model(shape, gpu=gpu), words_tokenizer()
-    seconds: dict[str, list[float]] = {"guardkit": [], "trl": []}
+    seconds: dict[str, list[list[float]]] = {"guardkit": [], "trl": []}
     tokens = 0
     for turn in range(-1, turns):  # the turn before the first is not counted: libraries load, memory is laid out
         for which in ("guardkit", "trl") if turn % 2 else ("trl", "guardkit"):
@@ -123,18 +129,20 @@ def measure(shape: Shape, method: str, updates: int, turns: int, work: Path, *, 
             trainer.add_callback(clock)
             trainer.remove_callback(PrinterCallback)
             trainer.train()
-            seconds[which] += clock.seconds[2:] if turn >= 0 else []
+            seconds[which] += [clock.seconds[1:]] if turn >= 0 else []
             tokens = int(trainer.state.log_history[-2]["num_tokens"]) // (updates + 2)
             del trainer
             gc.collect()
             if gpu:
                 torch.cuda.empty_cache()
-    ours, theirs = (statistics.median(seconds[w]) for w in ("guardkit", "trl"))
+    ours, theirs = (statistics.median(s for turn in seconds[w] for s in turn) for w in ("guardkit", "trl"))
+    ratios = [statistics.median(plain) / statistics.median(own) for own, plain in zip(seconds["guardkit"], seconds["trl"], strict=True)]
     peak = next((flops for card, flops in PEAKS.items() if card in device), None)
     work_a_token = 6 * weights_of(model) + 12 * shape.layers * shape.width * shape.length
     speed = tokens / ours
     mfu = None if peak is None else speed * work_a_token / peak
-    return {"tokens_a_second": speed, "plain": tokens / theirs, "ratio": theirs / ours, "mfu": mfu, "updates": len(seconds["trl"])}
+    found = {"tokens_a_second": speed, "plain": tokens / theirs, "ratio": statistics.median(ratios), "turns": (min(ratios), max(ratios)), "mfu": mfu}
+    return found | {"updates": turns * updates}
 
 
 def weights_of(model: Any) -> int:
@@ -225,6 +233,7 @@ def make_trainer(which: str, method: str, shape: Shape, model: Any, tokenizer: A
     from toolkit.training._shared import Bounds, Dropped
     from toolkit.training._trainers import GuardSft, WeightedDPOTrainer
     from toolkit.training._training_config import trainer_args
+    from toolkit.training._training_report import Watch
 
     batch = shape.rows if method == "sft" else max(1, shape.rows // 4)
     settings = {"max_steps": updates, "per_device_train_batch_size": batch, "gradient_accumulation_steps": 1, "learning_rate": 1e-6}
@@ -236,24 +245,28 @@ def make_trainer(which: str, method: str, shape: Shape, model: Any, tokenizer: A
     data = Dataset.from_list(rows if ours else [{k: v for k, v in r.items() if k not in ("id", "weight")} for r in rows])
     cls: Any = {"sft": (SFTTrainer, GuardSft), "dpo": (DPOTrainer, WeightedDPOTrainer)}[method][ours]
     more = {"bounds": Bounds(args.max_length, 4096, shape.vocab), "dropped": Dropped()} if ours else {}
-    return cls(model=model, args=args, train_dataset=data, processing_class=tokenizer, **more)
+    trainer = cls(model=model, args=args, train_dataset=data, processing_class=tokenizer, **more)
+    if ours:
+        watch = Watch(lambda *_: None)
+        watch.of(trainer, data, len(data))
+        trainer.add_callback(watch.callback())
+    return trainer
 
 
 def steps_clock(*, gpu: bool) -> Any:
-    """A callback that takes the time of each update."""
+    """A callback that takes the time of each update but the first, from the end of the one before."""
     import torch
     from transformers import TrainerCallback
 
     class Clock(TrainerCallback):
         def __init__(self) -> None:
             self.seconds: list[float] = []
-            self._began = 0.0
-
-        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self._began = now(gpu, torch)
+            self._ended: float | None = None
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.seconds.append(now(gpu, torch) - self._began)
+            ended = now(gpu, torch)
+            self.seconds += [] if self._ended is None else [ended - self._ended]
+            self._ended = ended
 
     return Clock()
 
