@@ -16,6 +16,7 @@ TRAINER = {
     "optim": "sgd",
     "max_grad_norm": 0,
 }
+HELD_OUT = {"split": "validation", "every": 4}
 PLAIN = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 1, "max_steps": 2, "precompute_ref_log_probs": False}
 
 
@@ -24,16 +25,16 @@ def sft_config(top: Path, accumulation: int, processes: int) -> Any:
     from toolkit.training import SftConfig
 
     trainer = TRAINER | {"gradient_accumulation_steps": accumulation, "train_sampling_strategy": "sequential"}
-    return SftConfig(model=str(top / "base"), trainer=trainer, processes=processes, threads=1)
+    return SftConfig.model_validate({"model": str(top / "base"), "trainer": trainer, "processes": processes, "threads": 1, "evaluate": HELD_OUT})
 
 
-def dpo_config(top: Path, accumulation: int, processes: int) -> Any:
+def dpo_config(top: Path, accumulation: int, processes: int, **more: Any) -> Any:
     """A training whose batches of 2 pairs are no multiple of its 2 processes."""
     from toolkit.training import DpoConfig
 
-    return DpoConfig(
-        model=str(top / "base"), trainer=TRAINER | {"beta": 0.5, "gradient_accumulation_steps": accumulation}, processes=processes, threads=1
-    )
+    trainer = TRAINER | {"beta": 0.5, "gradient_accumulation_steps": accumulation}
+    options = {"model": str(top / "base"), "trainer": trainer, "processes": processes, "threads": 1, "evaluate": HELD_OUT}
+    return DpoConfig.model_validate(options | more)
 
 
 def further(top: Path, watch: Any) -> dict[str, Any]:
@@ -59,11 +60,37 @@ def further(top: Path, watch: Any) -> dict[str, Any]:
         keep = Checkpoints(top / "kept", Checkpoint(updates=2), {})
     resumed = fit(*job, keep, watch)
     sft = fit(Sft(), top / "sft", top / "sft-both", top / "sft-work", sft_config(top, 2, 2), None, Watch(None))
-    return {"resumed": resumed, "sft": sft, "same_as_trl": _as_trl(top), "parts": _in_parts(top)}
+    return {"resumed": resumed, "sft": sft, "diverged": _diverged(top), "same_as_trl": _as_trl(top), **_in_parts(top)}
+
+
+def _diverged(top: Path) -> list[str]:
+    """What each of the processes says of a training in which the second's first batch has no finite loss."""
+    from accelerate.utils import gather_object
+
+    from toolkit.common.errors import InputError
+    from toolkit.training._ranks import is_first
+    from toolkit.training._sft import Sft
+    from toolkit.training._training_report import Watch
+    from toolkit.training._training_run import fit
+
+    class Diverges(Sft):
+        def trainer(self) -> type[Any]:
+            class Trainer(super().trainer()):  # type: ignore[misc]
+                def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+                    return super().compute_loss(*args, **kwargs) * (1.0 if is_first() else float("nan"))
+
+            return Trainer
+
+    try:
+        fit(Diverges(), top / "sft", top / "diverged", top / "diverged-work", sft_config(top, 1, 2), None, Watch(None))
+    except InputError as e:
+        return list(gather_object([str(e)]))
+    return []
 
 
 def _in_parts(top: Path) -> dict[str, Any]:
-    """The training of `dpo_config` with FSDP2, checkpoints in parts; accelerate shares out on GPUs alone, so that it takes the processes for such."""
+    """The training of `dpo_config` with FSDP2, of all weights and of an adapter, checkpoints in parts; accelerate shares out on GPUs alone, so that it
+    takes the processes for such."""
     from accelerate.state import PartialState
     from accelerate.utils import DistributedType
 
@@ -75,10 +102,13 @@ def _in_parts(top: Path) -> dict[str, Any]:
     state: Any = PartialState
     state._prepare_backend = lambda self, *_, **__: ("gloo", DistributedType.MULTI_GPU)
     os.environ |= environment_of("fsdp2", 2, reference=True) | {"ACCELERATE_TORCH_DEVICE": "cpu", "FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT"}
-    config = dpo_config(top, 1, 2)
     on_gpu = {"use_cpu": False, "bf16": False, "gradient_checkpointing": False, "dataloader_pin_memory": False}
-    config = config.model_copy(update={"trainer": config.trainer | on_gpu})
-    return fit(Dpo(), top / "dpo", top / "parts", top / "parts-work", config, None, Watch(None))
+    found = {}
+    for name, more in (("parts", {}), ("parts-lora", {"lora": True})):
+        config = dpo_config(top, 1, 2, **more)
+        config = config.model_copy(update={"trainer": config.trainer | on_gpu})
+        found[name] = fit(Dpo(), top / "dpo", top / name, top / f"{name}-work", config, None, Watch(None))
+    return found
 
 
 def _as_trl(top: Path) -> bool:

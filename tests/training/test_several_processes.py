@@ -46,13 +46,16 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Two:
     rows[3]["rejected"] = turn("assistant", "xyzzy " * 200)
     shards = write(top / "dpo", rows, DPO)
     write(top / "sft", sft_rows(7), SFT)
+    write(top / "dpo", dpo_rows(5, seed=7), DPO, "validation")
+    write(top / "sft", sft_rows(5, seed=7), SFT, "validation")
     seen: list[Any] = []
     one = train_dpo(shards, top / "one", dpo_config(top, 2, 1))
     both = train_dpo(shards, top / "both", dpo_config(top, 1, 2), lambda *done: seen.append(done), seen.append)
-    for name in ("new", "sft-both", "parts"):
+    lora = train_dpo(shards, top / "one-lora", dpo_config(top, 2, 1, lora=True))
+    for name in ("new", "sft-both", "diverged", "parts", "parts-lora"):
         (top / name).mkdir()
     further = together(partial(manyhands.further, top), 2, top / "place", None, None)
-    return SimpleNamespace(top=top, one=one, both=both, seen=seen, further=further)
+    return SimpleNamespace(top=top, one=one, both=both, lora=lora, seen=seen, further=further)
 
 
 def test_two_processes_train_as_one_with_twice_the_accumulation(two: Two) -> None:
@@ -96,16 +99,31 @@ def test_a_mean_over_tokens_is_one_over_those_of_all_processes(two: Two) -> None
     assert both["tokens"] == one["tokens"] and both["loss_last"] == pytest.approx(one["loss_last"], rel=1e-5)
 
 
-def test_a_model_in_parts_is_trained_as_one_and_written_whole(two: Two) -> None:
+def test_each_held_out_row_counts_once(two: Two) -> None:
+    one_sft = train_sft(two.top / "sft", two.top / "sft-held", sft_config(two.top, 4, 1))
+    for both, one in ((two.both, two.one), (two.further["parts"], two.one), (two.further["sft"], one_sft)):
+        assert both["held_out"] == 5
+        assert {k: v for k, v in both.items() if k.startswith("eval_")} == pytest.approx(
+            {k: v for k, v in one.items() if k.startswith("eval_")}, rel=1e-4
+        )
+
+
+def test_a_loss_that_is_not_finite_in_one_process_ends_both_and_names_its_rows(two: Two) -> None:
+    first, second = two.further["diverged"]
+    assert first == second and "the batch was of these rows: row-2, row-3\n" in first
+
+
+@pytest.mark.parametrize("kind", ["", "-lora"])
+def test_a_model_in_parts_is_trained_as_one_and_written_whole(two: Two, kind: str) -> None:
     import torch
     from safetensors.torch import load_file
 
-    parts, one = load_file(two.top / "parts" / "model.safetensors"), load_file(two.top / "one" / "model.safetensors")
+    parts, one = (load_file(two.top / f"{name}{kind}" / "model.safetensors") for name in ("parts", "one"))
     for name, weight in one.items():
         torch.testing.assert_close(parts[name], weight, rtol=1e-4, atol=1e-6)
     same = ("pairs_used", "tokens", "parameters", "steps")
-    assert {k: two.further["parts"][k] for k in same} == {k: two.one[k] for k in same}
-    assert {p.name for p in (two.top / "parts").iterdir()} == {p.name for p in (two.top / "one").iterdir()}
+    assert {k: two.further[f"parts{kind}"][k] for k in same} == {k: (two.lora if kind else two.one)[k] for k in same}
+    assert {p.name for p in (two.top / f"parts{kind}").iterdir()} == {p.name for p in (two.top / f"one{kind}").iterdir()}
 
 
 def test_what_one_of_them_finds_is_raised(tmp_path: Path) -> None:

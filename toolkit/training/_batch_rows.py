@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 
 ROW = "row"
 _SHOWN = 8
@@ -51,10 +52,11 @@ class NamesRows:
 
     def odd_rows(self) -> str:
         """The rows of the batches since it was last asked whose loss was not finite, or else of all of them, in words; empty where that is not known,
-        as with packed rows."""
-        steps, self.__dict__["_steps"] = self.__dict__.get("_steps", []), []
-        odd = [rows for rows, loss in steps if not torch.isfinite(loss).all()] or [rows for rows, _ in steps]
-        names = list(dict.fromkeys(self.ids[i] for rows in odd for i in rows.flatten().tolist() if i < len(self.ids)))
+        as with packed rows. Of the batches of all processes, each of which asks."""
+        mine, self.__dict__["_steps"] = self.__dict__.get("_steps", []), []
+        steps = gather_object([(rows.flatten().tolist(), bool(torch.isfinite(loss).all())) for rows, loss in mine])
+        odd = [rows for rows, finite in steps if not finite] or [rows for rows, _ in steps]
+        names = list(dict.fromkeys(self.ids[i] for rows in odd for i in rows if i < len(self.ids)))
         return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
     def forget_rows(self) -> None:

@@ -3,6 +3,7 @@
 Where the batches of an epoch are not a multiple of the processes, accelerate fills the last round with rows from the epoch's beginning, which then
 count twice. Here it is filled with a blank row instead, which teaches nothing, and what is left is weighed as one process weighs it that accumulates
 as many batches: a mean over tokens needs nothing more (a blank row has none to learn), a mean over batches is over those that hold a row (`share`).
+Held-out rows are filled up likewise.
 """
 
 from __future__ import annotations
@@ -21,10 +22,20 @@ def evened(args: Any) -> bool:
     return args.world_size > 1 and not args.dataloader_drop_last and args.train_sampling_strategy != "batch_rebalance"
 
 
-def with_blank(rows: Dataset, blank: Mapping[str, Any]) -> Dataset:
-    """The rows, and after them a blank one: the first with other values."""
+BLANK = -1.0
+"""Weight of a blank pair; no other is negative."""
+
+
+def with_blanks(rows: Dataset, blank: Mapping[str, Any], args: Any, *, held_out: bool) -> Dataset:
+    """The rows, and after them blank ones: the first with other values. Rows to train on get one, which is drawn as often as it takes; held-out
+    rows get as many as make whole rounds. With one process there are none."""
+    a_round = args.eval_batch_size * args.world_size
+    count = (-len(rows) % a_round if args.world_size > 1 else 0) if held_out else int(evened(args))
+    if not count:
+        return rows
     values = rows[:1] | {name: [value] for name, value in blank.items() if name in rows.column_names}
-    return concatenate_datasets([rows, Dataset.from_dict(values, features=rows.features)])
+    features = rows.features
+    return concatenate_datasets([rows, Dataset.from_dict({name: column * count for name, column in values.items()}, features=features)])
 
 
 class Filled(Sampler[int]):

@@ -7,8 +7,30 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
+from toolkit.training._evened import BLANK
 
-class MeanOverTokens:
+
+class _Means:
+    """What means over all held-out rows have in common: of each batch the sum, and how many it counts for."""
+
+    def note(self, mean: Any, count: Any) -> None:
+        """A batch."""
+        self.__dict__.setdefault("_sums", []).append(torch.stack([mean.double() * count, torch.as_tensor(count).to(mean).double()]))
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """The loss of all batches, of all processes."""
+        self.__dict__["_sums"] = []
+        found = super().evaluation_loop(*args, **kwargs)  # type: ignore[misc]
+        total = self.accelerator.gather(torch.stack(self.__dict__["_sums"]).sum(dim=0)).view(-1, 2).sum(dim=0)  # type: ignore[attr-defined]
+        found.metrics[f"{kwargs.get('metric_key_prefix', 'eval')}_loss"] = (total[0] / total[1].clamp(min=1)).item()
+        self.counted(total[1].item())
+        return found
+
+    def counted(self, count: float) -> None:
+        """So many were counted in all."""
+
+
+class MeanOverTokens(_Means):
     """In front of TRL's SFT trainer: the held-out loss is the mean over all tokens that are learnt, as the training's is. TRL takes the mean over
     batches of their means, which another batch size would change."""
 
@@ -16,28 +38,30 @@ class MeanOverTokens:
         """The loss of a batch, which is noted with its tokens."""
         tokens = (inputs["labels"][..., 1:] != -100).sum()
         found = super().prediction_step(model, inputs, *args, **kwargs)  # type: ignore[misc]
-        self.__dict__.setdefault("_sums", []).append(torch.stack([found[0].double() * tokens, tokens.double()]))
-        return found
-
-    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """The loss of all batches."""
-        self.__dict__["_sums"] = []
-        found = super().evaluation_loop(*args, **kwargs)  # type: ignore[misc]
-        total = self.accelerator.gather(torch.stack(self.__dict__["_sums"]).sum(dim=0)).view(-1, 2).sum(dim=0)  # type: ignore[attr-defined]
-        found.metrics[f"{kwargs.get('metric_key_prefix', 'eval')}_loss"] = (total[0] / total[1].clamp(min=1)).item()
+        self.note(found[0], tokens)
         return found
 
 
-class MeanOverPairs:
-    """In front of TRL's DPO trainer: a batch counts by its pairs in the mean of each figure; with TRL a smaller one counts like the others."""
+class MeanOverPairs(_Means):
+    """In front of TRL's DPO trainer: a batch counts by its pairs in the mean of each figure, blank ones left out; with TRL a smaller one counts like
+    the others."""
 
     def prediction_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """The loss of a batch."""
+        """The loss of a batch, which is noted with its pairs."""
         pairs = inputs["input_ids"].size(0) // 2
+        real = (inputs["weight"] != BLANK).sum() if "weight" in inputs else pairs
         found = super().prediction_step(model, inputs, *args, **kwargs)  # type: ignore[misc]
+        self.note(found[0], real)
         for values in self._metrics["eval"].values():  # type: ignore[attr-defined]
             values.extend(values[-1:] * (pairs - 1))
         return found
+
+    def counted(self, count: float) -> None:
+        """TRL's means have blank pairs in them, as 0."""
+        for name in ("accuracies", "margins"):
+            values = self._metrics["eval"][f"rewards/{name}"]  # type: ignore[attr-defined]
+            whole = len(values) * self.args.world_size / max(1.0, count)  # type: ignore[attr-defined]
+            values[:] = [value * whole for value in values]
 
 
 class Looks(TrainerCallback):

@@ -23,7 +23,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 from toolkit.common.errors import InputError
 from toolkit.generation import Chat
 from toolkit.training._batch_rows import ROW, CollatesRows, NamesRows
-from toolkit.training._evened import Evened, evened, with_blank
+from toolkit.training._evened import BLANK, Evened, with_blanks
 from toolkit.training._held_out_loss import MeanOverPairs, MeanOverTokens
 from toolkit.training._model import tokenised
 from toolkit.training._packing import PackCollator, flash, without_padding
@@ -143,9 +143,8 @@ class GuardSft(NamesRows, Evened, MeanOverTokens, SFTTrainer):
         rows = leave_out(rows, [["input_ids"]], ["labels"], self._bounds, dropped, answers=["completion"])
         if packing:
             rows = super()._prepare_dataset(rows.remove_columns(ROW), processing_class, args, True, None, dataset_name)
-        if not evened(args) or dataset_name != "train":
-            return rows
-        return with_blank(rows, {"input_ids": [processing_class.eos_token_id], "labels": [-100], "seq_lengths": [1], "length": 1})
+        blank = {"input_ids": [processing_class.eos_token_id], "labels": [-100], "seq_lengths": [1], "length": 1}
+        return with_blanks(rows, blank, args, held_out=dataset_name != "train")
 
 
 def _labelled(row: dict[str, Any]) -> dict[str, list[int]]:
@@ -227,10 +226,9 @@ class WeightedDPOTrainer(NamesRows, Evened, MeanOverPairs, DPOTrainer):
             both = ("chosen_ids", "rejected_ids")
             dropped = self.dropped if dataset_name == "train" else self.dropped_held_out
             rows = leave_out(rows, sequences, both, self._bounds, dropped, answers=list(answers), pair=both)
-        if not evened(args) or dataset_name != "train":
-            return rows
         end = [processing_class.eos_token_id]
-        return with_blank(rows, {"prompt_ids": end, "chosen_ids": end, "rejected_ids": end, "weight": BLANK, "length": 2})
+        blank = {"prompt_ids": end, "chosen_ids": end, "rejected_ids": end, "weight": BLANK, "length": 2}
+        return with_blanks(rows, blank, args, held_out=dataset_name != "train")
 
     def _set_signature_columns_if_needed(self) -> None:
         _untyped(super())._set_signature_columns_if_needed()
@@ -245,9 +243,10 @@ class WeightedDPOTrainer(NamesRows, Evened, MeanOverPairs, DPOTrainer):
         weight = inputs.pop("weight", None)
         if weight is None:
             return _untyped(super())._compute_loss(model, inputs, return_outputs)
-        ends = self.whole > 1 and cast("Any", self.model).training
+        trains = cast("Any", self.model).training
+        ends = self.whole > 1 and trains
         share = self.share if ends else 1.0
-        if ends and bool((weight == BLANK).any()):
+        if (ends or not trains) and bool((weight == BLANK).any()):
             share = 0.0 if bool((weight == BLANK).all()) else share
             inputs, weight = _without_blanks(inputs, weight)
         if not self.precompute_ref_logps:
@@ -271,10 +270,6 @@ class WeightedDPOTrainer(NamesRows, Evened, MeanOverPairs, DPOTrainer):
         loss, *outputs = result if return_outputs else (result,)
         loss = loss + extra if share == 1.0 else share * (loss + extra)
         return (loss, *outputs) if return_outputs else loss
-
-
-BLANK = -1.0
-"""Weight of the pair that teaches nothing (`toolkit.training._evened`); no other is negative."""
 
 
 def _without_blanks(inputs: dict[str, Any], weight: Any) -> tuple[dict[str, Any], Any]:
