@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from toolkit.api._apply import apply as apply
     from toolkit.api._audit import audit as audit
     from toolkit.api._builder import Recipe as Recipe
+    from toolkit.api._certify import certify as certify
     from toolkit.api._compare import compare as compare
     from toolkit.api._compare import published as published
     from toolkit.api._disputes import disputes as disputes

@@ -81,7 +81,7 @@ def compare(
         if not isinstance(number, int) or number < least:
             raise InputError(f"{name} is a number from {least}, not {number}")
     (policy,) = check_policies([policy])
-    given = [_named(text) for text in evaluations]
+    given = [named_folder(text) for text in evaluations]
     target, form = _target(output, form)
     if target is not None:
         check_output(target, reads=[folder for _, folder in given])
@@ -152,7 +152,7 @@ def _figures(wanted: bool | str | Sequence[str]) -> list[PublishedFigure]:
     return choose_published(() if wanted is True else several(wanted))
 
 
-def _named(text: str | Path) -> tuple[str | None, Path]:
+def named_folder(text: str | Path) -> tuple[str | None, Path]:
     """A folder, or a name and a folder; what is there as it is written is a folder."""
     if not isinstance(text, str | Path):
         hint = "evaluate(…, output=FOLDER) writes one; several are given one after the other: compare(A, B)"

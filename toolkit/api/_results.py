@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from toolkit.report import Figures, audit_text, comparison_text, evaluation_text
+from toolkit.report import Figures, audit_text, certificate_text, comparison_text, evaluation_text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -47,6 +47,26 @@ class Compared(Figures):
 
     def __repr__(self) -> str:
         return self.as_text().rstrip("\n")
+
+
+class Certificate(Figures):
+    """Of `certify`."""
+
+    verdict: str
+    words: str
+    before: str
+    after: str
+    policy: str
+    margin: float
+    level: float
+    power: float
+    lines: list[dict[str, Any]]
+    apart: list[dict[str, Any]]
+    lacking: list[dict[str, Any]]
+    notes: list[str]
+
+    def __repr__(self) -> str:
+        return certificate_text(self, "table", shutil.get_terminal_size((100, 24)).columns).rstrip("\n")
 
 
 class Explained(Figures):

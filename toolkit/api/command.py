@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from toolkit.common.lazy import lazily
 
 if TYPE_CHECKING:
+    from toolkit.api._certify import fails as fails
     from toolkit.api._compare import as_text as as_text
     from toolkit.api._compare import write_spread as write_spread
     from toolkit.api._doctor import EXTRAS as EXTRAS
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from toolkit.pipeline import load_recipe as load_recipe
     from toolkit.pipeline import recipe_steps as recipe_steps
     from toolkit.report import audit_text as audit_text
+    from toolkit.report import certificate_text as certificate_text
     from toolkit.report import evaluation_text as evaluation_text
     from toolkit.report import print_figures as print_figures
     from toolkit.report import print_summary as print_summary

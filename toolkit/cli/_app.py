@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from toolkit.cli import _complete, _plan, _reach, _say
 from toolkit.cli._audit import audit
+from toolkit.cli._certify import certify
 from toolkit.cli._compare import compare
 from toolkit.cli._diff import diff
 from toolkit.cli._disputes import disputes
@@ -302,6 +303,7 @@ app.command("audit", rich_help_panel=JUDGE)(audit)
 # Judge ----------------------------------------------------------------------------------------------------------------
 
 app.command("compare", rich_help_panel=JUDGE)(compare)
+app.command("certify", rich_help_panel=JUDGE)(certify)
 
 # Look -----------------------------------------------------------------------------------------------------------------
 

@@ -106,7 +106,7 @@ class InputErrors(InputError):  # noqa: N818 (named by what happened)
 
 
 class TooManyFailures(GuardkitError):  # noqa: N818 (named by what happened)
-    """The run is complete, but more generations failed than the declared rate allows (exit code 1)."""
+    """All is written, but more failed than may: generations, rows that a step validates, or a certificate that had to pass (exit code 1)."""
 
     exit_code = 1
 

@@ -75,6 +75,9 @@ if TYPE_CHECKING:
     from toolkit.evaluation.changed._perturb import perturbed as perturbed
     from toolkit.evaluation.changed._robustness import ChangedSets as ChangedSets
     from toolkit.evaluation.changed._robustness import changed_sets as changed_sets
+    from toolkit.evaluation.comparing._certificate import MARGIN as MARGIN
+    from toolkit.evaluation.comparing._certificate import Certified as Certified
+    from toolkit.evaluation.comparing._certificate import certificate as certificate
     from toolkit.evaluation.comparing._cohort import Cohort as Cohort
     from toolkit.evaluation.comparing._cohort import Together as Together
     from toolkit.evaluation.comparing._cohort import agreeing as agreeing

@@ -94,9 +94,8 @@ class Operator(ABC):
     deterministic: ClassVar[bool] = True
     """Whether equal inputs give equal bytes; false for what samples or trains a model."""
     row_local: ClassVar[bool] = False
-    """Of a row operator, whether what becomes of a row depends on that row, its options and its context alone, never on the rows or blocks before it,
-    and it can be pickled: then several processes may share the blocks (``--processes``). One that does not say so stays in one process; a class with
-    an `apply` of its own says so itself."""
+    """Of a row operator, whether what becomes of a row depends on that row, its options and its context alone, and it can be pickled: then several
+    processes may share the blocks (``--processes``). A class with an `apply` of its own says so itself."""
     validates: ClassVar[bool] = False
     """Whether a row that it rejects is one that a model answered badly: such rows count for `stop_if`, and may for a recipe's `failures`."""
     carries_media: ClassVar[bool] = False
@@ -185,10 +184,7 @@ class Operator(ABC):
 
     def before_run(self, ctx: Context) -> None:  # noqa: B027  most have none
         """What takes too long for a check, and must be known before anything is paid for: asked of each step that a run builds, before the first.
-
-        Raises:
-            InputError: the step would not run.
-        """
+        Raises InputError where the step would not run."""
 
     def fetches(self, ctx: Context) -> list[tuple[str, str]]:
         """What it would fetch from the hub that no option of its config names: what it is, and its name."""
@@ -215,6 +211,10 @@ class Operator(ABC):
     def identity(self) -> dict[str, Any]:
         """The part of its config that shapes the result; part of the fingerprint."""
         return self.config.model_dump(mode="json")
+
+    def unmet(self, stats: Mapping[str, Any]) -> str | None:
+        """Why a run with the step's figures (`Output.stat`) is to end with exit code 1 once all is written, in words; None: it is not."""
+        return None
 
     @classmethod
     def in_round(cls, options: Mapping[str, Any], number: int) -> dict[str, Any]:

@@ -48,6 +48,7 @@ BUILT_IN = {
     "relabel": "labels.relabel:Relabel",
     "pair": "mining.pair:Pair",
     "evaluate": "judge.evaluate:Evaluate",
+    "certify": "judge.certify:Certify",
     "compare": "judge.compare:Compare",
     "cut_chains": "judge.cut_chains:CutChains",
     "force_answers": "judge.force_answers:ForceAnswers",

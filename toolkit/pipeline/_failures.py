@@ -15,8 +15,10 @@ def failures_of(plan: Plan, steps: Mapping[str, StepFolder], folder: Path) -> tu
     that a second run of the same command says the same."""
     allowed = plan.recipe.spec.may_fail
     failures: dict[str, tuple[int, int]] = {}
-    too_many, rejected = [], []
+    too_many, rejected, unmet = [], [], []
     for done in (steps[s] for s in steps if s in plan.chosen):
+        if (words := plan.steps[done.step].operator.unmet(done.manifest["stats"])) is not None:
+            unmet.append(f"step {done.step!r}: {words}")
         for counts in done.manifest["counts"]:
             own = counts["step"] == done.step
             failed = counts["rejected"].get("operator_error", 0) + (done.failed if own else 0)
@@ -30,8 +32,11 @@ def failures_of(plan: Plan, steps: Mapping[str, StepFolder], folder: Path) -> tu
                 rejected.append(f"{gone:,} of {counts['in']:,} rows in step {counts['step']!r}")
     faults = [f"{', '.join(too_many)} failed; the recipe allows {allowed.generations:.1%} of a step"] if too_many else []
     faults += [f"{', '.join(rejected)} were rejected; the recipe allows {allowed.validation:.1%} of a step that validates"] if rejected else []
+    faults += unmet
     if not faults:
         return failures, None
+    if faults == unmet:
+        return failures, TooManyFailures(f"the run is complete, but {'; '.join(faults)}", hint=f"all of it is under {short_path(folder)}")
     again = "; the same command asks again for the generations that failed, and only for them" if too_many else ""
     hint = f"see rejects.parquet in the steps' folders under {short_path(folder)}{again}"
     return failures, TooManyFailures(f"the run is complete, but {'; '.join(faults)}", hint=hint)

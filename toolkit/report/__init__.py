@@ -6,6 +6,9 @@ from toolkit.common.lazy import lazily
 
 if TYPE_CHECKING:
     from toolkit.report._audit_tables import audit_text as audit_text
+    from toolkit.report._certificate_tables import CERTIFICATE_FORMATS as CERTIFICATE_FORMATS
+    from toolkit.report._certificate_tables import certificate_text as certificate_text
+    from toolkit.report._certificate_tables import write_certificate as write_certificate
     from toolkit.report._compare_tables import COMPARE_FORMATS as COMPARE_FORMATS
     from toolkit.report._compare_tables import comparison_csv as comparison_csv
     from toolkit.report._compare_tables import comparison_text as comparison_text

@@ -26,6 +26,7 @@ class Asked:
         every_pair: each two models; else each against the first.
         across: differences also where cohorts are apart, with the reason.
         published: figures to set beside.
+        withhold: whether a model of which too few outputs could be read is left out; else they count as the policy has it.
     """
 
     policy: str = "clean"
@@ -36,6 +37,7 @@ class Asked:
     every_pair: bool = False
     across: bool = False
     published: Sequence[PublishedFigure] = ()
+    withhold: bool = True
 
 
 @dataclass

@@ -55,17 +55,8 @@ def compare_sides(sides: Sequence[Side], asked: Asked, step: Callable[[str], Non
     if len(sides) < 2 and not asked.published:
         hint = "name another evaluation's folder, or ask for published figures with {--published|published=True}"
         raise InputError("one model: nothing to compare it with", where=str(sides[0].evaluation.folder) if sides else None, hint=hint)
-    step("read the rows")
-    how = How(positives_of(sides), {s.name: s.readings for s in sides if s.readings}, asked.policy, _way(sides, asked))
-    rows, names = rows_of(sides), [s.name for s in sides]
-    work = Work(sides, asked, how, rows, common(rows, names))
-    pairs = [(a, b) for a in range(len(sides) if asked.every_pair else 1) for b in range(a + 1, len(sides))]
-    _check_entries(work)
-    _some_shared(work, pairs)
-    for side in sides:
-        step(f"figures of {side.name}")
-        _results(work, side)
-    open_pairs, closed = _comparable(work, pairs)
+    work, open_pairs, closed = open_work(sides, asked, step)
+    how, names, pairs = work.how, work.names, model_pairs(sides, asked)
     found: list[dict[str, Any]] = []
     for pair in open_pairs:
         step(f"{names[pair[1]]} against {names[pair[0]]}")
@@ -78,6 +69,29 @@ def compare_sides(sides: Sequence[Side], asked: Asked, step: Callable[[str], Non
     step("categories, sources and errors")
     out |= {"breakdown": breakdown_lines(work), "errors": [e for pair in open_pairs if asked.errors for e in _errors(work, pair)]}
     return out | {"published": _sources(asked.published), "notes": _notes(work)}
+
+
+def model_pairs(sides: Sequence[Side], asked: Asked) -> list[tuple[int, int]]:
+    """The two models of each comparison that is asked for."""
+    return [(a, b) for a in range(len(sides) if asked.every_pair else 1) for b in range(a + 1, len(sides))]
+
+
+def open_work(sides: Sequence[Side], asked: Asked, step: Callable[[str], None]) -> tuple[Work, list[Pair], list[dict[str, Any]]]:
+    """What a comparison is made from, the pairs of models with what of theirs is compared, and what is not, with the reason.
+
+    Raises:
+        InputError: as `compare_sides`.
+    """
+    step("read the rows")
+    how = How(positives_of(sides), {s.name: s.readings for s in sides if s.readings}, asked.policy, _way(sides, asked))
+    rows, names, pairs = rows_of(sides), [s.name for s in sides], model_pairs(sides, asked)
+    work = Work(sides, asked, how, rows, common(rows, names))
+    _check_entries(work)
+    _some_shared(work, pairs)
+    for side in sides:
+        step(f"figures of {side.name}")
+        _results(work, side)
+    return work, *_comparable(work, pairs)
 
 
 def _way(sides: Sequence[Side], asked: Asked) -> str:
@@ -156,12 +170,12 @@ def _why_not(work: Work, a: int, b: int, key: Key, one: Common) -> str | None:
             return f"{name} has no rows of it"
         if not found["judged"]:
             return f"{name} does not judge it"
-        if found["withheld"]:
+        if found["withheld"] and work.asked.withhold:
             return f"too few outputs of {name} could be read"
     return None if one.same((a, b)) else "no row in common with the same label and text"
 
 
-def _pair_rows(work: Work, pair: Pair) -> pl.LazyFrame:
+def pair_rows(work: Work, pair: Pair) -> pl.LazyFrame:
     """The lines of two models on what is compared: the rows that both have with the same label."""
     import polars as pl
 
@@ -180,12 +194,12 @@ def _paired(work: Work, pair: Pair) -> list[dict[str, Any]]:
     a, b, keys = pair
     how, asked = work.how, work.asked
     settings: dict[str, Any] = {"policy": how.policy, "k": how.k, "readings": how.readings, "draws": asked.draws, "seed": asked.seed}
-    found = paired(_pair_rows(work, pair), work.names[a], work.names[b], how.positives, **settings)
+    found = paired(pair_rows(work, pair), work.names[a], work.names[b], how.positives, **settings)
     return [d | {"remark": keys.get((d["benchmark"], d["task"]))} for d in found]
 
 
 def _errors(work: Work, pair: Pair) -> list[dict[str, Any]]:
-    rows = _pair_rows(work, pair)
+    rows = pair_rows(work, pair)
     return gallery(rows, row_outcomes(rows, work.how), work.names[pair[0]], work.names[pair[1]], work.asked.errors)
 
 

@@ -82,23 +82,60 @@ def paired(
         InputError: as in `results`, or a model that is not in the table.
     """
     (policy,) = check_policies([policy])
+    found, drawn = [], []
+    for place, (both, judged) in _outcomes(rows, a, b, positives, policy, k, readings, by, draws).items():
+        made, difference = both.compared(policy, draws, seed, judged)
+        found.append(made | ({"by": by, "part": place[2]} if by else {}))
+        drawn.append(difference)
+    return found if by else found + _means(found, drawn, sizes)
+
+
+def paired_outcomes(
+    rows: pl.LazyFrame,
+    a: str,
+    b: str,
+    positives: Mapping[str, str],
+    *,
+    policy: str = "clean",
+    k: str = "majority",
+    readings: Readings | None = None,
+    by: str | None = None,
+) -> dict[Place, Counter[tuple[Outcome, Outcome]]]:
+    """Rows that both models have by how they count for `a` and for `b`, by benchmark, task and part; what only one of them judges is not there.
+
+    Args and errors: as `paired`.
+    """
+    found = _outcomes(rows, a, b, positives, policy, k, readings, by, 0)
+    return {place: both.cells for place, (both, judged) in found.items() if judged}
+
+
+def _outcomes(
+    rows: pl.LazyFrame | pl.DataFrame,
+    a: str,
+    b: str,
+    positives: Mapping[str, str],
+    policy: str,
+    k: str,
+    readings: Readings | None,
+    by: str | None,
+    draws: int,
+) -> dict[Place, tuple[_Both, bool]]:
+    """The outcomes of both by place, and whether both judge it."""
     ready = prepared_for(rows, positives, k, draws, [policy], (by,) if by else (), readings).filter(pl.col("model").is_in([a, b]))
     counted = tallies(ready, positives, likely=k == "mean")
     _check_models(rows, counted, a, b)
     if policy == "reference":
         check_outputs(ready, counted)
         ready = reference_rows(ready, sorted({t.task for t in counted}))
-    judged = {(t.benchmark, t.task, t.model): t.judged for t in counted}
-    found, drawn = [], []
+    judges = {(t.benchmark, t.task, t.model): t.judged for t in counted}
+    out: dict[Place, tuple[_Both, bool]] = {}
     for place, cells in _joined(ready, counted, a, b, by).items():
         both = _Both(place, a, b)
         maps = [(readings or {}).get(m, {}).get(place[1], {}) if policy != "reference" else {} for m in (a, b)]
         for (one, other), n in cells.items():
             both.add(one, other, n, maps, positives[place[1]], policy, k)
-        made, difference = both.compared(policy, draws, seed, all(judged.get((*place[:2], m), False) for m in (a, b)))
-        found.append(made | ({"by": by, "part": place[2]} if by else {}))
-        drawn.append(difference)
-    return found if by else found + _means(found, drawn, sizes)
+        out[place] = both, all(judges.get((*place[:2], m), False) for m in (a, b))
+    return out
 
 
 def holm(pvalues: Sequence[float | None]) -> list[float | None]:
@@ -148,7 +185,7 @@ class _Both:
 
     def __init__(self, place: Place, a: str, b: str) -> None:
         self._place, self._a, self._b = place, a, b
-        self._cells: Counter[tuple[Outcome, Outcome]] = Counter()
+        self.cells: Counter[tuple[Outcome, Outcome]] = Counter()
         self._alone = [0, 0]
 
     def add(self, one: Votes | None, other: Votes | None, n: int, maps: Sequence[Mapping[str, str]], positive: str, policy: str, k: str) -> None:
@@ -156,23 +193,23 @@ class _Both:
             self._alone[one is None] += n
             return
         first, second = (row_outcome(read_votes(v, m), positive, policy, k)[0] for v, m in zip((one, other), maps, strict=True))
-        self._cells[first, second] += n
+        self.cells[first, second] += n
 
     def compared(self, policy: str, draws: int, seed: int, judged: bool) -> tuple[dict[str, Any], Floats]:
         """The dict, and F1 of both models, shape (1 + draws, 2): as it is, then drawn."""
         import numpy as np
 
         benchmark, task, part = self._place
-        kinds = sorted(self._cells)
+        kinds = sorted(self.cells)
         f1 = np.full((1 + draws, 2), np.nan)
         if kinds and judged:
-            counts = [self._cells[x] for x in kinds]
+            counts = [self.cells[x] for x in kinds]
             again = resample(counts, draws, generator(seed, "paired", benchmark, task, part or ""))
             whole = np.vstack([np.asarray(counts), again])
             f1 = np.stack([figures(whole @ sums([x[i] for x in kinds]))[:, 0] for i in (0, 1)], axis=1)
         out: dict[str, Any] = {"benchmark": benchmark, "task": task, "mean": None, "a": self._a, "b": self._b, "policy": policy, "judged": judged}
-        out |= {"n": self._cells.total(), "only_a": self._alone[0], "only_b": self._alone[1]} | _differs(f1)
-        right = [sum(n for x, n in self._cells.items() if x[0].weight and x[1].weight and x[i].right and not x[1 - i].right) for i in (0, 1)]
+        out |= {"n": self.cells.total(), "only_a": self._alone[0], "only_b": self._alone[1]} | _differs(f1)
+        right = [sum(n for x, n in self.cells.items() if x[0].weight and x[1].weight and x[i].right and not x[1 - i].right) for i in (0, 1)]
         p, test = mcnemar(*right)
         tested = {"right_a": right[0], "right_b": right[1], "mcnemar": p, "test": test}
         return out | (tested if judged else dict.fromkeys(tested)), f1
