@@ -117,6 +117,7 @@ class Verified(Figures):
     to: str | None
     rows: int
     files: dict[str, dict[str, Any]]
+    extends: list[dict[str, Any]]
     signature: dict[str, Any] | None
     stale: list[str]
     unproven: dict[str, str]
@@ -150,6 +151,7 @@ class Difference(Figures):
     same: int
     columns: dict[str, list[str]]
     steps: list[dict[str, Any]]
+    extends: str | None
     gone: dict[str, Any]
     added: dict[str, Any]
     changed: dict[str, Any]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from toolkit.api._results import Signed, Verified
 from toolkit.common.errors import InputError, Missing, short_path
 from toolkit.common.paths import at_door, near_folder
 from toolkit.pipeline import is_run, refuse_stale, stale, stale_step, step_folders, verify_run
-from toolkit.shards import SUFFIX, public_keys, signature_of, unproven
+from toolkit.shards import SUFFIX, public_keys, signature_of, title_of, unproven, versions
 from toolkit.shards import sign as sign_manifest
 from toolkit.shards import verify as verify_shards
 from toolkit.shards.exporters import RECORD, shard_folder, unproven_of_export, verify_export
@@ -32,7 +34,8 @@ def verify(folder: str | Path, *, key: str | Path | None = None, require_signatu
 
     Returns:
         ``folder``; ``kind``: ``shards``, ``export`` or ``run``; ``to``: the export's format, else None; ``rows`` (of an export: of its shards);
-        ``files``: by path what the manifest says of each; ``signature``: None, or ``by`` (the key's fingerprint), ``key``, ``trusted`` (True
+        ``files``: by path what the manifest says of each; ``extends``: of shards the versions before, the newest first, each with ``title``, ``rows``
+        and ``manifest_sha256``; ``signature``: None, or ``by`` (the key's fingerprint), ``key``, ``trusted`` (True
         where it is one of `key`, None where none was given); ``unproven``: what the manifest says and the files cannot prove, by name; of a run
         also ``missing``: steps of its recipe that are not finished, or gone; ``stale``: steps, of this run or the one that made the shards, that
         are whole, but not what the recipe makes (any more).
@@ -55,7 +58,7 @@ def verify(folder: str | Path, *, key: str | Path | None = None, require_signatu
         for manifest in sorted(place.glob(f"*/shards/{MANIFEST}")):
             verify_shards(manifest.parent)
         left = stale(step_folders(place))
-        return Verified({"folder": short_path(place), "to": None, **found, "signature": None, "stale": sorted(left), "unproven": RUN})
+        return Verified({"folder": short_path(place), "to": None, **found, "extends": [], "signature": None, "stale": sorted(left), "unproven": RUN})
     where = shard_folder(place)
     trusted = public_keys(at_door(key)) if key is not None else None
     exported = _exported(where)
@@ -72,6 +75,7 @@ def verify(folder: str | Path, *, key: str | Path | None = None, require_signatu
             "to": content["to"] if exported else None,
             "rows": content["rows"],
             "files": content["files"],
+            "extends": [] if exported else _before(content),
             "signature": None if signature is None else {"by": signature.by, "key": signature.key, "trusted": True if trusted is not None else None},
             "stale": [old] if (old := stale_step(where)) is not None else [],
             "unproven": unproven_of_export(content, where) if exported else unproven(content),
@@ -111,6 +115,12 @@ def sign(folder: str | Path, key: str | Path | None = None) -> Signed:
         raise InputError("the signature would take the place of the key", where=str(file))
     made = sign_manifest(manifest, at_door(key))
     return Signed({"folder": short_path(where), "file": short_path(file), "by": made.by, "key": made.key})
+
+
+def _before(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The versions that a set extends."""
+    found = [version["extends"] for version in versions(manifest) if version.get("extends")]
+    return [{"title": title_of(e["manifest"]), "rows": e["manifest"]["rows"], "manifest_sha256": e["manifest_sha256"]} for e in found]
 
 
 def _exported(where: Path) -> bool:

@@ -40,6 +40,8 @@ def diff(
     _steps(found["steps"])
     numbers = ", ".join(f"{found[kind]['rows']:,} {kind}" for kind in ("added", "gone", "changed"))
     _say.lines(f"Rows of {found['step']!r}: {found['a']['rows']:,} in a, {found['b']['rows']:,} in b; {found['same']:,} the same, {numbers}")
+    if (newer := found["extends"]) is not None:
+        _say.lines(f"{newer} is a version that extends {'a' if newer == 'b' else 'b'}")
     for side in ("a", "b"):
         if found["columns"][side]:
             _say.lines(f"Columns that only {side} has: {', '.join(found['columns'][side])}")
@@ -50,6 +52,10 @@ def diff(
         _say.lines("Nothing differs in these rows.")
     if output is not None:
         _say.lines(f"Every row that differs: {output}")
+
+
+SHOWN = 60
+"""Values that are listed of the rows that came or went."""
 
 
 def _steps(steps: list[dict[str, Any]]) -> None:
@@ -72,6 +78,13 @@ def _missing(title: str, found: dict[str, Any]) -> None:
         return
     rows = [[w["step"] or "-", w["outcome"] or "-", w["reason"] or "-", f"{w['rows']:,}"] for w in found["why"]]
     _say.table(f"{title}: {found['rows']:,}", ["step", "outcome", "reason"], ["rows"], rows)
+    by = [
+        [column, "none" if line["value"] is None else line["value"], f"{line['rows']:,}"] for column, lines in found["by"].items() for line in lines
+    ]
+    if by:
+        _say.table("By value", ["column", "value"], ["rows"], by[:SHOWN])
+        if len(by) > SHOWN:
+            _say.lines(f"  {len(by) - SHOWN:,} more: --json")
     for row in found["shown"]:
         words = [f"{row['step']}: {row['reason']}" if row["step"] else row["reason"] or "", _say.short(row["detail"] or "", 120)]
         words += [f"survivor {row['survivor']}"] if row["survivor"] else []

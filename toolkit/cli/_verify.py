@@ -32,6 +32,8 @@ def verify(
         return
     what = {"shards": "shards", "export": f"an export for {found['to']}", "run": "a run"}[found["kind"]]
     out = [f"{found['folder']}: {what}, {len(found['files'])} file(s), {found['rows']:,} rows, all as the manifest says"]
+    for old in found["extends"]:
+        out += [f"Extends {old['title']!r}, {old['rows']:,} rows (manifest {old['manifest_sha256'][:16]}…): its files are here unchanged"]
     if found["stale"]:
         out += [f"Stale, so not what the recipe makes until it is run again: {', '.join(found['stale'])}"]
     if found["kind"] == "run":

@@ -307,12 +307,14 @@ def _changed(new: Path, final: Path, names: list[str]) -> InputError:
 
 
 def _set_modes(new: Path, old: Path) -> None:
-    """The modes of what is replaced, and for what is new the owner's alone (`toolkit.common.files`), whichever library wrote it.
+    """The modes of what is replaced, and for what is new the owner's alone (`toolkit.common.files`), whichever library wrote it. A file that has
+    another name, too, is another folder's as well, and stays as it is.
 
     None of the files where all have theirs, so that what was digested as it was written need not be digested again; else all, in the order in which
     they were written: a manifest stays the one that was changed last.
     """
-    files = {path: mode_of(old / name, FILE) for name in files_below(new) if not (path := new / name).is_symlink()}
+    there = {path: path.lstat() for name in files_below(new) if not (path := new / name).is_symlink()}
+    files = {path: mode_of(old / path.relative_to(new), FILE) for path, found in there.items() if found.st_nlink == 1}
     if any(stat.S_IMODE(path.stat().st_mode) != mode for path, mode in files.items()):
         for path in sorted(files, key=lambda p: (p.stat().st_mtime_ns, p.stat().st_ctime_ns)):
             path.chmod(files[path])

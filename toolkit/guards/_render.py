@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from toolkit.common.errors import InputError
@@ -35,6 +36,41 @@ def render_input(guard: Guard, row: Mapping[str, Any]) -> str:
         InputError: the guard is asked by `calls` (`render_call`).
     """
     return (guard.instruction + "\n" if guard.instruction else "") + exchange(guard, row)
+
+
+def read_input(guard: Guard, text: str) -> tuple[str, str | None] | None:
+    """Prompt and response out of what `render_input` made of a row without context; None where it is no such text.
+
+    Example:
+        >>> from toolkit.guards import load_guard, read_input, render_input
+        >>> guard = load_guard("guardreasoner")
+        >>> read_input(guard, render_input(guard, {"prompt": "How do bees fly?", "response": None}))
+        ('How do bees fly?', None)
+    """
+    parts = input_parts(guard)
+    if parts is None or not (text.startswith(parts[0]) and text.endswith(parts[2])):
+        return None
+    prompt, found, response = text[len(parts[0]) : len(text) - len(parts[2])].partition(parts[1])
+    if not found:
+        return None
+    return prompt, None if render_input(guard, {"prompt": prompt, "response": None}) == text else response
+
+
+@lru_cache(maxsize=32)
+def input_parts(guard: Guard) -> tuple[str, str, str] | None:
+    """The texts that `render_input` writes before a prompt, between it and a response, and after that, of a row without context.
+
+    Returns:
+        None where the guard's template does more with them than to write them once.
+    """
+    marks = ("\u2402prompt\u2403", "\u2402response\u2403")
+    try:
+        before, found, rest = render_input(guard, {"prompt": marks[0], "response": marks[1]}).partition(marks[0])
+    except InputError:
+        return None
+    between, answered, after = rest.partition(marks[1])
+    once = found and answered and between and not any(mark in before + between + after for mark in marks)
+    return (before, between, after) if once else None
 
 
 def input_fingerprint(guard: Guard) -> str:

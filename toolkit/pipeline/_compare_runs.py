@@ -18,6 +18,7 @@ from toolkit.pipeline._diff_side import Side, common_step
 from toolkit.pipeline._finished import run_of
 from toolkit.pipeline._row_files import output_file, write_rows
 from toolkit.pipeline._stop import stopping
+from toolkit.shards import versions
 
 if TYPE_CHECKING:
     import polars as pl
@@ -58,8 +59,9 @@ def diff_runs(run_a: str | Path, run_b: str | Path, *, step: str | None, shown: 
         "same": found.same,
         "columns": {"a": [c for c in left if c not in right], "b": [c for c in right if c not in left]},
         "steps": list(_steps(a, b)),
-        "gone": _missing(gone, shown),
-        "added": _missing(added, shown),
+        "extends": _extends(a, b),
+        "gone": {**_missing(gone, shown), "by": rows_of.rows_by_value(a, at, gone)},
+        "added": {**_missing(added, shown), "by": rows_of.rows_by_value(b, at, added)},
         "changed": {
             "rows": changed.height,
             "columns": dict(sorted(Counter(c for n in names for c in n.split(", ")).items())),
@@ -67,6 +69,16 @@ def diff_runs(run_a: str | Path, run_b: str | Path, *, step: str | None, shown: 
             "shown": _values(a, b, at, changed.head(shown)),
         },
     }
+
+
+def _extends(a: Side, b: Side) -> str | None:
+    """Which side is a version that extends the other one, directly or through others."""
+    if a.manifest is None or b.manifest is None:
+        return None
+    for name, one, other in (("b", b.manifest, a.manifest), ("a", a.manifest, b.manifest)):
+        if any(before.get("seal") == other.get("seal") for before in list(versions(one))[1:]):
+            return name
+    return None
 
 
 def _placed(folder: str | Path) -> tuple[Path, str | None]:
@@ -139,7 +151,8 @@ def _differences(a: Side, b: Side, step: str) -> Iterator[dict[str, Any]]:
         yield {"what": "from", "a": a.inputs[step], "b": b.inputs[step]}
     if pair[0] is None or pair[1] is None:  # not built, or made before manifests recorded what shaped a step
         return
-    made = ("files", "counts", "rows", "columns") if a.manifest is not None else ("before",)  # not what shaped a step itself
+    # Not what shaped a step itself.
+    made = ("files", "counts", "rows", "columns", "tables", "extends", "card", "seal") if a.manifest is not None else ("before",)
     if a.manifest is None and len({"step" in p for p in pair if p is not None}) > 1:  # one was made before a step counted the facets that it reads
         made = (*made, "step", "guard", "taxonomy", "seed", "recipe")
     left, right = (dict(_flat({k: v for k, v in p.items() if k not in made})) for p in pair if p is not None)

@@ -21,6 +21,10 @@ from toolkit.pipeline._diff_side import Side
 AT_ONCE = 200_000
 """Changed rows that are looked at in one pass over the columns."""
 WHY = {"step": pl.String, "outcome": pl.String, "reason": pl.String, "detail": pl.String, "survivor": pl.String}
+VALUES = ("categories", "source", "split", "licence")
+"""Columns by whose values rows that came or went are counted, beside labels."""
+MOST_VALUES = 1000
+"""Values of such a column: one with more holds no names."""
 Filter = Callable[[pl.DataFrame], pl.DataFrame]
 
 
@@ -194,6 +198,29 @@ def _parents(side: Side, step: str, ids: pl.Series) -> pl.DataFrame:
         if {"id", "parent"} <= set(side.columns(at)):
             parts += [keep(block).filter(pl.col("parent") != pl.col("id")) for block in side.blocks(at, ["id", "parent"])]
     return pl.concat(parts).unique("id", keep="first", maintain_order=True)
+
+
+def rows_by_value(side: Side, step: str, rows: pl.DataFrame) -> dict[str, list[dict[str, object]]]:
+    """Some rows of a step by the values of each column of `VALUES` and of its labels: ``{value, rows}``, those of most rows first.
+
+    A row counts once in each of its categories; one without a value, or a category, as None.
+    """
+    there = side.columns(step)
+    names = [n for n in there if n in VALUES or (n.startswith("label_") and not n.endswith("_source"))]
+    if not rows.height or not names:
+        return {}
+    keep, wanted = _only(rows["id"]), rows.select("id", "nth")
+    numbered = pl.int_range(pl.len(), dtype=pl.UInt32).over("id").alias("nth")
+    found = pl.concat([keep(block) for block in side.blocks(step, _with_id(names))]).with_columns(numbered).join(wanted, on=["id", "nth"], how="semi")
+    out: dict[str, list[dict[str, object]]] = {}
+    for name in names:
+        kind = found.schema[name]
+        values = found[name].list.unique().explode(empty_as_null=True) if kind == pl.List(pl.String) else found[name]
+        if values.dtype != pl.String or values.n_unique() > MOST_VALUES:
+            continue
+        counts = values.alias("value").value_counts(name="rows").sort("rows", "value", descending=[True, False])
+        out[name] = counts.to_dicts()
+    return out
 
 
 def rows_by_id(side: Side, step: str, ids: pl.Series) -> dict[tuple[str, int], dict[str, object]]:

@@ -44,7 +44,7 @@ def lineage(plan: Plan, step: str, made: Mapping[str, StepFolder], live: Sequenc
         recipe, version, seed, taxonomy; digest (of all that shapes these steps); steps: [{step, use, version, options, shape, in, kept, rejected,
         merged, set_aside, and where there are any: factor, parents, asked, failed, stats}].
     """
-    before = upstream(plan.steps, plan.steps[step].inputs)
+    before = upstream(plan.steps, row_inputs(plan.steps[step]))
     counted = {c["step"]: (c, folder.manifest) for folder in made.values() for c in folder.manifest["counts"]}
     counted |= {c.step: (c.as_dict(), {}) for c in live}
     spec = plan.recipe.spec
@@ -56,6 +56,12 @@ def lineage(plan: Plan, step: str, made: Mapping[str, StepFolder], live: Sequenc
         "digest": digest([plan.steps[s].identity for s in before]),
         "steps": [_line(plan.steps[s], *counted[s]) for s in before if s in counted],
     }
+
+
+def row_inputs(step: PlannedStep) -> dict[str, str]:
+    """The inputs of a step whose rows it reads, and takes no artefact from."""
+    takes, fixed = step.operator.takes, step.operator.inputs
+    return {name: source for name, source in step.inputs.items() if takes.get(name if name in fixed else "*") is None}
 
 
 def _line(planned: PlannedStep, counts: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 from toolkit.common.plugins import Registry
 from toolkit.common.yamlfile import dump_yaml
 from toolkit.shards._kinds import holds_media
+from toolkit.shards._versions import added_rows, title_of, versions
 
 TEMPLATE_NOTE = (
     "> **Template reasoning.** The reasoning in these rows was put together by guardkit's embedded template teacher, from phrases and the rows' "
@@ -53,7 +54,7 @@ LIMITS = (
 Section = Callable[[Mapping[str, Any]], Sequence[str]]
 """Lines of Markdown from a shard folder's manifest; none where it says nothing of the matter. Text out of data goes through `plain`."""
 
-BEFORE = ("licence", "splits", "labels", "categories", "lengths", "models", "outcomes", "counts")
+BEFORE = ("licence", "versions", "splits", "labels", "categories", "lengths", "models", "outcomes", "counts")
 AFTER = ("limits", "files")
 CARD_SECTIONS: Registry[Section] = Registry(
     "card section",
@@ -132,6 +133,29 @@ def licence_part(manifest: Mapping[str, Any]) -> list[str]:
         link = f"<{line['text']}>" if line["text"] else "not in guardkit's table of licences"
         rows.append([plain(line["licence"]), f"{line['rows']:,}", plain(what) or "none" if line["id"] else "unknown: ask the source", link])
     return out + markdown_table(["licence of the rows", "rows", "what it asks for", "text"], rows, right=(1,), marked=True)
+
+
+def versions_part(manifest: Mapping[str, Any]) -> list[str]:
+    """The versions before this one: what came with each, under which licences."""
+    if not manifest.get("extends"):
+        return []
+    rows, sha256 = [], ""
+    for version in versions(manifest):
+        made, licence = version.get("made_from") or {}, version.get("licence") or {}
+        recipe = f"{made['recipe']} {made.get('version', '')}".rstrip() if made.get("recipe") else ""
+        of_rows = ", ".join(line["licence"] for line in licence.get("rows", []))
+        figures = [f"{added_rows(version):,}", f"{version['rows']:,}"]
+        name = title_of(version) if sha256 else f"{title_of(version)} (this one)"
+        rows.append([name, recipe, *figures, licence.get("id") or "none", of_rows, f"{sha256[:16]}…" if sha256 else ""])
+        sha256 = (version.get("extends") or {}).get("manifest_sha256", "")
+    note = (
+        "This set extends another one: the files of the versions before are in it unchanged, and `extends` in `manifest.json` holds their "
+        "manifests. How it was made is said below of the rows that came with this version; of the others their own manifests say it."
+    )
+    left = manifest["extends"].get("left_out") or {}
+    gone = [f"Not added, as they clash with rows of before: {', '.join(f'{n:,} {plain(why)}' for why, n in left.items())}.", ""] if left else []
+    head = ["version", "recipe", "rows added", "rows", "licence of the set", "licences of the rows", "manifest (sha256)"]
+    return ["## Versions", "", note, "", *gone, *markdown_table(head, rows, right=(2, 3))]
 
 
 def splits_part(manifest: Mapping[str, Any]) -> list[str]:

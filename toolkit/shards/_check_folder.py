@@ -25,6 +25,7 @@ from toolkit.shards._licences import licence_section, load_licences, models_sect
 from toolkit.shards._manifest import AGAIN, CARD, GUARD_FACETS, KNOWN, LATER, MANIFEST, UNPROVEN, read_manifest
 from toolkit.shards._row_counts import NONE, RowCounts
 from toolkit.shards._sign import SUFFIX, signature_of
+from toolkit.shards._versions import added_rows, false_extension, left_out, of_old, title_of, versions
 
 if TYPE_CHECKING:
     import polars as pl
@@ -59,7 +60,7 @@ def verify(folder: Path, *, signature: bool = True) -> dict[str, Any]:
         fault = _fault(folder / name, about, manifest["columns"]) if name in there else "missing"
         if fault:
             sound = False
-            errors.append(InputError(fault, where=str(folder / name), hint=AGAIN))
+            errors.append(InputError(fault + of_old(manifest, name), where=str(folder / name), hint=AGAIN))
     false = _false(folder, manifest) if sound else _false_licence(manifest)
     errors += [InputError(words, where=str(folder / MANIFEST), hint=hint) for words, hint in false]
     if whole and not errors and manifest["format"] != 1 and _has_sections(manifest) and (line := _other_card(folder / CARD, manifest)):
@@ -121,11 +122,25 @@ def _false(folder: Path, manifest: Mapping[str, Any]) -> list[Fault]:
     faults += _differing("tables", manifest["tables"], tables)
     faults += _false_kind(folder, manifest)
     faults += false_lineage(manifest)
+    faults += false_extension(manifest) or _false_versions(folder, manifest)
     return [(words, AGAIN) for words in faults] + ([] if faults else false_papers(manifest, counts))
 
 
 def _differing(part: str, stated: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     return [f"{part}: {name} is not what its rows say" for name in sorted({*stated, *found}) if stated.get(name) != found.get(name)]
+
+
+def _false_versions(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """What the versions before counted and their files, which are here under other names, contradict."""
+    out, names = [], {name: name for name in manifest["files"]}
+    for version in versions(manifest):
+        if version is not manifest:
+            rows = _Rows(folder, {**version, "files": {names[name]: about for name, about in version["files"].items()}})
+            rows.read()
+            found = _differing("counts", version["counts"], rows.counted.counts()) + _differing("tables", version["tables"], rows.counted.tables())
+            out += [f"extends, {title_of(version)[:60]!r}: {fault}" for fault in found]
+        names = {old: names[new] for new, old in (version.get("extends") or {}).get("files", {}).items()}
+    return out
 
 
 def _false_format(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
@@ -237,7 +252,7 @@ def unproven(manifest: Mapping[str, Any]) -> dict[str, str]:
         "licence.target": "licence" in manifest,
         "kind": manifest.get("kind") is not None and manifest["kind"] not in SHARD_KINDS.names(),
         "sections": not _has_sections(manifest),
-        **{name: name in manifest for name in ("title", "step", "made_from")},
+        **{name: name in manifest for name in ("title", "step", "made_from", "extends")},
         "others": bool(set(manifest) - KNOWN),
     }
     return {name: words for name, words in UNPROVEN.items() if here.get(name, True)}
@@ -299,9 +314,10 @@ def false_lineage(manifest: Mapping[str, Any]) -> list[str]:
         more = kept + gone > came and shape is None and not s["merged"]
         if min(chain([0], s["rejected"].values(), s["set_aside"].values())) < 0 or (kept + gone != came and not more):
             out.append(f"made_from: what became of the rows of {s['step']!r} does not add up")
-    if steps and steps[-1]["kept"] != manifest["rows"]:
+    if steps and steps[-1]["kept"] != added_rows(manifest) + left_out(manifest):
         out.append(f"made_from: {steps[-1]['step']!r} kept another number of rows")
-    return out
+    old = (manifest.get("extends") or {}).get("manifest")
+    return out + ([f"extends: {fault}" for fault in false_lineage(old)] if old else [])
 
 
 def false_papers(manifest: Mapping[str, Any], counts: Mapping[str, Mapping[str, int]]) -> list[Fault]:

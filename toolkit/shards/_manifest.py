@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from toolkit.common.errors import InputError
-from toolkit.common.manifests import SEAL, Below, checked
+from toolkit.common.manifests import SEAL, Below, Sha256, checked
 from toolkit.common.manifests import read_manifest as read_sealed
 from toolkit.common.paths import near_folder
 
@@ -24,7 +24,7 @@ READ = (1, 2)
 MANIFEST = "manifest.json"
 CARD = "README.md"
 AGAIN = "make the shards again"
-LATER = ("title", "tables", "card", "licence", "models", "made_from", "kind", "sections")
+LATER = ("title", "tables", "card", "licence", "models", "made_from", "kind", "sections", "extends")
 """What no manifest of format 1 has."""
 
 UNPROVEN = {
@@ -37,6 +37,7 @@ UNPROVEN = {
     "sections": "whether the card has the sections that it names: a package that brings one is not installed here",
     "licence.target": "whether the licence of the set was asked for or found",
     "made_from": "recipe, steps, options, versions, models' tokens and dollars, and what became of rows on the way; only that the numbers add up",
+    "extends": "what the version extended says of its guard, licence, models and steps: only its files, and what it counted, are checked",
     "others": "whatever the manifest says beside its known keys",
 }
 """What a manifest says that its folder cannot prove. All else is counted or computed from the files again. A signature says who vouches for it."""
@@ -160,6 +161,26 @@ class _Manifest2(_Manifest):
     made_from: _MadeFrom | None = None
     kind: str | None = None
     sections: list[str] = []
+    extends: _Extends | None = None
+
+
+def _manifest(value: dict[str, Any]) -> dict[str, Any]:
+    """A manifest in a manifest, which stays word for word what it is."""
+    _Manifest2.model_validate(value, strict=True)
+    return value
+
+
+class _Extends(_Open):
+    """The version that a set extends; `files`: names of its files here, each with its name there."""
+
+    manifest: Annotated[dict[str, Any], AfterValidator(_manifest)]
+    manifest_sha256: Sha256
+    files: dict[Below, Below] = Field(min_length=1)
+    left_out: dict[str, int] = {}
+    moved: int = 0
+
+
+_Manifest2.model_rebuild()
 
 
 def with_card(manifest: dict[str, Any], card: str) -> dict[str, Any]:

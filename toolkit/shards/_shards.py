@@ -13,7 +13,6 @@ than those of polars at its level 3, for two thirds of the processor time of lev
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,12 +23,13 @@ from typing import TYPE_CHECKING, Any
 from toolkit.common.errors import InputError
 from toolkit.common.files import make_folder, write_atomic
 from toolkit.common.manifests import sealed
-from toolkit.common.parquet import ParquetFile, Worker, Written
+from toolkit.common.parquet import ParquetFile, Worker, Written, batches, open_parquet
 from toolkit.records import Column, to_arrow
 from toolkit.shards._card import card
 from toolkit.shards._licences import licence_section, load_licences, models_section
 from toolkit.shards._manifest import CARD, FORMAT, MANIFEST, with_card
 from toolkit.shards._row_counts import RowCounts
+from toolkit.shards._versions import OldVersion, ordered, take_file, text_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -38,6 +38,8 @@ ROW_GROUP = 1024
 """Rows in a row group."""
 LEVEL = 2
 """Of zstd."""
+BATCH = 8192
+"""Rows of a version extended that are counted at a time."""
 LONGEST = 200
 """Bytes of a split's name: with what else a file's name says, a file system's 255 are not reached."""
 SPLITS = 100
@@ -60,8 +62,11 @@ def check_columns(names: list[str]) -> None:
 
 @dataclass(frozen=True)
 class _Part:
+    """A file that is whole; `old`: its name in the version extended, whose file it is."""
+
     path: Path
     written: Written
+    old: str | None = None
 
 
 class ShardWriter:
@@ -85,9 +90,29 @@ class ShardWriter:
         self._parts: dict[str, list[_Part]] = {}
         self._open: dict[str, ParquetFile] = {}
         self._counted = RowCounts(self._schema.names)
+        self._old: OldVersion | None = None
         if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
             raise InputError("shards are written into a fresh folder: this one is not empty", where=str(folder), hint="give another folder")
         make_folder(folder / "data")
+
+    def extend(self, old: OldVersion) -> None:
+        """Take the files of another version first: see `toolkit.shards._versions`. Called before any row is written.
+
+        Raises:
+            InputError: a file is not what its manifest says.
+        """
+        import polars as pl
+
+        self._old = old
+        for name in ordered(old.manifest["files"]):
+            about = old.manifest["files"][name]
+            parts = self._parts.setdefault(about["split"], [])
+            path = self._folder / "data" / f".{about['split']}-{len(parts):05d}.parquet"
+            take_file(old.folder / name, path, about["sha256"])
+            parts.append(_Part(path, Written(about["rows"], about["bytes"], about["sha256"]), name))
+            with open_parquet(path, sha256=about["sha256"]) as f:
+                for batch in batches(f, path, BATCH, self._counted.columns):
+                    self._counted.add(pl.DataFrame(pl.from_arrow(batch)), about["split"])
 
     def write(self, rows: pl.DataFrame, split: str) -> None:
         """Add rows to a split. Columns are taken by name.
@@ -123,7 +148,7 @@ class ShardWriter:
 
         Args:
             about: what else the manifest says (title, guard, made_from, …; a licence that was asked for), or a function that makes it of the
-                manifest's `counts`; it must be the same for the same data.
+                manifest's `counts`; it must be the same for the same data. Of a version extended: ``extends`` with ``left_out`` and ``moved``.
 
         Raises:
             InputError: there is no row at all.
@@ -133,12 +158,14 @@ class ShardWriter:
         self._worker.stop()
         if not self._parts:
             raise InputError("no rows to write: the shards would be empty", hint="see the rejects of the steps before")
-        files = {}
+        files, taken = {}, {}
         for split, parts in sorted(self._parts.items()):
             for i, part in enumerate(parts):
                 final = part.path.with_name(f"{split}-{i:05d}-of-{len(parts):05d}.parquet")
                 part.path.rename(final)
                 files[f"data/{final.name}"] = {**vars(part.written), "split": split}
+                if part.old is not None:
+                    taken[f"data/{final.name}"] = part.old
         counts, table = self._counted.counts(), load_licences()
         manifest = {
             "title": "guardkit shards",
@@ -153,10 +180,13 @@ class ShardWriter:
             "counts": counts,
             "tables": self._counted.tables(),
         }
+        if self._old is not None:
+            old = {"manifest": self._old.manifest, "manifest_sha256": self._old.sha256, "files": taken}
+            manifest["extends"] = {**manifest.get("extends", {}), **old}
         text = card(manifest)
         write_atomic(self._folder / CARD, text)
         manifest = sealed(with_card(manifest, text))
-        write_atomic(self._folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+        write_atomic(self._folder / MANIFEST, text_of(manifest))
         return manifest
 
     def discard(self) -> None:

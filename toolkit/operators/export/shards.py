@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 from pydantic import Field
@@ -15,13 +15,28 @@ from toolkit.guards import Guard, input_fingerprint
 from toolkit.operators._losses import with_losses
 from toolkit.operators._words import check_words
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
+from toolkit.operators.export._extending import (
+    INPUT,
+    Clashes,
+    category_faults,
+    check_fit,
+    check_inputs,
+    column_faults,
+    find_version,
+    guard_faults,
+    kind_faults,
+    licence_faults,
+    taken_version,
+)
 from toolkit.records import Column
 from toolkit.shards import (
     CARD_SECTIONS,
     GUARD_FACETS,
+    MANIFEST,
     NAMED,
     SHARD_KINDS,
     Licences,
+    OldVersion,
     ShardWriter,
     check_columns,
     kind_of,
@@ -30,8 +45,10 @@ from toolkit.shards import (
     licence_section,
     load_licences,
     models_section,
+    old_version,
     resolve,
     trained_on,
+    verify,
 )
 
 SHOWN = 5
@@ -54,17 +71,28 @@ class ShardsConfig(Config):
     """What the rows are for: a kind that another package brings. Default: sft or preference, by their columns. Rows that are none stop the step."""
     sections: list[str] = []
     """Sections of other packages that the data card is to have."""
+    extends: str | None = None
+    """Older shards that the new set extends: their folder, or that of a step that made some. Their files are in the new folder unchanged, before
+    those of the new rows. For a step of the same recipe: `from: {rows: STEP, extends: STEP}`."""
+    clashing: Literal["error", "leave_out"] = "error"
+    """With `extends`, a new row whose id is there already, or whose input is there with another label: stop, or set the row aside (`known_id`,
+    `other_label`)."""
+    straddling: Literal["error", "move"] = "error"
+    """With `extends`, a new row of a group (column `group`, else equal prompts) that is there in another split: stop, or put the row where its group
+    is."""
 
 
 class Shards(DatasetOperator):
     """Write rendered rows as parquet shards that TRL and `datasets` read as they are (artefact `shards`), with a data card (README.md) and a
     manifest: licences, labels by source and category, steps, models, and what became of every row on the way. Rows without a split go to
-    `train`, rows without a licence count as `unknown`.
+    `train`, rows without a licence count as `unknown`. With `extends` they are a new version of older shards (docs/shards.md).
     """
 
     name = "shards"
     version = 2
     shape = "sink"
+    inputs = ("rows", "*")
+    takes = {"*": "shards"}
     passes = 1
     carries_media = True
     config_class = ShardsConfig
@@ -73,15 +101,24 @@ class Shards(DatasetOperator):
     makes = ("shards",)
     config: ShardsConfig
     _columns: tuple[Column, ...] = ()
+    _extends = False
+
+    def used(self) -> frozenset[str]:
+        return self.uses | {"taxonomy.names"} if self._extends else self.uses
 
     def reads(self, guard: Guard) -> list[str]:
         return ["id"]
 
     def identity(self) -> dict[str, Any]:
-        return {name: value for name, value in super().identity().items() if value or name not in NAMED}
+        own = {name: value for name, value in super().identity().items() if value or name not in NAMED}
+        del own["extends"]  # what is there counts, not where: see `files`
+        return {name: value for name, value in own.items() if self._extends or name not in ("clashing", "straddling")}
 
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
         self._columns = tuple(super().columns(inputs, guard).values())
+        self._extends = check_inputs(self.name, inputs, INPUT, self.config.extends)
+        if not self._extends and (self.config.clashing, self.config.straddling) != ("error", "error"):
+            raise InputError("`clashing` and `straddling` are about the version that a set extends", hint="name it: extends: FOLDER")
         check_columns([c.name for c in self._columns])
         if self.config.kind is not None:
             kind_of([c.name for c in self._columns], self.config.kind, self.name)
@@ -94,7 +131,25 @@ class Shards(DatasetOperator):
         return {}
 
     def files(self, ctx: Context) -> dict[str, str]:
-        return licence_digests(ctx.roots)
+        out = licence_digests(ctx.roots)
+        if self.config.extends is not None:
+            out[f"{INPUT}/{MANIFEST}"] = ctx.files.digest(find_version(self.config.extends, ctx.roots) / MANIFEST)
+        return out
+
+    def look(self, ctx: Context) -> None:
+        if self.config.extends is not None:
+            self._fits(old_version(find_version(self.config.extends, ctx.roots)), ctx)
+
+    def _fits(self, old: OldVersion, ctx: Context) -> None:
+        """Refuse a version that the new rows do not fit (InputErrors)."""
+        faults = [
+            *kind_faults(old, self._columns, self.config.kind),
+            *column_faults(old, self._columns),
+            *guard_faults(old, ctx.guard),
+            *category_faults(old, ctx.taxonomy.names, ctx.taxonomy.name),
+            *licence_faults(old, self.config.licence, load_licences(ctx.roots)),
+        ]
+        check_fit(old, faults, ctx.step)
 
     def counts_by(self, artefact: str, folder: Path, files: Mapping[str, str]) -> Any:
         return trained_on(folder, files)
@@ -103,6 +158,8 @@ class Shards(DatasetOperator):
         table = load_licences(ctx.roots)
         refused = _Refused(self.config.licence, table)
         kind = None if self.config.kind is None else SHARD_KINDS.get(self.config.kind)
+        old = taken_version(inputs, INPUT, self.config.extends, ctx.roots)
+        clashes = None if old is None else self._clashes(old, ctx)
         writer: ShardWriter | None = None
         done = 0
         try:
@@ -110,22 +167,50 @@ class Shards(DatasetOperator):
                 check_words(block, ctx.guard, f"step {ctx.step}")
                 if kind is not None:
                     kind.check(block, f"step {ctx.step}")
-                if block.height and not refused.look(block):
-                    writer = writer or ShardWriter(out.folder("shards"), self._columns, self.config.rows_per_shard)
-                    _write(writer, block)
                 done += block.height
+                if clashes is not None and block.height:
+                    block = clashes.look(block, out, ctx.step)
+                if block.height and not refused.look(block):
+                    writer = writer or self._writer(out, old)
+                    _write(writer, block)
                 out.use(block.height)
                 ctx.progress(done, inputs["rows"].rows, "rows")
             refused.stop(ctx.step)
-            rows = writer.finish(lambda counts: self._about(counts, table, ctx))["rows"] if writer is not None else self._nothing(ctx)
+            extends = {} if clashes is None else {INPUT: clashes.stop(ctx.step)}
+            rows = (
+                writer.finish(lambda counts: {**self._about(counts, table, ctx), **extends})["rows"]
+                if writer is not None
+                else self._nothing(ctx, clashes)
+            )
         except BaseException:  # nothing half-written stays, whatever ended it
             if writer is not None:
                 writer.discard()
             raise
         out.stat("rows", rows)
+        for name, value in extends.get(INPUT, {}).items():
+            out.stat(name, value)
 
-    def _nothing(self, ctx: Context) -> int:
+    def _clashes(self, old: OldVersion, ctx: Context) -> Clashes:
+        """What finds the rows that clash with those of a version, which is sound and fits."""
+        verify(old.folder)
+        self._fits(old, ctx)
+        return Clashes(old, ctx.guard, leave_out=self.config.clashing == "leave_out", move=self.config.straddling == "move")
+
+    def _writer(self, out: Output, old: OldVersion | None) -> ShardWriter:
+        if old is None:
+            return ShardWriter(out.folder("shards"), self._columns, self.config.rows_per_shard)
+        own = {c.name: c for c in self._columns}
+        columns = [Column(c["name"], own[c["name"]].type, c["nullable"]) for c in old.manifest["columns"]]
+        writer = ShardWriter(out.folder("shards"), tuple(columns), self.config.rows_per_shard)
+        writer.extend(old)
+        return writer
+
+    def _nothing(self, ctx: Context, clashes: Clashes | None) -> int:
         if not self.config.empty:
+            if clashes is not None and (n := sum(clashes.stop(ctx.step)["left_out"].values())):
+                raise InputError(
+                    f"no rows to add: all {n:,} clash with the version extended", where=f"step {ctx.step}", hint="empty: true goes on without"
+                )
             hint = "`guardkit rejects RUN` shows rows that the steps before did not keep; empty: true goes on without shards"
             raise InputError(with_losses("no rows to write", ctx), where=f"step {ctx.step}", hint=hint)
         return 0

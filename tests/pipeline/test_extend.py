@@ -1,0 +1,75 @@
+"""A recipe whose shards extend others: of another run, of a step of its own, and one that is killed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_kill import DRIVER
+from world import World, environment, seed
+
+import toolkit
+from toolkit.common.errors import InputErrors
+from toolkit.common.files import tree_digests
+from toolkit.shards import verify
+
+RENDERED: list[dict[str, Any]] = [
+    {"id": "asked", "use": "synthesise", "with": {"backend": {"backend": "template"}}},
+    {"id": "rendered", "use": "render_sft"},
+]
+
+
+def shards(title: str, step: str = "sft", **options: Any) -> dict[str, Any]:
+    return {"id": step, "use": "shards", "with": {"title": title, **options}}
+
+
+@pytest.fixture
+def old(world: World) -> Path:
+    """A first version; the world's seeds are then others, and its recipe extends it."""
+    world.recipe(*RENDERED, shards("Gardens", rows_per_shard=10))
+    made = world.run(output="one").folder / "sft" / "shards"
+    world.seeds([seed(i) for i in range(100, 107)])
+    world.recipe(*RENDERED, shards("More gardens", extends="one/sft"))
+    return made
+
+
+def test_another_run_is_extended_again_and_again_and_diff_says_what_came(world: World, old: Path) -> None:
+    before = tree_digests(old)
+    run = world.run()
+    made = run.folder / "sft" / "shards"
+    assert world.built() == set(), "the version extended is what counts, not when it was made"
+    world.seeds([seed(i) for i in range(200, 203)])
+    half = {"id": "half", "use": "select", "with": {"share": 0.5}}
+    last = {"id": "last", "use": "shards", "from": {"rows": "rendered", "extends": "sft"}, "with": {"title": "All", "clashing": "leave_out"}}
+    world.recipe(*RENDERED, half, shards("Roses", extends="out/sft"), last)
+    third = verify(world.run(output="third").folder / "last" / "shards")
+    half_of_them = third["extends"]["manifest"]["rows"] - 31
+    assert third["rows"] == 34 and third["extends"]["left_out"] == {"known_id": half_of_them}
+    assert [s["step"] for s in third["made_from"]["steps"]] == ["seeds", "asked", "rendered"], "how its own rows were made"
+    assert tree_digests(old) == before
+    found = toolkit.diff(old, made)
+    assert (found["extends"], found["same"], found["added"]["rows"], found["gone"]["rows"], found["changed"]["rows"]) == ("b", 24, 7, 0, 0)
+    assert found["added"]["by"]["source"] == [{"value": "tiny", "rows": 7}] and found["added"]["by"]["categories"] == [{"value": None, "rows": 7}]
+    assert found["added"]["by"]["label_prompt"] == [{"value": "unharmful", "rows": 7}]
+    assert toolkit.verify(made)["extends"][0]["title"] == "Gardens"
+
+
+def test_what_does_not_fit_is_found_before_anything_runs(world: World, old: Path) -> None:
+    world.recipe(*RENDERED[:-1], {**RENDERED[-1], "with": {"format": "text"}}, shards("More", extends="one/sft"))
+    with pytest.raises(InputErrors, match=r"its column 'prompt' holds .*list.*, that of the new rows large_string"):
+        world.plan()
+
+
+@pytest.mark.parametrize("moment", ["rename"])
+def test_a_kill_leaves_the_old_version_whole_and_no_half_of_a_new_one(world: World, old: Path, moment: str) -> None:
+    before = tree_digests(old)
+    done = subprocess.run([sys.executable, str(DRIVER), str(world.folder), moment, "sft"], env=environment(), capture_output=True, timeout=120)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    new = world.folder / "out" / "sft" / "shards"
+    assert tree_digests(old) == before and not new.exists()
+    world.run()
+    assert tree_digests(old) == before and verify(new)["rows"] == 31
