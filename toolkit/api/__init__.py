@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from toolkit.api._apply import apply as apply
     from toolkit.api._audit import audit as audit
     from toolkit.api._builder import Recipe as Recipe
+    from toolkit.api._categories import describe_category as describe_category
+    from toolkit.api._categories import list_categories as list_categories
+    from toolkit.api._categories import map_categories as map_categories
+    from toolkit.api._category_check import check_category as check_category
+    from toolkit.api._category_check import new_category as new_category
     from toolkit.api._certify import certify as certify
     from toolkit.api._compare import compare as compare
     from toolkit.api._compare import published as published

@@ -82,8 +82,8 @@ def init(
     if is_there(place, Path.is_dir):
         draft.source["files"] = [f"*{''.join(first.suffixes[-2:]) if first.suffix == '.gz' else first.suffix}"]
     data = place.relative_to(folder).as_posix() if place.is_relative_to(folder) else str(place)
-    _write(targets["source"], draft_yaml(draft))
-    _write(targets["recipe"], "\n".join(_recipe_lines(draft, called, data, str(guard), str(taxonomy), targets["recipe"])) + "\n")
+    write_new(targets["source"], draft_yaml(draft))
+    write_new(targets["recipe"], "\n".join(_recipe_lines(draft, called, data, str(guard), str(taxonomy), targets["recipe"])) + "\n")
     return _drafted(draft, targets)
 
 
@@ -115,7 +115,7 @@ def _copied(recipe: str, to: str | Path | None) -> Drafted:
     if target.suffix not in (".yaml", ".yml"):
         target = target / f"{plain}.yaml"
     _free([target], source)
-    _write(target, source.read_text(encoding="utf-8"))
+    write_new(target, source.read_text(encoding="utf-8"))
     return Drafted({"recipe": short_path(target), "source": None, "rows": 0, "kept": 0, "uses": {}, "unused": [], "open": [], "faults": []})
 
 
@@ -141,8 +141,8 @@ def _free(targets: Iterable[Path], reads: Path) -> None:
             )
 
 
-def _write(path: Path, text: str) -> None:
-    """A new file; one that has come in the meantime stays."""
+def write_new(path: Path, text: str) -> None:
+    """A new file; one that is there stays (InputError)."""
     try:
         make_folder(path.parent)
         fd = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)

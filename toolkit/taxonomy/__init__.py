@@ -1,6 +1,6 @@
 """Harm categories, and each source's own labels mapped to them, read from ``schemas/taxonomies/<name>.yaml``."""
 
-from toolkit.taxonomy._category import Category, Rule
-from toolkit.taxonomy._taxonomy import Taxonomy, load_taxonomy
+from toolkit.taxonomy._category import NAME, SEVERITIES, Category, Rule
+from toolkit.taxonomy._taxonomy import Taxonomy, load_taxonomy, parse_taxonomy
 
-__all__ = ["Category", "Rule", "Taxonomy", "load_taxonomy"]
+__all__ = ["NAME", "SEVERITIES", "Category", "Rule", "Taxonomy", "load_taxonomy", "parse_taxonomy"]

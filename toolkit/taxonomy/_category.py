@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AliasChoices, Field, StringConstraints
 
 from toolkit.common.facets import Part
 
 Severity = Literal["low", "medium", "high", "critical"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 NAME = r"^[a-z][a-z0-9_-]*$"
 """What a category may be called."""
 Name = Annotated[str, StringConstraints(pattern=NAME)]

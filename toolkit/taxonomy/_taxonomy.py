@@ -19,9 +19,9 @@ from toolkit.common.errors import InputError, InputErrors, did_you_mean, short_p
 from toolkit.common.facets import Faceted
 from toolkit.common.paths import Beside, Roots, is_there
 from toolkit.common.resources import find
-from toolkit.common.yamlfile import FaultAt, YamlFile, load_yaml
+from toolkit.common.yamlfile import FaultAt, YamlFile, load_yaml, parse_yaml
 from toolkit.taxonomy._category import Category
-from toolkit.taxonomy._faults import category_faults
+from toolkit.taxonomy._category_faults import category_faults
 
 Maps = dict[str, dict[str, str | None]]
 _DESCRIBING = ("definition", "includes", "excludes", "policy", "severity", "parent")
@@ -127,15 +127,23 @@ def load_taxonomy(name: str | Path = "guardkit", beside: Beside = None) -> Taxon
 
     Example:
         >>> toolkit.load_taxonomy("guardkit").names[:2]
-        ('violence', 'hate_harassment')
+        ('violence', 'terrorism')
     """
     roots = Roots.of(beside)
     return _loaded(find("taxonomies", name, roots), roots, ())
 
 
+def parse_taxonomy(text: str, path: Path) -> Taxonomy:
+    """The taxonomy of a text that is to be the file `path`; raises as `load_taxonomy`."""
+    return _resolved(parse_yaml(text, short_path(path)), path, Roots.of(None), ())
+
+
 def _loaded(path: Path, roots: Roots, below: tuple[Path, ...]) -> Taxonomy:
     """The taxonomy of a file; `below` are those that extend it."""
-    file = load_yaml(path)
+    return _resolved(load_yaml(path), path, roots, below)
+
+
+def _resolved(file: YamlFile, path: Path, roots: Roots, below: tuple[Path, ...]) -> Taxonomy:
     own = file.model(_Fields)
     base = None if own.extends is None else _base(own.extends, file, path, roots, (*below, path))
     if faults := [InputError(message, where=file.where(key)) for message, key in _faults(own, base)]:
@@ -158,7 +166,7 @@ def _base(name: str, file: YamlFile, path: Path, roots: Roots, below: tuple[Path
     except InputError as e:
         raise InputError(e.message if e.where is None else f"{e.message}: {e.where}", where=where, hint=e.hint) from None
     roots.saw(found)
-    if any(found.samefile(other) for other in below):
+    if any(is_there(other) and found.samefile(other) for other in below):
         chain = " → ".join(short_path(p) for p in (*below, found))
         raise InputError(f"a taxonomy cannot extend itself: {chain}", where=where, hint="name another one, or leave `extends` away")
     return _loaded(found, roots, below)
