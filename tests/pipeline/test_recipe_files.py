@@ -206,6 +206,52 @@ def test_words_are_filled_in_once(words: list[str]) -> None:
     assert [(s.id, s.options["t"]) for s in recipe.steps] == [(f"s-{w}", f"{{w}} {w}") for w in words]
 
 
+# parameters -----------------------------------------------------------------------------------------------------------
+
+WITH_PARAMETERS = """recipe: tiny
+seed: "{start}"
+parameters: {category: fraud, rows: 5, start: 7, of: [a, b]}
+steps:
+  - {id: "seeds-{category}", use: numbers, with: {n: "{rows}", files: "{of}", title: "{rows} of {category}", kept: "{other}"}}
+  - {id: "{part}", each: {part: [x]}, use: x, from: "seeds-{category}", with: {text: "{part} of {category}"}}
+"""
+
+
+def test_parameters_are_filled_in_with_their_types() -> None:
+    recipe = build_recipe(parse_yaml(WITH_PARAMETERS, "r.yaml"), Path())
+    first, second = recipe.steps
+    assert (recipe.spec.seed, first.id, second.inputs, second.options) == (7, "seeds-fraud", "seeds-fraud", {"text": "x of fraud"})
+    assert first.options == {"n": 5, "files": ["a", "b"], "title": "5 of fraud", "kept": "{other}"}
+    assert build_recipe(parse_yaml(resolved_yaml(recipe), "again.yaml"), Path()).steps[0].options == first.options
+
+
+def test_a_parameter_that_was_given_is_where_its_values_come_from() -> None:
+    recipe = build_recipe(parse_yaml(WITH_PARAMETERS, "r.yaml"), Path(), ["category=arson", "rows=9", "seeds-arson.n=3"])
+    assert recipe.steps[0].options["n"] == 3 and recipe.steps[0].options["title"] == "9 of arson"
+    assert recipe.steps[0].where("with", "title").startswith("--set ") and recipe.steps[1].where("with", "text") == "--set category=arson"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("category: fraud", "category: null", r"r.yaml:3:parameters.category: the parameter 'category' has no value"),
+        ("rows: 5", "rows: {a: 1}", "'rows' is no text, number"),
+        ("rows: 5", "rows: 5, rowz: 5", "nothing in the recipe uses the parameter 'rowz'"),
+        ("start: 7", "start: 7, guard: x", "a parameter cannot be called 'guard'"),
+        ("{category: fraud, rows: 5, start: 7, of: [a, b]}", "[category]", "parameters are a mapping"),
+    ],
+)
+def test_parameters_that_do_not_fit(old: str, new: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        build_recipe(parse_yaml(WITH_PARAMETERS.replace(old, new), "r.yaml"), Path())
+
+
+def test_for_a_misspelt_parameter_the_nearest_is_named() -> None:
+    with pytest.raises(InputError, match="not a recipe's own key") as e:
+        build_recipe(parse_yaml(WITH_PARAMETERS, "r.yaml"), Path(), ["categori=x"])
+    assert "category" in str(e.value.hint)
+
+
 # --set ----------------------------------------------------------------------------------------------------------------
 
 

@@ -2,8 +2,9 @@
 
 A recipe names a guard, a taxonomy, a seed and steps. A step has an `id`, the operator that it `use`s, what it reads `from` (by default
 the step before) and the operator's options under `with`. ``each: {part: [a, b]}`` writes a step once for each value, with ``{part}``
-replaced in `id`, `from` and `with`; with several names, once for each combination. Steps that run in ``rounds`` stand for all of their rounds
-(`toolkit.pipeline._rounds`).
+replaced in `id`, `from` and `with`; with several names, once for each combination. ``parameters: {category: fraud}`` are replaced in the same way in
+all steps and in the recipe's own keys, and ``--set category=…`` gives them another value (`toolkit.pipeline._parameters`). Steps that run in
+``rounds`` stand for all of their rounds (`toolkit.pipeline._rounds`).
 
 A fault is an `InputError` that names the file, the line and the key, or the override that it came from. Faults that leave the other steps
 readable are carried in `Recipe.faults`, so that `make_plan` reports them together with those that only it can find; nothing here knows the
@@ -28,6 +29,7 @@ from toolkit.common.paths import Roots
 from toolkit.common.reading import regular
 from toolkit.common.resources import find_recipe
 from toolkit.common.yamlfile import DEPTH, FILE_BYTES, NODES, Key, YamlFile, dump_yaml, explain, load_yaml, parse_yaml, read_text
+from toolkit.pipeline._parameters import fill, named_in, parameters_of
 from toolkit.pipeline._rounds import Ended, Loop, find_loop, kept_end
 from toolkit.pipeline._spec import RecipeSpec, StepSpec
 from toolkit.pipeline._step import Step
@@ -113,12 +115,15 @@ def build_recipe(file: YamlFile, folder: Path, overrides: Sequence[str] = ()) ->
     """A recipe from parsed YAML, as `load_recipe`; `folder` is where relative paths start unless the recipe says `beside`."""
     if not isinstance(file.data, dict):
         raise InputError("a recipe is a mapping with the keys recipe and steps", where=file.where())
-    top, per_step = _overrides(overrides)
-    placed = PlacedFile(file.path, file.data, file.lines, {(name,): text for name, (text, _) in top.items()})
-    spec, faults = _spec(placed, {**file.data, **{name: value for name, (_, value) in top.items()}})
-    _bounded(placed, spec.steps)
-    written = [(i, raw, words) for i, raw in enumerate(spec.steps) for words in _combinations(raw)]
-    options = _by_step(per_step, [_fill(raw.id, words) for _, raw, words in written])
+    top, per_step, given = _overrides(overrides, file.data.get("parameters"))
+    texts: dict[Key, str] = {(name,): text for name, (text, _) in top.items()} | {("parameters", name): text for name, (text, _) in given.items()}
+    placed = PlacedFile(file.path, file.data, file.lines, texts)
+    parameters = parameters_of(placed, RecipeSpec.model_fields, given)
+    own_keys = {k: v if k in ("steps", "parameters") else fill(v, parameters) for k, v in file.data.items()}
+    spec, faults = _spec(placed, {**own_keys, **{name: value for name, (_, value) in top.items()}})
+    _bounded(placed, spec.steps, parameters)
+    written = [(i, raw, parameters | words) for i, raw in enumerate(spec.steps) for words in _combinations(raw)]
+    options = _by_step(per_step, [str(fill(raw.id, words)) for _, raw, words in written])
     steps = []
     seen: set[str] = set()
     for i, raw, words in written:
@@ -183,7 +188,7 @@ def resolved_yaml(recipe: Recipe, sources: Mapping[str, Sequence[Path]] | None =
         recipe: as read.
         sources: files for sources that were given beside the recipe.
     """
-    top = {k: v for k, v in recipe.spec.model_dump().items() if k not in ("steps", "sources")}
+    top = {k: v for k, v in recipe.spec.model_dump().items() if k not in ("steps", "sources", "parameters")}
     places = list(dict.fromkeys(str(folder.resolve()) for folder in recipe.roots.folders))
     media = top["media"] and str(recipe.roots.settled(top["media"]).resolve())
     top |= {"beside": places if len(places) > 1 else places[0], "media": media}
@@ -232,11 +237,13 @@ _PerStep = tuple[str, str, Any]
 """An override as given, its dotted name, its value."""
 
 
-def _overrides(texts: Sequence[str]) -> tuple[dict[str, tuple[str, Any]], list[_PerStep]]:
-    """Overrides of the recipe's own keys, by key, and those of steps' options."""
+def _overrides(texts: Sequence[str], parameters: Any) -> tuple[dict[str, tuple[str, Any]], list[_PerStep], dict[str, tuple[str, Any]]]:
+    """Overrides of the recipe's own keys, by key, those of steps' options, and those of its parameters."""
     top: dict[str, tuple[str, Any]] = {}
     per_step: list[_PerStep] = []
-    own = sorted(set(RecipeSpec.model_fields) - {"recipe", "steps"})
+    given: dict[str, tuple[str, Any]] = {}
+    own = sorted(set(RecipeSpec.model_fields) - {"recipe", "steps", "parameters"})
+    known = [*own, *(parameters if isinstance(parameters, dict) else ())]
     for text in texts:
         name, eq, raw = text.partition("=")
         if not eq or not name:
@@ -248,9 +255,13 @@ def _overrides(texts: Sequence[str]) -> tuple[dict[str, tuple[str, Any]], list[_
             per_step.append((text, name, value))
         elif name in own:
             top[name] = (text, value)
+        elif name in known:
+            given[name] = (text, value)
         else:
-            raise InputError(f"--set {text}: not a recipe's own key", hint=f"for a step's option write STEP.option=value; {did_you_mean(name, own)}")
-    return top, per_step
+            raise InputError(
+                f"--set {text}: not a recipe's own key", hint=f"for a step's option write STEP.option=value; {did_you_mean(name, known)}"
+            )
+    return top, per_step, given
 
 
 def _by_step(overrides: Sequence[_PerStep], ids: Sequence[str]) -> dict[str, list[tuple[str, list[str], Any]]]:
@@ -279,13 +290,14 @@ def _assign(options: dict[str, Any], path: Sequence[str], value: Any) -> None:
 # Expansion ------------------------------------------------------------------------------------------------------------
 
 
-def _bounded(file: YamlFile, steps: Sequence[StepSpec]) -> None:
+def _bounded(file: YamlFile, steps: Sequence[StepSpec], parameters: Mapping[str, Any]) -> None:
     """Whether the steps can be written out: they are counted before any is (InputError)."""
     n = nodes = letters = 0
+    longest = max((len(str(value)) for value in parameters.values()), default=0)
     for i, spec in enumerate(steps):
         words = [len(word) for values in (spec.each or {}).values() for word in values]
         times = math.prod(len(values) for values in (spec.each or {}).values())
-        each, long = _size([spec.id, spec.from_, spec.with_, spec.doc], max(words, default=0))
+        each, long = _size([spec.id, spec.from_, spec.with_, spec.doc], max([longest, *words]))
         n, nodes, letters = n + times, nodes + times * (each + 5), letters + times * long
         if n > STEPS or nodes > _NODES or letters > _LETTERS:
             where = file.where(("steps", i, "each") if spec.each else ("steps", i))
@@ -306,30 +318,20 @@ def _combinations(spec: StepSpec) -> list[dict[str, str]]:
     return [dict(zip(names, values, strict=True)) for values in itertools.product(*(spec.each or {}).values())]
 
 
-def _step(raw: StepSpec, words: dict[str, str], key: Key, file: PlacedFile, overrides: Mapping[str, Sequence[tuple[str, list[str], Any]]]) -> Step:
-    options = _fill(raw.with_, words)
-    origins = {k: file.where((*key, "with", k)) for k in options}
-    step_id = _fill(raw.id, words)
+def _step(raw: StepSpec, words: dict[str, Any], key: Key, file: PlacedFile, overrides: Mapping[str, Sequence[tuple[str, list[str], Any]]]) -> Step:
+    options = fill(raw.with_, words)
     texts = dict(file.overridden)
+    given = {str(k[1]): text for k, text in texts.items() if k[0] == "parameters"}
+    for name, value in raw.with_.items():
+        texts |= {(*key, "with", name): given[parameter] for parameter in named_in(value, given)}
+    origins = {k: PlacedFile(file.path, file.data, file.lines, texts).where((*key, "with", k)) for k in options}
+    step_id = str(fill(raw.id, words))
     for text, path, value in overrides.get(step_id, ()):
         _assign(options, path, value)
         origins[".".join(path)] = f"--set {text}"
         texts[(*key, "with", *path)] = text
     own = PlacedFile(file.path, file.data, file.lines, texts)
-    return Step(step_id, raw.use, _fill(raw.from_, words), options, key, own, raw.doc, origins)
-
-
-def _fill(value: Any, words: dict[str, str]) -> Any:
-    """`value` with each ``{name}`` replaced, once: a word that holds braces is left alone."""
-    if isinstance(value, str):
-        if not words:
-            return value
-        return re.sub("{(" + "|".join(map(re.escape, words)) + ")}", lambda m: words[m[1]], value)
-    if isinstance(value, dict):
-        return {_fill(k, words): _fill(v, words) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_fill(v, words) for v in value]
-    return value
+    return Step(step_id, raw.use, fill(raw.from_, {name: str(word) for name, word in words.items()}), options, key, own, raw.doc, origins)
 
 
 def _fault_of_id(step: Step, seen: Collection[str]) -> InputError | None:

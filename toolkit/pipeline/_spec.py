@@ -95,6 +95,9 @@ class RecipeSpec(Documented):
     ) = None
     """Mine again from the guard that was just trained: rounds at most, or `{times: 3, score: evaluation}`. The steps between the guard that mining
     starts from and the one that `train_dpo` makes of it run in rounds, which end where hard rows no longer fall (docs/mining.md)."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """Values that the recipe names as `{category}`, for users to give with `--set category=fraud`: names and values, null for one that must be given.
+    Filled into steps (`id`, `from`, `with`) and the recipe's own keys."""
     beside: str | list[str] | None = None
     """Folder, or folders, that relative paths are looked up in after the working folder (default: the recipe's own)."""
     media: str | None = None
