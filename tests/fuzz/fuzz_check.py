@@ -19,7 +19,7 @@ import polars as pl
 from fuzz_world import KEY, OWN, Result, World
 
 CODES = {0, 1, 2, 3, 4}
-PROVENANCE = {"human", "vote", "consensus", "inferred", "absent", "written", "not_applicable", "to_infer"}
+PROVENANCE = {"human", "vote", "consensus", "inferred", "absent", "written", "constructed", "not_applicable", "to_infer"}
 MEMORY = 900 << 20
 
 

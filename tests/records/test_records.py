@@ -53,7 +53,18 @@ def test_the_seed() -> None:
     ]
     may_be_null = {c.name for c in seed.columns if c.nullable}
     assert may_be_null == {"response", *(f"label_{t}" for t in TASKS), "language", "split"}
-    assert seed.label_sources == ("human", "vote", "inferred", "consensus", "reviewed", "written", "absent", "not_applicable", "to_infer")
+    assert seed.label_sources == (
+        "human",
+        "vote",
+        "inferred",
+        "consensus",
+        "reviewed",
+        "written",
+        "constructed",
+        "absent",
+        "not_applicable",
+        "to_infer",
+    )
 
 
 def test_records_that_extend_others_keep_their_columns() -> None:

@@ -203,6 +203,7 @@ def _applied(
     given = {name: _columns(frame) for name, frame in inputs.items()}
     came = given.get(op.inputs[0], {}) if op.inputs else {}
     if asks := isinstance(op, GenerationOperator):
+        came = op.asked_columns(given)
         for name, column in columns.items():
             if name in came and isinstance(column.type, str) and column.type not in ("string", "bool", "int64", "float64"):
                 raise InputError(f"the column {name!r} is of the type {column.type}, which no step hands on", hint="leave it out, or make it text")

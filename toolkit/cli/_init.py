@@ -21,7 +21,7 @@ def init(
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Name of source and recipe (default: after the file).")] = None,
     guard: Annotated[str, typer.Option("--guard", help="Guard definition whose tasks are looked for.")] = "guardreasoner",
     labelled_by: Annotated[
-        Literal["human", "vote", "inferred", "consensus", "reviewed", "written"] | None,
+        Literal["human", "vote", "inferred", "consensus", "reviewed", "written", "constructed"] | None,
         typer.Option("--labelled-by", help="Who gave the labels (default: inferred, with a note)."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout; progress goes to stderr.")] = False,

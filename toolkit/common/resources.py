@@ -22,6 +22,7 @@ _ONE = {
     "prices": "price file",
     "prompts": "prompt",
     "graders": "grader's prompt",
+    "authors": "file of prompts for authors",
     "licences": "licence file",
     "published": "file of published figures",
     "mining": "rule",
@@ -55,7 +56,7 @@ def find(folder: str, name: str | Path, beside: Beside = None) -> Path:
     """The file of a schema: a path as given, else ``<name>.yaml`` in the user's or the shipped ``schemas/<folder>``.
 
     Args:
-        folder: ``guards``, ``taxonomies``, ``sources``, ``records``, ``benchmarks``, ``prices``, ``prompts``, ``graders``, ``licences``,
+        folder: ``guards``, ``taxonomies``, ``sources``, ``records``, ``benchmarks``, ``prices``, ``prompts``, ``graders``, ``authors``, ``licences``,
             ``published`` or ``mining``.
         name: a name, or a path that ends in ``.yaml``.
         beside: folder that a relative path is also looked up from (that of the recipe).

@@ -14,7 +14,7 @@ a user can mend; a faulty row is marked, never raised for.
 Shapes, and what must hold of the counts (architecture, invariant 1):
 
 =========== ===========================================================
-source      in = kept + rejected + set aside by the source's own filter (rows read from outside)
+source      in = kept + rejected + set aside by the source's own filter (rows read from outside, or what a model was asked to write)
 one_to_one  in = kept + rejected
 select      in = kept + rejected + set aside
 merge       in = kept + rejected + set aside + merged
@@ -35,6 +35,7 @@ from pydantic import ConfigDict
 
 from toolkit.common.documented import Documented
 from toolkit.common.errors import InputError, did_you_mean
+from toolkit.operators._asked import Asked as Asked
 from toolkit.operators._context import Context as Context
 from toolkit.operators._context import Output as Output
 from toolkit.operators._context import Referred as Referred
@@ -238,7 +239,7 @@ class RowOperator(Operator):
         """The rows with columns added and some rows marked."""
 
 
-class GenerationOperator(Operator):
+class GenerationOperator(Asked, Operator):
     """Rows to requests, completions to rows.
 
     Whatever of its options is a backend (`toolkit.generation.BackendConfig`, alone, in a list or by name) counts in `needs`, `files` and `identity`.
@@ -352,7 +353,7 @@ class GenerationOperator(Operator):
 
     @abstractmethod
     def answer(self, row: Mapping[str, Any], name: str, draw: int, request: Request, completion: Completion) -> dict[str, Any]:
-        """The row of one completion; with ``_reason`` set it is rejected.
+        """The row of one completion; with ``_reason`` set it is rejected, or what ``_outcome`` says.
 
         `request` is the one that `completion` answers; ``completion.trail`` has what came of the requests that it stands in for.
         """

@@ -13,6 +13,8 @@ BUILT_IN = {
     "load": "ingest.load:Load",
     "read": "ingest.read:Read",
     "load_predictions": "ingest.load_predictions:LoadPredictions",
+    "generate_seeds": "seeds.generate_seeds:GenerateSeeds",
+    "confirm_seeds": "seeds.confirm_seeds:ConfirmSeeds",
     "benchmarks": "ingest.benchmarks:Benchmarks",
     "normalise": "clean.normalise:Normalise",
     "deduplicate": "clean.deduplicate:Deduplicate",

@@ -119,7 +119,8 @@ def _estimate(checked: Plan, step: PlannedStep, came: int | None) -> tuple[int |
     op: Operator = step.operator
     if op.shape == "source":
         expected = getattr(op, "expected_rows", None)
-        return (expected(checked.context(step.id)) if expected else None), 0
+        rows = expected(checked.context(step.id)) if expected else None
+        return rows, rows if op.kind == "generation" else 0
     factor = op.factor(list(step.inputs))
     out = None if came is None or factor is None else round(came * factor)
     return out, out if op.kind == "generation" else 0
@@ -205,12 +206,13 @@ class _Money:
 
     def _look(self, step: PlannedStep, name: str, backend: Backend) -> Looked:
         op, ctx = _asks(step), self._context(step)
-        rows = self.sampler.of(step.inputs[op.inputs[0]])
+        own = op.shape == "source"
+        rows = self.sampler.own(step.id, op.asked_rows(name, {}, ctx)) if own else self.sampler.of(step.inputs[op.inputs[0]])
         looked = look(_requests(op, rows, name, backend, ctx), self.journal)
         looked.drawn, looked.of = rows.drawn, rows.of
         if rows.whole is not None and not looked.whole and self.journal is not None and looked.shape and self.journal.history(looked.shape, 1):
             looked = look(_requests(op, rows.whole, name, backend, ctx), self.journal)  # some may be answered: these are counted, not estimated
-            looked.drawn = looked.of = rows.whole.rows
+            looked.drawn = looked.of = rows.whole.rows or 0
         return looked
 
     def probe(self, steps: Sequence[PlannedStep], n: int) -> None:
@@ -229,8 +231,11 @@ class _Money:
                     self.notes.append(f"{step.id}: not probed: the step {unbuilt[0]!r} is built first")
                     continue
                 op, ctx = _asks(step), self._context(step)
-                rows = spread(inputs[op.inputs[0]], n)
                 for name, opener in op.open(ctx, inputs):
+                    if not op.known_before(name):
+                        self.notes.append(f"{step.id}, {name}: not probed: what it is asked depends on other answers")
+                        continue
+                    rows = spread(op.asked_rows(name, inputs, ctx), n)
                     with ExitStack() as stack:
                         backend = opener()
                         stack.callback(backend.close)

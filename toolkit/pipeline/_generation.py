@@ -23,7 +23,7 @@ from toolkit.common.errors import BrokenContract, GuardkitError
 from toolkit.common.sizes import text_size
 from toolkit.generation import Backend, Completion, Journal, Meter, Request, complete, kept_warm
 from toolkit.operators import GenerationOperator
-from toolkit.operators.base import DETAIL, REASON, StepInput, Unasked
+from toolkit.operators.base import DETAIL, OUTCOME, REASON, StepInput, Unasked
 from toolkit.pipeline._row_steps import Work
 from toolkit.pipeline._step_output import StepOutput
 from toolkit.pipeline._trial import Trial
@@ -58,25 +58,29 @@ def run_generation(
         Stopped: the budget is used up.
     """
     op, ctx, counts = step.operator, step.ctx, step.counts
-    source = inputs[op.inputs[0]]
     opened = op.passes(op.open(ctx, inputs))
-    counts.came = source.rows or 0
+    makes_rows = op.shape == "source"
+    out.if_stopped(op.so_far)
+    if not makes_rows:
+        counts.came = inputs[op.inputs[0]].rows or 0
     if op.shape == "expand":
         counts.factor = op.factor(list(inputs))
     done = 0
     notes: dict[str, Any] = {}
     usage = _Usage()
-    types = {**to_polars(tuple(step.columns.values())), REASON: pl.String, DETAIL: pl.String}  # of the rows that it makes, with why one is rejected
+    types = {**to_polars(tuple(step.columns.values())), **dict.fromkeys((OUTCOME, REASON, DETAIL), pl.String)}  # with why a row leaves
     for name, opener in opened:
         with ExitStack() as stack:
             backends = [_opened(stack, o, meter) for o in (opener, *op.fallbacks(name, ctx))]
+            source = op.asked_rows(name, inputs, ctx)
+            total = done + (source.rows or 0) if makes_rows else counts.expected
             asking = _Asking(step, name, source, backends[0])
             trial = Trial(counts.step, op.stop_if, types, step.after) if op.stop_if is not None else None
             sink = _Sink(step, types, name, out, asking, usage, trial, draws=round(counts.factor / len(opened)))
 
-            def waits(note: str = "", name: str = name) -> None:
+            def waits(note: str = "", name: str = name, total: int = total) -> None:
                 spent = f", ${meter.spent:,.2f}" if meter is not None and meter.spent else ""
-                ctx.progress(done, counts.expected, name + spent + (f": {note}" if note else ""))
+                ctx.progress(done, total, name + spent + (f": {note}" if note else ""))
 
             def settled(completion: Completion) -> None:
                 nonlocal done
@@ -99,14 +103,17 @@ def run_generation(
                 for completion in results:
                     sink.take(completion)
                 sink.finish()
-        out.failed += results.stats.failed
-        out.retry += results.stats.retry
+        if makes_rows:
+            counts.came += results.stats.completions
+        if not op.makes_up(name):
+            out.failed += results.stats.failed
+            out.retry += results.stats.retry
         notes[name] = results.stats.figures()
     for figure, value in op.stats().items():
         out.stat(figure, value)
     if used := usage.figures():
         out.stat("usage", used)
-    out.asked = counts.expected - counts.set_aside.total()
+    out.asked = counts.came if makes_rows else counts.expected - counts.set_aside.total()
     out.note("generation", notes)
 
 
@@ -314,8 +321,9 @@ class _Sink:
             return
         rows = pl.DataFrame(self._rows, schema=self._types, orient="row")
         self._rows, self._chars = [], 0
-        self._out.keep(rows.filter(pl.col(REASON).is_null()).drop(REASON, DETAIL))
-        self._out.reject(rows.filter(pl.col(REASON).is_not_null()), pl.col(REASON), pl.col(DETAIL))
+        self._out.keep(rows.filter(pl.col(REASON).is_null()).drop(OUTCOME, REASON, DETAIL))
+        left = rows.filter(pl.col(REASON).is_not_null())
+        self._out.leave(left, pl.col(OUTCOME).fill_null("rejected"), pl.col(REASON), pl.col(DETAIL))
 
     def _fault(self, detail: str) -> None:
         """Reject the row at hand, at which the operator failed."""

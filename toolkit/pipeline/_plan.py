@@ -138,6 +138,8 @@ def _inputs(cls: type[Operator], spec: Step, earlier: Sequence[str], faults: Fau
             faults.add(f"{spec.use} reads no step", at, "take `from` out")
             return None
         return {}
+    if given is None and not earlier and not fixed and cls.shape == "source":
+        return {}
     if given is None:
         if not earlier:
             faults.add(f"{spec.use} reads rows, and no step comes before", spec.where())

@@ -269,7 +269,8 @@ def _build(job: _Job, group: Sequence[PlannedStep], header: Mapping[str, Any]) -
     contexts = [plan.context(s.id, job.progress.update, job.run.folder.parent / JOURNAL, lineage_of) for s in group]
     work = [Work(s.operator, ctx, s.columns, n) for s, ctx, n in zip(group, contexts, counts, strict=True)]
     if isinstance(op := last.operator, GenerationOperator):
-        work = [replace(work[0], came=plan.steps[last.inputs[op.inputs[0]]].handed, after=_validating(plan, last))]
+        came = op.asked_columns({name: plan.steps[source].handed for name, source in last.inputs.items()})
+        work = [replace(work[0], came=came, after=_validating(plan, last))]
     with new_folder(final, STEP, overwrite=True) as new, StepWriter(new, last.columns, counts) as writer:
         with as_planned(plan, group):
             made = [(s, name, job.run.steps[source]) for s in group for name, source in s.inputs.items() if source in job.run.steps]

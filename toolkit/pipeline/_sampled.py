@@ -42,10 +42,10 @@ class SampledRows(FrameInput):
         step: its id.
         drawn: rows of an earlier step that were looked at, `of` of which there are: what became of them is here.
         of: likewise; equal to `drawn` where nothing was left out.
-        whole: the finished step that they come from; None where they were made for the sample.
+        whole: all rows, where they are those of a finished step or are made without one; None where they were made for the sample.
     """
 
-    def __init__(self, step: str, frame: pl.DataFrame, drawn: int, of: int, whole: StepFolder | None = None) -> None:
+    def __init__(self, step: str, frame: pl.DataFrame, drawn: int, of: int, whole: StepInput | None = None) -> None:
         super().__init__(step, frame)
         self.drawn, self.of, self.whole = drawn, of, whole
 
@@ -89,6 +89,11 @@ class Sampler:
         if isinstance(found, NotSampled):
             raise found
         return found
+
+    def own(self, step: str, rows: StepInput) -> SampledRows:
+        """Some of the rows that a step which asks a model makes itself, to ask about."""
+        frame = spread(rows, self._n)
+        return SampledRows(step, frame, frame.height, rows.rows or 0, rows)
 
     def inputs(self, step: str) -> dict[str, StepInput]:
         """Inputs of a step that asks a model: rows as `of` gives them; an artefact where it is, or would be.

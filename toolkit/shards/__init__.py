@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from toolkit.shards._push import push as push
     from toolkit.shards._push import to_send as to_send
     from toolkit.shards._row_counts import NONE as NONE
+    from toolkit.shards._row_counts import SEED_MODELS as SEED_MODELS
     from toolkit.shards._shards import BATCH as BATCH
     from toolkit.shards._shards import SPLIT_HINT as SPLIT_HINT
     from toolkit.shards._shards import ShardWriter as ShardWriter

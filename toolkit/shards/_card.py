@@ -14,11 +14,16 @@ from typing import Any
 from toolkit.common.plugins import Registry
 from toolkit.common.yamlfile import dump_yaml
 from toolkit.shards._kinds import holds_media
+from toolkit.shards._row_counts import UNKNOWN
 from toolkit.shards._versions import added_rows, title_of, versions
 
 TEMPLATE_NOTE = (
     "> **Template reasoning.** The reasoning in these rows was put together by guardkit's embedded template teacher, from phrases and the rows' "
     "own labels. It is for trying the tool, not for training a guard that is to be used."
+)
+SYNTHETIC_NOTE = (
+    "> **Synthetic rows.** {n:,} of the {rows:,} rows were written by a model for this set: those whose labels are `constructed` or `consensus`, by "
+    "the models that are named below. What a model writes is all too like itself: hold a guard against rows that people wrote, too."
 )
 MEDIA_NOTE = "Rows refer to pictures, clips or sounds by name and sha256 (column `media`). The files themselves are not part of this set."
 PAPER = {
@@ -36,6 +41,7 @@ ORIGINS = {
     "consensus": "agreed by several models",
     "reviewed": "set or confirmed by a person who was shown what speaks against it",
     "written": "set by the author of a row written for guardkit",
+    "constructed": "the row was written by a model to have it, and nobody has checked it",
     "absent": "no label: the source does not say",
     "not_applicable": "no label: the task does not apply",
     "to_infer": "no label yet",
@@ -78,6 +84,8 @@ def card(manifest: Mapping[str, Any], title: str | None = None) -> str:
     lines = [f"# {plain(title)}", ""]
     if "template" in manifest["counts"].get("teacher", {}):
         lines += [TEMPLATE_NOTE, ""]
+    if n := sum(k for model, k in manifest["counts"].get("seed_model", {}).items() if model != UNKNOWN):
+        lines += [SYNTHETIC_NOTE.format(n=n, rows=manifest["rows"]), ""]
     about = [f"{manifest['rows']:,} rows in {len(manifest['files']):,} file(s)"]
     about += [f"{key} {plain(str(manifest[key]))}" for key in ("guard",) if key in manifest]
     if recipe := manifest.get("made_from", {}).get("recipe"):

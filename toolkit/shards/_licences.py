@@ -24,6 +24,7 @@ from toolkit.common.files import sha256_file
 from toolkit.common.paths import Beside
 from toolkit.common.resources import schema_folders
 from toolkit.common.yamlfile import YamlFile, parse_yaml, read_text
+from toolkit.shards._row_counts import SEED_MODELS, UNKNOWN
 
 ADD = "describe it in schemas/licences/mine.yaml of your workspace: licences: {NAME: {name, text, source, permits, asks, into}}"
 """What to do about a licence that the table does not know."""
@@ -283,10 +284,12 @@ def licence_section(rows: Mapping[str, int], target: str | None, table: Licences
 
 def models_section(counts: Mapping[str, Mapping[str, int]], table: Licences) -> list[dict[str, Any]]:
     """The models that wrote in the rows: {role, model, rows, terms}; `terms` ({name, terms, note}) where the table has them, else None."""
-    roles = [name for name in ("teacher", "chosen_model", "rejected_model") if name in counts]
+    roles = [name for name in ("teacher", "chosen_model", "rejected_model", *SEED_MODELS) if name in counts]
     out = []
     for role in roles:
         for model, n in counts[role].items():
+            if role in SEED_MODELS and model == UNKNOWN:  # rows that no model wrote
+                continue
             terms = table.terms(model)
             about = {"name": terms.name, "terms": terms.terms, "note": terms.note} if terms else None
             out.append({"role": role, "model": model, "rows": n, "terms": about})

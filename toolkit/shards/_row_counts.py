@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import polars as pl
 
-COUNTED = ("source", "licence", "teacher", "chosen_model", "rejected_model", "task", "language")
+SEED_MODELS = ("seed_model", "reply_model", "judge_model")
+"""Columns that synthetic rows have (record ``made_seed``): who wrote prompt and response, and who judged them."""
+COUNTED = ("source", "licence", "teacher", "chosen_model", "rejected_model", "task", "language", *SEED_MODELS)
 """Columns whose values the manifest counts, as far as they are there."""
 UNKNOWN = "unknown"
 """What a null in such a column, and a row without a licence's column, counts as."""

@@ -21,7 +21,7 @@ from toolkit.common.paths import Beside
 from toolkit.common.resources import find, names
 from toolkit.common.yamlfile import FaultAt, load_yaml
 
-LabelSource = Literal["human", "vote", "inferred", "consensus", "reviewed", "written"]
+LabelSource = Literal["human", "vote", "inferred", "consensus", "reviewed", "written", "constructed"]
 Missing = Literal["absent", "not_applicable", "to_infer"]
 Format = Literal["auto", "parquet", "jsonl", "json", "csv", "tsv"]
 VoteMethod = Literal["unsafe_or_safe", "reference"]

@@ -149,6 +149,10 @@ class TemplateBackend:
 
     def _write(self, row: Mapping[str, Any], request: Request) -> str:
         seed = self._seed if request.seed is None else request.seed
+        if "asked" in row:  # as an author or judge of seeds
+            from toolkit.generation.backends._template_seeds import write
+
+            return write(row, Dice(seed, request.draw, request.attempt, request.messages[0][1]))
         facts = self._facts(row)
         reasoning = {}
         for task in self._guard.tasks:

@@ -11,6 +11,7 @@ from toolkit.guards import Guard
 from toolkit.operators._media_taken import REFUSED, asking_fault
 from toolkit.operators.base import mark
 from toolkit.records import MEDIA, Column, frame_has_media, has_media, others
+from toolkit.shards import SEED_MODELS
 
 MESSAGES: dict[str, Any] = {"list": {"struct": {"role": "string", "content": "string"}}}
 """Column type of TRL's conversational formats (TRL docs, "Dataset formats and types")."""
@@ -27,9 +28,10 @@ def assistant(text: str) -> list[dict[str, str]]:
 
 
 def carried(have: Mapping[str, Column], guard: Guard) -> list[Column]:
-    """Columns that rendered rows keep, as far as they are there: labels and their origin, categories, language, for the shards' tables; and media."""
+    """Columns that rendered rows keep, as far as they are there: labels and their origin, categories, language, for the shards' tables; the
+    models that wrote and judged a synthetic seed; and media."""
     labels = [f"label_{t}{s}" for t in guard.task_names for s in ("", "_source")]
-    return [have[n] for n in (*labels, "categories", "language", *([MEDIA] if has_media(have) else [])) if n in have]
+    return [have[n] for n in (*labels, "categories", "language", *SEED_MODELS, *([MEDIA] if has_media(have) else [])) if n in have]
 
 
 def shown_fault(guard: Guard, form: str) -> str | None:

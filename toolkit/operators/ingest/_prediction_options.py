@@ -18,7 +18,7 @@ class LoadPredictionsConfig(IntakeConfig):
     predict}, `prompt` being the guard's whole input, as it is or as a chat template wraps it; or {id, output} and the like (`columns`)."""
     task: str | None = None
     """The task that a column `label` is for. Labels of several tasks: columns ``label_<task>``."""
-    label_source: Literal["human", "vote", "consensus", "reviewed", "written", "inferred"] = "human"
+    label_source: Literal["human", "vote", "consensus", "reviewed", "written", "constructed", "inferred"] = "human"
     """Who gave the labels."""
     samples: str | None = None
     """A file of the rows that were asked about, with `id`, ``label_<task>`` and what was asked; generations are joined to it by id."""

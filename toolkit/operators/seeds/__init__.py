@@ -1,0 +1,1 @@
+"""Operators that make seeds: whole labelled interactions, written by a model and confirmed by another."""
