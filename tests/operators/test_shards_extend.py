@@ -38,7 +38,7 @@ COLUMNS: Columns = {
 
 def row(number: int, split: str | None = "train", *, label: str | None = "unharmful", words: str | None = None, **more: Any) -> dict[str, Any]:
     prompt = render_input(GUARD, {"prompt": words or f"How deep does seed {number} go?", "response": None})
-    given = {"label_prompt": label, "label_prompt_source": "human" if label else "absent", "categories": []}
+    given: dict[str, Any] = {"label_prompt": label, "label_prompt_source": "human" if label else "absent", "categories": []}
     return {"id": f"r{number}", "prompt": prompt, "completion": f"Deep, {number}.", "source": "s", "licence": "MIT", "split": split, **given, **more}
 
 

@@ -28,6 +28,7 @@ BUILT_IN = {
     "stratify": "choose.stratify:Stratify",
     "cap": "choose.cap:Cap",
     "concat": "choose.concat:Concat",
+    "replay": "choose.replay:Replay",
     "synthesise": "reason.synthesise:Synthesise",
     "generate": "reason.generate:Generate",
     "validate": "reason.validate:Validate",

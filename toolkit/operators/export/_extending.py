@@ -122,10 +122,10 @@ def licence_faults(old: OldVersion, target: str | None, table: Licences) -> list
     return [f"{rows[word]:,} of its rows are under {word}, which may not go into {target}" for word in refused]
 
 
-def check_fit(old: OldVersion, faults: Sequence[str], step: str) -> None:
+def check_fit(old: OldVersion, faults: Sequence[str], where: str) -> None:
     """Refuse (InputErrors) a version that the new rows do not fit."""
     if faults:
-        where = f"step {step}, {INPUT}: {old.title!r}"
+        where = f"{where}: {old.title!r}"
         raise InputErrors([InputError(fault, where=where, hint="make the new rows alike, or a set of their own") for fault in faults])
 
 

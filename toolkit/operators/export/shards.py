@@ -149,7 +149,7 @@ class Shards(DatasetOperator):
             *category_faults(old, ctx.taxonomy.names, ctx.taxonomy.name),
             *licence_faults(old, self.config.licence, load_licences(ctx.roots)),
         ]
-        check_fit(old, faults, ctx.step)
+        check_fit(old, faults, f"step {ctx.step}, {INPUT}")
 
     def counts_by(self, artefact: str, folder: Path, files: Mapping[str, str]) -> Any:
         return trained_on(folder, files)
