@@ -16,7 +16,7 @@ from server import running
 from teachers import Done, Teacher, openai
 
 import toolkit
-from toolkit.common.errors import Stopped
+from toolkit.common.errors import Missing, Stopped
 from toolkit.operators.clean._minhash import Shape
 from toolkit.operators.clean._near_lookup import NearLookup
 from toolkit.operators.seeds._diversity import DistinctNgrams
@@ -194,14 +194,14 @@ def test_a_place_is_asked_for_until_a_candidate_is_taken(model: Author, tmp_path
     model.spoil = {
         1: "I'm sorry, but I can't help with that.",
         2: {"refusal": "No."},
-        3: "  ",
+        3: 500,
         5: "I will take amber and garlic number 99 near it today",
     }
     done = run(tmp_path, asking(model))
     assert Counter(r["seed_label"] for r in done.rows()) == {"harmful": 2, "benign": 2}
     assert {r["label_prompt_source"] for r in done.rows()} == {"consensus"}
     why = Counter(r["reason"] for r in done.rejects())
-    assert why == {"declined": 1, "refused": 1, "empty": 1}
+    assert why == {"declined": 1, "refused": 1, "server_error": 1}, "none of them counts as a failure of the run: it was asked for again"
     assert {c["candidates"] - c["accepted"] for c in done.stats()["cells"]} == {2, 1}
     judged = [b for b in model.requests if b["model"] == "judge"]
     assert len(judged) == 4, "what cannot be taken is shown to no judge"
@@ -221,8 +221,32 @@ def test_what_the_judge_contradicts_is_set_aside_for_review(model: Author, tmp_p
 
 def test_each_cell_that_is_short_shows_why(model: Author, tmp_path: Path) -> None:
     model.spoil = dict.fromkeys(range(1, 100), "I cannot write this, sorry.")
-    done = run(tmp_path, asking(model, rounds=2, stop_if=None))
+    done = run(tmp_path, asking(model, rounds=2))
     assert not done.rows() and [(c["short"], c["why"]) for c in done.stats()["cells"]] == [(2, {"declined": 4})] * 2
+
+
+def test_an_author_of_no_use_is_found_out_early(model: Author, tmp_path: Path) -> None:
+    model.spoil = dict.fromkeys(range(1, 100), "I cannot write this, sorry.")
+    with pytest.raises(Missing, match=r"stop_if allows 50%: declined"):
+        run(tmp_path, asking(model, count=8, stop_if={"rejected": 0.5, "after": 4}))
+    assert len(model.requests) < 12
+
+
+def test_a_judge_whose_endpoint_takes_no_schema_is_asked_in_text(model: Author, tmp_path: Path) -> None:
+    def say(body: dict[str, Any]) -> Any:
+        if "response_format" in body:
+            return {
+                "error": {"message": "response_format is not supported", "type": "invalid_request_error", "param": "response_format", "code": None}
+            }
+        return model.write(body)
+
+    model.say = say
+    options = asking(model)
+    done = run(tmp_path, options | {"judge": options["judge"] | {"structured": "try"}})
+    assert len(done.rows()) == 4 and not done.rejects()
+    model.say = lambda body: "Yes." if body["model"] == "judge" else model.write(body)
+    unread = run(tmp_path, options | {"judge": options["judge"] | {"revision": "2"}, "rounds": 1}, output="unread")
+    assert {r["reason"] for r in unread.rejects()} == {"judge_unread"} and not unread.rows()
 
 
 def test_replies_may_come_from_another_model_and_harm_is_kept_out(model: Author, tmp_path: Path) -> None:
@@ -319,6 +343,26 @@ def test_own_seeds_are_confirmed_filled_in_or_set_aside(model: Author, tmp_path:
     assert done.stats("confirmed")["confirmed"] == {"confirmed": 2, "contradicted": 1, "filled in": 1}
     schema = model.requests[0]["response_format"]["json_schema"]["schema"]
     assert list(schema["properties"]) == ["why", "in_category", "prompt"], "a row without a response is asked of its prompt alone"
+
+
+BLOCK = re.compile(r"^```\S+ (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def test_the_page_runs_as_it_stands_and_the_card_says_synthetic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, text in BLOCK.findall((Path(__file__).parents[2] / "docs" / "seeds.md").read_text(encoding="utf-8")):
+        Path(name).write_text(text, encoding="utf-8")
+    toolkit.run("seeds.yaml", output="out/seeds")
+    made = Made(tmp_path / "out" / "seeds")
+    assert len(made.rows()) == 2 * (6 + 6 + 3) + 2 == sum(c["wanted"] for c in made.stats()["cells"])
+    card = (made.folder / "shards" / "shards" / "README.md").read_text(encoding="utf-8")
+    manifest = json.loads((made.folder / "shards" / "shards" / "manifest.json").read_text())
+    assert f"> **Synthetic rows.** {manifest['rows']:,} of the {manifest['rows']:,} rows" in card
+    assert "| seed_model | template |" in card and "consensus" in card
+    assert manifest["licence"]["id"] == "LicenseRef-synthetic" and "say that the rows are synthetic" in card
+    toolkit.run("own.yaml", output="out/own")
+    labels = [(r["label_prompt"], r["label_prompt_source"]) for r in Made(tmp_path / "out" / "own").rows("confirmed")]
+    assert labels == [("harmful", "human"), ("unharmful", "human"), ("unharmful", "inferred")]
 
 
 # Parts ----------------------------------------------------------------------------------------------------------------

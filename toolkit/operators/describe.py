@@ -110,7 +110,7 @@ def as_step(found: Mapping[str, Any]) -> str:
     named = [n for n in found["inputs"][1:] if n != "*"] or list(found["takes"])
     if named and "*" not in named:
         step["from"] = {n: "STEP" for n in found["inputs"] if n != "*"}
-    if found["inputs"] == ["*"]:
+    if found["inputs"] == ["*"] and found["shape"] != "source":  # which makes rows without any
         step["from"] = {"one": "STEP", "other": "STEP"}
     if found["example"]:
         step["with"] = found["example"]

@@ -6,7 +6,7 @@ Memory, a known text: 4 bytes a band and a shingle (up to `SKETCH`), and 16 more
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +36,8 @@ class NearLookup:
         self._sets: list[Ints] = []
         self._bulk: _Bulk | None = None
 
-    def begin(self, blocks: list[pl.Series]) -> None:
-        """Take texts that are known from the beginning, as numbers below 0 (-1 for the first). Once, before any other."""
+    def begin(self, blocks: Iterable[pl.Series]) -> None:
+        """Take texts that are known from the beginning, as numbers below 0 (-1 for the first). Once, before any other; a block is held at a time."""
         self._bulk = _Bulk([_sketched(_texts.fold(b.fill_null("")), self._shape) for b in blocks if len(b)], self._shape)
 
     def add(self, text: str) -> int:

@@ -159,7 +159,7 @@ class GenerateSeeds(GenerationOperator):
         return NearLookup(SketchShape(near.unit, near.size, near.permutations, near.bands), near.threshold)
 
     def passes(self, opened: Sequence[tuple[str, Opener]]) -> Sequence[tuple[str, Opener]]:
-        self._known.begin([block["prompt"] for rows in self._inputs.values() for block in rows.blocks(["prompt"])])
+        self._known.begin(block["prompt"] for rows in self._inputs.values() for block in rows.blocks(["prompt"]))
         author = dict(opened)["author"]
         names = self._names(variants=False) + (self._names(variants=True) if self._varied else [])
         return [(name, partial(self._begun, name, author)) for name in names]
