@@ -59,6 +59,7 @@ def test_the_seed() -> None:
         "inferred",
         "consensus",
         "reviewed",
+        "policy",
         "written",
         "constructed",
         "absent",

@@ -26,6 +26,7 @@ def evaluate(
     draws: int = 1,
     combine: Literal["majority", "mean"] = "majority",
     reading: str | None = None,
+    guard_policy: str | Path | Sequence[str] | None = None,
     probabilities: bool = False,
     min_parse_rate: float = 0.5,
     failures: float = 0.0,
@@ -55,6 +56,8 @@ def evaluate(
         draws: how often each model is asked about a row.
         combine: how several draws become one verdict: ``majority``, or ``mean`` of the probabilities.
         reading: for labels of which some stand for others: one of the readings that the guards' tasks declare.
+        guard_policy: for a guard that judges by a policy given with the question: a taxonomy (``guardkit``), some of its categories
+            (``guardkit:privacy,cybercrime``, or a list of names), or a text file (.txt, .md).
         probabilities: ask for log-probabilities, so that there are AUPRC, AUROC, calibration error and thresholds.
         min_parse_rate: share of outputs that must be readable; where fewer are, there are no figures, and it is an error.
         failures: share of generations that may fail without an error; each counts as unread in any case.
@@ -84,8 +87,9 @@ def evaluate(
         >>> [(r["model"], r["n"], r["accuracy"]) for r in found.results]
         [('anna', 2, 50.0), ('berta', 2, 50.0)]
     """
-    how = (policies, draws, combine, reading, probabilities, min_parse_rate, failures, limit, seed, work, budget, allow, output, progress)
-    found = evaluated(models, predictions, benchmarks, data, several(task), Options(guard, columns, *how, perturb, perturb_model, look_alikes))
+    how = (policies, draws, combine, reading, guard_policy, probabilities, min_parse_rate, failures, limit, seed, work, budget, allow, output)
+    options = Options(guard, columns, *how, progress, perturb, perturb_model, look_alikes)
+    found = evaluated(models, predictions, benchmarks, data, several(task), options)
     if found.too_many and raise_failures:
         raise unreliable(found)
     return found

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.api._generate import read_config
-from toolkit.api._trained import guard_of
+from toolkit.api._trained import by_policy, guard_of
 from toolkit.common.errors import InputError, Missing, did_you_mean
 from toolkit.common.paths import Roots, at_door, is_there, near_file
 from toolkit.common.several import several
@@ -27,7 +27,7 @@ from toolkit.evaluation import (
     read_benchmark,
     read_written,
 )
-from toolkit.guards import Guard, load_guard
+from toolkit.guards import Guard, input_columns, load_guard
 
 if TYPE_CHECKING:
     from toolkit.common.reading import Files
@@ -105,11 +105,17 @@ def _name(name: str) -> str:
     return name
 
 
-def guards_of(names: Sequence[str], guard: str | Path | Mapping[str, str | Path] | None, found: Mapping[str, BaseBackendConfig]) -> dict[str, Guard]:
-    """The guard that each model plays: as named, else the one that its folder says it was trained for, else GuardReasoner's.
+def guards_of(
+    names: Sequence[str],
+    guard: str | Path | Mapping[str, str | Path] | None,
+    found: Mapping[str, BaseBackendConfig],
+    policy: str | Path | Sequence[str] | None = None,
+) -> dict[str, Guard]:
+    """The guard that each model plays: as named, else the one that its folder says it was trained for, else GuardReasoner's. Those that judge by a
+    policy given with the question have the one that is named.
 
     Raises:
-        InputError: no such guard, or one for a model that there is not.
+        InputError: no such guard, or one for a model that there is not; a guard that is asked and lacks its policy, or a policy for none of them.
     """
     if isinstance(guard, Mapping):
         if odd := next((name for name in guard if name not in names), None):
@@ -123,6 +129,11 @@ def guards_of(names: Sequence[str], guard: str | Path | Mapping[str, str | Path]
             loaded[name] = load_guard(own)
         else:
             loaded[name] = guard_of(found[name]) if name in found else load_guard("guardreasoner")
+    shown = [name for name, definition in loaded.items() if definition.policy is not None]
+    if policy is not None:
+        loaded |= {name: by_policy(loaded[name], policy) for name in shown or loaded}  # where none is shown one, the first says so
+    for name in set(shown).intersection(found):
+        input_columns(loaded[name], ())
     return loaded
 
 

@@ -44,6 +44,7 @@ class Options:
     draws: int
     combine: str
     reading: str | None
+    guard_policy: str | Path | Sequence[str] | None
     probabilities: bool
     min_parse_rate: float
     failures: float
@@ -97,7 +98,7 @@ def evaluated(
     settings, found, files = options.settings, configs(models), files_of(predictions)
     _check_models(found, files, options)
     changes = wanted(several(options.perturb), options.perturb_model, bool(found))
-    definitions = guards_of([*found, *files], options.guard, found)
+    definitions = guards_of([*found, *files], options.guard, found, options.guard_policy)
     for name, config in found.items():
         check_plays(definitions[name], config)
     _check_reading(options.reading, definitions)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from toolkit.api._frames import polars_frame
 from toolkit.api._generate import read_config
+from toolkit.api._trained import by_policy
 from toolkit.common.errors import InputError, InputErrors
 from toolkit.common.outputs import check_output
 from toolkit.common.paths import Roots, at_door
@@ -66,6 +67,7 @@ def judge(
     draws: int = 1,
     mode: Literal["lenient", "strict"] = "lenient",
     reading: str | None = None,
+    guard_policy: str | Path | Sequence[str] | None = None,
     name: str = "guard",
     work: str | Path | None = None,
     budget: float | None = None,
@@ -84,6 +86,8 @@ def judge(
         draws: how often it is asked about each row.
         mode: lenient takes the last label of each task in what the guard answers; strict wants the exact form.
         reading: for labels of which some stand for others: one of the readings that the guard's tasks declare.
+        guard_policy: for a guard that judges by a policy given with the question, for rows without a column `policy`: as for
+            `open_guard`.
         name: what the guard is called in its verdicts.
         work: folder for the journal (``WORK/journal``); default: the workspace.
         budget: dollars that may be spent; None for no cap.
@@ -109,7 +113,7 @@ def judge(
     """
     from toolkit.generation import Journal, Meter
 
-    definition, config, folder = load_guard(guard), read_config(backend), (at_door(work) if work else workspace()) / JOURNAL
+    definition, config, folder = by_policy(load_guard(guard), guard_policy), read_config(backend), (at_door(work) if work else workspace()) / JOURNAL
     if left := refused(config, several(allow), lambda key: ".".join(map(str, key))) or unknown([config], several(allow)):
         raise InputErrors(left)
     if draws < 1:

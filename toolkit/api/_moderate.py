@@ -8,11 +8,11 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from toolkit.api._generate import read_config
-from toolkit.api._trained import backend_for, guard_of
+from toolkit.api._trained import backend_for, by_policy, guard_of
 from toolkit.common.errors import InputError, InputErrors
 from toolkit.common.reach import refused, unknown
 from toolkit.common.several import several
-from toolkit.guards import Guard, load_guard
+from toolkit.guards import Guard, input_columns, load_guard
 from toolkit.judging import OpenGuard
 from toolkit.serving import Desk, Judgement, checked
 
@@ -102,6 +102,7 @@ def open_guard(
     guard: str | Path | None = None,
     mode: Literal["lenient", "strict"] = "lenient",
     reading: str | None = None,
+    guard_policy: str | Path | Sequence[str] | None = None,
     probabilities: bool = False,
     allow: str | Collection[str] = (),
     **options: Any,
@@ -116,6 +117,8 @@ def open_guard(
         guard: definition that it is asked as, by name or file; None: the one that its folder says it was trained for, else ``guardreasoner``.
         mode: lenient takes the last label of each task in what the guard answers; strict wants the exact form.
         reading: for labels of which some stand for others: one of the readings that the guard's tasks declare.
+        guard_policy: for a guard that judges by a policy given with the question: a taxonomy (``guardkit``), some of its categories
+            (``guardkit:privacy,cybercrime``, or a list of names), or a text file (.txt, .md).
         probabilities: also ask for the probability of each label, where the backend can tell.
         allow: what the backend may do beyond the rows, by name: see `toolkit.common.reach`.
         options: of the backend: ``base_url``, ``max_tokens``, ``dtype``, …
@@ -132,7 +135,7 @@ def open_guard(
         >>> judged.labels["prompt"], judged.unread["prompt"]
         (None, 'field_missing')
     """
-    return Moderator(open_desk(model, backend, guard, mode, reading, probabilities, allow, options, places=_PLACES))
+    return Moderator(open_desk(model, backend, guard, mode, reading, guard_policy, probabilities, allow, options, places=_PLACES))
 
 
 def open_desk(
@@ -141,6 +144,7 @@ def open_desk(
     guard: str | Path | None,
     mode: Literal["lenient", "strict"],
     reading: str | None,
+    guard_policy: str | Path | Sequence[str] | None,
     probabilities: bool,
     allow: str | Collection[str],
     options: Mapping[str, Any],
@@ -155,7 +159,8 @@ def open_desk(
         raise InputErrors(left)
     if config.deferred:
         raise InputError(f"{config.backend} answers within hours: it judges no interaction while somebody waits", hint="take openai")
-    definition = load_guard(guard) if guard is not None else guard_of(config)
+    definition = by_policy(load_guard(guard) if guard is not None else guard_of(config), guard_policy)
+    input_columns(definition, ())
     if reading is not None:
         check_reading(definition, reading)
     asked: dict[str, Any] = {"probabilities": True} if probabilities else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ def serve(
     fail_open: bool = False,
     mode: Literal["lenient", "strict"] = "lenient",
     reading: str | None = None,
+    guard_policy: str | Path | Sequence[str] | None = None,
     probabilities: bool = False,
     limits: Mapping[str, float] | None = None,
     log: bool = False,
@@ -39,7 +40,7 @@ def serve(
     The model is loaded and asked once before this returns. The token that clients must show is taken from ``$GUARDKIT_SERVE_TOKEN``.
 
     Args:
-        model: as for `open_guard`; so are `backend`, `guard`, `mode`, `reading`, `probabilities`, `allow` and `options`.
+        model: as for `open_guard`; so are `backend`, `guard`, `mode`, `reading`, `guard_policy`, `probabilities`, `allow` and `options`.
         host: address to listen at; others than this machine's own need a token.
         port: 0 takes a free one.
         name: what the server calls the model; default: the guard's name.
@@ -69,7 +70,7 @@ def serve(
     protect(token)
     check_access(host, token)
     bounds = limits_of(limits or {})
-    desk = open_desk(model, backend, guard, mode, reading, probabilities, allow, options, places=bounds.places)
+    desk = open_desk(model, backend, guard, mode, reading, guard_policy, probabilities, allow, options, places=bounds.places)
     try:
         alarm = Alarm.of(desk.guard, flag_on, closed=not fail_open)
         if reading is None:

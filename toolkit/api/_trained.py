@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError
@@ -11,6 +12,7 @@ from toolkit.common.machine import has_gpu
 from toolkit.common.models import model_folder, trained_for
 from toolkit.common.resources import names
 from toolkit.guards import Guard, load_guard
+from toolkit.taxonomy import find_policy
 
 if TYPE_CHECKING:
     from toolkit.generation import BaseBackendConfig
@@ -32,6 +34,15 @@ def guard_of(config: BaseBackendConfig) -> Guard:
         what = f"the model was trained for the guard {name!r}, of which there is no definition here"
         raise InputError(what, where=config.model_name, hint="name its definition's file: {--guard FILE|guard=FILE}")
     return load_guard(name)
+
+
+def by_policy(guard: Guard, named: str | Path | Sequence[str] | None) -> Guard:
+    """A guard with the policy that a user names (`toolkit.taxonomy.find_policy`); as it is where none is named.
+
+    Raises:
+        InputError: no such policy, or one for a guard that is shown none.
+    """
+    return guard if named is None else guard.with_policy(find_policy(named))
 
 
 def trained_name(config: BaseBackendConfig) -> str | None:

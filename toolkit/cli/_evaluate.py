@@ -9,6 +9,7 @@ import typer
 
 from toolkit.cli import _complete, _say
 from toolkit.cli._generate import options_of
+from toolkit.cli._moderate import GuardPolicyOpt
 from toolkit.cli._reach import AllowOpt
 
 ModelOpt = Annotated[
@@ -71,7 +72,7 @@ PerturbOpt = Annotated[
     typer.Option(
         "--perturb",
         metavar="NAME",
-        help="Ask about changed rows, too: case, white_space, unicode, benign, turns, markdown, one change of these, all; paraphrase,"
+        help="Ask about changed rows, too: case, white_space, unicode, benign, policy, turns, markdown, one change of these, all; paraphrase,"
         " translation:LANGUAGE. Repeatable.",
         show_default=False,
     ),
@@ -109,6 +110,7 @@ def evaluate(
     temperature: Annotated[float | None, typer.Option("--temperature", help="Default 0.")] = None,
     combine: Annotated[Literal["majority", "mean"], typer.Option("--combine", help="How several draws become one verdict.")] = "majority",
     reading: Annotated[str | None, typer.Option("--reading", help="By which reading labels stand for others: strict, loose, …")] = None,
+    guard_policy: GuardPolicyOpt = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Ask for log-probabilities: AUPRC, AUROC, calibration, thresholds.")] = False,
     min_parse_rate: Annotated[float, typer.Option("--min-parse-rate", min=0, max=1, help="Fewer readable outputs are an error, not a figure.")] = 0.5,
     failures: Annotated[float, typer.Option("--failures", min=0, max=1, help="Share of generations that may fail without an error.")] = 0.0,
@@ -140,6 +142,7 @@ def evaluate(
     options: dict[str, Any] = {"benchmarks": _benchmarks(benchmark), "data": data or (), "task": task or (), "guard": _guards(guard)}
     options |= {"columns": _say.columns(column), "policies": policy or ("clean",), "draws": k}
     options |= {"combine": combine, "reading": reading, "probabilities": probabilities, "min_parse_rate": min_parse_rate, "failures": failures}
+    options["guard_policy"] = guard_policy
     options |= {"limit": limit, "seed": seed, "work": work, "budget": budget, "allow": allow or (), "output": output}
     options |= {"look_alikes": look_alikes or (), "perturb": perturb or (), "perturb_model": _writer(perturb_model, options_of(perturb_set))}
     found = evaluate_models(_models(model, shared), predictions=_predictions(predictions), **options, progress=Progress(), raise_failures=False)

@@ -33,6 +33,14 @@ UrlOpt = Annotated[str | None, typer.Option("--base-url", help="Where the endpoi
 KeyOpt = Annotated[str | None, typer.Option("--api-key-env", help="Environment variable that holds the endpoint's key.")]
 TokensOpt = Annotated[int | None, typer.Option("--max-tokens", help="Tokens of output, at most. Default 2,048.")]
 ReadingOpt = Annotated[str | None, typer.Option("--reading", metavar="NAME", help="A reading of the guard's: some labels stand for others.")]
+GuardPolicyOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--guard-policy",
+        metavar="POLICY",
+        help="For a guard that judges by a given policy: a taxonomy (guardkit), some of its categories (guardkit:privacy,cybercrime), a text file.",
+    ),
+]
 ProbabilitiesOpt = Annotated[bool, typer.Option("--probabilities", help="Also the probability of each label, where the backend can tell.")]
 OptionOpt = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other option of the backend. Repeatable.")]
 
@@ -56,6 +64,7 @@ def moderate(
     stream: Annotated[bool, typer.Option("--stream", help="Show the guard's text on stderr while it is written, where the backend can.")] = False,
     probabilities: ProbabilitiesOpt = False,
     reading: ReadingOpt = None,
+    guard_policy: GuardPolicyOpt = None,
     max_tokens: TokensOpt = None,
     api_key_env: KeyOpt = None,
     set_: OptionOpt = None,
@@ -75,7 +84,8 @@ def moderate(
     rows, single = _rows(prompt, response, input, jsonl)
     options = backend_of(backend, set_, base_url=base_url, max_tokens=max_tokens, api_key_env=api_key_env)
     leaves = [*(allow or ()), *([f"api_key_env={api_key_env}"] if api_key_env else [])]
-    with open_guard(model, backend=options, guard=guard, reading=reading, probabilities=probabilities, allow=leaves) as one:
+    asked: dict[str, Any] = {"guard": guard, "reading": reading, "guard_policy": guard_policy, "probabilities": probabilities}
+    with open_guard(model, backend=options, **asked, allow=leaves) as one:
         alarm = Alarm.of(one.guard, fail_on, closed=fail_closed) if fail_on else None
         raised = failed = n = 0
         for judged in _judged(one, rows, stream and single):

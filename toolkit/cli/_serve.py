@@ -11,7 +11,19 @@ from typing import Annotated, Any
 import typer
 
 from toolkit.cli import _say
-from toolkit.cli._moderate import BackendOpt, GuardOpt, KeyOpt, ModelArg, OptionOpt, ProbabilitiesOpt, ReadingOpt, TokensOpt, UrlOpt, backend_of
+from toolkit.cli._moderate import (
+    BackendOpt,
+    GuardOpt,
+    GuardPolicyOpt,
+    KeyOpt,
+    ModelArg,
+    OptionOpt,
+    ProbabilitiesOpt,
+    ReadingOpt,
+    TokensOpt,
+    UrlOpt,
+    backend_of,
+)
 from toolkit.cli._reach import AllowOpt
 
 
@@ -36,6 +48,7 @@ def serve(
     ] = None,
     probabilities: ProbabilitiesOpt = False,
     reading: ReadingOpt = None,
+    guard_policy: GuardPolicyOpt = None,
     max_tokens: TokensOpt = None,
     api_key_env: KeyOpt = None,
     set_: OptionOpt = None,
@@ -55,6 +68,7 @@ def serve(
     leaves = [*(allow or ()), *([f"api_key_env={api_key_env}"] if api_key_env else [])]
     limits = {k: v for k, v in {"places": queue, "seconds": timeout, "text": max_text}.items() if v is not None} | _numbers(limit)
     named: dict[str, Any] = {"backend": options, "guard": guard, "reading": reading, "probabilities": probabilities, "allow": leaves}
+    named["guard_policy"] = guard_policy
     flags: dict[str, Any] = {"flag_on": flag_on or "harmful", "fail_open": fail_open, "log": not quiet, "log_text": log_text}
     served = start(model, host=host, port=port, name=name, limits=limits, **flags, **named)
 

@@ -11,11 +11,13 @@ from toolkit.guards._grammar import Answer, Grammar
 from toolkit.guards._grammar_answers import NOT_ASKED, Parsed, joined, read_call, together
 from toolkit.guards._own_words import repeats_its_input, unwrapped_input, without_tokens
 from toolkit.guards._parse import Mode, check_reading, in_reading, parse
+from toolkit.guards._policy import POLICY, PolicyBlock
 from toolkit.guards._render import (
     Reasoning,
     blind_messages,
     exchange,
     feedback,
+    input_columns,
     input_fingerprint,
     input_parts,
     read_input,
@@ -34,6 +36,7 @@ from toolkit.guards._templates import template, variables
 
 __all__ = [
     "NOT_ASKED",
+    "POLICY",
     "Answer",
     "AnswerSpan",
     "Call",
@@ -45,6 +48,7 @@ __all__ = [
     "Message",
     "Mode",
     "Parsed",
+    "PolicyBlock",
     "Prompt",
     "Reasoning",
     "Section",
@@ -60,6 +64,7 @@ __all__ = [
     "feedback",
     "from_json",
     "in_reading",
+    "input_columns",
     "input_fingerprint",
     "input_parts",
     "is_json",

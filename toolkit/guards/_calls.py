@@ -18,6 +18,8 @@ from toolkit.common.yamlfile import FaultAt
 from toolkit.guards._templates import check_template, template, variables
 
 VARIABLES = ("prompt", "response")
+OF_MESSAGES = (*VARIABLES, "policy")
+"""Of a message: `policy` is for a guard that has one."""
 
 
 class Message(Part):
@@ -29,7 +31,7 @@ class Message(Part):
     @field_validator("content")
     @classmethod
     def _renders(cls, value: str) -> str:
-        check_template(value, VARIABLES)
+        check_template(value, OF_MESSAGES)
         return value
 
 
@@ -68,12 +70,12 @@ class Call(Part):
             raise FaultAt("a `text` goes through no chat template", key)
         if self.messages and self.messages[-1].role == "system":
             raise FaultAt("the last message is the system's: it must be one of the user or the assistant", "messages", len(self.messages) - 1, "role")
-        if self.messages and not any(variables(m.content) for m in self.messages):
+        if self.messages and not any(variables(m.content) & set(VARIABLES) for m in self.messages):
             raise FaultAt("no message holds {{ prompt }} or {{ response }}", "messages")
         for i, message in enumerate(self.messages):
             for response in ("x", *([] if self.needs_response else [None])):
                 try:
-                    _written(message.content, {"prompt": "x", "response": response})
+                    _written(message.content, {"prompt": "x", "response": response, "policy": "x"})
                 except ValueError as e:
                     about = "" if response else " for a row without a response"
                     raise FaultAt(f"{e}{about}", "messages", i, "content") from None

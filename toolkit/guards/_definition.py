@@ -21,9 +21,10 @@ from toolkit.common.yamlfile import FaultAt, load_yaml
 from toolkit.guards._calls import Call
 from toolkit.guards._grammar import Answer, Grammar
 from toolkit.guards._output import Output
+from toolkit.guards._policy import POLICY, PolicyBlock
 from toolkit.guards._tasks import Steps, Task
 from toolkit.guards._teacher import Prompt, Teacher
-from toolkit.guards._templates import check_template
+from toolkit.guards._templates import check_template, variables
 from toolkit.records import KINDS
 
 _OWN = ("instruction", "input", "teacher")
@@ -61,6 +62,7 @@ class Guard(Faceted):
             "input",
             "context",
             "inputs",
+            "policy",
             *(f"calls.{n}" for n in ("messages", "text", "earlier", "chat_template_kwargs", "max_tokens")),
         ),
         "output": ("output", "tasks.field", "grammar"),
@@ -70,7 +72,7 @@ class Guard(Faceted):
         "feedback": ("teacher.feedback",),
     }
     always = "name"
-    later = frozenset({"inputs", "calls", "grammar"})
+    later = frozenset({"inputs", "calls", "grammar", "policy"})
 
     name: str = Field(min_length=1)
     version: int
@@ -80,12 +82,15 @@ class Guard(Faceted):
     instruction: str = ""
     """Put before every input, a newline after it; an interface of the trained model. Empty for none."""
     input: str = ""
-    """Template of the interaction (Jinja). Variables: prompt, response (None where there is none)."""
+    """Template of the interaction (Jinja). Variables: prompt, response (None where there is none), and policy where the guard has one."""
     context: str = "{% for m in context %}{{ m.role }}: {{ m.content }}\n{% endfor %}\n"
     """Template of earlier messages, put before the input. Variable: context, a list of {role, content}."""
     inputs: list[Literal["prompt", "response", "image", "video", "audio"]] = ["prompt", "response"]
     """What it judges. A row with media of a kind that is not named here is refused, not judged by its text; without `response` every row is judged
     by its prompt. Media are before the text, in the row's order."""
+    policy: PolicyBlock | None = None
+    """Where it judges by a policy that comes with the question (a row's column `policy`): the marks around it. Its input, or each of its calls, must
+    hold ``{{ policy }}``."""
     output: Output = Output()
     teacher: Teacher | None = None
     calls: list[Call] = []
@@ -160,12 +165,21 @@ class Guard(Faceted):
         if twice := next((name for name in self.inputs if self.inputs.count(name) > 1), None):
             raise FaultAt(f"{twice!r} is named twice", "inputs")
         if self.calls:
+            self._calls_show_the_policy()
             return self
+        own = [POLICY] if self.policy is not None else []
         try:
-            check_template(self.input, [name for name in ("prompt", "response") if name in self.inputs], needed)
+            check_template(self.input, [*(name for name in ("prompt", "response") if name in self.inputs), *own], [*needed, *own])
         except ValueError as e:
             raise FaultAt(str(e), "input") from None
         return self
+
+    def _calls_show_the_policy(self) -> None:
+        for i, call in enumerate(self.calls):
+            shown = any(POLICY in variables(m.content) for m in call.messages)
+            if shown != (self.policy is not None):
+                words = "holds {{ policy }}, and the guard has no key `policy`" if shown else "does not hold {{ policy }}: it would judge without one"
+                raise FaultAt(f"the call {words}", "calls", i, "messages" if call.messages else "text")
 
     @model_validator(mode="after")
     def _tasks_differ(self) -> Guard:
@@ -245,6 +259,21 @@ class Guard(Faceted):
     def readings(self) -> tuple[str, ...]:
         """Names of the readings that its tasks declare."""
         return tuple(dict.fromkeys(name for t in self.tasks for name in t.readings))
+
+    def with_policy(self, text: str) -> Guard:
+        """This guard with a policy for rows that bring none.
+
+        Raises:
+            InputError: it is shown no policy.
+
+        Example:
+            >>> toolkit.load_guard("policyreasoner").with_policy("Nothing on tulips.").policy.text
+            'Nothing on tulips.'
+        """
+        if self.policy is None:
+            known = "its `input` holds {{ policy }}, and it has the key `policy`"
+            raise InputError(f"the guard {self.name!r} is shown no policy: it judges by what it has learnt", hint=f"of a guard that is, {known}")
+        return self.replaced(policy=self.policy.replaced(text=text))
 
     def with_teacher(self, teacher: Teacher) -> Guard:
         """This guard with other prompts for its teacher."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -13,6 +13,7 @@ from toolkit.guards._calls import Call
 from toolkit.guards._definition import Guard, not_ours
 from toolkit.guards._grammar_answers import write_calls
 from toolkit.guards._layout import answer_line
+from toolkit.guards._policy import POLICY, texts_of, without_policy
 from toolkit.guards._teacher import Blind, Teacher
 from toolkit.guards._templates import template
 
@@ -30,10 +31,10 @@ def render_input(guard: Guard, row: Mapping[str, Any]) -> str:
 
     Args:
         guard: the definition.
-        row: `prompt`, `response` (may be None) and, optionally, `context`.
+        row: `prompt`, `response` (may be None) and, optionally, `context`, and `policy` for a guard that is shown one.
 
     Raises:
-        InputError: the guard is asked by `calls` (`render_call`).
+        InputError: the guard is asked by `calls` (`render_call`), or is shown a policy, and there is none.
     """
     return (guard.instruction + "\n" if guard.instruction else "") + exchange(guard, row)
 
@@ -73,10 +74,24 @@ def input_parts(guard: Guard) -> tuple[str, str, str] | None:
     return (before, between, after) if once else None
 
 
+def input_columns(guard: Guard, columns: Collection[str]) -> list[str]:
+    """Of some columns those that the guard's input is rendered from.
+
+    Raises:
+        InputError: the guard is shown a policy, and there is none.
+    """
+    if guard.policy is None:
+        return ["context", "prompt", "response"]
+    if POLICY not in columns and guard.policy.text is None:
+        raise without_policy(guard.policy)
+    return ["context", "prompt", "response", *([POLICY] if POLICY in columns else [])]
+
+
 def input_fingerprint(guard: Guard) -> str:
     """Digest of what shapes `render_input`, and of the kinds of media beside it: a model trained with another reads inputs that it does not know."""
     calls = [call.model_dump(mode="json") for call in guard.calls]
-    return digest([guard.instruction, guard.input, guard.context, *([guard.media] if guard.media else []), *([calls] if calls else [])])
+    marks = [] if guard.policy is None else [["policy", guard.policy.open, guard.policy.close]]
+    return digest([guard.instruction, guard.input, guard.context, *([guard.media] if guard.media else []), *([calls] if calls else []), *marks])
 
 
 def render_call(guard: Guard, call: Call, row: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -85,18 +100,18 @@ def render_call(guard: Guard, call: Call, row: Mapping[str, Any]) -> list[dict[s
     Args:
         guard: the definition.
         call: one of its calls.
-        row: `prompt`, `response` (may be None) and, optionally, `context`.
+        row: `prompt`, `response` (may be None) and, optionally, `context`, and `policy` for a guard that is shown one.
 
     Raises:
-        InputError: its template cannot be rendered for this row.
+        InputError: its template cannot be rendered for this row, or the guard is shown a policy, and there is none.
     """
-    context = row.get("context") or []
-    prompt, response = row["prompt"], row.get("response")
+    values = texts_of(guard.policy, row)
+    context = values.pop("context")
     if context and call.earlier == "text":
-        prompt = template(guard.context).render(context=context) + prompt
+        values["prompt"] = template(guard.context).render(context=context) + values["prompt"]
     earlier = [{"role": m["role"], "content": m["content"]} for m in context] if call.earlier == "turns" else []
     try:
-        return call.rendered({"prompt": prompt, "response": response}, earlier)
+        return call.rendered(values, earlier)
     except ValueError as e:
         raise InputError(f"the guard {guard.name!r} cannot be asked about a row: {e}", where=f"calls, {call.name}") from None
 
@@ -105,9 +120,10 @@ def exchange(guard: Guard, row: Mapping[str, Any]) -> str:
     """The interaction without the instruction (InputError: as `render_input`)."""
     if guard.calls:
         raise not_ours(guard, "has no input of one text")
-    context = row.get("context") or []
+    values = texts_of(guard.policy, row)
+    context = values.pop("context")
     before = template(guard.context).render(context=context) if context else ""
-    return before + template(guard.input).render(prompt=row["prompt"], response=row["response"])
+    return before + template(guard.input).render(values)
 
 
 def render_output(guard: Guard, reasoning: Mapping[str, Reasoning], labels: Mapping[str, str | None]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from toolkit.guards import Guard, Mode, Parsed, parse, render_input, repeats_its_input
+from toolkit.guards import POLICY, Guard, Mode, Parsed, parse, render_input, repeats_its_input
 
 TEXTS = ("context", "prompt", "response")
 """Columns that a guard's input is rendered from."""
@@ -31,9 +31,14 @@ def read_output(
 
 def asked_of(guard: Guard, text: str | None, row: Mapping[str, Any] | None) -> str | None:
     """The guard's input for a row, where an output may repeat it; else None."""
-    if guard.grammar is not None or row is None or not text or not repeats_its_input(guard, text, row["prompt"] or ""):
+    if guard.grammar is not None or row is None or not text or not _whole(guard, row) or not repeats_its_input(guard, text, row["prompt"] or ""):
         return None
     return render_input(guard, {"context": None, "response": None, **row})
+
+
+def _whole(guard: Guard, row: Mapping[str, Any]) -> bool:
+    """Whether a row's input can be rendered: without its policy it is another input."""
+    return guard.policy is None or guard.policy.text is not None or row.get(POLICY) is not None
 
 
 def read_names(guard: Guard) -> Sequence[str]:

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import BrokenContract, GuardkitError, short_path
-from toolkit.operators import GenerationOperator, Operator
+from toolkit.operators import GenerationOperator, Operator, Unasked
 from toolkit.pipeline._ended import settled
 from toolkit.pipeline._estimate import NONE, Estimate, Looked, assume, estimate, look, together
 from toolkit.pipeline._fingerprints import Prospect, prospect
@@ -278,6 +278,8 @@ def _asked(op: GenerationOperator, row: Mapping[str, Any], name: str, backend: B
     """What a step asks about a row; None where it cannot."""
     try:
         return op.every_request(row, name, backend, ctx)
+    except Unasked as e:
+        return None if e.keep is None else []
     except (GuardkitError, BrokenContract, MemoryError):
         raise
     except Exception:  # noqa: BLE001  an operator, possibly another's, failed on this row: the run rejects it and goes on

@@ -65,7 +65,7 @@ def run_generation(
         counts.came = inputs[op.inputs[0]].rows or 0
     if op.shape == "expand":
         counts.factor = op.factor(list(inputs))
-    done = 0
+    done = unasked = 0
     notes: dict[str, Any] = {}
     usage = _Usage()
     types = {**to_polars(tuple(step.columns.values())), **dict.fromkeys((OUTCOME, REASON, DETAIL), pl.String)}  # with why a row leaves
@@ -103,6 +103,7 @@ def run_generation(
                 for completion in results:
                     sink.take(completion)
                 sink.finish()
+        unasked += sink.unasked
         if makes_rows:
             counts.came += results.stats.completions
         if not op.makes_up(name):
@@ -113,7 +114,7 @@ def run_generation(
         out.stat(figure, value)
     if used := usage.figures():
         out.stat("usage", used)
-    out.asked = counts.came if makes_rows else counts.expected - counts.set_aside.total()
+    out.asked = counts.came if makes_rows else counts.expected - counts.set_aside.total() - unasked
     out.note("generation", notes)
 
 
@@ -251,6 +252,8 @@ class _Sink:
         self._aside: list[tuple[str, str, str]] = []
         self._chars = 0
         self._usage = usage
+        self.unasked = 0
+        """Rows that went on although nothing was asked about them."""
 
     def take(self, completion: Completion) -> None:
         """Take the completion of the next request."""
@@ -277,6 +280,9 @@ class _Sink:
             row = {**row, REASON: "not_unicode", DETAIL: "the answer holds half of a surrogate pair"}
         if self._trial is not None:
             self._trial.add(row)
+        self._hold(row)
+
+    def _hold(self, row: dict[str, Any]) -> None:
         self._rows.append(row)
         self._chars += text_size(row)
         if len(self._rows) >= WRITE_EVERY or self._chars >= WRITE_CHARS:
@@ -297,9 +303,13 @@ class _Sink:
         self._row, self._draw, self._left = next(self._source), 0, n
 
     def _unasked(self) -> None:
-        """Reject the next row, which could not be asked about, or set it aside, once for each draw that it would have had."""
+        """Reject the next row, which could not be asked about, or set it aside, once for each draw that it would have had; or let it go on."""
         row, why = next(self._source), self._asking.asked.popleft()
         assert isinstance(why, Unasked)  # noqa: S101  `_next_row` and `finish` have taken the others
+        if why.keep is not None:
+            self.unasked += 1
+            self._hold({**row, **why.keep})
+            return
         for _ in range(self._draws if why.draws is None else why.draws):
             if not why.set_aside:
                 self._reject(row, why.detail, why.reason)

@@ -24,6 +24,7 @@ from toolkit.common.errors import InputError
 from toolkit.common.files import canonical_json, digest
 from toolkit.generation._request import Completion, Request, failed
 from toolkit.generation.backends import _template_phrases as phrases
+from toolkit.generation.backends._template_categories import CategoryWords
 from toolkit.generation.backends._template_quotes import Quotes, excerpt
 from toolkit.guards import Guard, Reasoning, Task, render_output
 
@@ -104,6 +105,7 @@ class TemplateBackend:
         harms = taxonomy.categories if taxonomy else []
         self._categories = {word: c for c in harms for word in (c.name, *c.aliases)}
         self._cues = {word: _cues(c.cues) for word, c in self._categories.items()}
+        self._words_of: CategoryWords | None = None
         low = max(guard.steps.min, min(config.steps[0], guard.steps.max), 1)
         self._steps = (low, max(low, min(config.steps[1], guard.steps.max)))
         words = sorted({w for t in guard.tasks for w in t.labels} | {guard.output.missing_word}, key=lambda w: (-len(w), w))
@@ -131,6 +133,15 @@ class TemplateBackend:
         }
         return [{"role": "user", "content": canonical_json(content)}]
 
+    def category_messages(self, row: Mapping[str, Any]) -> list[dict[str, str]]:
+        """One message that asks for the harm categories of a row, by the words of the taxonomy.
+
+        Args:
+            row: `prompt`, `response` (may be None) and `context`.
+        """
+        texts = [*(m["content"] for m in row.get("context") or []), row["prompt"], row["response"] or ""]
+        return [{"role": "user", "content": canonical_json({"texts": [excerpt(text) for text in texts]})}]
+
     def generate(self, requests: Iterator[Request | None]) -> Iterator[Completion]:
         """One completion for each request, in their order, each made when it is asked for."""
         for request in requests:
@@ -138,7 +149,8 @@ class TemplateBackend:
                 continue
             try:
                 (role_content,) = request.messages
-                text = self._write(json.loads(role_content[1]), request)
+                row = json.loads(role_content[1])
+                text = self._sorted(row["texts"]) if "texts" in row else self._write(row, request)
             except (ValueError, KeyError, TypeError, AttributeError) as e:
                 yield failed(request, "bad_request", f"not a message of the template teacher: {type(e).__name__}: {e}")
             else:
@@ -146,6 +158,11 @@ class TemplateBackend:
 
     def close(self) -> None:
         """Nothing to give back."""
+
+    def _sorted(self, texts: Sequence[str]) -> str:
+        if self._words_of is None:
+            self._words_of = CategoryWords(list({c.name: c for c in self._categories.values()}.values()))
+        return json.dumps({"categories": self._words_of.of(texts)})
 
     def _write(self, row: Mapping[str, Any], request: Request) -> str:
         seed = self._seed if request.seed is None else request.seed

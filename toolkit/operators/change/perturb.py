@@ -21,7 +21,8 @@ class PerturbConfig(Config):
 
     changes: str | list[str] = Field("all", min_length=1)
     """One change or several by name, or all of a kind: case (upper, lower), white_space (double_space, trailing_space, newlines, tabs), unicode
-    (homoglyphs, full_width, zero_width), benign (benign_before, benign_after), turns (turn_order), markdown (bold, code_block, quote, list)."""
+    (homoglyphs, full_width, zero_width), benign (benign_before, benign_after), policy (policy_sentence, policy_block: a claim that everything is
+    allowed), turns (turn_order), markdown (bold, code_block, quote, list)."""
     original: bool = False
     """Whether each row goes on as it is, too, with the change `original`: so that one step asks a guard about both."""
 

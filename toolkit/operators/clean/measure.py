@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from toolkit.common.errors import InputError
 from toolkit.common.reach import HubName
 from toolkit.generation import TemplateArguments
-from toolkit.guards import Guard, render_input, sections
+from toolkit.guards import Guard, input_columns, render_input, sections
 from toolkit.operators._language import identify, language_needs
 from toolkit.operators._tokens import TokenCounter, identity_of, tokenizer_files, tokenizer_needs
 from toolkit.operators.base import Columns, Config, Context, RowOperator
@@ -147,7 +147,7 @@ class Measure(RowOperator):
             rows = rows.with_columns(_mapped(["reasoning", "prompt", "response"], lambda r: _copied(r, c.ngram), kinds))
             rows = _unpacked(rows, list(kinds))
         if "example_tokens" in wanted:
-            rows = rows.with_columns(self._example_tokens(ctx))
+            rows = rows.with_columns(self._example_tokens(ctx, input_columns(ctx.guard, rows.collect_schema().names())))
         return rows
 
     def _of_text(self, measure: Name, text: str, ctx: Context) -> list[pl.Expr]:
@@ -169,7 +169,7 @@ class Measure(RowOperator):
         found = column.map_elements(lambda t: dict(zip(("tag", "sure"), identify(t), strict=True)), return_dtype=kinds).struct
         return [found.field("tag").alias(f"language_{text}"), found.field("sure").alias(f"language_{text}_sure")]
 
-    def _example_tokens(self, ctx: Context) -> pl.Expr:
+    def _example_tokens(self, ctx: Context, texts: list[str]) -> pl.Expr:
         c = self.config
         counter = TokenCounter(str(c.model), ctx.roots, c.chat_template, c.chat_template_kwargs)
 
@@ -178,7 +178,7 @@ class Measure(RowOperator):
             counts = iter(counter.examples(whole, chat=c.format == "messages"))
             return [None if r["reasoning"] is None else next(counts) for r in rows]
 
-        return _batched(pl.struct("context", "prompt", "response", "reasoning"), count).alias("example_tokens")
+        return _batched(pl.struct(*texts, "reasoning"), count).alias("example_tokens")
 
 
 def _batched(column: pl.Expr, count: Any) -> pl.Expr:

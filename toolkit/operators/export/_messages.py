@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from toolkit.guards import Guard
+from toolkit.guards import POLICY, Guard, input_columns
 from toolkit.operators._media_taken import REFUSED, asking_fault
 from toolkit.operators.base import mark
 from toolkit.records import MEDIA, Column, frame_has_media, has_media, others
@@ -39,6 +39,15 @@ def shown_fault(guard: Guard, form: str) -> str | None:
     if not guard.media:
         return asking_fault(guard, [])
     return "plain text has no place for media: render messages" if form == "text" else None
+
+
+def with_policy(rows: pl.LazyFrame, guard: Guard) -> tuple[pl.LazyFrame, list[str]]:
+    """The rows, those without the policy that the guard would judge them by marked; and the columns that its input is rendered from."""
+    texts = input_columns(guard, rows.collect_schema().names())
+    if POLICY not in texts or (guard.policy is not None and guard.policy.text is not None):
+        return rows, texts
+    rows = mark(rows, pl.col(POLICY).is_null(), "no_policy", "the guard judges by a policy, and the row has none")
+    return rows.with_columns(pl.col(POLICY).fill_null("")), texts
 
 
 def with_known_media(rows: pl.LazyFrame, guard: Guard) -> pl.LazyFrame:

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import polars as pl
 
-from toolkit.guards import Guard, render_input
+from toolkit.guards import Guard, input_columns, render_input
 from toolkit.operators.base import Columns, Config, Context, RowOperator
-from toolkit.operators.export._messages import MESSAGES, assistant, carried, shown_fault, user, with_known_media
+from toolkit.operators.export._messages import MESSAGES, assistant, carried, shown_fault, user, with_known_media, with_policy
 from toolkit.records import Column, to_polars
 
 
@@ -40,6 +40,7 @@ class RenderDpo(RowOperator):
 
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
         have = super().columns(inputs, guard)
+        input_columns(guard, have)
         kind = MESSAGES if self.config.format == "messages" else "string"
         new = [Column(n, kind) for n in ("prompt", "chosen", "rejected")]
         kept = [*(have[n] for n in ("weight", "task", "source", "licence", "split")), *carried(have, guard)]
@@ -61,6 +62,7 @@ class RenderDpo(RowOperator):
                 return {"prompt": asked, "chosen": row["chosen"], "rejected": row["rejected"]}
             return {"prompt": user(asked), "chosen": assistant(row["chosen"]), "rejected": assistant(row["rejected"])}
 
-        done = pl.struct("context", "prompt", "response", "chosen", "rejected").map_elements(render, return_dtype=pl.Struct(types))
+        rows, texts = with_policy(rows, guard)
+        done = pl.struct(*texts, "chosen", "rejected").map_elements(render, return_dtype=pl.Struct(types))
         rows = with_known_media(rows, guard)
         return rows.with_columns(done.alias("_done")).with_columns(pl.col("_done").struct.field(n).alias(n) for n in types).drop("_done")

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import polars as pl
 
-from toolkit.guards import Guard, parse, render_input, render_output, sections
+from toolkit.guards import Guard, input_columns, parse, render_input, render_output, sections
 from toolkit.operators.base import Columns, Config, Context, RowOperator
-from toolkit.operators.export._messages import MESSAGES, assistant, carried, shown_fault, user, with_known_media
+from toolkit.operators.export._messages import MESSAGES, assistant, carried, shown_fault, user, with_known_media, with_policy
 from toolkit.records import Column, to_polars
 
 COUNTS = (
@@ -49,6 +49,7 @@ class RenderSft(RowOperator):
 
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
         have = super().columns(inputs, guard)
+        input_columns(guard, have)
         kind = MESSAGES if self.config.format == "messages" else "string"
         new = [Column("prompt", kind), Column("completion", kind)]
         kept = [*(have[n] for n in ("source", "licence", "split", "teacher")), *carried(have, guard)]
@@ -75,6 +76,7 @@ class RenderSft(RowOperator):
                 else {"prompt": asked, "completion": completion, **counts}
             )
 
-        done = pl.struct("context", "prompt", "response", "reasoning").map_elements(render, return_dtype=pl.Struct(types))
+        rows, texts = with_policy(rows, guard)
+        done = pl.struct(*texts, "reasoning").map_elements(render, return_dtype=pl.Struct(types))
         rows = with_known_media(rows, guard)
         return rows.with_columns(done.alias("_done")).with_columns(pl.col("_done").struct.field(n).alias(n) for n in types).drop("_done")

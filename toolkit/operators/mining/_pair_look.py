@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from toolkit.guards import POLICY
 from toolkit.mining import Lines
 from toolkit.operators.base import DETAIL, OUTCOME, REASON, Context, StepInput
 from toolkit.operators.mining._pair_lines import Outputs
@@ -35,6 +36,7 @@ class Look:
         """Of the hard rows the texts that a rule reads."""
         read = {n for v in self._validators if v for n in v.reads(self._ctx.guard)}
         names = [n for n in _MESSAGES if n in read]
+        names += [POLICY] if "context" in names and POLICY in (self._rows.columns or ()) else []
         return pl.concat(list(self._rows.blocks(names))) if names else None
 
     def __call__(self, at: Ints, right: NDArray[np.bool_]) -> Ints:

@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import Field
 
 from toolkit.common.errors import InputError, did_you_mean
-from toolkit.guards import Guard
+from toolkit.guards import POLICY, Guard
 from toolkit.mining import STATUSES, Missing, Rule, apply_rule, count_votes, load_rule, measures, rule_names
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Operator, Output, StepInput
 from toolkit.operators.judge._rule_option import RuleGiven
@@ -59,7 +59,7 @@ class Mine(DatasetOperator):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self._media: Sequence[str] = ()
+        self._optional: Sequence[str] = ()
         self._draws: dict[str, int] = {}
         self._adaptive = False
 
@@ -77,8 +77,8 @@ class Mine(DatasetOperator):
         for which, columns in inputs.items():
             if (which != "rows" or are_verdicts(columns, guard)) and "draw" not in columns:
                 raise InputError(f"mine reads verdicts from the input {which!r}, which has no column 'draw'", hint=did_you_mean("draw", columns))
-        self._media = [MEDIA] if has_media(have) else []
-        return {c.name: c for c in load_record("hard", guard.task_names).with_optional(self._media)}
+        self._optional = [*([MEDIA] if has_media(have) else []), *([POLICY] if POLICY in have else [])]
+        return {c.name: c for c in load_record("hard", guard.task_names).with_optional(self._optional)}
 
     def files(self, ctx: Context) -> dict[str, str]:
         rule = self.rule(ctx)
@@ -148,7 +148,7 @@ class Mine(DatasetOperator):
 
     def _write(self, rows: Rows, found: pl.DataFrame, outputs: OutputTable, out: Output, ctx: Context) -> None:
         """Each row with what the rule makes of it."""
-        types = to_polars(load_record("hard", ctx.guard.task_names).with_optional(self._media))
+        types = to_polars(load_record("hard", ctx.guard.task_names).with_optional(self._optional))
         conflicting = pl.Series("_", [False]).new_from_index(0, rows.height).scatter(sorted(outputs.conflicting) if rows.of_verdicts else [], True)
         share = HardShare()
         at = 0

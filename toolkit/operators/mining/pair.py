@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.yamlfile import FaultAt
-from toolkit.guards import Guard
+from toolkit.guards import POLICY, Guard
 from toolkit.mining import (
     OUTCOMES,
     Candidates,
@@ -190,7 +190,7 @@ class Pair(DatasetOperator):
         for name in inputs:
             if name != "rows":
                 self._check(name, guard)
-        self._record = load_record("preference").with_optional([MEDIA] if has_media(have) else [])
+        self._record = load_record("preference").with_optional([*([MEDIA] if has_media(have) else []), *([POLICY] if POLICY in have else [])])
         return {c.name: c for c in self._record}
 
     def _check(self, name: str, guard: Guard) -> None:
@@ -301,7 +301,7 @@ class Pair(DatasetOperator):
     def _write(self, rows: StepInput, pairs: pl.DataFrame, details: Mapping[int, str], out: Output) -> None:
         """The pairs, and the rows without one."""
         types = to_polars(self._record)
-        copied = ["source", "licence", "split", "context", "prompt", "response", *(c.name for c in self._record if c.name == MEDIA)]
+        copied = ["source", "licence", "split", "context", "prompt", "response", *(c.name for c in self._record if c.name in (MEDIA, POLICY))]
         out.keep(pl.DataFrame(schema=types))
         start = 0
         for block in rows.blocks():

@@ -154,10 +154,11 @@ class AskingOperator(GenerationOperator):
         if completion.error != "no_schema" or not request.schema or self.backend.structure != "try":
             return None
         self._in_text = True
-        return self._request(row, self._opened, ctx, structured=False)
+        return self._request(row, self._opened, ctx, structured=False, draw=request.draw, attempt=request.attempt)
 
-    def _request(self, row: Mapping[str, Any], backend: Backend, ctx: Context, *, structured: bool) -> Request:
+    def _request(self, row: Mapping[str, Any], backend: Backend, ctx: Context, *, structured: bool, draw: int = 0, attempt: int = 0) -> Request:
         schema = self.schema(ctx) if structured else ""
         asked = self.question(row, ctx, structured=structured)
         media = attach(row, ctx.media_folder, ctx.guard, [self.backend]) if not self.carries_media else ()
-        return build_request(backend, self.backend, asked, schema=schema, row=row["id"], as_it_comes=self.in_guards_form(ctx), media=media)
+        own = self.in_guards_form(ctx)
+        return build_request(backend, self.backend, asked, draw=draw, attempt=attempt, schema=schema, row=row["id"], as_it_comes=own, media=media)

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from toolkit.common.reach import HubName
 from toolkit.common.yamlfile import FaultAt
 from toolkit.generation import TemplateArguments
-from toolkit.guards import Guard
+from toolkit.guards import POLICY, Guard
 from toolkit.operators._language import language_needs
 from toolkit.operators._reasoned import REASONED
 from toolkit.operators._tokens import TokenCounter, identity_of, tokenizer_files, tokenizer_needs
@@ -149,7 +149,7 @@ class Validate(RowOperator):
     def apply(self, rows: pl.LazyFrame, ctx: Context) -> pl.LazyFrame:
         guard, c = ctx.guard, self.config
         have = rows.collect_schema().names()
-        read = [n for n in ("reasoning", "reasoning_finish", "context", "prompt", "response", *_labels(guard)) if n in have]
+        read = [n for n in ("reasoning", "reasoning_finish", "context", "prompt", "response", POLICY, *_labels(guard)) if n in have]
         checker = Checker(guard, c.chosen, c, every=c.faults == "flag", measures=self._measures(ctx))
         rows = rows.with_columns(pl.struct(read).map_batches(checker, return_dtype=checker.dtype).alias("_checked"))
         part = pl.col("_checked").struct

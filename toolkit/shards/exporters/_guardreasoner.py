@@ -76,7 +76,7 @@ class GuardReasoner(Format):
         self._guard = guard
         mark = "\ue000"
         # What an input begins with where there are no earlier messages.
-        self._begins = render_input(guard, {"prompt": mark, "response": None})[len(guard.instruction) + 1 :].partition(mark)[0]
+        self._begins = render_input(guard, {"prompt": mark, "response": None, "policy": mark})[len(guard.instruction) + 1 :].partition(mark)[0]
         self._sources: dict[str, str] = {}
         self._unusual = 0
 
