@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -450,11 +451,29 @@ def test_what_shapes_the_answers_is_part_of_the_steps_identity_and_nothing_else(
         "rules": ["answers"],
         "labels": "blind",
         "prompt": "short",
+        "definitions": "row",
     }
     assert {*changed, "stop_if"} == set(SynthesiseConfig.model_fields)
     assert identity(stop_if=None) == plain
     assert len({plain, *(identity(**{name: value}) for name, value in changed.items())}) == 1 + len(changed)
     assert identity(backend=MODEL | {"timeout": 5, "retries": 1, "concurrency": 9, "price": {"input": 1, "output": 2}}) == plain
+
+
+def test_a_teacher_can_be_shown_what_the_categories_mean(teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(
+        "extends: guardkit\nname: mine\nversion: 1\ncategories:\n"
+        "- {name: noise, title: Noise, definition: Loud at night., includes: [{rule: Parties., examples: [Wake them.]}], aliases: [din]}\n"
+    )
+    seeds = toolkit.apply("load", source="quickstart", limit=1).kept.head(1).with_columns(categories=pl.Series([["din", "a word of its own"]]))
+
+    def system(**options: Any) -> str:
+        toolkit.apply("synthesise", seeds, backend=openai(teacher), taxonomy="mine.yaml", work=tmp_path / str(len(teacher.requests)), **options)
+        return str(teacher.requests[-1]["messages"][0]["content"])
+
+    plain, shown, every = system(), system(definitions="row"), system(labels="blind", definitions="all")
+    assert shown == f'{plain}\n\nWhat the harm categories mean:\n\nNoise: Loud at night.\nIncludes:\n- Parties. For example: "Wake them."\n'
+    assert every.count("Includes:") == len(load_taxonomy().names) + 1 and "What the harm categories mean" not in plain
 
 
 TEMPLATE = {"backend": "template"}
@@ -466,6 +485,8 @@ MODEL = {"backend": "openai", "model": "m", "base_url": "http://localhost:1/v1"}
     [
         ({"backend": TEMPLATE, "labels": "blind"}, r"recipe.yaml:\d+:steps.1.with.labels: the template teacher"),
         ({"backend": TEMPLATE, "prompt": "short"}, r"with.prompt: the template teacher"),
+        ({"backend": TEMPLATE, "definitions": "row"}, r"with.definitions: the template teacher"),
+        ({"backend": MODEL, "labels": "blind", "definitions": "row"}, r"with.definitions: the row's categories would give its label away"),
         ({"backend": TEMPLATE, "attempts": 2}, r"with.attempts: the template teacher"),
         ({"backend": MODEL, "fallback": [TEMPLATE]}, r"with.fallback.0: the template teacher is no model"),
         ({"backend": MODEL, "fallback": [MODEL | {"temperature": 1.0}]}, r"with.fallback.0: this model is asked already"),

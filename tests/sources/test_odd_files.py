@@ -115,6 +115,12 @@ def test_an_empty_cell_is_null_unless_the_map_names_it(read, tmp_path: Path) -> 
     assert read(source(), tmp_path / "rows.csv")[0]["label_prompt"].to_list() == ["harmful", None]
     named = source(map={"yes": "harmful", "": "unharmful"})
     assert read(named, tmp_path / "rows.csv")[0]["label_prompt"].to_list() == ["harmful", "unharmful"]
+    (tmp_path / "rows.csv").write_text("q,bad\na,yes\nb,\nc,n/a\n")
+    rows, rejects = read(source(map={"yes": "harmful", "": None, "n/a": None}), tmp_path / "rows.csv")
+    assert rows["label_prompt"].to_list() == ["harmful", None, None] and rows["label_prompt_source"].to_list() == ["human", "absent", "absent"]
+    assert not rejects.height, "a value that says nothing costs no row"
+    with pytest.raises(ValueError, match="a map needs a label for some value"):
+        source(map={"": None})
     (tmp_path / "rows.csv").write_text("q,bad\na,1\nb,\n")
     assert read(source(map={1: "harmful", "": "unharmful"}), tmp_path / "rows.csv")[0]["label_prompt"].to_list() == ["harmful", "unharmful"]
 

@@ -98,8 +98,8 @@ def _literal(word: str) -> Any:
     return word
 
 
-def column_label(row: Row, column: str, labels: Mapping[Any, str], kinds: frozenset[type]) -> str | None:
-    """The label in a column, None where it is null.
+def column_label(row: Row, column: str, labels: Mapping[Any, str | None], kinds: frozenset[type]) -> str | None:
+    """The label in a column, None where it is null or a value that says nothing.
 
     Raises:
         RowError: ``wrong_type`` or ``unknown_label``.
@@ -117,7 +117,7 @@ def column_label(row: Row, column: str, labels: Mapping[Any, str], kinds: frozen
         raise RowError("unknown_label", f"{column}: {str(value)[:80]!r} is not in the map ({_near(str(value)[:80], tuple(labels))})") from None
 
 
-def _is_score(value: Any, labels: Mapping[Any, str]) -> bool:
+def _is_score(value: Any, labels: Mapping[Any, str | None]) -> bool:
     """Whether a value is a number between 0 and 1, perhaps as text, where the labels are those two."""
     if not {str(word).lower() for word in labels} <= {"0", "1", "true", "false"} or isinstance(value, bool | int):
         return False

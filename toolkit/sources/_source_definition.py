@@ -139,9 +139,9 @@ class Label(_Model):
     later = frozenset({"any", "all", "threshold", "bins"})
 
     column: str | None = None
-    map: dict[bool | int | str, str] | None = None
-    """Value -> label of the guard; null where the values are the label words themselves. An empty cell of CSV is null, or the value ``""`` where the
-    map names that."""
+    map: dict[bool | int | str, str | None] | None = None
+    """Value -> label of the guard, or null where a value says nothing (`missing`); without a map the values are the label words themselves. An empty
+    cell of CSV is null, or the value ``""`` where the map names that."""
     any: list[str] | None = Field(None, min_length=1)
     """Columns of true or false (0 or 1; with `threshold`, numbers) in place of one: the value is true where any of them is. One that is null, or that
     a row of JSON lacks, does not count; where none counts the label is missing."""
@@ -189,6 +189,8 @@ class Label(_Model):
         values = list(range(len(self.bins) + 1)) if self.bins else [True, False]
         if self.derived and ({(type(v), v) for v in self.map or ()} != {(type(v), v) for v in values}):
             raise ValueError(f"the map must have a label for {', '.join(str(v).lower() for v in values)}, and no other value")
+        if self.map is not None and (not any(self.map.values()) or (self.shares and not all(self.map.values()))):
+            raise ValueError("a map needs a label for some value, and where `threshold` is a share of annotators one for each")
         if self.agreement is not None and self.column is None:
             raise ValueError("agreement needs a column: it is the share of annotators who gave its label")
         return self
@@ -211,7 +213,7 @@ class Label(_Model):
     def words(self, known: Sequence[str]) -> list[str]:
         """Labels that it may give, of those that the guard knows where it names none itself."""
         given = self.map.values() if self.map else (self.vote.positive, self.vote.negative) if self.vote else known if self.columns else ()
-        return list(dict.fromkeys(given))
+        return list(dict.fromkeys(word for word in given if word is not None))
 
 
 class Categories(_Model):

@@ -10,7 +10,7 @@ cannot be redefined.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from pydantic import Field, model_validator
@@ -79,6 +79,15 @@ class Taxonomy(_Fields):
             if c.name == name or name in c.aliases:
                 return c
         raise KeyError(name)
+
+    def definitions(self, names: Collection[str] | None = None) -> str:
+        """What categories are, for a prompt: of each its title and `Category.policy_text`.
+
+        Args:
+            names: of categories, or aliases; others are left out. None: all.
+        """
+        shown = [c for c in self.categories if names is None or not {c.name, *c.aliases}.isdisjoint(names)]
+        return "\n\n".join(f"{c.title}: {c.policy_text()}" for c in shown)
 
     def above(self, name: str) -> tuple[str, ...]:
         """The wider categories that a category is a part of, the nearest first (KeyError if there is none of that name or alias)."""

@@ -68,6 +68,9 @@ class SynthesiseConfig(Config):
     the tasks whose label they contradict into `suspect`; no label is changed."""
     prompt: str | None = None
     """Another prompt for the teacher than the guard's own: a name in schemas/prompts, or a path ending in .yaml."""
+    definitions: Literal["none", "row", "all"] = "none"
+    """Which harm categories the teacher is shown with what is in and out of them, behind the system prompt: none, those of the row, or all of the
+    taxonomy. A blind teacher is not shown the row's, which would give its label away."""
     stop_if: StopIf | None = StopIf()
     """Stop asking once more than this share of the rows comes to nothing: a teacher that is of no use is found out early. null: go on whatever
     comes. The template teacher is never stopped."""
@@ -75,12 +78,18 @@ class SynthesiseConfig(Config):
     @model_validator(mode="after")
     def _template_is_no_model(self) -> SynthesiseConfig:
         if not self.backend.is_model:
-            for key, plain in (("labels", "given"), ("prompt", None), ("fallback", []), ("attempts", 1)):
+            for key, plain in (("labels", "given"), ("prompt", None), ("definitions", "none"), ("fallback", []), ("attempts", 1)):
                 if getattr(self, key) != plain:
                     raise FaultAt("the template teacher writes from the labels alone, by no prompt, once: this needs a model", key)
         for i, backend in enumerate(self.fallback):
             if not backend.is_model:
                 raise FaultAt("the template teacher is no model: what it writes must not be among a model's reasoning", "fallback", i)
+        return self
+
+    @model_validator(mode="after")
+    def _blind_sees_no_category(self) -> SynthesiseConfig:
+        if self.definitions == "row" and self.labels != "given":
+            raise FaultAt("the row's categories would give its label away to a blind teacher: take `all`", "definitions")
         return self
 
     @model_validator(mode="after")
@@ -97,6 +106,7 @@ _ANY = frozenset({"guard.tasks", "guard.output"})
 _MODEL = _ANY | {"guard.questions", "guard.steps", "guard.input"}
 _PROMPT = frozenset({"guard.system", "guard.user", "guard.blind", "guard.feedback"})
 """What a prompt of its own stands in for."""
+_DEFINED = frozenset({"taxonomy.names", "taxonomy.cues", "taxonomy.descriptions"})
 
 
 class Synthesise(GenerationOperator):
@@ -125,6 +135,7 @@ class Synthesise(GenerationOperator):
             shown = {f"guard.{part}" for part in (asked | {"feedback"} if c.attempts > 1 else asked)}
             rules = self._policy().rules
             own = (_MODEL | shown | (ruled(rules) if rules else set())) - (_PROMPT if c.prompt else set())
+            own |= _DEFINED if c.definitions != "none" else set()
         return own.union(*(config.uses for config in self._configs))
 
     def reads(self, guard: Guard) -> list[str]:
@@ -156,6 +167,7 @@ class Synthesise(GenerationOperator):
         read = {} if c.labels == "given" else {"blind_reading": 2}  # how `parse` reads what a teacher says of a row, which nothing else depends on
         return {
             **read,
+            **({} if c.definitions == "none" else {"definitions": c.definitions}),
             "teachers": [config.identity() for config in self._configs],
             "fallback_on": sorted(set(c.fallback_on)) if c.fallback else [],
             "attempts": c.attempts,
@@ -172,6 +184,7 @@ class Synthesise(GenerationOperator):
 
     def open(self, ctx: Context, inputs: Mapping[str, StepInput]) -> list[tuple[str, Callable[[], Backend]]]:
         self._of = self._guard(ctx)
+        self._harms = ctx.taxonomy
         self._path = self._policy()
         self._name_of = _backends.ShownModels(ctx.roots)
         self._backends: dict[int, Backend] = {}
@@ -233,11 +246,18 @@ class Synthesise(GenerationOperator):
             messages = template.teacher_messages(self._of, row)
         else:
             messages = (blind_messages if ask.blind else teacher_messages)(self._of, row, structured=ask.schema)
+            messages[0]["content"] += self._definitions(row)
         schema = response_format(self._of) if ask.schema else ""
         whole = [*messages, *({"role": role, "content": content} for role, content in tail)]
         own = bool(self._of.output.open)  # the guard's own marks may be a model's
         media = attach(row, ctx.media_folder, self._of, self._configs)  # of all teachers, so that a row does not end halfway
         return build_request(backend, config, whole, attempt=ask.attempt, schema=schema, row=row["id"], as_it_comes=own, media=media)
+
+    def _definitions(self, row: Mapping[str, Any]) -> str:
+        """What the categories that the teacher is shown are; empty where it is shown none."""
+        shown = self.config.definitions
+        text = "" if shown == "none" else self._harms.definitions(None if shown == "all" else row["categories"] or ())
+        return f"\n\nWhat the harm categories mean:\n\n{text}\n" if text else ""
 
     def answer(self, row: Mapping[str, Any], name: str, draw: int, request: Request, completion: Completion) -> dict[str, Any]:
         turns = self._path.turns(self._of, row, [*completion.trail, replace(completion, asked=request)])
