@@ -10,6 +10,7 @@ import pytest
 from toolkit.common.errors import InputError, InputErrors
 from toolkit.common.resources import shipped
 from toolkit.guards import Guard, load_guard
+from toolkit.taxonomy import load_taxonomy
 
 GOOD = (shipped("schemas") / "guards" / "guardreasoner.yaml").read_text(encoding="utf-8")
 
@@ -37,6 +38,10 @@ def faults(folder: Path, text: str) -> str:
         ("labels: [compliance, refusal]", "labels: [refusal, Refusal]", "tasks.1.labels.1", ["the same but for case"]),
         ("labels: [compliance, refusal]", "labels: [true, refusal]", "tasks.1.labels.0", ["valid string (got True)", "put it in quotes"]),
         ("labels: [compliance, refusal]", 'labels: ["*", refusal]', "tasks.1.labels.0", ["begin and end with a letter or a digit"]),
+        ("labels: [compliance, refusal]", "labels: {taxonomy: guardkid}", "tasks.1.labels.taxonomy", ["did you mean 'guardkit'"]),
+        ("labels: [compliance, refusal]", "labels: {taxonomy: guardkit, only: [threat]}", "tasks.1.labels.only.0", ["did you mean 'threats'"]),
+        ("labels: [compliance, refusal]", "labels: {taxonomy: guardkit, none: None}", "tasks.1.positive", ["none of the labels None, violence"]),
+        ("labels: [compliance, refusal]", "labels: {scheme: aegis}", "tasks.1.labels.scheme", ["unknown key 'scheme'"]),
         ("applies: always", "applies: sometimes", "tasks.0.applies", ["'always' or 'response'", "'sometimes'"]),
         ("steps: {min: 1, max: 10}", "steps: {min: 5, max: 4}", "steps.max", ["max is below min"]),
         ('"# Task {n}"', '"# Task {m}"', "output.task_heading", ["unknown placeholder {m}"]),
@@ -114,3 +119,20 @@ def test_the_three_tasks(guardreasoner: Guard) -> None:
     assert guardreasoner.task("refusal").field == "Completion"
     with pytest.raises(KeyError):
         guardreasoner.task("tone")
+
+
+def test_a_task_may_have_the_categories_of_a_taxonomy_as_its_labels(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "extends: guardkit\nname: mine\nversion: 1\ncategories: [{name: late-noise, title: Noise, definition: Loud.}]\n"
+    )
+    task = "  - {name: kind, question: which kind of harm is it, subject: The harm, field: Kind, positive: late-noise, labels: LABELS}\n"
+    text = GOOD.replace("tasks:\n", "tasks:\n" + task, 1)
+    (tmp_path / "guard.yaml").write_text(text.replace("LABELS", "{taxonomy: mine.yaml}"))
+    labels = load_guard(tmp_path / "guard.yaml").task("kind").labels
+    assert labels == ["benign", *load_taxonomy("guardkit").names, "late-noise"]
+    few = "{taxonomy: mine.yaml, none: fine, only: [violence, late-noise]}"
+    (tmp_path / "guard.yaml").write_text(text.replace("LABELS", few))
+    found = load_guard(tmp_path / "guard.yaml")
+    assert found.task("kind").labels == ["fine", "violence", "late-noise"]
+    (tmp_path / "guard.yaml").write_text(text.replace("LABELS", "[fine, violence, late-noise]"))
+    assert load_guard(tmp_path / "guard.yaml").fingerprint == found.fingerprint, "as if they were written by hand"

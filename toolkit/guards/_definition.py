@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.facets import Faceted
-from toolkit.common.paths import Beside
+from toolkit.common.paths import Beside, Roots
 from toolkit.common.resources import find
 from toolkit.common.yamlfile import FaultAt, load_yaml
 from toolkit.guards._calls import Call
@@ -23,6 +23,7 @@ from toolkit.guards._grammar import Answer, Grammar
 from toolkit.guards._output import Output
 from toolkit.guards._policy import POLICY, PolicyBlock
 from toolkit.guards._tasks import Steps, Task
+from toolkit.guards._taxonomy_labels import with_labels
 from toolkit.guards._teacher import Prompt, Teacher
 from toolkit.guards._templates import check_template, variables
 from toolkit.records import KINDS
@@ -301,7 +302,10 @@ def load_guard(name: str | Path, beside: Beside = None) -> Guard:
         >>> toolkit.load_guard("guardreasoner").task_names
         ('prompt', 'refusal', 'response')
     """
-    return load_yaml(find("guards", name, beside)).model(Guard)
+    roots = Roots.of(beside)
+    path = find("guards", name, roots)
+    file = load_yaml(path)
+    return file.model(Guard, with_labels(file, Roots((path.parent, *roots.folders), roots.read)))
 
 
 def load_prompt(name: str, beside: Beside = None) -> Prompt:

@@ -33,7 +33,7 @@ class Task(Part):
     field: str = ""
     """Name of the answer in the answers block."""
     labels: list[str] = Field(min_length=2)
-    """The label words, from least to most severe where they are ordinal."""
+    """The label words, from least to most severe where they are ordinal. In a file also the categories of a taxonomy: see `TaxonomyLabels`."""
     positive: str
     """The label that F1 counts."""
     applies: Literal["always", "response"] = "always"
