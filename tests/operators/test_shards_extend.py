@@ -11,9 +11,11 @@ from typing import Any
 
 import polars as pl
 import pytest
+from frames import seeds
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import toolkit
 from toolkit.common.errors import InputError
 from toolkit.common.files import tree_digests
 from toolkit.guards import load_guard, render_input
@@ -195,6 +197,17 @@ def test_another_guard_or_a_taxonomy_that_lacks_a_category_is_refused(old: Path,
         with monkeypatch.context() as now:
             now.setitem(here, name, value)
             assert words in fault(tmp_path, [row(30)], extends=str(old))
+
+
+def test_seeds_that_are_in_older_shards_are_found_before_anything_is_asked_about_them(old: Path, tmp_path: Path) -> None:
+    long = " ".join(f"word{i}" for i in range(20))
+    write(tmp_path / "two", [row(30, words=long)], title="Long", extends=str(old))
+    rows = seeds({"prompt": "How deep does SEED 4 go"}, {"prompt": f"Well: {long}"}, {"prompt": "How deep does seed 77 go?"})
+    kept, left = toolkit.apply("decontaminate", rows, shards=[str(tmp_path / "two")])
+    assert kept["prompt"].to_list() == ["How deep does seed 77 go?"]
+    assert left["_reason"].to_list() == ["contaminated_exact", "contaminated_ngram"] and "Long, row r4" in left["_detail"][0]
+    with pytest.raises(InputError, match="two shards of this title: a match could not say which"):
+        toolkit.apply("decontaminate", rows, shards=[str(old), str(old / "shards")])
 
 
 def test_an_old_version_that_is_damaged_is_not_extended(old: Path, tmp_path: Path) -> None:

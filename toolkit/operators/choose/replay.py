@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -10,15 +10,14 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from toolkit.common.errors import InputError, did_you_mean
-from toolkit.common.parquet import batches, open_parquet
 from toolkit.guards import Guard
+from toolkit.operators._old_shards import check_fit, check_inputs, column_faults, find_version, guard_faults, shard_rows
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.choose._choice_figures import DRAWN
 from toolkit.operators.choose._draw import apportion, keys
 from toolkit.operators.choose._quota import SHOWN, check_classes, too_few
-from toolkit.operators.export._extending import check_fit, check_inputs, column_faults, find_version, guard_faults
 from toolkit.records import Column, to_polars
-from toolkit.shards import BATCH, GUARD_FACETS, MANIFEST, OldVersion, old_version, ordered, verify
+from toolkit.shards import GUARD_FACETS, MANIFEST, OldVersion, old_version, verify
 
 INPUT = "old"
 """Name of the input, and of the option."""
@@ -119,7 +118,7 @@ class Replay(DatasetOperator):
         drawn = self._drawn(old, trained, ctx, out)
         known = pl.concat(new)
         at = 0
-        for block in self._blocks(old):
+        for block in shard_rows(old, split=self.config.split):
             rows = block.filter(drawn[at : at + block.height]).select(c.name for c in self._columns)
             at += block.height
             self._check(rows, known, old, ctx)
@@ -128,19 +127,10 @@ class Replay(DatasetOperator):
         out.stat("new_rows", sum(map(len, new)))
         out.stat("old_rows", int(drawn.sum()))
 
-    def _blocks(self, old: OldVersion, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
-        """The old rows of the split, in order."""
-        files = old.manifest["files"]
-        for name in ordered(files):
-            if files[name]["split"] == self.config.split:
-                with open_parquet(old.folder / name, sha256=files[name]["sha256"]) as f:
-                    for batch in batches(f, old.folder / name, BATCH, columns):
-                        yield pl.DataFrame(pl.from_arrow(batch))
-
     def _drawn(self, old: OldVersion, new: int, ctx: Context, out: Output) -> pl.Series:
         """For each old row whether it is drawn."""
         per = self.config.per
-        rows = pl.concat(list(self._blocks(old, list(dict.fromkeys(["id", *per])))))
+        rows = pl.concat(list(shard_rows(old, list(dict.fromkeys(["id", *per])), self.config.split)))
         rows = rows.select(*per, pl.Series("_key", keys(str(ctx.rng_seed("replay", ctx.step)), rows["id"]), dtype=pl.UInt64))
         for name in per:
             if rows.schema[name] == pl.List(pl.String):

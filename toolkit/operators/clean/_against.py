@@ -13,10 +13,13 @@ from pathlib import Path
 import polars as pl
 
 from toolkit.common.errors import InputError, did_you_mean
-from toolkit.common.paths import Beside
+from toolkit.common.paths import Beside, Roots
 from toolkit.common.reading import Files
 from toolkit.evaluation import BenchmarkFiles, read_benchmark
+from toolkit.guards import Guard, input_fingerprint, read_input
+from toolkit.operators._old_shards import find_version, shard_rows
 from toolkit.operators.clean.ngrams import NgramIndex, exact_key
+from toolkit.shards import OldVersion, old_version
 from toolkit.sources import expand_files, file_columns, format_of, read_blocks
 
 ROWS = ("id", "prompt", "response")
@@ -86,6 +89,33 @@ def text_side(name: str, path: Path, text: str, held: Files | None = None) -> Si
     return Side(
         name, pl.DataFrame(rows, schema=dict.fromkeys(ROWS, pl.String), orient="row"), unread, "prompt" if columns["prompt"] == "prompt" else "text"
     )
+
+
+def old_shards(names: Sequence[str], guard: Guard, roots: Roots) -> list[OldVersion]:
+    """Older shards, out of whose inputs the texts can be read.
+
+    Raises:
+        InputError: no such shards, two of one title, or for a guard with another input.
+    """
+    out: dict[str, OldVersion] = {}
+    for name in names:
+        old = old_version(find_version(name, roots))
+        where = f"{name}: {old.title!r}"
+        if old.title in out:
+            raise InputError("two shards of this title: a match could not say which", where=where, hint="of versions name the newest alone")
+        if old.manifest.get("guard_input") != input_fingerprint(guard):
+            raise InputError(f"their inputs are for another guard than {guard.name!r}, and cannot be read", where=where)
+        out[old.title] = old
+    return list(out.values())
+
+
+def shard_side(old: OldVersion, guard: Guard) -> Side:
+    """The texts of shards; of a row with earlier messages, which are not told apart, the whole input."""
+    rows: list[tuple[str, str, str | None]] = []
+    for block in shard_rows(old, ["id", "prompt"]):
+        texts = block["prompt"] if block.schema["prompt"] == pl.String else block["prompt"].list.last().struct.field("content")
+        rows += [(name, *(read_input(guard, text) or (text, None))) for name, text in zip(block["id"], texts, strict=True)]
+    return Side(old.title, pl.DataFrame(rows, schema=dict.fromkeys(ROWS, pl.String), orient="row"), {})
 
 
 @dataclass(frozen=True)

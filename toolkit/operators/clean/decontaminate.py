@@ -20,10 +20,11 @@ from toolkit.common.parquet import ParquetFile
 from toolkit.evaluation import Chosen, benchmark_names, benchmark_needs, choose_benchmarks
 from toolkit.guards import Guard
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
-from toolkit.operators.clean._against import Against, benchmark_side, build, text_columns, text_files, text_side
+from toolkit.operators.clean._against import Against, benchmark_side, build, old_shards, shard_side, text_columns, text_files, text_side
 from toolkit.operators.clean._matches import match, report_lines, verdicts
 from toolkit.operators.figures import Figure, some
 from toolkit.records import Column, to_arrow, to_polars
+from toolkit.shards import MANIFEST, OldVersion
 from toolkit.sources import guards_of
 
 if TYPE_CHECKING:
@@ -65,6 +66,9 @@ class DecontaminateConfig(Config):
     row."""
     text: str = "text"
     """That column."""
+    shards: list[str] = []
+    """Older shards to keep out, so that rows which extend them are new: folders of shards, or of steps that made some, for the recipe's guard, out of
+    whose inputs prompts and responses are read."""
     fields: list[Literal["prompt", "response", "context"]] | None = Field(None, min_length=1)
     """Texts of a row that are looked at (default: all three, as far as the rows have them)."""
     ngram: int = Field(13, ge=2, le=1000)
@@ -79,8 +83,8 @@ class DecontaminateConfig(Config):
 
     @model_validator(mode="after")
     def _something(self) -> DecontaminateConfig:
-        if self.benchmarks is None and not self.files and not self.against:
-            raise ValueError("nothing to compare with: give benchmarks (all, or names), files or against")
+        if self.benchmarks is None and not self.files and not self.against and not self.shards:
+            raise ValueError("nothing to compare with: give benchmarks (all, or names), files, against or shards")
         if self.benchmarks == [] or (isinstance(self.benchmarks, list) and len(set(self.benchmarks)) < len(self.benchmarks)):
             raise ValueError("name each benchmark once, and at least one")
         if isinstance(self.files, dict) and isinstance(self.benchmarks, list):
@@ -91,7 +95,7 @@ class DecontaminateConfig(Config):
 
 
 class Decontaminate(DatasetOperator):
-    """Find rows that share text with a benchmark: any run of 13 words, or a whole short prompt; reject or flag them.
+    """Find rows that share text with a benchmark, or with older shards: any run of 13 words, or a whole short prompt; reject or flag them.
 
     Reasons: `contaminated_exact` (the prompt, or prompt and response, are a benchmark's), `contaminated_ngram`. The artefact `report` (parquet) lists
     the matches with the ids of both sides and the words that they share: of each text of a row up to 20 with each benchmark. Of a benchmark's texts
@@ -108,6 +112,9 @@ class Decontaminate(DatasetOperator):
     passes = 1
     figures = (Figure("rows_by_benchmark", "rows that share text with each benchmark or file", some("rows_by_benchmark")),)
     config: DecontaminateConfig
+
+    def used(self) -> frozenset[str]:
+        return self.uses | {"guard.input"} if self.config.shards else self.uses
 
     def reads(self, guard: Guard) -> list[str]:
         return ["id", *dict.fromkeys(self.config.fields or ["prompt"])]
@@ -140,11 +147,13 @@ class Decontaminate(DatasetOperator):
         for name, path in text_files(self.config.against, ctx.roots).items():
             text_columns(path, self.config.text)  # raises what is wrong with it before any row is read
             out[f"against/{name}"] = ctx.files.digest(path)
+        for old in self._shards(ctx):
+            out[f"shards/{old.title}/{MANIFEST}"] = ctx.files.digest(old.folder / MANIFEST)
         return out
 
     def identity(self) -> dict[str, Any]:
         # What is in them counts, not where they are or in which order they are named: see `files`.
-        return self.config.model_dump(mode="json", exclude={"files", "against", "benchmarks"})
+        return self.config.model_dump(mode="json", exclude={"files", "against", "benchmarks", "shards"})
 
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
         against = self._against(out, ctx)
@@ -192,6 +201,9 @@ class Decontaminate(DatasetOperator):
     def _chosen(self, ctx: Context) -> Chosen:
         return choose_benchmarks(self._names(ctx), self.config.files, ctx.source_paths, ctx.roots)
 
+    def _shards(self, ctx: Context) -> list[OldVersion]:
+        return old_shards(self.config.shards, ctx.guard, ctx.roots) if self.config.shards else []
+
     def _against(self, out: Output, ctx: Context) -> Against:
         """What is compared with, read and indexed.
 
@@ -203,6 +215,7 @@ class Decontaminate(DatasetOperator):
             raise Missing("\n  ".join(chosen.missing))
         sides = [benchmark_side(f, ctx.files) for f in chosen.found]
         sides += [text_side(name, path, self.config.text, ctx.files) for name, path in text_files(self.config.against, ctx.roots).items()]
+        sides += [shard_side(old, ctx.guard) for old in self._shards(ctx)]
         if not sides:
             raise InputError("nothing to compare with: no benchmark in the files", hint=f"benchmarks: {', '.join(benchmark_names())}")
         for side in sides:

@@ -6,22 +6,19 @@ one where 64 bits of their hash agree, as with ids elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from toolkit.common.errors import InputError, InputErrors
-from toolkit.common.parquet import batches, open_parquet
-from toolkit.common.paths import Roots
-from toolkit.guards import Guard, input_fingerprint, input_parts
-from toolkit.records import Column, to_arrow
-from toolkit.shards import BATCH, NONE, Licences, OldVersion, kind_of, old_version, resolve
-from toolkit.shards.exporters import shard_folder
+from toolkit.guards import Guard, input_parts
+from toolkit.operators._old_shards import shard_rows
+from toolkit.records import Column
+from toolkit.shards import NONE, Licences, OldVersion, kind_of, resolve
 
 if TYPE_CHECKING:
-    from toolkit.operators.base import Output, StepInput
+    from toolkit.operators.base import Output
 
 INPUT = "extends"
 """Name of the input, and of the option."""
@@ -40,71 +37,12 @@ HINTS = {
 }
 
 
-def find_version(name: str, roots: Roots) -> Path:
-    """The folder of shards that an option names.
-
-    Raises:
-        InputError: there is no such folder, or none of shards.
-    """
-    found = roots.first(name, Path.is_dir)
-    if found is None:
-        raise InputError("no such folder", where=name, hint="name a folder of shards, or of a step that made some")
-    roots.saw(found)
-    return shard_folder(found)
-
-
-def taken_version(inputs: Mapping[str, StepInput], name: str, named: str | None, roots: Roots) -> OldVersion | None:
-    """The version that an input or an option names; None where neither does."""
-    if name in inputs:
-        return old_version(inputs[name].artefact("shards"))
-    return None if named is None else old_version(find_version(named, roots))
-
-
-def check_inputs(operator: str, inputs: Mapping[str, object], name: str, named: str | None, *, must: bool = False) -> bool:
-    """Whether a version is named, by the input `name` or by the option of that name.
-
-    Raises:
-        InputError: by both, by neither where one `must` be, or there is another input.
-    """
-    for other in inputs:
-        if other not in ("rows", name):
-            raise InputError(f"{operator} has no input called {other!r}", hint=f"from: {{rows: STEP, {name}: STEP}}")
-    if name in inputs and named is not None:
-        raise InputError(f"{operator}: {name!r} is named as an input and as an option", hint="leave one of them out")
-    if must and name not in inputs and named is None:
-        raise InputError(f"{operator} needs older shards", hint=f"with: {{{name}: FOLDER}}, or from: {{rows: STEP, {name}: STEP}}")
-    return name in inputs or named is not None
-
-
-def column_faults(old: OldVersion, columns: Sequence[Column]) -> list[str]:
-    """How new rows' columns differ from those of a version."""
-    here, there = {f.name: str(f.type) for f in to_arrow(tuple(columns))}, {c["name"]: c["type"] for c in old.manifest["columns"]}
-    lacking, more = [n for n in there if n not in here], [n for n in here if n not in there]
-    out = [f"the new rows lack its column{'s' * (len(lacking) > 1)} {', '.join(lacking)}"] if lacking else []
-    out += [f"it lacks the new rows' column{'s' * (len(more) > 1)} {', '.join(more)}"] if more else []
-    return out + [f"its column {n!r} holds {there[n]}, that of the new rows {here[n]}" for n in there if n in here and here[n] != there[n]]
-
-
 def kind_faults(old: OldVersion, columns: Sequence[Column], kind: str | None) -> list[str]:
     """Whether a version is of another kind than the new rows."""
     where = str(old.folder)
     theirs = kind_of([c["name"] for c in old.manifest["columns"]], old.manifest.get("kind"), where)
     ours = kind_of([c.name for c in columns], kind, "the new rows")
     return [] if theirs.name == ours.name else [f"it holds {theirs.words} ({theirs.name}), the new rows are {ours.words} ({ours.name})"]
-
-
-def guard_faults(old: OldVersion, guard: Guard) -> list[str]:
-    """Whether a version is for another guard, or for the same one as it was before a change."""
-    there, here = old.manifest.get("guard"), f"{guard.name} {guard.version}"
-    if there is None:
-        return ["its manifest names no guard"]
-    if there != here:
-        return [f"it is for the guard {there}, the new rows are for {here}"]
-    if old.manifest.get("guard_input", input_fingerprint(guard)) != input_fingerprint(guard):
-        return [f"the guard {here} reads another input (instruction or template) than when it was made"]
-    if old.manifest.get("guard_fingerprint") != guard.fingerprint:
-        return [f"the guard {here} has other tasks or another output than when it was made"]
-    return []
 
 
 def category_faults(old: OldVersion, names: Sequence[str], taxonomy: str) -> list[str]:
@@ -120,13 +58,6 @@ def licence_faults(old: OldVersion, target: str | None, table: Licences) -> list
     rows = old.manifest["counts"]["licence"]
     refused = resolve(rows, target, table).refused if target is not None else ()
     return [f"{rows[word]:,} of its rows are under {word}, which may not go into {target}" for word in refused]
-
-
-def check_fit(old: OldVersion, faults: Sequence[str], where: str) -> None:
-    """Refuse (InputErrors) a version that the new rows do not fit."""
-    if faults:
-        where = f"{where}: {old.title!r}"
-        raise InputErrors([InputError(fault, where=where, hint="make the new rows alike, or a set of their own") for fault in faults])
 
 
 class Clashes:
@@ -151,11 +82,8 @@ class Clashes:
 
     def _read(self) -> None:
         parts = []
-        for name, about in self._old.manifest["files"].items():
-            path = self._old.folder / name
-            with open_parquet(path, sha256=about["sha256"]) as f:
-                for batch in batches(f, path, BATCH, self._columns):
-                    parts.append(self._keys(pl.DataFrame(pl.from_arrow(batch)), about["split"]))
+        for split in self._old.manifest["counts"]["split"]:
+            parts += [self._keys(rows, split) for rows in shard_rows(self._old, self._columns, split)]
         rows = pl.concat(parts)
         self._ids = rows["_id"]
         self._splits = rows.group_by("_group").agg(pl.col("_split").unique().sort().alias("_splits"))

@@ -13,21 +13,10 @@ from pydantic import Field
 from toolkit.common.errors import InputError
 from toolkit.guards import Guard, input_fingerprint
 from toolkit.operators._losses import with_losses
+from toolkit.operators._old_shards import check_fit, check_inputs, column_faults, find_version, guard_faults
 from toolkit.operators._words import check_words
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
-from toolkit.operators.export._extending import (
-    INPUT,
-    Clashes,
-    category_faults,
-    check_fit,
-    check_inputs,
-    column_faults,
-    find_version,
-    guard_faults,
-    kind_faults,
-    licence_faults,
-    taken_version,
-)
+from toolkit.operators.export._extending import INPUT, Clashes, category_faults, kind_faults, licence_faults
 from toolkit.records import Column
 from toolkit.shards import (
     CARD_SECTIONS,
@@ -158,7 +147,7 @@ class Shards(DatasetOperator):
         table = load_licences(ctx.roots)
         refused = _Refused(self.config.licence, table)
         kind = None if self.config.kind is None else SHARD_KINDS.get(self.config.kind)
-        old = taken_version(inputs, INPUT, self.config.extends, ctx.roots)
+        old = self._old(inputs, ctx) if self._extends else None
         clashes = None if old is None else self._clashes(old, ctx)
         writer: ShardWriter | None = None
         done = 0
@@ -189,6 +178,10 @@ class Shards(DatasetOperator):
         out.stat("rows", rows)
         for name, value in extends.get(INPUT, {}).items():
             out.stat(name, value)
+
+    def _old(self, inputs: Mapping[str, StepInput], ctx: Context) -> OldVersion:
+        """The version that is extended."""
+        return old_version(inputs[INPUT].artefact("shards") if INPUT in inputs else find_version(str(self.config.extends), ctx.roots))
 
     def _clashes(self, old: OldVersion, ctx: Context) -> Clashes:
         """What finds the rows that clash with those of a version, which is sound and fits."""
