@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -141,3 +143,19 @@ def test_a_category_that_shards_use_and_the_taxonomy_lacks_is_named_with_them(tm
 def test_the_shipped_taxonomy_is_complete_and_its_categories_are_apart() -> None:
     found = api.check_category("guardkit")
     assert found["ok"] and found["findings"] == [] and len(found["categories"]) == len(load_taxonomy().names)
+
+
+def test_the_page_on_categories_runs_as_it_stands(cli: Cli, tmp_path: Path) -> None:
+    page = (CHECKOUT / "docs" / "categories.md").read_text(encoding="utf-8")
+    (tmp_path / "desk.csv").write_text("text,verdict,kind\nThe vote is on Sunday,bad,vote hoax\nWhen is the vote?,fine,polling day\nHm,?,\n")
+    for kind, name, text in re.findall(r"^```(\S+)(?: (\S+))?\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        if name:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text)
+        for line in text.splitlines() if kind == "sh" else ():
+            done = cli(*shlex.split(line)[1:])
+            assert done.code == 0, f"{line}\n{done.out}{done.err}"
+    assert cli("category", "check", "elections").code == 0
+    kept, left = api.apply("load", source="desk", taxonomy="elections", files=["desk.csv"])
+    assert kept.select("label_prompt", "categories").rows() == [("harmful", ["election-misinformation"]), ("unharmful", []), (None, [])]
+    assert left.height == 0
