@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import signal
 import subprocess
 import sys
@@ -73,3 +75,27 @@ def test_a_kill_leaves_the_old_version_whole_and_no_half_of_a_new_one(world: Wor
     assert tree_digests(old) == before and not new.exists()
     world.run()
     assert tree_digests(old) == before and verify(new)["rows"] == 31
+
+
+def test_the_recipe_of_the_page_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All but the training, for which the page takes the quickstart's guard."""
+    page = (Path(__file__).parents[2] / "docs" / "shards.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"^```yaml more\.yaml\n(.*?)^```$", page, re.M | re.S)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "more.yaml").write_text(text)
+    toolkit.run("quickstart", overrides=["seeds.limit=30"], until="sft-shards")
+    old = verify(tmp_path / "outputs" / "quickstart" / "sft-shards" / "shards")
+    known = (
+        toolkit.read_run("outputs/quickstart")["train-rows"]
+        .polars()[:1]
+        .select("prompt", "response", "label_prompt", "label_refusal", "label_response")
+    )
+    new = [seed(i) for i in range(20)]
+    (tmp_path / "new-seeds.jsonl").write_text("".join(json.dumps(r) + "\n" for r in [*new, *known.to_dicts()]))
+    toolkit.run("more.yaml", until=["version-2", "mixed-shards"])
+    made_rows = toolkit.read_run("outputs/more")
+    assert made_rows["new"].polars().height == 20, "the row that is there already is left out"
+    made, mixed = (verify(tmp_path / "outputs" / "more" / step / "shards") for step in ("version-2", "mixed-shards"))
+    added = made_rows["sft-rows"].polars().height
+    assert made["rows"] == old["rows"] + added and made["counts"]["source"]["mine"] == added == mixed["counts"]["source"]["mine"]
+    assert abs(mixed["rows"] - added / 0.67) <= 0.5
