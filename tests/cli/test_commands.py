@@ -63,7 +63,21 @@ def test_help_lists_the_verbs_grouped_in_the_order_of_the_work(cli: Cli) -> None
         "build": ["quickstart", "run", "check", "plan", "explain", "init", "generate", "mine", "export", "verify", "sign"],
         "train": ["train"],
         "judge": ["moderate", "serve", "evaluate", "audit", "compare", "certify", "hygiene"],
-        "look": ["operators", "schema", "sources", "guards", "overlaps", "disputes", "diff", "doctor", "rejects", "category", "journal", "runs"],
+        "look": [
+            "operators",
+            "schema",
+            "sources",
+            "guards",
+            "coverage",
+            "overlaps",
+            "disputes",
+            "diff",
+            "doctor",
+            "rejects",
+            "category",
+            "journal",
+            "runs",
+        ],
     }
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from frames import run_steps, seed, seeds, verdict, verdicts
 
@@ -20,10 +21,10 @@ WRONG = {"old": range(2), "same": range(2), "worse": range(0, 160, 3)}
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Rows that were asked about, and the verdicts of three guards on them."""
+    """Rows that were asked about, written for a category, and the verdicts of three guards on them."""
     folder = tmp_path_factory.mktemp("rows")
     asked = seeds(*(seed(n, label_prompt=v) for n, v in enumerate(GOLD)))
-    asked.drop("categories", "votes", "context").write_parquet(folder / "asked.parquet")
+    asked.drop("categories", "votes", "context").with_columns(seed_category=pl.lit("fraud_theft")).write_parquet(folder / "asked.parquet")
     every = [
         verdict(row, g, 0, prompt=OTHER[v] if n in WRONG[g] else v)
         for g in WRONG
@@ -34,8 +35,6 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def steps(rows: Path, **options: Any) -> list[dict[str, Any]]:
-    import polars as pl
-
     def read(name: str) -> dict[str, Any]:
         schema = pl.read_parquet_schema(rows / f"{name}.parquet")
         columns = {c: {"name": c, "type": "int64"} if t == pl.Int64 else c for c, t in schema.items()}
@@ -48,8 +47,9 @@ def steps(rows: Path, **options: Any) -> list[dict[str, Any]]:
 def test_a_guard_that_is_the_same_passes(rows: Path, tmp_path: Path) -> None:
     made = run_steps(tmp_path, steps(rows, before="old", after="same", margin=5, fail="unless_pass"))["proof"]
     document = json.loads((made.artefact("certificate") / "certificate.json").read_text())
-    assert document["verdict"] == made.manifest["stats"]["verdict"] == "pass" and document["words"].startswith("pass: none of 2 figures")
-    assert {(x["area"], x["figure"], x["n"]) for x in document["lines"]} == {("benchmark", "f1", 160), ("benchmark", "fpr", 80)}
+    assert document["verdict"] == made.manifest["stats"]["verdict"] == "pass" and document["words"].startswith("pass: none of 5 figures")
+    whole = {("benchmark", "f1", 160), ("benchmark", "fpr", 80), ("category", "f1", 160), ("category", "fpr", 80), ("look-alikes", "fpr", 80)}
+    assert {(x["area"], x["figure"], x["n"]) for x in document["lines"]} == whole, "a benign seed counts in the category that it looks like"
     assert str(tmp_path) not in json.dumps(document), "the place of a run is no part of what it says"
 
 

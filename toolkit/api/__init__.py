@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from toolkit.api._certify import certify as certify
     from toolkit.api._compare import compare as compare
     from toolkit.api._compare import published as published
+    from toolkit.api._coverage import coverage as coverage
     from toolkit.api._disputes import disputes as disputes
     from toolkit.api._doctor import doctor as doctor
     from toolkit.api._evaluate import evaluate as evaluate

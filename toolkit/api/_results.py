@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from toolkit.report import Figures, audit_text, certificate_text, comparison_text, evaluation_text
+from toolkit.report import Figures, audit_text, certificate_text, comparison_text, coverage_text, evaluation_text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -67,6 +67,29 @@ class Certificate(Figures):
 
     def __repr__(self) -> str:
         return certificate_text(self, "table", shutil.get_terminal_size((100, 24)).columns).rstrip("\n")
+
+
+class Coverage(Figures):
+    """Of `coverage`."""
+
+    of: str
+    rows: int
+    unread: int
+    taxonomy: str
+    verdicts: str | None
+    minimum: int
+    dimensions: list[str]
+    categories: list[dict[str, Any]]
+    cells: list[dict[str, Any]]
+    together: list[dict[str, Any]]
+    assigned: list[dict[str, Any]]
+    gaps: list[dict[str, Any]]
+    missing: list[dict[str, Any]]
+    steps: list[dict[str, Any]]
+    notes: list[str]
+
+    def __repr__(self) -> str:
+        return coverage_text(self, "table", shutil.get_terminal_size((100, 24)).columns).rstrip("\n")
 
 
 class Explained(Figures):

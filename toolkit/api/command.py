@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from toolkit.pipeline import recipe_steps as recipe_steps
     from toolkit.report import audit_text as audit_text
     from toolkit.report import certificate_text as certificate_text
+    from toolkit.report import coverage_text as coverage_text
     from toolkit.report import evaluation_text as evaluation_text
     from toolkit.report import print_figures as print_figures
     from toolkit.report import print_summary as print_summary

@@ -14,6 +14,7 @@ from toolkit.cli._audit import audit
 from toolkit.cli._category import category
 from toolkit.cli._certify import certify
 from toolkit.cli._compare import compare
+from toolkit.cli._coverage import coverage
 from toolkit.cli._definitions import guards, sources
 from toolkit.cli._diff import diff
 from toolkit.cli._disputes import disputes
@@ -343,7 +344,7 @@ def schema(json: JsonOpt = False) -> None:
 
 
 app.command("hygiene", rich_help_panel=JUDGE)(hygiene)
-for verb in (sources, guards, overlaps, disputes, diff, doctor, rejects):
+for verb in (sources, guards, coverage, overlaps, disputes, diff, doctor, rejects):
     app.command(verb.__name__, rich_help_panel=LOOK)(verb)
 app.add_typer(category, name="category", rich_help_panel=LOOK)
 app.add_typer(journal, name="journal", rich_help_panel=LOOK)

@@ -151,8 +151,7 @@ class Operator(ABC):
         raise NotImplementedError(f"the operator {self.name!r} refers to nothing")
 
     def follow(self, before: Sequence[Operator]) -> None:  # noqa: B027  most ask nothing of them
-        """Called once, when a recipe is checked, with the operators of the steps that its inputs come from, in the order of the recipe. What it takes
-        of them belongs into its `identity`."""
+        """Called when a recipe is checked, with the operators of the steps that its inputs come from. What it takes belongs into `identity`."""
 
     def media_fault(self, guard: Guard) -> str | None:
         """Why rows with media cannot go through it, for the check of a recipe; None where they can. `guard`: all of it."""

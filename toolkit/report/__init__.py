@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from toolkit.report._compare_tables import comparison_text as comparison_text
     from toolkit.report._compare_tables import spread_text as spread_text
     from toolkit.report._compare_tables import write_comparison as write_comparison
+    from toolkit.report._coverage_tables import COVERAGE_SUFFIXES as COVERAGE_SUFFIXES
+    from toolkit.report._coverage_tables import coverage_text as coverage_text
+    from toolkit.report._coverage_tables import write_coverage as write_coverage
     from toolkit.report._evaluation_tables import evaluation_text as evaluation_text
     from toolkit.report._printing import Figures as Figures
     from toolkit.report._printing import Lines as Lines

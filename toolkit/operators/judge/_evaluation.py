@@ -20,6 +20,8 @@ TEXTS = {
     "response": pl.String(),
 }
 """Columns of the rows that were asked about which are in an evaluation beside id and labels, where the rows have them."""
+READ = {**TEXTS, "seed_category": pl.String()}
+"""The same as they are read: the category that a seed was written for stands for those of a benign look-alike, which has none."""
 OUTPUT_COLUMNS = {"output": pl.String(), "output_key": pl.String(), "model_id": pl.String()}
 """The same of the verdicts."""
 SHOWN = ("benchmark", "title", "task", "model", "policy", "n", "unparsable", "accuracy", "f1", "f1_low", "f1_high", "single_class")

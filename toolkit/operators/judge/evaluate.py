@@ -18,7 +18,7 @@ from toolkit.operators._losses import with_losses
 from toolkit.operators._words import check_words
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Operator, Output, StepInput
 from toolkit.operators.ingest.benchmarks import Benchmarks
-from toolkit.operators.judge._evaluation import OUTPUT_COLUMNS, TEXTS, Evaluating
+from toolkit.operators.judge._evaluation import OUTPUT_COLUMNS, READ, TEXTS, Evaluating
 from toolkit.operators.judge._verdict_figures import EVALUATED
 from toolkit.operators.judge._votes import check_draws, none_match
 
@@ -126,7 +126,7 @@ class Evaluate(DatasetOperator):
         ]
         columns = [*self.reads(ctx.guard), *more]
         types: dict[str, Any] = dict.fromkeys(columns, pl.String) | {"draw": pl.Int64}
-        texts = {n: t for n, t in TEXTS.items() if whole and there.get(n) == t} if "asked" not in inputs else {}
+        texts = {n: t for n, t in READ.items() if whole and there.get(n) == t} if "asked" not in inputs else {}
         rows = pl.concat([pl.DataFrame(schema=types | texts), *inputs["rows"].blocks([*columns, *texts])])
         check_words(rows, ctx.guard, f"rows of {inputs['rows'].step!r}")
         check_draws(rows, ctx.step)
@@ -154,7 +154,7 @@ class Evaluate(DatasetOperator):
             return found.select(pl.col("parent").alias("id"), *labels, *texts)
         there = _schema(inputs["asked"])
         known: dict[str, Any] = {"id": pl.String, **dict.fromkeys(labels, pl.String)}
-        known |= {n: t for n, t in TEXTS.items() if there.get(n) == t and "evaluation" in self.makes}
+        known |= {n: t for n, t in READ.items() if there.get(n) == t and "evaluation" in self.makes}
         asked = pl.concat([pl.DataFrame(schema=known), *inputs["asked"].blocks(list(known))])
         check_words(asked, ctx.guard, f"rows of {inputs['asked'].step!r}")
         return asked
@@ -164,7 +164,7 @@ class Evaluate(DatasetOperator):
         labels = [c for c in asked.columns if c == "id" or c.startswith("label_")]
 
         def of(some: pl.DataFrame) -> list[dict[str, Any]]:
-            parts = records_parts(first.drop(*(t for t in TEXTS if t in first.columns)), guard, some.select(labels))
+            parts = records_parts(first.drop(*(t for t in READ if t in first.columns)), guard, some.select(labels))
             if (reading := self.config.reading) is not None:
                 parts = (with_reading(part, guard, reading) for part in parts)
             return score_table(parts, guard, self.config.names)
@@ -183,19 +183,24 @@ class Evaluate(DatasetOperator):
             )
         asker = (inputs.get("asked") or inputs["rows"]).step
         benchmarks = "benchmark" in asked.columns
-        lacking = [pl.lit(asker if n == "benchmark" else None).cast(t).alias(n) for n, t in TEXTS.items() if n not in asked.columns]
-        asked = asked.with_columns(lacking)
+        lacking = [pl.lit(asker if n == "benchmark" else None).cast(t).alias(n) for n, t in READ.items() if n not in asked.columns]
+        asked = asked.with_columns(lacking).with_columns(_category_of_look_alikes()).drop("seed_category")
         first_outputs = first.select(
             "parent", "guard_model", *(pl.col(n) if n in first.columns else pl.lit(None, t).alias(n) for n, t in OUTPUT_COLUMNS.items())
         )
         c = self.config
         made = Evaluating(ctx.guard, asked, first_outputs, c.names, c.reading, c.policies or ["clean"], c.min_parse_rate, self._about(ctx), asker)
-        bare = first.drop(*OUTPUT_COLUMNS, *TEXTS, strict=False)
+        bare = first.drop(*OUTPUT_COLUMNS, *READ, strict=False)
         made.write(out.folder("evaluation"), records_parts(bare, ctx.guard, asked.drop(*TEXTS)))
         if benchmarks:
             out.stat("results", made.shown())
             out.stat("means", made.means())
         out.stat("remarks", made.document["remarks"])
+
+
+def _category_of_look_alikes() -> pl.Expr:
+    none = pl.col("categories").is_null() | (pl.col("categories").list.len() == 0)
+    return pl.when(none & pl.col("seed_category").is_not_null()).then(pl.concat_list("seed_category")).otherwise("categories").alias("categories")
 
 
 def _schema(rows: StepInput) -> Mapping[str, Any]:
