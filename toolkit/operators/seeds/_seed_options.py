@@ -83,7 +83,8 @@ class GenerateSeedsConfig(Config):
     prompts: str = "seeds"
     """How models are asked: a name in schemas/authors, or a path ending in .yaml."""
     stop_if: StopIf | None = StopIf(rejected=0.9)
-    """Stop asking once more than this share of a round comes to nothing: an author that declines everything is found out early. null: never."""
+    """Stop asking once more than this share of the first round comes to nothing: an author that declines everything is found out early. null:
+    never."""
 
     @field_validator("backend", "responses")
     @classmethod

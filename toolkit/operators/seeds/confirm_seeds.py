@@ -101,9 +101,10 @@ class ConfirmSeeds(AskingOperator):
     def schema(self, ctx: Context) -> str:
         return self._questions.schema("")
 
-    def _request(self, row: Mapping[str, Any], backend: Backend, ctx: Context, *, structured: bool) -> Request:
+    def _request(self, row: Mapping[str, Any], backend: Backend, ctx: Context, *, structured: bool, draw: int = 0, attempt: int = 0) -> Request:
         schema = self._questions.schema(row["response"]) if structured else ""
-        return build_request(backend, self.backend, self.question(row, ctx, structured=structured), schema=schema, row=row["id"])
+        asked = self.question(row, ctx, structured=structured)
+        return build_request(backend, self.backend, asked, draw=draw, attempt=attempt, schema=schema, row=row["id"])
 
     def answer(self, row: Mapping[str, Any], name: str, draw: int, request: Request, completion: Completion) -> dict[str, Any]:
         known = {"judge_model": self._shown(self.backend, request.model_id), "judge_key": completion.key}

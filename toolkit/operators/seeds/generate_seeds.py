@@ -10,6 +10,7 @@ from toolkit.common.errors import InputError, did_you_mean
 from toolkit.generation import BaseBackendConfig, build_request
 from toolkit.guards import Guard
 from toolkit.operators import _backends
+from toolkit.operators._stop_if import StopIf
 from toolkit.operators.base import DETAIL, OUTCOME, REASON, Columns, Context, GenerationOperator, Shape, StepInput
 from toolkit.operators.clean._minhash import Shape as SketchShape
 from toolkit.operators.clean._near_lookup import NearLookup
@@ -44,7 +45,7 @@ class GenerateSeeds(GenerationOperator):
     What construction does not settle (a borderline prompt, a partial reply) gets the judge's label as `inferred`, without a judge none
     (`to_infer`). Variants share the group of the seed that they are made of. The embedded template writes mild sentences, for trying guardkit.
 
-    Memory: about 1.5 KB for each row that it reads and each seed; with `variants` the prompts of seeds that may be varied.
+    Memory: about 1.5 KB for each row that it reads and 8 KB for each seed; with `variants` the prompts of seeds that may be varied.
     """
 
     name = "generate_seeds"
@@ -55,6 +56,12 @@ class GenerateSeeds(GenerationOperator):
     config_class = GenerateSeedsConfig
     example = {"backend": {"backend": "template"}, "judge": {"backend": "template"}, "categories": ["fraud_theft"], "count": 5}
     config: GenerateSeedsConfig
+    _first = True
+    """Whether nothing was asked before the round at hand."""
+
+    @property
+    def stop_if(self) -> StopIf | None:
+        return self.config.stop_if if self._first else None  # what is left for later rounds is what was hard to fill
 
     @classmethod
     def remarks(cls, options: Mapping[str, Any]) -> list[str]:
@@ -129,7 +136,7 @@ class GenerateSeeds(GenerationOperator):
         self._questions = Questions(self._prompts, ctx.guard, plain=not c.backend.is_model)
         self._counts, self._ngrams = SeedCounts(cells), DistinctNgrams()
         self._shown = _backends.ShownModels(ctx.roots)
-        self._round, self._in_text = 0, False
+        self._round, self._first, self._in_text = 0, True, False
         self._backends: dict[Stage, Backend] = {}
         self._known, self._fresh = self._lookup(), self._lookup()
         self._waiting: list[tuple[int, str]] = []
@@ -181,6 +188,7 @@ class GenerateSeeds(GenerationOperator):
         self._waiting, self._fresh = [], self._lookup()
         self._round = int(name.rpartition(" ")[2]) - 1
         varies = name.startswith("variants")
+        self._first = self._round == 0 and not varies
         if varies and self._round == 0:
             for cell in self._varied:
                 assert cell.of is not None  # noqa: S101  a cell of variants says of which
