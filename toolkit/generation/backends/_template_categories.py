@@ -1,13 +1,15 @@
-"""Which harm categories a text falls under by the taxonomy's own words alone: what the embedded teacher says where a model would be asked.
+"""Which harm categories a text falls under by the taxonomy's cues alone: what the embedded teacher says where a model would be asked.
 
-Each category has the words of its title, definition, cues and of what it includes. A word that several have counts less for each of them (as inverse
-document frequency does: Spärck Jones 1972); one of a cue counts twice. A text falls under the category with the largest sum, if that reaches `LEAST`,
-and under each that comes near it (`NEAR`).
+A category has the words of its cues; one without cues those of its title, its definition and what it includes. A word counts the more the fewer
+categories have it (inverse document frequency, Spärck Jones 1972), 1 where one alone does. A text falls under the category with the largest sum, if
+that reaches `LEAST`, and under each that comes near it (`NEAR`).
 """
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -31,13 +33,10 @@ class CategoryWords:
     """
 
     def __init__(self, categories: Sequence[Category]) -> None:
-        cues = {c.name: _words(c.cues) for c in categories}
-        every = {c.name: _words([c.title, c.definition, *(t for r in c.includes for t in (r.rule, *r.examples))]) | cues[c.name] for c in categories}
-        having: dict[str, int] = {}
-        for words in every.values():
-            for word in words:
-                having[word] = having.get(word, 0) + 1
-        self._weights = {n: {w: (2 if w in cues[n] else 1) / having[w] for w in sorted(words)} for n, words in every.items()}
+        own = {c.name: _words(c.cues or [c.title, c.definition, *(rule.rule for rule in c.includes)]) for c in categories}
+        having = Counter(word for words in own.values() for word in words)
+        most = math.log(max(2, len(own)))
+        self._weights = {n: {w: 1.0 if having[w] == 1 else math.log(len(own) / having[w]) / most for w in sorted(words)} for n, words in own.items()}
 
     def of(self, texts: Iterable[str]) -> list[str]:
         """Names of the categories that texts, taken together, fall under, in the taxonomy's order."""

@@ -38,7 +38,7 @@ class AddPoliciesConfig(Config):
     """Share of the rows with a category whose own policies are left out, drawn by id: others stand in for them, and the row's harmful labels become
     what the policies that are left say, unharmful."""
     hide: list[str] = []
-    """Categories whose policies no row is shown; a row that has no other one is as if they were left out."""
+    """Categories whose policies, and those of what is below them, no row is shown; a row that has no other one is as if they were left out."""
     catch_all: list[str] = ["other", "dangerous_content", "illegal_activity", "unethical_conduct", "jailbreak"]
     """Categories that may cover whatever another one covers: never shown to a row that is not of them."""
     harm_tasks: list[str] | None = Field(None, min_length=1)
@@ -88,12 +88,9 @@ class AddPolicies(DatasetOperator):
             raise InputError(f"the rows have a column {POLICY!r}: add_policies would write over it, and over the labels that were made by it")
         return out
 
-    def look(self, ctx: Context) -> None:
-        for option in ("hide", "catch_all"):
-            for name in getattr(self.config, option):
-                if name not in ctx.taxonomy.names and option in self.config.model_fields_set:
-                    hint = did_you_mean(name, ctx.taxonomy.names)
-                    raise InputError(f"add_policies.{option}: the taxonomy {ctx.taxonomy.name!r} has no category {name!r}", hint=hint)
+    def files(self, ctx: Context) -> dict[str, str]:
+        _Policies(ctx.taxonomy, self.config)
+        return {}
 
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
         beside = _Policies(ctx.taxonomy, self.config)
@@ -128,12 +125,21 @@ class _Policies:
     Args:
         taxonomy: all of it.
         config: distractors, absent, hide, catch_all.
+
+    Raises:
+        InputError: a category that is named and not there.
     """
 
     def __init__(self, taxonomy: Taxonomy, config: AddPoliciesConfig) -> None:
         self._taxonomy, self._config = taxonomy, config
+        for option in ("hide", "catch_all"):
+            for name in getattr(config, option):
+                if name not in taxonomy.names and option in config.model_fields_set:
+                    hint = did_you_mean(name, taxonomy.names)
+                    raise InputError(f"add_policies.{option}: the taxonomy {taxonomy.name!r} has no category {name!r}", hint=hint)
         self._named = {word: name for word, name in taxonomy.scheme(taxonomy.name).items() if name is not None}
         self._line = {name: (name, *taxonomy.above(name)) for name in taxonomy.names}
+        self._hidden = {name for name, line in self._line.items() if not set(line).isdisjoint(config.hide)}
 
     def fault(self, row: Mapping[str, Any], tasks: Sequence[Task]) -> tuple[str, str] | None:
         """Why nothing says which policy rules a row; None where something does."""
@@ -147,8 +153,8 @@ class _Policies:
         """The categories whose policies a row of some categories is shown, in their order, and one of `RULES`."""
         c, own = self._config, list(dict.fromkeys(self._named[name] for name in categories))
         left_out, order = rng.random() < c.absent, {name: rng.random() for name in self._taxonomy.names}
-        ruling = [] if left_out else [name for name in own if name not in c.hide]
-        others = [name for name in order if name not in {*c.hide, *c.catch_all} and not any(self._related(name, mine) for mine in own)]
+        ruling = [] if left_out else [name for name in own if name not in self._hidden]
+        others = [name for name in order if name not in self._hidden.union(c.catch_all) and not any(self._related(name, mine) for mine in own)]
         wanted = c.distractors + (len(own) or 1) - len(ruling)  # so that their number says nothing
         chosen = sorted(others, key=order.__getitem__)[:wanted]
         return sorted([*ruling, *chosen], key=order.__getitem__), "none" if not own else "present" if ruling else "absent"

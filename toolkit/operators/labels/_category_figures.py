@@ -154,6 +154,10 @@ def _outcomes(step: Finished, figure: Figure, value: Mapping[str, int]) -> Itera
         yield f"Answers that could not be read ({step.step}): {unread:,} of {step.stats['answers']:,}"
 
 
+def _assigned(step: Finished, figure: Figure, value: Mapping[str, int]) -> Iterator[Table]:
+    yield Table(f"Rows by the category that the answers gave them ({step.step})", ("category",), ("rows",), [[c, n] for c, n in value.items()])
+
+
 def _confusion(step: Finished, figure: Figure, value: Mapping[str, Mapping[str, int]]) -> Iterator[Table]:
     rows: list[list[Cell]] = [[given, to, n] for given, found in value.items() for to, n in found.items()]
     title = f"Categories that were known, and what was assigned, on {step.stats['compared']:,} rows ({step.step})"
@@ -168,7 +172,7 @@ def _shown_scores(step: Finished, figure: Figure, value: Mapping[str, Mapping[st
 
 ASSIGNED = (
     Figure("outcomes", "rows by what became of their category", stat("outcomes"), _outcomes),
-    Figure("assigned", "rows by the category that they were given", some("assigned")),
+    Figure("assigned", "rows by the category that they were given", some("assigned"), _assigned),
     Figure("confusion", "rows by the category that was known and the one that was assigned", some("confusion"), _confusion),
     Figure("scores", "precision, recall and F1 of the assigned categories where some were known", some("scores"), _shown_scores),
 )
