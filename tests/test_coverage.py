@@ -14,6 +14,7 @@ import yaml
 
 import toolkit
 from toolkit.common.errors import InputError, Missing
+from toolkit.operators.seeds._seed_options import GenerateSeedsConfig
 from toolkit.report._coverage_tables import coverage_picture
 
 H, U = "harmful", "unharmful"
@@ -77,6 +78,8 @@ def test_what_is_missing_stands_in_words_and_as_steps_that_generate_it(place: Pa
     assert [s["with"] for s in steps] == found.steps and {s["use"] for s in steps} == {"generate_seeds"}
     assert sum(n * len(s["categories"]) for s in found.steps for n in s["count"].values()) == sum(missing.values()), "each missing row once"
     assert all(not (label == "harmful" and form == "comply") for s in found.steps for label in s["count"] for form in s["forms"])
+    for options in found.steps:
+        GenerateSeedsConfig.model_validate({"backend": {"backend": "template"}, **options})
     assert json.loads(Path("found.json").read_text())["rows"] == 15 and "no rows in votes" in Path("found.md").read_text()
 
 
@@ -110,12 +113,20 @@ def test_given_and_assigned_categories_are_held_against_each_other(place: Path) 
     )
 
 
+def test_lines_that_are_no_rows_are_counted_as_such(place: Path) -> None:
+    Path("torn.jsonl").write_text(json.dumps(row(0, H, ["fraud"])) + "\n" + json.dumps({"label_prompt": U}) + '\n{"id": "r9", "pro\n')
+    found = covered("torn.jsonl")
+    assert (found.rows, found.unread, found.notes) == (3, 1, ["1 rows could not be read"])
+    assert {line["category"]: line["rows"] for line in found.categories} == {"fraud": 1, "(none)": 1}
+
+
 def test_blocks_of_rows_add_up(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import toolkit.pipeline._coverage as module
+    import toolkit.pipeline._coverage as counting
+    import toolkit.pipeline._coverage_places as reading
 
     whole = covered()
-    monkeypatch.setattr(module, "BLOCK", 2)
-    monkeypatch.setattr(module, "_SUMMED", 2)
+    monkeypatch.setattr(reading, "BLOCK", 2)
+    monkeypatch.setattr(counting, "_SUMMED", 2)
     assert covered() == whole
 
 
@@ -157,10 +168,12 @@ def test_the_picture_has_a_field_for_each_category_label_and_form(place: Path) -
         ({"minimum": 0}, "minimum is a number of rows from 1"),
         ({"where": "rwos.parquet"}, "no such file or folder"),
         ({"where": "empty.parquet"}, "no row to count"),
+        ({"where": "other.jsonl"}, "neither a column 'categories' nor a label ('label_prompt')"),
     ],
 )
 def test_what_cannot_be_counted_is_reported(place: Path, options: dict[str, Any], message: str) -> None:
     pl.DataFrame(ROWS[:1]).clear().write_parquet("empty.parquet")
+    Path("other.jsonl").write_text('{"text": "a", "y": 1}\n')
     with pytest.raises(InputError) as e:
         covered(**options)
     assert message in str(e.value)

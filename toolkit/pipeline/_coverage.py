@@ -14,20 +14,16 @@ difficulty share of the verdicts that are not the row's label, unread ones among
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from toolkit._version import __version__
 from toolkit.common.errors import InputError, did_you_mean, short_path
-from toolkit.common.parquet import batches, open_parquet
-from toolkit.common.paths import Roots, at_door, is_there, near_file
-from toolkit.common.reading import Files
+from toolkit.common.paths import Roots, at_door
 from toolkit.pipeline._coverage_gaps import FORMS, WantedRows, gaps_of, missing_cells, seed_steps
-from toolkit.pipeline._finished import StepFolder, is_run, run_of, step_folders
+from toolkit.pipeline._coverage_places import place_of, row_blocks, verdicts_of, wrong_by_row
 from toolkit.pipeline._progress import Progress
-from toolkit.pipeline._recipe import kept_recipe
 from toolkit.pipeline._stop import stopping
 
 if TYPE_CHECKING:
@@ -36,7 +32,6 @@ if TYPE_CHECKING:
     from toolkit.guards import Guard
     from toolkit.taxonomy import Taxonomy
 
-BLOCK = 65_536
 NONE = "(none)"
 """Category, source or other value of a row that has none."""
 VALUES = 200
@@ -45,18 +40,6 @@ DIMENSIONS = ("category", "source", "label", "form", "language", "style")
 _COUNTS = ("rows", "judged", "wrong")
 _SUMMED = 64
 """Blocks after which counts are added up."""
-
-
-@dataclass(frozen=True)
-class _Place:
-    """The files whose rows are counted, and what is known of them."""
-
-    name: str
-    files: Sequence[Path]
-    step: StepFolder | None = None
-    taxonomy: str | None = None
-    guard: str | None = None
-    beside: Roots | None = None
 
 
 def find_coverage(
@@ -73,20 +56,20 @@ def find_coverage(
     from toolkit.guards import load_guard
     from toolkit.taxonomy import load_taxonomy
 
-    found = _place(at_door(place), step)
+    found = place_of(at_door(place), step)
     known = _named(load_taxonomy, taxonomy, found.taxonomy or "guardkit", found.beside, "{--taxonomy|taxonomy}")
     judge = _named(load_guard, guard, found.guard or "guardreasoner", found.beside, "{--guard|guard}")
     with stopping(), progress:
         wrong = None
-        if (voices := _voices(found, verdicts)) is not None:
+        if (voices := verdicts_of(found, verdicts)) is not None:
             progress.start(f"verdicts, {short_path(voices)}")
-            wrong = _wrong(voices)
+            wrong = wrong_by_row(voices)
         progress.start(f"count {found.name}")
         counted = _Counted(judge, wrong)
-        for block, faults in _blocks(found, counted.columns):
+        for block, faults in row_blocks(found, counted.columns):
             counted.add(block, faults)
             progress.update(counted.rows, None, "rows")
-    if not counted.rows:
+    if counted.rows == counted.unread:
         raise InputError("no row to count", where=found.name)
     return {"guardkit": __version__, "kind": "coverage", "format": 1, "of": found.name, **_document(counted, known, judge, wanted, voices)}
 
@@ -112,6 +95,8 @@ def _document(counted: _Counted, taxonomy: Taxonomy, guard: Guard, wanted: Wante
         names = []
     considered = list(dict.fromkeys([*names, *(c for c in unknown if not wanted.categories or c in wanted.categories)]))
     by_category = _by_category(cells)
+    if counted.unread:
+        notes.append(f"{counted.unread:,} rows could not be read")
     if counted.unlabelled:
         notes.append(f"{counted.unlabelled:,} rows have no label that tells harmful from benign")
     responses = bool({"refusal", "response"} & set(guard.task_names)) and any(line[f] for line in by_category for f in FORMS[1:])
@@ -173,6 +158,8 @@ class _Counted:
 
         self.rows += block.height + faults
         self.unread += faults
+        if not block.height:
+            return
         keyed = block.select(self._category(block).alias("categories"), *self._keys(block), *self._difficulty(block))
         self.unlabelled += keyed.filter(pl.col("label") == "none").height
         each = keyed.explode("categories").rename({"categories": "category"}).with_columns(pl.col("category").fill_null(NONE))
@@ -298,101 +285,3 @@ def _assigned(block: pl.DataFrame) -> pl.DataFrame | None:
         block = block.filter(pl.col("categories_votes").list.len() > 0, pl.col("categories").list.len() > 0)
     some = block.select(given=given, assigned=found).filter(pl.col("given").list.len() > 0)
     return some.explode("given").explode("assigned").with_columns(pl.col("assigned").fill_null(NONE))
-
-
-# Places ---------------------------------------------------------------------------------------------------------------
-
-
-def _place(place: Path, step: str | None) -> _Place:
-    from toolkit.sources import expand_files
-
-    if not is_there(place):
-        raise InputError("no such file or folder", where=str(place), hint=near_file(place))
-    if is_run(place):
-        return _of_run(place, step)
-    if step is not None:
-        raise InputError("a step is one of a run, and this is none", where=str(place))
-    if (place / "rows" / "rows.parquet").is_file() and is_there(place.parent / "run.json"):
-        return _of_run(place.parent, place.name)
-    return _Place(short_path(place), expand_files([place], Roots.of(None)))
-
-
-def _of_run(run: Path, wanted: str | None) -> _Place:
-    """The rows of a run's step: the last one of the recipe that has rows with categories, unless one is named."""
-    recipe = kept_recipe(run)
-    with_rows = {s.step: s for s in step_folders(run) if s.row_files()}
-    if wanted is not None and wanted not in with_rows:
-        raise InputError(f"no step {wanted!r} with rows", where=str(run), hint=did_you_mean(wanted, with_rows))
-    order = [s.id for s in recipe.steps if s.id in with_rows]
-    fit = [s for s in order if {"categories", "id"} <= set(with_rows[s].columns) and "parent" not in with_rows[s].columns]
-    named = wanted or next(reversed(fit), None)
-    if named is None:
-        raise InputError("no step of the run has rows with categories", where=str(run), hint=f"name one: {', '.join(order) or 'none has rows'}")
-    step, spec = with_rows[named], recipe.spec
-    files = [step.path / n for n in step.row_files()]
-    return _Place(short_path(step.path), files, step, spec.taxonomy, spec.guard, recipe.roots)
-
-
-def _blocks(place: _Place, columns: Any) -> Iterator[tuple[pl.DataFrame, int]]:
-    """Rows a block at a time with the columns that are looked at, each with the number of those that cannot be read."""
-    import polars as pl
-    import pyarrow as pa
-
-    from toolkit.sources import format_of, read_blocks
-
-    for path in place.files:
-        kind = format_of(path)
-        if kind == "parquet":
-            with open_parquet(path, files=Files()) as f:
-                wanted = columns(f.schema_arrow.names) or f.schema_arrow.names[:1]
-                yield from ((pl.DataFrame(pl.from_arrow(pa.Table.from_batches([b]))), 0) for b in batches(f, path, BLOCK, wanted))
-            continue
-        for rows in read_blocks(path, kind, [], BLOCK):
-            good = [{n: r[n] for n in columns(list(r))} for r in rows if isinstance(r, dict)]
-            if good:
-                yield pl.DataFrame(good, infer_schema_length=None, strict=False), len(rows) - len(good)
-
-
-def _voices(place: _Place, verdicts: str | Path | None) -> Path | None:
-    """The parquet file with verdicts: the one that is named, or of a run's steps after the rows the last."""
-    if verdicts is not None:
-        found = at_door(verdicts)
-        for inside in ("rows/rows.parquet", "rows.parquet", "evaluation/rows.parquet"):
-            if is_there(found / inside, Path.is_file):
-                return found / inside
-        if not is_there(found, Path.is_file) or found.suffix != ".parquet":
-            hint = "name a step of verdicts, the folder of an evaluation, or a parquet file"
-            raise InputError("no verdicts there", where=str(verdicts), hint=hint)
-        return found
-    if place.step is None:
-        return None
-    run, _ = run_of(place.step.path)
-    order = [s.id for s in kept_recipe(run).steps]
-    fit = [s for s in step_folders(run) if s.row_files() and "parent" in s.columns and any(c.startswith("verdict_") for c in s.columns)]
-    return max(fit, key=lambda s: order.index(s.step)).path / "rows" / "rows.parquet" if fit else None
-
-
-def _wrong(path: Path) -> pl.DataFrame:
-    """By the hash of a row's id, its verdicts and how many are not its label."""
-    import polars as pl
-
-    rows = pl.scan_parquet(path, glob=False)
-    there: Mapping[str, Any] = rows.collect_schema()
-    if {"id", "gold", "verdict"} <= set(there):
-        lines = rows.filter(pl.col("gold").is_not_null()).select("id", wrong=pl.col("verdict").ne_missing(pl.col("gold")))
-        return _by_id(lines)
-    tasks = [n.removeprefix("verdict_") for n in there if n.startswith("verdict_") and f"label_{n.removeprefix('verdict_')}" in there]
-    if "parent" not in there or not tasks:
-        raise InputError("no verdicts: neither id, gold and verdict, nor parent with label_<task> and verdict_<task>", where=str(path))
-    labelled = [
-        rows.filter(pl.col(f"label_{t}").is_not_null()).select(id="parent", wrong=pl.col(f"verdict_{t}").ne_missing(pl.col(f"label_{t}")))
-        for t in tasks
-    ]
-    return _by_id(pl.concat(labelled))
-
-
-def _by_id(lines: pl.LazyFrame) -> pl.DataFrame:
-    import polars as pl
-
-    found = lines.select(pl.col("id").cast(pl.String).hash(), "wrong").group_by("id")
-    return found.agg(judged=pl.len().cast(pl.Int64), wrong=pl.col("wrong").sum().cast(pl.Float64)).collect(engine="streaming")

@@ -114,8 +114,8 @@ def _missing(found: Mapping[str, Any]) -> Sheet:
     rows = [[category, *(f"{mine[k]:,}" if k in mine else "" for k in kinds)] for category, mine in lacks.items()]
     total = sum(cell["missing"] for cell in found["missing"])
     notes = ["as steps of a recipe that generate them: --output next.yaml; add a `backend` to each"] if found["steps"] else []
-    title = f"What to generate next: {total:,} rows, so that each cell has {found['minimum']:,}"
-    return Sheet(title, [Column("category"), *(Column(k, "number") for k in kinds)], rows, notes)
+    notes.append(f"each category would have {found['minimum']:,} of each label and form")
+    return Sheet(f"What to generate next: {total:,} rows", [Column("category"), *(Column(k, "number") for k in kinds)], rows, notes)
 
 
 def _kind(cell: Mapping[str, Any]) -> str:
