@@ -56,6 +56,7 @@ def test_it_proves_its_versions_and_an_export_goes_with_it(made: Path, tmp_path:
     assert found["rows"] == 36 and found["extends"]["manifest"] == read_manifest(made / "two") and "extends" in unproven(found)
     assert "Not added, as they clash with rows of before: 3 known_id." in (made / "three" / "README.md").read_text()
     record = export(made / "three", "trl", tmp_path / "trl", weights="drop")
+    assert record["notes"][-1].startswith("2 of the 36 rows of the shards came with their last version")
     assert record["rows"] == 36 and verify_export(tmp_path / "trl")["rows"] == 36
 
 

@@ -54,7 +54,7 @@ class Replay(DatasetOperator):
 
     Old rows are drawn by id: the same ones whatever the blocks, a larger share adds rows and drops none that it had in a class. They must have the
     columns and the guard of the new rows. A row of several categories counts in the one that fewest rows have. Old rows that are not drawn stay where
-    they are. Memory: about 60 bytes an old row, and 8 a new one.
+    they are. In memory: classes and numbers of the old rows, a hash of each new row's id.
     """
 
     name = "replay"

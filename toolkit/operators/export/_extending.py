@@ -1,7 +1,7 @@
 """What new rows must be to extend shards, and which of them clash with rows that are there.
 
-Of the version extended 8 bytes of each id are in memory, and of each input and group once 8 bytes with its labels or splits. Two texts are taken for
-one where 64 bits of their hash agree, as with ids elsewhere.
+In memory are of the version extended a hash of each id, and of each input and group a hash with its labels or splits. Two texts are taken for one
+where 64 bits of their hash agree, as with ids elsewhere.
 """
 
 from __future__ import annotations

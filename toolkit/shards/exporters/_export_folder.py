@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from toolkit.common.parquet import batches, open_parquet
 from toolkit.shards._card import card
 from toolkit.shards._check_folder import verify
 from toolkit.shards._manifest import MANIFEST
+from toolkit.shards._versions import added_rows
 from toolkit.shards.exporters._check import SHARDS, verify_export
 from toolkit.shards.exporters._exporter_registry import EXPORTERS
 from toolkit.shards.exporters._output_files import Sink
@@ -115,7 +116,7 @@ def _record(
         "rows": sum(counts["split"].values()),
         "weights": {"how": weights or ("kept" if "weight" in shards.columns else "none"), **(repeater.figures() if repeater else {})},
         "left_out": left_out(shards, form, weights),
-        "notes": [*form.notes(), *_how_notes(shards, repeater), *_gone_note(form), *_template_note(counts["teacher"])],
+        "notes": [*form.notes(), *_how_notes(shards, repeater), *_gone_note(form), *_template_note(counts["teacher"]), *_version_note(manifest)],
         "counts": {name: dict(sorted(count.items())) for name, count in counts.items() if count},
         "files": files,
     }
@@ -201,6 +202,13 @@ def _template_note(teachers: Counter[str]) -> list[str]:
     n = teachers["template"]
     text = f"The reasoning of {n:,} rows is the template teacher's: it is for trying the tool, not for training a guard that is to be used."
     return [text] if n else []
+
+
+def _version_note(manifest: Mapping[str, Any]) -> list[str]:
+    if not manifest.get("extends"):
+        return []
+    added = f"{added_rows(manifest):,} of the {manifest['rows']:,} rows of the shards came with their last version, and `made_from` is of these"
+    return [f"{added}; the versions before are under `extends` in {SHARDS}."]
 
 
 def _blocks(shards: ShardSet, split: str) -> Iterator[pl.DataFrame]:
