@@ -22,8 +22,8 @@ TEMPLATE_NOTE = (
     "own labels. It is for trying the tool, not for training a guard that is to be used."
 )
 SYNTHETIC_NOTE = (
-    "> **Synthetic rows.** {n:,} of the {rows:,} rows were written by a model for this set: those whose labels are `constructed` or `consensus`, by "
-    "the models that are named below. What a model writes is all too like itself: hold a guard against rows that people wrote, too."
+    "> **Synthetic rows.** {n:,} of the {rows:,} rows were written by a model for this set: those that name one in the column `seed_model`. What a "
+    "model writes is all too like itself: hold a guard against rows that people wrote, too."
 )
 MEDIA_NOTE = "Rows refer to pictures, clips or sounds by name and sha256 (column `media`). The files themselves are not part of this set."
 PAPER = {

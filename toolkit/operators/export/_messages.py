@@ -27,11 +27,15 @@ def assistant(text: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": text}]
 
 
+_SEED = ("seed_category", "seed_label", "seed_form", "seed_style", *SEED_MODELS)
+"""What a synthetic seed was written to be, and by whom (record ``made_seed``)."""
+
+
 def carried(have: Mapping[str, Column], guard: Guard) -> list[Column]:
-    """Columns that rendered rows keep, as far as they are there: labels and their origin, categories, language, for the shards' tables; the
-    models that wrote and judged a synthetic seed; and media."""
+    """Columns that rendered rows keep, as far as they are there: labels and their origin, categories, language, for the shards' tables; what a
+    synthetic seed was written to be, and by whom; and media."""
     labels = [f"label_{t}{s}" for t in guard.task_names for s in ("", "_source")]
-    return [have[n] for n in (*labels, "categories", "language", *SEED_MODELS, *([MEDIA] if has_media(have) else [])) if n in have]
+    return [have[n] for n in (*labels, "categories", "language", *_SEED, *([MEDIA] if has_media(have) else [])) if n in have]
 
 
 def shown_fault(guard: Guard, form: str) -> str | None:
