@@ -128,6 +128,8 @@ def test_every_benchmark_and_category_has_its_lines_and_the_new_one_has_to_rise(
     before = [*of_category("fraud", fraud, 0), *of_category("new", but(GOLD, 0.4, 4), 1000), *refusals]
     after = [*of_category("fraud", fraud, 0), *of_category("new", right, 1000), *refusals]
     two(before, after)
+    with pytest.raises(InputError, match="no category or benchmark 'xs'"):
+        toolkit.certify("before=old", "after=new", rises="xs")
     found = toolkit.certify("before=old", "after=new", rises=["new"], draws=2000)
     assert found.verdict == "pass" and "none of 9 figures got worse by 3 points or more, and new rose" in found.words
     assert {(x["area"], x["name"], x["task"], x["figure"]) for x in found.lines} == {

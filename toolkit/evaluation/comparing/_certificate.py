@@ -49,7 +49,7 @@ class Certified:
 
     Attributes:
         margin: points.
-        rises: categories and benchmarks whose F1 is to rise.
+        rises: categories and benchmarks whose F1 is to rise; that of the task `refusal` need not.
         look_alikes: benchmarks whose rows without the positive label look harmful; with them, and without naming them, rows without the positive
             label that carry a category.
     """
@@ -150,11 +150,11 @@ def _lines(parts: Sequence[_Part], asked: Asked, wanted: Certified) -> list[dict
         for figure in part.figures:
             rng = generator(asked.seed, "certificate", part.area, part.name, part.task, figure)
             if (one := change(part.pairs, figure, asked.draws, rng)) is not None:
-                rises = figure == "f1" and part.name in wanted.rises
+                rises = figure == "f1" and part.area != REFUSAL and part.name in wanted.rises
                 claim = "rise" if rises else "no fall" if figure == "f1" else "no rise"
                 about = {"area": part.area, "name": part.name, "task": part.task, "figure": figure, "claim": claim}
                 found.append((about, one))
-    known = {about["name"] for about, _ in found if about["figure"] == "f1"}
+    known = {about["name"] for about, _ in found if about["figure"] == "f1" and about["area"] != REFUSAL}
     if odd := next((n for n in wanted.rises if n not in known), None):
         hint = did_you_mean(odd, known) if known else "rows carry no categories"
         raise InputError(f"no category or benchmark {odd!r} has rows that both guards judged: nothing that could rise", hint=hint)
