@@ -181,6 +181,10 @@ def test_rows_without_a_policy_are_refused_before_the_run_and_one_by_one_in_it()
     rows = seeds({"prompt": "One"}, {"prompt": "Two"}).with_columns(reasoning=pl.lit("x"), teacher=pl.lit("t"))
     with pytest.raises(InputError, match="there is none"):
         toolkit.apply("render_sft", rows, guard="policyreasoner")
+    with pytest.raises(InputError, match="there is none"):
+        toolkit.apply(
+            "sample", seeds({}), guard="policyreasoner", k=1, models={"m": {"backend": "openai", "model": "m", "base_url": "http://127.0.0.1:9"}}
+        )
     kept, rest = toolkit.apply("render_sft", rows.with_columns(policy=pl.Series(["No tulips.", None])), guard="policyreasoner")
     assert "No tulips." in kept["prompt"][0][0]["content"] and reasons(rest) == {"no_policy": 1}
 

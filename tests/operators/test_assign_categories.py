@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from server import running
 from teachers import Teacher, openai
 
 import toolkit
-from toolkit.common.errors import GuardkitError
+from toolkit.common.errors import GuardkitError, InputError
 from toolkit.operators import operator_class
 from toolkit.operators.figures import Table
 from toolkit.operators.labels._category_figures import Confusion, voted
@@ -120,6 +121,18 @@ def test_a_failed_generation_is_rejected_with_its_class(model: Teacher, tmp_path
     rows = seeds({"prompt": "A bad one.", **HARMFUL}, {"prompt": "A good one.", **HARMFUL})
     kept, rest = toolkit.apply("assign_categories", rows, backend=openai(model), work=tmp_path)
     assert kept["categories"].to_list() == [["privacy"]] and reasons(rest) == {"bad_request": 1}
+
+
+def test_a_picture_goes_along_whatever_the_guard_judges(model: Teacher, tmp_path: Path) -> None:
+    (tmp_path / "cat.png").write_bytes(b"a picture")
+    cat = {"kind": "image", "uri": "cat.png", "sha256": hashlib.sha256(b"a picture").hexdigest(), "mime": "image/png"}
+    rows = seeds({"prompt": "What is that?", **HARMFUL})
+    rows = rows.with_columns(media=pl.Series([[cat]], dtype=pl.List(pl.Struct(dict.fromkeys(cat, pl.String)))))
+    model.say = lambda body: json.dumps({"categories": ["privacy" if "image_url" in str(body["messages"][-1]) else "none"]})
+    kept = toolkit.apply("assign_categories", rows, backend=openai(model), media_folder=tmp_path, work=tmp_path / "work").kept
+    assert kept["categories"].to_list() == [["privacy"]]
+    with pytest.raises(InputError, match="cannot carry"):
+        toolkit.apply("assign_categories", rows, backend=TEMPLATE, media_folder=tmp_path)
 
 
 @pytest.mark.parametrize(

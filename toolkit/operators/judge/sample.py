@@ -12,7 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from toolkit.common.errors import InputError
 from toolkit.generation import BACKENDS, BackendConfig, BaseBackendConfig, OpenUnion, TransformersConfig, VllmConfig
-from toolkit.guards import Guard, not_ours
+from toolkit.guards import POLICY, Guard, input_columns, not_ours
 from toolkit.judging import as_guard, as_one, check_plays, generation_record, known_of, question, questions, scores
 from toolkit.mining import check_counts_alone, check_screen, load_rule
 from toolkit.operators import _backends
@@ -145,6 +145,7 @@ class Sample(GenerationOperator):
             check_adaptive(self.config.adaptive, guard, every, self.config.k)
         if both := set(trained) & set(self.config.models):
             raise InputError(f"two guards are called {sorted(both)[0]!r}")
+        input_columns(guard, inputs.get("rows", {}))
         return super().columns(inputs, guard)
 
     @property
@@ -165,7 +166,7 @@ class Sample(GenerationOperator):
         return load_record("seed", guard.task_names).names
 
     def sends(self, guard: Guard) -> list[str]:
-        return ["context", "prompt", "response"]
+        return ["context", "prompt", "response", *([POLICY] if guard.policy is not None else [])]
 
     def writes(self, guard: Guard) -> list[Column]:
         seed, there = self.reads(guard), ["tokens", *(f"probability_{t}" for t in guard.task_names if self._scored)]

@@ -74,6 +74,7 @@ class AssignCategories(AskingOperator):
     """
 
     name = "assign_categories"
+    in_guards_words = False
     config_class = AssignCategoriesConfig
     figures = ASSIGNED
     uses = frozenset({"guard.tasks", "taxonomy"})

@@ -13,7 +13,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -114,6 +114,9 @@ class AskingOperator(GenerationOperator):
     """Asks one model one closed question about each row, and shows it the row's media, unless it `carries_media` past a question that is not about
     them."""
 
+    in_guards_words: ClassVar[bool] = True
+    """Whether it asks about a row as the guard is shown it: then a file of a kind that the guard does not judge is refused."""
+
     @property
     @abstractmethod
     def backend(self) -> BaseBackendConfig:
@@ -124,7 +127,7 @@ class AskingOperator(GenerationOperator):
         """The messages that ask about a row."""
 
     def media_fault(self, guard: Guard) -> str | None:
-        return None if self.carries_media else asking_fault(guard, [self.backend])
+        return None if self.carries_media else asking_fault(guard if self.in_guards_words else None, [self.backend])
 
     def in_guards_form(self, ctx: Context) -> bool:
         """Whether an answer in text is written in the form of a guard that has marks of its own around its reasoning."""
@@ -159,6 +162,6 @@ class AskingOperator(GenerationOperator):
     def _request(self, row: Mapping[str, Any], backend: Backend, ctx: Context, *, structured: bool, draw: int = 0, attempt: int = 0) -> Request:
         schema = self.schema(ctx) if structured else ""
         asked = self.question(row, ctx, structured=structured)
-        media = attach(row, ctx.media_folder, ctx.guard, [self.backend]) if not self.carries_media else ()
+        media = attach(row, ctx.media_folder, ctx.guard if self.in_guards_words else None, [self.backend]) if not self.carries_media else ()
         own = self.in_guards_form(ctx)
         return build_request(backend, self.backend, asked, draw=draw, attempt=attempt, schema=schema, row=row["id"], as_it_comes=own, media=media)
