@@ -217,6 +217,13 @@ def test_what_the_judge_contradicts_is_set_aside_for_review(model: Author, tmp_p
     assert rejects[0]["detail"].startswith("prompt is harmful, the judge says unharmful; it is in the category, the judge says out")
     assert rejects[0]["row"]["label_prompt_source"] == "constructed" and rejects[0]["row"]["prompt"].startswith("Nothing to see")
     assert [c["why"] for c in done.stats()["cells"]] == [{"disputed": 2}] and len(done.rows()) == 2
+    noise = {"id": "noise", "use": "noise"}
+    kept = run(tmp_path, asking(model, count={"harmful": 2}, rounds=2, disputed="keep"), more=(noise,), output="kept")
+    assert [(r["label_prompt"], r["label_prompt_source"], r["blind_prompt"], r["suspect"]) for r in kept.rows()] == [
+        ("harmful", "constructed", "unharmful", "prompt")
+    ] * 2
+    listed = (kept.folder / "noise" / "review" / "review.csv").read_text(encoding="utf-8")
+    assert all(r["id"] in listed for r in kept.rows()), "for a person, whose decision `review` takes back in"
 
 
 def test_each_cell_that_is_short_shows_why(model: Author, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from toolkit.operators.clean import _texts
-from toolkit.operators.clean._minhash import SKETCH, Shape, Sketches
+from toolkit.operators.clean._minhash import SKETCH, WINDOW, Shape, Sketches
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,12 +59,18 @@ class NearLookup:
             equal = self._bulk.equal(key)
         if equal is not None:
             return 1.0, equal
-        found = {n for table, k in zip(self._tables, keys.tolist(), strict=True) for n in table.get(k, ())} - set(but)
+        found = {n for table, k in zip(self._tables, keys.tolist(), strict=True) for n in _some(table.get(k, []))} - set(but)
         near = [(_jaccard(values, self._sets[n]), n) for n in sorted(found)]
         if self._bulk is not None:
             near += [(_jaccard(values, self._bulk.values(n)), -1 - n) for n in self._bulk.sharing(keys)]
         best = max(near, key=lambda pair: (pair[0], -pair[1]), default=None)
         return best if best is not None and best[0] >= self._threshold else None
+
+
+def _some(same: Any) -> list[int]:
+    """Of the texts of one band those that are compared: the first and the last `WINDOW`, as in `_minhash`, so that thousands that share a template
+    cost no more than a few."""
+    return list(map(int, same if len(same) <= WINDOW + 1 else [same[0], *same[-WINDOW:]]))
 
 
 @lru_cache(maxsize=4096)
@@ -127,7 +133,7 @@ class _Bulk:
         found = set[int]()
         for table, order, key in zip(self._keys, self._order, keys, strict=True):
             low, high = np.searchsorted(table, key, "left"), np.searchsorted(table, key, "right")
-            found.update(order[low:high].tolist())
+            found.update(_some(order[low:high]))
         return sorted(found)
 
     def values(self, place: int) -> Ints:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from toolkit.common.files import canonical_json
 from toolkit.operators.reason._asking import closed_schema, read_object
@@ -105,6 +105,15 @@ def _about(category: Category, cell: Cell) -> dict[str, str]:
 
 def _language(cell: Cell) -> str:
     return "English" if cell.language == "en" else f"that of the BCP 47 tag {cell.language}"
+
+
+Disputed = Literal["set_aside", "keep"]
+"""What becomes of a row that a judge contradicts; kept, it is a voter's word against the label (`blind_<task>`), which `noise` lists for `review`."""
+
+
+def contradicted(verdict: Mapping[str, str], labels: Mapping[str, str | None]) -> str | None:
+    """The tasks whose label a judge contradicts, with commas between; None for none."""
+    return ",".join(task for task, label in labels.items() if label is not None and verdict[task] != label) or None
 
 
 def disputes(verdict: Mapping[str, str], labels: Mapping[str, str | None], wanted_in: bool | None) -> list[str]:

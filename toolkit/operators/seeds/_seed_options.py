@@ -13,6 +13,7 @@ from toolkit.operators._stop_if import StopIf
 from toolkit.operators.base import Config
 from toolkit.operators.clean.deduplicate import NearConfig
 from toolkit.operators.seeds._grid import Cell, Form, SeedLabel, may_be_harmful
+from toolkit.operators.seeds._questions import Disputed
 
 LABELS: tuple[SeedLabel, ...] = ("harmful", "benign", "borderline")
 VARIED = ""
@@ -72,6 +73,9 @@ class GenerateSeedsConfig(Config):
     judge: BackendConfig | None = None
     """Another model that is shown the text and the category's definition, not what was asked for. Where it agrees the labels' source is `consensus`;
     where not, the seed is set aside as `disputed`. null: nobody checks, and the source is `constructed`."""
+    disputed: Disputed = "set_aside"
+    """What becomes of a seed that the judge contradicts: it is set aside and its place asked for again; or `keep`: it takes the place, with the
+    labels that it was written to have, and `noise` lists it for `review` by the judge's label (`blind_<task>`)."""
     rounds: int = Field(4, ge=1, le=20)
     """How often a seed is asked for, at most, until one is taken."""
     near: SeedNear = SeedNear()
@@ -112,7 +116,7 @@ class GenerateSeedsConfig(Config):
             if self.languages != ["en"]:
                 raise FaultAt("the template writes English", "languages")
             return self
-        if self.judge is not None and self.judge.address() == author.address():
+        if self.judge is not None and self.judge.address() in [b.address() for b in (author, self.responses) if b is not None]:
             raise FaultAt("it would judge what it wrote itself: name another model", "judge")
         if getattr(author, "temperature", None) == 0:
             raise FaultAt("at temperature 0 a model repeats itself: set a temperature, 1.0 say", "backend", "temperature")

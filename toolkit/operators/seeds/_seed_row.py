@@ -87,6 +87,8 @@ def seed_row(
         "reply_key": keys.get("reply"),
         "judge_model": models.get("judge"),
         "judge_key": keys.get("judge"),
+        "suspect": None,
+        **{f"blind_{t}": (found.verdict or {}).get(t) for t in ctx.guard.task_names},
         "_constructed": by_construction,
     }
 
@@ -112,7 +114,6 @@ def _labels(found: Candidate, place: Place, ctx: Context) -> tuple[dict[str, str
     return out, settled
 
 
-def rejected_row(made: Mapping[str, Any], name: str, *, keep_id: bool) -> dict[str, Any]:
-    """The row of a candidate that is not taken: its labels are what was wanted, and nobody confirmed them. Its id is `name`, or stays."""
-    sources = {n: "constructed" for n, v in made.items() if n.startswith("label_") and n.endswith("_source") and v == "consensus"}
-    return {**made, **sources, **({} if keep_id else {"id": name})}
+def unconfirmed(made: Mapping[str, Any]) -> dict[str, Any]:
+    """The row of a candidate whose labels are what was wanted, and nobody confirmed them."""
+    return {**made, **{n: "constructed" for n, v in made.items() if n.startswith("label_") and n.endswith("_source") and v == "consensus"}}

@@ -17,7 +17,7 @@ from toolkit.operators.figures import Figure, stat
 from toolkit.operators.reason._asking import AskingOperator
 from toolkit.operators.seeds._grid import judged_tasks, known_categories
 from toolkit.operators.seeds._prompts import load_prompts
-from toolkit.operators.seeds._questions import Questions, disputes
+from toolkit.operators.seeds._questions import Disputed, Questions, contradicted, disputes
 from toolkit.records import Column, load_record
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ class ConfirmSeedsConfig(Config):
     """The judge: a general model, or `{backend: template}` to try guardkit."""
     category: str
     """Category of the recipe's taxonomy whose definition the judge is shown, by name or alias."""
+    disputed: Disputed = "set_aside"
+    """What becomes of a row that the judge contradicts: it is set aside; or `keep`: it goes on as it came, and `noise` lists it for `review` by the
+    judge's label (`blind_<task>`)."""
     prompts: str = Field("seeds", min_length=1)
     """How it is asked (the part `judge`): a name in schemas/authors, or a path ending in .yaml."""
     stop_if: StopIf | None = None
@@ -71,7 +74,8 @@ class ConfirmSeeds(AskingOperator):
     def writes(self, guard: Guard) -> list[Column]:
         seed = {c.name: c for c in load_record("seed", guard.task_names).columns}
         own = [seed[n] for n in self.reads(guard) if n == "categories" or n.startswith("label_")]
-        return [*own, *(c for c in load_record("made_seed", guard.task_names).columns if c.name in ("judge_model", "judge_key"))]
+        new = ("judge_model", "judge_key", "suspect", *(f"blind_{t}" for t in guard.task_names))
+        return [*own, *(c for c in load_record("made_seed", guard.task_names).columns if c.name in new)]
 
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
         if not judged_tasks(guard, response=True):
@@ -107,8 +111,9 @@ class ConfirmSeeds(AskingOperator):
         return build_request(backend, self.backend, asked, draw=draw, attempt=attempt, schema=schema, row=row["id"])
 
     def answer(self, row: Mapping[str, Any], name: str, draw: int, request: Request, completion: Completion) -> dict[str, Any]:
-        known = {"judge_model": self._shown(self.backend, request.model_id), "judge_key": completion.key}
         verdict = None if completion.error is not None else self._questions.verdict(completion.text, row["response"])
+        known = {"judge_model": self._shown(self.backend, request.model_id), "judge_key": completion.key, "suspect": None}
+        known |= {f"blind_{t}": (verdict or {}).get(t) for t in self._ctx.guard.task_names}
         if verdict is None:
             reason = completion.error or "judge_unread"
             return {**row, **known, REASON: reason, DETAIL: completion.detail if completion.error else (completion.text or "")[:200]}
@@ -116,6 +121,9 @@ class ConfirmSeeds(AskingOperator):
         given = {t.name: row[f"label_{t.name}"] for t in tasks}
         if against := disputes(verdict, given, None):
             self._counts["contradicted"] += 1
+            known["suspect"] = contradicted(verdict, given)
+            if self.config.disputed == "keep":
+                return {**row, **known, REASON: None, DETAIL: None}
             return {**row, **known, OUTCOME: "set_aside", REASON: "disputed", DETAIL: f"{'; '.join(against)} ({verdict['why']})"}
         labels: dict[str, str] = {}
         for task, label in given.items():

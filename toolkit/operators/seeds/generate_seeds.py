@@ -19,10 +19,10 @@ from toolkit.operators.seeds._diversity import DistinctNgrams
 from toolkit.operators.seeds._grid import Cell, Grid, Place, known_categories, rules_of
 from toolkit.operators.seeds._open_places import OpenPlaces
 from toolkit.operators.seeds._prompts import Prompts, load_prompts
-from toolkit.operators.seeds._questions import SHOWN, Messages, Questions, disputes
+from toolkit.operators.seeds._questions import SHOWN, Messages, Questions, contradicted, disputes
 from toolkit.operators.seeds._seed_figures import FIGURES, SeedCounts
 from toolkit.operators.seeds._seed_options import VARIED, GenerateSeedsConfig
-from toolkit.operators.seeds._seed_row import Accepted, rejected_row, seed_row
+from toolkit.operators.seeds._seed_row import Accepted, seed_row, unconfirmed
 from toolkit.records import Column, child_id, load_record
 
 if TYPE_CHECKING:
@@ -304,13 +304,15 @@ class GenerateSeeds(GenerationOperator):
             if not self.config.harmful_completions and self._does_harm(found):
                 fault, made = fault or ("harmful_completion", "the judge finds the response harmful"), {**made, "response": None}
             against = disputes(found.verdict, made["_constructed"], {"harmful": True, "benign": False}.get(place.cell.label))
-            if fault is None and against:
+            if against:
+                made = {**unconfirmed(made), "suspect": contradicted(found.verdict, made["_constructed"])}
+            if fault is None and against and self.config.disputed == "set_aside":
                 fault, outcome = ("disputed", f"{'; '.join(against)} ({found.verdict['why']})"), "set_aside"
         made.pop("_constructed")
         self._counts.take(place, rule, fault[0] if fault else None)
         if fault is not None:
-            made = rejected_row(made, child_id(row["id"], self._round), keep_id=outcome == "set_aside")
-            return {**made, OUTCOME: outcome, REASON: fault[0], DETAIL: fault[1]}
+            own = {} if outcome == "set_aside" else {"id": child_id(row["id"], self._round)}
+            return {**unconfirmed(made), **own, OUTCOME: outcome, REASON: fault[0], DETAIL: fault[1]}
         self._take(place, made)
         return {**made, REASON: None, DETAIL: None}
 
