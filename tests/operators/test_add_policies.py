@@ -194,6 +194,8 @@ def test_a_policy_is_given_where_a_guard_is_asked(model: Teacher, tmp_path: Path
     for policy, verdict in (("guardkit:privacy,malware", "harmful"), (["malware"], "unharmful")):
         with toolkit.open_guard("follows", guard_policy=policy, **where) as guard:
             assert guard.judge("Where does she live?").labels["prompt"] == verdict
+            own = {"prompt": "Where does she live?", "policy": "Policy 1: Privacy\nNone of it."}
+            assert [j.labels["prompt"] for j in guard.judge_many([own])] == ["harmful"], "a row's own policy comes first"
     with pytest.raises(InputError, match="guard_policy=TAXONOMY"):
         toolkit.open_guard("follows", **where)
     with pytest.raises(InputError, match="'guardreasoner' is shown no policy"):

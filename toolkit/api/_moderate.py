@@ -81,7 +81,8 @@ class Moderator:
         """The same of many rows, in their order, as they come.
 
         Args:
-            rows: with `prompt`, and `response`, `context` and `id` where there are any; pulled in another thread, as the guard has room for them.
+            rows: with `prompt`, and `response`, `context`, `id` and `policy` where there are any; pulled in another thread, as the guard has room for
+                them.
             ahead: rows that may be under way; None: as many as the backend wants.
 
         Raises:

@@ -50,7 +50,7 @@ def moderate(
     prompt: Annotated[str | None, typer.Argument(help="What the user says (default: stdin, as plain text).", show_default=False)] = None,
     response: Annotated[str | None, typer.Option("--response", help="What the assistant answers.")] = None,
     input: Annotated[
-        Path | None, typer.Option("--input", metavar="FILE", help='JSON Lines {"prompt", "response", "context", "id"}: many interactions.')
+        Path | None, typer.Option("--input", metavar="FILE", help='JSON Lines {"prompt", "response", "context", "id", "policy"}: many interactions.')
     ] = None,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="stdin holds such lines.")] = False,
     backend: BackendOpt = None,

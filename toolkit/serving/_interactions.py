@@ -16,7 +16,7 @@ def checked(row: Any, where: str | None = None, *, closed: bool = False) -> dict
     """An interaction of which every part has the type that it must have.
 
     Args:
-        row: `prompt`; `response`, `context` and `id` where there are any.
+        row: `prompt`; `response`, `context` and `id` where there are any, and `policy`, unless `closed`.
         where: its place, for errors.
         closed: whether other keys are a fault; else they are left out, but for `media`, without which the interaction is another one, and for what
             is almost the name of a key that is not there.
@@ -46,6 +46,8 @@ def checked(row: Any, where: str | None = None, *, closed: bool = False) -> dict
     if context is not None and not isinstance(context, list | tuple):
         raise InputError(f"a list of messages, not {_kind(context)}", where=place("context"))
     out["context"] = [_message(m, f"{place('context')}[{i}]") for i, m in enumerate(context or ())]
+    if not closed and row.get("policy") is not None:  # a client of a server brings none
+        out["policy"] = text(row["policy"], place("policy"))
     if row.get("id") is not None:
         out["id"] = str(row["id"]) if isinstance(row["id"], int) and not isinstance(row["id"], bool) else text(row["id"], place("id"))
     return out
