@@ -24,6 +24,7 @@ from toolkit.common.errors import InputError
 from toolkit.generation import Chat
 from toolkit.training._batch_rows import ROW, CollatesRows, NamesRows
 from toolkit.training._evened import BLANK, Evened, with_blanks
+from toolkit.training._head_on_cpu import QuickHead
 from toolkit.training._held_out_loss import MeanOverPairs, MeanOverTokens
 from toolkit.training._model import tokenised
 from toolkit.training._packing import PackCollator, flash, without_padding
@@ -100,7 +101,7 @@ def _keep_columns(trainer: Any, *columns: str) -> None:
     trainer._signature_columns += [c for c in columns if c not in trainer._signature_columns]
 
 
-class GuardSft(NamesRows, Evened, MeanOverTokens, SFTTrainer):
+class GuardSft(QuickHead, NamesRows, Evened, MeanOverTokens, SFTTrainer):
     """`trl.SFTTrainer` that takes what rows say for text alone (`toolkit.generation.Chat`), and leaves out rows that are too long, by id, instead of
     cutting them."""
 
@@ -179,7 +180,7 @@ class _Seen:
         return out
 
 
-class WeightedDPOTrainer(NamesRows, Evened, MeanOverPairs, DPOTrainer):
+class WeightedDPOTrainer(QuickHead, NamesRows, Evened, MeanOverPairs, DPOTrainer):
     """`trl.DPOTrainer` in which a pair's ``weight`` multiplies its preference term.
 
     loss = c_sigmoid * mean(weight * -log sigmoid(beta * delta)) + c_sft * SFT(chosen)   (spec D; c from ``loss_weights``)

@@ -153,6 +153,7 @@ def fit(method: Method, shards: Path, new: Path, work: Path, config: SftConfig |
                 dropped=dropped,
                 **more,
             )
+        trainer.quick = args.device.type == "cpu" and config.parallel is None
         rows = len(data) + len(aside)
         check_left_out(dropped, len(data), config.too_long, bounds)
         check_batch(args, rows - dropped.count)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from toolkit.generation._chat import Chat
 
-_LIKELIEST = 256
-"""Tokens that are sorted first; where top-p needs more, all are."""
+_LIKELIEST = (32, 256)
+"""Tokens that are sorted first, and then, of the rows for which top-p needs more; of what is left all are."""
 
 _ROOM = 256
 """Tokens by which a cache buffer grows."""
@@ -242,15 +242,26 @@ def pick(logits: torch.Tensor, temperature: float, top_p: float, uniforms: torch
         mass = probs.cumsum(-1)
         last = probs.shape[-1] - 1
         return torch.searchsorted(mass, (uniforms[:, None] * mass[:, -1:]).to(mass.dtype), right=True).clamp(max=last)[:, 0]
-    likeliest, tokens = probs.topk(min(_LIKELIEST, probs.shape[-1]), -1)
-    if bool((likeliest.sum(-1) < top_p).any()):
+    return _nucleus(probs, top_p, uniforms, _LIKELIEST)
+
+
+def _nucleus(probs: torch.Tensor, top_p: float, uniforms: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
+    """As `pick`, of probabilities: rows that the first of `sizes` likeliest tokens are enough for, the others with the next one."""
+    import torch
+
+    if not sizes or sizes[0] >= probs.shape[-1]:
         likeliest, tokens = probs.sort(dim=-1, descending=True, stable=True)
+    else:
+        likeliest, tokens = probs.topk(sizes[0], -1)
     before = likeliest.cumsum(-1) - likeliest
     kept = likeliest * (before < top_p)
     mass = kept.cumsum(-1)
     places = torch.searchsorted(mass, (uniforms[:, None] * mass[:, -1:]).to(mass.dtype), right=True)
     places = torch.minimum(places, (kept > 0).sum(-1, keepdim=True) - 1)
-    return tokens.gather(-1, places)[:, 0]
+    out = tokens.gather(-1, places)[:, 0]
+    if likeliest.shape[-1] < probs.shape[-1] and len(short := (likeliest.sum(-1) < top_p).nonzero()[:, 0]):
+        out[short] = _nucleus(probs[short], top_p, uniforms[short], sizes[1:])
+    return out
 
 
 class _Uniforms:
