@@ -2,6 +2,7 @@
 
     python tests/benchmarks/proof.py                                   # ten seeds of the small guard from scratch, all arms; goes on where it stopped
     python tests/benchmarks/proof.py --base smollm2-135m --seeds 3     # SmolLM2-135M, the main arms (hours)
+    python tests/benchmarks/proof.py --first 1 --step 2 --threads 1    # every second seed on one core; another process with --first 2 shares the work
     python tests/benchmarks/proof.py --docs                            # writes docs/proof.md of what is finished, runs nothing
 
 Every run is an ordinary run of a recipe in `recipes/proof`, below the folder ``proof`` of the workspace: a step that is finished is not built again, and
@@ -11,6 +12,7 @@ no answer is asked for twice. Data: $GUARDKIT_DATA or ../shared/data.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import random
@@ -21,6 +23,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 import polars as pl
+import proof_dev
 from proof_page import PRETRAINED, PRETRAINED_DPO, as_frame, page
 
 import toolkit
@@ -64,6 +67,8 @@ SMOKE = {
     **{f"{step}.trainer.max_steps": 2 for step in PREFERRED},
     **{f"draws-{of}.backend.max_tokens": 40 for of in ("self", "others", "coin")},
     **{f"answers-{arm}.backend.max_tokens": 40 for arm in ARMS},
+    **{f"try-{name}.trainer.max_steps": 2 for name in proof_dev.GRID},
+    **{f"tried-{name}.backend.max_tokens": 40 for name in ("sft", *proof_dev.GRID)},
     **{f"pairs-{of}.chosen_passes": "anything" for of in ("self", "eight", "ensemble", "uniform", "gamma", "random", "longest", "coin")},
     "pool.share": 1.0,
     "pool-coin.share": 1.0,
@@ -74,7 +79,7 @@ SMOKE_PRETRAINED = {
     **{f"answers-{arm}.backend.max_tokens": 8 for arm in ARMS},
 }
 """The same for a pretrained base, up to its supervised arms: two updates make no guard whose draws could be paired."""
-SMOKE_DATA = ("sft.to=16", "unchecked.to=16", "own-test.to=10", "other-test.to=5")
+SMOKE_DATA = ("sft.to=16", "unchecked.to=16", "own-test.to=10", "other-test.to=5", "dev.to=5")
 
 
 def rows_file(folder: Path) -> Path:
@@ -99,6 +104,10 @@ def labelled(verdicts: pl.DataFrame) -> pl.DataFrame:
             pl.when(taken).then(pl.when(agree).then(verdict)).otherwise(pl.col(f"label_{task}")).alias(f"label_{task}"),
             pl.when(taken).then(pl.lit("consensus")).otherwise(pl.col(f"label_{task}_source")).alias(f"label_{task}_source"),
         )
+    disputed = pl.any_horizontal(
+        (pl.col(f"verdict_{task}").n_unique().over("parent") > 1).fill_null(False) for task in tasks if f"verdict_{task}" in verdicts.columns
+    )
+    verdicts = verdicts.with_columns(disputed=pl.when(disputed).then(pl.lit("yes")).otherwise(pl.lit("no")))
     verdicts = verdicts.filter(~taken | pl.all_horizontal(pl.col(f"label_{task}").is_not_null() for task in AGREED))
     lines = sorted(verdicts.to_dicts(), key=lambda row: MODELS.index(row["guard_model"]))
     own = [f"label_{task}{end}" for task in tasks for end in ("", "_source")]
@@ -106,7 +115,13 @@ def labelled(verdicts: pl.DataFrame) -> pl.DataFrame:
     for row in lines:
         labels = {task: row[f"label_{task}"] for task in tasks}
         coin = {f"coin_{t}": labels[t] and random.Random(f"{row['parent']}/{t}").choice(guard.task(t).labels) for t in ("prompt", "refusal")}
-        texts = {"source": row["benchmark"], "teacher": row["guard_model"], "reasoning": row["output"], "answers": answers_block(guard, labels)}
+        texts = {
+            "source": row["benchmark"],
+            "teacher": row["guard_model"],
+            "reasoning": row["output"],
+            "answers": answers_block(guard, labels),
+            "disputed": row["disputed"],
+        }
         out.append({name: row[name] for name in ("id", "prompt", "response", *own)} | texts | coin)
     return pl.DataFrame(out, infer_schema_length=None)
 
@@ -119,7 +134,14 @@ def run(recipe: str, overrides: Sequence[str], folder: Path, name: str | None = 
 
 
 def data(folder: Path, smoke: bool) -> None:
-    """The rows that all arms train and are tested on."""
+    """The rows that all arms train and are tested on. Another process that makes them is waited for."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "data.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _data(folder, smoke)
+
+
+def _data(folder: Path, smoke: bool) -> None:
     benchmarks = json.dumps([str(DATA / "benchmark")])
     files = [f"rows.files={json.dumps([str(rows_file(folder))])}", f"clean.files={benchmarks}", f"others.files={benchmarks}"]
     run("data", [*files, *(SMOKE_DATA if smoke else ())], folder)
@@ -130,29 +152,52 @@ def files_of(folder: Path, **steps: str) -> list[str]:
     return [f"{name}.files={json.dumps([str(folder / 'data' / step)])}" for name, step in steps.items()]
 
 
-TESTED = {"own-test": "own-test", "other-test": "other-test"}
+READ = {"own-test": "own-test", "other-test": "other-test", "dev": "dev"}
 
 
-def arms(folder: Path, base: str, seed: int, smoke: bool) -> None:
-    """One seed of all arms of a base."""
-    overrides = files_of(folder, rows="sft", labels="sft", coin="sft", unchecked="unchecked", **TESTED)
-    chosen: Sequence[str] = ARMS
+def arms(folder: Path, base: str, seed: int, smoke: bool, until: Sequence[str] | None = None) -> None:
+    """One seed of all arms of a base, in ``<folder>/<base>-<seed>/arms``, or of the steps `until`.
+
+    A seed's answers have a journal of their own, so that two processes can each make one.
+    """
+    overrides = files_of(folder, rows="sft", labels="sft", coin="sft", unchecked="unchecked", **READ)
+    wanted: Sequence[str] = ARMS
     if base != "tiny":
         overrides += [f"{step}.model={base}" for step in SUPERVISED]
         overrides += [f"{step}.trainer.{name}={value}" for step in SUPERVISED for name, value in PRETRAINED.items()]
         overrides += [f"{step}.trainer.learning_rate={PRETRAINED_DPO}" for step in PREFERRED]
         overrides += [f"{step}.trainer.{name}={value}" for step in (*SUPERVISED, *PREFERRED) for name, value in IN_PARTS.items()]
-        chosen = MAIN
+        wanted = MAIN
+    elif (found := proof_dev.chosen(folder)) is not None:
+        kinds = {step: "sft" if step.startswith("sft-") else "dpo" for step in PREFERRED}
+        overrides += [f"{step}.trainer.{key}={value}" for step, kind in kinds.items() for key, value in proof_dev.GRID[found[kind]].items()]
     if smoke:
         overrides += [f"{key}={value}" for key, value in (SMOKE if base == "tiny" else SMOKE_PRETRAINED).items()]
-        chosen = chosen if base == "tiny" else MAIN[:2]
-    run("arms", [*overrides, f"seed={seed}"], folder, f"{base}-{seed}", [f"judged-{arm}" for arm in chosen])
+        wanted = wanted if base == "tiny" else MAIN[:2]
+    overrides += proof_dev.overrides()
+    run("arms", [*overrides, f"seed={seed}"], folder, f"{base}-{seed}/arms", until or [f"judged-{arm}" for arm in wanted])
+
+
+def tried(folder: Path, seeds: Sequence[int], smoke: bool) -> None:
+    """Hyper-parameters of the small guard, tried on the part `dev` with those of these seeds that `proof_dev.SEEDS` has; chosen once all are there."""
+    steps = [f"scored-{name}" for name in ("sft", *proof_dev.GRID)]
+    if proof_dev.chosen(folder) is not None:
+        return
+    for seed in [seed for seed in seeds if seed in proof_dev.SEEDS]:
+        arms(folder, "tiny", seed, smoke, steps)
+    if {*proof_dev.SEEDS} <= {*seeds}:
+        proof_dev.choose(folder, [folder / f"tiny-{seed}" / "arms" for seed in proof_dev.SEEDS])
 
 
 def base_as_it_is(folder: Path, base: str, smoke: bool) -> None:
     """The arm that is not trained."""
     more = ["answers-base.models.guard.max_tokens=8"] if smoke else []
-    run("base", [*files_of(folder, **TESTED), f"answers-base.models.guard.model={base}", *more], folder, f"{base}-base")
+    run(
+        "base",
+        [*files_of(folder, **{k: v for k, v in READ.items() if k != "dev"}), f"answers-base.models.guard.model={base}", *more],
+        folder,
+        f"{base}-base/arms",
+    )
 
 
 def main() -> int:
@@ -160,10 +205,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", default="tiny", help="tiny (from scratch), or a model: smollm2-135m, a folder")
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first", type=int, default=1, help="the first seed")
+    parser.add_argument("--step", type=int, default=1, help="every so many seeds: two processes, each of every second seed, share the work")
+    parser.add_argument("--threads", type=int, help="torch's threads; 1 for two processes on two cores, which is faster than one of two")
+    parser.add_argument("--dev", action="store_true", help="only what is tried on the part `dev`, of those of these seeds that it takes")
     parser.add_argument("--docs", action="store_true", help="write docs/proof.md of what is finished")
     parser.add_argument("--smoke", action="store_true", help="answers without reasoning and few updates, in another folder: whether all of it runs")
     given = parser.parse_args()
-    folder = workspace() / ("proof-smoke" if given.smoke else "proof")
+    folder = workspace().resolve() / ("proof-smoke" if given.smoke else "proof")
     if given.docs:
         text = page(folder)
         (ROOT / "docs" / "proof.md").write_text(text, encoding="utf-8")
@@ -171,10 +220,17 @@ def main() -> int:
     if not DATA.is_dir():
         print(f"no data in {DATA}: set GUARDKIT_DATA", file=sys.stderr)
         return 3
+    if given.threads:
+        os.environ["OMP_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = str(given.threads)  # before torch is loaded
     data(folder, given.smoke)
+    seeds = range(given.first, given.seeds + 1, given.step)
+    if given.base == "tiny":
+        tried(folder, [*seeds] if given.dev else proof_dev.SEEDS, given.smoke)
+        if given.dev:
+            return 0
     if given.base != "tiny":
         base_as_it_is(folder, given.base, given.smoke)
-    for seed in range(1, given.seeds + 1):
+    for seed in seeds:
         arms(folder, given.base, seed, given.smoke)
     print(page(folder))
     return 0

@@ -90,13 +90,13 @@ def answers(folder: Path, base: str) -> dict[str, dict[int, pl.DataFrame]]:
     """By arm and seed what is finished: a line for each test row, without a verdict where the guard was not able to take it (a prompt too long for it, say).
     The base model as it is has the seed 0."""
     found: dict[str, dict[int, pl.DataFrame]] = defaultdict(dict)
-    runs = [(run, end) for run in sorted(folder.glob(f"{base}-*")) if re.fullmatch(r"\d+|base", end := run.name.removeprefix(f"{base}-"))]
+    runs = [(run, end) for run in sorted(folder.glob(f"{base}-*/arms")) if re.fullmatch(r"\d+|base", end := run.parent.name.removeprefix(f"{base}-"))]
     if not runs:
         return found
     rows = asked(folder)
     for run, end in runs:
         for step in sorted(run.glob("judged-*")):
-            verdicts = _rows(run, step.name).select("parent", "verdict_prompt", "verdict_refusal")
+            verdicts = rows_of(run, step.name).select("parent", "verdict_prompt", "verdict_refusal")
             found[step.name.removeprefix("judged-")][0 if end == "base" else int(end)] = rows.join(
                 verdicts, on="parent", how="left", maintain_order="left"
             )
@@ -107,10 +107,11 @@ def asked(folder: Path) -> pl.DataFrame:
     """The test rows: `parent` (their id), `tested_on`, ``label_<task>``."""
     columns = [pl.col("id").alias("parent"), pl.col("label_prompt"), pl.col("label_refusal")]
     parts = {"own": "own-test", "others": "other-test"}
-    return pl.concat([_rows(folder / "data", step).select(*columns, tested_on=pl.lit(name)) for name, step in parts.items()])
+    return pl.concat([rows_of(folder / "data", step).select(*columns, tested_on=pl.lit(name)) for name, step in parts.items()])
 
 
-def _rows(run: Path, step: str) -> pl.DataFrame:
+def rows_of(run: Path, step: str) -> pl.DataFrame:
+    """The rows of a finished step."""
     return pl.concat(map(as_frame, toolkit.read_run(run)[step].blocks()))
 
 
@@ -164,7 +165,7 @@ def _times(folder: Path, base: str) -> str:
     """Seconds of the steps of a seed, by what they do."""
     kinds = {"sft": "train_sft", "dpo": "train_dpo", "draw": "draws", "test": "answers"}
     spent: dict[str, list[float]] = {kind: [] for kind in kinds}
-    runs = [run for run in sorted(folder.glob(f"{base}-*")) if run.name.removeprefix(f"{base}-").isdigit()]
+    runs = [run for run in sorted(folder.glob(f"{base}-*/arms")) if run.parent.name.removeprefix(f"{base}-").isdigit()]
     for run in runs:
         seconds = built(run)
         uses = {kind: [s for step, s in seconds.items() if _kind(step) == kind] for kind in kinds}

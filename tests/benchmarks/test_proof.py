@@ -114,7 +114,7 @@ def test_labels_of_xstest_are_what_three_guards_agree_on_and_answers_alone_say_t
 def test_the_recipes_have_every_arm_and_no_fault(tmp_path: Path) -> None:
     file = tmp_path / "rows.parquet"
     proof.labelled(_verdicts()).with_columns(split=pl.lit("train")).write_parquet(file)
-    names = ("rows", "labels", "unchecked", "coin", "own-test", "other-test")
+    names = ("rows", "labels", "unchecked", "coin", "own-test", "other-test", "dev")
     files = [f"{name}.files={json.dumps([str(file)])}" for name in names]
     smoke = [f"{key}={value}" for key, value in proof.SMOKE.items()]
     found = toolkit.explain(proof.RECIPES / "arms.yaml", overrides=[*files, *smoke])
@@ -140,7 +140,7 @@ def test_the_page_says_what_is_not_run_and_how_many_seeds_are(tmp_path: Path) ->
             _answers(share, seed).filter(pl.col("verdict_prompt").is_not_null()).write_parquet(file)  # what could not be asked has no line
             given = {"id": "parent", "parent": "parent", "prompt": "parent", "verdict_prompt": "verdict_prompt", "verdict_refusal": "label_refusal"}
             steps.append({"id": f"judged-{arm}", "use": "read", "with": {"files": [str(file)], "columns": given}})
-        toolkit.run({"recipe": "planted", "steps": steps}, output=tmp_path / f"tiny-{seed}")
+        toolkit.run({"recipe": "planted", "steps": steps}, output=tmp_path / f"tiny-{seed}" / "arms")
     text = page(tmp_path)
     assert "2 of 10 seeds are finished" in text and "Too few to go by" in text
     assert "| R-SFT on checked reasoning | 2 | 50.0%" in text and "`dpo-self` | `sft` | 2 | +20.0 |" in text
