@@ -53,6 +53,16 @@ def test_sft_rows_hold_the_same_input_that_sampling_renders() -> None:
     assert text["completion"].to_list() == rows["reasoning"].to_list()
 
 
+def test_further_columns_are_kept_by_name() -> None:
+    for use, rows in (("render_sft", reasoned(*ROWS)), ("render_dpo", preferences(*ROWS))):
+        assert toolkit.apply(use, rows, keep=["group"]).kept["group"].to_list() == rows["group"].to_list()
+        assert "group" not in toolkit.apply(use, rows).kept.columns
+        with pytest.raises(InputError, match=r"no earlier step writes the column 'grup'(?s:.*)did you mean 'group'"):
+            toolkit.apply(use, rows, keep=["grup"])
+        with pytest.raises(InputError, match="'prompt' is rendered, and cannot stay as it is"):
+            toolkit.apply(use, rows, keep=["prompt"])
+
+
 def test_dpo_rows_hold_the_pair_and_its_weight() -> None:
     rows = preferences(*ROWS)
     kept, _ = toolkit.apply("render_dpo", rows)

@@ -17,7 +17,7 @@ from toolkit.common.errors import InputError
 from toolkit.operators import Columns, Context, operator_class
 from toolkit.operators.choose.replay import _level
 from toolkit.pipeline import LOCAL, Counts, FrameInput, FrameOutput, Work, build_step
-from toolkit.records import to_polars
+from toolkit.records import Column, to_polars
 from toolkit.shards import GUARD_FACETS
 
 CATEGORIES = [["a", "b"], ["a"], ["a"], [], ["c"]]
@@ -42,7 +42,9 @@ def replay(
     counts = Counts("mixed", "replay", op.shape)
     out = FrameOutput([counts], op.columns({"rows": columns}, ctx.guard), Path())
     op.look(ctx)
-    frame = pl.DataFrame([row(start + i, "test" if i % 4 == 3 else "train") for i in range(new)], schema=to_polars(tuple(COLUMNS.values())))
+    frame = pl.DataFrame(
+        [row(start + i, "test" if i % 4 == 3 else "train") for i in range(new)], schema=to_polars(tuple(COLUMNS.values()))
+    ).with_columns(seed_model=pl.lit("writer"))
     build_step(LOCAL, [Work(op, ctx, columns, counts)], {"rows": FrameInput("rows", *frame.select(list(columns)).iter_slices(block))}, out)
     out.check()
     return out.kept, out.stats
@@ -72,13 +74,20 @@ def test_small_classes_are_taken_whole_and_counted(old: Path) -> None:
     assert [c["drawn"] for c in stats["classes"]] == [2] * 8 and few.height == 8 + 16
 
 
+def test_columns_that_one_side_lacks(old: Path) -> None:
+    columns = {n: c for n, c in COLUMNS.items() if n != "licence"} | {"seed_model": Column("seed_model", "string")}
+    mixed, stats = replay(old, 8, columns=columns, share=0.5)
+    assert mixed.columns == list(columns) and mixed["seed_model"].to_list() == ["writer"] * 8 + [None] * 6
+    assert stats["columns_apart"] == ["licence", "seed_model"]
+
+
 def test_what_cannot_be_is_refused(old: Path, tmp_path: Path) -> None:
     for words, options in (
         ("replay: too few rows: 'Gardens', train: 40 of 108", {"new": 16, "share": 0.9}),
         ("'Gardens' has no split 'dev'", {"new": 4, "share": 0.2, "split": "dev"}),
         ("an old row that is drawn is among the new rows, too: r0", {"new": 40, "share": 0.5, "short": "fewer", "start": 0}),
         ("replay needs older shards", {"new": 4, "share": 0.2, "old": None}),
-        ("the new rows lack its column licence", {"new": 4, "share": 0.2, "columns": {n: c for n, c in COLUMNS.items() if n != "licence"}}),
+        ("the new rows lack its column completion", {"new": 4, "share": 0.2, "columns": {n: c for n, c in COLUMNS.items() if n != "completion"}}),
     ):
         with pytest.raises(InputError) as e:
             replay(**dict[str, Any]({"old": old, **options}))

@@ -44,17 +44,17 @@ def row(number: int, split: str | None = "train", *, label: str | None = "unharm
     return {"id": f"r{number}", "prompt": prompt, "completion": f"Deep, {number}.", "source": "s", "licence": "MIT", "split": split, **given, **more}
 
 
-def write(folder: Path, rows: Sequence[dict[str, Any]], columns: Columns = COLUMNS, block: int = 7, **options: Any) -> dict[str, Any]:
+def write(folder: Path, rows: Sequence[dict[str, Any]], have: Columns = COLUMNS, block: int = 7, **options: Any) -> dict[str, Any]:
     """The step on these rows: the manifest of what it wrote, verified, with its figures under `stats` and its rejects under `left`."""
     cls = operator_class("shards")
     op: Any = cls(cls.config_class(**options))
     ctx = Context(GUARD, TAXONOMY, 0, "out", Path())
-    op.columns({"rows": columns}, ctx.guard)
+    op.columns({"rows": have}, ctx.guard)
     ctx = Context(GUARD.only({f.removeprefix("guard.") for f in op.used() if f.startswith("guard.")}), TAXONOMY, 0, "out", Path())
     op.look(ctx)
     counts = Counts("out", "shards", op.shape)
     out = FrameOutput([counts], {}, folder)
-    frame = pl.DataFrame(rows, schema=to_polars(tuple(columns.values())))
+    frame = pl.DataFrame(rows, schema=to_polars(tuple(have.values())))
     build_step(LOCAL, [Work(op, ctx, {}, counts)], {"rows": FrameInput("rows", *frame.iter_slices(block))}, out)
     out.check()
     assert counts.kept + sum(counts.set_aside.values()) == len(rows)
@@ -69,9 +69,9 @@ def read(folder: Path) -> dict[str, list[str]]:
     return found
 
 
-def fault(folder: Path, rows: Sequence[dict[str, Any]], columns: Columns = COLUMNS, **options: Any) -> str:
+def fault(folder: Path, rows: Sequence[dict[str, Any]], have: Columns = COLUMNS, **options: Any) -> str:
     with pytest.raises(InputError) as e:
-        write(folder, rows, columns, **options)
+        write(folder, rows, have, **options)
     assert not (folder / "shards").exists()
     return str(e.value)
 
@@ -183,6 +183,21 @@ def test_what_does_not_fit_is_refused(
 ) -> None:
     rows = [{n: v for n, v in r.items() if n != "source" or columns["source"].type == "string"} for r in rows]
     assert words in fault(tmp_path, rows, columns, **{"extends": str(old), **options})
+
+
+def test_new_rows_are_written_with_the_columns_of_before_where_that_is_asked_for(old: Path, tmp_path: Path) -> None:
+    """A synthetic row has columns that older shards lack: which models wrote it is not lost with them."""
+    columns = {n: c for n, c in COLUMNS.items() if n != "split"} | {n: Column(n, "string") for n in ("seed_form", "seed_model")}
+    rows = [row(i, seed_form="question", seed_model="writer", words=f"How deep does seed {i - 25} go?") for i in (30, 31, 32)]
+    rows = [{n: v for n, v in r.items() if n != "split"} for r in rows]
+    options: dict[str, Any] = {"extends": str(old), "columns": "as_before"}
+    assert "of a group that is there in another split: r30" in fault(tmp_path / "a", rows, columns, **options)
+    made = write(tmp_path / "b", rows, columns, straddling="move", **options)
+    assert made["columns"] == read_manifest(old / "shards")["columns"] and made["rows"] == 23 and read(tmp_path / "b")["test"][-1] == "r30"
+    assert made["extends"]["columns_left_out"] == made["stats"]["columns_left_out"] == {"seed_form": {}, "seed_model": {"writer": 3}}
+    text = (tmp_path / "b" / "shards" / "README.md").read_text()
+    assert "as the versions before lack them: seed_form, seed_model." in text and "written by a model for this set: writer 3." in text
+    assert "the new rows lack its column source" in fault(tmp_path / "c", [], {n: c for n, c in COLUMNS.items() if n != "source"}, **options)
 
 
 def test_another_guard_or_a_taxonomy_that_lacks_a_category_is_refused(old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -55,10 +55,10 @@ def check_inputs(operator: str, inputs: Mapping[str, object], name: str, named: 
     return name in inputs or named is not None
 
 
-def column_faults(old: OldVersion, columns: Sequence[Column]) -> list[str]:
-    """How new rows' columns differ from those of a version."""
+def column_faults(old: OldVersion, columns: Sequence[Column], may_lack: Collection[str] = ()) -> list[str]:
+    """How new rows' columns differ from those of a version; one of `may_lack` may be on one side alone."""
     here, there = {f.name: str(f.type) for f in to_arrow(tuple(columns))}, {c["name"]: c["type"] for c in old.manifest["columns"]}
-    lacking, more = [n for n in there if n not in here], [n for n in here if n not in there]
+    lacking, more = ([n for n in one if n not in other and n not in may_lack] for one, other in ((there, here), (here, there)))
     out = [f"the new rows lack its column{'s' * (len(lacking) > 1)} {', '.join(lacking)}"] if lacking else []
     out += [f"it lacks the new rows' column{'s' * (len(more) > 1)} {', '.join(more)}"] if more else []
     return out + [f"its column {n!r} holds {there[n]}, that of the new rows {here[n]}" for n in there if n in here and here[n] != there[n]]

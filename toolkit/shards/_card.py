@@ -162,6 +162,10 @@ def versions_part(manifest: Mapping[str, Any]) -> list[str]:
     )
     left = manifest["extends"].get("left_out") or {}
     gone = [f"Not added, as they clash with rows of before: {', '.join(f'{n:,} {plain(why)}' for why, n in left.items())}.", ""] if left else []
+    if dropped := manifest["extends"].get("columns_left_out"):
+        gone += [f"Columns of the new rows that are not in this set, as the versions before lack them: {', '.join(map(plain, dropped))}.", ""]
+        written = ", ".join(f"{plain(model)} {n:,}" for model, n in dropped.get("seed_model", {}).items())
+        gone += [f"**Synthetic rows.** Of the new rows were written by a model for this set: {written}.", ""] if written else []
     head = ["version", "recipe", "rows added", "rows", "licence of the set", "licences of the rows", "manifest (sha256)"]
     return ["## Versions", "", note, "", *gone, *markdown_table(head, rows, right=(2, 3))]
 

@@ -178,6 +178,7 @@ class _Extends(_Open):
     files: dict[Below, Below] = Field(min_length=1)
     left_out: dict[str, int] = {}
     moved: int = 0
+    columns_left_out: dict[str, dict[str, int]] = {}
 
 
 _Manifest2.model_rebuild()

@@ -33,6 +33,7 @@ from toolkit.shards._versions import OldVersion, ordered, take_file, text_of
 
 if TYPE_CHECKING:
     import polars as pl
+    import pyarrow as pa
 
 ROW_GROUP = 1024
 """Rows in a row group."""
@@ -74,17 +75,17 @@ class ShardWriter:
 
     Args:
         folder: a fresh folder; made if it is not there.
-        columns: of the shards, in order.
+        columns: of the shards, in order; of a new version of others those of these: `OldVersion.schema`.
         rows_per_shard: rows in one file at most.
 
     Raises:
         InputError: a column called ``labels``, which TRL's collators claim for themselves, or two of one name; something is in the folder.
     """
 
-    def __init__(self, folder: Path, columns: tuple[Column, ...], rows_per_shard: int) -> None:
-        check_columns([c.name for c in columns])
+    def __init__(self, folder: Path, columns: tuple[Column, ...] | pa.Schema, rows_per_shard: int) -> None:
+        self._schema = to_arrow(columns) if isinstance(columns, tuple) else columns
+        check_columns(self._schema.names)
         self._folder = folder
-        self._schema = to_arrow(columns)
         self._limit = rows_per_shard
         self._worker = Worker()
         self._parts: dict[str, list[_Part]] = {}

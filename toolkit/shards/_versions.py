@@ -14,13 +14,17 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import FULL, InputError
 from toolkit.common.manifests import SEAL, sealed
 from toolkit.common.manifests import read_manifest as read_sealed
+from toolkit.common.parquet import open_parquet
 from toolkit.common.reading import sha256_once
 from toolkit.shards._manifest import AGAIN, MANIFEST, read_manifest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MOST_VERSIONS = 20
 """Versions that may follow each other: a manifest has those of all before it, one in the other."""
@@ -38,6 +42,19 @@ class OldVersion:
     def title(self) -> str:
         """Its name."""
         return title_of(self.manifest)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of its files.
+
+        Raises:
+            InputError: the first of them is not what the manifest says.
+        """
+        import pyarrow as pa
+
+        name = ordered(self.manifest["files"])[0]
+        with open_parquet(self.folder / name, sha256=self.manifest["files"][name]["sha256"]) as f:
+            return pa.schema([pa.field(c.name, c.type, c.nullable) for c in f.schema_arrow])
 
 
 def old_version(folder: Path) -> OldVersion:

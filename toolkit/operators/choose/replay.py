@@ -19,6 +19,8 @@ from toolkit.operators.choose._quota import SHOWN, check_classes, too_few
 from toolkit.records import Column, to_polars
 from toolkit.shards import GUARD_FACETS, MANIFEST, OldVersion, old_version, verify
 
+ALWAYS = ("id", "prompt", "completion", "chosen", "rejected", "weight")
+"""Columns that every row of shards has that has them at all; of the others some may come with new rows alone, or with older ones."""
 INPUT = "old"
 """Name of the input, and of the option."""
 
@@ -52,9 +54,9 @@ class ReplayConfig(Config):
 class Replay(DatasetOperator):
     """Old rows among new ones, so that a guard that goes on learning does not forget: rendered rows, and after them some of older shards.
 
-    Old rows are drawn by id: the same ones whatever the blocks, a larger share adds rows and drops none that it had in a class. They must have the
-    columns and the guard of the new rows. A row of several categories counts in the one that fewest rows have. Old rows that are not drawn stay where
-    they are. In memory: classes and numbers of the old rows, a hash of each new row's id.
+    Old rows are drawn by id: the same ones whatever the blocks, a larger share adds rows and drops none that it had in a class. They must be for the
+    guard of the new rows, whose columns are kept; one that old rows lack is null in them. A row of several categories counts in the one that fewest
+    rows have. Old rows that are not drawn stay where they are. In memory: classes and numbers of the old rows, a hash of each new row's id.
     """
 
     name = "replay"
@@ -76,11 +78,12 @@ class Replay(DatasetOperator):
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
         check_inputs(self.name, inputs, INPUT, self.config.old, must=True)
         out = super().columns(inputs, guard)
-        self._columns = tuple(out.values())
+        may = {name: Column(c.name, c.type, c.nullable or name not in ALWAYS, c.doc) for name, c in out.items()}  # older rows may lack it
+        self._columns = tuple(may.values())
         for name in self.config.per:
             if out[name].type != {"list": "string"}:
                 check_classes(self.name, out[name])
-        return out
+        return may
 
     def identity(self) -> dict[str, Any]:
         return {name: value for name, value in super().identity().items() if name != INPUT}  # what is there counts, not where: see `files`
@@ -95,11 +98,16 @@ class Replay(DatasetOperator):
             self._fits(old_version(find_version(self.config.old, ctx.roots)), ctx)
 
     def _fits(self, old: OldVersion, ctx: Context) -> None:
-        check_fit(old, [*column_faults(old, self._columns), *guard_faults(old, ctx.guard)], f"step {ctx.step}, {INPUT}")
+        check_fit(old, [*column_faults(old, self._columns, self._apart(old)), *guard_faults(old, ctx.guard)], f"step {ctx.step}, {INPUT}")
         if self.config.split not in (splits := old.manifest["counts"]["split"]):
             raise InputError(
                 f"{old.title!r} has no split {self.config.split!r}", where=f"step {ctx.step}", hint=did_you_mean(self.config.split, splits)
             )
+
+    def _apart(self, old: OldVersion) -> list[str]:
+        """Columns that one side may lack: all but those that every row has and those that make the classes."""
+        there = {c["name"] for c in old.manifest["columns"]}
+        return [n for n in there ^ {c.name for c in self._columns} if n not in ALWAYS and n not in self.config.per]
 
     def factor(self, inputs: Sequence[str]) -> float | None:
         return 1 / (1 - self.config.share) if self.config.share is not None else None
@@ -119,11 +127,13 @@ class Replay(DatasetOperator):
         known = pl.concat(new)
         at = 0
         for block in shard_rows(old, split=self.config.split):
-            rows = block.filter(drawn[at : at + block.height]).select(c.name for c in self._columns)
+            lacking = [pl.lit(None).alias(c.name) for c in self._columns if c.name not in block.columns]
+            rows = block.filter(drawn[at : at + block.height]).with_columns(lacking).select(c.name for c in self._columns)
             at += block.height
             self._check(rows, known, old, ctx)
             out.count_in(rows.height)
             out.keep(rows.cast(to_polars(self._columns)))  # type: ignore[arg-type]
+        out.stat("columns_apart", sorted(self._apart(old)))
         out.stat("new_rows", sum(map(len, new)))
         out.stat("old_rows", int(drawn.sum()))
 

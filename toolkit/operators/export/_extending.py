@@ -6,6 +6,7 @@ where 64 bits of their hash agree, as with ids elsewhere.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from toolkit.common.errors import InputError, InputErrors
 from toolkit.guards import Guard, input_parts
 from toolkit.operators._old_shards import shard_rows
 from toolkit.records import Column
-from toolkit.shards import NONE, Licences, OldVersion, kind_of, resolve
+from toolkit.shards import NONE, SEED_MODELS, Licences, OldVersion, kind_of, resolve
 
 if TYPE_CHECKING:
     from toolkit.operators.base import Output
@@ -43,6 +44,12 @@ def kind_faults(old: OldVersion, columns: Sequence[Column], kind: str | None) ->
     theirs = kind_of([c["name"] for c in old.manifest["columns"]], old.manifest.get("kind"), where)
     ours = kind_of([c.name for c in columns], kind, "the new rows")
     return [] if theirs.name == ours.name else [f"it holds {theirs.words} ({theirs.name}), the new rows are {ours.words} ({ours.name})"]
+
+
+def may_lack(old: OldVersion, columns: Sequence[Column]) -> list[str]:
+    """Columns that one side may lack where new rows are written as the older ones are."""
+    there = {c["name"] for c in old.manifest["columns"]}
+    return [*(c["name"] for c in old.manifest["columns"] if c["nullable"]), *(c.name for c in columns if c.name not in there)]
 
 
 def category_faults(old: OldVersion, names: Sequence[str], taxonomy: str) -> list[str]:
@@ -76,6 +83,8 @@ class Clashes:
         self._labels = [n for n in names if n.startswith("label_") and not n.endswith("_source")]
         self._columns = [n for n in ("id", "prompt", "group", *self._labels) if n in names]
         self._nullable = {c["name"]: c["nullable"] for c in old.manifest["columns"]}
+        self._types = pl.DataFrame(pl.from_arrow(old.schema.empty_table())).schema
+        self._dropped: dict[str, Counter[str]] = {}
         self._found: dict[str, list[str]] = {}
         self._numbers: dict[str, int] = {}
         self._read()
@@ -107,7 +116,7 @@ class Clashes:
             pl.col("whole").hash().alias("_input"),
             pl.coalesce("named", group).hash().alias("_group"),
             pl.col("own").alias("_split"),
-        ).with_columns(rows[n] for n in self._labels)
+        ).with_columns(rows[n] if n in rows.columns else pl.lit(None, pl.String).alias(n) for n in self._labels)
 
     def look(self, rows: pl.DataFrame, out: Output, step: str) -> pl.DataFrame:
         """The rows that are to be written, where they are to be written; what clashes is counted, and left out where that is asked for.
@@ -116,7 +125,7 @@ class Clashes:
             InputError: a value is missing where the version has one in each row.
         """
         for name, may in self._nullable.items():
-            if not may and (n := rows[name].null_count()):
+            if not may and name in rows.columns and (n := rows[name].null_count()):
                 raise InputError(f"{n:,} of the new rows have no {name!r}, which all rows of {self._old.title!r} have", where=f"step {step}, {INPUT}")
         keys = self._keys(rows).join(self._splits, on="_group", how="left", maintain_order="left")
         keys = keys.join(self._inputs, on="_input", how="left", maintain_order="left")
@@ -136,9 +145,19 @@ class Clashes:
         if gone.any() and self._leave_out:
             out.set_aside(rows.filter(gone), found["why"].filter(gone), f"the version extended is {self._old.title!r}")
             rows, found = rows.filter(~gone), found.filter(~gone)
+        rows = self._as_before(rows)
         if self._move and moved.any():
             rows = rows.with_columns(pl.coalesce(found["to"], rows["split"]).alias("split"))
         return rows
+
+    def _as_before(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows with the version's columns; of those that say which model wrote a row the values are counted where they go."""
+        for name in (n for n in rows.columns if n not in self._types):
+            counts = self._dropped.setdefault(name, Counter())
+            if name in SEED_MODELS:
+                counts.update(dict(rows[name].drop_nulls().value_counts().iter_rows()))
+        lacking = [pl.lit(None, kind).alias(n) for n, kind in self._types.items() if n not in rows.columns]
+        return rows.with_columns(lacking).select(list(self._types))
 
     def _note(self, why: str, ids: pl.Series) -> None:
         if ids.len():
@@ -150,7 +169,8 @@ class Clashes:
         """Refuse the rows that clash, where nothing is to be done about them (InputErrors).
 
         Returns:
-            For the manifest, ``left_out``: rows by reason; ``moved``: how many were put into another split.
+            For the manifest, ``left_out``: rows by reason; ``moved``: how many were put into another split; ``columns_left_out``: each with rows by
+            value where it names models.
         """
         left = [w for w in (KNOWN_ID, OTHER_LABEL) if w in self._numbers and not self._leave_out]
         left += [OTHER_SPLIT] if OTHER_SPLIT in self._numbers and not self._move else []
@@ -162,4 +182,5 @@ class Clashes:
         if faults:
             raise InputErrors(faults)
         left_out = {why: n for why, n in sorted(self._numbers.items()) if why != OTHER_SPLIT}
-        return {"left_out": left_out, "moved": self._numbers.get(OTHER_SPLIT, 0)}
+        columns = {name: dict(sorted(counts.items())) for name, counts in sorted(self._dropped.items())}
+        return {"left_out": left_out, "moved": self._numbers.get(OTHER_SPLIT, 0), **({"columns_left_out": columns} if columns else {})}

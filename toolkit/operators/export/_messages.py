@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
+from toolkit.common.errors import InputError, did_you_mean
 from toolkit.guards import POLICY, Guard, input_columns
 from toolkit.operators._media_taken import REFUSED, asking_fault
 from toolkit.operators.base import mark
@@ -31,11 +32,29 @@ _SEED = ("seed_category", "seed_label", "seed_form", "seed_style", *SEED_MODELS)
 """What a synthetic seed was written to be, and by whom (record ``made_seed``)."""
 
 
-def carried(have: Mapping[str, Column], guard: Guard) -> list[Column]:
+RENDERED = ("prompt", "completion", "chosen", "rejected", "steps", "step_chars")
+"""Columns that rendering makes."""
+
+
+def carried(have: Mapping[str, Column], guard: Guard, keep: Sequence[str] = ()) -> list[Column]:
     """Columns that rendered rows keep, as far as they are there: labels and their origin, categories, language, for the shards' tables; what a
-    synthetic seed was written to be, and by whom; and media."""
+    synthetic seed was written to be, and by whom; and media.
+
+    Args:
+        have: columns of the rows that are rendered.
+        guard: that they are rendered for.
+        keep: further columns to keep.
+
+    Raises:
+        InputError: one of these is not there, or is one that rendering makes itself.
+    """
+    for name in keep:
+        if name not in have:
+            raise InputError(f"keep: no earlier step writes the column {name!r}", hint=did_you_mean(name, have))
+        if name in RENDERED:
+            raise InputError(f"keep: {name!r} is rendered, and cannot stay as it is")
     labels = [f"label_{t}{s}" for t in guard.task_names for s in ("", "_source")]
-    return [have[n] for n in (*labels, "categories", "language", *_SEED, *([MEDIA] if has_media(have) else [])) if n in have]
+    return [have[n] for n in (*labels, "categories", "language", *_SEED, *([MEDIA] if has_media(have) else []), *keep) if n in have]
 
 
 def shown_fault(guard: Guard, form: str) -> str | None:

@@ -18,6 +18,8 @@ class RenderDpoConfig(Config):
 
     format: Literal["messages", "text"] = "messages"
     """Chat messages, which the model's chat template turns into text, or plain text."""
+    keep: list[str] = []
+    """Further columns that the rendered rows keep: `[group]` for shards that later ones extend, so that a group stays in its split."""
 
 
 class RenderDpo(RowOperator):
@@ -35,6 +37,9 @@ class RenderDpo(RowOperator):
     config_class = RenderDpoConfig
     config: RenderDpoConfig
 
+    def identity(self) -> dict[str, Any]:
+        return {n: v for n, v in super().identity().items() if n != "keep" or v}
+
     def reads(self, guard: Guard) -> list[str]:
         return ["id", "context", "prompt", "response", "chosen", "rejected", "weight", "task", "source", "licence", "split"]
 
@@ -43,7 +48,7 @@ class RenderDpo(RowOperator):
         input_columns(guard, have)
         kind = MESSAGES if self.config.format == "messages" else "string"
         new = [Column(n, kind) for n in ("prompt", "chosen", "rejected")]
-        kept = [*(have[n] for n in ("weight", "task", "source", "licence", "split")), *carried(have, guard)]
+        kept = [*(have[n] for n in ("weight", "task", "source", "licence", "split")), *carried(have, guard, self.config.keep)]
         kept += [have[n] for n in ("chosen_model", "rejected_model") if n in have]
         return {c.name: c for c in [have["id"], *new, *kept]}
 

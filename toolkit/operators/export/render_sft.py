@@ -25,6 +25,8 @@ class RenderSftConfig(Config):
     """Chat messages, which the model's chat template turns into text, or plain text."""
     reasoning: bool = True
     """Whether a completion has its reasoning; without, it is the answers alone, in the guard's form, for a twin that is trained on labels only."""
+    keep: list[str] = []
+    """Further columns that the rendered rows keep: `[group]` for shards that later ones extend, so that a group stays in its split."""
 
 
 class RenderSft(RowOperator):
@@ -42,7 +44,7 @@ class RenderSft(RowOperator):
     config: RenderSftConfig
 
     def identity(self) -> dict[str, Any]:
-        return {n: v for n, v in super().identity().items() if n != "reasoning" or not v}
+        return {n: v for n, v in super().identity().items() if (n != "reasoning" or not v) and (n != "keep" or v)}
 
     def reads(self, guard: Guard) -> list[str]:
         return ["id", "context", "prompt", "response", "reasoning", "teacher", "source", "licence", "split"]
@@ -52,7 +54,7 @@ class RenderSft(RowOperator):
         input_columns(guard, have)
         kind = MESSAGES if self.config.format == "messages" else "string"
         new = [Column("prompt", kind), Column("completion", kind)]
-        kept = [*(have[n] for n in ("source", "licence", "split", "teacher")), *carried(have, guard)]
+        kept = [*(have[n] for n in ("source", "licence", "split", "teacher")), *carried(have, guard, self.config.keep)]
         return {c.name: c for c in [have["id"], *new, *kept, *COUNTS]}
 
     def media_fault(self, guard: Guard) -> str | None:

@@ -16,7 +16,7 @@ from toolkit.operators._losses import with_losses
 from toolkit.operators._old_shards import check_fit, check_inputs, column_faults, find_version, guard_faults
 from toolkit.operators._words import check_words
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
-from toolkit.operators.export._extending import INPUT, Clashes, category_faults, kind_faults, licence_faults
+from toolkit.operators.export._extending import INPUT, Clashes, category_faults, kind_faults, licence_faults, may_lack
 from toolkit.records import Column
 from toolkit.shards import (
     CARD_SECTIONS,
@@ -44,6 +44,10 @@ SHOWN = 5
 """Ids that a refusal names for each source and licence."""
 
 
+DEALT = ("clashing", "columns", "straddling")
+"""Options on what new rows have and the version that they extend has not, or otherwise."""
+
+
 class ShardsConfig(Config):
     """Options of `shards`."""
 
@@ -66,6 +70,9 @@ class ShardsConfig(Config):
     clashing: Literal["error", "leave_out"] = "error"
     """With `extends`, a new row whose id is there already, or whose input is there with another label: stop, or set the row aside (`known_id`,
     `other_label`)."""
+    columns: Literal["error", "as_before"] = "error"
+    """With `extends`, columns that one side lacks: stop, or write the new rows with the columns of the older ones: those that are not there are left
+    out and named in the manifest, those that the new rows lack are null."""
     straddling: Literal["error", "move"] = "error"
     """With `extends`, a new row of a group (column `group`, else equal prompts) that is there in another split: stop, or put the row where its group
     is."""
@@ -101,13 +108,13 @@ class Shards(DatasetOperator):
     def identity(self) -> dict[str, Any]:
         own = {name: value for name, value in super().identity().items() if value or name not in NAMED}
         del own["extends"]  # what is there counts, not where: see `files`
-        return {name: value for name, value in own.items() if self._extends or name not in ("clashing", "straddling")}
+        return {name: value for name, value in own.items() if self._extends or name not in DEALT}
 
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
         self._columns = tuple(super().columns(inputs, guard).values())
         self._extends = check_inputs(self.name, inputs, INPUT, self.config.extends)
-        if not self._extends and (self.config.clashing, self.config.straddling) != ("error", "error"):
-            raise InputError("`clashing` and `straddling` are about the version that a set extends", hint="name it: extends: FOLDER")
+        if not self._extends and any(getattr(self.config, name) != "error" for name in DEALT):
+            raise InputError(f"{', '.join(DEALT)}: these options are about the version that a set extends", hint="name it: extends: FOLDER")
         check_columns([c.name for c in self._columns])
         if self.config.kind is not None:
             kind_of([c.name for c in self._columns], self.config.kind, self.name)
@@ -133,7 +140,7 @@ class Shards(DatasetOperator):
         """Refuse a version that the new rows do not fit (InputErrors)."""
         faults = [
             *kind_faults(old, self._columns, self.config.kind),
-            *column_faults(old, self._columns),
+            *column_faults(old, self._columns, may_lack(old, self._columns) if self.config.columns == "as_before" else ()),
             *guard_faults(old, ctx.guard),
             *category_faults(old, ctx.taxonomy.names, ctx.taxonomy.name),
             *licence_faults(old, self.config.licence, load_licences(ctx.roots)),
@@ -192,9 +199,7 @@ class Shards(DatasetOperator):
     def _writer(self, out: Output, old: OldVersion | None) -> ShardWriter:
         if old is None:
             return ShardWriter(out.folder("shards"), self._columns, self.config.rows_per_shard)
-        own = {c.name: c for c in self._columns}
-        columns = [Column(c["name"], own[c["name"]].type, c["nullable"]) for c in old.manifest["columns"]]
-        writer = ShardWriter(out.folder("shards"), tuple(columns), self.config.rows_per_shard)
+        writer = ShardWriter(out.folder("shards"), old.schema, self.config.rows_per_shard)
         writer.extend(old)
         return writer
 
