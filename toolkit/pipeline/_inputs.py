@@ -1,6 +1,7 @@
 """A finished step as a step that reads it sees it: its rows, or the artefact that it takes, and nothing else of it.
 
 What is seen is what the input counts by (`Taken.digest`): a step cannot depend on anything of the steps before it that its manifest does not name.
+Rows are read, and what they refer to is looked up, in a thread of their own, while the step works on the block before.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from toolkit.common.ahead import ahead
 from toolkit.common.errors import InputError
 from toolkit.common.facets import Undeclared
 from toolkit.common.files import digest
@@ -22,6 +24,8 @@ from toolkit.pipeline._finished import ROWS, StepFolder
 if TYPE_CHECKING:
     from toolkit.pipeline._planned import Plan, PlannedStep
 
+AHEAD = 1
+"""Blocks that wait for the step, beside the one that it works on and the one that is read."""
 LOOKED_UP = 65_536
 """Rows, without what they refer to, that are looked up at once: the more, the less of a file is read twice."""
 
@@ -63,11 +67,11 @@ class Taken:
 
     def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Kept rows, a block at a time (InputError: as `StepFolder.blocks`)."""
-        return self._whole(self.done.blocks, columns)
+        return ahead(self._whole(self.done.blocks, columns), AHEAD)
 
     def take(self, rows: pl.Series, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Kept rows by their numbers (InputError: as `StepFolder.take`)."""
-        return self._whole(partial(self.done.take, rows), columns)
+        return ahead(self._whole(partial(self.done.take, rows), columns), AHEAD)
 
     def _whole(self, read: Callable[[Sequence[str] | None], Iterator[pl.DataFrame]], columns: Sequence[str] | None) -> Iterator[pl.DataFrame]:
         """What is stored of the rows, as `read` gives it, with what they refer to where that is asked for."""
