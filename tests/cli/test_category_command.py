@@ -69,6 +69,17 @@ def test_a_new_category_is_written_checked_and_never_overwritten(cli: Cli, tmp_p
     assert cli("category", "show", "election-misinformation", "--json").json["above"] == ["misinformation"]
 
 
+def test_on_a_terminal_it_asks_for_what_it_is_not_given(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter(["Late noise", "Robbing others of their sleep.", "low", "", "Parties.", "Wake the street.", "", "", ""])
+    monkeypatch.setattr("typer.prompt", lambda *_, **__: next(answers))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    made = cli("category", "new", "late-noise")
+    assert made.code == 0 and "still open in it: excludes, cues" in made.out and next(answers, None) is None
+    category = load_taxonomy("late-noise").category("late-noise")
+    assert (category.title, category.severity, category.parent) == ("Late noise", "low", None)
+    assert [(rule.rule, rule.examples) for rule in category.includes] == [("Parties.", ["Wake the street."])]
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

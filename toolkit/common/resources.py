@@ -90,7 +90,7 @@ def find_recipe(name: str) -> Path:
 def recipe_names() -> list[str]:
     """Names that `find_recipe` knows: the user's own in ``./recipes``, and those that ship with guardkit."""
     found = {p.relative_to(top) for top in _recipe_folders() for p in top.rglob("*.yaml")}
-    return sorted({p.with_suffix("").as_posix().removesuffix("/recipe") for p in found if p.parts[0] != "schemas"})
+    return sorted({p.with_suffix("").as_posix().removesuffix("/recipe") for p in found if "schemas" not in p.parts})
 
 
 def _recipe_folders() -> tuple[Path, Path]:

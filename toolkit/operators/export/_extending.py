@@ -7,7 +7,7 @@ where 64 bits of their hash agree, as with ids elsewhere.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -52,8 +52,8 @@ def may_lack(old: OldVersion, columns: Sequence[Column]) -> list[str]:
     return [*(c["name"] for c in old.manifest["columns"] if c["nullable"]), *(c.name for c in columns if c.name not in there)]
 
 
-def category_faults(old: OldVersion, names: Sequence[str], taxonomy: str) -> list[str]:
-    """Whether rows of a version have categories that the taxonomy lacks."""
+def category_faults(old: OldVersion, names: Collection[str], taxonomy: str) -> list[str]:
+    """Whether rows of a version have categories that the taxonomy lacks; `names`: its categories and their aliases."""
     used = {line["category"] for line in old.manifest["tables"].get("categories", [])}
     gone = sorted(used - {NONE, *names})
     shown = ", ".join(gone[:10]) + (f" and {len(gone) - 10} more" if len(gone) > 10 else "")

@@ -142,7 +142,7 @@ class Shards(DatasetOperator):
             *kind_faults(old, self._columns, self.config.kind),
             *column_faults(old, self._columns, may_lack(old, self._columns) if self.config.columns == "as_before" else ()),
             *guard_faults(old, ctx.guard),
-            *category_faults(old, ctx.taxonomy.names, ctx.taxonomy.name),
+            *category_faults(old, ctx.taxonomy.scheme(ctx.taxonomy.name), ctx.taxonomy.name),
             *licence_faults(old, self.config.licence, load_licences(ctx.roots)),
         ]
         check_fit(old, faults, f"step {ctx.step}, {INPUT}")
