@@ -88,8 +88,8 @@ bench-draws: $(VENV)/.dev ## adaptive drawing: tokens saved and hard rows found,
 bench-score: $(VENV)/.dev ## scoring 2 million verdicts with 1,000 bootstrap draws, beside a plain numpy script (a minute)
 	$(BIN)/python tests/benchmarks/score_bench.py --docs
 
-proof: $(VENV)/.dev ## what of the method holds, on real reasoning (hours; goes on where it stopped): BASE= SEEDS=; then docs/proof.md is written
-	$(BIN)/python tests/benchmarks/proof.py $(if $(BASE),--base $(BASE)) $(if $(SEEDS),--seeds $(SEEDS))
+proof: $(VENV)/.dev ## what of the method holds, on real reasoning (hours; goes on where it stopped): BASE= SEEDS= SIZES=; then docs/proof.md is written
+	$(BIN)/python tests/benchmarks/proof.py $(if $(BASE),--base $(BASE)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SIZES),--sizes $(SIZES))
 	$(BIN)/python tests/benchmarks/proof.py --docs
 
 vllm-cpu: $(VENV)/.dev ## vLLM on a CPU: its environment (2 GB more, once), and the tests that need it

@@ -23,8 +23,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 import polars as pl
+import proof_audit
 import proof_dev
-from proof_page import PRETRAINED, PRETRAINED_DPO, as_frame, page
+import proof_sizes
+from proof_page import MAIN, PRETRAINED, PRETRAINED_DPO, page
+from proof_runs import as_frame
 
 import toolkit
 from toolkit.api.command import Progress
@@ -54,8 +57,6 @@ ARMS = (
     "dpo-longest",
     "dpo-coin",
 )
-MAIN = ("labels-only", "sft", "sft-chosen-self", "dpo-self")
-"""Arms of a base that is slow to train."""
 SUPERVISED = ("sft", "labels-only", "sft-unchecked", "sft-no-aegis", "sft-no-harmbench", "sft-no-xstest")
 PREFERRED = ("sft-chosen-self", "sft-chosen-ensemble", *(arm for arm in ARMS if arm.startswith("dpo-")))
 IN_PARTS = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}
@@ -178,12 +179,20 @@ def arms(folder: Path, base: str, seed: int, smoke: bool, until: Sequence[str] |
     run("arms", [*overrides, f"seed={seed}"], folder, f"{base}-{seed}/arms", until or [f"judged-{arm}" for arm in wanted])
 
 
+def sizes(folder: Path, seed: int) -> None:
+    """One seed of the size curve."""
+    files = {"random-all": "one-each", "own-test": "own-test", "other-test": "other-test"}
+    run("size", [*files_of(folder, **files), f"seed={seed}"], folder, f"size-{seed}/size", [f"judged-{arm}" for arm in proof_sizes.ARMS])
+
+
 def tried(folder: Path, seeds: Sequence[int], smoke: bool) -> None:
     """Hyper-parameters of the small guard, tried on the part `dev` with those of these seeds that `proof_dev.SEEDS` has; chosen once all are there."""
     steps = [f"scored-{name}" for name in ("sft", *proof_dev.GRID)]
     if proof_dev.chosen(folder) is not None:
         return
     for seed in [seed for seed in seeds if seed in proof_dev.SEEDS]:
+        for first in (["judged-sft", "judged-labels-only"], ["judged-sft-unchecked"]):  # which take nothing from what is tried
+            arms(folder, "tiny", seed, smoke, first)
         arms(folder, "tiny", seed, smoke, steps)
     if {*proof_dev.SEEDS} <= {*seeds}:
         proof_dev.choose(folder, [folder / f"tiny-{seed}" / "arms" for seed in proof_dev.SEEDS])
@@ -205,6 +214,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", default="tiny", help="tiny (from scratch), or a model: smollm2-135m, a folder")
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--sizes", type=int, default=0, help="seeds of the size curve, after the others")
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--step", type=int, default=1, help="every so many seeds: two processes, each of every second seed, share the work")
     parser.add_argument("--threads", type=int, help="torch's threads; 1 for two processes on two cores, which is faster than one of two")
@@ -232,6 +242,9 @@ def main() -> int:
         base_as_it_is(folder, given.base, given.smoke)
     for seed in seeds:
         arms(folder, given.base, seed, given.smoke)
+    proof_audit.run(folder, given.base, seeds)
+    for seed in range(1, given.sizes + 1):
+        sizes(folder, seed)
     print(page(folder))
     return 0
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from proof_page import rows_of
+from proof_runs import rows_of
 
 SEEDS = (1, 2)
 """Those whose R-SFT guards and pairs are tried with."""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
-from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import polars as pl
+import proof_audit
+import proof_dev
+import proof_sizes
 from proof_figures import DRAWS, PARTS, Answers, arm_line, compared
-
-import toolkit
+from proof_runs import answers, built
 
 WANTED = {"tiny": 10, "smollm2-135m": 3}
 """Seeds that each base is to have."""
@@ -53,6 +50,14 @@ QUESTIONS = (
     ("dpo-random", "dpo-ensemble", "Are random pairs better than closest ones?"),
     ("dpo-longest", "dpo-ensemble", "Are longest pairs better than closest ones?"),
 )
+SAID = {
+    "better": "Better, beyond chance",
+    "worse": "Worse, beyond chance",
+    "not shown": "No difference shown, which is not to say that there is none",
+}
+"""What a kind of difference is called in a sentence."""
+MAIN = ("labels-only", "sft", "sft-chosen-self", "dpo-self")
+"""Arms of a base that is slow to train."""
 HEAD = """# What of the method holds
 
 <!-- made by `make proof` (tests/benchmarks/proof.py): change nothing here by hand -->
@@ -60,64 +65,58 @@ HEAD = """# What of the method holds
 GuardReasoner reports gains of HS-DPO over R-SFT without intervals, and no ablation of weights, gamma, k or the choice of pairs. This page holds each of them against what it
 should beat, on real reasoning, with intervals over seeds and over rows. `make proof` makes it; a "not shown" is a result, and says how large the difference may yet be.
 
-**Data.** What the three released guards wrote on AegisSafetyTest, HarmBenchPrompt, SimpleSafetyTests and XSTestResponseRefusal (`recipes/proof/outputs.yaml`). Of each interaction of the train part
-the first output (8B, then 3B, then 1B) that passes `validate` and answers as its labels say; balanced by label, so that a guard does not learn the prior of its data. XSTest has labels for refusals alone: for
-prompt and response a label is what all three guards agree on, and rows on which they don't are left out. Parts are made by content group; rows that share text with ToxicChat or OpenAIModeration are taken out
-(`recipes/proof/data.yaml`). *Unchecked* rows are the first output of each interaction, right or wrong.
+**Data.** What the three released guards wrote on AegisSafetyTest, HarmBenchPrompt, SimpleSafetyTests and XSTestResponseRefusal (`recipes/proof/outputs.yaml`), outputs of at most 1,400 characters, which
+are four in five. Of each interaction of the train part the first output (8B, then 3B, then 1B) that passes `validate` and answers as its labels say, 150 with each label of the prompt, so that a guard does not learn the prior of its data.
+XSTest has labels for refusals alone: for prompt and response a label is what all three guards agree on, and rows on which they don't are left out. Parts are made by content group; rows that share text with ToxicChat or OpenAIModeration
+are taken out (`recipes/proof/data.yaml`). *Unchecked* rows are the first output of each interaction, right or wrong.
 
-**Tested on** rows of the same benchmarks in other groups (*own*), and on ToxicChat and OpenAIModeration (*other*), balanced by label, so that a guard that always says the same has 50 %. Figures are shares
+**Tested on** 120 rows of the same benchmarks in other groups (*own*), and 100 of ToxicChat and OpenAIModeration (*other*), balanced by label, so that a guard that always says the same has 50 %. Figures are shares
 of right answers; an output that cannot be read is wrong.
 
-**Arms** (`recipes/proof/arms.yaml`). Hyper-parameters are those of the quickstart, and of a pretrained base {pretrained}; none was chosen by looking at these test rows, and no other was tried: the part
-`dev` of the data is untouched. *SFT continued* trains on the chosen outputs of the same pairs for as many updates, with the preference term switched off: what HS-DPO adds beyond more training is its distance from this. *By a coin*: the same draws, with right and
-wrong drawn at random.
+**Arms** (`recipes/proof/arms.yaml`). *SFT continued* trains on the chosen outputs of the same pairs for as many updates, with the preference term switched off: what HS-DPO adds beyond more training is its distance from this.
+*By a coin*: the same draws, with right and wrong drawn at random. Pairs are of draws on two fifths of the training rows.
+
+**The small guard from scratch** is a Llama of 2 layers, width 128 and a vocabulary of 2,048 learnt from the rows, small enough that ten seeds of all arms can be run on two cores. It shows what the method does to a guard that knows
+nothing else; it need not be what it does to a large one.
 
 **Statistics.** A difference has two 95 % intervals: over seeds (Student's t of the differences seed by seed) and over rows (paired bootstrap, {draws:,} draws, of the difference averaged over seeds). It is
 called there if the larger of the two p-values, after Holm's correction over the table, is below 0.05.
+
+**Hyper-parameters.** Nothing was chosen by looking at test rows. Those of SFT are the quickstart's; of a pretrained base {pretrained}, and no others were tried. {dev}
 """
+DEV_NONE = """Learning rate and beta of DPO, and the learning rate of SFT continued, are the quickstart's here: {tries} tries on the part `dev` of the data are provided for (`--dev`) and not run yet."""
+DEV = """Learning rate and beta of DPO, and the learning rate of SFT continued, were chosen on the part `dev` of the data ({rows} rows, balanced by label) with the guards of {seeds} seeds: {tries} tries, of which the best
+on the mean were taken, `{dpo}` and `{sft}`."""
 
 
 def page(folder: Path) -> str:
     """The page, of the runs in the proof's folder."""
     options = ", ".join(f"{name} {value:g}" for name, value in PRETRAINED.items())
-    parts = [HEAD.format(draws=DRAWS, pretrained=f"{options} for SFT, and learning_rate {PRETRAINED_DPO:g} for DPO")]
+    pretrained = f"{options} for SFT, and learning_rate {PRETRAINED_DPO:g} for DPO"
+    parts = [HEAD.format(draws=DRAWS, pretrained=pretrained, dev=_dev_words(folder)), *_dev_table(folder)]
     for base, wanted in WANTED.items():
         parts.append(_base(folder, base, wanted))
-    return "\n".join(parts)
+    return "\n".join([*parts, *proof_sizes.section(folder), ""])
 
 
-def answers(folder: Path, base: str) -> dict[str, dict[int, pl.DataFrame]]:
-    """By arm and seed what is finished: a line for each test row, without a verdict where the guard was not able to take it (a prompt too long for it, say).
-    The base model as it is has the seed 0."""
-    found: dict[str, dict[int, pl.DataFrame]] = defaultdict(dict)
-    runs = [(run, end) for run in sorted(folder.glob(f"{base}-*/arms")) if re.fullmatch(r"\d+|base", end := run.parent.name.removeprefix(f"{base}-"))]
-    if not runs:
-        return found
-    rows = asked(folder)
-    for run, end in runs:
-        for step in sorted(run.glob("judged-*")):
-            verdicts = rows_of(run, step.name).select("parent", "verdict_prompt", "verdict_refusal")
-            found[step.name.removeprefix("judged-")][0 if end == "base" else int(end)] = rows.join(
-                verdicts, on="parent", how="left", maintain_order="left"
-            )
-    return found
+def _dev_words(folder: Path) -> str:
+    tries = len(proof_dev.GRID)
+    if (found := proof_dev.chosen(folder)) is None:
+        return DEV_NONE.format(tries=tries)
+    return DEV.format(rows=found["rows"], seeds=len(proof_dev.SEEDS), tries=tries, dpo=found["dpo"], sft=found["sft"])
 
 
-def asked(folder: Path) -> pl.DataFrame:
-    """The test rows: `parent` (their id), `tested_on`, ``label_<task>``."""
-    columns = [pl.col("id").alias("parent"), pl.col("label_prompt"), pl.col("label_refusal")]
-    parts = {"own": "own-test", "others": "other-test"}
-    return pl.concat([rows_of(folder / "data", step).select(*columns, tested_on=pl.lit(name)) for name, step in parts.items()])
-
-
-def rows_of(run: Path, step: str) -> pl.DataFrame:
-    """The rows of a finished step."""
-    return pl.concat(map(as_frame, toolkit.read_run(run)[step].blocks()))
-
-
-def as_frame(block: Any) -> pl.DataFrame:
-    """A block of a step's rows."""
-    return block if isinstance(block, pl.DataFrame) else pl.DataFrame(pl.from_arrow(block))
+def _dev_table(folder: Path) -> list[str]:
+    """What each try came to."""
+    if (found := proof_dev.chosen(folder)) is None:
+        return []
+    lines = ["| try | learning rate | beta | right on `dev`, by seed |", "|---|---|---|---|"]
+    for name, right in found["right"].items():
+        options = proof_dev.GRID.get(name, {})
+        words = "R-SFT as it is" if name == "none" else f"`{name}`: {'HS-DPO, ensemble' if name.startswith('dpo') else 'SFT continued'}"
+        cells = [f"{options[key]:g}" if key in options else "–" for key in ("learning_rate", "beta")]
+        lines.append(f"| {words} | {' | '.join(cells)} | {', '.join(f'{share:.1%}' for share in right)} |")
+    return [*lines, ""]
 
 
 def _base(folder: Path, base: str, wanted: int) -> str:
@@ -125,9 +124,23 @@ def _base(folder: Path, base: str, wanted: int) -> str:
     found = answers(folder, base)
     if not found:
         return f"## {title}\n\nNot run yet (`make proof{'' if base == 'tiny' else f' BASE={base} SEEDS={wanted}'}`).\n"
-    most = max(map(len, found.values()))
-    done = f"{most} of {wanted} seeds are finished." + ("" if most >= wanted else " Too few to go by: the command goes on with the others.")
-    return "\n".join([f"## {title}\n", done, "", _arms(found), "", _differences(found), "", _times(folder, base), ""])
+    audits = proof_audit.section(folder, base)
+    return "\n".join([f"## {title}\n", _done(found, base, wanted), "", _arms(found), "", *_differences(found), _times(folder, base), "", *audits])
+
+
+def _done(found: Answers, base: str, wanted: int) -> str:
+    """How much of it is run, in words."""
+    arms = [arm for arm in TITLES if arm != "base" and (base == "tiny" or arm in MAIN)]
+    begun = {seed for of in found.values() for seed in of if seed}
+    whole = sum(all(seed in found.get(arm, {}) for arm in arms) for seed in begun)
+    words = [f"{whole} of {wanted} seeds are finished."]
+    if len(begun) > whole:
+        words.append(f"Of {len(begun) - whole} more some arms are; the table says of how many seeds each figure is.")
+    if lacking := [TITLES[arm] for arm in arms if arm not in found]:
+        words.append(f"Not run yet: {'; '.join(lacking)}.")
+    if whole < wanted:
+        words.append("Too few to go by: the command goes on with the others.")
+    return " ".join(words)
 
 
 def _arms(found: Answers) -> str:
@@ -149,16 +162,24 @@ def _percent(mean: float, half: float) -> str:
     return f"{mean:.1%}" if math.isnan(half) else f"{mean:.1%} ± {half:.1%}"
 
 
-def _differences(found: Answers) -> str:
+def _differences(found: Answers) -> list[str]:
+    """The table of differences, and in a sentence each which of them are there; nothing where no two arms can be compared."""
     head = ["question", "arm", "held against", "seeds", "difference (points)", "over seeds", "over rows", "p (Holm)", "it is"]
     lines = [head, ["---"] * len(head)]
-    for d in compared(found, QUESTIONS):
+    differences = compared(found, QUESTIONS)
+    for d in differences:
         mean, half = 100 * d["difference"], 100 * d["half"]
         seeds = "–" if math.isnan(half) else f"{mean - half:+.1f} … {mean + half:+.1f}"
         rows = f"{100 * d['low']:+.1f} … {100 * d['high']:+.1f}"
         p = "–" if d["holm"] is None else f"{d['holm']:.3f}"
         lines.append([d["question"], f"`{d['arm']}`", f"`{d['base']}`", str(d["seeds"]), f"{mean:+.1f}", seeds, rows, p, d["words"]])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    if not differences:
+        return []
+    kinds: dict[str, list[str]] = {}
+    for d in differences:
+        kinds.setdefault(d["words"], []).append(f"`{d['arm']}` against `{d['base']}`")
+    words = [f"{SAID.get(kind, kind.capitalize())}: {', '.join(some)}." for kind, some in kinds.items()]
+    return ["\n".join(f"| {' | '.join(line)} |" for line in lines), "", " ".join(words), ""]
 
 
 def _times(folder: Path, base: str) -> str:
@@ -181,13 +202,3 @@ def _kind(step: str) -> str | None:
     if step.startswith("sft") or step == "labels-only":
         return "sft"
     return "draw" if step.startswith("draws-") else "test" if step.startswith("answers-") else None
-
-
-def built(run: Path) -> Mapping[str, float]:
-    """Seconds that each step of a run took when it was last built."""
-    out = {}
-    for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines():
-        event = json.loads(line)
-        if event.get("event") == "built":
-            out[event["step"]] = float(event["seconds"])
-    return out

@@ -6,6 +6,8 @@ from typing import Any
 
 import polars as pl
 import proof
+import proof_dev
+import proof_sizes
 import pytest
 from proof_figures import PARTS, arm_line, compared, matrix, words
 from proof_page import TITLES, page
@@ -120,11 +122,34 @@ def test_the_recipes_have_every_arm_and_no_fault(tmp_path: Path) -> None:
     found = toolkit.explain(proof.RECIPES / "arms.yaml", overrides=[*files, *smoke])
     steps = {step["id"] for step in found["steps"]}
     assert {f"judged-{arm}" for arm in proof.ARMS} | {*proof.SUPERVISED, *proof.PREFERRED} <= steps
+    assert {f"scored-{name}" for name in ("sft", *proof_dev.GRID)} <= steps
+    files = [f"{name}.files={json.dumps([str(file)])}" for name in ("random-all", "own-test", "other-test")]
+    steps = {step["id"] for step in toolkit.explain(proof.RECIPES / "size.yaml", overrides=files)["steps"]}
+    assert {f"judged-{arm}" for arm in proof_sizes.ARMS} <= steps
     assert {"base", *proof.ARMS} == set(TITLES) and {*proof.MAIN} <= {*proof.ARMS}
 
 
+def test_what_is_best_on_the_part_dev_is_kept_and_a_tie_leaves_what_is(tmp_path: Path) -> None:
+    def rows(run: str, steps: dict[str, list[str]]) -> Path:
+        made = []
+        for name, labels in steps.items():
+            parent = [f"r{i}" for i in range(len(labels))]
+            pl.DataFrame({"id": parent, "label_prompt": labels}).write_parquet(file := tmp_path / f"{run}-{name}.parquet")
+            given = {"id": "id", "parent": "id", "prompt": "id", "label_prompt": "label_prompt", "verdict_prompt": "label_prompt"}
+            made.append({"id": name, "use": "read", "with": {"files": [str(file)], "columns": given}})
+        return toolkit.run({"recipe": "planted", "steps": made}, output=tmp_path / run).folder
+
+    label = ["harmful", "unharmful"] * 2
+    wrong = ["harmful"] * 4
+    rows("data", {"dev": label})
+    tries = {f"scored-{name}": label if name in ("dpo-6", "sft-2", "sft-3") else wrong for name in ("sft", *proof_dev.GRID)}
+    found = proof_dev.choose(tmp_path, [rows("one", tries)])
+    assert (found["dpo"], found["sft"], found["rows"]) == ("dpo-6", "sft-2", 4)
+    assert found["right"]["none"] == [0.5] and proof_dev.chosen(tmp_path) == found
+
+
 def test_the_page_says_what_is_not_run_and_how_many_seeds_are(tmp_path: Path) -> None:
-    assert page(tmp_path).count("Not run yet") == 2
+    assert page(tmp_path).count("Not run yet") == 3
     columns: dict[str, Any] = {"id": "parent", "parent": "parent", "prompt": "parent", "label_prompt": "label_prompt"}
     table = _answers(0.5, 1).with_columns(pl.lit(None, pl.String).alias("label_refusal"))
     steps = []
@@ -141,6 +166,14 @@ def test_the_page_says_what_is_not_run_and_how_many_seeds_are(tmp_path: Path) ->
             given = {"id": "parent", "parent": "parent", "prompt": "parent", "verdict_prompt": "verdict_prompt", "verdict_refusal": "label_refusal"}
             steps.append({"id": f"judged-{arm}", "use": "read", "with": {"files": [str(file)], "columns": given}})
         toolkit.run({"recipe": "planted", "steps": steps}, output=tmp_path / f"tiny-{seed}" / "arms")
+    (tmp_path / "chosen.json").write_text(json.dumps({"dpo": "dpo-3", "sft": "sft-2", "rows": 90, "right": {"none": [0.6], "dpo-3": [0.7]}}))
+    held = {"task": "prompt", "measure": "auroc", "fpr": None, "value_a": 80.0, "value_b": 90.0, "difference": 10.0, "low": 2.0, "high": 18.0}
+    stage = {"task": "prompt", "stage": "before", "agree": 95.0, "agree_low": 90.0, "agree_high": 98.0, "chance": 51.0, "f1": 70.0, "auroc": None}
+    audit = {"chains": {"rows": 120, "with": 100}, "stages": [stage], "flips": [], "twin": {"held": [held]}}
+    (tmp_path / "tiny-1" / "audit").mkdir()
+    (tmp_path / "tiny-1" / "audit" / "audit.json").write_text(json.dumps(audit))
     text = page(tmp_path)
-    assert "2 of 10 seeds are finished" in text and "Too few to go by" in text
+    assert "0 of 10 seeds are finished. Of 2 more some arms are" in text and "Too few to go by" in text and "Not run yet: labels only" in text
+    assert "9 tries" in text and "`dpo-3`: HS-DPO, ensemble | 0.0003 | 0.01 | 70.0% |" in text
+    assert "95.0 (90.0 … 98.0)" in text and "By AUROC the twin is the better one." in text and "Of 120 outputs 100 have a chain" in text
     assert "| R-SFT on checked reasoning | 2 | 50.0%" in text and "`dpo-self` | `sft` | 2 | +20.0 |" in text
