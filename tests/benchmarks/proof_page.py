@@ -82,7 +82,8 @@ nothing else; it need not be what it does to a large one.
 **Statistics.** A difference has two 95 % intervals: over seeds (Student's t of the differences seed by seed) and over rows (paired bootstrap, {draws:,} draws, of the difference averaged over seeds). It is
 called there if the larger of the two p-values, after Holm's correction over the table, is below 0.05.
 
-**Hyper-parameters.** Nothing was chosen by looking at test rows. Those of SFT are the quickstart's; of a pretrained base {pretrained}, and no others were tried. {dev}
+**Hyper-parameters.** Nothing was chosen by looking at test rows. Those of SFT are the quickstart's; of a pretrained base {pretrained}, and no others were tried. {dev} guardkit's
+defaults (choice of pairs, weights, beta, share of SFT) are as they were before this page: none is changed for what fewer than ten seeds say.
 """
 DEV_NONE = """Learning rate and beta of DPO, and the learning rate of SFT continued, are the quickstart's here: {tries} tries on the part `dev` of the data are provided for (`--dev`) and not run yet."""
 DEV = """Learning rate and beta of DPO, and the learning rate of SFT continued, were chosen on the part `dev` of the data ({rows} rows, balanced by label) with the guards of {seeds} seeds: {tries} tries, of which the best

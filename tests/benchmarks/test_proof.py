@@ -10,7 +10,7 @@ import proof_dev
 import proof_sizes
 import pytest
 from proof_figures import PARTS, arm_line, compared, matrix, words
-from proof_page import TITLES, page
+from proof_page import MAIN, TITLES, page
 
 import toolkit
 from toolkit.guards import load_guard, parse
@@ -126,7 +126,7 @@ def test_the_recipes_have_every_arm_and_no_fault(tmp_path: Path) -> None:
     files = [f"{name}.files={json.dumps([str(file)])}" for name in ("random-all", "own-test", "other-test")]
     steps = {step["id"] for step in toolkit.explain(proof.RECIPES / "size.yaml", overrides=files)["steps"]}
     assert {f"judged-{arm}" for arm in proof_sizes.ARMS} <= steps
-    assert {"base", *proof.ARMS} == set(TITLES) and {*proof.MAIN} <= {*proof.ARMS}
+    assert {"base", *proof.ARMS} == set(TITLES) and {*MAIN} <= {*proof.ARMS}
 
 
 def test_what_is_best_on_the_part_dev_is_kept_and_a_tie_leaves_what_is(tmp_path: Path) -> None:
