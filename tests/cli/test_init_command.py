@@ -86,6 +86,11 @@ def test_without_a_file_the_recipes_are_listed_and_one_is_copied_out(cli: Cli, t
     assert {r["name"] for r in cli("init", "--json").json} >= {"quickstart", "guardreasoner/1b", "guardreasoner/data"}
     result = cli("init", "--recipe", "guardreasoner/benchmark-rows", "--to", "sub")
     assert result.code == 0 and "recipe: guardreasoner-benchmark-rows" in (tmp_path / "sub" / "guardreasoner-benchmark-rows.yaml").read_text()
+    (tmp_path / "schemas" / "taxonomies").mkdir(parents=True)
+    mine = tmp_path / "schemas" / "taxonomies" / "academic-dishonesty.yaml"
+    mine.write_text("mine")
+    assert cli("init", "--recipe", "extend-category").code == 0 and mine.read_text() == "mine", "a schema of one's own stays"
+    assert (tmp_path / "schemas" / "sources" / "known_rows.yaml").is_file(), "what the recipe names comes with it"
     assert cli("init", "--recipe", "quickstart", "--to", "own.yaml").code == 0 and cli("check", "own.yaml").code == 0
     assert "did you mean 'quickstart'" in cli("init", "--recipe", "quickstrt").err
 

@@ -41,7 +41,7 @@ def init(
 
     Args:
         file: labelled rows: CSV, TSV, JSON Lines, JSON or parquet, or a folder of such files with the same columns.
-        recipe: instead of a file: the name of a recipe (`list_recipes`) to be copied.
+        recipe: instead of a file: the name of a recipe (`list_recipes`) to be copied, with the schemas beside it.
         to: of a draft the folder (default: the working folder), of a copy its file or folder.
         name: of the source and the recipe; default: after the file.
         guard, taxonomy: by name or file.
@@ -116,6 +116,11 @@ def _copied(recipe: str, to: str | Path | None) -> Drafted:
         target = target / f"{plain}.yaml"
     _free([target], source)
     write_new(target, source.read_text(encoding="utf-8"))
+    beside = source.parent / "schemas"
+    for file in sorted(beside.rglob("*.yaml")) if source.name == "recipe.yaml" else ():  # what the recipe names; one that is there stays
+        own = target.parent / "schemas" / file.relative_to(beside)
+        if not os.path.lexists(own):
+            write_new(own, file.read_text(encoding="utf-8"))
     return Drafted({"recipe": short_path(target), "source": None, "rows": 0, "kept": 0, "uses": {}, "unused": [], "open": [], "faults": []})
 
 
