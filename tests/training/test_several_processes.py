@@ -22,6 +22,7 @@ from shardfolders import DPO, SFT, dpo_rows, sft_rows, turn, write
 
 from toolkit.common.errors import InputError
 from toolkit.training import SftConfig, in_words, train_dpo, train_sft
+from toolkit.training._dpo import plan_dpo
 from toolkit.training._train_processes import processes_of, together
 
 Two = SimpleNamespace
@@ -70,6 +71,12 @@ def test_two_processes_train_as_one_with_twice_the_accumulation(two: Two) -> Non
     for loss in ("loss_first", "loss_last"):
         assert two.both[loss] == pytest.approx(two.one[loss], rel=1e-5)
     assert {p.name for p in (two.top / "both").iterdir()} == {p.name for p in (two.top / "one").iterdir()}
+
+
+def test_a_plan_says_what_two_processes_did(two: Two) -> None:
+    plan = plan_dpo(two.top / "dpo", two.top / "nowhere", dpo_config(two.top, 1, 2))
+    same = ("pairs", "pairs_used", "dropped", "held_out", "tokens", "weight_mean", "settings")
+    assert {name: plan[name] for name in same} == {name: two.both[name] for name in same}
 
 
 def test_progress_and_settings_are_reported_once(two: Two) -> None:

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from toolkit.api._run import run as run
     from toolkit.api._seeds import seeds as seeds
     from toolkit.api._serve import serve as serve
+    from toolkit.api._train import plan_training as plan_training
     from toolkit.api._train import train as train
     from toolkit.api._verify import sign as sign
     from toolkit.api._verify import verify as verify

@@ -316,6 +316,13 @@ class Trained(Figures):
     output: str
 
 
+class TrainingPlan(Figures):
+    """Of `plan_training`: what the trainer found, where the model would be, and all of it in words."""
+
+    output: str
+    words: list[str]
+
+
 class JournalFigures(Figures):
     """Of the verbs of the journal."""
 

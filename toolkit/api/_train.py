@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.api._results import Trained
+from toolkit.api._results import Trained, TrainingPlan
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, Stopped, short_path
 from toolkit.common.folders import check_own, kept_of
 from toolkit.common.models import MODEL, calm_threads, model_folder
@@ -56,19 +56,9 @@ def train(
         >>> toolkit.train("sft", config)["steps"]
         1
     """
-    from toolkit.shards import verify
     from toolkit.training import DpoConfig, SftConfig, in_words, kept_update, memory_words
 
-    job = _job(method, config, allow, overwrite=overwrite)
-    if unverified or getattr(job.options, "unverified", False):
-        job = replace(job, options=_unverified(job.options))
-    else:
-        verify(job.shards)
-    calm_threads()  # before torch is first loaded
-    try:
-        job.trainer.check(job.options)
-    except InputError as e:
-        raise InputErrors([_placed(f, job.file) for f in (e.errors if isinstance(e, InputErrors) else [e])]) from None
+    job = _checked(_job(method, config, allow, overwrite=overwrite), unverified=unverified)
     progress = progress or Progress.silent()
 
     def show(done: int, total: int, loss: float | None) -> None:
@@ -91,6 +81,52 @@ def train(
         hint, goes_on = e.hint or _AGAIN, _GOES_ON.format(update)
         raise Stopped(e.message, hint=hint.replace(_AGAIN, goes_on) if _AGAIN in hint else f"{goes_on}; {hint}") from e
     return Trained({**metrics, "output": short_path(job.out)})
+
+
+def plan_training(
+    method: str, config: str | Path | Mapping[str, Any], *, allow: str | Collection[str] = (), unverified: bool = False
+) -> TrainingPlan:
+    """What `train` would do with the same arguments: all that shows before the first update, with nothing trained and nothing written.
+
+    Args:
+        method, config, allow, unverified: as for `train`. A model in `output` is no hindrance.
+
+    Returns:
+        rows (of DPO: pairs), rows_used, dropped, tokens, tokens_an_epoch, settings, seconds and seconds_at_peak (where known, else null), and
+        `words`, the same for people, with the memory that it takes.
+
+    Raises:
+        InputErrors, InputError, Missing: what `train` would refuse before its first update; InputError: a trainer that does not plan.
+
+    Example:
+        >>> config = {"shards": "outputs/small/shards/shards", "output": "guard", "model": {"scratch": {}}, "trainer": {"max_steps": 1}}
+        >>> toolkit.plan_training("sft", config)["settings"]["updates"]
+        1
+    """
+    from toolkit.training import DpoConfig, SftConfig, memory_words, plan_words
+
+    job = _checked(_job(method, config, allow, overwrite=True), unverified=unverified)
+    if job.trainer.plan is None:
+        raise InputError(f"the trainer {method!r} does not say what it would do")
+    found = job.trainer.plan(job.shards, job.out, job.options)
+    memory = memory_words(job.options, Roots.of(None)) if isinstance(job.options, SftConfig | DpoConfig) else []
+    return TrainingPlan({**found, "output": short_path(job.out), "words": [*plan_words(found, short_path(job.out)), *memory]})
+
+
+def _checked(job: _Job, *, unverified: bool) -> _Job:
+    """A training whose shards and options are sound, as far as that shows before its rows are read."""
+    from toolkit.shards import verify
+
+    if unverified or getattr(job.options, "unverified", False):
+        job = replace(job, options=_unverified(job.options))
+    else:
+        verify(job.shards)
+    calm_threads()  # before torch is first loaded
+    try:
+        job.trainer.check(job.options)
+    except InputError as e:
+        raise InputErrors([_placed(f, job.file) for f in (e.errors if isinstance(e, InputErrors) else [e])]) from None
+    return job
 
 
 def _unverified(options: Any) -> Any:

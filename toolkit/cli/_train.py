@@ -39,6 +39,7 @@ train = typer.Typer(cls=Trainers, no_args_is_help=True, help="Train on shards, o
 ConfigArg = Annotated[Path, typer.Argument(help="YAML: shards, output, and the options of the trainer.", show_default=False)]
 OverwriteOpt = Annotated[bool, typer.Option("--overwrite", help="Replace the model that is in `output`.")]
 UnverifiedOpt = Annotated[bool, typer.Option("--unverified", help="Train on shards that are not as their manifest says.")]
+PlanOpt = Annotated[bool, typer.Option("--plan", help="Say what it would do (rows, tokens, updates, memory, time), and train nothing.")]
 JsonOpt = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; progress goes to stderr.")]
 
 
@@ -48,13 +49,14 @@ def train_sft(
     allow: AllowOpt = None,
     overwrite: OverwriteOpt = False,
     unverified: UnverifiedOpt = False,
+    plan: PlanOpt = False,
     json: JsonOpt = False,
 ) -> None:
     """Supervised fine-tuning on shards.
 
     Example: guardkit train sft my-sft.yaml
     """
-    _train("sft", config, allow, overwrite, json, unverified)
+    _train("sft", config, allow, overwrite, json, unverified, plan)
 
 
 @train.command("dpo")
@@ -63,32 +65,42 @@ def train_dpo(
     allow: AllowOpt = None,
     overwrite: OverwriteOpt = False,
     unverified: UnverifiedOpt = False,
+    plan: PlanOpt = False,
     json: JsonOpt = False,
 ) -> None:
     """Weighted DPO on shards.
 
     Example: guardkit train dpo my-dpo.yaml
     """
-    _train("dpo", config, allow, overwrite, json, unverified)
+    _train("dpo", config, allow, overwrite, json, unverified, plan)
 
 
 def _of_another_package(name: str) -> Any:
     """The command of a trainer that another package brings."""
 
     def other(
-        config: ConfigArg, allow: AllowOpt = None, overwrite: OverwriteOpt = False, unverified: UnverifiedOpt = False, json: JsonOpt = False
+        config: ConfigArg,
+        allow: AllowOpt = None,
+        overwrite: OverwriteOpt = False,
+        unverified: UnverifiedOpt = False,
+        plan: PlanOpt = False,
+        json: JsonOpt = False,
     ) -> None:
-        _train(name, config, allow, overwrite, json, unverified)
+        _train(name, config, allow, overwrite, json, unverified, plan)
 
     app = typer.Typer()
     app.command(name, help="A trainer of another package.", no_args_is_help=True)(other)
     return typer.main.get_command(app)
 
 
-def _train(method: str, config: Path, allow: list[str] | None, overwrite: bool, json: bool, unverified: bool) -> None:
-    from toolkit.api import train
+def _train(method: str, config: Path, allow: list[str] | None, overwrite: bool, json: bool, unverified: bool, plan: bool) -> None:
+    from toolkit.api import plan_training, train
     from toolkit.api.command import Progress, training_lines
 
+    if plan:
+        found = plan_training(method, config, allow=allow or (), unverified=unverified)
+        _say.document(found) if json else _say.lines(*found["words"])
+        return
     metrics = train(method, config, Progress(), allow=allow or (), overwrite=overwrite, unverified=unverified)
     if json:
         _say.document(metrics)

@@ -20,23 +20,30 @@ def has_gpu() -> bool:
 
 def gpu_memory() -> int | None:
     """Bytes of the largest GPU; None where there is none, or its driver does not say."""
-    return _gpu_memory() if has_gpu() else None
+    return max(_gpus(), default=None) if has_gpu() else None
+
+
+def gpu_count() -> int:
+    """How many GPUs this process may use; 0 where there is none, or their driver does not say."""
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return 0 if not has_gpu() else len(_gpus()) if seen is None else min(len(_gpus()), len(seen.split(",")))
 
 
 @lru_cache(maxsize=1)
-def _gpu_memory() -> int | None:
+def _gpus() -> tuple[int, ...]:
+    """Bytes of each GPU."""
     import shutil
     import subprocess
 
     tool = shutil.which("nvidia-smi")
     if tool is None:
-        return None
+        return ()
     try:
         asked = [tool, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
         answer = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True).stdout.split()  # noqa: S603
-        return max(int(n) for n in answer) << 20
+        return tuple(int(n) << 20 for n in answer)
     except (OSError, subprocess.SubprocessError, ValueError):
-        return None
+        return ()
 
 
 def cores() -> int:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from toolkit.training._training_config import SftConfig as SftConfig
     from toolkit.training._training_config import check_fields as check_fields
     from toolkit.training._training_config import check_trainer as check_trainer
+    from toolkit.training._training_plan import plan_words as plan_words
     from toolkit.training._training_report import Begin as Begin
     from toolkit.training._training_report import Progress as Progress
     from toolkit.training._training_report import in_words as in_words

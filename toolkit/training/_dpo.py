@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError
 from toolkit.training._training_config import DpoConfig
+from toolkit.training._training_plan import plan_of
 from toolkit.training._training_report import Begin, Progress, Watch
 from toolkit.training._training_run import Method, train
+
+if TYPE_CHECKING:
+    from toolkit.generation import Chat
+    from toolkit.training._shared import Bounds, Dropped
 
 
 def train_dpo(
@@ -66,6 +71,14 @@ class Dpo(Method):
 
         return start.base, *load_start(start, config, args)
 
+    def lengths(self, chat: Chat, data: Any, bounds: Bounds, dropped: Dropped, processes: int | None) -> list[int]:
+        """The prompt twice, and both answers."""
+        from toolkit.training._trainers import keep_pairs, pair_tokens
+
+        rows = keep_pairs(pair_tokens(chat, data, processes), bounds, dropped)
+        columns = [rows[f"{name}_ids"] for name in ("prompt", *self.answers)]
+        return [2 * len(prompt) + len(chosen) + len(rejected) for prompt, chosen, rejected in zip(*columns, strict=True)]
+
     def check(self, data: Any, shards: Path) -> dict[str, Any]:
         """The weights."""
         return _check_weights(data, shards)
@@ -73,6 +86,11 @@ class Dpo(Method):
     def figures(self, watch: Watch) -> dict[str, Any]:
         """How often the chosen answer gained."""
         return {"pairs_right_last": watch.last.get("rewards/accuracies")}
+
+
+def plan_dpo(shards: str | Path, out: str | Path, config: DpoConfig) -> dict[str, Any]:
+    """What `train_dpo` would do; see `toolkit.training._training_plan.plan_of`."""
+    return plan_of(Dpo(), shards, out, config)
 
 
 def _check_weights(data: Any, shards: Path) -> dict[str, float]:

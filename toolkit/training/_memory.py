@@ -9,6 +9,10 @@ and table 2) for a layer of hidden size h with a heads on b rows of s tokens, in
 
 They count a layer with an inner size of 4 h and dropout; gated layers of today's models come near it. Logits are left out: TRL's fused head never has
 those of all tokens at once.
+
+Where several devices share a model, each holds a part: with ZeRO (Rajbhandari et al. 2020, arXiv 1910.02054) of the optimizer's state from stage 1
+on, of the gradients from stage 2 on, of the weights from stage 3 on; with FSDP of all three. What is gathered for the layer at work comes on top. DPO
+holds the reference's weights beside the model's, unless its log-probabilities are computed beforehand or it is the model without its adapter.
 """
 
 from __future__ import annotations
@@ -65,11 +69,12 @@ class Memory:
     gradients: float
     optimizer: float
     activations: float | None = None
+    reference: float = 0.0
 
     @property
     def total(self) -> float:
         """Together; without activations where these are not known."""
-        return self.weights + self.gradients + self.optimizer + (self.activations or 0.0)
+        return self.weights + self.reference + self.gradients + self.optimizer + (self.activations or 0.0)
 
     def words(self) -> str:
         """In words.
@@ -78,7 +83,8 @@ class Memory:
             >>> Memory(2**30, 2**30, 2**31, 2**29).words()
             'about 4.5 GiB (weights 1.0, gradients 1.0, optimizer 2.0, activations 0.5)'
         """
-        parts = {"weights": self.weights, "gradients": self.gradients, "optimizer": self.optimizer, "activations": self.activations}
+        parts: dict[str, float | None] = {"weights": self.weights, "reference": self.reference or None, "gradients": self.gradients}
+        parts |= {"optimizer": self.optimizer, "activations": self.activations}
         named = ", ".join(f"{name} {size / GIB:,.1f}" for name, size in parts.items() if size is not None)
         return f"about {self.total / GIB:,.1f} GiB ({named}{'' if self.activations is not None else '; activations come on top'})"
 
@@ -89,26 +95,30 @@ def memory_of(
     trained: int | None = None,
     held: float = 4.0,
     moments: float = 2.0,
-    sharded: int = 1,
+    parts: tuple[int, int, int] = (1, 1, 1),
     activations: float | None = None,
+    reference: bool = False,
 ) -> Memory:
-    """What a training takes.
+    """What a training takes on each device.
 
     Args:
         parameters: weights of the model.
         trained: those that are trained, beside them (an adapter's, in 4 bytes); None for all of them.
         held: bytes of a weight as it is loaded; gradients and the optimizer's state of weights that are trained are as wide.
         moments: numbers that the optimizer keeps for each weight: 2 with Adam, a quarter of that where it keeps them in 8 bits.
-        sharded: devices that the first three are divided among (FSDP, ZeRO-3).
+        parts: into how many parts weights, gradients and the optimizer's state are divided among devices.
         activations: in bytes; see `activations_of`.
+        reference: whether the weights of a second model are held, too.
 
     Example:
-        >>> memory_of(1_000).total, memory_of(1_000, trained=10, held=0.5).total
-        (16000.0, 660.0)
+        >>> memory_of(1_000).total, memory_of(1_000, trained=10, held=0.5).total, memory_of(1_000, parts=(1, 4, 4)).total
+        (16000.0, 660.0, 7000.0)
     """
-    if trained is None:
-        return Memory(held * parameters / sharded, held * parameters / sharded, held * moments * parameters / sharded, activations)
-    return Memory((held * parameters + 4.0 * trained) / sharded, 4.0 * trained / sharded, 4.0 * moments * trained / sharded, activations)
+    own, taught = (0, parameters) if trained is None else (trained, trained)
+    each = held if trained is None else 4.0
+    weights, gradients, optimizer = held * parameters + 4.0 * own, each * taught, each * moments * taught
+    second = held * parameters / parts[0] if reference else 0.0
+    return Memory(weights / parts[0], gradients / parts[1], optimizer / parts[2], activations, second)
 
 
 def activations_of(shape: Shape, length: int, batch: int, *, each: int = 2, scores: bool = False, checkpointed: bool = False) -> float:

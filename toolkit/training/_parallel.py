@@ -38,6 +38,31 @@ def processes_in(parallel: str | None) -> int | None:
     return found if found and found > 0 else None
 
 
+def parts_in(parallel: str | None, count: int) -> tuple[int, int, int] | None:
+    """Into how many parts so many processes divide weights, gradients and the optimizer's state; None where some is put elsewhere (offloaded) or that
+    is not known.
+
+    Raises:
+        InputError: a file that cannot be used.
+    """
+    kind, file = _kind(parallel), own_file(parallel)
+    if kind not in ("FSDP", "DEEPSPEED"):
+        return 1, 1, 1
+    settings: dict[str, Any] = {} if file is None else (_read(file).fsdp_config if kind == "FSDP" else _read(file).deepspeed_config)
+    if any("offload" in name and value not in (False, None, "none", "false") for name, value in settings.items()):
+        return None
+    if kind == "FSDP":
+        whole = settings.get("fsdp_reshard_after_forward", True) in (True, "true", "FULL_SHARD")
+        return (count, count, count) if whole and settings.get("fsdp_sharding_strategy", "FULL_SHARD") in ("FULL_SHARD", 1, "1") else None
+    stage = {"zero2": 2, "zero3": 3}.get(str(parallel), settings.get("zero_stage"))
+    return {1: (1, 1, count), 2: (1, count, count), 3: (count, count, count)}.get(stage or 0)
+
+
+def is_deepspeed(parallel: str | None) -> bool:
+    """Whether DeepSpeed shares the model (InputError: a file that cannot be used)."""
+    return _kind(parallel) == "DEEPSPEED"
+
+
 def port_in(parallel: str | None) -> int:
     """The port that a user's file asks for; 0 for one that is free."""
     file = own_file(parallel)

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.training._shared import message_texts
 from toolkit.training._training_config import Scratch, SftConfig
+from toolkit.training._training_plan import plan_of
 from toolkit.training._training_report import Begin, Progress
 from toolkit.training._training_run import Method, train
 
 if TYPE_CHECKING:
+    from toolkit.generation import Chat
     from toolkit.training._lora_training import Start
+    from toolkit.training._shared import Bounds, Dropped
 
 
 def train_sft(
@@ -70,3 +73,14 @@ class Sft(Method):
         scratch = config.scratch or Scratch()
         tokenizer = scratch_tokenizer(scratch, message_texts(data, ["prompt", "completion"]))
         return scratch_model(scratch, tokenizer, config.seed), tokenizer, scratch.max_length, len(tokenizer)
+
+    def lengths(self, chat: Chat, data: Any, bounds: Bounds, dropped: Dropped, processes: int | None) -> list[int]:
+        """Prompt and answer."""
+        from toolkit.training._trainers import keep_sft, sft_tokens
+
+        return list(keep_sft(sft_tokens(chat, data, processes), bounds, dropped)["length"])
+
+
+def plan_sft(shards: str | Path, out: str | Path, config: SftConfig) -> dict[str, Any]:
+    """What `train_sft` would do; see `toolkit.training._training_plan.plan_of`."""
+    return plan_of(Sft(), shards, out, config)

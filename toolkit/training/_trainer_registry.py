@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from toolkit.common.plugins import Registry
-from toolkit.training._dpo import train_dpo
-from toolkit.training._sft import train_sft
+from toolkit.training._dpo import plan_dpo, train_dpo
+from toolkit.training._sft import plan_sft, train_sft
 from toolkit.training._training_config import DpoConfig, SftConfig, check_trainer
 
 
@@ -29,16 +29,19 @@ class Trainer:
             and `on_begin` (as `train_sft` has them); gives the metrics. The folder appears whole or not at all, and takes the place of nothing but
             a model that guardkit trained.
         check: raises what of the options cannot be, before any data is read.
+        plan: called with the folder of the shards, the model folder and the options; gives what the training would come to, without training
+            (`toolkit.training._training_plan`). None for a trainer that does not plan.
     """
 
     name: str
     config: type[BaseModel]
     train: Callable[..., dict[str, Any]]
     check: Callable[[Any], None] = _nothing
+    plan: Callable[..., dict[str, Any]] | None = None
 
 
-SFT = Trainer("sft", SftConfig, train_sft, check_trainer)
-DPO = Trainer("dpo", DpoConfig, train_dpo, check_trainer)
+SFT = Trainer("sft", SftConfig, train_sft, check_trainer, plan_sft)
+DPO = Trainer("dpo", DpoConfig, train_dpo, check_trainer, plan_dpo)
 
 TRAINERS: Registry[Trainer] = Registry(
     "trainer",

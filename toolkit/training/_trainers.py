@@ -136,22 +136,46 @@ class GuardSft(QuickHead, NamesRows, Evened, MeanOverTokens, SFTTrainer):
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, packing: bool, formatting_func: Any, dataset_name: str) -> Any:
         whole = copy.copy(args)
         whole.max_length = None
-        rows = tokenised(Chat(processing_class), dataset, {"completion": "completion_ids"}, processes=args.dataset_num_proc)
-        with first_alone():
-            rows = rows.map(_labelled, remove_columns=["prompt_ids", "completion_ids"], num_proc=args.dataset_num_proc)
+        rows = sft_tokens(Chat(processing_class), dataset, args.dataset_num_proc)
         rows = super()._prepare_dataset(rows, processing_class, whole, False, formatting_func, dataset_name)
         dropped = self.dropped if dataset_name == "train" else self.dropped_held_out
-        rows = leave_out(rows, [["input_ids"]], ["labels"], self._bounds, dropped, answers=["completion"])
+        rows = keep_sft(rows, self._bounds, dropped)
         if packing:
             rows = super()._prepare_dataset(rows.remove_columns(ROW), processing_class, args, True, None, dataset_name)
         blank = {"input_ids": [processing_class.eos_token_id], "labels": [-100], "seq_lengths": [1], "length": 1}
         return with_blanks(rows, blank, args, held_out=dataset_name != "train")
 
 
+def sft_tokens(chat: Chat, data: Dataset, processes: int | None) -> Dataset:
+    """The rows with ``input_ids`` and ``labels``."""
+    rows = tokenised(chat, data, {"completion": "completion_ids"}, processes=processes)
+    with first_alone():
+        return rows.map(_labelled, remove_columns=["prompt_ids", "completion_ids"], num_proc=processes)
+
+
+def keep_sft(rows: Dataset, bounds: Bounds, dropped: Dropped) -> Dataset:
+    """Those that can be trained on; see `leave_out`."""
+    return leave_out(rows, [["input_ids"]], ["labels"], bounds, dropped, answers=["completion"])
+
+
 def _labelled(row: dict[str, Any]) -> dict[str, list[int]]:
     """A row as TRL's trainer reads it: the loss is on the completion alone."""
     prompt, completion = row["prompt_ids"], row["completion_ids"]
     return {"input_ids": prompt + completion, "labels": [-100] * len(prompt) + completion}
+
+
+_PAIR = {"chosen": "chosen_ids", "rejected": "rejected_ids"}
+
+
+def pair_tokens(chat: Chat, data: Dataset, processes: int | None) -> Dataset:
+    """The pairs with ``prompt_ids``, ``chosen_ids`` and ``rejected_ids``."""
+    return tokenised(chat, data, _PAIR, processes=processes)
+
+
+def keep_pairs(rows: Dataset, bounds: Bounds, dropped: Dropped) -> Dataset:
+    """Those that can be trained on; see `leave_out`."""
+    both = ("chosen_ids", "rejected_ids")
+    return leave_out(rows, [["prompt_ids", name] for name in both], both, bounds, dropped, answers=list(_PAIR), pair=both)
 
 
 @dataclass
@@ -220,13 +244,9 @@ class WeightedDPOTrainer(QuickHead, NamesRows, Evened, MeanOverPairs, DPOTrainer
         """Nothing is sent."""
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
-        answers = {"chosen": "chosen_ids", "rejected": "rejected_ids"}
-        rows = tokenised(Chat(processing_class), dataset, answers, processes=args.dataset_num_proc)
+        rows = pair_tokens(Chat(processing_class), dataset, args.dataset_num_proc)
         if self._bounds is not None:
-            sequences = [["prompt_ids", "chosen_ids"], ["prompt_ids", "rejected_ids"]]
-            both = ("chosen_ids", "rejected_ids")
-            dropped = self.dropped if dataset_name == "train" else self.dropped_held_out
-            rows = leave_out(rows, sequences, both, self._bounds, dropped, answers=list(answers), pair=both)
+            rows = keep_pairs(rows, self._bounds, self.dropped if dataset_name == "train" else self.dropped_held_out)
         end = [processing_class.eos_token_id]
         blank = {"prompt_ids": end, "chosen_ids": end, "rejected_ids": end, "weight": BLANK, "length": 2}
         return with_blanks(rows, blank, args, held_out=dataset_name != "train")

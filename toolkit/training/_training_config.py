@@ -181,11 +181,11 @@ def trainer_args(config: SftConfig | DpoConfig, output_dir: str) -> SFTConfig | 
     check_batches(args)
     args._n_gpu = min(args.n_gpu, 1)  # one GPU a process, of however many there are
     if config.rows_an_update is not None:
-        args.gradient_accumulation_steps = _accumulation(config.rows_an_update, args.per_device_train_batch_size, args.world_size)
+        args.gradient_accumulation_steps = accumulation_of(config.rows_an_update, args.per_device_train_batch_size, args.world_size)
     return args
 
 
-def _accumulation(rows: int, batch: int, processes: int) -> int:
+def accumulation_of(rows: int, batch: int, processes: int) -> int:
     """Batches that each process accumulates for an update of so many rows on all of them (InputError: they do not come out even)."""
     steps, left = divmod(rows, batch * processes)
     if left or not steps:
@@ -200,7 +200,7 @@ def check_trainer(config: SftConfig | DpoConfig) -> None:
     check_fields(config)
     processes = processes_of(config)
     if config.rows_an_update is not None:
-        _accumulation(config.rows_an_update, int((defaults(config, cpu=False) | config.trainer)["per_device_train_batch_size"]), processes)
+        accumulation_of(config.rows_an_update, int((defaults(config, cpu=False) | config.trainer)["per_device_train_batch_size"]), processes)
     if processes == 1 or config.trainer.get("use_cpu") or not has_gpu():
         trainer_args(config, "unused")
 

@@ -67,6 +67,10 @@ class Method(ABC):
             data: the rows.
         """
 
+    @abstractmethod
+    def lengths(self, chat: Chat, data: Any, bounds: Bounds, dropped: Dropped, processes: int | None) -> list[int]:
+        """Tokens of each row that is trained on, padding left out; what is left out is noted. `processes`: of `datasets`."""
+
     def check(self, data: Any, shards: Path) -> dict[str, Any]:
         """Figures of the rows for the metrics (InputError: rows that cannot be trained on)."""
         return {}

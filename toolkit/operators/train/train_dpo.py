@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from toolkit.guards import Guard
-from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
+from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Operator, Output, StepInput
 from toolkit.operators.train._training_step import (
     check_options,
     counted,
@@ -22,7 +22,7 @@ from toolkit.operators.train._training_step import (
     training_needs,
 )
 from toolkit.shards import verify
-from toolkit.training import DpoConfig, TrainOptions, in_words, train_dpo
+from toolkit.training import DpoConfig, TrainOptions, in_words, memory_words, train_dpo
 
 
 class TrainDpoConfig(Config, TrainOptions):
@@ -47,13 +47,22 @@ class TrainDpo(DatasetOperator):
     uses = frozenset({"seed"})
     makes = ("model",)
     config: TrainDpoConfig
+    starts_from: str | None = None
+    """The model by name or folder that the model to start from was itself trained from: of one size. None where that is not known."""
 
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
         check_options(self._training("-", 0))
         return {}
 
+    def follow(self, before: Sequence[Operator]) -> None:
+        starts = {getattr(operator, "starts_from", None) for operator in before if "model" in operator.makes}
+        self.starts_from = starts.pop() if len(starts) == 1 else None
+
     def needs(self, ctx: Context) -> list[str]:
         return training_needs(self.config)
+
+    def words(self, ctx: Context) -> list[str]:
+        return [] if self.starts_from is None else memory_words(self._training(self.starts_from, 0), ctx.roots)
 
     def before_run(self, ctx: Context) -> None:
         check_options(self._training("-", 0, **parallel_found(self.config, ctx)), whole=True)

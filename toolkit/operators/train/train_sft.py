@@ -56,6 +56,11 @@ class TrainSft(DatasetOperator):
     makes = ("model",)
     config: TrainSftConfig
 
+    @property
+    def starts_from(self) -> str | None:
+        """The model by name or folder that it trains."""
+        return self.config.model if isinstance(self.config.model, str) else None
+
     @classmethod
     def remarks(cls, options: Mapping[str, Any]) -> list[str]:
         return [TINY] if isinstance(model := options.get("model"), dict) and "scratch" in model else []
