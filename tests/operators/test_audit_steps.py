@@ -69,7 +69,11 @@ def test_a_guard_answers_behind_each_beginning_and_is_audited(tmp_path: Path) ->
     assert not rest.height and rows.height == 19 and set(rows["forced_prompt"]) <= {"harmful", "unharmful"}
     assert rows["forced_refusal"].null_count() == 19 and rows["forced_probability_prompt"].is_between(0, 1).all()
     again = pl.concat([FOUR, FOUR.with_columns(draw=pl.lit(1, pl.Int64), verdict_prompt=pl.lit("harmful"), id=pl.format("{}:1", "id"))])
-    toolkit.apply("audit", {"rows": rows, "redraws": again}, artefacts=tmp_path / "made", bootstrap=100)
+    bare, _ = toolkit.apply("cut_chains", written(*FOUR["output"], guard="twin"), chains=False)
+    assert bare["probe"].to_list() == ["before"] * 4 and set(bare["begun"]) == {""}
+    twin, _ = toolkit.apply("force_answers", bare, models={"twin": asked["main"]}, work=tmp_path)
+    inputs = {"rows": rows, "redraws": again, "verdicts": FOUR, "twin": twin}
+    toolkit.apply("audit", inputs, artefacts=tmp_path / "made", bootstrap=100)
     (file,) = (tmp_path / "made").rglob("audit.json")
     found = json.loads(file.read_text())
     stages = {s["stage"]: s for s in found["stages"] if s["task"] == "prompt"}
@@ -79,6 +83,23 @@ def test_a_guard_answers_behind_each_beginning_and_is_audited(tmp_path: Path) ->
     flips = {f["change"]: f for f in found["flips"] if f["task"] == "prompt"}
     assert set(flips) >= {"whole", "removed", "same", "other", "drawn again"}
     assert (flips["drawn again"]["read"], flips["drawn again"]["flips"]) == (4, 2)
+    [one] = found["twin"]
+    held = {(h["measure"], h["fpr"]): h for h in one["held"]}
+    assert (one["guard"], one["model"]) == ("main", "twin") and held["f1", None]["n"] == 4 and held["f1", None]["difference"] == 0
+    assert held["auroc", None]["benign"] == 2 and held["auroc", None]["value_b"] is not None
+    with pytest.raises(GuardkitError, match="which are not there"):
+        toolkit.apply("audit", {"rows": rows, "twin": twin})
+
+
+def test_chains_that_conclude_another_label_are_counted_as_the_command_does(tmp_path: Path) -> None:
+    against = "## Reasoning Step 1\nIt asks for bread.\n\nConclusion: The request is unharmful."
+    texts = [output("A.", prompt="harmful"), output("B.", prompt="harmful").replace("## Reasoning Step 1\nB.", against)]
+    rows = written(*texts)
+    forced = toolkit.apply("cut_chains", rows, swaps=False)[0].with_columns(**COLUMNS)
+    toolkit.apply("audit", {"rows": forced, "verdicts": rows}, artefacts=tmp_path / "made", bootstrap=100)
+    found = {c["task"]: c for c in json.loads(next((tmp_path / "made").rglob("audit.json")).read_text())["contradictions"]}
+    assert (found["prompt"]["model"], found["prompt"]["stated"], found["prompt"]["contradict"]) == ("main", 1, 1)
+    assert found["prompt"]["first"] == [rows["parent"][1]] and found["refusal"]["stated"] == 0
 
 
 @pytest.mark.parametrize(

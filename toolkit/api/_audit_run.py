@@ -20,9 +20,10 @@ from toolkit.common.paths import Roots, at_door
 from toolkit.common.reach import refused, unknown
 from toolkit.common.resources import workspace
 from toolkit.common.several import several
-from toolkit.evaluation import CHAINS, ROWS, as_rows, chain_flips, chain_settled, chain_stages, matched_rates, paired, redrawn
+from toolkit.evaluation import CHAINS, ROWS, as_rows, chain_flips, chain_settled, chain_stages, redrawn
 from toolkit.guards import Guard, load_guard, not_ours
 from toolkit.judging import Forced, OpenGuard, Probe, Verdict, answered_tasks, chain_probes, check_forced
+from toolkit.operators.judge._audit_sides import contradictions, held_against
 from toolkit.operators.reason._voice import stated_labels
 from toolkit.pipeline import JOURNAL, Progress, output_file, stopping, write_rows
 
@@ -251,21 +252,8 @@ class _Audit:
             "stages": chain_stages(lines, self._positives, **how),
             "settled": chain_settled(lines),
             "flips": [*chain_flips(lines, self._positives), *flips],
-            "early": self._held(rows, BEFORE, BEHIND, how),
+            "early": held_against(rows, BEFORE, BEHIND, self._positives, **how),
         }
-
-    def _held(self, rows: pl.DataFrame, a: str, b: str, how: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Two sides held against each other: F1 as each has it, then AUROC and recall at equal false-positive rates."""
-        import polars as pl
-
-        if not rows.filter(pl.col("gold").is_not_null()).height:
-            return []
-        compared = [one for one in paired(rows, a, b, self._positives, **how) if one["benchmark"] is not None]
-        out = []
-        for one in compared:
-            values = {"value_a": one["f1_a"], "value_b": one["f1_b"], **{n: one[n] for n in ("difference", "low", "high", "p")}}
-            out.append({"task": one["task"], "measure": "f1", "fpr": None, "a": a, "b": b, "n": one["n"], "benign": None, **values})
-        return out + matched_rates(rows, a, b, self._positives, **how)
 
     def _verdicts(self, verdicts: Iterable[Verdict]) -> pl.DataFrame:
         import polars as pl
@@ -274,17 +262,7 @@ class _Audit:
         return pl.DataFrame(lines, schema={"model": pl.String, "id": pl.String, "task": pl.String, "verdict": pl.String}, orient="row")
 
     def _contradictions(self, first: Mapping[str, Verdict]) -> list[dict[str, Any]]:
-        from toolkit.evaluation.scoring._score import wilson
-
-        out = []
-        for task in self._tasks:
-            stated = [(v, label) for v in first.values() if v.output and v.labels[task] and (label := stated_labels(self._guard, v.output).get(task))]
-            against = [v for v, label in stated if label != v.labels[task]]
-            low, high = wilson(len(against), len(stated)) if stated else (None, None)
-            found = {"task": task, "stated": len(stated), "contradict": len(against), "first": [v.id for v in against[:3]]}
-            shares = {"rate": len(against) / len(stated) if stated else None, "low": low, "high": high}
-            out.append(found | {name: None if value is None else round(100 * value, 2) for name, value in shares.items()})
-        return out
+        return contradictions(self._guard, ((v.id, v.output, v.labels) for v in first.values()), self._tasks)
 
     # The twin ---------------------------------------------------------------------------------------------------------
 
@@ -324,8 +302,8 @@ class _Audit:
             verdicts.values(), {(i, t): a.probabilities.get(t, {}).get(p) for i, a in answers.items() for t, p in self._positives.items()}
         )
         rows = pl.DataFrame(made, schema=ROWS, orient="row")
-        how = {"draws": self._how.bootstrap, "seed": self._how.seed}
-        return {"model": name, "guard": mine, "held": self._held(rows, mine, name, how)}
+        how: dict[str, Any] = {"draws": self._how.bootstrap, "seed": self._how.seed}
+        return {"model": name, "guard": mine, "held": held_against(rows, mine, name, self._positives, **how)}
 
     def _as_rows(self, verdicts: Iterable[Verdict], probabilities: Mapping[tuple[str, str], float | None]) -> Iterator[dict[str, Any]]:
         for v in verdicts:

@@ -9,7 +9,7 @@ import polars as pl
 
 from toolkit.common.errors import InputError
 from toolkit.guards import Guard, not_ours
-from toolkit.judging import PROBES, chain_probes
+from toolkit.judging import PROBES, Probe, chain_probes
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.records import Column, child_id, to_polars
 
@@ -30,6 +30,8 @@ _LEFT = ("output", "output_key", "finish", "error", "tokens")
 class CutChainsConfig(Config):
     """Options of `cut_chains`."""
 
+    chains: bool = True
+    """`false`: each row is asked once, without a chain, whether its own output has one or not: so a twin that was trained without reasoning."""
     swaps: bool = True
     """Whether a row is also given the whole chains of other rows: one of the same verdict and one of another, for each task."""
 
@@ -50,7 +52,10 @@ class CutChains(DatasetOperator):
     config: CutChainsConfig
 
     def used(self) -> frozenset[str]:
-        return self.uses if self.config.swaps else self.uses - {"seed"}
+        return self.uses if self.config.swaps and self.config.chains else self.uses - {"seed"}
+
+    def identity(self) -> dict[str, Any]:
+        return self.config.model_dump(mode="json", exclude={"chains"} if self.config.chains else None)
 
     def reads(self, guard: Guard) -> list[str]:
         return ["id", "parent", "guard_model", "draw", "prompt", "response", "context", "output", *(f"verdict_{t}" for t in guard.task_names)]
@@ -61,7 +66,11 @@ class CutChains(DatasetOperator):
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
         if guard.grammar is not None:
             raise not_ours(guard, "has no reasoning of ours to cut")
-        return {n: c for n, c in super().columns(inputs, guard).items() if n not in _LEFT and not n.startswith("unread_")}
+        return {n: c for n, c in super().columns(inputs, guard).items() if not self._says_nothing(n)}
+
+    def _says_nothing(self, column: str) -> bool:
+        """Whether it is about the output, and not about a beginning or the verdict."""
+        return column in _LEFT or (self.config.chains and column.startswith("unread_"))
 
     def factor(self, inputs: Any) -> float | None:
         return None
@@ -80,8 +89,11 @@ class CutChains(DatasetOperator):
     def _cut(self, rows: pl.DataFrame, out: Output, ctx: Context) -> None:
         """The beginnings of one guard's outputs."""
         read = rows.select("response", "output", *(f"verdict_{t}" for t in ctx.guard.task_names), id="parent").iter_rows(named=True)
-        seed = ctx.rng_seed("swaps") if self.config.swaps else 0
-        probes, left = chain_probes(ctx.guard, read, swaps=self.config.swaps, seed=seed)
+        seed = ctx.rng_seed("swaps") if "seed" in self.used() else 0
+        if self.config.chains:
+            probes, left = chain_probes(ctx.guard, read, swaps=self.config.swaps, seed=seed)
+        else:
+            probes, left = [Probe(row["id"], PROBES[0], "", opened=True, step=0, steps=0) for row in read], {}
         if left:
             gone = rows.filter(pl.col("parent").is_in(list(left)))
             out.set_aside(gone, pl.Series([left[i] for i in gone["parent"]], dtype=pl.String))
@@ -90,7 +102,7 @@ class CutChains(DatasetOperator):
             schema=to_polars(_ADDED),
             orient="row",
         )
-        own = rows.drop("parent", *(n for n in rows.columns if n in _LEFT or n.startswith("unread_"))).with_columns(row=rows["parent"])
+        own = rows.drop("parent", *(n for n in rows.columns if self._says_nothing(n))).with_columns(row=rows["parent"])
         whole = made.join(own, on="row", how="left", maintain_order="left").rename({"id": "parent"})
         number = pl.int_range(pl.len()).over("row")
         ids = [child_id(parent, "chain", n) for parent, n in zip(whole["parent"], whole.select(number).to_series(), strict=True)]
