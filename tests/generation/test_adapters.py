@@ -155,6 +155,19 @@ def test_a_base_beside_the_adapter_or_the_recipe_is_found(model: Path, adapter: 
     assert open_backend(config(Path("adapter")), beside=tmp_path).model_id == known
 
 
+def test_a_base_on_the_hub_is_had_at_the_revision_that_the_adapter_names(model: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def download(name: str, *, revision: str | None, **_: Any) -> str:
+        asked.append((name, revision))
+        return str(model)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    backend(edit(adapter, base_model_name_or_path="an-org/a-base", revision="v1.2"))
+    backend(edit(adapter, base_model_name_or_path="an-org/a-base", revision=None))
+    assert asked == [("an-org/a-base", "v1.2"), ("an-org/a-base", None)]
+
+
 def test_the_tokenizer_of_the_adapter_wins(model: Path, adapter: Path, tmp_path: Path) -> None:
     backwards = "{{ messages[0].content[::-1] }}"
     base = Path(shutil.copytree(model, tmp_path / "base"))

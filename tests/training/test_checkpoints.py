@@ -19,6 +19,7 @@ from toolkit.common.errors import Stopped
 from toolkit.common.folders import kept_of
 from toolkit.common.models import model_hash
 from toolkit.training import DpoConfig, SftConfig, kept_update, train_dpo, train_sft
+from toolkit.training._checkpoints import identity_of
 
 Write = Callable[..., Path]
 STEPS = {"max_steps": 7, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 1, "learning_rate": 1e-3}
@@ -92,6 +93,17 @@ def test_that_of_another_training_is_named_and_stays_until_this_one_has_its_own(
     with pytest.raises(Stopped):
         train_sft(shards, out, config, stop_at(1), begun.append)
     assert "after" not in begun[-1], "its checkpoints went with the first one of the other training"
+
+
+def test_a_file_of_accelerates_counts_by_what_it_says(tmp_path: Path, write_sft: Write) -> None:
+    shards = write_sft(sft_rows(2))
+
+    def identity(name: str, text: str) -> Any:
+        (tmp_path / name).write_text(text)
+        return identity_of("sft", SftConfig(model="an-org/a-base", processes=2, parallel=str(tmp_path / name)), shards)
+
+    one = identity("one.yaml", "a: 1")
+    assert one == identity("other.yaml", "a: 1") != identity("one.yaml", "a: 2")
 
 
 def test_how_often_shapes_no_weight(tmp_path: Path, write_sft: Write) -> None:

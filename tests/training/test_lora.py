@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,8 +16,9 @@ from shardfolders import dpo_rows, sft_rows
 from toolkit.common.errors import InputError, Missing
 from toolkit.common.models import model_hash, trained_for
 from toolkit.generation import TransformersConfig, build_request, complete, open_backend
-from toolkit.training import DpoConfig, SftConfig, train_dpo, train_sft
+from toolkit.training import DpoConfig, Lora, SftConfig, train_dpo, train_sft
 from toolkit.training._checkpoint_option import Checkpoint
+from toolkit.training._lora_training import start_of
 
 pytest.importorskip("peft", reason="peft is not installed")
 
@@ -267,6 +269,20 @@ def test_an_adapter_keeps_its_shape_and_needs_lora(start: Path, tmp_path: Path, 
     with pytest.raises(InputError, match="is an adapter, and all weights are to be trained"):
         dpo(tmp_path / "kept", shards, tmp_path / "out", False)
     assert dpo(tmp_path / "kept", shards, tmp_path / "out", {"rank": 4, "dropout": 0.2}, max_steps=1)["steps"] == 1
+
+
+def test_an_adapter_is_gone_on_with_at_its_bases_revision(tmp_path: Path) -> None:
+    def adapter(**named: Any) -> str:
+        (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "an-org/a-base", **named}))
+        return str(tmp_path)
+
+    args = SimpleNamespace(model_init_kwargs={"dtype": "bfloat16"})
+    start_of(adapter(revision="v1.2"), Lora()).at_revision(args)
+    assert args.model_init_kwargs == {"dtype": "bfloat16", "revision": "v1.2"}
+    with pytest.raises(InputError, match=r"revision v2, and the adapter's base is at v1.2"):
+        start_of(adapter(revision="v1.2"), Lora()).at_revision(SimpleNamespace(model_init_kwargs={"revision": "v2"}))
+    start_of(adapter(revision=None), Lora()).at_revision(other := SimpleNamespace(model_init_kwargs=None))
+    assert other.model_init_kwargs is None
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_the_settings_are_reported_before_it_starts(config: dict[str, Any]) -> N
     stated = io.StringIO()
     found = toolkit.train("sft", config, Progress(stated))
     first = stated.getvalue().splitlines()[0]
-    assert first == "train sft: 1 updates of 4 rows (2 x 2 accumulated), 1 epochs, learning rate 0.0003 (cosine), on cpu"
+    assert first == "train sft: 1 update of 4 rows (2 x 2 accumulated), 1 epoch, learning rate 0.0003 (cosine), on cpu"
     settings = found["settings"]
     assert (settings["updates"], settings["batch"], settings["accumulation"], settings["rows_an_update"]) == (1, 2, 2, 4)
 

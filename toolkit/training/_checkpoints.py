@@ -25,6 +25,7 @@ from toolkit.common.manifests import read_json
 from toolkit.common.models import model_folder, model_hash
 from toolkit.common.reading import sha256_once
 from toolkit.training._checkpoint_option import Checkpoint
+from toolkit.training._parallel import own_file
 
 if TYPE_CHECKING:
     from toolkit.training._training_config import DpoConfig, SftConfig
@@ -153,6 +154,8 @@ def identity_of(method: str, config: SftConfig | DpoConfig, shards: Path) -> dic
     folder = None if name is None else model_folder(name, short=True)
     files = {p.name: sha256_once(p, p) for p in sorted((shards / "data").glob("*.parquet"))}
     settings = config.shaping()
+    if (sharing := own_file(config.parallel)) is not None:  # by what it says, wherever it is
+        settings["parallel"] = f"a file of the SHA-256 {sha256_once(sharing, sharing)}"
     model = settings.pop("model") if folder is None else model_hash(folder)
     whole = {"method": method, "model": model, "shards": files, "settings": {n: v for n, v in settings.items() if n not in ("model", "threads")}}
     found: dict[str, Any] = json.loads(json.dumps(whole))  # as it will be read

@@ -34,17 +34,29 @@ class Start:
     Attributes:
         base: whole model, by hub name or folder.
         adapter: folder of the adapter on it, if any.
+        revision: of a base on the hub that the adapter was trained on; None where it names none.
         tokenizer: where the tokenizer is.
     """
 
     base: str
     adapter: Path | None = None
+    revision: str | None = None
 
     @property
     def tokenizer(self) -> str:
         """Folder or hub name: the adapter's own tokenizer wins, as in sampling."""
         own = self.adapter is not None and (self.adapter / "tokenizer_config.json").is_file()
         return str(self.adapter) if own else self.base
+
+    def at_revision(self, args: Any) -> None:
+        """Have the base loaded at the adapter's revision (InputError: `trainer` asks for another one)."""
+        if self.revision is None:
+            return
+        asked = (args.model_init_kwargs or {}).get("revision")
+        if asked not in (None, self.revision):
+            hint = "leave it out: an adapter that is gone on with keeps its base"
+            raise InputError(f"revision {asked}, and the adapter's base is at {self.revision}", where="trainer.model_init_kwargs", hint=hint)
+        args.model_init_kwargs = {**(args.model_init_kwargs or {}), "revision": self.revision}
 
 
 def start_of(name: str, lora: Lora | None) -> Start:
@@ -70,7 +82,7 @@ def start_of(name: str, lora: Lora | None) -> Start:
         raise InputError(f"the base of this adapter, {based}, is no whole model", where=name)
     if base is not None:
         check_base(folder, base)
-    return Start(based if base is None else str(base), folder)
+    return Start(based, folder, own.get("revision")) if base is None else Start(str(base), folder)
 
 
 def with_lora(model: Any, start: Start | None, config: SftConfig | DpoConfig, args: Any) -> tuple[Any, dict[str, Any]]:

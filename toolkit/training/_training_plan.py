@@ -47,6 +47,8 @@ def plan_of(method: Method, shards: str | Path, out: str | Path, config: SftConf
     given = {"trust_remote_code": False, "model_init_kwargs": None, "dataloader_drop_last": False} | defaults(config, cpu=cpu) | config.trainer
     args = SimpleNamespace(**given, train_batch_size=given["per_device_train_batch_size"])
     start = start_of(config.model, config.lora) if isinstance(config.model, str) else None
+    if start is not None:
+        start.at_revision(args)
     with tempfile.TemporaryDirectory() as work, quiet(show_bars=False):
         from toolkit.training._model import check_ending, prompts_cut
 

@@ -131,6 +131,8 @@ def fit(method: Method, shards: Path, new: Path, work: Path, config: SftConfig |
     dropped, watch.shared = Dropped(), in_words(config.parallel)
     args = trainer_args(config, str(work / "trainer" if keep is None else keep.part))
     start = start_of(config.model, config.lora) if isinstance(config.model, str) else None
+    if start is not None:
+        start.at_revision(args)
     watch.name = args.run_name = str(config.trainer.get("run_name") or new.parent.name.removeprefix(".").removesuffix(".guardkit"))
     with quiet(not args.disable_tqdm), torch_threads(config.threads):
         from toolkit.training._model import check_ending, prompts_cut

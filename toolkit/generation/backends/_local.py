@@ -34,25 +34,28 @@ _NOT_LOADED = ["original/*", "*.gguf", "*.onnx", "*.h5", "*.msgpack", "*.ot", "o
 """Files of hub repositories that transformers and vLLM do not load: weights in other formats."""
 
 
-def folder_of(name: str, beside: Beside) -> Path:
-    """The folder of a model: a local one (`toolkit.common.models.model_folder`), or a download of a hub model (kept in the hub's cache).
+def folder_of(name: str, beside: Beside, revision: str | None = None) -> Path:
+    """The folder of a model: a local one (`toolkit.common.models.model_folder`), or a download of a hub model (kept in the hub's cache), at
+    the revision that is named.
 
     Raises:
         InputError: neither a folder with a model nor a model on the hub.
         Missing: the hub cannot be reached, or the model is gated and no token was accepted.
     """
-    return model_folder(name, beside) or _download(name)
+    return model_folder(name, beside) or _download(name, revision)
 
 
-def _download(name: str) -> Path:
+def _download(name: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
         with careful_hub():
-            return Path(snapshot_download(name, ignore_patterns=_NOT_LOADED))
+            return Path(snapshot_download(name, revision=revision, ignore_patterns=_NOT_LOADED))
     except GatedRepoError:
         raise Missing(f"the model {name} is gated", hint=f"ask for access at https://huggingface.co/{name} and set HF_TOKEN") from None
+    except RevisionNotFoundError:
+        raise InputError(f"the model {name} has no revision {revision} on the hub", where=name) from None
     except (RepositoryNotFoundError, HFValidationError):
         raise InputError("no such model folder, nor a hub model", where=name) from None
     except Exception as e:  # of httpx2, huggingface_hub, the disk, or what an answer of another form makes of them: no model came
@@ -133,7 +136,7 @@ def _base_folder(folder: Path, config: Mapping[str, Any], beside: Beside) -> Pat
     if not isinstance(name, str) or not name:
         raise InputError("an adapter that does not name its base", where=str(folder), hint="give the base as `model` and this folder as `adapter`")
     try:
-        base = folder_of(name, base_roots(folder, beside))
+        base = folder_of(name, base_roots(folder, beside), config.get("revision"))
     except InputError as e:
         hint = "give the base as `model` and this folder as `adapter`"
         raise InputError(f"an adapter whose base is not there: {e.message} ({name})", where=str(folder), hint=hint) from None
