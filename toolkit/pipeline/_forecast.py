@@ -38,8 +38,8 @@ UNLESS = (
     "dollars and needs are those of a run that builds it."
 )
 SPANS = (
-    "Tokens, dollars and time are estimates with an interval of 90 % or more; further attempts, the second question after a blind one, fallback "
-    "teachers and retries come on top."
+    "Tokens, dollars and time are estimates with an interval of 90 % or more; further attempts and rounds, the second question after a blind one, "
+    "fallback teachers and retries come on top."
 )
 
 
