@@ -17,7 +17,7 @@ from toolkit.common.errors import InputError, InputErrors, Missing
 from toolkit.pipeline import load_recipe
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-RECIPES = sorted((CHECKOUT / "recipes").rglob("*.yaml"))
+RECIPES = sorted(p for p in (CHECKOUT / "recipes").rglob("*.yaml") if "schemas" not in p.parts[len(CHECKOUT.parts) :])
 STEPS: list[dict[str, Any]] = [
     {"id": "seeds", "use": "load", "with": {"source": "quickstart", "limit": 5}},
     {"id": "clean", "use": "normalise"},
