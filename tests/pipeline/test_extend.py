@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,7 +42,10 @@ def old(world: World) -> Path:
 
 def test_another_run_is_extended_again_and_again_and_diff_says_what_came(world: World, old: Path) -> None:
     before = tree_digests(old)
+    for file in old.rglob("*.parquet"):
+        file.chmod(0o644)
     run = world.run()
+    assert {p.stat().st_mode & 0o777 for p in old.rglob("*.parquet")} == {0o644}, "who may read the older files is not changed"
     made = run.folder / "sft" / "shards"
     assert world.built() == set(), "the version extended is what counts, not when it was made"
     world.seeds([seed(i) for i in range(200, 203)])
@@ -57,7 +61,8 @@ def test_another_run_is_extended_again_and_again_and_diff_says_what_came(world: 
     assert (found["extends"], found["same"], found["added"]["rows"], found["gone"]["rows"], found["changed"]["rows"]) == ("b", 24, 7, 0, 0)
     assert found["added"]["by"]["source"] == [{"value": "tiny", "rows": 7}] and found["added"]["by"]["categories"] == [{"value": None, "rows": 7}]
     assert found["added"]["by"]["label_prompt"] == [{"value": "unharmful", "rows": 7}]
-    assert toolkit.verify(made)["extends"][0]["title"] == "Gardens"
+    shutil.rmtree(world.folder / "one")
+    assert toolkit.verify(made)["extends"][0]["title"] == "Gardens", "without the older folder, too"
 
 
 def test_what_does_not_fit_is_found_before_anything_runs(world: World, old: Path) -> None:
