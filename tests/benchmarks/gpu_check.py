@@ -247,6 +247,7 @@ def make_trainer(which: str, method: str, shape: Shape, model: Any, tokenizer: A
     more = {"bounds": Bounds(args.max_length, 4096, shape.vocab), "dropped": Dropped()} if ours else {}
     trainer = cls(model=model, args=args, train_dataset=data, processing_class=tokenizer, **more)
     if ours:
+        trainer.quick = not gpu  # as a training sets it
         watch = Watch(lambda *_: None)
         watch.of(trainer, data, len(data))
         trainer.add_callback(watch.callback())

@@ -76,7 +76,7 @@ of right answers; an output that cannot be read is wrong.
 **Arms** (`recipes/proof/arms.yaml`). *SFT continued* trains on the chosen outputs of the same pairs for as many updates, with the preference term switched off: what HS-DPO adds beyond more training is its distance from this.
 *By a coin*: the same draws, with right and wrong drawn at random. Pairs are of draws on two fifths of the training rows.
 
-**The small guard from scratch** is a Llama of 2 layers, width 128 and a vocabulary of 2,048 learnt from the rows, small enough that ten seeds of all arms can be run on two cores. It shows what the method does to a guard that knows
+**The small guard from scratch** is a Llama of 2 layers, width 128 and a vocabulary of 2,048 learnt from the rows: so small that ten seeds of all arms are affordable. It shows what the method does to a guard that knows
 nothing else; it need not be what it does to a large one.
 
 **Statistics.** A difference has two 95 % intervals: over seeds (Student's t of the differences seed by seed) and over rows (paired bootstrap, {draws:,} draws, of the difference averaged over seeds). It is
