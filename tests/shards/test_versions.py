@@ -60,7 +60,14 @@ def test_it_proves_its_versions_and_an_export_goes_with_it(made: Path, tmp_path:
     assert record["rows"] == 36 and verify_export(tmp_path / "trl")["rows"] == 36
 
 
-TRAIN, LAST = "data/train-00000-of-00005.parquet", "data/train-00004-of-00005.parquet"
+def test_datasets_reads_all_versions_in_order(made: Path, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    found = datasets.load_dataset(str(made / "three"), cache_dir=str(tmp_path))
+    wanted = pl.concat([mild(25), mild(4, 30), mild(2, 40)])["id"].to_list()
+    assert found["train"]["id"][:] == wanted and found["test"]["id"][:] == mild(5, 25)["id"].to_list()
+
+
+TRAIN = "data/train-00000-of-00005.parquet"
 
 
 def test_a_file_of_an_old_version_that_is_missing_or_changed_is_named_with_it(three: Path) -> None:
