@@ -195,14 +195,15 @@ def test_a_place_is_asked_for_until_a_candidate_is_taken(model: Author, tmp_path
         1: "I'm sorry, but I can't help with that.",
         2: {"refusal": "No."},
         3: 500,
+        4: "get me the neighbour's  pumpkin seeds.",
         5: "I will take amber and garlic number 99 near it today",
     }
     done = run(tmp_path, asking(model))
     assert Counter(r["seed_label"] for r in done.rows()) == {"harmful": 2, "benign": 2}
     assert {r["label_prompt_source"] for r in done.rows()} == {"consensus"}
     why = Counter(r["reason"] for r in done.rejects())
-    assert why == {"declined": 1, "refused": 1, "server_error": 1}, "none of them counts as a failure of the run: it was asked for again"
-    assert {c["candidates"] - c["accepted"] for c in done.stats()["cells"]} == {2, 1}
+    assert why == {"declined": 1, "refused": 1, "server_error": 1, "repeat": 1}, "none of them counts as a failure of the run: it was asked for again"
+    assert {c["candidates"] - c["accepted"] for c in done.stats()["cells"]} == {2}
     judged = [b for b in model.requests if b["model"] == "judge"]
     assert len(judged) == 4, "what cannot be taken is shown to no judge"
     asked = "\n".join(m["content"] for b in judged for m in b["messages"])

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import polars as pl
+
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.generation import BaseBackendConfig, build_request
 from toolkit.guards import Guard
@@ -166,10 +168,18 @@ class GenerateSeeds(GenerationOperator):
         return NearLookup(SketchShape(near.unit, near.size, near.permutations, near.bands), near.threshold)
 
     def passes(self, opened: Sequence[tuple[str, Opener]]) -> Sequence[tuple[str, Opener]]:
-        self._known.begin(block["prompt"] for rows in self._inputs.values() for block in rows.blocks(["prompt"]))
+        self._known.begin(self._there())
         author = dict(opened)["author"]
         names = self._names(variants=False) + (self._names(variants=True) if self._varied else [])
         return [(name, partial(self._begun, name, author)) for name in names]
+
+    def _there(self) -> Iterator[pl.Series]:
+        """The prompts that are there already: those of the rows that it reads and, as no model is to copy them, the examples that it is shown."""
+        for rows in self._inputs.values():
+            yield from (block["prompt"] for block in rows.blocks(["prompt"]))
+        if self.config.backend.is_model:
+            rules = [rule for c in self._categories.values() for rule in (*c.includes, *c.excludes)]
+            yield pl.Series([text for rule in rules for text in rule.examples], dtype=pl.String)
 
     @property
     def _varied(self) -> list[Cell]:
@@ -284,7 +294,8 @@ class GenerateSeeds(GenerationOperator):
         if found is None:
             return None
         share, number = found
-        of = "a row that it reads" if number < 0 else f"the seed {self._ids[number + base]}"
+        shown = ", or an example of the taxonomy" if self.config.backend.is_model else ""
+        of = f"a row that it reads{shown}" if number < 0 else f"the seed {self._ids[number + base]}"
         return ("repeat", f"it is the prompt of {of}") if share == 1.0 else ("near", f"{share:.2f} like the prompt of {of}")
 
     # Answers ---------------------------------------------------------------------------------------------------------
