@@ -56,8 +56,7 @@ def evaluate(
         draws: how often each model is asked about a row.
         combine: how several draws become one verdict: ``majority``, or ``mean`` of the probabilities.
         reading: for labels of which some stand for others: one of the readings that the guards' tasks declare.
-        guard_policy: for a guard that judges by a policy given with the question: a taxonomy (``guardkit``), some of its categories
-            (``guardkit:privacy,cybercrime``, or a list of names), or a text file (.txt, .md).
+        guard_policy: for a guard that is given its policy with the question: a taxonomy, some categories (``guardkit:privacy``, a list), a text file.
         probabilities: ask for log-probabilities, so that there are AUPRC, AUROC, calibration error and thresholds.
         min_parse_rate: share of outputs that must be readable; where fewer are, there are no figures, and it is an error.
         failures: share of generations that may fail without an error; each counts as unread in any case.

@@ -86,8 +86,7 @@ def judge(
         draws: how often it is asked about each row.
         mode: lenient takes the last label of each task in what the guard answers; strict wants the exact form.
         reading: for labels of which some stand for others: one of the readings that the guard's tasks declare.
-        guard_policy: for a guard that judges by a policy given with the question, for rows without a column `policy`: as for
-            `open_guard`.
+        guard_policy: for a guard that is given its policy with the question, for rows without a column `policy`: as for `open_guard`.
         name: what the guard is called in its verdicts.
         work: folder for the journal (``WORK/journal``); default: the workspace.
         budget: dollars that may be spent; None for no cap.
@@ -101,8 +100,7 @@ def judge(
 
     Raises:
         InputError: rows, a label, a guard, a reading or an output that cannot be; InputErrors: faults of the backend's options.
-        Stopped: interrupted, or the budget is used up; every answer is kept.
-        Missing: a key, a service or an extra.
+        Stopped: interrupted, or the budget is used up; every answer is kept. Missing: a key, a service or an extra.
 
     Example:
         Where `url` is the base URL of an OpenAI-compatible server, ``http://127.0.0.1:8000/v1`` say, that answers, but not as a guard does:
@@ -118,8 +116,7 @@ def judge(
         raise InputErrors(left)
     if draws < 1:
         raise InputError(f"draws is a number from 1, not {draws}")
-    file = output_file(output)
-    if file is not None:
+    if (file := output_file(output)) is not None:
         check_output(file, journal=folder, hint="name another file")
     check_output(folder, reads=Roots.of(None).read, own="journal", hint="name another folder with `work`")
     given = list(given_rows(rows))

@@ -385,10 +385,9 @@ def list_sources() -> list[SourceInfo]:
     for name in names("sources"):
         try:
             s = load_source(name)
+            out.append(SourceInfo(s.name, s.hub.id if s.hub else None, s.rows(), s.licence, s.gated, s.description))
         except InputError as e:
             out.append(SourceInfo(name, problem=str(e)))
-            continue
-        out.append(SourceInfo(s.name, s.hub.id if s.hub else None, s.rows(), s.licence, s.gated, s.description))
     return out
 
 
