@@ -106,10 +106,9 @@ class Answer(_Model):
 class Vote(_Model):
     """A label from several annotators, one column each.
 
-    An annotation is one value of the scheme or several, comma-separated; it is unsafe when any of them is not `safe`. The label is the
-    larger camp's. The released GuardReasoner code instead takes the most common raw string, so that an unsafe majority that names
-    different categories loses to ``Safe`` (spec A.3): ``read_source(vote="reference")`` reproduces that. Either way the row's `votes` hold both
-    camps, safe against unsafe.
+    An annotation is one value of the scheme or several, comma-separated; it is unsafe when any of them is not `safe`. The label is the larger
+    camp's. The released GuardReasoner code instead takes the most common raw string, so that an unsafe majority that names different categories
+    loses to ``Safe`` (spec A.3): ``read_source(vote="reference")`` reproduces that. Either way the row's `votes` hold both camps.
     """
 
     columns: list[str] = Field(min_length=1)
@@ -140,8 +139,7 @@ class Label(_Model):
 
     column: str | None = None
     map: dict[bool | int | str, str | None] | None = None
-    """Value -> label of the guard, or null where a value says nothing (`missing`); without a map the values are the label words themselves. An empty
-    cell of CSV is null, or the value ``""`` where the map names that."""
+    """Value -> label, or null (`missing`). None: the values are the label words. An empty cell of CSV is null, or ``""`` where the map has that."""
     any: list[str] | None = Field(None, min_length=1)
     """Columns of true or false (0 or 1; with `threshold`, numbers) in place of one: the value is true where any of them is. One that is null, or that
     a row of JSON lacks, does not count; where none counts the label is missing."""
@@ -189,7 +187,7 @@ class Label(_Model):
         values = list(range(len(self.bins) + 1)) if self.bins else [True, False]
         if self.derived and ({(type(v), v) for v in self.map or ()} != {(type(v), v) for v in values}):
             raise ValueError(f"the map must have a label for {', '.join(str(v).lower() for v in values)}, and no other value")
-        if self.map is not None and (not any(self.map.values()) or (self.shares and not all(self.map.values()))):
+        if self.map is not None and not (all if self.shares else any)(self.map.values()):
             raise ValueError("a map needs a label for some value, and where `threshold` is a share of annotators one for each")
         if self.agreement is not None and self.column is None:
             raise ValueError("agreement needs a column: it is the share of annotators who gave its label")
