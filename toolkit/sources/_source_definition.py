@@ -1,8 +1,7 @@
 """The source definition: pydantic models of ``schemas/sources/<name>.yaml``.
 
-A source says where labelled interactions come from and how their columns become seeds: which column is the prompt, which values
-mean which label, who gave the label, what a null label means, which of the source's own categories is which of ours. It holds no
-code, and nothing in it is guessed from the data: a column, value or type that it does not declare is reported.
+A source says where labelled interactions come from and how their columns become seeds: which column is the prompt, which values mean which label,
+who gave it, what a null label means, which of its categories is which of ours. It holds no code; what it does not declare is reported, never guessed.
 """
 
 from __future__ import annotations
