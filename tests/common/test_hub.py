@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub.errors import OfflineModeIsEnabled
-from huggingface_hub.utils import http_backoff
+from huggingface_hub.utils._http import http_backoff
 
 from toolkit.common import hub
 from toolkit.common.http import careful_hub
