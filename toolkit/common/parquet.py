@@ -13,7 +13,7 @@ latest by `close`, as the exception that it was; nothing is written after it. Th
 forgotten. A file is whole when `close` has returned; durability (fsync) is the business of whoever owns the folder.
 
 `open_parquet` opens a file once and digests it through the descriptor that it is decoded through. Nothing is mapped, and nothing read ahead: a
-reader holds the compressed columns of one row group.
+reader holds the compressed columns of one row group, and decodes them side by side.
 """
 
 from __future__ import annotations
@@ -341,7 +341,7 @@ def batches(
         raise InputError(f"cannot be read as parquet: {first_line(e)}", where=str(path)) from None
     done = 0
     for together, n in spans:
-        found = file.iter_batches(n, row_groups=together, columns=list(columns) if columns is not None else None, use_threads=False)
+        found = file.iter_batches(n, row_groups=together, columns=list(columns) if columns is not None else None, use_threads=True)
         while True:
             try:
                 batch = next(found, None)
