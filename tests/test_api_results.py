@@ -119,6 +119,11 @@ VERBS = {
     "runs list": "list_runs",
     "runs status": "read_run",
     "runs clean": "clean_run",
+    "category list": "list_categories",
+    "category show": "describe_category",
+    "category map": "map_categories",
+    "category new": "new_category",
+    "category check": "check_category",
     "train sft": "train",
     "train dpo": "train",
 }

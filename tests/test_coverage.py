@@ -121,8 +121,8 @@ def test_lines_that_are_no_rows_are_counted_as_such(place: Path) -> None:
 
 
 def test_blocks_of_rows_add_up(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import toolkit.pipeline._coverage as counting
     import toolkit.pipeline._coverage_places as reading
+    import toolkit.pipeline._covered_rows as counting
 
     whole = covered()
     monkeypatch.setattr(reading, "BLOCK", 2)

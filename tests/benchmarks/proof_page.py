@@ -50,7 +50,7 @@ QUESTIONS = (
     ("dpo-random", "dpo-ensemble", "Are random pairs better than closest ones?"),
     ("dpo-longest", "dpo-ensemble", "Are longest pairs better than closest ones?"),
 )
-SAID = {
+MEANINGS = {
     "better": "Better, beyond chance",
     "worse": "Worse, beyond chance",
     "not shown": "No difference shown, which is not to say that there is none",
@@ -179,7 +179,7 @@ def _differences(found: Answers) -> list[str]:
     kinds: dict[str, list[str]] = {}
     for d in differences:
         kinds.setdefault(d["words"], []).append(f"`{d['arm']}` against `{d['base']}`")
-    words = [f"{SAID.get(kind, kind.capitalize())}: {', '.join(some)}." for kind, some in kinds.items()]
+    words = [f"{MEANINGS.get(kind, kind.capitalize())}: {', '.join(some)}." for kind, some in kinds.items()]
     return ["\n".join(f"| {' | '.join(line)} |" for line in lines), "", " ".join(words), ""]
 
 

@@ -134,6 +134,7 @@ GUARD: dict[str, tuple[Callable[[World], None], set[str]]] = {
     "steps": (guard("steps", {"min": 1, "max": 9}), JUDGED),
     "instruction": (guard("instruction", "You judge exchanges.\n"), READ),
     "input": (guard("input", "A person:\n{{ prompt }}\n\nAn assistant:\n{{ response }}\n\n"), READ),
+    "policy": (file("guards.yaml", lambda found: found.update(policy={"text": "No noise."}, input="{{ policy }}\n" + found["input"])), READ),
     "inputs": (guard("inputs", ["prompt", "response", "image"]), READ),
     "context": (guard("context", "Before:\n{% for m in context %}{{ m.content }}\n{% endfor %}"), READ),
     "output.answer_line": (guard("output.answer_line", "{field} = {label}"), {"seeds", *REASONED}),
@@ -149,10 +150,20 @@ def category(**changed: Any) -> Callable[[World], None]:
     return taxonomy(lambda found: found["categories"][0].update(changed))
 
 
+def extended(world: World) -> None:
+    """All categories but one come from another file, which it extends."""
+    path = world.folder / "taxonomies.yaml"
+    found = yaml.safe_load(path.read_text())
+    base = {"name": "base", "version": 1, "categories": found["categories"][:-1]}
+    (world.folder / "base.yaml").write_text(yaml.safe_dump(base, sort_keys=False, width=10_000))
+    path.write_text(yaml.safe_dump({"extends": "base.yaml", **found, "categories": found["categories"][-1:]}, sort_keys=False, width=10_000))
+
+
 TAXONOMY: dict[str, tuple[Callable[[World], None], set[str]]] = {
     "description": (taxonomy(lambda found: found.update(description="Kinds of harm.")), set()),
     "version": (taxonomy(lambda found: found.update(version=2)), set()),
     "name": (taxonomy(lambda found: found.update(name="other")), {"seeds", "reasoning", *SHARDS}),
+    "extends": (extended, set()),
     "a category's definition": (category(definition="Another sentence."), set()),
     "a category's title": (category(title="Force"), KEYED),
     "a category's cues": (category(cues=["a threat", "a raised fist"]), KEYED),

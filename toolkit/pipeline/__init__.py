@@ -28,8 +28,8 @@ from toolkit.pipeline._stop import stopping
 if TYPE_CHECKING:
     from toolkit.pipeline._compare_runs import diff_runs as diff_runs
     from toolkit.pipeline._compare_runs import rejected_rows as rejected_rows
-    from toolkit.pipeline._coverage import find_coverage as find_coverage
     from toolkit.pipeline._coverage_gaps import WantedRows as WantedRows
+    from toolkit.pipeline._covered_rows import find_coverage as find_coverage
     from toolkit.pipeline._disputed_rows import find_disputes as find_disputes
     from toolkit.pipeline._forecast import forecast as forecast
     from toolkit.pipeline._hygiene_document import find_hygiene as find_hygiene
