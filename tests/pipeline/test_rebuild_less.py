@@ -163,7 +163,7 @@ TAXONOMY: dict[str, tuple[Callable[[World], None], set[str]]] = {
     "description": (taxonomy(lambda found: found.update(description="Kinds of harm.")), set()),
     "version": (taxonomy(lambda found: found.update(version=2)), set()),
     "name": (taxonomy(lambda found: found.update(name="other")), {"seeds", "reasoning", *SHARDS}),
-    "extends": (extended, set()),
+    "extends": (extended, {"seeds", *SHARDS}),  # the names of what is extended are a map more
     "a category's definition": (category(definition="Another sentence."), set()),
     "a category's title": (category(title="Force"), KEYED),
     "a category's cues": (category(cues=["a threat", "a raised fist"]), KEYED),
