@@ -194,7 +194,7 @@ def _times(folder: Path, base: str) -> str:
         for kind, some in uses.items():
             spent[kind].append(sum(some))
     words = ", ".join(f"{kinds[kind]} {sum(some) / len(some) / 60:.1f}" for kind, some in spent.items() if any(some))
-    return f"Minutes of a seed, on the machine that it ran on: {words}."
+    return f"Minutes that a seed took for what is run of it, by the clock, beside whatever else that machine did: {words}."
 
 
 def _kind(step: str) -> str | None:
