@@ -65,7 +65,8 @@ def test_each_word_has_the_probability_that_a_plain_reading_gives(tree: bool, tm
     assert backend._forms._as_tree is tree  # type: ignore[attr-defined]
     for case, completion in zip(cases, done, strict=True):
         first, second = choices(completion.logprobs)
-        assert completion.text is not None
+        assert completion.text is not None and completion.prompt_tokens is not None
+        assert completion.prompt_tokens >= len(case[1])  # of a tokenizer of letters: what the answer begins with was read, too
         text = case[1] + completion.text
         assert text == case[1] + "".join(before + word for (before, _), word in zip(FORM, [first.token, second.token, ""], strict=True))
         for place, words in ((first, FORM[0][1]), (second, FORM[1][1])):

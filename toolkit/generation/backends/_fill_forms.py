@@ -72,6 +72,10 @@ class Forms:
         longest = "".join(text + max(words, key=len, default="") for text, words in one.form)
         return len(one.prompt) + len(self._ids(one.begun + longest)) + 1
 
+    def read(self, one: Filling) -> int:
+        """Tokens of the prompt and of what the answer begins with."""
+        return len(one.prompt) + len(self._ids(one.begun))
+
     def fill(self, some: Sequence[Filling]) -> None:
         """Fill in `text` and `found` of each."""
         for place in range(max(len(one.form) for one in some)):

@@ -195,7 +195,7 @@ class TransformersBackend(LocalModel):
                 one.text,
                 "stop",
                 model=self._config.model,
-                prompt_tokens=len(one.prompt),
+                prompt_tokens=forms.read(one),
                 completion_tokens=0,
                 seconds=time.monotonic() - waiting.since,
                 logprobs=packed(one.found),
