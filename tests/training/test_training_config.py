@@ -24,11 +24,11 @@ def test_rows_of_an_update_are_the_same_on_any_number_of_gpus(rows: int, batch: 
     assert accumulation_of(rows, batch, processes) == steps
 
 
-def test_rows_of_an_update_set_theaccumulation_of(tmp_path: Path) -> None:
+def test_rows_of_an_update_set_the_accumulation(tmp_path: Path) -> None:
     def made(**more: Any) -> Any:
         return trainer_args(SftConfig.model_validate({"model": "m", "trainer": {"per_device_train_batch_size": 6}} | more), str(tmp_path))
 
-    assert made(rows_an_update=384).gradientaccumulation_of_steps == 64
+    assert made(rows_an_update=384).gradient_accumulation_steps == 64
     with pytest.raises(InputError, match="100 rows an update are not made of 6 on each of 1 processes") as e:
         made(rows_an_update=100)
     assert "per_device_train_batch_size: 5 fits" in str(e.value.hint)
@@ -37,7 +37,7 @@ def test_rows_of_an_update_set_theaccumulation_of(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="384 rows an update are not made of 6 on each of 5 processes"):
         check_trainer(SftConfig(model="m", rows_an_update=384, processes=5, trainer={"use_cpu": True, "per_device_train_batch_size": 6}))
     with pytest.raises(ValueError, match="give one of the two"):
-        made(rows_an_update=384, trainer={"gradientaccumulation_of_steps": 4})
+        made(rows_an_update=384, trainer={"gradient_accumulation_steps": 4})
 
 
 def test_importing_the_room_loads_no_torch() -> None:
@@ -48,11 +48,11 @@ def test_importing_the_room_loads_no_torch() -> None:
 def test_defaults_are_the_published_recipe(tmp_path: Path) -> None:
     sft: Any = trainer_args(SftConfig(model="some/model"), str(tmp_path))
     assert (sft.learning_rate, sft.lr_scheduler_type, sft.num_train_epochs, sft.warmup_steps, sft.max_length) == (5e-5, "cosine", 3, 0, 2048)
-    assert sft.per_device_train_batch_size * sft.gradientaccumulation_of_steps * 4 == 384
+    assert sft.per_device_train_batch_size * sft.gradient_accumulation_steps * 4 == 384
     dpo: Any = trainer_args(DpoConfig(model="some/model"), str(tmp_path))
     assert (dpo.beta, dpo.loss_type, dpo.loss_weights) == (0.01, ["sigmoid", "sft"], [1.0, 2.0])
     assert (dpo.learning_rate, dpo.lr_scheduler_type, dpo.num_train_epochs, dpo.disable_dropout) == (5e-6, "cosine", 2, True)
-    assert dpo.per_device_train_batch_size * dpo.gradientaccumulation_of_steps * 4 == 256
+    assert dpo.per_device_train_batch_size * dpo.gradient_accumulation_steps * 4 == 256
     for args in (sft, dpo):
         assert (args.report_to, args.save_strategy, args.disable_tqdm) == ([], "no", True)
 
