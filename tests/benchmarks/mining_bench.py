@@ -104,9 +104,11 @@ def beside(rows: int, seen: dict[str, list[Measured]]) -> str:
             ]
         )
     head = ["", "wall s", "x baseline", "CPU s", "x baseline", "peak MB", "goal met"]
+    turns = len(seen["baseline"])
+    runs = "one run each" if turns == 1 else f"the median of {turns} runs each, taking turns"
     return (
         f"## {rows * MODELS * K:,} generations\n\n{rows:,} rows, {MODELS} guards, {K} draws of each. Wall and CPU seconds of the whole process and most "
-        f"resident memory, median of {len(seen['baseline'])} runs each, taking turns. Goals: at most {WALL} times the baseline's wall time and under 2 GB; "
+        f"resident memory, of {runs}. Goals: at most {WALL} times the baseline's wall time and under 2 GB; "
         f"from JSON Lines at most {JSONL:.0f} times the run from parquet. guardkit's side includes sha256 of input and output, a verdict table of "
         "every generation with its reasons, rows that are not hard with theirs, and fsync.\n\n" + table(head, body)
     )
