@@ -126,7 +126,8 @@ def test_blocks_of_rows_add_up(place: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     whole = covered()
     monkeypatch.setattr(reading, "BLOCK", 2)
-    monkeypatch.setattr(counting, "_SUMMED", 2)
+    for module in (reading, counting):
+        monkeypatch.setattr(module, "SUMMED", 2)
     assert covered() == whole
 
 
@@ -164,6 +165,7 @@ def test_the_picture_has_a_field_for_each_category_label_and_form(place: Path) -
         ({"step": "seeds"}, "a step is one of a run, and this is none"),
         ({"verdicts": "rows.parquet"}, "no verdicts: neither id, gold and verdict"),
         ({"verdicts": "ours.yaml"}, "no verdicts there"),
+        ({"verdicts": "torn.parquet"}, "torn.parquet: cannot be read as parquet"),
         ({"output": "found.pdf"}, "the output must end in .txt, .md, .json, .svg, .yaml"),
         ({"minimum": 0}, "minimum is a number of rows from 1"),
         ({"where": "rwos.parquet"}, "no such file or folder"),
@@ -173,6 +175,7 @@ def test_the_picture_has_a_field_for_each_category_label_and_form(place: Path) -
 )
 def test_what_cannot_be_counted_is_reported(place: Path, options: dict[str, Any], message: str) -> None:
     pl.DataFrame(ROWS[:1]).clear().write_parquet("empty.parquet")
+    Path("torn.parquet").write_bytes(Path("empty.parquet").read_bytes()[:-9])
     Path("other.jsonl").write_text('{"text": "a", "y": 1}\n')
     with pytest.raises(InputError) as e:
         covered(**options)

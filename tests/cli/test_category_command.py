@@ -149,6 +149,10 @@ def test_a_category_that_shards_use_and_the_taxonomy_lacks_is_named_with_them(tm
     assert found["findings"][0]["what"] == "shards has 3 rows of 'cake', and the taxonomy has no such category or alias"
     with pytest.raises(InputError, match=r"manifest\.json"):
         api.check_category("food.yaml", shards=["nowhere"], definitions=False)
+    file = next((tmp_path / "shards").rglob("*.parquet"))
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(InputError, match=file.name):
+        api.check_category("food.yaml", shards=["shards"], definitions=False)
 
 
 def test_the_shipped_taxonomy_is_complete_and_its_categories_are_apart() -> None:

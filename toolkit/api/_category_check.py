@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -249,17 +250,17 @@ def _plain(text: str) -> str:
 
 def _used(folder: Path, taxonomy: Taxonomy) -> Iterator[dict[str, Any]]:
     """The categories of a shard folder's rows, and which they are in a taxonomy."""
-    import polars as pl
-
-    from toolkit.shards import read_manifest
+    from toolkit.shards import read_manifest, shard_rows
     from toolkit.shards.exporters import shard_folder
 
     place = shard_folder(folder)
     manifest = read_manifest(place)
     if "categories" not in (column["name"] for column in manifest["columns"]):
         raise InputError("these shards have no column `categories`", where=short_path(place))
-    rows = pl.scan_parquet([place / name for name in manifest["files"]]).select(pl.col("categories").explode()).drop_nulls()
-    for name, count in rows.group_by("categories").len().sort("categories").collect().iter_rows():
+    counts: Counter[str] = Counter()
+    for rows in shard_rows(place, manifest, ["categories"]):
+        counts.update(rows["categories"].explode().drop_nulls().to_list())
+    for name, count in sorted(counts.items()):
         try:
             now: str | None = taxonomy.category(name).name
         except KeyError:

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-import polars as pl
-
 from toolkit.common.errors import InputError, InputErrors
-from toolkit.common.parquet import batches, open_parquet
 from toolkit.common.paths import Roots
 from toolkit.guards import Guard, input_fingerprint
 from toolkit.records import Column, to_arrow
-from toolkit.shards import BATCH, OldVersion, ordered
+from toolkit.shards import OldVersion
 from toolkit.shards.exporters import shard_folder
-
-
-def shard_rows(old: OldVersion, columns: Sequence[str] | None = None, split: str | None = None) -> Iterator[pl.DataFrame]:
-    """The rows of shards, of one split or of all, in order, a block at a time (InputError: they are not what the manifest says)."""
-    files = old.manifest["files"]
-    for name in ordered(files):
-        if split in (None, files[name]["split"]):
-            with open_parquet(old.folder / name, sha256=files[name]["sha256"]) as f:
-                for batch in batches(f, old.folder / name, BATCH, columns):
-                    yield pl.DataFrame(pl.from_arrow(batch))
 
 
 def find_version(name: str, roots: Roots) -> Path:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from toolkit.common.errors import InputError, did_you_mean, short_path
 from toolkit.common.parquet import batches, open_parquet
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 BLOCK = 65_536
+SUMMED = 64
+"""Blocks after which counts are added up."""
 
 
 @dataclass(frozen=True)
@@ -115,23 +117,28 @@ def wrong_by_row(path: Path) -> pl.DataFrame:
     """By the hash of a row's id, its verdicts and how many are not its label."""
     import polars as pl
 
-    rows = pl.scan_parquet(path, glob=False)
-    there: Mapping[str, Any] = rows.collect_schema()
-    if {"id", "gold", "verdict"} <= set(there):
-        lines = rows.filter(pl.col("gold").is_not_null()).select("id", wrong=pl.col("verdict").ne_missing(pl.col("gold")))
-        return _by_id(lines)
-    tasks = [n.removeprefix("verdict_") for n in there if n.startswith("verdict_") and f"label_{n.removeprefix('verdict_')}" in there]
-    if "parent" not in there or not tasks:
-        raise InputError("no verdicts: neither id, gold and verdict, nor parent with label_<task> and verdict_<task>", where=str(path))
-    labelled = [
-        rows.filter(pl.col(f"label_{t}").is_not_null()).select(id="parent", wrong=pl.col(f"verdict_{t}").ne_missing(pl.col(f"label_{t}")))
-        for t in tasks
-    ]
-    return _by_id(pl.concat(labelled))
+    parts: list[pl.DataFrame] = []
+    with open_parquet(path, files=Files()) as f:
+        there = f.schema_arrow.names
+        tasks = [n.removeprefix("verdict_") for n in there if n.startswith("verdict_") and f"label_{n.removeprefix('verdict_')}" in there]
+        if {"id", "gold", "verdict"} <= set(there):
+            row, pairs = "id", [("verdict", "gold")]
+        elif "parent" in there and tasks:
+            row, pairs = "parent", [(f"verdict_{task}", f"label_{task}") for task in tasks]
+        else:
+            raise InputError("no verdicts: neither id, gold and verdict, nor parent with label_<task> and verdict_<task>", where=str(path))
+        for batch in batches(f, path, BLOCK, [row, *(name for pair in pairs for name in pair)]):
+            rows = pl.DataFrame(pl.from_arrow(batch)).with_columns(pl.col(row).cast(pl.String).hash().alias("id"))
+            for verdict, label in pairs:
+                lines = rows.filter(pl.col(label).is_not_null())
+                parts.append(lines.select("id", judged=pl.lit(1, pl.Int64), wrong=pl.col(verdict).ne_missing(pl.col(label)).cast(pl.Float64)))
+            if len(parts) >= SUMMED:
+                parts = [_by_id(parts)]
+    return _by_id(parts)
 
 
-def _by_id(lines: pl.LazyFrame) -> pl.DataFrame:
+def _by_id(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     import polars as pl
 
-    found = lines.select(pl.col("id").cast(pl.String).hash(), "wrong").group_by("id")
-    return found.agg(judged=pl.len().cast(pl.Int64), wrong=pl.col("wrong").sum().cast(pl.Float64)).collect(engine="streaming")
+    schema = {"id": pl.UInt64, "judged": pl.Int64, "wrong": pl.Float64}
+    return pl.concat([pl.DataFrame(schema=schema), *parts]).group_by("id").agg(pl.col("judged", "wrong").sum())

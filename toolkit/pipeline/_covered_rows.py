@@ -22,7 +22,7 @@ from toolkit._version import __version__
 from toolkit.common.errors import InputError, did_you_mean, short_path
 from toolkit.common.paths import Roots, at_door
 from toolkit.pipeline._coverage_gaps import FORMS, WantedRows, gaps_of, missing_cells, seed_steps
-from toolkit.pipeline._coverage_places import place_of, row_blocks, verdicts_of, wrong_by_row
+from toolkit.pipeline._coverage_places import SUMMED, place_of, row_blocks, verdicts_of, wrong_by_row
 from toolkit.pipeline._progress import Progress
 from toolkit.pipeline._stop import stopping
 
@@ -38,8 +38,6 @@ VALUES = 200
 """Different values up to which a column of languages or styles is counted."""
 DIMENSIONS = ("category", "source", "label", "form", "language", "style")
 _COUNTS = ("rows", "judged", "wrong")
-_SUMMED = 64
-"""Blocks after which counts are added up."""
 
 
 def find_coverage(
@@ -173,7 +171,7 @@ class _Counted:
     def _keep(self, name: str, part: pl.DataFrame) -> None:
         parts = self._parts[name]
         parts.append(part)
-        if len(parts) >= _SUMMED:
+        if len(parts) >= SUMMED:
             self._parts[name] = [_summed(parts)]
 
     def _category(self, block: pl.DataFrame) -> pl.Expr:

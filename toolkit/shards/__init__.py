@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from toolkit.shards._push import to_send as to_send
     from toolkit.shards._row_counts import NONE as NONE
     from toolkit.shards._row_counts import SEED_MODELS as SEED_MODELS
-    from toolkit.shards._shards import BATCH as BATCH
     from toolkit.shards._shards import SPLIT_HINT as SPLIT_HINT
     from toolkit.shards._shards import ShardWriter as ShardWriter
     from toolkit.shards._shards import check_columns as check_columns
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     from toolkit.shards._versions import OldVersion as OldVersion
     from toolkit.shards._versions import added_rows as added_rows
     from toolkit.shards._versions import old_version as old_version
-    from toolkit.shards._versions import ordered as ordered
+    from toolkit.shards._versions import shard_rows as shard_rows
     from toolkit.shards._versions import title_of as title_of
     from toolkit.shards._versions import versions as versions
 

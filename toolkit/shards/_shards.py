@@ -29,7 +29,7 @@ from toolkit.shards._card import card
 from toolkit.shards._licences import licence_section, load_licences, models_section
 from toolkit.shards._manifest import CARD, FORMAT, MANIFEST, with_card
 from toolkit.shards._row_counts import RowCounts
-from toolkit.shards._versions import OldVersion, ordered, take_file, text_of
+from toolkit.shards._versions import BATCH, OldVersion, ordered, take_file, text_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -39,8 +39,6 @@ ROW_GROUP = 1024
 """Rows in a row group."""
 LEVEL = 2
 """Of zstd."""
-BATCH = 8192
-"""Rows of a version extended that are counted at a time."""
 LONGEST = 200
 """Bytes of a split's name: with what else a file's name says, a file system's 255 are not reached."""
 SPLITS = 100

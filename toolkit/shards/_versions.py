@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,12 +19,16 @@ from typing import TYPE_CHECKING, Any
 from toolkit.common.errors import FULL, InputError
 from toolkit.common.manifests import SEAL, sealed
 from toolkit.common.manifests import read_manifest as read_sealed
-from toolkit.common.parquet import open_parquet
+from toolkit.common.parquet import batches, open_parquet
 from toolkit.common.reading import sha256_once
 from toolkit.shards._manifest import AGAIN, MANIFEST, read_manifest
 
 if TYPE_CHECKING:
+    import polars as pl
     import pyarrow as pa
+
+BATCH = 8192
+"""Rows of a file that are read at a time."""
 
 MOST_VERSIONS = 20
 """Versions that may follow each other: a manifest has those of all before it, one in the other."""
@@ -73,6 +77,18 @@ def old_version(folder: Path) -> OldVersion:
     if sha256 != sha256_once(folder / MANIFEST, folder / MANIFEST):
         raise InputError("its manifest is not as guardkit writes it", where=str(folder / MANIFEST), hint=AGAIN)
     return OldVersion(folder, manifest, sha256)
+
+
+def shard_rows(folder: Path, manifest: Mapping[str, Any], columns: Sequence[str] | None = None, split: str | None = None) -> Iterator[pl.DataFrame]:
+    """The rows of shards, of one split or of all, in order, a block at a time (InputError: they are not what the manifest says)."""
+    import polars as pl
+
+    files = manifest["files"]
+    for name in ordered(files):
+        if split in (None, files[name]["split"]):
+            with open_parquet(folder / name, sha256=files[name]["sha256"]) as f:
+                for batch in batches(f, folder / name, BATCH, columns):
+                    yield pl.DataFrame(pl.from_arrow(batch))
 
 
 def text_of(manifest: Mapping[str, Any]) -> str:

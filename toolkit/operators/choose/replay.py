@@ -11,13 +11,13 @@ from pydantic import Field, model_validator
 
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.guards import Guard
-from toolkit.operators._old_shards import check_fit, check_inputs, column_faults, find_version, guard_faults, shard_rows
+from toolkit.operators._old_shards import check_fit, check_inputs, column_faults, find_version, guard_faults
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.choose._choice_figures import DRAWN
 from toolkit.operators.choose._draw import apportion, keys
 from toolkit.operators.choose._quota import SHOWN, check_classes, too_few
 from toolkit.records import Column, to_polars
-from toolkit.shards import GUARD_FACETS, MANIFEST, OldVersion, old_version, verify
+from toolkit.shards import GUARD_FACETS, MANIFEST, OldVersion, old_version, shard_rows, verify
 
 ALWAYS = ("id", "prompt", "completion", "chosen", "rejected", "weight")
 """Columns that every row of shards has that has them at all; of the others some may come with new rows alone, or with older ones."""
@@ -126,7 +126,7 @@ class Replay(DatasetOperator):
         drawn = self._drawn(old, trained, ctx, out)
         known = pl.concat(new)
         at = 0
-        for block in shard_rows(old, split=self.config.split):
+        for block in shard_rows(old.folder, old.manifest, split=self.config.split):
             lacking = [pl.lit(None).alias(c.name) for c in self._columns if c.name not in block.columns]
             rows = block.filter(drawn[at : at + block.height]).with_columns(lacking).select(c.name for c in self._columns)
             at += block.height
@@ -140,7 +140,7 @@ class Replay(DatasetOperator):
     def _drawn(self, old: OldVersion, new: int, ctx: Context, out: Output) -> pl.Series:
         """For each old row whether it is drawn."""
         per = self.config.per
-        rows = pl.concat(list(shard_rows(old, list(dict.fromkeys(["id", *per])), self.config.split)))
+        rows = pl.concat(list(shard_rows(old.folder, old.manifest, list(dict.fromkeys(["id", *per])), self.config.split)))
         rows = rows.select(*per, pl.Series("_key", keys(str(ctx.rng_seed("replay", ctx.step)), rows["id"]), dtype=pl.UInt64))
         for name in per:
             if rows.schema[name] == pl.List(pl.String):

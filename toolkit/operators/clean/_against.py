@@ -17,9 +17,9 @@ from toolkit.common.paths import Beside, Roots
 from toolkit.common.reading import Files
 from toolkit.evaluation import BenchmarkFiles, read_benchmark
 from toolkit.guards import Guard, input_fingerprint, read_input
-from toolkit.operators._old_shards import find_version, shard_rows
+from toolkit.operators._old_shards import find_version
 from toolkit.operators.clean.ngrams import NgramIndex, exact_key
-from toolkit.shards import OldVersion, old_version
+from toolkit.shards import OldVersion, old_version, shard_rows
 from toolkit.sources import expand_files, file_columns, format_of, read_blocks
 
 ROWS = ("id", "prompt", "response")
@@ -112,7 +112,7 @@ def old_shards(names: Sequence[str], guard: Guard, roots: Roots) -> list[OldVers
 def shard_side(old: OldVersion, guard: Guard) -> Side:
     """The texts of shards; of a row with earlier messages, which are not told apart, the whole input."""
     rows: list[tuple[str, str, str | None]] = []
-    for block in shard_rows(old, ["id", "prompt"]):
+    for block in shard_rows(old.folder, old.manifest, ["id", "prompt"]):
         texts = block["prompt"] if block.schema["prompt"] == pl.String else block["prompt"].list.last().struct.field("content")
         rows += [(name, *(read_input(guard, text) or (text, None))) for name, text in zip(block["id"], texts, strict=True)]
     return Side(old.title, pl.DataFrame(rows, schema=dict.fromkeys(ROWS, pl.String), orient="row"), {})

@@ -14,9 +14,8 @@ import polars as pl
 
 from toolkit.common.errors import InputError, InputErrors
 from toolkit.guards import Guard, input_parts
-from toolkit.operators._old_shards import shard_rows
 from toolkit.records import Column
-from toolkit.shards import NONE, SEED_MODELS, Licences, OldVersion, kind_of, resolve
+from toolkit.shards import NONE, SEED_MODELS, Licences, OldVersion, kind_of, resolve, shard_rows
 
 if TYPE_CHECKING:
     from toolkit.operators.base import Output
@@ -92,7 +91,7 @@ class Clashes:
     def _read(self) -> None:
         parts = []
         for split in self._old.manifest["counts"]["split"]:
-            parts += [self._keys(rows, split) for rows in shard_rows(self._old, self._columns, split)]
+            parts += [self._keys(rows, split) for rows in shard_rows(self._old.folder, self._old.manifest, self._columns, split)]
         rows = pl.concat(parts)
         self._ids = rows["_id"]
         self._splits = rows.group_by("_group").agg(pl.col("_split").unique().sort().alias("_splits"))

@@ -47,7 +47,7 @@ class GenerateSeeds(GenerationOperator):
     What construction does not settle (a borderline prompt, a partial reply) gets the judge's label as `inferred`, without a judge none
     (`to_infer`). Variants share the group of the seed that they are made of. The embedded template writes mild sentences, for trying guardkit.
 
-    Memory: about 1.5 KB for each row that it reads and 8 KB for each seed; with `variants` the prompts of seeds that may be varied.
+    Memory: a MinHash sketch of each row that it reads and of each seed; with `variants` the prompts of seeds that may be varied, too.
     """
 
     name = "generate_seeds"
