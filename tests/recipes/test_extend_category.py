@@ -116,6 +116,7 @@ def test_the_worked_example_is_a_category_that_guardkits_taxonomy_lacks(monkeypa
     assert [name for name in (line["name"] for line in toolkit.list_recipes()) if "schemas" in name] == [], "what is beside a recipe is none"
 
 
+@pytest.mark.timeout(3600)  # a whole quickstart before it
 def test_the_page_runs_whole_and_the_category_rises(tmp_path: Path) -> None:
     for _, *words in commands():
         command = [sys.executable, "-m", "toolkit", *words]
