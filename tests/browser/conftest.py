@@ -1,0 +1,82 @@
+"""A real browser, a small finished run and the looks at a page that the tests share.
+
+The browser is the Chromium of the system (Debian's package `chromium`), driven by Playwright. Where there is none the tests are skipped by name, unless
+``GUARDKIT_BROWSER=required``; ``GUARDKIT_CHROMIUM`` names another program.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from look import Look
+from small_run import make_run
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+
+def missing(what: str) -> None:
+    """Skip the test; or fail, where a browser is required."""
+    if os.environ.get("GUARDKIT_BROWSER") == "required":
+        pytest.fail(f"GUARDKIT_BROWSER=required, but {what}")
+    pytest.skip(f"{what}: browser tests need Playwright (make setup) and Chromium (apt-get install chromium, or GUARDKIT_CHROMIUM=PROGRAM)")
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """Chromium without a window, started once and ended behind the last of these tests: as long as Playwright is there, its event loop is this thread's."""
+    program = os.environ.get("GUARDKIT_CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        missing("no Chromium is installed")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("Playwright is not installed")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def look(browser: Browser) -> Iterator[Callable[..., Look]]:
+    """Opens pages: `look(colours="dark")` is a fresh one, which records what it asks of the network and what goes wrong in it."""
+    contexts = []
+
+    def opened(*, colours: str = "light", width: int = 1280, javascript: bool = True) -> Look:
+        shown = {"width": width, "height": 900}
+        context = browser.new_context(color_scheme=colours, viewport=shown, java_script_enabled=javascript, reduced_motion="reduce")  # type: ignore[arg-type,unused-ignore]
+        contexts.append(context)
+        return Look(context.new_page())
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def shared_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the small run, made once for all processes of the tests. Not to be changed: a test that does copies it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "small-run"
+    with (folder.parent / "small-run.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "done").is_file():
+            with ThreadPoolExecutor(1) as apart:  # from this thread's event loop, which is Playwright's
+                apart.submit(make_run, folder).result()
+            (folder / "done").touch()
+    return folder / "run"
+
+
+@pytest.fixture
+def small_run(shared_run: Path, tmp_path: Path) -> Path:
+    """A copy of the small run, which the test may change."""
+    shutil.copytree(shared_run.parent, tmp_path / "small")
+    return tmp_path / "small" / "run"
