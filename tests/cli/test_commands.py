@@ -62,7 +62,7 @@ def test_help_lists_the_verbs_grouped_in_the_order_of_the_work(cli: Cli) -> None
     assert found == {
         "build": ["quickstart", "run", "check", "plan", "explain", "init", "generate", "mine", "export", "verify", "sign"],
         "train": ["train"],
-        "judge": ["moderate", "serve", "evaluate", "audit", "compare", "certify", "hygiene"],
+        "judge": ["moderate", "serve", "evaluate", "audit", "compare", "certify", "gate", "hygiene"],
         "look": [
             "operators",
             "schema",

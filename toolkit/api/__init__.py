@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from toolkit.api._category_check import check_category as check_category
     from toolkit.api._category_check import new_category as new_category
     from toolkit.api._certify import certify as certify
+    from toolkit.api._ci_gate import gate as gate
     from toolkit.api._compare import compare as compare
     from toolkit.api._compare import published as published
     from toolkit.api._coverage import coverage as coverage

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from toolkit.report import Figures, audit_text, certificate_text, comparison_text, coverage_text, evaluation_text
+from toolkit.report import Figures, audit_text, certificate_text, comparison_text, coverage_text, evaluation_text, gate_text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -47,6 +47,23 @@ class Compared(Figures):
 
     def __repr__(self) -> str:
         return self.as_text().rstrip("\n")
+
+
+class Gate(Figures):
+    """Of `gate`."""
+
+    verdict: str
+    passed: bool
+    words: str
+    baseline: str
+    run: str
+    level: float
+    limits: dict[str, Any]
+    lines: list[dict[str, Any]]
+    notes: list[str]
+
+    def __repr__(self) -> str:
+        return gate_text(self, "table", shutil.get_terminal_size((100, 24)).columns)
 
 
 class Certificate(Figures):

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from toolkit.report import certificate_text as certificate_text
     from toolkit.report import coverage_text as coverage_text
     from toolkit.report import evaluation_text as evaluation_text
+    from toolkit.report import gate_text as gate_text
     from toolkit.report import print_figures as print_figures
     from toolkit.report import print_summary as print_summary
     from toolkit.report import summarise as summarise

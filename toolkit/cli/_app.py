@@ -13,6 +13,7 @@ from toolkit.cli import _complete, _plan, _reach, _say
 from toolkit.cli._audit import audit
 from toolkit.cli._category import category
 from toolkit.cli._certify import certify
+from toolkit.cli._ci_gate import gate
 from toolkit.cli._compare import compare
 from toolkit.cli._coverage import coverage
 from toolkit.cli._definitions import guards, sources
@@ -307,6 +308,7 @@ app.command("audit", rich_help_panel=JUDGE)(audit)
 
 app.command("compare", rich_help_panel=JUDGE)(compare)
 app.command("certify", rich_help_panel=JUDGE)(certify)
+app.command("gate", rich_help_panel=JUDGE)(gate)
 
 # Look -----------------------------------------------------------------------------------------------------------------
 

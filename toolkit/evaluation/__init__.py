@@ -78,11 +78,14 @@ if TYPE_CHECKING:
     from toolkit.evaluation.comparing._certificate import MARGIN as MARGIN
     from toolkit.evaluation.comparing._certificate import Certified as Certified
     from toolkit.evaluation.comparing._certificate import certificate as certificate
+    from toolkit.evaluation.comparing._certificate import measured as measured
+    from toolkit.evaluation.comparing._certificate import tested as tested
     from toolkit.evaluation.comparing._cohort import Cohort as Cohort
     from toolkit.evaluation.comparing._cohort import Together as Together
     from toolkit.evaluation.comparing._cohort import agreeing as agreeing
     from toolkit.evaluation.comparing._cohort import apart as apart
     from toolkit.evaluation.comparing._compare_work import Asked as Asked
+    from toolkit.evaluation.comparing._comparison import NothingShared as NothingShared
     from toolkit.evaluation.comparing._comparison import compare_sides as compare_sides
     from toolkit.evaluation.comparing._published import Published as Published
     from toolkit.evaluation.comparing._published import PublishedFigure as PublishedFigure
@@ -93,6 +96,7 @@ if TYPE_CHECKING:
     from toolkit.evaluation.comparing._published import published_spread as published_spread
     from toolkit.evaluation.comparing._sides import Side as Side
     from toolkit.evaluation.comparing._sides import open_sides as open_sides
+    from toolkit.evaluation.scoring._bounds import LEVEL as LEVEL
     from toolkit.evaluation.scoring._curves import budget_threshold as budget_threshold
     from toolkit.evaluation.scoring._figures import figures as figures
     from toolkit.evaluation.scoring._look_alikes import check_look_alikes as check_look_alikes
@@ -113,5 +117,7 @@ if TYPE_CHECKING:
     from toolkit.evaluation.scoring._score import score as score
     from toolkit.evaluation.scoring._score import score_counts as score_counts
     from toolkit.evaluation.scoring._score import tally as tally
+    from toolkit.evaluation.scoring._shares import ShareChange as ShareChange
+    from toolkit.evaluation.scoring._shares import share_change as share_change
 
 __getattr__, __dir__ = lazily(__name__)

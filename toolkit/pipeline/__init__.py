@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from toolkit.pipeline._covered_rows import find_coverage as find_coverage
     from toolkit.pipeline._disputed_rows import find_disputes as find_disputes
     from toolkit.pipeline._forecast import forecast as forecast
+    from toolkit.pipeline._gate_limits import GateLimits as GateLimits
+    from toolkit.pipeline._gate_limits import gate_limits as gate_limits
+    from toolkit.pipeline._gated_figures import run_gate as run_gate
     from toolkit.pipeline._hygiene_document import find_hygiene as find_hygiene
     from toolkit.pipeline._overlaps import Places as Places
     from toolkit.pipeline._overlaps import find_overlaps as find_overlaps
@@ -52,6 +55,7 @@ __all__ = [
     "Fingerprints",
     "FrameInput",
     "FrameOutput",
+    "GateLimits",
     "Local",
     "Loop",
     "Places",
@@ -78,6 +82,7 @@ __all__ = [
     "find_overlaps",
     "finished",
     "forecast",
+    "gate_limits",
     "is_run",
     "kept_recipe",
     "load_recipe",
@@ -89,6 +94,7 @@ __all__ = [
     "rejected_rows",
     "resolved_yaml",
     "round_id",
+    "run_gate",
     "run_of",
     "run_plan",
     "settled",

@@ -33,7 +33,8 @@ from toolkit.pipeline._recipe import sealed_yaml
 from toolkit.pipeline._stop import is_full
 from toolkit.pipeline._store import STEP
 
-_LOCK = ".guardkit.lock"
+LOCK = ".guardkit.lock"
+"""A file in the folder of a run, locked by the process that works in it."""
 JOURNAL = "journal"
 """Folder beside the runs' folders that holds what was answered in all of them."""
 _OTHER = "give another folder with {--output|output}"
@@ -69,9 +70,9 @@ def owned(folder: Path, plan: Plan, done: Mapping[str, StepFolder]) -> Iterator[
 def _locked(folder: Path) -> Iterator[None]:
     try:
         make_folder(folder)
-        if any(folder.iterdir()) and not (folder / _LOCK).exists() and _recipe_of(folder) is None:
+        if any(folder.iterdir()) and not (folder / LOCK).exists() and _recipe_of(folder) is None:
             raise InputError("is not empty and is no run of guardkit's", where=str(folder), hint=_OTHER)
-        lock = Lock(folder / _LOCK, "the run's folder", f"wait for it to end, or {_OTHER}")
+        lock = Lock(folder / LOCK, "the run's folder", f"wait for it to end, or {_OTHER}")
     except (FileExistsError, NotADirectoryError):
         raise InputError("is a file, not a folder", where=str(folder), hint=_OTHER) from None
     except OSError as e:

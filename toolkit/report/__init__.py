@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from toolkit.report._coverage_tables import coverage_text as coverage_text
     from toolkit.report._coverage_tables import write_coverage as write_coverage
     from toolkit.report._evaluation_tables import evaluation_text as evaluation_text
+    from toolkit.report._gate_tables import gate_text as gate_text
+    from toolkit.report._gate_tables import write_gate as write_gate
     from toolkit.report._printing import Figures as Figures
     from toolkit.report._printing import Lines as Lines
     from toolkit.report._printing import as_html as as_html

@@ -25,7 +25,7 @@ from toolkit._version import __version__
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.evaluation.comparing._common_rows import lacking
 from toolkit.evaluation.comparing._compare_work import Asked, Work
-from toolkit.evaluation.comparing._comparison import Pair, open_work, pair_rows
+from toolkit.evaluation.comparing._comparison import NothingShared, Pair, open_work, pair_rows
 from toolkit.evaluation.comparing._sides import Side
 from toolkit.evaluation.scoring._bootstrap import generator, rounded
 from toolkit.evaluation.scoring._bounds import LEVEL, POWER, Change, Figure, Pairs, change
@@ -88,6 +88,32 @@ def certificate(sides: Sequence[Side], asked: Asked, wanted: Certified, step: Ca
     Raises:
         InputError: not two models, no row of both, the policy ``reference``, nothing of a name that is to rise.
     """
+    found = measured(sides, asked, wanted, step)
+    margins = [wanted.margin if about["claim"] == "rise" else 0.0 for about, _ in found.figures]
+    worse = holm([one.p_below(m) for (_, one), m in zip(found.figures, margins, strict=True)])
+    lines = [about | tested(one, about, p or 1.0, wanted.margin, len(worse)) for (about, one), p in zip(found.figures, worse, strict=True)]
+    out = {"guardkit": __version__, "kind": "certificate", "format": 1, "before": sides[0].name, "after": sides[1].name, "policy": asked.policy}
+    out |= {"margin": wanted.margin, "level": LEVEL, "power": POWER, **_verdict(lines, found.apart, wanted), "lines": lines}
+    return out | {"apart": found.apart, "lacking": found.lacking, "notes": found.notes}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a certificate is made of.
+
+    Attributes:
+        figures: of each its ``area``, ``name``, ``task``, ``figure`` and ``claim``, and how much it changed.
+        apart, lacking, notes: as in a certificate.
+    """
+
+    figures: list[tuple[dict[str, Any], Change]]
+    apart: list[dict[str, Any]]
+    lacking: list[dict[str, Any]]
+    notes: list[str]
+
+
+def measured(sides: Sequence[Side], asked: Asked, wanted: Certified, step: Callable[[str], None] = lambda _: None) -> Measured:
+    """The figures of a guard before and after, not yet tested; arguments and errors as of `certificate`, whose margin has no part in it."""
     if len(sides) != 2:
         names = ", ".join(s.name for s in sides)
         hint = "name an evaluation of the guard before and one after; of several models, two with {--model|models}"
@@ -98,12 +124,11 @@ def certificate(sides: Sequence[Side], asked: Asked, wanted: Certified, step: Ca
         )
     work, open_pairs, closed = open_work(sides, replace(asked, errors=0, every_pair=False, published=(), withhold=False), step)
     if not open_pairs:
-        raise InputError("nothing of the two can be compared", hint="; ".join(dict.fromkeys(c["why"] for c in closed)))
+        raise NothingShared("nothing of the two can be compared", hint="; ".join(dict.fromkeys(c["why"] for c in closed)))
     parts: list[_Part] = list(_parts(work, open_pairs[0], wanted, step))
-    lines = _lines(parts, asked, wanted)
-    out = {"guardkit": __version__, "kind": "certificate", "format": 1, "before": sides[0].name, "after": sides[1].name, "policy": asked.policy}
-    out |= {"margin": wanted.margin, "level": LEVEL, "power": POWER, **_verdict(lines, closed, wanted), "lines": lines, "apart": closed}
-    return out | {"lacking": list(lacking(work.shared, work.names, [(0, 1)])), "notes": list(_notes(work, parts, lines))}
+    found = _changes(parts, asked, wanted)
+    notes = list(_notes(work, parts, [about for about, _ in found]))
+    return Measured(found, closed, list(lacking(work.shared, work.names, [(0, 1)])), notes)
 
 
 def _parts(work: Work, pair: Pair, wanted: Certified, step: Callable[[str], None]) -> Iterator[_Part]:
@@ -144,7 +169,7 @@ def _marked(rows: pl.LazyFrame, names: Sequence[str]) -> pl.LazyFrame:
     return rows.with_columns(pl.when(alike).then(pl.lit("true")).alias("_alike"))
 
 
-def _lines(parts: Sequence[_Part], asked: Asked, wanted: Certified) -> list[dict[str, Any]]:
+def _changes(parts: Sequence[_Part], asked: Asked, wanted: Certified) -> list[tuple[dict[str, Any], Change]]:
     found: list[tuple[dict[str, Any], Change]] = []
     for part in parts:
         for figure in part.figures:
@@ -158,12 +183,19 @@ def _lines(parts: Sequence[_Part], asked: Asked, wanted: Certified) -> list[dict
     if odd := next((n for n in wanted.rises if n not in known), None):
         hint = did_you_mean(odd, known) if known else "rows carry no categories"
         raise InputError(f"no category or benchmark {odd!r} has rows that both guards judged: nothing that could rise", hint=hint)
-    margins = [wanted.margin if about["claim"] == "rise" else 0.0 for about, _ in found]
-    worse = holm([one.p_below(m) for (_, one), m in zip(found, margins, strict=True)])
-    return [about | _tested(one, about, p or 1.0, wanted.margin, len(found)) for (about, one), p in zip(found, worse, strict=True)]
+    return found
 
 
-def _tested(one: Change, about: dict[str, Any], worse: float, margin: float, tests: int) -> dict[str, Any]:
+def tested(one: Change, about: dict[str, Any], worse: float, margin: float, tests: int) -> dict[str, Any]:
+    """What a figure comes to: the rest of its line in a certificate.
+
+    Args:
+        one: how much it changed.
+        about: what it is.
+        worse: p of its having got worse, corrected.
+        margin: points.
+        tests: number of figures that `worse` is corrected for.
+    """
     rises = about["claim"] == "rise"
     least = 0.0 if rises else -margin
     p, rows = one.p_above(least), None

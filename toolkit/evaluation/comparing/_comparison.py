@@ -37,6 +37,10 @@ Pair = tuple[int, int, dict[Key, str | None]]
 """Two models, and the benchmarks and tasks on which they are compared, each with a remark or None."""
 
 
+class NothingShared(InputError):  # noqa: N818 (named by what is wrong)
+    """Two models of which nothing can be compared."""
+
+
 def compare_sides(sides: Sequence[Side], asked: Asked, step: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
     """Compare models.
 
@@ -123,7 +127,7 @@ def _some_shared(work: Work, pairs: Sequence[tuple[int, int]]) -> None:
     why = "; ".join(f"{names[i]} has {', '.join(h) or 'no row with a label'}" for i, h in zip(pair, has, strict=True))
     if both := sorted(set(has[0]) & set(has[1])):
         why = f"both have {', '.join(both)}, with other ids, labels or texts"
-    raise InputError(f"{names[pair[0]]} and {names[pair[1]]} have no row in common", hint=f"{why}: evaluate both on the same rows")
+    raise NothingShared(f"{names[pair[0]]} and {names[pair[1]]} have no row in common", hint=f"{why}: evaluate both on the same rows")
 
 
 def _results(work: Work, side: Side) -> None:
