@@ -31,6 +31,7 @@ ROOMS = [
     "sources",
     "taxonomy",
     "training",
+    "viewing",
 ]
 
 

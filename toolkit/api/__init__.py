@@ -68,9 +68,11 @@ if TYPE_CHECKING:
     from toolkit.api._train import train as train
     from toolkit.api._verify import sign as sign
     from toolkit.api._verify import verify as verify
+    from toolkit.api._view import view as view
     from toolkit.serving import Judgement as Judgement
     from toolkit.serving import Served as Served
     from toolkit.taxonomy import Taxonomy as Taxonomy
     from toolkit.taxonomy import load_taxonomy as load_taxonomy
+    from toolkit.viewing import Viewer as Viewer
 
 __getattr__, __dir__ = lazily(__name__)

@@ -51,6 +51,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "vllm": ("vllm>=0.32,<0.33",),
     "sign": ("cryptography>=46",),
     "serve": ("h11>=0.16", "prometheus-client>=0.26", "starlette>=1.10,<2", "uvicorn>=0.54"),
+    "view": ("h11>=0.16", "starlette>=1.10,<2", "uvicorn>=0.54"),
 }
 """The extras and their packages, as pyproject.toml has them."""
 _FOR = {
@@ -68,6 +69,7 @@ _FOR = {
     "vllm": "local models at speed",
     "sign": "signatures of shards and exports",
     "serve": "a guard behind HTTP",
+    "view": "runs, shards and files as a local web page",
 }
 SECONDS = 4.0
 """How long an answer of the hub is waited for."""

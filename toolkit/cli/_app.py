@@ -35,6 +35,7 @@ from toolkit.cli._runs import runs
 from toolkit.cli._serve import serve
 from toolkit.cli._train import train
 from toolkit.cli._verify import sign, verify
+from toolkit.cli._view import view
 
 BUILD, TRAIN, JUDGE, LOOK = PANELS = "build", "train", "judge", "look"
 
@@ -346,7 +347,7 @@ def schema(json: JsonOpt = False) -> None:
 
 
 app.command("hygiene", rich_help_panel=JUDGE)(hygiene)
-for verb in (sources, guards, coverage, overlaps, disputes, diff, doctor, rejects):
+for verb in (view, sources, guards, coverage, overlaps, disputes, diff, doctor, rejects):
     app.command(verb.__name__, rich_help_panel=LOOK)(verb)
 app.add_typer(category, name="category", rich_help_panel=LOOK)
 app.add_typer(journal, name="journal", rich_help_panel=LOOK)

@@ -19,6 +19,23 @@ from toolkit.serving._feed import Closed, Down, Feed, Full
 from toolkit.serving._interactions import checked
 from toolkit.serving._judgement import Judgement
 from toolkit.serving._limits import Limits
+from toolkit.serving._listener import Listener, is_loopback
 from toolkit.serving._server import TOKEN, Served, check_access
 
-__all__ = ["TOKEN", "Alarm", "Closed", "Desk", "Down", "Feed", "Full", "Judgement", "Limits", "Served", "Settings", "check_access", "checked"]
+__all__ = [
+    "TOKEN",
+    "Alarm",
+    "Closed",
+    "Desk",
+    "Down",
+    "Feed",
+    "Full",
+    "Judgement",
+    "Limits",
+    "Listener",
+    "Served",
+    "Settings",
+    "check_access",
+    "checked",
+    "is_loopback",
+]

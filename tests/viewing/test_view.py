@@ -1,0 +1,162 @@
+"""`guardkit view`: who may look, and what the pages of rows show."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2 as httpx
+import pytest
+
+import toolkit
+
+
+@contextmanager
+def browser(viewer: toolkit.Viewer) -> Iterator[httpx.Client]:
+    """A client that has opened the address."""
+    with httpx.Client(base_url=viewer.url, follow_redirects=True) as client:
+        assert client.get(viewer.address).status_code == 200
+        yield client
+
+
+@pytest.fixture
+def file_page(viewed_file: toolkit.Viewer) -> Iterator[Callable[[str], str]]:
+    with browser(viewed_file) as client:
+        yield lambda address: client.get(address).text
+
+
+def numbers(page: str) -> list[int]:
+    """The rows that a page shows, by their numbers."""
+    return [int(n) for n in re.findall(r'\?row=\d+">(\d+)</a></th>', page)]
+
+
+def test_the_token_opens_once_and_a_cookie_goes_on(viewed_file: toolkit.Viewer) -> None:
+    with httpx.Client(base_url=viewed_file.url) as client:
+        assert client.get("/rows/rows").status_code == 401
+        assert client.get("/?token=wrong").status_code == 401
+        first = client.get(viewed_file.address)
+        assert (first.status_code, first.headers["location"]) == (303, "/")
+        assert {"HttpOnly", "SameSite=strict"} <= set(first.headers["set-cookie"].split("; "))
+        assert viewed_file.token not in first.headers["set-cookie"]
+        assert client.get("/rows/rows").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "evil.example"}, 421),
+        ({"host": "localhost:9000"}, 200),  # a tunnel of ssh
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+    ],
+)
+def test_other_names_and_origins_are_refused(viewed_file: toolkit.Viewer, headers: dict[str, str], status: int) -> None:
+    with browser(viewed_file) as client:
+        cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+        assert client.get("/", headers={**headers, "cookie": cookie}).status_code == status
+
+
+def test_nothing_can_be_sent_from_another_page(viewed_file: toolkit.Viewer) -> None:
+    with browser(viewed_file) as client:
+        assert client.post("/", headers={"origin": viewed_file.url}).status_code == 405
+        assert client.post("/").status_code == 403
+        assert client.post("/", headers={"sec-fetch-site": "cross-site"}).status_code == 403
+
+
+def test_a_page_loads_its_own_files_and_runs_nothing_inline(viewed_run: toolkit.Viewer) -> None:
+    with browser(viewed_run) as client:
+        for address in ("/", "/rows/few", "/row/few?row=1", "/nowhere", "/rows/none"):
+            page = client.get(address)
+            assert "default-src 'none'" in page.headers["content-security-policy"] and "unsafe" not in page.headers["content-security-policy"]
+            assert not re.search(r"<script(?! src=\"/static/)|<style| style=| on\w+=|javascript:", page.text)
+            for name in re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text):
+                assert client.get(name).status_code == 200
+
+
+def test_pages_of_a_table(file_page: Callable[[str], str]) -> None:
+    assert numbers(file_page("/rows/rows")) == list(range(1, 51))
+    assert numbers(file_page("/rows/rows?page=6")) == list(range(251, 301))
+    assert numbers(file_page("/rows/rows?page=7")) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "first", "words"),
+    [
+        ("sort=n", [1, 44, 87], "300 rows"),
+        ("sort=n&descending=1", [258, 215, 172], "300 rows"),
+        ("column=n&operator=least&value=298", [215, 258], "2 rows of 300"),
+        ("column=tags&operator=is&value=odd&sort=n&descending=1", [258, 172, 86], "150 rows of 300"),
+        ("column=tags&operator=is&value=odd&column=n&operator=most&value=3", [44, 130], "2 rows of 300"),
+        ("q=PROMPT+17", [18, 118, 171], "13 rows of 300"),
+        ("q=%22of+17%22+row-17", [18, 171, 172], "11 rows of 300"),
+        ("q=nowhere", [], "0 rows of 300"),
+        ("column=prompt&operator=has&value=%5C%28", [], "0 rows of 300"),
+    ],
+)
+def test_rows_are_filtered_sorted_and_searched(file_page: Callable[[str], str], query: str, first: list[int], words: str) -> None:
+    page = file_page(f"/rows/rows?{query}")
+    assert numbers(page)[:3] == first and words in " ".join(page.split())
+
+
+def test_what_a_page_could_obey_is_shown(file_page: Callable[[str], str]) -> None:
+    page = file_page("/row/rows?row=300")
+    assert "<script>alert" not in page and "&lt;script&gt;alert(1)" in page
+    assert not {"\u202e", "\x1b", "\x00"} & set(page)
+    assert '<span class="hidden-character">\\u202e</span>' in page and "\\x1b" in page
+    assert "x" * 4500 not in page and "All 5,0" in page
+    assert "x" * 5000 in file_page("/cell/rows?row=300&of=prompt")
+    assert "<script>alert" not in file_page("/rows/rows?page=6") and "<script>x" not in file_page("/rows/rows?q=%3Cscript%3Ex")
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "words"),
+    [
+        ("/rows/seed", 404, "did you mean &#39;seeds&#39;?"),
+        ("/rows/seeds?sort=promp", 422, "did you mean &#39;prompt&#39;?"),
+        ("/rows/seeds?page=x", 422, "page: a number"),
+        ("/rows/seeds?column=prompt&operator=like&value=x", 422, "no operator"),
+        ("/rows/seeds?column=source_row&operator=least&value=x", 422, "is no number"),
+        ("/row/seeds?row=999", 422, "the table has 20"),
+        ("/cell/seeds?row=1&of=no", 422, "no column"),
+        ("/nowhere", 404, "no such page"),
+    ],
+)
+def test_what_is_not_there_is_named(viewed_run: toolkit.Viewer, address: str, status: int, words: str) -> None:
+    with browser(viewed_run) as client:
+        found = client.get(address)
+        assert found.status_code == status and words in found.text
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("a.jsonl", '{"a": 1, "b": ["x"]}\n{"a": 22}\n{torn\n'), ("a.csv", "a,b\n1,x\n22,\n"), ("a.json", '[{"a": 1}, {"a": 22}]')]
+)
+def test_files_of_any_form_are_rows(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    with toolkit.view(tmp_path / name, port=0) as viewer, browser(viewer) as client:
+        page = client.get("/rows/rows?column=a&operator=least&value=3").text
+        assert numbers(page) == [2] and '<td dir="auto" class="number">22</td>' in page
+        assert ("unreadable" in client.get("/rows/rows").text) == (name == "a.jsonl")
+
+
+def test_what_cannot_be_viewed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "torn.parquet").write_text("x")
+    (tmp_path / "empty").mkdir()
+    for name, words in (
+        ("notes.txt", "none of a file of rows"),
+        ("torn.parquet", "cannot be read as parquet"),
+        ("empty", "neither a run"),
+        ("gone", "no such"),
+    ):
+        with pytest.raises(toolkit.GuardkitError, match=words):
+            toolkit.view(tmp_path / name, port=0)
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(toolkit.GuardkitError, match="cannot listen"):
+        toolkit.view(_file(tmp_path), port=taken.getsockname()[1])
+
+
+def _file(folder: Path) -> Path:
+    (folder / "rows.jsonl").write_text('{"a": 1}\n')
+    return folder / "rows.jsonl"

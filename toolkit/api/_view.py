@@ -1,0 +1,32 @@
+"""A run, shards or a file as a local web page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from toolkit.common.paths import at_door
+from toolkit.viewing import PORT, Viewer, subject_of
+
+
+def view(place: str | Path, *, host: str = "127.0.0.1", port: int = PORT) -> Viewer:
+    """Look at a run, at shards or at a file of rows in a browser; nothing is written.
+
+    Args:
+        place: a run's folder, one of its steps', shards, a file of parquet, JSON Lines, JSON or CSV, or a folder of such files.
+        host: address to listen at. Others than this machine reach another one than its own; they need the token all the same.
+        port: 0 takes a free one.
+
+    Returns:
+        The running viewer: its ``address`` (with the token, to be opened), ``url``, ``token``, ``stop()`` and ``wait()``; as a context manager it
+        is stopped at the end.
+
+    Raises:
+        InputError: nothing that can be viewed, an address that is not this machine's, a port that somebody else listens at.
+        Missing: the extra ``view`` is not installed.
+
+    Example:
+        >>> with toolkit.view("outputs/small", port=0) as viewer:
+        ...     viewer.address
+        'http://127.0.0.1:.../?token=...'
+    """
+    return Viewer(subject_of(at_door(place)), host=host, port=port)

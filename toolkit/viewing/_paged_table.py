@@ -1,0 +1,110 @@
+"""A table of rows in parquet files, of which only what is shown is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toolkit.common.parquet import batches, open_parquet, taken_batches
+from toolkit.common.reading import identity
+
+if TYPE_CHECKING:
+    import polars as pl
+
+BLOCK = 32_768
+"""Rows that are looked at together, at most."""
+_FEW = 1024
+"""Rows that are decoded together where some of a row group are wanted."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file: its place, how many rows it has, and the number of its first row in the table."""
+
+    path: Path
+    rows: int
+    start: int
+
+
+class Table:
+    """Rows, by number from 0.
+
+    Args:
+        name: in addresses: ``seeds``, ``seeds/rejects``.
+        title: for people.
+        files: parquet, in order; a column that one of them lacks is empty there.
+
+    Raises:
+        InputError: a file that cannot be read.
+    """
+
+    def __init__(self, name: str, title: str, files: Sequence[Path]) -> None:
+        import polars as pl
+        import pyarrow as pa
+
+        self.name, self.title, self.files = name, title, tuple(files)
+        self.columns: dict[str, pl.DataType] = {}
+        self.parts: list[Part] = []
+        start = 0
+        for path in self.files:
+            with open_parquet(path) as f:
+                rows = f.metadata.num_rows
+                empty = pl.DataFrame(pl.from_arrow(pa.Table.from_batches([], f.schema_arrow)))
+            for column, kind in empty.schema.items():
+                self.columns.setdefault(column, kind)
+            self.parts.append(Part(path, rows, start))
+            start += rows
+        self.rows = start
+
+    @cached_property
+    def version(self) -> tuple[object, ...]:
+        """What changes when the files do."""
+        return tuple(identity(path) for path in self.files)
+
+    def blocks(self, columns: Sequence[str]) -> Iterator[tuple[int, pl.DataFrame]]:
+        """All rows in order, a block at a time, each with the number of its first one.
+
+        Raises:
+            InputError: they cannot be read, or are being written to.
+        """
+        for part in self.parts:
+            start = part.start
+            with open_parquet(part.path) as f:
+                there = [c for c in columns if c in f.schema_arrow.names]
+                for batch in batches(f, part.path, BLOCK, there):
+                    yield start, self._framed(batch, columns)
+                    start += batch.num_rows
+
+    def take(self, numbers: Sequence[int], columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Some rows, in the order in which they are asked for (InputError: as `blocks`)."""
+        import polars as pl
+
+        wanted = list(self.columns) if columns is None else list(columns)
+        order = sorted(set(numbers))
+        found: list[pl.DataFrame] = []
+        for part in self.parts:
+            here = pl.Series([n - part.start for n in order if part.start <= n < part.start + part.rows], dtype=pl.Int64)
+            if not here.len():
+                continue
+            with open_parquet(part.path) as f:
+                there = [c for c in wanted if c in f.schema_arrow.names]
+                found += [self._framed(batch, wanted)[at] for batch, at in taken_batches(f, part.path, _FEW, here, there)]
+        rows = pl.concat(found, how="vertical_relaxed") if found else pl.DataFrame(schema={c: self.columns[c] for c in wanted})
+        place = {n: i for i, n in enumerate(order)}
+        return rows[[place[n] for n in numbers]]
+
+    def _framed(self, batch: object, columns: Sequence[str]) -> pl.DataFrame:
+        """A batch with all columns that are wanted, of the types of the table."""
+        import polars as pl
+        import pyarrow as pa
+
+        rows = pl.DataFrame(pl.from_arrow(pa.Table.from_batches([batch])))
+        return rows.select(
+            (pl.col(c) if rows.schema.get(c) == self.columns[c] else pl.col(c).cast(self.columns[c], strict=False))
+            if c in rows.columns
+            else pl.lit(None, self.columns[c]).alias(c)
+            for c in columns
+        )
