@@ -252,6 +252,16 @@ class Mined(Figures):
     shards: str | None
 
 
+class Reported(Figures):
+    """Of `report_page`."""
+
+    output: str
+    bytes: int
+    pictures: list[str]
+    images: list[str]
+    notes: list[str]
+
+
 class Disputes(Figures):
     """Of `disputes`."""
 

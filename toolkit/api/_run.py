@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError, TooManyFailures, short_path
 from toolkit.common.files import beside, write_atomic
@@ -37,6 +37,9 @@ from toolkit.pipeline import (
     stopping,
 )
 from toolkit.report import print_summary, summarise
+
+if TYPE_CHECKING:
+    from toolkit.api._results import Reported
 
 Paths = Mapping[str, str | Path | Sequence[str | Path]]
 """By a source's name its files, one or several."""
@@ -69,6 +72,12 @@ class Result:
 
     def __repr__(self) -> str:
         return self._tables(shutil.get_terminal_size((100, 24)).columns)
+
+    def report(self, output: str | Path | None = None, *, texts: bool = True, samples: int = 3, seed: int = 0) -> Reported:
+        """Its report, one HTML file: `toolkit.report_page`."""
+        from toolkit.api._report_page import report_page
+
+        return report_page(self.folder, output=output, texts=texts, samples=samples, seed=seed)
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(self._tables(WIDE))}</pre>"

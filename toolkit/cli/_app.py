@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from toolkit.cli import _complete, _plan, _reach, _say
+from toolkit.cli import _complete, _plan, _reach, _report, _say
 from toolkit.cli._audit import audit
 from toolkit.cli._category import category
 from toolkit.cli._certify import certify
@@ -31,6 +31,7 @@ from toolkit.cli._moderate import moderate
 from toolkit.cli._overlaps import overlaps
 from toolkit.cli._reach import AllowOpt
 from toolkit.cli._rejects import rejects
+from toolkit.cli._report import report
 from toolkit.cli._runs import runs
 from toolkit.cli._serve import serve
 from toolkit.cli._train import train
@@ -143,6 +144,7 @@ def run(
     only: OnlyOpt = None,
     processes: Annotated[int, typer.Option("--processes", metavar="N", min=1, help="Share the row steps among N processes.")] = 1,
     allow: AllowOpt = None,
+    page: Annotated[bool, typer.Option("--report", help="Write its report, too: report.html in its folder (`guardkit report`).")] = False,
     json: JsonOpt = False,
 ) -> None:
     """Run a recipe, or some of its steps; what is finished and unchanged is reused.
@@ -150,7 +152,7 @@ def run(
     Example: guardkit run quickstart --set samples.k=2
     """
     steps: dict[str, Any] = {"until": until or (), "from_": from_ or (), "only": only or ()}
-    _run(recipe, set_, source, output, force, budget, allow, json, processes=processes, **steps)
+    _run(recipe, set_, source, output, force, budget, allow, json, page=page, processes=processes, **steps)
 
 
 def _run(
@@ -162,6 +164,7 @@ def _run(
     budget: float | None,
     allow: list[str] | None,
     json: bool,
+    page: bool = False,
     **how: Any,
 ) -> None:
     from toolkit.api import run as run_recipe
@@ -180,10 +183,13 @@ def _run(
         allow=allow or (),
         **how,
     )
+    made = result.report() if page else None
     if json:
-        _say.document(result.summary)
+        _say.document({**result.summary, **({"report": made} if made is not None else {})})
     else:
         _say.summary(result.summary)
+        if made is not None:
+            _report.say(made)
     if result.failed is not None:
         raise result.failed
 
@@ -347,7 +353,7 @@ def schema(json: JsonOpt = False) -> None:
 
 
 app.command("hygiene", rich_help_panel=JUDGE)(hygiene)
-for verb in (view, sources, guards, coverage, overlaps, disputes, diff, doctor, rejects):
+for verb in (view, report, sources, guards, coverage, overlaps, disputes, diff, doctor, rejects):
     app.command(verb.__name__, rich_help_panel=LOOK)(verb)
 app.add_typer(category, name="category", rich_help_panel=LOOK)
 app.add_typer(journal, name="journal", rich_help_panel=LOOK)

@@ -12,7 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import polars as pl
+
+    from toolkit.common.pictures import Picture
 
 Cell = str | float | None
 """A cell of a table: a number is written with its separators, None is blank."""
@@ -43,6 +47,9 @@ class Finished(Protocol):
 
     def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """These rows, a block at a time."""
+
+    def file(self, name: str) -> Path | None:
+        """A file of an artefact (``model/metrics.jsonl``), its bytes as the manifest says; None where the step made none of that name."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,9 @@ class Figure:
         value: makes it of a finished step; None: there is nothing to say.
         shown: what people see of it, of the last such step where it is one of the whole run.
         whole: ``step``: each step has its own; ``sum``: the run has the sum of its steps; ``first``: the run has that of its first.
+        drawn: pictures of it, for a report alone (`toolkit.common.pictures`). A table of names with one number that is `shown` is drawn as bars
+            without.
+        texts: it shows texts of rows: a report without texts leaves it out.
     """
 
     name: str
@@ -101,6 +111,8 @@ class Figure:
     value: Callable[[Finished], Any]
     shown: Callable[[Finished, Figure, Any], Iterable[Table | str]] = as_it_is
     whole: Literal["step", "sum", "first"] = "step"
+    drawn: Callable[[Finished, Figure, Any], Iterable[Picture]] | None = None
+    texts: bool = False
 
 
 def stat(name: str, default: Any = None) -> Callable[[Finished], Any]:

@@ -20,7 +20,7 @@ from toolkit.pipeline._rounds import Loop, round_id
 from toolkit.pipeline._row_engine import LOCAL, Engine, Local
 from toolkit.pipeline._row_steps import Work
 from toolkit.pipeline._run import Run, run_plan
-from toolkit.pipeline._selection import EVERY, Selection
+from toolkit.pipeline._selection import EVERY, Selection, inputs_of
 from toolkit.pipeline._spec import RecipeSpec
 from toolkit.pipeline._step import Step
 from toolkit.pipeline._stop import stopping
@@ -83,6 +83,7 @@ __all__ = [
     "finished",
     "forecast",
     "gate_limits",
+    "inputs_of",
     "is_run",
     "kept_recipe",
     "load_recipe",

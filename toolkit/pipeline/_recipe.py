@@ -43,7 +43,7 @@ STEPS = 10_000
 _NODES, _LETTERS = NODES * 9 // 10, FILE_BYTES // 2
 """What its steps may hold in all then: the run's own copy of the recipe is a YAML file, too."""
 
-TAKEN = {"events.jsonl", "recipe.yaml", "run.json", "summary.json"}
+TAKEN = {"events.jsonl", "recipe.yaml", "run.json", "summary.json", "report.html"}
 """Files of a run's folder, which no step may be called."""
 
 

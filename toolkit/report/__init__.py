@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from toolkit.report._printing import Lines as Lines
     from toolkit.report._printing import as_html as as_html
     from toolkit.report._printing import as_text as as_text
+    from toolkit.report._report_page import Page as Page
+    from toolkit.report._report_page import picture_files as picture_files
+    from toolkit.report._report_page import report_html as report_html
     from toolkit.report._summary import run_state as run_state
     from toolkit.report._summary import summarise as summarise
     from toolkit.report._summary_tables import print_figures as print_figures

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import GuardkitError, InputError, short_path
 from toolkit.common.paths import at_door
-from toolkit.common.reading import regular, unreadable
+from toolkit.common.reading import regular, sha256_once, unreadable
 from toolkit.common.secrets import shown
 from toolkit.operators import operator_class
 from toolkit.pipeline import AGAIN, STALE, Recipe, Step, StepFolder, kept_recipe, run_of, stale, step_folders
@@ -24,6 +24,7 @@ from toolkit.report._round_lines import rounds_run
 if TYPE_CHECKING:
     import polars as pl
 
+    from toolkit.common.pictures import Picture
     from toolkit.operators.figures import Figure
 
 ALWAYS: dict[str, Any] = {
@@ -40,11 +41,12 @@ ALWAYS: dict[str, Any] = {
 summaries. All others are in ``figures`` alone."""
 
 
-def summarise(folder: Path) -> dict[str, Any]:
+def summarise(folder: Path, *, pictures: bool = False) -> dict[str, Any]:
     """Figures of a run.
 
     Args:
         folder: the run's folder.
+        pictures: with the pictures of each figure, ``drawn``, and whether it shows ``texts`` of rows.
 
     Returns:
         ``recipe``, ``output``, ``steps`` (of each its ``state``: built, stale or not built; counts, seconds, folder), ``figures`` (what the operators
@@ -58,7 +60,7 @@ def summarise(folder: Path) -> dict[str, Any]:
     """
     recipe, folder, counted, built, old = _read(folder)
     seconds = {step: float(event["seconds"]) for step, event in built.items()}
-    figures = _Shown()
+    figures = _Shown(pictures=pictures)
     generations: list[dict[str, Any]] = []
     stats: dict[str, Mapping[str, Any]] = {}
     for spec in recipe.steps:
@@ -152,12 +154,21 @@ class _Done:
     def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         yield from self.folder.blocks(columns)
 
+    def file(self, name: str) -> Path | None:
+        if (sha256 := self.folder.manifest["files"].get(name)) is None:
+            return None
+        path = self.folder.path / name
+        if sha256_once(path, path) != sha256:
+            raise InputError(f"its bytes are not those of the manifest (step {self.step!r})", where=str(path), hint=AGAIN)
+        return path
+
 
 class _Shown:
     """Collects what the operators of a run show."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, pictures: bool = False) -> None:
         self.notes: dict[str, None] = {}
+        self._pictures = pictures
         self._of_steps: list[tuple[str, Figure, _Done, Any]] = []
         self._of_run: dict[str, tuple[str, Figure, _Done, Any]] = {}
 
@@ -181,10 +192,11 @@ class _Shown:
             elif figure.whole == "sum":
                 self._of_run[figure.name] = (spec.use, figure, done, before[3] + value)
 
-    def _made(self, figure: Figure, done: _Done, make: Callable[[], Any]) -> Any:
-        """What a figure is made to, as JSON has it; None, and a note, where its operator cannot make it: the others are shown."""
+    def _made(self, figure: Figure, done: _Done, make: Callable[[], Any], *, as_it_is: bool = False) -> Any:
+        """What a figure is made to, as JSON has it, or as it is; None, and a note, where its operator cannot make it: the others are shown."""
         try:
-            return json.loads(json.dumps(make()))
+            made = make()
+            return made if as_it_is else json.loads(json.dumps(made))
         except (GuardkitError, MemoryError):
             raise
         except Exception as e:  # noqa: BLE001  an operator, possibly another's, failed on its own figure
@@ -205,8 +217,16 @@ class _Shown:
         for use, figure, done, value in (*self._of_steps, *self._of_run.values()):
             parts = self._made(figure, done, partial(_parts, figure, done, value))
             step = done.step if figure.whole == "step" else None
-            out.append({"step": step, "use": use, "name": figure.name, "doc": figure.doc, "value": value, "shown": parts or []})
+            line = {"step": step, "use": use, "name": figure.name, "doc": figure.doc, "value": value, "shown": parts or []}
+            if self._pictures:
+                drawn = self._made(figure, done, partial(_pictures, figure, done, value), as_it_is=True)
+                line |= {"drawn": drawn or [], "texts": figure.texts}
+            out.append(line)
         return out
+
+
+def _pictures(figure: Figure, done: _Done, value: Any) -> list[Picture]:
+    return list(figure.drawn(done, figure, value)) if figure.drawn is not None else []
 
 
 def _parts(figure: Figure, done: _Done, value: Any) -> list[Any]:
@@ -227,7 +247,7 @@ def _generations(step: str, notes: Any) -> Iterator[dict[str, Any]]:
 def _built(folder: Path) -> dict[str, dict[str, Any]]:
     """What the log says of each step when it was last built, in the order in which they were."""
     out: dict[str, dict[str, Any]] = {}
-    for line in _events(folder):
+    for line in events(folder):
         match line:
             case {"event": "built", "step": str(step), "seconds": float() | int()}:
                 out.pop(step, None)
@@ -239,7 +259,8 @@ _LINE = 16 << 20
 """Bytes of a line of the log, at most."""
 
 
-def _events(folder: Path) -> Iterator[Any]:
+def events(folder: Path) -> Iterator[Any]:
+    """The lines of a run's log, as far as they can be read (InputError: it cannot be opened)."""
     path = folder / "events.jsonl"
     if not path.exists():
         return

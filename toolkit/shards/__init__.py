@@ -6,6 +6,8 @@ from toolkit.common.lazy import lazily
 
 if TYPE_CHECKING:
     from toolkit.shards._card import CARD_SECTIONS as CARD_SECTIONS
+    from toolkit.shards._card import PAPER as PAPER
+    from toolkit.shards._card import PAPER_ALL as PAPER_ALL
     from toolkit.shards._card import card as card
     from toolkit.shards._card import markdown_table as markdown_table
     from toolkit.shards._card import plain as plain

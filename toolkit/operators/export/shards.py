@@ -12,11 +12,13 @@ from pydantic import Field
 
 from toolkit.common.errors import InputError
 from toolkit.guards import Guard, input_fingerprint
+from toolkit.operators._drawn import beside_the_paper, lengths
 from toolkit.operators._losses import with_losses
 from toolkit.operators._old_shards import check_fit, check_inputs, column_faults, find_version, guard_faults
 from toolkit.operators._words import check_words
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.export._extending import INPUT, Clashes, category_faults, kind_faults, licence_faults, may_lack
+from toolkit.operators.figures import Figure, nothing
 from toolkit.records import Column
 from toolkit.shards import (
     CARD_SECTIONS,
@@ -93,6 +95,7 @@ class Shards(DatasetOperator):
     carries_media = True
     config_class = ShardsConfig
     example = {"title": "My guard's training data"}
+    figures = (Figure("lengths", "steps of the reasoning by source, beside GuardReasoner's", lengths, nothing, drawn=beside_the_paper),)
     uses = frozenset({"recipe", *(f"guard.{facet}" for facet in GUARD_FACETS)})
     makes = ("shards",)
     config: ShardsConfig

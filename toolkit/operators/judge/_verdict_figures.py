@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from toolkit.common.pictures import Picture
+from toolkit.operators._drawn import scored, weighed
 from toolkit.operators.figures import Figure, Finished, Table, stat
 
 _MINED = {"rows": "rows", "hard": "hard", "always_right": "always right", "always_wrong": "always wrong", "undecided": "undecided"}
@@ -59,6 +61,11 @@ def _scores(step: Finished, figure: Figure, value: list[dict[str, Any]]) -> Iter
     yield Table(title, ("task", "guard"), ("rows", "unread", "accuracy", "F1"), rows, parts=True)
 
 
+def _scored_alone(step: Finished, figure: Figure, value: list[dict[str, Any]]) -> Iterator[Picture]:
+    if not any("benchmark" in r for r in value):
+        yield from scored(step, figure, value)
+
+
 def _results(step: Finished, figure: Figure, value: list[dict[str, Any]] | None) -> Iterator[Table]:
     """The figures under the first policy; the artefact has them all."""
     order = list(dict.fromkeys(r["task"] for r in value or ()))
@@ -99,7 +106,7 @@ def _sampled(step: Finished, figure: Figure, value: int) -> Iterator[str]:
 
 MINED = (Figure("hard", "rows by what the guards' generations say of them", lambda step: dict(step.stats), _hard),)
 PAIRED = (
-    Figure("pairs", "preference pairs by task", stat("pairs_by_task"), _pairs),
+    Figure("pairs", "preference pairs by task", stat("pairs_by_task"), _pairs, drawn=weighed),
     Figure("passed_over", "right outputs that were not chosen, by what is wrong with them", stat("passed_over", {}), _passed_over),
     Figure(
         "passed_over_rejected",
@@ -110,8 +117,8 @@ PAIRED = (
     Figure("lengths", "how well length alone tells chosen from rejected outputs", stat("lengths", {}), _lengths),
 )
 EVALUATED = (
-    Figure("scores", "accuracy and F1 of each guard on each task", stat("scores"), _scores),
-    Figure("results", "figures of each guard on each benchmark and task, by policy", stat("results"), _results),
+    Figure("scores", "accuracy and F1 of each guard on each task", stat("scores"), _scores, drawn=_scored_alone),
+    Figure("results", "figures of each guard on each benchmark and task, by policy", stat("results"), _results, drawn=scored),
     Figure("means", "means of the benchmarks' F1", stat("means"), _means),
     Figure("remarks", "what whoever reads the figures of benchmarks must know", stat("remarks", []), _remarks),
     Figure("matched", "for each guard how many of the rows that were asked about it has a verdict for", stat("matched", {}), _matched),

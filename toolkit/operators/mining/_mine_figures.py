@@ -13,6 +13,7 @@ import polars as pl
 
 from toolkit.guards import Guard
 from toolkit.mining import MEASURES, Votes, agreement, count_votes, measures
+from toolkit.operators._drawn import agreed, measured, voted
 from toolkit.operators.figures import Cell, Figure, Finished, Table, stat
 
 if TYPE_CHECKING:
@@ -208,9 +209,9 @@ def _show_share(step: Finished, figure: Figure, value: list[dict[str, Any]] | No
 
 
 VOTES = (
-    Figure("votes", "generations by task: right, wrong, unread, and rows by their number of wrong ones", stat("votes"), _show_votes),
-    Figure("histograms", "rows by error rate, vote entropy, margin and divergence between guards", stat("histograms"), _show_histograms),
-    Figure("agreement", "Fleiss' kappa, agreement of each two guards, and who stands alone", stat("agreement"), _show_agreement),
+    Figure("votes", "generations by task: right, wrong, unread, and rows by their number of wrong ones", stat("votes"), _show_votes, drawn=voted),
+    Figure("histograms", "rows by error rate, vote entropy, margin, divergence between guards", stat("histograms"), _show_histograms, drawn=measured),
+    Figure("agreement", "Fleiss' kappa, agreement of each two guards, and who stands alone", stat("agreement"), _show_agreement, drawn=agreed),
     Figure("hard_share", "hard rows by source, category and length", stat("hard_share"), _show_share),
 )
 """For `Operator.figures` of `mine`; `hard_share` is `HardShare.lines`."""

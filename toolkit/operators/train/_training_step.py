@@ -15,7 +15,9 @@ from toolkit.common.gguf_models import is_gguf
 from toolkit.common.machine import GIB, gpu_memory, has_gpu, memory
 from toolkit.common.models import CURVES, METRICS, calm_threads, model_folder, parameters
 from toolkit.common.paths import Roots
+from toolkit.operators._drawn import trained
 from toolkit.operators.base import Context, Output
+from toolkit.operators.figures import Figure, nothing, stat
 from toolkit.training import lora_needs, own_file
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=BaseModel)
 C = TypeVar("C", "SftConfig", "DpoConfig")
+TRAINING = (Figure("parameters", "how the training went; numbers that the model has", stat("parameters"), nothing, drawn=trained),)
 
 
 def training_needs(options: TrainOptions | None = None) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from toolkit.guards import Guard
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Operator, Output, StepInput
 from toolkit.operators.train._training_step import (
+    TRAINING,
     check_options,
     counted,
     goes_on,
@@ -46,6 +47,7 @@ class TrainDpo(DatasetOperator):
     example = {"trainer": {}}
     uses = frozenset({"seed"})
     makes = ("model",)
+    figures = TRAINING
     config: TrainDpoConfig
     starts_from: str | None = None
     """The model by name or folder that the model to start from was itself trained from: of one size. None where that is not known."""

@@ -13,6 +13,7 @@ from toolkit.guards import Guard
 from toolkit.operators._backends import model_digest
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.train._training_step import (
+    TRAINING,
     check_options,
     counted,
     goes_on,
@@ -54,6 +55,7 @@ class TrainSft(DatasetOperator):
     example = {"model": {"scratch": {}}, "trainer": {}}
     uses = frozenset({"seed"})
     makes = ("model",)
+    figures = TRAINING
     config: TrainSftConfig
 
     @property

@@ -1,0 +1,175 @@
+"""The report of a run: one file that loads nothing and runs nothing but its own script, with what operators show, from whatever texts there are."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html.parser
+import json
+import re
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import toolkit
+from toolkit.common.errors import InputError, Missing
+from toolkit.report._report_page import report_html
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[1] / "other_package")]
+from workspace import furnish  # noqa: E402
+
+DRAWS = find_spec("vl_convert") is not None
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> \x1b[31mred \u202egnp.exe \u200b \x00 end"
+VOID = {"meta", "link", "img", "br", "input", "hr"}
+
+
+class Parsed(html.parser.HTMLParser):
+    """Elements, attributes and the text of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.stack: list[str] = []
+        self.wrong: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID and not (self.stack and "svg" in self.stack and self.get_starttag_text().endswith("/>")):  # type: ignore[union-attr]
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.stack or self.stack.pop() != tag:
+            self.wrong.append(tag)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A workspace with a run, and one of rows that are up to no good."""
+    folder = tmp_path_factory.mktemp("workspace")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("GUARDKIT_WORKSPACE", raising=False)
+        furnish(folder)
+        toolkit.run("small.yaml")
+        rows = [{"id": f"r{n}", "prompt": f"{HOSTILE} {n}", "label_prompt": "harmful", "source": HOSTILE, "licence": "synthetic"} for n in range(3)]
+        rows.append({**rows[0], "id": "long", "prompt": "x" * 1_000_000, "label_prompt": "unharmful"})
+        Path("rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+        steps = [
+            {"id": "rows", "use": "read", "with": {"files": ["rows.jsonl"], "columns": {c: c for c in rows[0]}}},
+            {"id": "few", "use": "select", "with": {"where": {"label_prompt": "harmful"}}},
+        ]
+        toolkit.run({"recipe": "hostile", "steps": steps})
+        yield folder
+
+
+def test_a_page_holds_all_it_shows_and_asks_for_nothing(place: Path) -> None:
+    made = toolkit.report_page("outputs/small")
+    text = Path(made.output).read_text()
+    page = Parsed(text)
+    assert page.wrong == [] and page.stack == [] and made.bytes == len(text.encode()) < 5_000_000
+    assert {t for t, _ in page.tags} & {"link", "img", "iframe", "object", "embed", "base", "form", "foreignObject", "use", "image"} == set()
+    for tag, attributes in page.tags:
+        assert not {a for a in attributes if a.startswith("on") or a in ("style", "src", "srcset", "action")}, tag
+        assert (attributes.get("href") or "#").startswith("#")
+    policy = next(a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy") or ""
+    for tag in ("style", "script"):
+        own = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.S)
+        assert len(own) == 1 and f"'sha256-{base64.b64encode(hashlib.sha256(own[0].encode()).digest()).decode()}'" in policy
+    assert policy.startswith("default-src 'none'") and "unsafe" not in policy
+    links = {(a["href"] or "#")[1:] for t, a in page.tags if t == "a" and a.get("href")}
+    ids = [a["id"] for _, a in page.tags if a.get("id")]
+    assert links <= set(ids) and len(ids) == len(set(ids)), "each link leads somewhere, and no identifier is there twice"
+    assert report_html(Path("outputs/small")).html.decode() == text, "the same run, the same bytes"
+
+
+def test_it_says_what_became_of_the_rows_with_examples(place: Path) -> None:
+    text = report_html(Path("outputs/small")).html.decode()
+    for words in ("few: set aside, not_selected (9)", "rows in the shards of shards", "GuardReasonerTrain (paper)", "127,544", "Rows at random"):
+        assert words in text, words
+    assert text.count("<article>") >= 3
+    assert report_html(Path("outputs/small"), samples=0).html.count(b"<article>") == 0
+
+
+@pytest.mark.skipif(not DRAWS, reason="needs vl-convert")
+def test_each_picture_is_drawn_has_its_table_and_is_written_as_a_file(place: Path) -> None:
+    made = toolkit.report_page("outputs/small", images="svg", image_folder="images")
+    text = Path(made.output).read_text()
+    assert text.count("<svg") == len(made.pictures) == len(made.images) >= 4
+    assert text.count('role="img"') == text.count("The numbers as a table") == len(made.pictures)
+    assert "currentColor" in text and "<svg" in Path(made.images[0]).read_text()
+    assert toolkit.report_page("outputs/small", output="png.html", images="png", image_folder="png").images
+    assert all(p.read_bytes().startswith(b"\x89PNG") for p in Path("png").iterdir())
+
+
+def test_without_vl_convert_the_tables_stand(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.util
+
+    import toolkit.report._report_page as module
+
+    monkeypatch.setattr(module, "drawable", lambda: False)
+    page = report_html(Path("outputs/small"))
+    text = page.html.decode()
+    assert "<svg" not in text and "pip install &#39;guardkit[pictures]&#39;" in text and "What became of the rows, step by step" in text
+    assert page.notes == [module.NO_PICTURES]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(Missing, match=r"guardkit\[pictures\]"):
+        toolkit.report_page("outputs/small", images="png", image_folder="none")
+
+
+def test_hostile_texts_do_nothing_and_are_seen(place: Path) -> None:
+    text = report_html(Path("outputs/hostile")).html.decode()
+    page = Parsed(text)
+    assert page.wrong == [] and [t for t, _ in page.tags].count("script") == 1 and "img" not in {t for t, _ in page.tags}
+    assert not set(text) & set("\x1b\x00\u202e\u200b"), "nothing that is obeyed or not seen"
+    assert "\\x1b[31mred" in text and "\\u202e" in text and "&lt;script&gt;alert(1)" in text
+    assert len(text) < 1_000_000 and "998,500 more characters" in text
+
+
+def test_redacted_it_holds_no_text_of_a_row(place: Path) -> None:
+    prompts = toolkit.read_run("outputs/small")["seeds"].polars()["prompt"].to_list()
+    whole, redacted = (report_html(Path("outputs/small"), texts=t, samples=20).html.decode() for t in (True, False))
+    shown = [p for p in prompts if p.isalnum() or re.fullmatch(r"[\w ,.?]+", p)]
+    assert any(p in whole for p in shown) and not any(p in redacted for p in prompts)
+    assert "not_selected" in redacted and "Texts of rows are left out" in redacted
+
+
+def test_a_run_that_is_not_done_says_so(place: Path) -> None:
+    toolkit.run("small.yaml", output="outputs/half", until="few")
+    assert "3 of 7 steps are built" in (text := report_html(Path("outputs/half")).html.decode())
+    assert "run the recipe again, and it goes on" in text
+    log = Path("outputs/half/events.jsonl")
+    line = json.loads(log.read_text().splitlines()[-1])
+    before = log.read_text()
+    log.write_text(before + json.dumps({**line, "event": "started", "step": "reasoning", "pid": 2**22 + 1}) + "\n")
+    assert "The run ended in the step &#39;reasoning&#39;, which is not finished" in report_html(Path("outputs/half")).html.decode()
+    log.write_text(before + json.dumps({**line, "event": "started", "step": "reasoning", "pid": 1}) + "\n")
+    assert "The run is being built in the step &#39;reasoning&#39;" in report_html(Path("outputs/half")).html.decode()
+    rejects = Path("outputs/half/few/rejects.parquet")
+    rejects.write_bytes(b"torn")
+    assert "few is not shown: " in report_html(Path("outputs/half")).html.decode()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"run": "nowhere"}, "not the folder of a run"),
+        ({"run": "outputs"}, "not the folder of a run"),
+        ({"output": "page.pdf"}, r"must end in \.html"),
+        ({"output": "outputs/small/seeds/page.html"}, "the output would"),
+        ({"samples": -1}, "samples is a number of rows"),
+        ({"images": "gif", "image_folder": "x"}, "svg or png"),
+        ({"images": "svg"}, "images need a folder"),
+        ({"images": "svg", "image_folder": "rows.jsonl"}, "is a file, not a folder"),
+        ({"images": "svg", "image_folder": "outputs/small/seeds"}, "the output would"),
+    ],
+)
+def test_what_cannot_be_done_is_an_error_with_its_reason(place: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        toolkit.report_page(**{"run": "outputs/small", **options})

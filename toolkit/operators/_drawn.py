@@ -1,0 +1,137 @@
+"""Pictures of guardkit's own figures, for the report (`Figure.drawn`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from toolkit.common.models import METRICS
+from toolkit.common.pictures import Picture, Row, bars, columns, curves, grid, intervals
+from toolkit.operators.figures import Figure, Finished
+from toolkit.shards import PAPER, PAPER_ALL
+
+_POINTS = 300
+"""Of a training's curve, at most."""
+_BINS = 20
+
+
+def scored(step: Finished, figure: Figure, value: Sequence[Mapping[str, Any]] | None) -> Iterator[Picture]:
+    """F1 with its interval, of each guard on each task, and each benchmark where there are some."""
+    mine = [r for r in value or () if r.get("policy") == (value or [{}])[0].get("policy") and r["f1"] is not None]
+    rows: list[Row] = []
+    for r in mine:
+        name = str(r.get("title") or r.get("benchmark") or "held-out rows")
+        guard = str(r.get("model") or r.get("guard"))
+        rows.append({"task": r["task"], "rows": name, "guard": guard, "n": r["n"], "F1": r["f1"], "from": r["f1_low"], "to": r["f1_high"]})
+    if rows:
+        tasks = list(dict.fromkeys(r["task"] for r in rows))
+        rows.sort(key=lambda r: tasks.index(r["task"]))
+        title = f"F1 in percent, with 95 % intervals ({step.step})"
+        yield intervals(title, rows, name="rows", number="F1", low="from", high="to", part="guard", apart="task")
+
+
+def voted(step: Finished, figure: Figure, value: Mapping[str, Any] | None) -> Iterator[Picture]:
+    """Rows by their number of wrong outputs."""
+    rows: list[Row] = []
+    for task, n in (value or {}).items():
+        by = {int(k): int(v) for k, v in n["by_wrong"].items()}
+        rows += [{"task": task, "wrong outputs": k, "rows": by.get(k, 0)} for k in range(max(by, default=-1) + 1)]
+    if rows:
+        yield columns(f"Rows by how many of their outputs are wrong ({step.step})", rows, name="wrong outputs", number="rows", apart="task")
+
+
+def measured(step: Finished, figure: Figure, value: Mapping[str, Any] | None) -> Iterator[Picture]:
+    """Rows by the entropy of their votes, and by the divergence between guards where there are several."""
+    for measure, words in (("entropy", "entropy of their votes"), ("divergence", "divergence between guards")):
+        rows: list[Row] = []
+        for task, found in (value or {}).items():
+            edges, counts = found[measure]["edges"], found[measure]["rows"]
+            if any(counts):
+                rows += [{"task": task, "from": f"{a:.2g}", "rows": n} for a, n in zip(edges, counts, strict=False)]
+        if rows:
+            yield columns(f"Rows by the {words}, in bits ({step.step})", rows, name="from", number="rows", apart="task")
+
+
+def agreed(step: Finished, figure: Figure, value: Mapping[str, Any] | None) -> Iterator[Picture]:
+    """Who disagrees with whom."""
+    rows: list[Row] = []
+    for task, found in (value or {}).items():
+        for name, line in zip(found["guards"], found["matrix"], strict=True):
+            for other, share in zip(found["guards"], line, strict=True):
+                if share is not None and len(found["guards"]) > 1:
+                    rows.append({"task": task, "guard": name, "other": other, "votes that differ, %": round(100 * (1 - share), 1)})
+    if rows:
+        title = f"Who disagrees with whom: percent of votes that differ; with itself, from draw to draw ({step.step})"
+        yield grid(title, rows, across="other", down="guard", number="votes that differ, %", apart="task")
+
+
+def weighed(step: Finished, figure: Figure, value: Any) -> Iterator[Picture]:
+    """Pairs by weight and task."""
+    if not {"weight", "task"} <= set(step.columns) or not step.rows:
+        return
+    import polars as pl
+
+    counts = pl.concat([b.group_by("task", pl.col("weight").round(2)).len() for b in step.blocks(["weight", "task"])])
+    low, high = counts["weight"].min(), counts["weight"].max()
+    if not isinstance(low, float) or not isinstance(high, float):
+        return
+    width = max((high - low) / _BINS, 0.01)
+    binned = counts.with_columns(((pl.col("weight") - low) / width).floor().clip(0, _BINS - 1).alias("bin"))
+    found = binned.group_by("bin", "task").agg(pl.col("len").sum()).sort("bin", "task")
+    rows = [{"weight": f"{low + bin_ * width:.2f}", "task": task, "pairs": n} for bin_, task, n in found.iter_rows()]
+    yield columns(f"Pairs by weight ({step.step})", rows, name="weight", number="pairs", part="task")
+
+
+_CURVES: Sequence[tuple[str, Mapping[str, str]]] = (
+    ("loss", {"loss": "trained", "eval_loss": "held out"}),
+    ("pairs right", {"pairs_right": "trained", "eval_pairs_right": "held out"}),
+    ("margin", {"margin": "trained", "eval_margin": "held out"}),
+    ("gradient norm", {"gradient_norm": "trained"}),
+)
+
+
+def trained(step: Finished, figure: Figure, value: Any) -> Iterator[Picture]:
+    """A training's curves."""
+    if (path := step.file(f"model/{METRICS}")) is None:
+        return
+    from toolkit.training import read_metrics
+
+    lines = read_metrics(path.parent)
+    rows: list[Row] = []
+    for panel, series in _CURVES:
+        for name, words in series.items():
+            points = [(line["update"], line[name]) for line in lines if isinstance(line.get(name), int | float)]
+            every = -(-len(points) // _POINTS) or 1
+            some = points[::every] + ([points[-1]] if points and (len(points) - 1) % every else [])
+            rows += [{"figure": panel, "rows": words, "update": x, "value": y} for x, y in some]
+    if rows:
+        yield curves(f"The training ({step.step})", rows, across="update", number="value", part="rows", apart="figure")
+
+
+def lengths(step: Finished) -> list[dict[str, Any]] | None:
+    """Of the rows in shards, by source: ``rows, steps, chars``; None where they have no reasoning in steps."""
+    if (path := step.file("shards/manifest.json")) is None:
+        return None
+    lines = json.loads(path.read_bytes()).get("tables", {}).get("lengths", [])
+    return [dict(line) for line in lines] if any(line["rows"] and line["steps"] for line in lines) else None
+
+
+def beside_the_paper(step: Finished, figure: Figure, value: Sequence[Mapping[str, Any]]) -> Iterator[Picture]:
+    """Mean steps of a reasoning, and mean characters of a step, beside the parts of GuardReasoner's training set."""
+    own: list[Mapping[str, Any]] = list(value)
+    if len(own) > 1:
+        own.append({"source": "all", **{k: sum(line[k] for line in value) for k in ("rows", "steps", "chars")}})
+    rows: list[Row] = []
+    for line in own:
+        n, steps, chars = (int(line[k]) for k in ("rows", "steps", "chars"))
+        rows.append(_lengths(str(line["source"]), n, steps, chars / steps if chars and steps else None, steps / n if n else None))
+    known = [PAPER[str(line["source"])] for line in own if line["source"] in PAPER]
+    rows += [_lengths(f"{part} (paper)", n, steps, chars, mean) for part, n, steps, mean, chars in [*known, PAPER_ALL]]
+    title = f"Steps of a reasoning, beside GuardReasoner's training set (paper, Table 1) ({step.step})"
+    yield bars(title, rows, name="rows of", number="steps a row")
+
+
+def _lengths(name: str, rows: int, steps: int, chars: float | None, mean: float | None) -> Row:
+    found: Row = {"rows of": name, "rows": rows, "steps": steps, "steps a row": mean, "characters a step": chars}
+    return {k: round(v, 2) if isinstance(v, float) else v for k, v in found.items()}
