@@ -88,6 +88,12 @@ bench-draws: $(VENV)/.dev ## adaptive drawing: tokens saved and hard rows found,
 bench-score: $(VENV)/.dev ## scoring 2 million verdicts with 1,000 bootstrap draws, beside a plain numpy script (a minute)
 	$(BIN)/python tests/benchmarks/score_bench.py --docs
 
+bench-view: $(VENV)/.dev ## the viewer at 20 thousand and 2 million rows: seconds to each page, most memory (minutes, 1 GB of disk)
+	$(BIN)/python tests/benchmarks/view_bench.py
+
+screenshots: $(VENV)/.dev ## pictures of the main pages, into docs/images (needs Chromium: CONTRIBUTING.md)
+	$(BIN)/python tests/browser/screenshots.py
+
 proof: $(VENV)/.dev ## what of the method holds, on real reasoning (hours; goes on where it stopped): BASE= SEEDS= SIZES=; then docs/proof.md is written
 	$(BIN)/python tests/benchmarks/proof.py $(if $(BASE),--base $(BASE)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SIZES),--sizes $(SIZES))
 	$(BIN)/python tests/benchmarks/proof.py --docs
@@ -114,4 +120,4 @@ gpu-tests: $(VENV)/.dev ## on a machine with a GPU: the training and sampling te
 		tests/generation/test_vllm_server.py tests/generation/test_adapters.py tests/test_same_verdicts.py
 	$(BIN)/guardkit quickstart --output outputs/quickstart-gpu
 
-.PHONY: help quickstart setup test test-slow compiled lint type fmt fuzz bench bench-generate bench-journal bench-data bench-mining bench-steps same-verdicts bench-faults bench-noise bench-released bench-serve vllm-cpu schema sources-check gpu-check gpu-tests bench-train bench-score proof
+.PHONY: help quickstart setup test test-slow compiled lint type fmt fuzz bench bench-generate bench-journal bench-data bench-mining bench-steps same-verdicts bench-faults bench-noise bench-released bench-serve vllm-cpu schema sources-check gpu-check gpu-tests bench-train bench-score bench-view screenshots proof

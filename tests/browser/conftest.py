@@ -11,54 +11,43 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from look import Look
+from look import BrowserError, Look, chromium, opened
 from small_run import make_run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-def missing(what: str) -> None:
-    """Skip the test; or fail, where a browser is required."""
-    if os.environ.get("GUARDKIT_BROWSER") == "required":
-        pytest.fail(f"GUARDKIT_BROWSER=required, but {what}")
-    pytest.skip(f"{what}: browser tests need Playwright (make setup) and Chromium (apt-get install chromium, or GUARDKIT_CHROMIUM=PROGRAM)")
-
-
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Chromium without a window, started once and ended behind the last of these tests: as long as Playwright is there, its event loop is this thread's."""
-    program = os.environ.get("GUARDKIT_CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
-        missing("no Chromium is installed")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing("Playwright is not installed")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
+    with ExitStack() as stack:
+        try:
+            started = stack.enter_context(chromium())
+        except BrowserError as e:
+            if os.environ.get("GUARDKIT_BROWSER") == "required":
+                pytest.fail(f"GUARDKIT_BROWSER=required, but {e}")
+            pytest.skip(f"browser tests need a browser: {e}")
         yield started
-        started.close()
 
 
 @pytest.fixture
 def look(browser: Browser) -> Iterator[Callable[..., Look]]:
     """Opens pages: `look(colours="dark")` is a fresh one, which records what it asks of the network and what goes wrong in it."""
-    contexts = []
+    pages: list[Look] = []
 
-    def opened(*, colours: str = "light", width: int = 1280, javascript: bool = True) -> Look:
-        shown = {"width": width, "height": 900}
-        context = browser.new_context(color_scheme=colours, viewport=shown, java_script_enabled=javascript, reduced_motion="reduce")  # type: ignore[arg-type,unused-ignore]
-        contexts.append(context)
-        return Look(context.new_page())
+    def fresh(**options: Any) -> Look:
+        pages.append(opened(browser, **options))
+        return pages[-1]
 
-    yield opened
-    for context in contexts:
-        context.close()
+    yield fresh
+    for page in pages:
+        page.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 AXE = Path(__file__).resolve().parent / "axe-core" / "axe.min.js"
 GRAVE = ("serious", "critical")
+
+
+class BrowserError(Exception):
+    """What is missing for a browser, in words."""
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Chromium without a window.
+
+    Raises:
+        BrowserError: Playwright or Chromium is not installed.
+    """
+    program = os.environ.get("GUARDKIT_CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        raise BrowserError("no Chromium (apt-get install --no-install-recommends chromium, or GUARDKIT_CHROMIUM=PROGRAM)")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        raise BrowserError("no Playwright (make setup)") from None
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
+        try:
+            yield started
+        finally:
+            started.close()
+
+
+def opened(browser: Browser, *, colours: str = "light", width: int = 1280, height: int = 900, javascript: bool = True) -> Look:
+    """A fresh page, with a profile of its own; `Look.close` ends it."""
+    shown: Any = {"color_scheme": colours, "viewport": {"width": width, "height": height}, "java_script_enabled": javascript}
+    return Look(browser.new_context(**shown, reduced_motion="reduce").new_page())
 
 
 class Look:
@@ -27,11 +63,15 @@ class Look:
         self.faults: list[str] = []
         page.set_default_timeout(8_000)
         page.on("request", lambda asked: self.requests.append(asked.url))
-        page.on("requestfailed", lambda asked: self.faults.append(f"failed: {asked.url}: {asked.failure}"))
+        page.on("requestfailed", self._failed)
         page.on("response", lambda answer: self.faults.append(f"{answer.status}: {answer.url}") if answer.status >= 400 else None)
         page.on("pageerror", lambda error: self.faults.append(f"script: {error}"))
         page.on("console", lambda line: self.faults.append(f"console: {line.text}") if line.type == "error" else None)
         page.on("dialog", self._dialog)
+
+    def _failed(self, asked: Any) -> None:
+        if "ERR_ABORTED" not in asked.failure:  # the page was left before
+            self.faults.append(f"failed: {asked.url}: {asked.failure}")
 
     def _dialog(self, dialog: Any) -> None:
         self.faults.append(f"dialog: {dialog.message}")
@@ -41,6 +81,10 @@ class Look:
         """Go to an address or a file."""
         self.page.goto(where.resolve().as_uri() if isinstance(where, Path) else where)
         return self
+
+    def close(self) -> None:
+        """End the page and its profile."""
+        self.page.context.close()
 
     def find(self, selector: str) -> Locator:
         """The elements of a selector."""
@@ -62,10 +106,17 @@ class Look:
         return bool(self.page.evaluate("Boolean(window.harmed) || document.getElementById('bold') !== null"))
 
     def barriers(self) -> list[str]:
-        """What axe-core finds serious or critical in the page as it is now: rule, number of elements, the first of them."""
-        if not self.page.evaluate("typeof axe === 'object'"):
-            self.page.evaluate(AXE.read_text(encoding="utf-8"))  # not as an element: the pages forbid inline scripts
-        found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        """What axe-core finds serious or critical in the page as it is now: rule, number of elements, the first of them. The contrast of colours is looked
+        at in light and in dark."""
+        self.page.evaluate(AXE.read_text(encoding="utf-8"))  # not as an element: the pages forbid inline scripts
+        found = self._axe("{}")
+        self.page.emulate_media(color_scheme="dark")
+        found += [f"in dark: {one}" for one in self._axe("{runOnly: ['color-contrast']}")]
+        self.page.emulate_media(color_scheme="light")
+        return found
+
+    def _axe(self, options: str) -> list[str]:
+        found = self.page.evaluate(f"axe.run(document, {{resultTypes: ['violations'], ...{options}}})")
         return [
             f"{one['id']} ({one['impact']}, {len(one['nodes'])}): {one['help']}: {one['nodes'][0]['html'][:200]}: {one['nodes'][0]['failureSummary'][:300]}"
             for one in found["violations"]

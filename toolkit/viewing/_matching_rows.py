@@ -121,8 +121,12 @@ class Selection:
             rows = block.select(key, number, (pl.lit(True) if matches is None else matches).alias("found")).filter("found").drop("found")
             self._matching += rows.height
             looked = start + block.height
-            both = rows if first is None else pl.concat([first, rows], how="vertical_relaxed")
-            first = both.sort("key", "n", descending=[self._query.descending, False], nulls_last=True).head(depth)
+            if first is not None and first.height == depth and (last := first["key"][-1]) is not None:
+                rows = rows.filter(pl.col("key") >= last if self._query.descending else pl.col("key") <= last)  # none behind it comes in any more
+            if rows.height:
+                rows = pl.DataFrame(pl.from_arrow(rows.to_arrow()))  # in memory of their own: they must not keep the texts of their block
+                both = rows if first is None else pl.concat([first, rows], how="vertical_relaxed")
+                first = both.sort("key", "n", descending=[self._query.descending, False], nulls_last=True).head(depth)
         self._numbers = array("q", first["n"].to_list() if first is not None else [])
         self._looked, self._complete, self._depth = looked, True, depth
 

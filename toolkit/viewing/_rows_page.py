@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 SIZE = 50
 """Rows of a page."""
+PART = 20_000
+"""Characters of a value that are shown at once."""
 
 
 def rows(viewed: Viewed, request: Request) -> Response:
@@ -51,13 +53,18 @@ def row(viewed: Viewed, request: Request) -> Response:
 
 
 def cell(viewed: Viewed, request: Request) -> Response:
-    """One value of a row, whole."""
+    """One value of a row; a long one in parts: browsers take many seconds to lay out a text of a megabyte."""
     table, number, values = one_row(viewed, request)
     column = request.query_params.get("of", "")
     if column not in values:
         raise InputError(f"no column called {column!r}")
     title = f"{column} of row {number + 1:,} of {table.title}"
-    return viewed.page(request, "cell.html", title, table=table, number=number, column=column, text=as_text(values[column]))
+    text = as_text(values[column])
+    part, parts = number_of(request.query_params.get("part", "1"), "part"), -(-len(text) // PART) or 1
+    if part > parts:
+        raise InputError(f"there is no part {part:,}: the value has {parts:,}")
+    shown = text[(part - 1) * PART : part * PART]
+    return viewed.page(request, "cell.html", title, table=table, number=number, column=column, text=shown, part=part, parts=parts)
 
 
 def one_row(viewed: Viewed, request: Request) -> tuple[Table, int, dict[str, Any]]:
