@@ -20,7 +20,7 @@ from server import Server, running
 from typer.main import get_command
 
 from toolkit._version import __version__
-from toolkit.cli._app import PANELS, app
+from toolkit.cli._app import PANELS, app, only
 
 Cli = Callable[..., Result]
 SEEDS: dict[str, Any] = {"id": "seeds", "use": "load", "with": {"source": "quickstart", "limit": 2}}
@@ -46,6 +46,14 @@ VERBS = dict(verbs())
 
 
 # Help -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_line_that_names_a_verb_makes_that_verb_alone() -> None:
+    def made(verb: str) -> set[str]:
+        return set(get_command(only(verb)).commands)  # type: ignore[attr-defined]
+
+    assert made("check") == {"check"} and made("category") == {"category"}
+    assert made("chek") == made("--help") == made("") == {name for name, *_ in VERBS}
 
 
 def test_help_lists_the_verbs_grouped_in_the_order_of_the_work(cli: Cli) -> None:

@@ -156,3 +156,23 @@ def test_a_file_beyond_the_bounds_costs_one_error_and_little_memory(text: str, m
 
 def test_two_escapes_that_are_one_character() -> None:
     assert parse_yaml('a: "\\ud83d\\ude00"\n', "x.yaml").data == {"a": "\U0001f600"}
+
+
+PIECES = ["a", "b c", "1", "- ", "? ", "?", '?"', ": ", ":", ",", "[", "]", "{", "}", "\n", "\n  ", "\n    ", " #", "'", '"', "|\n  x\n", ">-\n  y\n"]
+PIECES += ["&a ", "*a", "---\n", "...\n", "%", "\t", "!", "\u2028", "\ufeff", "\u00e9", "\\n", "\\ud83d", "~", "<<: ", "\r", "|#"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
+@settings(max_examples=400, deadline=None)
+def test_libyaml_changes_nothing_of_what_a_text_means(text: str) -> None:
+    def read() -> object:
+        try:
+            found = parse_yaml.__globals__["_parsed"](text, "x.yaml")
+        except InputError as e:
+            return str(e)
+        return found.data, found.lines
+
+    with_it = read()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yaml, "__with_libyaml__", False)
+        assert read() == with_it

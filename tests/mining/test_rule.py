@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -145,6 +146,15 @@ def test_every_preset_says_what_it_is_and_where_it_is_stated() -> None:
 def test_conditions_mean_what_they_say(hard: str, those: set[int]) -> None:
     rows = {str(wrong): {"a": ["-"] * wrong + ["+"] * (4 - wrong)} for wrong in range(5)}
     assert {int(r) for r in units(mined(rows, {"hard": hard}))} == those
+
+
+@pytest.mark.parametrize("text", ["mixed", "all_wrong", "0 < wrong < k", "wrong >= 50% or unread == 3", "read < k - 1 and right != 2"])
+def test_a_condition_holds_for_one_row_as_for_many(text: str) -> None:
+    k, condition = 6, load_rule({"judge": "task", "hard": text}).condition
+    ways = [(r, w, k - r - w) for r in range(k + 1) for w in range(k + 1 - r)]
+    many = condition.holds(*np.array(ways).T, np.full(len(ways), k))
+    assert [condition.holds_for(*way, k) for way in ways] == many.tolist()
+    assert 0 < many.sum() < len(ways)
 
 
 def test_hard_for_how_many_guards_and_for_which() -> None:

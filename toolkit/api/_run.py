@@ -33,7 +33,6 @@ from toolkit.pipeline import (
     build_recipe,
     load_recipe,
     make_plan,
-    run_plan,
     stopping,
 )
 from toolkit.report import print_summary, summarise
@@ -138,6 +137,8 @@ def run(
         >>> toolkit.run("small.yaml", output="outputs/half", until="few").built
         ['seeds', 'clean', 'few']
     """
+    from toolkit.pipeline import run_plan
+
     plan = planned(recipe, overrides, sources, allow, Selection(several(until), several(from_), several(only)))
     folder = run_folder(plan, output)
     with _engine(processes, progress or Progress.silent()) as engine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import sys
 from contextlib import suppress
@@ -40,15 +41,22 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
+_LOOKING = ("check", "plan", "explain", "operators", "schema", "sources", "guards", "--help")
+"""Verbs that end within seconds: looking for garbage in what they load takes longer than the rest of it."""
+
+
 def _run() -> int:
+    verb = "".join(sys.argv[1:2])
+    if verb in _LOOKING:
+        gc.disable()
     from typer.main import get_command
 
-    from toolkit.cli._app import app
+    from toolkit.cli._app import only
     from toolkit.cli._complete import ask_first
 
     try:
         # Not standalone: typer would end an interrupt in its own way.
-        code: Any = ask_first(get_command(app))(prog_name="guardkit", standalone_mode=False)
+        code: Any = ask_first(get_command(only(verb)))(prog_name="guardkit", standalone_mode=False)
     except Exception as e:
         error: Any = e
         if not hasattr(error, "format_message"):

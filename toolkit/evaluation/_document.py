@@ -48,28 +48,28 @@ _AGAIN = "evaluate again"
 
 
 class _Rows(BaseModel):
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(defer_build=True, extra="allow")
 
     file: Literal["rows.parquet"]
     sha256: Sha256
 
 
 class _Changed(BaseModel):
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(defer_build=True, extra="allow")
 
     file: Literal["changed.parquet"]
     sha256: Sha256
 
 
 class _Robustness(BaseModel):
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(defer_build=True, extra="allow")
 
     flips: list[dict[str, Any]]
     rows: _Changed | None = None
 
 
 class _Document(BaseModel):
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(defer_build=True, extra="allow")
 
     guardkit: str
     kind: Literal["evaluation"]

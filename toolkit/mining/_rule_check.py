@@ -94,23 +94,37 @@ _HINT = "draw more often, or change the rule: docs/mining.md has the language"
 
 def _reach(rule: RuleKeys, guard: Guard, condition: Condition, k: int) -> tuple[bool, str]:
     """Whether a condition divides the rows of which there are `k` outputs, and if not why, in words."""
-    import numpy as np
-
     if beyond := [n for n in condition.numbers if n > k]:
         return False, f"{condition.text!r} reaches to {max(beyond)}, and there are {k} outputs"
-    right, wrong = (a.ravel() for a in np.meshgrid(np.arange(k + 1, dtype=np.int64), np.arange(k + 1, dtype=np.int64)))
-    unread = k - right - wrong
     if condition.measures and not _from_counts(rule, guard, condition):
         return True, ""
-    some = (unread >= 0) & ((unread == 0) | (rule.unread != "wrong"))
-    right, wrong = right[some], wrong[some]
-    measured = _measures_of(right, wrong) if condition.measures else {}
-    holds = condition.holds(right, wrong, unread[some], np.full(right.size, k, dtype=np.int64), measured)
-    if not holds.any():
+    holds = _where_counted(rule, condition, k)
+    if not any(holds):
         return False, f"no row of which there are {k} outputs can be {condition.text!r}"
-    if holds.all():
+    if all(holds):
         return False, f"every row of which there are {k} outputs is {condition.text!r}"
     return True, ""
+
+
+def _where_counted(rule: RuleKeys, condition: Condition, k: int) -> list[bool]:
+    """Whether a condition holds, for each way in which `k` outputs can be right, wrong or unread."""
+    full = rule.unread == "wrong"
+    if not condition.measures and k <= _FEW:
+        ways = ((r, w) for r in range(k + 1) for w in ([k - r] if full else range(k - r + 1)))
+        return [condition.holds_for(r, w, k - r - w, k) for r, w in ways]
+    import numpy as np
+
+    right, wrong = (a.ravel() for a in np.meshgrid(np.arange(k + 1, dtype=np.int64), np.arange(k + 1, dtype=np.int64)))
+    unread = k - right - wrong
+    some = (unread >= 0) & ((unread == 0) | (not full))
+    right, wrong = right[some], wrong[some]
+    measured = _measures_of(right, wrong) if condition.measures else {}
+    found: list[bool] = condition.holds(right, wrong, unread[some], np.full(right.size, k, dtype=np.int64), measured).tolist()
+    return found
+
+
+_FEW = 64
+"""Outputs up to which counts are gone through in Python: loading numpy takes longer."""
 
 
 def _from_counts(rule: RuleKeys, guard: Guard, condition: Condition) -> bool:

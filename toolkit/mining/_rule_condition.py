@@ -120,6 +120,12 @@ class Condition:
             out |= found
         return out
 
+    def holds_for(self, right: int, wrong: int, unread: int, k: int) -> bool:
+        """Whether it, naming no measure, holds for these counts."""
+        counts: Any = {"right": right, "wrong": wrong, "unread": unread, "read": right + wrong}
+        among: Any = k
+        return any(all(c.holds(counts, among, {}) for c in part) for part in self.parts)
+
     @property
     def numbers(self) -> list[float]:
         """The plain numbers that it compares counts with."""

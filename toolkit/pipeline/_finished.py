@@ -36,7 +36,7 @@ ROWS, REJECTS = "rows/rows.parquet", "rejects.parquet"
 class _Counted(BaseModel):
     """What became of one step's rows (`Counts.as_dict`)."""
 
-    model_config = ConfigDict(extra="allow", populate_by_name=True)
+    model_config = ConfigDict(defer_build=True, extra="allow", populate_by_name=True)
 
     step: str
     use: str
@@ -50,7 +50,7 @@ class _Counted(BaseModel):
 class _Manifest(BaseModel):
     """What every step's manifest says."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(defer_build=True, extra="allow")
 
     step: str
     fingerprint: str

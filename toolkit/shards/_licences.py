@@ -34,7 +34,7 @@ ANY = "*"
 class Permits(BaseModel):
     """What a licence lets one do."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
     commercial: bool
     """Use for commercial advantage."""
@@ -45,7 +45,7 @@ class Permits(BaseModel):
 class Asks(BaseModel):
     """What a licence asks for."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
     attribution: bool
     """Naming whose work it is."""
@@ -56,7 +56,7 @@ class Asks(BaseModel):
 class Licence(BaseModel):
     """One entry of the table."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
     name: str
     """Its full name."""
@@ -83,7 +83,7 @@ class Licence(BaseModel):
 class Terms(BaseModel):
     """Terms of a provider for what its models write."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
     models: tuple[str, ...] = Field(min_length=1)
     """Words; a model whose name holds one of them is meant."""
@@ -94,7 +94,7 @@ class Terms(BaseModel):
 
 
 class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(defer_build=True, extra="forbid")
 
     licences: dict[str, Licence] = {}
     outputs: list[Terms] = []

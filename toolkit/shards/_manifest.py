@@ -56,11 +56,11 @@ KNOWN = frozenset(LATER) | {"format", "made_by", "rows", "columns", "files", "co
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(defer_build=True, extra="forbid")
 
 
 class _Open(BaseModel):
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(defer_build=True, extra="allow")
 
 
 class _Column(_Strict):

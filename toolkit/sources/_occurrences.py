@@ -16,12 +16,22 @@ class SeenKeys:
     def __init__(self) -> None:
         self._runs: list[np.ndarray[Any, np.dtype[np.uint64]]] = []
         """Sorted keys, each run more than twice as long as the next: a key is merged at most log2(blocks) times."""
+        self._first: pl.Series | None = None
+        """The first block, until there is a second: a look at a file's beginning does without numpy, which takes a while to load."""
 
     def seen(self, keys: pl.Series) -> pl.Series:
         """For each of a block's keys (UInt64) whether an earlier block had it; the block's keys then count as seen."""
-        import numpy as np
         import polars as pl
 
+        if self._first is None:
+            self._first = keys
+            return pl.Series([False] * len(keys), dtype=pl.Boolean)
+
+        import numpy as np
+
+        if len(self._first):
+            self._runs.append(np.sort(self._first.to_numpy()))
+            self._first = self._first.clear()
         given = keys.to_numpy()
         order = given.argsort()  # those of one block in their order: the next one is found where the last one was
         new = given[order]

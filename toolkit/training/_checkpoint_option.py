@@ -15,7 +15,7 @@ _TIME = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(min|minutes?|h|hours?)\s*")
 class Checkpoint(Documented):
     """When checkpoints are written, and how many are held. In short: a number of updates, or a time as `30 min` or `2 h`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
     updates: int | None = Field(None, ge=1)
     """Updates between two."""

@@ -21,7 +21,7 @@ SHARE = 0.05
 class HeldOut(Documented):
     """What is held out, and how often it is looked at. `true`: the shards' split `validation`, or a twentieth of their rows where they have none."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
     share: float | None = Field(None, gt=0, lt=1)
     """Of the training rows, whole groups of them (rows of one `group`, or with one prompt)."""

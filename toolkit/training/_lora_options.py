@@ -22,7 +22,7 @@ class Lora(Documented):
     (2.0, 4.0)
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
     rank: int = Field(16, ge=1)
     """Rows of A and columns of B."""

@@ -72,7 +72,7 @@ _ALWAYS: dict[str, Any] = {"logging_steps": 1, "logging_first_step": True, "disa
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
 
 class Scratch(_Model):
@@ -107,7 +107,7 @@ class ScratchModel(_Model):
 
 
 class _Config(TrainOptions):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
     seed: int = Field(0, ge=0, lt=2**32)
 

@@ -28,7 +28,7 @@ _TASK = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
 
 class Released(_Model):

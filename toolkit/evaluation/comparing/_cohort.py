@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Cohort(BaseModel):
     """What is known of a figure; null: not known."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="ignore", frozen=True)
 
     rows: str | None = None
     """Digest of the rows' ids and labels."""

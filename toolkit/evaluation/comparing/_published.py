@@ -26,7 +26,7 @@ Metric = Literal["f1", "precision", "recall", "fpr", "missed", "tokens"]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
 
 class Known(_Model):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class _Loose(BaseModel):
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(defer_build=True, extra="allow")
 
 
 class _Model(_Loose):

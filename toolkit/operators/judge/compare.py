@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.files import digest, write_atomic
-from toolkit.evaluation import Asked, check_policies, choose_published, compare_sides, open_sides
+from toolkit.evaluation import check_policies
 from toolkit.guards import Guard
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.figures import Figure, Finished, Table, stat
@@ -93,13 +93,18 @@ class Compare(DatasetOperator):
         return {}
 
     def files(self, ctx: Context) -> dict[str, str]:
-        published = self.config.published
-        return {"published": digest([f.cohort.model_dump() | {"f1": f.value} for f in choose_published(published, ctx.roots)])} if published else {}
+        if not (published := self.config.published):
+            return {}
+        from toolkit.evaluation import choose_published
+
+        return {"published": digest([f.cohort.model_dump() | {"f1": f.value} for f in choose_published(published, ctx.roots)])}
 
     def identity(self) -> dict[str, Any]:
         return {**self.config.model_dump(mode="json"), "order": self._order}
 
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
+        from toolkit.evaluation import Asked, choose_published, compare_sides, open_sides
+
         alone = len(inputs) == 1
         c = self.config
         places = [(None if alone else name, i.artefact("evaluation")) for name, i in inputs.items()]

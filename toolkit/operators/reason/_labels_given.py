@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from toolkit.guards import Guard
 
@@ -38,7 +38,12 @@ class Phrase:
     """A pattern, and words of which a text that it finds holds one of each group: much cheaper to look for, and nearly always enough."""
 
     hints: tuple[tuple[str, ...], ...]
-    pattern: re.Pattern[str]
+    regex: str
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """Compiled when it is first looked for, which takes a while for all of them."""
+        return re.compile(self.regex)
 
     def found(self, folded: str) -> Iterator[re.Match[str]]:
         """Where it stands in a folded text."""
@@ -49,7 +54,7 @@ class Phrase:
 def _phrase(hints: str, *choices: str) -> Phrase:
     """Groups of hints stand behind a semicolon, their words behind a comma."""
     groups = tuple(tuple(w.strip("'") for w in group.split(",")) for group in hints.split(";"))
-    return Phrase(groups, re.compile(rf"\b(?:{'|'.join(choices)})"))
+    return Phrase(groups, rf"\b(?:{'|'.join(choices)})")
 
 
 SCAFFOLD: tuple[Phrase, ...] = (
@@ -143,14 +148,14 @@ def phrases(guard: Guard) -> tuple[tuple[Phrase, ...], tuple[Phrase, ...]]:
     """`SCAFFOLD` and what verdicts rest on, with the guard's own labels."""
     words = sorted({w.lower() for t in guard.tasks for w in t.labels}, key=len, reverse=True)
     label = f"(?:{'|'.join(map(re.escape, words))})"
-    made = [tuple(Phrase(p.hints, re.compile(p.pattern.pattern.replace("<label>", label))) for p in group) for group in (SCAFFOLD, _RESTS)]
+    made = [tuple(Phrase(p.hints, p.regex.replace("<label>", label)) for p in group) for group in (SCAFFOLD, _RESTS)]
     return made[0], made[1]
 
 
 @lru_cache(maxsize=32)
 def patterns(guard: Guard) -> tuple[str, str]:
     """For both readings a pattern for polars that finds whatever they find, and a little more: without look-around, edges of words and bounds."""
-    found = ("|".join(p.pattern.pattern for p in group) for group in phrases(guard))
+    found = ("|".join(p.regex for p in group) for group in phrases(guard))
     scaffold, rests = (f"(?i){_BOUND.sub('*', _AHEAD.sub('', p)).replace(_EDGE, '').replace(_WORD, _BLACK)}" for p in found)
     return scaffold, rests
 

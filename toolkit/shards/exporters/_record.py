@@ -22,7 +22,7 @@ ABOUT = ("title", "guard", "guard_fingerprint", "guard_input", "recipe", "models
 class _File(BaseModel):
     """`rows`, `config` and `split`: of a file of data."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(defer_build=True, extra="forbid")
 
     bytes: int = Field(ge=0)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
@@ -32,7 +32,7 @@ class _File(BaseModel):
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(defer_build=True, extra="allow")
 
     format: int
     made_by: str
