@@ -81,6 +81,7 @@ def test_help_lists_the_verbs_grouped_in_the_order_of_the_work(cli: Cli) -> None
             "coverage",
             "overlaps",
             "disputes",
+            "review",
             "diff",
             "doctor",
             "rejects",

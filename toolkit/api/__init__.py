@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from toolkit.api._recipes import explain as explain
     from toolkit.api._recipes import plan as plan
     from toolkit.api._report_page import report_page as report_page
+    from toolkit.api._review import review as review
     from toolkit.api._rows import diff as diff
     from toolkit.api._rows import overlaps as overlaps
     from toolkit.api._rows import rejects as rejects

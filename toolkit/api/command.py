@@ -41,6 +41,12 @@ if TYPE_CHECKING:
     from toolkit.report import print_summary as print_summary
     from toolkit.report import summarise as summarise
     from toolkit.report import training_lines as training_lines
+    from toolkit.reviewing import SHOWN as SHOWN
+    from toolkit.reviewing import Item as Item
+    from toolkit.reviewing import Review as Review
+    from toolkit.reviewing import Shown as Shown
+    from toolkit.reviewing import instructions as instructions
+    from toolkit.reviewing import item_lines as item_lines
     from toolkit.serving import Alarm as Alarm
     from toolkit.serving import checked as checked
 

@@ -33,6 +33,7 @@ from toolkit.cli._overlaps import overlaps
 from toolkit.cli._reach import AllowOpt
 from toolkit.cli._rejects import rejects
 from toolkit.cli._report import report
+from toolkit.cli._review import review
 from toolkit.cli._runs import runs
 from toolkit.cli._serve import serve
 from toolkit.cli._train import train
@@ -354,7 +355,7 @@ def schema(json: JsonOpt = False) -> None:
 
 
 app.command("hygiene", rich_help_panel=JUDGE)(hygiene)
-for verb in (view, report, sources, guards, coverage, overlaps, disputes, diff, doctor, rejects):
+for verb in (view, report, sources, guards, coverage, overlaps, disputes, review, diff, doctor, rejects):
     app.command(verb.__name__, rich_help_panel=LOOK)(verb)
 app.add_typer(category, name="category", rich_help_panel=LOOK)
 app.add_typer(journal, name="journal", rich_help_panel=LOOK)

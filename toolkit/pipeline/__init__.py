@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from toolkit.pipeline._counts import ConservationError as ConservationError
     from toolkit.pipeline._counts import Counts as Counts
     from toolkit.pipeline._coverage_gaps import WantedRows as WantedRows
+    from toolkit.pipeline._coverage_places import Place as Place
+    from toolkit.pipeline._coverage_places import place_of as place_of
+    from toolkit.pipeline._coverage_places import row_blocks as row_blocks
     from toolkit.pipeline._covered_rows import find_coverage as find_coverage
     from toolkit.pipeline._current import AGAIN as AGAIN
     from toolkit.pipeline._current import STALE as STALE

@@ -1,0 +1,67 @@
+"""``guardkit review``: key by key from stdin, figures, export."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from commands import Result
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def review(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """``review(*options, answers=["1", "q"])`` of five rows with harmful labels."""
+    table = pl.DataFrame(
+        {"id": [f"r{n}" for n in range(5)], "prompt": "How do I\x1b[31m?", "label_prompt": "harmful", "label_prompt_source": "human"}
+    )
+    table.write_parquet(tmp_path / "rows.parquet")
+
+    def run(*args: object, answers: list[str] | None = None) -> Any:
+        monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{a}\n" for a in answers or [])))
+        return cli("review", "rows.parquet", *args)
+
+    return run
+
+
+def test_answers_by_keys_and_words_become_decisions(review: Cli, tmp_path: Path) -> None:
+    answers = ["?", "v", "1 a question", "z", "2", "s", "n needs care", "u", "Unharmful", "maybe", "d", "q"]
+    shown = review("--reviewer", "anna", answers=answers)
+    assert shown.code == 0 and "\x1b" not in shown.out and "\\x1b[31m" in shown.out
+    assert "is on the disk at once" in shown.out and "unknown decision 'maybe'" in shown.out and "taken back: r0" in shown.out
+    before, _, _ = shown.out.partition("\\x1b[31m")
+    assert "letters hidden" in before, "text is hidden until `v`"
+    assert review("--export", "d.csv").code == 0
+    found = {line["id"]: (line["decision"], line["note"]) for line in pl.read_csv(tmp_path / "d.csv").iter_rows(named=True)}
+    assert found == {"r0": ("keep", ""), "r2": ("unsure", "needs care"), "r3": ("unharmful", ""), "r4": ("drop", "")}
+    figures = review("--json").json
+    assert (figures["decided"], figures["left"], figures["reviewers"]) == (4, 1, [{"reviewer": "anna", "decisions": 4, "left": 1}])
+    assert "Nothing is left" in review("--reviewer", "anna", "--most", "1").out
+
+
+def test_several_reviewers_and_their_agreement(review: Cli) -> None:
+    review("--reviewer", "anna", "--double", "1", answers=["1", "2", "2", "1", "2"])
+    review("--reviewer", "berta", answers=["1", "2", "1", "1", "2"])
+    shown = review("--reviewer", "carla", "--adjudicate", answers=["q"])
+    assert "Krippendorff" in shown.out and "1 labels are disagreed on" in shown.out and "anna: harmful" in shown.out
+    assert review("--json").json["agreement"][0]["pairs"][0]["kappa"] == pytest.approx(8 / 13, abs=1e-6)
+    assert "goes by double 1.0" in review("--double", "0.5", "--json").err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--show", "some"], "known: all, hidden, start"),
+        (["--reviewer", "a/b"], "cannot name a reviewer"),
+        (["--kind", "noise"], "of a run's step"),
+        (["--export", "d.txt"], "must end in"),
+    ],
+)
+def test_what_is_wrong_is_named(options: list[str], message: str, review: Cli) -> None:
+    ended = review(*options)
+    assert ended.code == 2 and message in ended.err
