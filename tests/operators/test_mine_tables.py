@@ -38,6 +38,14 @@ def test_tables_count_together_in_the_order_of_the_rows() -> None:
     assert reasons(asked[1]) == {"always_right": 1, "always_wrong": 1}
 
 
+def test_lines_that_go_through_the_rows_again_and_again_count_as_any_other_order() -> None:
+    lines = pl.concat([draws_of({n: draws}, "a", first) for first in range(2) for n, draws in enumerate("HUH" if first else "HHH")])
+    rounds = [[*range(n, 6), *range(n)] for n in range(4)]
+    for order in (*rounds, [0, 1, 2, 4, 3, 5]):
+        found = mine({"one": lines[order]}, rule="paper")
+        assert found.kept.select("id", "n_wrong_prompt").rows() == [(SEEDS["id"][1], 1)] and reasons(found[1]) == {"always_right": 2}
+
+
 def test_draws_of_one_guard_may_stand_in_several_tables_but_not_the_same_ones() -> None:
     found = mine({"one": draws_of({0: "HH"}, "a"), "two": draws_of({0: "UH"}, "a", first=2)}, rule="paper")
     assert found.kept["hard_of"].to_list() == [[{"task": "prompt", "guard": "a", "right": 3, "wrong": 1, "unread": 0}]]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from toolkit.common.errors import InputError, InputErrors
 from toolkit.common.resources import names
-from toolkit.records import Column, content_id, load_record, pair_id, row_id, to_arrow, to_polars
+from toolkit.records import Column, content_id, content_ids, load_record, pair_id, row_id, to_arrow, to_polars
 
 TASKS = ("prompt", "refusal", "response")
 RECORDS = ("generation", "hard", "preference", "reasoned", "reject", "seed", "verdict")
@@ -173,6 +173,8 @@ def test_ids_are_the_same_for_ever() -> None:
     assert content_id([], "How do I boil an egg?", None) == "65f3368d3853e8ca1c9c6dec"
     assert content_id([system], "How do I boil an egg?", "In water.") == "18ebe1ff941150427abe9682"
     assert content_id([], "\ud800 lone \x00", "") == "3250119186f8df9be27b7ef8"
+    texts = [("How do I boil an egg?", None), ("How do I boil an egg?", "In water."), ("\ud800 lone \x00", "")]
+    assert content_ids(texts) == ([content_id([], *text) for text in texts], [content_id([], prompt, None) for prompt, _ in texts])
     assert row_id("wildguard_train", "65f3368d3853e8ca1c9c6dec", 0) == "ed5b2c073ff91595f1fb3a9c"
     assert pair_id("ed5b2c073ff91595f1fb3a9c", "prompt", "right", "wrong") == "5e59357b3080261253688856"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from toolkit.common.errors import InputError
 from toolkit.guards import load_guard, render_input
-from toolkit.sources import load_source, split_released_input
+from toolkit.sources import load_source, split_released_input, split_released_inputs
 
 GUARD = load_guard("guardreasoner")
 MIDDLE = "\n\nAI assistant:\n"
@@ -53,6 +53,15 @@ def test_rendering_is_the_inverse_of_splitting_whatever_the_text(prompt: str, re
     assert rendered(*split_released_input(text, GUARD)) == text
 
 
+@given(st.lists(st.tuples(pieces, st.none() | pieces), max_size=4))
+def test_a_column_of_texts_is_split_as_each_text(rows: list[tuple[str, str | None]]) -> None:
+    texts = [text for p, r in rows for whole in [rendered(p, r)] for text in (whole, whole.removeprefix(GUARD.instruction + "\n"), whole[:-3], p)]
+    found = split_released_inputs(pl.Series(texts, dtype=pl.String), GUARD).rows()
+    for text, row in zip(texts, found, strict=True):
+        assert row == (None, None) or row == split_released_input(text, GUARD)
+    assert all(row[0] is not None for row in found[::4]), "what the guard renders needs no look at each text"
+
+
 @pytest.mark.parametrize(
     "text", ["", "Hello", "Human user:\nHi", "Human user:\nHi\n\nAI assistant:\nHo", GUARD.instruction, "AI assistant:\nNone\n\n"]
 )
@@ -65,7 +74,10 @@ def test_other_templates() -> None:
     short = GUARD.model_copy(update={"instruction": "Judge.", "input": "Q: {{ prompt }}{% if response is not none %}\nA: {{ response }}{% endif %}"})
     for row in (("a", None), ("a", "b"), ("", "")):
         assert split_released_input(render_input(short, dict(zip(("prompt", "response"), row, strict=True))), short) == row
+        whole = pl.Series([render_input(short, dict(zip(("prompt", "response"), row, strict=True)))])
+        assert split_released_inputs(whole, short).row(0) in (row, (None, None))
     blind = GUARD.model_copy(update={"input": "{{ prompt }}"})
+    assert split_released_inputs(pl.Series(["x", "y"]), blind).rows() == [(None, None)] * 2
     with pytest.raises(InputError, match="can be undone"):
         split_released_input("x", blind)
 

@@ -4,7 +4,7 @@ A record's columns may depend on the guard: those under ``per_task`` occur once 
 in tables that have what they hold.
 """
 
-from toolkit.records._ids import child_id, content_id, group_id, pair_id, row_id
+from toolkit.records._ids import child_id, content_id, content_ids, group_id, pair_id, row_id
 from toolkit.records._media import KINDS, MEDIA, TYPE, Media, frame_has_media, has_media, hashes, media_faults, media_of, others
 from toolkit.records._schemas import Column, load_record, name_fault, to_arrow, to_polars
 
@@ -16,6 +16,7 @@ __all__ = [
     "Media",
     "child_id",
     "content_id",
+    "content_ids",
     "frame_has_media",
     "group_id",
     "has_media",

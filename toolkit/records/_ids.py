@@ -7,14 +7,18 @@ step makes out of another begins with that row's id, whatever characters it has,
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 _HEX = 24
 
 
 def _hash(*parts: str) -> str:
-    raw = [part.encode("utf-8", "surrogatepass") for part in parts]
-    return hashlib.sha256(b"".join(b for r in raw for b in (len(r).to_bytes(8, "little"), r))).hexdigest()[:_HEX]
+    return hashlib.sha256(b"".join(map(_framed, parts))).hexdigest()[:_HEX]
+
+
+def _framed(part: str) -> bytes:
+    raw = part.encode("utf-8", "surrogatepass")
+    return len(raw).to_bytes(8, "little") + raw
 
 
 def content_id(context: Sequence[tuple[str, str]], prompt: str, response: str | None, media: Sequence[str] = ()) -> str:
@@ -31,6 +35,32 @@ def content_id(context: Sequence[tuple[str, str]], prompt: str, response: str | 
     if media:
         return _hash("content/2", str(len(flat)), *flat, prompt, reply, *media)
     return _hash("content/1", str(len(flat)), *flat, prompt, reply)
+
+
+def content_ids(messages: Iterable[tuple[str, str | None]]) -> tuple[list[str], list[str]]:
+    """For each prompt and response without context and media ``content_id([], prompt, response)`` and ``content_id([], prompt, None)``; what both
+    digest is digested once.
+
+    Example:
+        >>> contents, groups = content_ids([("Hi", "Hello"), ("Hi", None)])
+        >>> contents == [content_id([], "Hi", "Hello"), content_id([], "Hi", None)], groups[0] == groups[1] == contents[1]
+        (True, True)
+    """
+    begun, none = hashlib.sha256(_framed("content/1") + _framed("0")), _framed("0")
+    contents: list[str] = []
+    groups: list[str] = []
+    for prompt, response in messages:
+        asked = begun.copy()
+        asked.update(_framed(prompt))
+        alone = asked.copy()
+        alone.update(none)
+        groups.append(alone.hexdigest()[:_HEX])
+        if response is not None:
+            asked.update(_framed("1" + response))
+            contents.append(asked.hexdigest()[:_HEX])
+        else:
+            contents.append(groups[-1])
+    return contents, groups
 
 
 def group_id(prompt: str, media: Sequence[str] = ()) -> str:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from toolkit.sources._read_source import read_rows as read_rows
     from toolkit.sources._read_source import read_source as read_source
     from toolkit.sources._released import split_released_input as split_released_input
+    from toolkit.sources._released import split_released_inputs as split_released_inputs
     from toolkit.sources._source_definition import Columns as Columns
     from toolkit.sources._source_definition import Filter as Filter
     from toolkit.sources._source_definition import Hub as Hub

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from toolkit.common.errors import InputError
 from toolkit.guards import Guard, render_input, unwrapped_input
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _PROMPT, _RESPONSE = "\ue000prompt\ue000", "\ue000response\ue000"
 
@@ -63,6 +67,35 @@ def split_released_input(text: str, guard: Guard) -> tuple[str, str | None]:
     if len(rest) < len(frame.middle) + len(frame.tail) or not rest.endswith(frame.tail):
         raise InputError(f"the text does not end as guard {guard.name!r} renders its input")
     return prompt, rest[len(frame.middle) : len(rest) - len(frame.tail)]
+
+
+def split_released_inputs(texts: pl.Series, guard: Guard) -> pl.DataFrame:
+    """The same for a column of texts at once, as far as a few expressions can part them.
+
+    Returns:
+        `prompt` and `response` of each text as `split_released_input` gives them; `prompt` is null where that has to look at the text itself.
+
+    Example:
+        >>> guard = toolkit.load_guard("guardreasoner")
+        >>> split_released_inputs(polars.Series(["Human user:\\nHi\\n\\nAI assistant:\\nHello\\n\\n", "Hi"]), guard).rows()
+        [('Hi', 'Hello'), (None, None)]
+    """
+    import polars as pl
+
+    try:
+        frame = _frame(guard.instruction, _Hashed(guard))
+    except InputError:
+        return pl.select(pl.lit(None, pl.String).repeat_by(len(texts)).explode().alias(name) for name in ("prompt", "response"))
+    body = pl.col("text").str.strip_prefix(guard.instruction + "\n")
+    parts = texts.to_frame("text").select(
+        begins=body.str.starts_with(frame.head), parts=body.str.strip_prefix(frame.head).str.splitn(frame.middle, 2)
+    )
+    rest = pl.col("field_1")
+    alone = rest == frame.none.removeprefix(frame.middle) if frame.none.startswith(frame.middle) else pl.lit(False)
+    whole = pl.col("begins") & (alone | rest.str.ends_with(frame.tail))
+    return parts.unnest("parts").select(
+        prompt=pl.when(whole).then("field_0"), response=pl.when(whole & ~alone).then(rest.str.strip_suffix(frame.tail))
+    )
 
 
 class _Hashed:

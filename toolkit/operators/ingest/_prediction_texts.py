@@ -17,8 +17,8 @@ from toolkit.common.reading import Files
 from toolkit.guards import Guard
 from toolkit.operators.ingest._predicted_rows import parted
 from toolkit.operators.ingest._prediction_layouts import OF_SAMPLES
-from toolkit.records import Column, content_id, load_record, to_polars
-from toolkit.sources import Layout, RowsByNumber
+from toolkit.records import Column, content_ids, load_record, to_polars
+from toolkit.sources import Layout, RowsByNumber, split_released_inputs
 
 OF_OUTPUT = ("output", "error")
 PIECE = 8192
@@ -39,9 +39,7 @@ def seed_columns(rows: pl.DataFrame, guard: Guard, label_source: str) -> pl.Data
         guard: the definition.
         label_source: who gave the labels.
     """
-    asked = list(rows.select("prompt", "response").iter_rows())
-    groups = [content_id([], prompt, None) for prompt, _ in asked]
-    contents = [group if response is None else content_id([], prompt, response) for group, (prompt, response) in zip(groups, asked, strict=True)]
+    contents, groups = content_ids(zip(rows["prompt"].to_list(), rows["response"].to_list(), strict=True))
     types = to_polars(load_record("seed", guard.task_names).columns)
     source = pl.coalesce("source", pl.lit("predictions")) if "source" in rows.columns else pl.lit("predictions")
     fixed: dict[str, pl.Expr] = {
@@ -172,7 +170,13 @@ def _about(rows: pl.DataFrame, samples: pl.DataFrame) -> pl.DataFrame:
 
 def asked_of(rows: pl.DataFrame, guard: Guard, *, plain: bool, else_plain: bool = False) -> pl.DataFrame:
     """Rows with `prompt` and `response` as a seed has them; as for `parted`."""
-    given = [rows[c] if c in rows.columns else pl.Series([None] * rows.height, dtype=pl.String) for c in ("prompt", "response")]
-    found: list[tuple[Any, Any]] = [parted(p or "", r, plain, guard, else_plain=else_plain) for p, r in zip(*given, strict=True)]
-    made = {name: pl.Series(name, [one[i] for one in found], dtype=pl.String) for i, name in enumerate(("prompt", "response"))}
-    return rows.with_columns(**made)
+    given = {c: rows[c] if c in rows.columns else pl.Series(c, [None] * rows.height, dtype=pl.String) for c in ("prompt", "response")}
+    prompts = given["prompt"].fill_null("")
+    if plain:
+        return rows.with_columns(prompts, given["response"].replace("", None))
+    quick = split_released_inputs(prompts, guard)
+    slow = quick["prompt"].is_null().arg_true()
+    if slow.len():
+        found: list[tuple[Any, Any]] = [parted(text, None, plain, guard, else_plain=else_plain) for text in prompts.gather(slow)]
+        quick = quick.with_columns(quick[c].scatter(slow, pl.Series([one[i] for one in found], dtype=pl.String)) for i, c in enumerate(quick.columns))
+    return rows.with_columns(quick)

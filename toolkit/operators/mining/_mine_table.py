@@ -7,6 +7,7 @@ label is held against it. Memory: about 20 bytes an output, 60 a row.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import polars as pl
 
@@ -70,7 +71,7 @@ class OutputTable:
 
     def _add(self, block: pl.DataFrame) -> int:
         """Take a frame of verdicts; how many of them are about the rows."""
-        at = block.select("parent").join(self._ids, on="parent", how="left", maintain_order="left")["_at"]
+        at = self._numbers(block["parent"])
         if at.null_count():
             block, at = block.filter(at.is_not_null()), at.drop_nulls()
         lines = block.hstack(self._own[at]).with_columns(at)
@@ -91,6 +92,20 @@ class OutputTable:
             columns += [outcome(own, verdict, _OUTCOME).alias(f"outcome_{t}"), probability.cast(pl.Float64).alias(f"probability_{t}")]
         self._parts.append(lines.select(columns))
         return lines.height
+
+    def _numbers(self, parents: pl.Series) -> pl.Series:
+        """The number of each line's row, null where it is none of the rows. Lines that go through the rows in their order, over and over, as the
+        draws of guards over one file do, are numbered by comparing ids, without hashing them."""
+        import numpy as np
+
+        ids, lines = self._ids["parent"], parents.len()
+        start = ids.index_of(parents[0]) if ids.len() and lines and not parents.null_count() else None
+        if start is not None:
+            cuts = [0, *range(ids.len() - start, lines, ids.len()), lines]
+            begins = [start, *[0] * (len(cuts) - 2)]
+            if all((ids[at : at + b - a] == parents[a:b]).all() for at, (a, b) in zip(begins, pairwise(cuts), strict=True)):
+                return pl.Series("_at", (start + np.arange(lines)) % ids.len(), dtype=pl.UInt32)
+        return parents.to_frame().join(self._ids, on="parent", how="left", maintain_order="left")["_at"]
 
     def whole(self) -> pl.DataFrame:
         """All lines; `parent` is the number of the row. What was gathered is given away."""
