@@ -37,6 +37,7 @@ def test_rows_of_any_kind(backend: dict[str, Any]) -> None:
     one = toolkit.judge(ROWS[0], backend, name="mine")
     assert len(one) == 1 and one[0].guard == "mine" and one[0].gold["prompt"] == "unharmful"
     assert "unharmful" in repr(one) and "(field_missing)" in repr(one) and "<table>" in one._repr_html_()
+    assert "unharmful" in repr(one[0]) and "<td>unharmful</td>" in one[0]._repr_html_()
     assert Path("outputs/.journal").exists() or any(p.name == "journal" for p in Path.cwd().rglob("journal")), "answers are kept"
 
 

@@ -110,6 +110,7 @@ def test_the_steps_of_a_run_say_what_can_be_read_of_each() -> None:
 
 
 VERBS = {
+    "report": "report_page",
     "quickstart": "run",
     "operators": "list_operators",
     "sources": "sources_table",

@@ -129,6 +129,8 @@ def test_hostile_texts_do_nothing_and_are_seen(place: Path) -> None:
     assert page.wrong == [] and [t for t, _ in page.tags].count("script") == 1 and "img" not in {t for t, _ in page.tags}
     assert not set(text) & set("\x1b\x00\u202e\u200b"), "nothing that is obeyed or not seen"
     assert "\\x1b[31mred" in text and "\\u202e" in text and "&lt;script&gt;alert(1)" in text
+    rows = toolkit.read_run("outputs/hostile")["few"]._repr_html_()
+    assert "<script" not in rows and "\\x1b[31mred" in rows and "<th>label_prompt</th>" in rows
     assert len(text) < 1_000_000 and "998,500 more characters" in text
 
 
@@ -138,6 +140,53 @@ def test_redacted_it_holds_no_text_of_a_row(place: Path) -> None:
     shown = [p for p in prompts if p.isalnum() or re.fullmatch(r"[\w ,.?]+", p)]
     assert any(p in whole for p in shown) and not any(p in redacted for p in prompts)
     assert "not_selected" in redacted and "Texts of rows are left out" in redacted
+
+
+PLUGIN = """
+from typing import Any
+import polars as pl
+from toolkit.common.pictures import Picture, columns
+from toolkit.operators import Config, RowOperator
+from toolkit.operators.figures import Figure, Table
+
+def drawn(step, figure, value):
+    yield columns("Rows by stars", [{"stars": s, "rows": n} for s, n in value.items()], name="stars", number="rows")
+    secret = {"mark": {"type": "image", "width": 9, "height": 9}, "encoding": {"url": {"value": "https://example.org/x.png"}, "href": {"value": "https://example.org"}}}
+    yield Picture("A picture from elsewhere", secret, [{"x": 1}])
+    yield Picture("No picture", {"mark": "nonsense"}, [{"x": 1}])
+
+def shown(step, figure, value):
+    yield Table("Planets", ("planet",), ("moons",), [["Mars", 2], ["Earth", 1]])
+
+class Stars(RowOperator):
+    \"\"\"Nothing but figures.\"\"\"
+    name = "stars"
+    figures = (
+        Figure("stars", "rows by their stars", lambda step: {"one": 1, "two": 3}, shown=lambda *_: (), drawn=drawn),
+        Figure("moons", "planets by their moons", lambda step: 3, shown=shown),
+        Figure("quotes", "what rows say of it", lambda step: "never to be shared", texts=True),
+    )
+    def apply(self, rows, ctx):
+        return rows
+"""
+
+
+@pytest.mark.skipif(not DRAWS, reason="needs vl-convert")
+def test_what_the_operator_of_another_package_shows_is_in_it(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "guardkit_stars.py").write_text(PLUGIN)
+    (tmp_path / "stars-1.0.dist-info").mkdir()
+    (tmp_path / "stars-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: stars\nVersion: 1.0\n")
+    (tmp_path / "stars-1.0.dist-info" / "entry_points.txt").write_text("[guardkit.operators]\nstars = guardkit_stars:Stars\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    steps = [{"id": "seeds", "use": "load", "with": {"source": "quickstart", "limit": 1}}, {"id": "sky", "use": "stars"}]
+    toolkit.run({"recipe": "sky", "steps": steps}, output="outputs/sky")
+    page = report_html(Path("outputs/sky"))
+    text = page.html.decode()
+    assert {"Rows by stars", "Planets", "A picture from elsewhere", "No picture"} <= {p.title for p in page.pictures.values()}
+    assert "What other operators show" in text and "never to be shared" in text and "example.org" not in text
+    assert text.count("<svg") == len(page.pictures) - 1, "the one that is none has its table alone"
+    redacted = report_html(Path("outputs/sky"), texts=False).html.decode()
+    assert "never to be shared" not in redacted and "what rows say of it (sky): texts of rows, left out" in redacted
 
 
 def test_a_run_that_is_not_done_says_so(place: Path) -> None:

@@ -20,7 +20,7 @@ Row = Mapping[str, Value]
 
 COLOURS = ("#3a7fc8", "#c96a1b", "#2a9a63", "#9a63cf", "#cf4f63", "#1d96a3", "#8a7a2e", "#7d848d")
 """Of series, in order: each stands out by 3 to 1 at least from white and from #15181d."""
-WIDTH = 620
+WIDTH = 700
 """Points that a picture is wide."""
 _LABEL = 60
 """Characters of a label."""
@@ -66,27 +66,41 @@ def bars(title: str, rows: Sequence[Row], *, name: str, number: str, part: str |
     return Picture(title, {"mark": {"type": "bar"}, "encoding": encoding, "width": WIDTH, "height": {"step": 18}}, rows)
 
 
-def intervals(title: str, rows: Sequence[Row], *, name: str, number: str, low: str, high: str, part: str, apart: str) -> Picture:
-    """A point with its interval for each `name` and `part`, in a panel for each `apart`; numbers from 0 to 100.
+def intervals(title: str, rows: Sequence[Row], *, name: str, number: str, low: str, high: str, apart: str) -> Picture:
+    """A bar with its interval for each `name`, in a panel for each `apart`; numbers from 0 to 100.
 
     Example:
-        >>> row = {"guard": "a", "benchmark": "b", "task": "prompt", "F1": 50.0, "low": 40.0, "high": 60.0}
-        >>> list(intervals("F1", [row], name="benchmark", number="F1", low="low", high="high", part="guard", apart="task").view)
-        ['facet', 'spec', 'resolve', 'columns']
+        >>> row = {"guard": "a", "of": "prompt, toxic_chat", "F1": 50.0, "from": 40.0, "to": 60.0}
+        >>> sorted(intervals("F1", [row], name="guard", number="F1", low="from", high="to", apart="of").view["facet"])
+        ['row']
     """
-    parts = list(dict.fromkeys(str(r[part]) for r in rows))
-    y = {**_names(name), "title": None}
-    offset = {"field": part, "type": "nominal", "sort": parts}
+    y = _names(name)
     x = {"field": number, "type": "quantitative", "title": number, "scale": {"domain": [0, 100]}}
-    colour = _series(part, parts)
-    bar = {"mark": {"type": "bar", "opacity": 0.45}, "encoding": {"y": y, "yOffset": offset, "x": x, "color": colour}}
-    rule_x = {"x": {"field": low, "type": "quantitative"}, "x2": {"field": high}}
-    rule = {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": {"y": y, "yOffset": offset, **rule_x, "color": colour}}
-    point = {"mark": {"type": "point", "filled": True, "size": 45}, "encoding": {"y": y, "yOffset": offset, "x": x, "color": colour}}
-    step = {"step": 13, "for": "position"} if len(parts) > 1 else {"step": 18}
-    facet = {"row": {"field": apart, "type": "nominal", "sort": None, "title": None, "header": _HEADER}}
-    inner = {"layer": [bar, rule, point], "width": WIDTH - 60, "height": step}
-    return Picture(title, {"facet": facet, "spec": inner, "resolve": {"scale": {"y": "independent"}}, "columns": 1}, rows)
+    colour = _series(name, list(dict.fromkeys(str(r[name]) for r in rows))) | {"legend": None}
+    bar = {"mark": {"type": "bar", "opacity": 0.55}, "encoding": {"y": y, "x": x, "color": colour}}
+    span = {"x": {**x, "field": low}, "x2": {"field": high}}
+    rule = {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": {"y": y, **span}}
+    facet = {"row": {**_apart(apart, rows), "header": _HEADER}}
+    inner = {"layer": [bar, rule], "width": WIDTH - 60, "height": {"step": 18}}
+    return Picture(title, {"facet": facet, "spec": inner, "spacing": 8, "resolve": {"scale": {"y": "independent"}}}, rows)
+
+
+def ranges(title: str, rows: Sequence[Row], *, name: str, number: str, low: str, high: str, part: str) -> Picture:
+    """A point with its interval for each row, on both sides of 0; the colours say `part`.
+
+    Example:
+        >>> row = {"task": "prompt", "difference": -1.0, "from": -3.0, "to": 1.0, "verdict": "pass"}
+        >>> len(ranges("F1", [row], name="task", number="difference", low="from", high="to", part="verdict").view["layer"])
+        3
+    """
+    y = _names(name)
+    colour = _series(part, list(dict.fromkeys(str(r[part]) for r in rows)))
+    x = {"field": number, "type": "quantitative", "title": number}
+    span = {"x": {**x, "field": low}, "x2": {"field": high}}
+    nought = {"mark": {"type": "rule", "strokeDash": [4, 3], "opacity": 0.6}, "encoding": {"x": {"datum": 0}}}
+    rule = {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": {"y": y, **span, "color": colour}}
+    point = {"mark": {"type": "point", "filled": True, "size": 60, "opacity": 1}, "encoding": {"y": y, "x": x, "color": colour}}
+    return Picture(title, {"layer": [nought, rule, point], "width": WIDTH, "height": {"step": 20}}, rows)
 
 
 def grid(title: str, rows: Sequence[Row], *, across: str, down: str, number: str, apart: str | None = None) -> Picture:
@@ -108,7 +122,7 @@ def grid(title: str, rows: Sequence[Row], *, across: str, down: str, number: str
     inner = {"layer": layer, "encoding": shared, "width": {"step": 58}, "height": {"step": 20}}
     if apart is None:
         return Picture(title, inner, rows)
-    facet = {"row": {"field": apart, "type": "nominal", "sort": None, "title": None, "header": _HEADER}}
+    facet = {"row": {**_apart(apart, rows), "header": _HEADER}}
     return Picture(title, {"facet": facet, "spec": inner, "resolve": {"scale": {"y": "independent", "x": "independent"}}}, rows)
 
 
@@ -119,16 +133,16 @@ def columns(title: str, rows: Sequence[Row], *, name: str, number: str, apart: s
         >>> columns("Rows", [{"weight": "0.8", "rows": 2}], name="weight", number="rows").view["mark"]["type"]
         'bar'
     """
-    x = {"field": name, "type": "ordinal", "sort": None, "title": name, "axis": {"labelAngle": 0, "labelOverlap": True}}
+    x = {"field": name, "type": "ordinal", "sort": None, "title": name, "axis": {"labelAngle": 0, "labelOverlap": "greedy", "labelSeparation": 8}}
     encoding: dict[str, Any] = {"x": x, "y": {"field": number, "type": "quantitative", "title": number, "axis": {"format": ",~r", "tickCount": 4}}}
     if part is not None:
         encoding["color"] = _series(part, list(dict.fromkeys(str(r[part]) for r in rows)))
     if apart is None:
         return Picture(title, {"mark": {"type": "bar"}, "encoding": encoding, "width": WIDTH, "height": 150}, rows)
     panels = max(1, len({r[apart] for r in rows}))
-    inner = {"mark": {"type": "bar"}, "encoding": encoding, "width": max(150, WIDTH // min(panels, 3) - 30), "height": 120}
-    facet = {"field": apart, "type": "nominal", "sort": None, "title": None, "header": _HEADER_ABOVE}
-    return Picture(title, {"facet": facet, "columns": 3, "spec": inner, "resolve": {"scale": {"y": "independent"}}}, rows)
+    inner = {"mark": {"type": "bar"}, "encoding": encoding, "width": max(150, WIDTH // min(panels, 3) - 45), "height": 120}
+    facet = {**_apart(apart, rows), "header": _HEADER_ABOVE}
+    return Picture(title, {"facet": facet, "columns": 3, **_EVEN, "spec": inner, "resolve": {"scale": {"y": "independent"}}}, rows)
 
 
 def curves(title: str, rows: Sequence[Row], *, across: str, number: str, part: str, apart: str) -> Picture:
@@ -142,13 +156,20 @@ def curves(title: str, rows: Sequence[Row], *, across: str, number: str, part: s
     y = {"field": number, "type": "quantitative", "title": None, "scale": {"zero": False}, "axis": {"tickCount": 4}}
     encoding = {"x": {"field": across, "type": "quantitative", "title": across, "axis": {"tickCount": 5}}, "y": y}
     encoding["color"] = _series(part, list(dict.fromkeys(str(r[part]) for r in rows)))
-    inner = {"mark": {"type": "line", "strokeWidth": 2, "point": len(rows) < 60}, "encoding": encoding, "width": 265, "height": 120}
-    facet = {"field": apart, "type": "nominal", "sort": None, "title": None, "header": _HEADER_ABOVE}
-    return Picture(title, {"facet": facet, "columns": 2, "spec": inner, "resolve": {"scale": {"y": "independent"}}}, rows)
+    inner = {"mark": {"type": "line", "strokeWidth": 2, "point": len(rows) < 60}, "encoding": encoding, "width": 300, "height": 120}
+    facet = {**_apart(apart, rows), "header": _HEADER_ABOVE}
+    return Picture(title, {"facet": facet, "columns": 2, **_EVEN, "spec": inner, "resolve": {"scale": {"y": "independent"}}}, rows)
 
 
 _HEADER = {"labelAngle": 0, "labelAlign": "left", "labelFontWeight": "bold", "labelOrient": "top", "labelAnchor": "start"}
 _HEADER_ABOVE = {"labelFontWeight": "bold", "labelAnchor": "start"}
+_EVEN = {"bounds": "flush", "spacing": {"row": 70, "column": 60}}
+"""Panels beside each other whose axes are of different sizes."""
+
+
+def _apart(field: str, rows: Sequence[Row]) -> dict[str, Any]:
+    """What parts the panels, in the order of the rows."""
+    return {"field": field, "type": "nominal", "sort": list(dict.fromkeys(one_line(str(r[field])) for r in rows)), "title": None}
 
 
 def _names(field: str) -> dict[str, Any]:
@@ -199,6 +220,7 @@ def _whole(picture: Picture, where: Where) -> dict[str, Any]:
         "aria": False,
         "background": None if where == "page" else "#ffffff",
         "font": "sans-serif",
+        "padding": {"left": 14, "right": 24, "top": 6, "bottom": 6},
         "view": {"stroke": None},
         "axis": axis,
         "header": {**text, "labelFontSize": 13},

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from toolkit.common.shown import Sheet, Shown
 
-@dataclass(frozen=True)
-class Verdict:
+
+@dataclass(frozen=True, repr=False)
+class Verdict(Shown):
     """One verdict. For each task exactly one of `labels` and `unread` is None.
 
     Attributes:
@@ -45,6 +47,11 @@ class Verdict:
     seconds: float | None = None
     probabilities: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     categories: tuple[str, ...] = ()
+
+    def _sheet(self) -> Sheet:
+        rows = [[task, label or f"({self.unread[task]})", self.gold.get(task) or ""] for task, label in self.labels.items()]
+        notes = [f"failed: {self.error}"] if self.error is not None else []
+        return Sheet(f"{self.guard} on {self.id}, draw {self.draw}", ("task", "verdict", "label"), rows, notes)
 
     @property
     def read(self) -> bool:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from toolkit.common.models import METRICS
-from toolkit.common.pictures import Picture, Row, bars, columns, curves, grid, intervals
+from toolkit.common.pictures import Picture, Row, bars, columns, curves, grid, intervals, ranges
+from toolkit.guards import load_guard
 from toolkit.operators.figures import Figure, Finished
 from toolkit.shards import PAPER, PAPER_ALL
 
@@ -23,12 +24,71 @@ def scored(step: Finished, figure: Figure, value: Sequence[Mapping[str, Any]] | 
     for r in mine:
         name = str(r.get("title") or r.get("benchmark") or "held-out rows")
         guard = str(r.get("model") or r.get("guard"))
-        rows.append({"task": r["task"], "rows": name, "guard": guard, "n": r["n"], "F1": r["f1"], "from": r["f1_low"], "to": r["f1_high"]})
+        figures = {"rows": r["n"], "F1": r["f1"], "from": r["f1_low"], "to": r["f1_high"]}
+        rows.append({"of": f"{r['task']}, {name}", "guard": guard, **figures, "task": r["task"]})
     if rows:
         tasks = list(dict.fromkeys(r["task"] for r in rows))
         rows.sort(key=lambda r: tasks.index(r["task"]))
         title = f"F1 in percent, with 95 % intervals ({step.step})"
-        yield intervals(title, rows, name="rows", number="F1", low="from", high="to", part="guard", apart="task")
+        yield intervals(title, rows, name="guard", number="F1", low="from", high="to", apart="of")
+        yield from _calibrated(step)
+
+
+def _calibrated(step: Finished) -> Iterator[Picture]:
+    """How often rows of about one probability are positive, where the guards' probabilities are known."""
+    table, document = step.file("evaluation/rows.parquet"), step.file("evaluation/evaluation.json")
+    if table is None or document is None:
+        return
+    import polars as pl
+
+    known = pl.scan_parquet(table, glob=False).filter(pl.col("probability").is_not_null() & pl.col("gold").is_not_null())
+    frame = known.select("model", "task", "gold", "probability").collect()
+    rows: list[Row] = []
+    for model in json.loads(document.read_bytes())["models"] if frame.height else ():
+        for task in load_guard(model["guard"]).tasks:
+            mine = frame.filter((pl.col("model") == model["name"]) & (pl.col("task") == task.name))
+            binned = mine.with_columns((pl.col("probability") * 10).floor().clip(0, 9).alias("bin"), (pl.col("gold") == task.positive).alias("yes"))
+            for _, mean, share, n in binned.group_by("bin").agg(pl.col("probability").mean(), pl.col("yes").mean(), pl.len()).sort("bin").iter_rows():
+                found = {"task": task.name, "guard": model["name"], "probability": round(mean, 4), "share that is positive": round(share, 4), "n": n}
+                rows.append(found)
+    if rows:
+        tasks = dict.fromkeys(r["task"] for r in rows)
+        for t in tasks:
+            for x in (0.0, 1.0):
+                rows.append({"task": t, "guard": "as it should be", "probability": x, "share that is positive": x, "n": None})
+        title = f"Calibration: how often rows of a probability are positive ({step.step})"
+        yield curves(title, rows, across="probability", number="share that is positive", part="guard", apart="task")
+
+
+_SHOWN = 60
+"""Lines of a picture of differences, at most."""
+
+
+def certified(step: Finished, figure: Figure, value: Sequence[Mapping[str, Any]] | None) -> Iterator[Picture]:
+    """Differences of each figure, with their bounds: those of most rows."""
+    known = [line for line in value or () if line["difference"] is not None]
+    known = sorted(known, key=lambda line: -int(line["n"]))[:_SHOWN]
+    rows: list[Row] = []
+    for line in known:
+        name = f"{line['name']}, {line['task']}, {line['figure'].upper()}"
+        rows.append(
+            {"of": name, "points": line["difference"], "from": line["low"], "to": line["high"], "verdict": line["verdict"], "rows": line["n"]}
+        )
+    if rows:
+        title = f"Differences in points, after less before, with 90 % intervals ({step.step})"
+        yield ranges(title, rows, name="of", number="points", low="from", high="to", part="verdict")
+
+
+def compared(step: Finished, figure: Figure, value: Sequence[Mapping[str, Any]] | None) -> Iterator[Picture]:
+    """Differences of F1 with their intervals."""
+    rows: list[Row] = []
+    for v in value or ():
+        if v["difference"] is not None:
+            name = f"{v['a']} less {v['b']}, {v['task'] or 'all tasks'}"
+            rows.append({"of": name, "points of F1": v["difference"], "from": v["low"], "to": v["high"], "outcome": v["outcome"]})
+    if rows:
+        title = f"Differences of F1 in points, with 95 % intervals ({step.step})"
+        yield ranges(title, rows, name="of", number="points of F1", low="from", high="to", part="outcome")
 
 
 def voted(step: Finished, figure: Figure, value: Mapping[str, Any] | None) -> Iterator[Picture]:
@@ -125,13 +185,13 @@ def beside_the_paper(step: Finished, figure: Figure, value: Sequence[Mapping[str
     rows: list[Row] = []
     for line in own:
         n, steps, chars = (int(line[k]) for k in ("rows", "steps", "chars"))
-        rows.append(_lengths(str(line["source"]), n, steps, chars / steps if chars and steps else None, steps / n if n else None))
+        rows.append(_lengths("this run", str(line["source"]), n, steps, chars / steps if chars and steps else None, steps / n if n else None))
     known = [PAPER[str(line["source"])] for line in own if line["source"] in PAPER]
-    rows += [_lengths(f"{part} (paper)", n, steps, chars, mean) for part, n, steps, mean, chars in [*known, PAPER_ALL]]
+    rows += [_lengths("the paper", f"{part} (paper)", n, steps, chars, mean) for part, n, steps, mean, chars in [*known, PAPER_ALL]]
     title = f"Steps of a reasoning, beside GuardReasoner's training set (paper, Table 1) ({step.step})"
-    yield bars(title, rows, name="rows of", number="steps a row")
+    yield bars(title, rows, name="rows of", number="steps a row", part="of")
 
 
-def _lengths(name: str, rows: int, steps: int, chars: float | None, mean: float | None) -> Row:
-    found: Row = {"rows of": name, "rows": rows, "steps": steps, "steps a row": mean, "characters a step": chars}
+def _lengths(of: str, name: str, rows: int, steps: int, chars: float | None, mean: float | None) -> Row:
+    found: Row = {"rows of": name, "of": of, "rows": rows, "steps": steps, "steps a row": mean, "characters a step": chars}
     return {k: round(v, 2) if isinstance(v, float) else v for k, v in found.items()}

@@ -123,6 +123,11 @@ class StepFolder:
         checked(manifest, _Manifest, file, again)
         return cls(path, manifest, block)
 
+    def _repr_html_(self) -> str:
+        from toolkit.pipeline._first_rows import first_rows
+
+        return first_rows(repr(self), self.path, self.row_files())
+
     def __repr__(self) -> str:
         stored = self.stored
         return f"StepFolder({short_path(self.path)!r}, {'no' if stored is None else f'{stored:,}'} rows)"

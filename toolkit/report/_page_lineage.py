@@ -41,7 +41,7 @@ def lineage_picture(title: str, lines: Sequence[Mapping[str, Any]], reads: Mappi
     nodes, edges = [], []
     for line in lines:
         name = str(line["step"])
-        kept = "" if line.get("kept") is None else f", {line['kept']:,} rows"
+        kept = "" if not line.get("kept") else f", {line['kept']:,} rows"
         words = f"{name}: {line['use']}{kept}" + ("" if line["state"] == "built" else f" ({line['state']})")
         nodes.append({"x": where[name], "y": at[name], "to": right, "words": one_line(words[:90]), "state": line["state"]})
         for parent in (r for r in reads[name] if r in at):

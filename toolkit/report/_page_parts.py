@@ -136,6 +136,8 @@ def behind(picture: Picture, *, texts: bool = True) -> Sheet:
 def as_bars(table: Mapping[str, Any]) -> Picture | None:
     """The bars of a table that an operator shows, where it has one number for each of some names."""
     rows = table["rows"]
+    if len(rows) == 1 and not table["words"] and len(table["numbers"]) > 1:  # one line of counts
+        rows, table = list(zip(table["numbers"], rows[0], strict=True)), {"title": table["title"], "words": ["of"], "numbers": ["number"]}
     values = [row[-1] for row in rows]
     if len(table["numbers"]) != 1 or len(table["words"]) != 1 or not _BARS[0] <= len(rows) <= _BARS[1]:
         return None

@@ -158,12 +158,30 @@ def _steps(folder: Path, summary: Mapping[str, Any]) -> Section:
         if s["state"] == "built":
             why = [f"{k} {n:,}" for kind in ("rejected", "set_aside") for k, n in s[kind].items()]
             gone = (sum(s["rejected"].values()), s["merged"], sum(s["set_aside"].values()))
-            lines.append([s["step"], s["use"], s["state"], ", ".join(why), s["in"], s["kept"], *gone, s["seconds"]])
+            shown = [n or None for n in (s["in"], s["kept"], *gone)]
+            lines.append([s["step"], s["use"], s["state"], ", ".join(why), *shown, s["seconds"]])
         else:
             lines.append([s["step"], s["use"], s["state"], "", *[None] * 6])
     numbers = ("in", "kept", "rejected", "merged", "set aside", "seconds")
+    if "rounds" in summary:
+        parts += _rounds(summary["rounds"])
     parts.append(sheet_of("Rows at each step", ("step", "operator", "state", "why rows left"), numbers, lines))
     return Section("steps", "Steps and rows", parts)
+
+
+def _rounds(found: Mapping[str, Any]) -> Iterator[Part]:
+    """A line for each round of mining and training."""
+    lines = found["rounds"]
+    hard, scored = (list(dict.fromkeys(task for line in lines for task in line[name] or {})) for name in ("hard_by_task", "f1"))
+    rows: list[list[Any]] = []
+    for line in lines:
+        by_task = [(line["hard_by_task"] or {}).get(t) for t in hard]
+        f1 = [(line["f1"] or {}).get(t) for t in scored]
+        rows.append([str(line["round"]), line["state"], line["guard"], line["hard"], *by_task, line["pairs"], line["tokens"], *f1])
+    numbers = ("hard", *(f"hard, {t}" for t in hard), "pairs", "tokens drawn", *(f"F1, {t}" for t in scored))
+    yield sheet_of(f"Rounds of {found['model']}: hard rows of the guard before, F1 after", ("round", "state", "guard before"), numbers, rows)
+    if found["why"]:
+        yield Note(one_line(f"The rounds ended before their time: {found['why']}."), "aside")
 
 
 def _left(folders: Sequence[StepFolder], wanted: Wanted) -> Section:
@@ -228,7 +246,7 @@ def _covered(folder: Path, summary: Mapping[str, Any]) -> Section:
         try:
             found = find_coverage(folder, **how, wanted=WantedRows(1, (), ()), progress=Progress.silent())
         except InputError as e:
-            yield Note(one_line(f"Labels by category are not counted: {e}"), "aside")
+            yield Note(one_line(f"Labels by category are not counted: {' '.join(e.message.split())}"), "aside")
             return
         yield Note(f"{found['of']}: {found['rows']:,} rows; a row counts in each of its categories.")
         counts: dict[tuple[str, str, str], int] = {}

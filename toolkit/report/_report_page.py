@@ -25,6 +25,8 @@ LARGEST = 5_000_000
 """Bytes that a page has at most."""
 _LESS = ((3, 1500), (2, 600), (1, 200), (0, 0))
 """Rows and characters of a text, tried in turn until the page is small enough."""
+_LONG = 24
+"""Lines from which on a table is folded."""
 NO_PICTURES = "Pictures are left out: pip install 'guardkit[pictures]' draws them. The tables have all that they show."
 
 
@@ -94,6 +96,7 @@ def _filled(summary: dict[str, Any], parts: Sequence[Section]) -> bytes:
         where=one_line(summary["output"]),
         sections=parts,
         kind_of=_kind_of,
+        long=_LONG,
         style=style,
         script=script,
         style_hash=_hash(style),

@@ -12,6 +12,7 @@ from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.files import write_atomic
 from toolkit.evaluation import MARGIN, Asked, Certified, certificate, check_policies, open_sides
 from toolkit.guards import Guard
+from toolkit.operators._drawn import certified
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.figures import Figure, Finished, Table, nothing, stat
 
@@ -73,7 +74,7 @@ class Certify(DatasetOperator):
     uses = frozenset()
     makes = ("certificate",)
     figures = (
-        Figure("lines", "each benchmark, category, refusals and look-alikes, before and after", stat("lines", []), _lines),
+        Figure("lines", "each benchmark, category, refusals and look-alikes, before and after", stat("lines", []), _lines, drawn=certified),
         Figure("verdict", "whether the guard got worse: pass, fail, too few rows", stat("verdict"), nothing),
     )
     config: CertifyConfig

@@ -12,6 +12,7 @@ from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.files import digest, write_atomic
 from toolkit.evaluation import check_policies
 from toolkit.guards import Guard
+from toolkit.operators._drawn import compared
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.figures import Figure, Finished, Table, stat
 
@@ -83,7 +84,7 @@ class Compare(DatasetOperator):
     makes = ("comparison",)
     figures = (
         Figure("lines", "F1 of each guard on each benchmark and task", stat("lines", []), _lines),
-        Figure("verdicts", "for each task whether a guard is better or worse than the baseline", stat("verdicts", []), _sentences),
+        Figure("verdicts", "for each task whether a guard is better or worse than the baseline", stat("verdicts", []), _sentences, drawn=compared),
     )
     config: CompareConfig
     _order: tuple[str, ...] = ()
