@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from toolkit.common.paths import at_door
-from toolkit.viewing import PORT, Viewer, subject_of
+from toolkit.viewing import PORT, ReviewPages, Viewer, subject_of
+
+if TYPE_CHECKING:
+    from toolkit.reviewing import Review, Shown
 
 
-def view(place: str | Path, *, host: str = "127.0.0.1", port: int = PORT) -> Viewer:
-    """Look at a run, at shards or at a file of rows in a browser; nothing is written.
+def view(place: str | Path, *, host: str = "127.0.0.1", port: int = PORT, review: Review | None = None, shown: Shown = "hidden") -> Viewer:
+    """Look at a run, at shards or at a file of rows in a browser; nothing is written but the decisions of a review.
 
     Args:
         place: a run's folder, one of its steps', shards, a file of parquet, JSON Lines, JSON or CSV, or a folder of such files.
         host: address to listen at. Others than this machine reach another one than its own; they need the token all the same.
         port: 0 takes a free one.
+        review: of `toolkit.review`, with a reviewer: adds its page, ``/review``. Close it once the viewer has ended.
+        shown: how much of a text that may be harmful that page shows before it is asked for: hidden, start or all.
 
     Returns:
         The running viewer: its ``address`` (with the token, to be opened), ``url``, ``token``, ``stop()`` and ``wait()``; as a context manager it
@@ -29,4 +35,5 @@ def view(place: str | Path, *, host: str = "127.0.0.1", port: int = PORT) -> Vie
         ...     viewer.address
         'http://127.0.0.1:.../?token=...'
     """
-    return Viewer(subject_of(at_door(place)), host=host, port=port)
+    pages = ReviewPages(review, shown).pages() if review is not None else ()
+    return Viewer(subject_of(at_door(place)), host=host, port=port, pages=pages)

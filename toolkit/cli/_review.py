@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import webbrowser
 from collections.abc import Mapping
 from getpass import getuser
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from toolkit.cli import _complete, _say
+from toolkit.cli._view import stopped_by_signals
 from toolkit.common.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ def review(
     show: Annotated[str, typer.Option("--show", metavar="HOW", help="Text that may be harmful, before you ask: hidden, start or all.")] = "hidden",
     most: Annotated[int, typer.Option("--most", metavar="N", min=1, help="Labels, at most: the most doubtful.")] = 1000,
     export: Annotated[Path | None, typer.Option("--export", metavar="FILE", help="Write what is settled (.csv, .parquet, .jsonl) and end.")] = None,
+    page: Annotated[bool, typer.Option("--page", help="Decide in a browser instead (extra `view`), until Ctrl-C.")] = False,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Of the page; 0 takes a free one.")] = 8600,
     to: Annotated[Path | None, typer.Option("--to", metavar="FOLDER", help="Folder of the review (default: PLACE.review).")] = None,
     guard: Annotated[
         str | None, typer.Option("--guard", help="Whose tasks (default: the recipe's).", autocompletion=_complete.schemas("guards"))
@@ -68,7 +72,9 @@ def review(
     where: dict[str, Any] = {"step": step, "kind": kind, "most": most, "to": to, "guard": guard, "taxonomy": taxonomy}
     who: dict[str, Any] = {"reviewer": reviewer if asks else None, "team": team or () if asks else (), "double": double, "seed": seed}
     with open_review(place, **where, **who, adjudicate=adjudicate) as opened:
-        if asks and opened.queue.items:
+        if asks and page:
+            _on_page(place, port, opened, next(s for s in SHOWN if s == show))
+        elif asks and opened.queue.items:
             _Asking(opened, next(s for s in SHOWN if s == show)).all()
         written = opened.export(export) if export is not None else None
         figures = opened.figures()
@@ -78,6 +84,18 @@ def review(
     _figures(figures)
     if written is not None:
         _say.lines(f"Written: {written['output']} ({written['lines']:,} decisions), for the operator `review`: decisions: {written['output']}")
+
+
+def _on_page(place: str, port: int, review: Review, show: Shown) -> None:
+    """A page in a browser, until Ctrl-C."""
+    from toolkit.api import view
+
+    viewer = view(place, port=port, review=review, shown=show)
+    stopped_by_signals(viewer)
+    _say.lines(f"{viewer.url}/review is the page; open {viewer.address} first. Ctrl-C ends it.")
+    if sys.stdout.isatty():
+        webbrowser.open(viewer.address)
+    viewer.wait()
 
 
 class _Asking:

@@ -6,11 +6,14 @@ import signal
 import sys
 import webbrowser
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from toolkit.cli import _say
+
+if TYPE_CHECKING:
+    from toolkit.api import Viewer
 
 
 def view(
@@ -27,12 +30,7 @@ def view(
     from toolkit.api import view as start
 
     viewer = start(place, host=host, port=port)
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        viewer.stop(at_once=True)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+    stopped_by_signals(viewer)
     if json:
         _say.document({"address": viewer.address, "url": viewer.url, "token": viewer.token, "kind": viewer.subject.kind})
     else:
@@ -40,3 +38,13 @@ def view(
     if open_ and not json and sys.stdout.isatty():
         webbrowser.open(viewer.address)
     viewer.wait()
+
+
+def stopped_by_signals(viewer: Viewer) -> None:
+    """From now on Ctrl-C and SIGTERM stop the viewer, and nothing else."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        viewer.stop(at_once=True)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)

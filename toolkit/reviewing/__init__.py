@@ -10,8 +10,11 @@ if TYPE_CHECKING:
     from toolkit.reviewing._item import SHOWN as SHOWN
     from toolkit.reviewing._item import Item as Item
     from toolkit.reviewing._item import Shown as Shown
+    from toolkit.reviewing._item_text import START as START
+    from toolkit.reviewing._item_text import definition as definition
     from toolkit.reviewing._item_text import instructions as instructions
     from toolkit.reviewing._item_text import item_lines as item_lines
+    from toolkit.reviewing._item_text import policy_lines as policy_lines
     from toolkit.reviewing._queue import KINDS as KINDS
     from toolkit.reviewing._queue import Kind as Kind
     from toolkit.reviewing._queue import Queue as Queue

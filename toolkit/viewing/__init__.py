@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from toolkit.common.lazy import lazily
 
 if TYPE_CHECKING:
+    from toolkit.viewing._review_page import ReviewPages as ReviewPages
     from toolkit.viewing._subject import Subject as Subject
     from toolkit.viewing._subject import subject_of as subject_of
     from toolkit.viewing._viewed import Page as Page

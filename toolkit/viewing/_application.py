@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-STATIC = {"view.css": "text/css", "view.js": "text/javascript", "htmx.min.js": "text/javascript", "icon.svg": "image/svg+xml"}
+STATIC = {
+    "view.css": "text/css",
+    "view.js": "text/javascript",
+    "review.js": "text/javascript",
+    "htmx.min.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
 """Files that pages load, with their kinds."""
 
 
