@@ -68,7 +68,7 @@ def test_help_lists_the_verbs_grouped_in_the_order_of_the_work(cli: Cli) -> None
             found.setdefault(panel, []).append(line.split()[1])
     assert list(found) == [p for p in PANELS if p in found]
     assert found == {
-        "build": ["quickstart", "run", "check", "plan", "explain", "init", "generate", "mine", "export", "verify", "sign"],
+        "build": ["quickstart", "run", "check", "plan", "explain", "init", "generate", "mine", "export", "overlay", "verify", "sign"],
         "train": ["train"],
         "judge": ["moderate", "serve", "evaluate", "audit", "compare", "certify", "gate", "hygiene"],
         "look": [

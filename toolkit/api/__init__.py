@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from toolkit.api._mine import mine as mine
     from toolkit.api._moderate import Moderator as Moderator
     from toolkit.api._moderate import open_guard as open_guard
+    from toolkit.api._overlay import overlay as overlay
     from toolkit.api._recipes import check as check
     from toolkit.api._recipes import explain as explain
     from toolkit.api._recipes import plan as plan

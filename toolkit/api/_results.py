@@ -163,6 +163,22 @@ class Verified(Figures):
     unproven: dict[str, str]
 
 
+class Overlaid(Figures):
+    """Of `overlay`."""
+
+    file: str
+    lines: int
+    decisions: int
+    rows: int
+    superseded: int
+    by: list[dict[str, Any]]
+    first: str | None
+    last: str | None
+    signatures: list[dict[str, Any]]
+    unsigned: int
+    added: int
+
+
 class Signed(Figures):
     """Of `sign`."""
 

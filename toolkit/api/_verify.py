@@ -10,8 +10,8 @@ from typing import Any
 from toolkit.api._results import Signed, Verified
 from toolkit.common.errors import InputError, Missing, short_path
 from toolkit.common.paths import at_door, near_folder
-from toolkit.pipeline import is_run, refuse_stale, stale, stale_step, step_folders, verify_run
-from toolkit.shards import SUFFIX, public_keys, signature_of, title_of, unproven, versions
+from toolkit.pipeline import gone_rows, is_run, refuse_stale, stale, stale_step, step_folders, verify_run
+from toolkit.shards import SUFFIX, is_overlay, public_keys, read_overlay, sign_overlay, signature_of, title_of, unproven, versions
 from toolkit.shards import sign as sign_manifest
 from toolkit.shards import verify as verify_shards
 from toolkit.shards.exporters import RECORD, shard_folder, unproven_of_export, verify_export
@@ -20,17 +20,25 @@ MANIFEST = "manifest.json"
 KEY = "GUARDKIT_SIGNING_KEY"
 """Variable that names the file of the private key."""
 
+OVERLAY = {
+    "reviewers": "who decided, and when: whoever wrote the lines wrote that, too; a signature says who vouches for them",
+    "end": "whether there were more lines: a signature, and the runs that were built with it ({--rows RUN|rows}), show lines that are gone",
+}
+"""What an overlay says and its lines cannot prove."""
 RUN = {"steps": "whether the steps did what their manifests say: the recipe, run again with the same seed, makes the same bytes"}
 """What a run says and its files cannot prove; of its shards see theirs."""
 
 
-def verify(folder: str | Path, *, key: str | Path | None = None, require_signature: bool = False) -> Verified:
-    """Check shards, or an export of some, against the manifest in their folder, by what the files hold; and its signature, where there is one.
+def verify(folder: str | Path, *, key: str | Path | None = None, require_signature: bool = False, rows: str | Path | None = None) -> Verified:
+    """Check shards, or an export of some, against the manifest in their folder, by what the files hold; and its signature, where there is one. Or an
+    overlay: that none of its lines was changed or is missing, and who signed them.
 
     Args:
-        folder: of shards, a step's folder that holds one, an export's, or a run's (each of its steps against its own manifest, and its shards).
+        folder: of shards, a step's folder that holds one, an export's, or a run's (each of its steps against its own manifest, and its shards); or
+            the file of an overlay.
         key: file of public keys (a ``.pub``, ``authorized_keys`` or ``allowed_signers`` of OpenSSH, or PEM), one of which must have signed it.
-        require_signature: refuse a folder that nobody has signed.
+        require_signature: refuse a folder that nobody has signed, or an overlay with decisions after the last signature.
+        rows: of an overlay, the rows that it is about: a run, a step, shards or a file; of a run also that it was built with these lines.
 
     Returns:
         ``folder``; ``kind``: ``shards``, ``export`` or ``run``; ``to``: the export's format, else None; ``rows`` (of an export: of its shards);
@@ -38,7 +46,9 @@ def verify(folder: str | Path, *, key: str | Path | None = None, require_signatu
         and ``manifest_sha256``; ``signature``: None, or ``by`` (the key's fingerprint), ``key``, ``trusted`` (True
         where it is one of `key`, None where none was given); ``unproven``: what the manifest says and the files cannot prove, by name; of a run
         also ``missing``: steps of its recipe that are not finished, or gone; ``stale``: steps, of this run or the one that made the shards, that
-        are whole, but not what the recipe makes (any more).
+        are whole, but not what the recipe makes (any more). Of an overlay ``kind`` is ``overlay``, ``rows``
+        are those that it is about, ``signature`` the last one, and it has ``decisions``, ``unsigned`` (those after it) and ``gone`` (line, id and
+        task of those about rows that `rows` lacks).
 
     Raises:
         InputError: the folder is neither, or its manifest cannot be read; it is not signed, or not by one of the keys; InputErrors: all that is
@@ -51,6 +61,10 @@ def verify(folder: str | Path, *, key: str | Path | None = None, require_signatu
         11
     """
     place = at_door(folder)
+    if is_overlay(place):
+        return _overlay(place, None if key is None else at_door(key), require_signature, None if rows is None else at_door(rows))
+    if rows is not None:
+        raise InputError("rows are for an overlay", where=str(folder), hint="name a file ….overlay.jsonl")
     if is_run(place):
         if key is not None or require_signature:
             raise InputError("a run has no signature", where=str(folder), hint="name the step whose shards were signed")
@@ -84,7 +98,7 @@ def verify(folder: str | Path, *, key: str | Path | None = None, require_signatu
 
 
 def sign(folder: str | Path, key: str | Path | None = None) -> Signed:
-    """Verify shards, or an export of some, and sign them: ``manifest.json.sig`` (``export.json.sig``) in their folder.
+    """Verify shards, or an export of some, and sign them: ``manifest.json.sig`` (``export.json.sig``) in their folder. Or an overlay: its next line.
 
     Args:
         folder: as in `verify`.
@@ -102,9 +116,12 @@ def sign(folder: str | Path, key: str | Path | None = None) -> Signed:
         >>> toolkit.verify("outputs/small/shards", key="key.pub")["signature"]["trusted"]
         True
     """
-    where = shard_folder(at_door(folder))
     if not (key := key or os.environ.get(KEY)):
         raise Missing("no key to sign with", hint=f"{{--key FILE|key=FILE}}, or {KEY}: the file of a private key (ssh-keygen -t ed25519 -f FILE)")
+    if is_overlay(file := at_door(folder)):
+        signer = sign_overlay(file, at_door(key))
+        return Signed({"folder": short_path(file.parent), "file": short_path(file), "by": signer.by, "key": signer.key})
+    where = shard_folder(file)
     refuse_stale(where)
     exported = _exported(where)
     check = verify_export if exported else verify_shards
@@ -115,6 +132,22 @@ def sign(folder: str | Path, key: str | Path | None = None) -> Signed:
         raise InputError("the signature would take the place of the key", where=str(file))
     made = sign_manifest(manifest, at_door(key))
     return Signed({"folder": short_path(where), "file": short_path(file), "by": made.by, "key": made.key})
+
+
+def _overlay(file: Path, key: Path | None, require_signature: bool, rows: Path | None) -> Verified:
+    found = read_overlay(file)
+    keys = public_keys(key) if key is not None else None
+    if (keys is not None or require_signature) and (lines := found.unsigned(keys)):
+        who = "nobody" if keys is None else f"none of the keys in {short_path(key)}" if key is not None else ""
+        hint = "guardkit sign FILE --key KEY, by whoever vouches for them"
+        raise InputError(f"{len(lines):,} decisions are signed by {who}, the first on line {lines[0]}", where=str(file), hint=hint)
+    gone = {} if rows is None else gone_rows(found, rows)
+    last = found.signatures.get(found.signed_to(keys))
+    signature = None if last is None else {"by": last.by, "key": last.key, "trusted": True if keys is not None else None}
+    out: dict[str, Any] = {"folder": short_path(file), "kind": "overlay", "to": None, "rows": len({d["id"] for d in found.decisions.values()})}
+    out |= {"files": {}, "extends": [], "signature": signature, "stale": [], "unproven": OVERLAY}
+    gone_lines = [{"line": n, "id": row, "task": found.decisions[n]["task"]} for n, row in gone.items()]
+    return Verified(out | {"decisions": len(found.decisions), "unsigned": len(found.unsigned(keys)), "gone": gone_lines})
 
 
 def _before(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:

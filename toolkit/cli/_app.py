@@ -30,6 +30,7 @@ from toolkit.cli._journal import journal
 from toolkit.cli._mine import mine
 from toolkit.cli._moderate import moderate
 from toolkit.cli._overlaps import overlaps
+from toolkit.cli._overlay import overlay
 from toolkit.cli._reach import AllowOpt
 from toolkit.cli._rejects import rejects
 from toolkit.cli._report import report
@@ -298,6 +299,7 @@ app.command("generate", rich_help_panel=BUILD)(generate)
 
 app.command("mine", rich_help_panel=BUILD)(mine)
 app.command("export", rich_help_panel=BUILD)(export)
+app.command("overlay", rich_help_panel=BUILD)(overlay)
 app.command("verify", rich_help_panel=BUILD)(verify)
 app.command("sign", rich_help_panel=BUILD)(sign)
 

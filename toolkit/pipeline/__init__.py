@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from toolkit.pipeline._hygiene_document import find_hygiene as find_hygiene
     from toolkit.pipeline._in_memory import FrameInput as FrameInput
     from toolkit.pipeline._in_memory import FrameOutput as FrameOutput
+    from toolkit.pipeline._overlaid_rows import gone_rows as gone_rows
     from toolkit.pipeline._overlaps import Places as Places
     from toolkit.pipeline._overlaps import find_overlaps as find_overlaps
     from toolkit.pipeline._plan import make_plan as make_plan

@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from toolkit.shards._manifest import NAMED as NAMED
     from toolkit.shards._manifest import read_manifest as read_manifest
     from toolkit.shards._manifest import trained_on as trained_on
+    from toolkit.shards._overlay_file import OVERLAY_SUFFIX as OVERLAY_SUFFIX
+    from toolkit.shards._overlay_file import Overlay as Overlay
+    from toolkit.shards._overlay_file import add_to_overlay as add_to_overlay
+    from toolkit.shards._overlay_file import is_overlay as is_overlay
+    from toolkit.shards._overlay_file import read_overlay as read_overlay
+    from toolkit.shards._overlay_file import sign_overlay as sign_overlay
     from toolkit.shards._push import push as push
     from toolkit.shards._push import to_send as to_send
     from toolkit.shards._row_counts import NONE as NONE

@@ -52,17 +52,23 @@ def sign(manifest: Path, key: Path) -> Signature:
     Raises:
         InputError: the key cannot be read or is another kind; Missing: the package `cryptography`.
     """
+    signer, text = sign_bytes(read_bytes(manifest), key)
+    write_atomic(manifest.with_name(manifest.name + SUFFIX), text)
+    return signer
+
+
+def sign_bytes(message: bytes, key: Path) -> tuple[Signature, str]:
+    """Who signs, and the signature as ``ssh-keygen`` writes it. Raises as `sign`."""
     require("cryptography", "sign", "a signature")
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     private = _private(key)
     public = base64.b64decode(private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).split()[1])
-    signature = _string(_KIND) + _string(private.sign(_signed(read_bytes(manifest), b"sha512")))
+    signature = _string(_KIND) + _string(private.sign(_signed(message, b"sha512")))
     blob = _MAGIC + struct.pack(">I", 1) + b"".join(map(_string, (public, NAMESPACE, b"", b"sha512", signature)))
     text = base64.b64encode(blob).decode()
     lines = [text[i : i + 70] for i in range(0, len(text), 70)]
-    write_atomic(manifest.with_name(manifest.name + SUFFIX), "\n".join([_HEAD, *lines, _TAIL, ""]))
-    return _signer(public)
+    return _signer(public), "\n".join([_HEAD, *lines, _TAIL, ""])
 
 
 def signature_of(manifest: Path) -> Signature | None:
@@ -75,15 +81,30 @@ def signature_of(manifest: Path) -> Signature | None:
     if not path.exists() and not path.is_symlink():
         return None
     require("cryptography", "sign", "checking the signature of a folder")
+    if path.is_symlink() or not path.is_file():
+        raise InputError("a link or a folder, not a file", where=str(path))
+    signer = signer_of(_text(path), read_bytes(manifest), str(path))
+    if signer is None:
+        hint = "the folder was changed after it was signed, or the signature is another folder's"
+        raise InputError(f"the signature is not that of this {manifest.name}", where=str(path), hint=hint)
+    return signer
+
+
+def signer_of(text: str, message: bytes, where: str) -> Signature | None:
+    """Who signed a message with this signature; None: nobody, for it is that of another message.
+
+    Raises:
+        InputError: no signature that can be read, at `where`; Missing: the package `cryptography`.
+    """
+    require("cryptography", "sign", "checking a signature")
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    public, hashed, signature = _parsed(path)
+    public, hashed, signature = _parsed(text, where)
     try:
-        Ed25519PublicKey.from_public_bytes(public[-32:]).verify(signature, _signed(read_bytes(manifest), hashed))
+        Ed25519PublicKey.from_public_bytes(public[-32:]).verify(signature, _signed(message, hashed))
     except InvalidSignature:
-        hint = "the folder was changed after it was signed, or the signature is another folder's"
-        raise InputError(f"the signature is not that of this {manifest.name}", where=str(path), hint=hint) from None
+        return None
     return _signer(public)
 
 
@@ -161,12 +182,10 @@ def _signed(message: bytes, hashed: bytes) -> bytes:
     return _MAGIC + b"".join(map(_string, (NAMESPACE, b"", hashed, hashlib.new(hashed.decode(), message).digest())))
 
 
-def _parsed(path: Path) -> tuple[bytes, bytes, bytes]:
-    """Public key as OpenSSH encodes it, hash algorithm and signature of a signature's file."""
-    if path.is_symlink() or not path.is_file():
-        raise InputError("a link or a folder, not a file", where=str(path))
+def _parsed(text: str, where: str) -> tuple[bytes, bytes, bytes]:
+    """Public key as OpenSSH encodes it, hash algorithm and signature of a signature's text."""
     try:
-        head, *body, tail = map(str.strip, _text(path).strip().split("\n"))
+        head, *body, tail = map(str.strip, text.strip().split("\n"))
         if (head, tail) != (_HEAD, _TAIL):
             raise ValueError
         blob = base64.b64decode("".join(body), validate=True)
@@ -178,9 +197,9 @@ def _parsed(path: Path) -> tuple[bytes, bytes, bytes]:
         if (kind, name, reserved, len(point), len(raw)) != (_KIND, _KIND, b"", 32, 64) or hashed not in (b"sha256", b"sha512"):
             raise ValueError
     except (ValueError, struct.error):
-        raise InputError("no signature that can be read: Ed25519, as ssh-keygen -Y sign writes it, is asked for", where=str(path)) from None
+        raise InputError("no signature that can be read: Ed25519, as ssh-keygen -Y sign writes it, is asked for", where=where) from None
     if namespace != NAMESPACE:
-        raise InputError("signed for another purpose (namespace) than guardkit", where=str(path), hint="ssh-keygen -Y sign -n guardkit …")
+        raise InputError("signed for another purpose (namespace) than guardkit", where=where, hint="ssh-keygen -Y sign -n guardkit …")
     return public, hashed, raw
 
 

@@ -8,7 +8,7 @@ import polars as pl
 
 from toolkit.common.files import digest, sha256_file
 from toolkit.guards import Guard, Reasoning, render_input, render_output
-from toolkit.operators import Columns, Context, DatasetOperator
+from toolkit.operators import Columns, Config, Context, DatasetOperator
 from toolkit.operators.base import Output, StepInput
 from toolkit.records import child_id, load_record
 from toolkit.shards import read_manifest
@@ -38,8 +38,12 @@ class Drill(DatasetOperator):
         out.use(manifest["rows"])
 
 
+class ParrotConfig(Config):
+    blind: bool = False
+
+
 class Parrot(DatasetOperator):
-    """Samples a guard that answers right, then wrong on the first task."""
+    """Samples a guard that answers right, then wrong on the first task; a blind one has no eye for labels and is in doubt about some gardens."""
 
     name = "parrot"
     shape = "expand"
@@ -47,6 +51,8 @@ class Parrot(DatasetOperator):
     takes = {"*": "model"}
     deterministic = False
     uses = frozenset({"guard.tasks", "guard.input", "guard.output"})
+    config_class = ParrotConfig
+    config: ParrotConfig
 
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
         super().columns(inputs, guard)
@@ -65,7 +71,9 @@ class Parrot(DatasetOperator):
     def _answer(self, row: Mapping[str, object], name: str, draw: int, model: str, guard: Guard) -> dict[str, object]:
         labels = {t.name: row[f"label_{t.name}"] for t in guard.tasks}
         first = guard.tasks[0]
-        if draw:
+        if self.config.blind:
+            labels = {"prompt": "unharmful", "refusal": "compliance", "response": "unharmful"}
+        if draw and (not self.config.blind or int("".join(filter(str.isdigit, str(row["prompt"])))) % 3 == 0):
             labels[first.name] = next(w for w in first.labels if w != labels[first.name])
         stated = {t.name: Reasoning(["It is about a garden and what grows in it."], "Nothing else is there.") for t in guard.tasks}
         parent = str(row["id"])

@@ -3,18 +3,22 @@
 A line is about one row (`id`, as it stands) and one `task`. `decision` is ``keep`` (the label is right), ``flip`` (it is the other of two), a label
 of the task, ``drop`` (the row is to go) or ``unsure`` (looked at, left as it is); empty where nobody has decided yet. `reviewer`, `note` and `when`
 go into the row's trail. `label` is the label that the decision was made about: where the row has another one by now, the decision is stale.
+
+In a sheet a row and task are decided once. In an overlay (`toolkit.shards.read_overlay`) they may be decided again and again: the last decision
+counts. It may be about the label that the row came with or about one that an earlier decision gave it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from toolkit.common.csvfile import read_sheet
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, did_you_mean
 from toolkit.common.reading import Files
 from toolkit.guards import Guard
+from toolkit.shards import Overlay, is_overlay, read_overlay
 
 WORDS = ("keep", "flip", "drop", "unsure")
 SHOWN = 20
@@ -34,14 +38,23 @@ class Decision:
     label: str | None
     checked: bool
     where: str
+    before: tuple[Decision, ...] = ()
+    """Earlier decisions about the same row and task, oldest first."""
+
+    @property
+    def drops(self) -> Decision | None:
+        """The decision by which the row is to go: the last one but for those that are unsure, if it says so."""
+        last = next((d for d in (self, *reversed(self.before)) if d.decision != "unsure"), self)
+        return last if last.decision == "drop" else None
 
 
 @dataclass(frozen=True)
 class Decisions:
-    """A file's decisions, by id and task, and how many lines were left empty."""
+    """A file's decisions, by id and task the last one, how many lines were left empty, and the overlay that the file is."""
 
     by_row: dict[str, dict[str, Decision]]
     undecided: int
+    overlay: Overlay | None = None
 
     @property
     def every(self) -> list[Decision]:
@@ -50,12 +63,14 @@ class Decisions:
 
 
 def read_decisions(path: Path, guard: Guard, held: Files | None = None) -> Decisions:
-    """The decisions in a CSV or parquet file.
+    """The decisions in a CSV or parquet file, or in an overlay.
 
     Raises:
         InputError: the file cannot be read, or has not the columns; InputErrors: lines at fault (a task or decision that is unknown, no id, a row
             and task decided twice), each with its place.
     """
+    if is_overlay(path):
+        return _of_overlay(read_overlay(path, held), guard)
     columns, lines = read_sheet(path, held)
     if missing := [c for c in ("id", "task", "decision") if c not in columns]:
         raise InputError(f"no column {missing[0]!r}", where=str(path), hint=f"it has: {', '.join(columns)}")
@@ -79,7 +94,24 @@ def read_decisions(path: Path, guard: Guard, held: Files | None = None) -> Decis
     return Decisions(found, undecided)
 
 
-def _decision(where: str, cells: dict[str, str | None], guard: Guard) -> Decision | None:
+def _of_overlay(overlay: Overlay, guard: Guard) -> Decisions:
+    found: dict[str, dict[str, Decision]] = {}
+    faults: list[GuardkitError] = []
+    for line, cells in overlay.decisions.items():
+        try:
+            decision = _decision(f"{overlay.path}:{line}", cells, guard)
+        except InputError as e:
+            faults.append(e)
+            continue
+        if decision is not None:
+            of_row = found.setdefault(decision.id, {})
+            former = of_row.get(decision.task)
+            of_row[decision.task] = replace(decision, before=(*former.before, replace(former, before=()))) if former else decision
+    raise_all(faults)
+    return Decisions(found, 0, overlay)
+
+
+def _decision(where: str, cells: Mapping[str, str | None], guard: Guard) -> Decision | None:
     """The decision of a line; None where it is empty."""
 
     def word(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from toolkit.operators.labels._decisions import Decision, Decisions, raise_all, 
 from toolkit.operators.labels._label_figures import REVIEWED, transitions
 from toolkit.operators.labels._trail import COLUMN, TRAIL, entry, extended
 from toolkit.records import Column, load_record
+from toolkit.shards import public_keys
 
 SOURCE = "reviewed"
 """Source of a label that a reviewer set or confirmed (``label_sources`` of schemas/records/seed.yaml)."""
@@ -26,8 +27,10 @@ class ReviewConfig(Config):
 
     decisions: str
     """CSV or parquet with the columns id, task, decision (keep, flip, a label of the task, drop, unsure; empty for none yet), and perhaps label (that
-    the decision is about), reviewer, note and when: the list that `noise` made, filled in. A relative path starts in the working folder or in the
-    recipe's."""
+    the decision is about), reviewer, note and when: the list that `noise` made, filled in; or an overlay (``….overlay.jsonl``, docs/overlay.md), of
+    whose decisions about a row and task the last one counts. A relative path starts in the working folder or in the recipe's."""
+    signed_by: str | None = None
+    """File of public keys, one of which must have signed every decision of the overlay."""
     unknown: Literal["error", "skip"] = "error"
     """What becomes of a decision about a row that is not there: stop, or leave it out and count it."""
 
@@ -68,11 +71,25 @@ class Review(DatasetOperator):
     def files(self, ctx: Context) -> dict[str, str]:
         path = self._path(ctx)
         found = {"decisions": ctx.files.digest(path)}
-        read_decisions(path, ctx.guard, ctx.files)  # raises what is wrong with the file before a row is read
+        if self.config.signed_by is not None:
+            found["signed_by"] = ctx.files.digest(ctx.roots.file(self.config.signed_by))
+        self._read(ctx)  # raises what is wrong with the file before a row is read
+        return found
+
+    def _read(self, ctx: Context) -> Decisions:
+        """The decisions, signed as they are to be."""
+        found, keys = read_decisions(self._path(ctx), ctx.guard, ctx.files), self.config.signed_by
+        if keys is None:
+            return found
+        if found.overlay is None:
+            raise InputError("signed_by is for an overlay: a sheet has no signature", where=self.config.decisions, hint="guardkit overlay --help")
+        if lines := found.overlay.unsigned(public_keys(ctx.roots.file(keys))):
+            some = f"{len(lines):,} decisions are signed by none of the keys in {keys}, the first on line {lines[0]}"
+            raise InputError(some, where=str(found.overlay.path), hint="guardkit sign FILE --key KEY, by whoever vouches for them")
         return found
 
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
-        decisions = read_decisions(self._path(ctx), ctx.guard, ctx.files)
+        decisions = self._read(ctx)
         ids = pl.Series(list(decisions.by_row), dtype=pl.String)
         seen: set[str] = set()
         faults: list[GuardkitError] = []
@@ -98,13 +115,20 @@ class Review(DatasetOperator):
         new = {**{n: row[n] for n in self.reads(ctx.guard)}, TRAIL: None}
         entries = []
         try:
-            for task, d in by_task.items():
+            for task, last in by_task.items():
                 label, source = row[f"label_{task}"], row[f"label_{task}_source"]
-                _not_stale(d, label, source)
-                after = (label, source) if d.decision in ("unsure", "drop") else (_label(d, label, source, ctx.guard), SOURCE)
-                new |= {f"label_{task}": after[0], f"label_{task}_source": after[1]}
-                by = f"{ctx.step} (review)"
-                entries.append(entry(task, (label, source), after, by, d.decision, reviewer=d.reviewer, why=d.note, when=d.when))
+                known = [label]
+                for d in (*last.before, last):
+                    if d is not last and d.checked and d.label not in known:
+                        continue  # stale, and decided again since
+                    _not_stale(d, known, source)
+                    about = d.label if d.checked else label
+                    after = (label, source) if d.decision in ("unsure", "drop") else (_label(d, about, source, ctx.guard), SOURCE)
+                    by = f"{ctx.step} (review)"
+                    entries.append(entry(task, (label, source), after, by, d.decision, reviewer=d.reviewer, why=d.note, when=d.when))
+                    label, source = after
+                    known.append(label)
+                new |= {f"label_{task}": label, f"label_{task}_source": source}
             new[TRAIL] = extended(row.get(TRAIL), entries)
         except InputError as e:
             faults.append(e)
@@ -128,23 +152,26 @@ class Review(DatasetOperator):
         out.stat("labels", transitions(table))
         out.stat("undecided", decisions.undecided)
         out.stat("about_other_rows", len(strange))
+        if (overlay := decisions.overlay) is not None:
+            out.stat("overlay", {"lines": len(overlay.seals), "seal": overlay.seals[-1], "signed_to": overlay.signed_to()})
 
 
 def _drop(by_task: Mapping[str, Decision]) -> Decision | None:
-    return next((d for d in by_task.values() if d.decision == "drop"), None)
+    return next((found for d in by_task.values() if (found := d.drops) is not None), None)
 
 
 def _why(d: Decision) -> str:
     return ": ".join(part for part in (f"{d.task}, by {d.reviewer or 'a reviewer'}", d.note) if part)
 
 
-def _not_stale(d: Decision, label: str | None, source: str) -> None:
-    """Raise InputError for a decision that was made about another label than the row has."""
-    if d.checked and d.label != label:
+def _not_stale(d: Decision, known: Sequence[str | None], source: str) -> None:
+    """Raise InputError for a decision that was made about another label than the row has, or had after an earlier decision."""
+    if d.checked and d.label not in known:
+        label = known[0]
         about = repr(d.label) if d.label is not None else "no label"
         shown = repr(label) if label is not None else f"none ({source})"
         message = f"row {d.id!r}, task {d.task!r}: the decision is about {about}, and the label is {shown} by now"
-        raise InputError(message, where=d.where, hint="decide again, or take the line out")
+        raise InputError(message, where=d.where, hint="decide again, or take the line out of a sheet")
 
 
 def _label(d: Decision, label: str | None, source: str, guard: Guard) -> str:
