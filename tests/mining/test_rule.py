@@ -152,7 +152,8 @@ def test_conditions_mean_what_they_say(hard: str, those: set[int]) -> None:
 def test_a_condition_holds_for_one_row_as_for_many(text: str) -> None:
     k, condition = 6, load_rule({"judge": "task", "hard": text}).condition
     ways = [(r, w, k - r - w) for r in range(k + 1) for w in range(k + 1 - r)]
-    many = condition.holds(*np.array(ways).T, np.full(len(ways), k))
+    right, wrong, unread = np.array(ways).T
+    many = condition.holds(right, wrong, unread, np.full(len(ways), k))
     assert [condition.holds_for(*way, k) for way in ways] == many.tolist()
     assert 0 < many.sum() < len(ways)
 

@@ -46,6 +46,20 @@ def test_a_row_is_shown_its_own_policies_and_others_that_do_not_cover_it() -> No
     assert not toolkit.apply("add_policies", rows, distractors=3, absent=0, seed=5).kept.equals(kept)
 
 
+@pytest.mark.parametrize("use", ["synthesise", "swap_labels"])
+def test_a_recipe_whose_rows_have_no_policy_is_refused_before_it_runs(use: str) -> None:
+    seeds_step: dict[str, Any] = {"id": "seeds", "use": "load", "with": {"source": "quickstart", "limit": 2}}
+    asked = {"id": "asked", "use": use, "with": {"backend": {"backend": "openai", "model": "m", "base_url": "http://localhost:9/v1"}}}
+    recipe = {"recipe": "r", "guard": "policyreasoner", "steps": [seeds_step, asked]}
+    with pytest.raises(InputError, match="judges by the policy between <policy> and </policy>, and there is none"):
+        toolkit.check(recipe)
+    given = {"id": "given", "use": "add_policies"}
+    assert toolkit.check({**recipe, "steps": [seeds_step, given, asked]})["steps"] == 3
+    if use == "synthesise":  # the template is shown no policy
+        asked["with"] = {"backend": {"backend": "template"}}
+        assert toolkit.check({**recipe, "steps": [seeds_step, asked]})["steps"] == 2
+
+
 def test_where_its_own_policy_is_left_out_a_harmful_label_becomes_what_the_others_say() -> None:
     more = {"response": "Sure.", "label_response": "unharmful", "label_refusal": "compliance"}
     rows = seeds(*(harmful("privacy", prompt=f"Question {n}", label_prompt_source="human", **more) for n in range(100)))

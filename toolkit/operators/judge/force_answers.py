@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError
 from toolkit.generation import BACKENDS, BaseBackendConfig
-from toolkit.guards import Guard
+from toolkit.guards import POLICY, Guard, input_columns
 from toolkit.judging import answered_tasks, check_forced, forced_answer, forced_question
 from toolkit.operators import _backends
 from toolkit.operators.base import DETAIL, REASON, Columns, Config, Context, GenerationOperator, StepInput, Unasked
@@ -54,6 +54,7 @@ class ForceAnswers(GenerationOperator):
             self._trained("-")
         for config in self.config.models.values():
             check_forced(guard, config)
+        input_columns(guard, inputs.get("rows", {}))
         return super().columns(inputs, guard)
 
     def _trained(self, path: str) -> BaseBackendConfig:
@@ -65,7 +66,7 @@ class ForceAnswers(GenerationOperator):
         return ["id", "guard_model", "context", "prompt", "response", "begun", "opened", "swapped_by"]
 
     def sends(self, guard: Guard) -> list[str]:
-        return ["context", "prompt", "response", "begun"]
+        return ["context", "prompt", "response", *([POLICY] if guard.policy is not None else []), "begun"]
 
     def writes(self, guard: Guard) -> list[Column]:
         labels = [Column(f"forced_{t}", "string", nullable=True, doc="the likeliest label there") for t in guard.task_names]

@@ -10,7 +10,19 @@ from pydantic import field_validator
 
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.generation import BackendConfig, BaseBackendConfig
-from toolkit.guards import Guard, MalformedJson, from_json, is_json, load_prompt, parse, response_format, sections, teacher_messages
+from toolkit.guards import (
+    POLICY,
+    Guard,
+    MalformedJson,
+    from_json,
+    input_columns,
+    is_json,
+    load_prompt,
+    parse,
+    response_format,
+    sections,
+    teacher_messages,
+)
 from toolkit.operators.base import DETAIL, REASON, Columns, Config, Context, Unasked
 from toolkit.operators.figures import Figure, stat
 from toolkit.operators.reason._asking import AskingOperator, a_model
@@ -67,7 +79,8 @@ class SwapLabels(AskingOperator):
         return load_record("seed", guard.task_names).names
 
     def sends(self, guard: Guard) -> list[str]:
-        return ["context", "prompt", "response", "categories", *(f"label_{t}" for t in guard.task_names)]
+        policy = [POLICY] if guard.policy is not None else []
+        return ["context", "prompt", "response", *policy, "categories", *(f"label_{t}" for t in guard.task_names)]
 
     def writes(self, guard: Guard) -> list[Column]:
         return [
@@ -85,6 +98,7 @@ class SwapLabels(AskingOperator):
 
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
         super().columns(inputs, guard)
+        input_columns(guard, inputs.get("rows", {}))
         if self.config.task is not None and self.config.task not in guard.task_names:
             raise InputError(f"the guard {guard.name!r} has no task {self.config.task!r}", hint=did_you_mean(self.config.task, guard.task_names))
         return {c.name: c for c in self.writes(guard)}

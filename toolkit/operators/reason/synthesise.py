@@ -13,11 +13,11 @@ from pydantic import Field, model_validator
 from toolkit.common.errors import InputError
 from toolkit.common.yamlfile import FaultAt
 from toolkit.generation import BackendConfig, BaseBackendConfig, HandsOn, build_request
-from toolkit.guards import Guard, blind_messages, feedback, load_prompt, response_format, teacher_messages
+from toolkit.guards import POLICY, Guard, blind_messages, feedback, input_columns, load_prompt, response_format, teacher_messages
 from toolkit.operators import _backends
 from toolkit.operators._media_taken import asking_fault, attach
 from toolkit.operators._stop_if import StopIf
-from toolkit.operators.base import DETAIL, REASON, Config, Context, GenerationOperator, StepInput
+from toolkit.operators.base import DETAIL, REASON, Columns, Config, Context, GenerationOperator, StepInput
 from toolkit.operators.reason._feedback import sentences
 from toolkit.operators.reason._forms import Forms
 from toolkit.operators.reason._path import PROBE, Ask, Labels, Policy, Turn, blind_verdicts, is_probe, label_faults
@@ -142,11 +142,17 @@ class Synthesise(GenerationOperator):
         return load_record("seed", guard.task_names).names
 
     def sends(self, guard: Guard) -> list[str]:
-        return ["context", "prompt", "response", "categories", *(f"label_{t}" for t in guard.task_names)]
+        policy = [POLICY] if self.config.backend.is_model and guard.policy is not None else []  # the template is shown none
+        return ["context", "prompt", "response", *policy, "categories", *(f"label_{t}" for t in guard.task_names)]
 
     def writes(self, guard: Guard) -> list[Column]:
         seed = self.reads(guard)
         return [c for c in load_record("reasoned", guard.task_names).columns if c.name not in seed]
+
+    def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
+        if self.config.backend.is_model:
+            input_columns(guard, inputs.get("rows", {}))
+        return super().columns(inputs, guard)
 
     @property
     def _configs(self) -> list[BaseBackendConfig]:
