@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx2
 import pytest
+from huggingface_hub import close_session, get_session
 from huggingface_hub.errors import OfflineModeIsEnabled
 from huggingface_hub.utils._http import http_backoff
 
@@ -138,3 +140,20 @@ def test_a_hub_whose_name_is_unknown_is_asked_once(monkeypatch: pytest.MonkeyPat
     with pytest.raises(OfflineModeIsEnabled, match="not known"), careful_hub():
         http_backoff("HEAD", "https://hub.invalid/datasets/a/b/resolve/main/README.md")
     assert asked == ["hub.invalid"]
+
+
+def test_a_client_that_is_made_after_a_failed_connection_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """huggingface_hub closes the client that it shares when a connection fails, and makes another one."""
+    close_session()
+    with careful_hub():
+        close_session()
+        with careful_hub():
+            assert "send" in vars(get_session())
+        assert "send" in vars(get_session()), "the inner block leaves it to the outer one"
+        close_session()
+        with pytest.raises(httpx2.ConnectError):
+            http_backoff("HEAD", "http://127.0.0.1:9/x", max_retries=1, base_wait_time=0)
+        assert "send" in vars(get_session())
+    assert "send" not in vars(get_session())
+    close_session()
+    assert "send" not in vars(get_session())

@@ -67,19 +67,37 @@ def careful_hub(token: str | None = None) -> Iterator[None]:
 
     Where the name of the hub is unknown, it is out of reach at once (huggingface_hub would ask six times), and `datasets` looks in its cache.
     """
-    import httpx2
     from huggingface_hub import constants, get_session, get_token
-    from huggingface_hub.errors import OfflineModeIsEnabled
+    from huggingface_hub.utils import _http
 
     for secret in (token, get_token()):
         protect(secret)
     protect_url(constants.ENDPOINT)
     protect_proxies()
-    session: Any = get_session()
-    if "send" in vars(session):  # a block within a block
+    if "send" in vars(get_session()):  # a block within a block
         yield
         return
-    send = session.send
+    made = _http._GLOBAL_CLIENT_FACTORY
+
+    def bounded_client() -> httpx2.Client:
+        return _bound(made())
+
+    # After a connection that failed, huggingface_hub closes the client that it shares and has the factory make another one.
+    _bound(get_session())
+    _http._GLOBAL_CLIENT_FACTORY = bounded_client
+    try:
+        yield
+    finally:
+        _http._GLOBAL_CLIENT_FACTORY = made
+        vars(get_session()).pop("send", None)
+
+
+def _bound(client: Any) -> httpx2.Client:
+    """The client, whose answers are read up to a bound and without secrets."""
+    import httpx2
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    send = client.send
 
     def bounded(request: httpx2.Request, *, stream: bool = False, **more: Any) -> httpx2.Response:
         try:
@@ -92,11 +110,8 @@ def careful_hub(token: str | None = None) -> Iterator[None]:
             raise
         return answer if stream and answer.is_success else whole(answer, HUB)
 
-    session.send = bounded
-    try:
-        yield
-    finally:
-        del session.send
+    client.send = bounded
+    return cast("httpx2.Client", client)
 
 
 def _unknown_name(error: BaseException | None) -> bool:

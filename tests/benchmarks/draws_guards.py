@@ -1,0 +1,79 @@
+"""Adaptive drawing on guards and rows that are real: the second table of `draws_bench`.
+
+The guards of a finished quickstart judge rows of public benchmarks, each four times in full, by the operator `sample`. The same operator then draws
+adaptively; as its draws are the same ones, the journal answers them, and what it would have left out is known. The guards are tiny and the rows
+unlike all that they were trained on: the table says how drawing behaves where guards are often wrong, not how a good guard does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+NAMES = {"main": "guard-main", "no-home": "guard-no-home", "no-school": "guard-no-school", "no-work": "guard-no-work"}
+K, CHARACTERS, IN_FULL = 4, 1_500, 0.2
+CASES: dict[str, Any] = {"screen": {}, "no screen": {"screen": None}}
+HEADER = ["rule", "drawing", "rows", "hard rows", "found", "recall %", "at least %", "rows screened %", "draws %", "tokens %"]
+
+
+def recipe(run: Path, data: Path, rules: tuple[str, ...], each: int) -> dict[str, Any]:
+    """Sampling in full, and for each rule what is hard by all draws and by those of adaptive drawing.
+
+    Args:
+        run: the finished quickstart.
+        data: folder of the benchmarks' files.
+        each: rows of each benchmark, at most.
+    """
+    backend = {"backend": "transformers", "temperature": 1.0, "top_p": 0.95, "max_tokens": 200, "logprobs": 5}
+    models = {name: {**backend, "model": str(run / step)} for name, step in NAMES.items()}
+    read = {"benchmarks": "all", "files": [str(data)], "hub": False, "without": "leave_out", "limit": each}
+    short = {"at_most": {"chars_prompt": CHARACTERS, "chars_response": CHARACTERS}, "null_passes": ["chars_response"]}
+    steps: list[dict[str, Any]] = [
+        {"id": "tests", "use": "benchmarks", "with": read},
+        {"id": "measured", "use": "measure", "with": {"measures": ["chars"], "texts": ["prompt", "response"]}},
+        {"id": "rows", "use": "select", "with": short},
+        {"id": "full", "use": "sample", "with": {"k": K, "models": models}},
+        {"id": "verdicts", "use": "verdicts"},
+    ]
+    for rule in rules:
+        steps.append({"id": f"hard-{rule}", "use": "mine", "from": "verdicts", "with": {"rule": rule}})
+        for case, options in CASES.items():
+            at = f"{rule}-{case.replace(' ', '-')}"
+            adaptive = {"rule": rule, "in_full": IN_FULL, **options}
+            steps.append({"id": f"drawn-{at}", "use": "sample", "from": "rows", "with": {"k": K, "models": models, "adaptive": adaptive}})
+            steps.append({"id": f"verdicts-{at}", "use": "verdicts"})
+            steps.append({"id": f"found-{at}", "use": "mine", "with": {"rule": rule}})
+    return {"recipe": "drawn", "version": 1, "guard": "guardreasoner", "seed": 11, "failures": 0.05, "steps": steps}
+
+
+def lines(folder: Path, rules: tuple[str, ...]) -> tuple[list[list[str]], int]:
+    """The table of a finished run, and how many rows were judged."""
+    import polars as pl
+
+    import toolkit
+    from toolkit.mining import share_low
+
+    run = toolkit.read_run(folder)
+    full = run["verdicts"].polars().select("parent", "completion_tokens")
+    out, rows = [], full["parent"].n_unique()
+    for rule in rules:
+        hard = set(run[f"hard-{rule}"].polars()["id"])
+        for case in CASES:
+            at = f"{rule}-{case.replace(' ', '-')}"
+            found = set(run[f"found-{at}"].polars()["id"])
+            drawn = run[f"drawn-{at}"]
+            tokens = drawn.polars().select(pl.col("completion_tokens").sum()).item() / full["completion_tokens"].sum()
+            told = drawn.manifest["stats"]["adaptive"]
+            screened = (told["screen"] or {}).get("left_out", 0.0)
+            kept = len(hard & found)
+            share = [100 * kept / len(hard), 100 * share_low(kept, len(hard), 0.95)] if hard else [100.0, 0.0]
+            figures = [
+                f"{share[0]:.2f}",
+                f"{share[1]:.2f}",
+                f"{100 * screened:.1f}",
+                f"{100 * told['drawn'] / told['of']:.1f}",
+                f"{100 * tokens:.1f}",
+            ]
+            assert found <= hard, "a row is hard by some of its draws alone"
+            out.append([rule, case, f"{rows:,}", f"{len(hard):,}", f"{kept:,}", *figures])
+    return out, rows
