@@ -222,3 +222,15 @@ def test_a_run_that_is_not_done_says_so(place: Path) -> None:
 def test_what_cannot_be_done_is_an_error_with_its_reason(place: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         toolkit.report_page(**{"run": "outputs/small", **options})
+
+
+def test_a_page_that_would_be_too_large_holds_fewer_rows_then_fewer_pictures(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import toolkit.report._report_page as module
+
+    usual = report_html(Path("outputs/small"), samples=20)
+    monkeypatch.setattr(module, "LARGEST", len(usual.html) - 1)
+    less = report_html(Path("outputs/small"), samples=20)
+    assert len(less.html) < len(usual.html) and less.notes == [module.FEWER] and module.FEWER.encode() in less.html
+    monkeypatch.setattr(module, "LARGEST", 40_000)
+    least = report_html(Path("outputs/small"), samples=20).html
+    assert b"<svg" not in least and b"<article>" not in least and b"What became of the rows, step by step" in least

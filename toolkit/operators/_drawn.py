@@ -15,6 +15,8 @@ from toolkit.shards import PAPER, PAPER_ALL
 _POINTS = 300
 """Of a training's curve, at most."""
 _BINS = 20
+_SIZES = 20
+"""Rows from which on clusters are counted together."""
 
 
 def scored(step: Finished, figure: Figure, value: Sequence[Mapping[str, Any]] | None) -> Iterator[Picture]:
@@ -195,3 +197,19 @@ def beside_the_paper(step: Finished, figure: Figure, value: Sequence[Mapping[str
 def _lengths(of: str, name: str, rows: int, steps: int, chars: float | None, mean: float | None) -> Row:
     found: Row = {"rows of": name, "of": of, "rows": rows, "steps": steps, "steps a row": mean, "characters a step": chars}
     return {k: round(v, 2) if isinstance(v, float) else v for k, v in found.items()}
+
+
+def clustered(step: Finished, figure: Figure, value: Any) -> Iterator[Picture]:
+    """Clusters of rows that are alike, by their size and what makes them so."""
+    if (path := step.file("clusters/clusters.parquet")) is None:
+        return
+    import polars as pl
+
+    rows = pl.scan_parquet(path, glob=False).group_by("cluster").agg(pl.len().alias("size"), pl.col("method").drop_nulls().last())
+    sizes = rows.group_by(pl.col("size").clip(None, _SIZES), "method").len().sort("size", "method").collect()
+    found: list[Row] = [
+        {"rows in a cluster": f"{size}" + ("+" if size == _SIZES else ""), "alike by": method or "", "clusters": n}
+        for size, method, n in sizes.iter_rows()
+    ]
+    if found:
+        yield columns(f"Clusters of rows that are alike, by size ({step.step})", found, name="rows in a cluster", number="clusters", part="alike by")

@@ -12,6 +12,8 @@ from toolkit.operators.figures import Cell
 
 CELL = 400
 """Characters of a cell, at most."""
+LINES = 500
+"""Lines of a table, at most."""
 LEFT_OUT = "(text left out)"
 _REDACTED = 48
 """Characters of a cell from which on a report without texts leaves it out."""
@@ -119,10 +121,15 @@ def long_text(text: str, most: int) -> str:
     return plain(bounded(text, most))
 
 
+def _bounded(caption: str, head: Sequence[tuple[str, bool]], rows: Sequence[Sequence[Any]], *, texts: bool) -> Sheet:
+    more = f" (the first {LINES} of {len(rows):,} lines)" if len(rows) > LINES else ""
+    return Sheet(one_line(caption) + more, head, [[cell(v, texts=texts) for v in row] for row in rows[:LINES]])
+
+
 def sheet_of(caption: str, words: Sequence[str], numbers: Sequence[str], rows: Sequence[Sequence[Cell]], *, texts: bool = True) -> Sheet:
     """A table of words and numbers."""
     head = [*((one_line(w), False) for w in words), *((one_line(n), True) for n in numbers)]
-    return Sheet(one_line(caption), head, [[cell(v, texts=texts) for v in row] for row in rows])
+    return _bounded(caption, head, rows, texts=texts)
 
 
 def behind(picture: Picture, *, texts: bool = True) -> Sheet:
@@ -130,7 +137,7 @@ def behind(picture: Picture, *, texts: bool = True) -> Sheet:
     names = list(picture.rows[0]) if picture.rows else []
     numbers = {n for n in names if all(isinstance(r.get(n), int | float | None) for r in picture.rows)}
     head = [(one_line(n), n in numbers) for n in names]
-    return Sheet(one_line(picture.title), head, [[cell(r.get(n), texts=texts) for n in names] for r in picture.rows])
+    return _bounded(picture.title, head, [[r.get(n) for n in names] for r in picture.rows], texts=texts)
 
 
 def as_bars(table: Mapping[str, Any]) -> Picture | None:

@@ -64,18 +64,18 @@ def sections(folder: Path, wanted: Wanted) -> tuple[dict[str, Any], list[Section
         InputError: not the folder of a run, or its recipe or a manifest cannot be read.
     """
     summary = summarise(folder, pictures=True)
-    out = [_overview(folder, summary), _steps(folder, summary)]
+    out = [_overview(folder, summary, wanted), _steps(folder, summary)]
     folders = [f for f in step_folders(folder) if f.step in {s["step"] for s in summary["steps"]}]
     old = stale(folders)
     current = sorted((f for f in folders if f.step not in old), key=lambda f: [s["step"] for s in summary["steps"]].index(f.step))
-    out += [_left(current, wanted), _covered(folder, summary), *_topics(summary, wanted), _spent(summary, wanted), _kept(current, wanted)]
+    out += [_left(current, wanted), _covered(folder, summary, wanted), *_topics(summary, wanted), _spent(summary, wanted), _kept(current, wanted)]
     return summary, [s for s in out if s.parts]
 
 
 # How the run stands ----------------------------------------------------------------------------------------------------
 
 
-def _overview(folder: Path, summary: Mapping[str, Any]) -> Section:
+def _overview(folder: Path, summary: Mapping[str, Any], wanted: Wanted) -> Section:
     states = [s["state"] for s in summary["steps"]]
     words = f"{states.count('built')} of {len(states)} steps are built"
     words += f", {states.count('stale')} are stale" if "stale" in states else ""
@@ -83,7 +83,9 @@ def _overview(folder: Path, summary: Mapping[str, Any]) -> Section:
     parts += [Note(words, "problem") for words in _standing(folder, states)]
     rows: list[list[Any]] = [[name, value] for name, value in _figures(summary)]
     parts.append(sheet_of("The run at a glance", ("what",), ("number",), rows))
-    parts += [Note(f"Note: {n}", "aside") for n in summary["notes"]]
+    for note in summary["notes"]:  # what an operator failed with may hold a text
+        words = note if wanted.texts or not note.startswith("the figure ") else note.partition(": ")[0]
+        parts.append(Note(one_line(bounded(f"Note: {words}", 600)), "aside"))
     return Section("overview", "The run", parts)
 
 
@@ -233,7 +235,7 @@ def _as_far_as(read: Callable[[], Iterator[Part]], what: str) -> Iterator[Part]:
 # What the rows are -----------------------------------------------------------------------------------------------------
 
 
-def _covered(folder: Path, summary: Mapping[str, Any]) -> Section:
+def _covered(folder: Path, summary: Mapping[str, Any], wanted: Wanted) -> Section:
     """Labels by source and category, of the rows that the most shards are of, else of the last step that has categories."""
     shards = [s for s in summary["steps"] if s["state"] == "built" and s["use"] == "shards"]
     step = max(shards, key=lambda s: int(s["kept"]))["step"] if shards else None
@@ -257,16 +259,22 @@ def _covered(folder: Path, summary: Mapping[str, Any]) -> Section:
         if by_label:
             shown = sorted({c for c, _ in by_label}, key=lambda c: -sum(n for (d, _), n in by_label.items() if d == c))[:_DOWN]
             rows: list[Row] = [{"category": c, "what": w, "rows": n} for (c, w), n in by_label.items() if c in shown]
-            yield drawn(grid("Rows by category, label and form", rows, across="what", down="category", number="rows"), "categories")
+            yield drawn(
+                grid("Rows by category, label and form", rows, across="what", down="category", number="rows"), "categories", texts=wanted.texts
+            )
         by_source = _summed(counts, 1, 2)
         if by_source:
             rows = [{"source": s, "what": w, "rows": n} for (s, w), n in by_source.items()]
-            yield drawn(grid("Rows by source, label and form", rows[: _DOWN * 8], across="what", down="source", number="rows"), "sources")
+            yield drawn(
+                grid("Rows by source, label and form", rows[: _DOWN * 8], across="what", down="source", number="rows"), "sources", texts=wanted.texts
+            )
         lines: list[list[Any]] = [[*at, n] for at, n in sorted(counts.items(), key=lambda one: -one[1])]
         more = f" (the {_CELLS} largest of {len(lines):,})" if len(lines) > _CELLS else ""
-        yield sheet_of(f"Rows by category, source and label{more}", ("category", "source", "label and form"), ("rows",), lines[:_CELLS])
+        yield sheet_of(
+            f"Rows by category, source and label{more}", ("category", "source", "label and form"), ("rows",), lines[:_CELLS], texts=wanted.texts
+        )
         gaps = [str(g["words"]) for g in found["gaps"]]
-        if gaps:
+        if gaps and wanted.texts:
             yield Note(bounded("What is missing: " + "; ".join(gaps), 2000))
 
     section.parts += _as_far_as(read, "what the rows cover")
@@ -286,12 +294,21 @@ def _summed(counts: Mapping[tuple[str, str, str], int], a: int, b: int) -> dict[
 def _topics(summary: Mapping[str, Any], wanted: Wanted) -> Iterator[Section]:
     """What the operators show of their steps: those of one part of guardkit together, in the order of `TOPICS`."""
     found: dict[str, list[Part]] = {}
+    for s in (s for s in summary["steps"] if s["state"] == "built"):
+        found.setdefault(_topic(s["use"]), []).append(_of_step(s))
     for n, figure in enumerate(summary["figures"]):
         parts = list(_figure(figure, wanted, f"figure-{n}"))
         found.setdefault(_topic(figure["use"]), []).extend(parts)
     for topic, (name, title) in TOPICS.items():
         if parts := found.get(topic, []):
             yield Section(name, title, parts)
+
+
+def _of_step(line: Mapping[str, Any]) -> Note:
+    """What became of a step's rows, in words."""
+    gone = {"merged": line["merged"], "set aside": sum(line["set_aside"].values()), "rejected": sum(line["rejected"].values())}
+    words = "".join(f", {n:,} {how}" for how, n in gone.items() if n)
+    return Note(f"{line['step']} ({line['use']}): {line['in']:,} rows came, {line['kept']:,} kept{words}.", "aside")
 
 
 def _topic(use: str) -> str:

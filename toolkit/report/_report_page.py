@@ -23,8 +23,9 @@ from toolkit.report._page_sections import Wanted, sections
 
 LARGEST = 5_000_000
 """Bytes that a page has at most."""
-_LESS = ((3, 1500), (2, 600), (1, 200), (0, 0))
-"""Rows and characters of a text, tried in turn until the page is small enough."""
+_LESS = ((3, 1500, 3_000_000), (2, 600, 2_500_000), (1, 200, 2_000_000), (0, 0, 1_000_000), (0, 0, 0))
+"""Rows, characters of a text and bytes of all pictures together, tried in turn until the page is small enough."""
+FEWER = "Rows and texts are fewer and shorter than usual, so that the page stays below 5 MB."
 _LONG = 24
 """Lines from which on a table is folded."""
 NO_PICTURES = "Pictures are left out: pip install 'guardkit[pictures]' draws them. The tables have all that they show."
@@ -58,22 +59,24 @@ def report_html(folder: Path, *, texts: bool = True, samples: int = 3, seed: int
         InputError: not the folder of a run, or its recipe or a manifest cannot be read.
     """
     notes = [] if drawable() else [NO_PICTURES]
-    pictures: dict[str, str | None] = {}
-    for fewer, most in _LESS:
-        wanted = Wanted(texts, min(samples, fewer) if (fewer, most) != _LESS[0] else samples, seed, most)
-        summary, parts = sections(folder, wanted)
+    drawn: dict[str, str | None] = {}
+    for level, (fewer, most, room) in enumerate(_LESS):
+        summary, parts = sections(folder, Wanted(texts, min(samples, fewer) if level else samples, seed, most))
         shown = list(pictures_of(parts))
+        remarks = [*notes, *([FEWER] if level else [])]
+        pictures: dict[str, str | None] = {}
         for one in shown:
-            if one.name not in pictures:
-                pictures[one.name] = _drawn(one) if drawable() else None
-        if notes:
-            parts[0].parts.append(Note(NO_PICTURES, "aside"))
+            if one.name not in drawn:
+                drawn[one.name] = _drawn(one) if drawable() else None
+            room -= len(drawn[one.name] or "")
+            pictures[one.name] = drawn[one.name] if room >= 0 else None
+        if room < 0 and drawable():
+            remarks.append("Some pictures are left out for their size; their tables stand.")
+        parts[0].parts += [Note(note, "aside") for note in remarks]
         page = _filled(summary, [_with_pictures(s, pictures) for s in parts])
         if len(page) <= LARGEST:
             break
-        notes = [n for n in notes if n == NO_PICTURES]
-        notes.append("Rows and texts are fewer than usual, so that the page stays below 5 MB.")
-    return Page(page, {one.name: one.picture for one in shown}, notes)
+    return Page(page, {one.name: one.picture for one in shown}, remarks)
 
 
 def _drawn(shown: Shown) -> str | None:

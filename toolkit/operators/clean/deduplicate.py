@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from toolkit.common.reach import HubName
 from toolkit.guards import Guard
 from toolkit.operators import _backends
+from toolkit.operators._drawn import clustered
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.clean import _semantic, _texts
 from toolkit.operators.clean._conflicts import Policy
@@ -134,7 +135,7 @@ class Deduplicate(DatasetOperator):
     makes = ("clusters", "conflicts")
     passes = 2
     figures = (
-        Figure("merged_by_method", "rows merged, by what made them alike", some("merged_by_method")),
+        Figure("merged_by_method", "rows merged, by what made them alike", some("merged_by_method"), drawn=clustered),
         Figure("conflicting_rows", "rows alike whose labels conflict", some("conflicting_rows")),
     )
     config: DeduplicateConfig
