@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 CELL = 160
 """Characters of a value in a table."""
+SHORT = 40
+"""Characters of a value that is never broken over lines in a table: a label, an id."""
 WHOLE = 4_000
 """Characters of a value on the page of a row; a link leads to all of it."""
 
@@ -33,7 +35,7 @@ def _environment() -> Environment:
 
     made = Environment(loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters |= {"cell": cell, "visible": visible, "count": count, "quoted": lambda text: quote(str(text), safe="/")}
-    made.globals |= {"as_text": as_text, "CELL": CELL, "WHOLE": WHOLE}
+    made.globals |= {"as_text": as_text, "CELL": CELL, "SHORT": SHORT, "WHOLE": WHOLE}
     return made
 
 
