@@ -220,6 +220,19 @@ def test_a_new_decision_asks_again_about_its_row_alone_and_mines_and_weighs_anew
             assert left.height and left.equals(right), f"{step}: rows that nobody decided about are the same"
         pairs = [run["pairs"].polars().filter(pl.col("parent") == ids[3])["chosen"][0] for run in (one, two)]
         assert ["Request: unharmful" in chosen for chosen in pairs] == [True, False], "the pair of a relabelled row is turned round"
+        found = toolkit.diff("out/one", "out/two")
+        assert [(x["reviewer"], x["label"], x["new_label"], x["rows"]) for x in found.labels] == [
+            (who, "unharmful", "harmful", 1) for who in ("anna", "ben")
+        ]
+        (pairs_now,) = found.pairs
+        counts = [len(run["pairs"].polars()) for run in (one, two)]
+        assert [pairs_now["before"], pairs_now["after"]] == counts and pairs_now["after"] - pairs_now["before"] == pairs_now["gained"] - pairs_now[
+            "lost"
+        ]
+        back = toolkit.diff("out/two", "out/one").labels
+        assert {(x["reviewer"], x["label"], x["new_label"]) for x in back} == {(None, "harmful", "unharmful")}, (
+            "nobody decided so: the decisions are gone"
+        )
         toolkit.sign(FILE, key(here / "anna"))
         assert toolkit.run(recipe, output="out/two").built == ["reviewed"] and len(teacher.requests) == 11, "a signature changes no row"
     assert toolkit.verify(FILE, rows="out/two").gone == []

@@ -208,6 +208,8 @@ class Difference(Figures):
     columns: dict[str, list[str]]
     steps: list[dict[str, Any]]
     extends: str | None
+    labels: list[dict[str, Any]]
+    pairs: list[dict[str, Any]]
     gone: dict[str, Any]
     added: dict[str, Any]
     changed: dict[str, Any]

@@ -26,9 +26,11 @@ def diff(run_a: str | Path, run_b: str | Path, *, step: str | None = None, shown
     Returns:
         ``equal`` (same rows and columns), ``a`` and ``b`` (folder, rows, and the ``stale`` steps, which are left out), ``step``, ``same``,
         ``columns`` that only one side has, ``extends`` (a or b: which of two shards is a version that extends the other; else None), ``steps`` (for
-        each its state, what differs in it, and its counts on both sides), and for ``gone``, ``added`` and ``changed`` the number of ``rows`` and some
-        that are ``shown``: gone and added with ``why`` (rows by step, outcome and reason) and ``by`` (rows by category, source, split, licence and
-        label), changed with the ``columns`` and the first step (``since``) at which they differ.
+        each its state, what differs in it, and its counts on both sides), ``labels`` (of two runs: what `review` and `relabel` decided otherwise, or
+        confirmed: step, task, reviewer, label, new_label, rows), ``pairs`` (of each step `pair` whose pairs differ: step, before, after, gained,
+        lost, reweighted, and the mean weight_before and weight_after of pairs in both), and for ``gone``, ``added`` and ``changed`` the number of
+        ``rows`` and some that are ``shown``: gone and added with ``why`` (rows by step, outcome and reason) and ``by`` (rows by category, source,
+        split, licence and label), changed with the ``columns`` and the first step (``since``) at which they differ.
 
     Raises:
         InputError: a folder is neither a run nor shards, a run beside shards, no step to compare, an output of another kind.

@@ -38,6 +38,7 @@ def diff(
         _say.lines(f"{side}: {found[side]['folder']}{left}")
     _say.lines("")
     _steps(found["steps"])
+    _review(found["labels"], found["pairs"])
     numbers = ", ".join(f"{found[kind]['rows']:,} {kind}" for kind in ("added", "gone", "changed"))
     _say.lines(f"Rows of {found['step']!r}: {found['a']['rows']:,} in a, {found['b']['rows']:,} in b; {found['same']:,} the same, {numbers}")
     if (newer := found["extends"]) is not None:
@@ -71,6 +72,22 @@ def _steps(steps: list[dict[str, Any]]) -> None:
         for d in s["differs"]:
             _say.lines(f"  {s['step']}: {d['what']}: {_say.short(d['a'], 60)} -> {_say.short(d['b'], 60)}")
     _say.lines("")
+
+
+def _review(labels: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> None:
+    """What was decided about labels, and what became of pairs."""
+    if labels:
+        words = ("task", "reviewer", "label", "new_label")
+        rows = [[x["step"], *(x[w] or "-" for w in words), f"{x['rows']:,}"] for x in labels]
+        _say.table("Labels decided otherwise, or confirmed", ["step", "task", "reviewer", "label in a", "label in b"], ["rows"], rows)
+    if pairs:
+        weights = [["" if x[w] is None else f"{x[w]:.4f}" for w in ("weight_before", "weight_after")] for x in pairs]
+        numbers = ("before", "after", "gained", "lost", "reweighted")
+        rows = [[x["step"], *(f"{x[n]:,}" for n in numbers), *mean] for x, mean in zip(pairs, weights, strict=True)]
+        columns = ["in a", "in b", "gained", "lost", "reweighted", "mean weight in a", "in b"]
+        _say.table("Pairs (weights: of those in both)", ["step"], columns, rows)
+    if labels or pairs:
+        _say.lines("")
 
 
 def _missing(title: str, found: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from toolkit.common.outputs import check_output, marked
 from toolkit.common.paths import at_door
 from toolkit.common.several import several
 from toolkit.pipeline import _diff as rows_of
+from toolkit.pipeline._diff_review import relabelled, repaired
 from toolkit.pipeline._diff_side import Side, common_step
 from toolkit.pipeline._finished import run_of
 from toolkit.pipeline._row_files import output_file, write_rows
@@ -60,6 +61,8 @@ def diff_runs(run_a: str | Path, run_b: str | Path, *, step: str | None, shown: 
         "columns": {"a": [c for c in left if c not in right], "b": [c for c in right if c not in left]},
         "steps": list(_steps(a, b)),
         "extends": _extends(a, b),
+        "labels": relabelled(a, b) if a.manifest is None else [],
+        "pairs": list(repaired(a, b)) if a.manifest is None else [],
         "gone": {**_missing(gone, shown), "by": rows_of.rows_by_value(a, at, gone)},
         "added": {**_missing(added, shown), "by": rows_of.rows_by_value(b, at, added)},
         "changed": {
