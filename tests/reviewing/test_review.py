@@ -67,7 +67,7 @@ def test_each_kind_of_doubt_is_a_queue(kind: Any, step: str | None, found: list[
     assert (review.queue.step, ids(review)) == (step, found)
     if found:
         item = next(i for i in review.queue.items if i.id == "r1")
-        assert (item.label, item.suggested, dict(item.texts)) == (H, None if kind == "labels" else U, {"prompt": "Question 1?"})
+        assert (item.label, item.suggested, dict(item.texts)) == (H, U, {"prompt": "Question 1?"})
         assert bool(item.evidence) == (kind != "labels")
 
 

@@ -33,6 +33,7 @@ def test_the_page_on_review_runs_as_it_stands(tmp_path: Path, monkeypatch: pytes
                 main()
             assert not end.value.code, f"{line}\n{capsys.readouterr().err}"
             printed.append(capsys.readouterr().out)
+    assert "1 decisions by anna" in printed[-1] and len(json.loads(Path("for-studio/prompt/tasks.json").read_text())) == 4
     figures = json.loads(printed[3])
     assert (figures["decided"], figures["adjudicated"], figures["disagreements"]) == (4, 1, 0)
     assert [p["rows"] for p in figures["agreement"][0]["pairs"]] == [4]

@@ -59,7 +59,9 @@ if TYPE_CHECKING:
     from toolkit.api._recipes import explain as explain
     from toolkit.api._recipes import plan as plan
     from toolkit.api._report_page import report_page as report_page
+    from toolkit.api._review import bring_review as bring_review
     from toolkit.api._review import review as review
+    from toolkit.api._review import send_review as send_review
     from toolkit.api._rows import diff as diff
     from toolkit.api._rows import overlaps as overlaps
     from toolkit.api._rows import rejects as rejects

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from toolkit.reviewing import Kind, Review, open_review
+from toolkit.reviewing import Kind, Review, Tool, bring, open_review, send
 
 
 def review(
@@ -74,3 +75,53 @@ def review(
         guard=guard,
         taxonomy=taxonomy,
     )
+
+
+def send_review(review: Review, folder: str | Path, tool: Tool) -> list[str]:
+    """Write the labels of a review that are not decided yet as files of Argilla or Label Studio, for people who work there.
+
+    Args:
+        review: of `review`.
+        folder: in which each task gets a folder: ``settings.json`` and ``records.json`` (argilla), or ``config.xml`` and ``tasks.json``
+            (label-studio).
+        tool: argilla or label-studio.
+
+    Returns:
+        The files.
+
+    Raises:
+        InputError: no such tool, or the files cannot be written.
+
+    Example:
+        >>> with toolkit.review("outputs/small", step="few", kind="labels", most=4) as found:
+        ...     toolkit.send_review(found, "sent", "label-studio")
+        ['sent/prompt/config.xml', 'sent/prompt/tasks.json', 'sent/refusal/config.xml', 'sent/refusal/tasks.json', ...]
+    """
+    return send(review, folder, tool)
+
+
+def bring_review(review: Review, file: str | Path, tool: Tool, names: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Record what people decided in Argilla or Label Studio, each in the log of its reviewer; what is there is not recorded again.
+
+    Args:
+        review: of `review`, of the place whose labels were sent.
+        file: the tool's export: of Argilla ``dataset.records.to_json``, of Label Studio the format "JSON".
+        tool: argilla or label-studio.
+        names: reviewers' names by those that the tool has: Argilla's user ids, Label Studio's addresses or ``user-ID``.
+
+    Returns:
+        ``file``, ``decisions`` that are new, ``known``, ``gone`` (no such label in the queue), ``stale`` (about another label than it is by now),
+        ``passed_over`` (drafts, skipped and discarded ones), ``reviewers``.
+
+    Raises:
+        InputError: no such file or tool, not its export; InputErrors: decisions that are none. Nothing is recorded then.
+        Busy: somebody reviews under one of the names.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("export.json").write_text("[]")
+        >>> with toolkit.review("outputs/small", step="few", kind="labels") as found:
+        ...     toolkit.bring_review(found, "export.json", "argilla")["decisions"]
+        0
+    """
+    return bring(review, file, tool, names)

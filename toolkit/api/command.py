@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from toolkit.reviewing import Item as Item
     from toolkit.reviewing import Review as Review
     from toolkit.reviewing import Shown as Shown
+    from toolkit.reviewing import Tool as Tool
     from toolkit.reviewing import instructions as instructions
     from toolkit.reviewing import item_lines as item_lines
     from toolkit.serving import Alarm as Alarm

@@ -7,7 +7,7 @@ import webbrowser
 from collections.abc import Mapping
 from getpass import getuser
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -16,7 +16,7 @@ from toolkit.cli._view import stopped_by_signals
 from toolkit.common.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from toolkit.api.command import Item, Review, Shown
+    from toolkit.api.command import Item, Review, Shown, Tool
 
 _KEYS = {
     "s": "skip: it comes again after the others",
@@ -46,6 +46,10 @@ def review(
     show: Annotated[str, typer.Option("--show", metavar="HOW", help="Text that may be harmful, before you ask: hidden, start or all.")] = "hidden",
     most: Annotated[int, typer.Option("--most", metavar="N", min=1, help="Labels, at most: the most doubtful.")] = 1000,
     export: Annotated[Path | None, typer.Option("--export", metavar="FILE", help="Write what is settled (.csv, .parquet, .jsonl) and end.")] = None,
+    tool: Annotated[str | None, typer.Option("--tool", metavar="NAME", help="argilla or label-studio, for --send and --bring.")] = None,
+    send: Annotated[Path | None, typer.Option("--send", metavar="FOLDER", help="Write what is not decided as the tool's files, and end.")] = None,
+    bring: Annotated[Path | None, typer.Option("--bring", metavar="FILE", help="Record what the tool's export has, and end.")] = None,
+    name: Annotated[list[str] | None, typer.Option("--name", metavar="THEIRS=OURS", help="A reviewer of the tool's. Repeatable.")] = None,
     page: Annotated[bool, typer.Option("--page", help="Decide in a browser instead (extra `view`), until Ctrl-C.")] = False,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Of the page; 0 takes a free one.")] = 8600,
     to: Annotated[Path | None, typer.Option("--to", metavar="FOLDER", help="Folder of the review (default: PLACE.review).")] = None,
@@ -61,12 +65,15 @@ def review(
 
     Example: guardkit review outputs/quickstart --reviewer anna --double 0.2
     """
+    from toolkit.api import bring_review, send_review
     from toolkit.api import review as open_review
     from toolkit.api.command import SHOWN
 
     if show not in SHOWN:
         raise InputError(f"--show {show!r} is none of its words", hint=did_you_mean(show, SHOWN))
-    asks = export is None and not json
+    if (send is not None or bring is not None) and tool is None:
+        raise InputError("--send and --bring need --tool", hint="--tool argilla or --tool label-studio")
+    asks = export is None and send is None and bring is None and not json
     if reviewer is None and asks:
         reviewer = getuser()
     where: dict[str, Any] = {"step": step, "kind": kind, "most": most, "to": to, "guard": guard, "taxonomy": taxonomy}
@@ -76,12 +83,17 @@ def review(
             _on_page(place, port, opened, next(s for s in SHOWN if s == show))
         elif asks and opened.queue.items:
             _Asking(opened, next(s for s in SHOWN if s == show)).all()
+        brought = bring_review(opened, bring, cast("Tool", tool), _say.columns(name)) if bring is not None else None
+        sent = send_review(opened, send, cast("Tool", tool)) if send is not None else []
         written = opened.export(export) if export is not None else None
         figures = opened.figures()
     if json:
-        _say.document({**figures, "export": written})
+        _say.document({**figures, "export": written, "sent": sent, "brought": brought})
         return
     _figures(figures)
+    if brought is not None:
+        _brought(brought)
+    _say.lines(*(f"Written: {file}" for file in sent))
     if written is not None:
         _say.lines(f"Written: {written['output']} ({written['lines']:,} decisions), for the operator `review`: decisions: {written['output']}")
 
@@ -235,6 +247,14 @@ def _figures(figures: Mapping[str, Any]) -> None:
     if figures["stale"]:
         _say.lines(f"{figures['stale']:,} decisions are about another label than the row has by now: those labels are asked about again.")
     _say.lines(*(f"Note: {note}" for note in figures["notes"]))
+
+
+def _brought(brought: Mapping[str, Any]) -> None:
+    left = {"known": "were there already", "gone": "are about no label of this queue", "stale": "are about a label that is another by now"}
+    left |= {"passed_over": "are drafts, skipped or discarded"}
+    recorded = f"{brought['decisions']:,} decisions by {', '.join(brought['reviewers']) or 'nobody'}"
+    more = [f"{brought[key]:,} {words}" for key, words in left.items() if brought[key]]
+    _say.lines(f"Recorded of {brought['file']}: {'; '.join([recorded, *more])}.")
 
 
 def _number(value: float | None) -> str:

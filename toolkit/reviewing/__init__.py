@@ -23,5 +23,9 @@ if TYPE_CHECKING:
     from toolkit.reviewing._reviewer_agreement import krippendorff_alpha as krippendorff_alpha
     from toolkit.reviewing._session import Review as Review
     from toolkit.reviewing._session import open_review as open_review
+    from toolkit.reviewing._tool_files import TOOLS as TOOLS
+    from toolkit.reviewing._tool_files import Tool as Tool
+    from toolkit.reviewing._tool_files import bring as bring
+    from toolkit.reviewing._tool_files import send as send
 
 __getattr__, __dir__ = lazily(__name__)

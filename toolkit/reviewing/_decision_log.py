@@ -147,14 +147,24 @@ class DecisionLog:
             os.ftruncate(self._fd, at)
             os.fsync(self._fd)
 
-    def add(self, row: str, task: str, label: str | None, decision: str, *, note: str | None = None, step: str | None = None) -> None:
-        """Write a decision about a row's label; when this returns it is on the disk.
+    def add(
+        self,
+        row: str,
+        task: str,
+        label: str | None,
+        decision: str,
+        *,
+        note: str | None = None,
+        step: str | None = None,
+        when: str | None = None,
+    ) -> None:
+        """Write a decision about a row's label; when this returns it is on the disk. `when`: default now.
 
         Raises:
             OSError: it could not be written, and nothing of it is there.
         """
-        when = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        self._write(asdict(Decided(row, task, label, decision, self.reviewer, note, when, step)))
+        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        self._write(asdict(Decided(row, task, label, decision, self.reviewer, note, when or now, step)))
 
     def _write(self, value: dict[str, Any]) -> None:
         line = json.dumps({k: v for k, v in value.items() if v is not None}, ensure_ascii=True).encode() + b"\n"

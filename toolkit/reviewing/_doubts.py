@@ -134,7 +134,7 @@ def _set_aside(done: StepFolder, reason: str | None) -> Iterator[dict[str, Any]]
 def _every(done: StepFolder, guard: Guard, most: int) -> Iterator[Item]:
     tasks = [t for t in guard.task_names if f"label_{t}" in done.columns]
     for name in done.row_files():
-        wanted = [c for c in (*_ROW, *_labels(tasks)) if c in done.columns]
+        wanted = [c for c in (*_ROW, *_labels(tasks), *(f"blind_{t}" for t in tasks)) if c in done.columns]
         for block in done.read(name, wanted):
             for row in block.iter_rows(named=True):
                 yield from _each_label(row, tasks, [])
@@ -142,7 +142,7 @@ def _every(done: StepFolder, guard: Guard, most: int) -> Iterator[Item]:
 
 def every_label(place: Place, guard: Guard) -> Iterator[Item]:
     """Every label of shards or files, in the order of the rows."""
-    wanted = {*_ROW, *_labels(guard.task_names)}
+    wanted = {*_ROW, *_labels(guard.task_names), *(f"blind_{t}" for t in guard.task_names)}
     for block, _ in row_blocks(place, lambda there: [c for c in there if c in wanted]):
         if "id" not in block.columns:
             raise InputError("no column 'id': a decision could not name its row", where=place.name, hint="rows as guardkit writes them have ids")
