@@ -26,6 +26,7 @@ ROOMS = [
     "pipeline",
     "records",
     "report",
+    "rewards",
     "serving",
     "shards",
     "sources",

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from toolkit.api._review import bring_review as bring_review
     from toolkit.api._review import review as review
     from toolkit.api._review import send_review as send_review
+    from toolkit.api._reward import reward as reward
     from toolkit.api._rows import diff as diff
     from toolkit.api._rows import overlaps as overlaps
     from toolkit.api._rows import rejects as rejects

@@ -292,6 +292,23 @@ class Disputes(Figures):
     output: str | None
 
 
+class Reward(Figures):
+    """Of `reward`."""
+
+    guard: str
+    formula: str
+    outputs: int
+    rewarded: int
+    lacks: dict[str, int]
+    mean: float | None
+    least: float | None
+    most: float | None
+    well_formed: int
+    cells: list[dict[str, Any]]
+    shown: list[dict[str, Any]]
+    output: str | None
+
+
 class Generated(Figures):
     """Of `generate`."""
 

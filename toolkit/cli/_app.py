@@ -35,6 +35,7 @@ from toolkit.cli._reach import AllowOpt
 from toolkit.cli._rejects import rejects
 from toolkit.cli._report import report
 from toolkit.cli._review import review
+from toolkit.cli._reward import reward
 from toolkit.cli._runs import runs
 from toolkit.cli._serve import serve
 from toolkit.cli._train import train
@@ -314,6 +315,7 @@ app.command("moderate", rich_help_panel=JUDGE)(moderate)
 app.command("serve", rich_help_panel=JUDGE)(serve)
 app.command("evaluate", rich_help_panel=JUDGE)(evaluate)
 app.command("audit", rich_help_panel=JUDGE)(audit)
+app.command("reward", rich_help_panel=JUDGE)(reward)
 
 # Judge ----------------------------------------------------------------------------------------------------------------
 

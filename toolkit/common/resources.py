@@ -26,6 +26,7 @@ _ONE = {
     "licences": "licence file",
     "published": "file of published figures",
     "mining": "rule",
+    "rewards": "formula of rewards",
 }
 
 _FORMER = {"graders": "judges"}
@@ -57,7 +58,7 @@ def find(folder: str, name: str | Path, beside: Beside = None) -> Path:
 
     Args:
         folder: ``guards``, ``taxonomies``, ``sources``, ``records``, ``benchmarks``, ``prices``, ``prompts``, ``graders``, ``authors``, ``licences``,
-            ``published`` or ``mining``.
+            ``published``, ``mining`` or ``rewards``.
         name: a name, or a path that ends in ``.yaml``.
         beside: folder that a relative path is also looked up from (that of the recipe).
 

@@ -43,8 +43,8 @@ USUAL: dict[str, tuple[str, ...]] = {
 """What a file may say of a row, and the names that its columns usually have. `label`, `verdict` and `probability` may also stand for each task,
 ``label_<task>``."""
 PER_TASK = ("label", "verdict", "probability")
-TYPES = {"draw": "int64", "tokens": "int64", "seconds": "float64", "probability": "float64"}
-"""Of columns that are no text."""
+TYPES = {"draw": "int64", "tokens": "int64", "seconds": "float64", "probability": "float64", "score": "float64"}
+"""Of columns that are no text; `score_…` are those of rewards, which are asked for by name."""
 _LOOK = 64
 """Rows that are looked at for the types of ids and outputs."""
 _MESSAGES: Any = {"list": {"struct": {"content": "string"}}}
