@@ -212,6 +212,7 @@ def test_a_run_that_is_not_done_says_so(place: Path) -> None:
         ({"run": "outputs"}, "not the folder of a run"),
         ({"output": "page.pdf"}, r"must end in \.html"),
         ({"output": "outputs/small/seeds/page.html"}, "the output would"),
+        ({"output": "rows.jsonl/page.html"}, "cannot be written"),
         ({"samples": -1}, "samples is a number of rows"),
         ({"images": "gif", "image_folder": "x"}, "svg or png"),
         ({"images": "svg"}, "images need a folder"),

@@ -7,7 +7,7 @@ from typing import Literal
 
 from toolkit.api._results import Reported
 from toolkit.common.errors import InputError, did_you_mean, require, short_path
-from toolkit.common.files import make_folder, write_atomic
+from toolkit.common.files import new_file
 from toolkit.common.outputs import check_output
 from toolkit.common.paths import at_door
 from toolkit.pipeline import run_of, stopping
@@ -67,11 +67,12 @@ def report_page(
     page = report_html(folder, texts=texts, samples=samples, seed=seed)
     written = []
     with stopping():
-        write_atomic(page_at, page.html)
+        with new_file(page_at) as new:
+            new.write_bytes(page.html)
         if images_at is not None:
-            make_folder(images_at)
             for name, data in picture_files(page, str(images)).items():
-                write_atomic(images_at / name, data)
+                with new_file(images_at / name) as new:
+                    new.write_bytes(data)
                 written.append(short_path(images_at / name))
     titles = [p.title for p in page.pictures.values()]
     return Reported({"output": short_path(page_at), "bytes": len(page.html), "pictures": titles, "images": written, "notes": page.notes})

@@ -23,6 +23,8 @@ _BLOCK = 1024
 _LONG = 70
 """Characters from which on a text has lines of its own."""
 _FIELDS = 40
+_TEXTS = frozenset(("context", "prompt", "response", "reasoning", "completion", "output", "chosen", "rejected"))
+"""Columns that are texts, however short."""
 
 
 def kept_rows(done: StepFolder, n: int, seed: int) -> list[dict[str, Any]]:
@@ -89,7 +91,7 @@ def _fields(row: Mapping[str, Any], most: int) -> list[tuple[str, str, bool]]:
         if value in (None, "", [], {}) or name == "id" or name.endswith("_key"):
             continue
         text = value if isinstance(value, str) else _messages(value) or json.dumps(value, ensure_ascii=False, default=str)
-        wide = len(text) > _LONG or "\n" in text
+        wide = name in _TEXTS or len(text) > _LONG or "\n" in text
         out.append((_short(name), long_text(text, most) if wide else one_line(text), wide))
     out.sort(key=lambda f: not f[2])
     return out[:_FIELDS]

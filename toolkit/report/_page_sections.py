@@ -116,14 +116,15 @@ def _standing(folder: Path, states: Sequence[str]) -> Iterator[str]:
             last = event
             open_ = str(event["step"]) if event["event"] == "started" and "step" in event else None if event["event"] == "built" else open_
     step = f" in the step {open_!r}" if open_ else ""
-    if last.get("event") in ("started", "built", "rounds", "damaged", "reused") and _goes_on(last):
+    going = last.get("event") in ("started", "built", "rounds", "damaged", "reused") and _goes_on(last)
+    if going:
         yield f"The run is being built{step}: this page shows what was finished when it was made. Make it again when the run is done."
     elif open_ is not None:
         how = f" ({last['error']})" if last.get("event") == "stopped" and last.get("error") else ""
         yield f"The run ended{step}{how}, which is not finished: run its recipe again, and it goes on where it stopped."
     elif "not built" in states:
         yield "Some steps are not built: run the recipe again, and it goes on with them."
-    if "stale" in states:
+    if "stale" in states and not going:
         yield "Steps that are stale are not what the recipe makes any more, and are left out below: run the recipe again to make them anew."
 
 
@@ -371,5 +372,5 @@ def _spent(summary: Mapping[str, Any], wanted: Wanted) -> Section:
 def _generations(asked: Sequence[Mapping[str, Any]]) -> Sheet:
     names = ("asked", "from_journal", "followed", "failed", "prompt_tokens", "completion_tokens", "cost")
     numbers = ("calls", "from the journal", "asked again", "failed", "tokens read", "written", "dollars")
-    rows: list[list[Any]] = [[g["step"], g["model"], *(g[n] or 0 for n in names)] for g in asked]
+    rows: list[list[Any]] = [[g["step"], g["model"], *(g[n] or None for n in names)] for g in asked]
     return sheet_of("What models were asked, when each step was last built", ("step", "model"), numbers, rows)
