@@ -72,7 +72,7 @@ def test_a_run_that_is_as_good_passes_and_one_that_is_worse_names_its_figures(he
     found = toolkit.gate("outputs/released", "outputs/nightly", limits={"limits": {"fpr": 5, "f1": 5}}, draws=2000)
     assert (found.verdict, found.passed) == ("pass", True)
     assert {x["figure"] for x in found.lines} == {"f1", "fpr", "kept", "label", "rows"}
-    with pytest.raises(TooManyFailures, match=r"fail: .* are worse, beyond the limit and beyond chance") as e:
+    with pytest.raises(TooManyFailures, match=r"fail: worse, beyond limit and chance: 4 of \d+ figures") as e:
         toolkit.gate("outputs/released", "outputs/broken", draws=2000, raises=True)
     assert e.value.exit_code == 1
     bad = toolkit.gate("outputs/released", "outputs/broken", draws=2000)
@@ -86,7 +86,7 @@ def test_a_run_that_is_as_good_passes_and_one_that_is_worse_names_its_figures(he
     kept = by["kept", "kept"]
     assert (kept["before"], kept["after"], kept["n_before"]) == (93.33, 66.67, 300) and kept["low"] < -26.66 < kept["high"] < 0
     assert by["rows", "kept"]["difference"] == round(100 * (200 - 280) / 280, 2)
-    assert "beyond the limit" in repr(bad) and "scores / main / benchmark asked / prompt" in repr(bad)
+    assert "beyond limit and chance" in repr(bad) and "scores / main / benchmark asked / prompt" in repr(bad)
 
 
 def test_limits_speak_of_kinds_and_of_single_figures(here: Path) -> None:
@@ -108,7 +108,7 @@ def test_what_the_run_has_lost_fails_unless_it_may_go(runs: Path, tmp_path: Path
     monkeypatch.chdir(runs)
     less = built(tmp_path / "less", wrong=range(4), sources=280, extra=False)
     found = toolkit.gate("outputs/released", less)
-    assert found.verdict == "fail" and verdict_of(found, "rows", "kept") == "gone" and "1 of the baseline are gone" in found.words
+    assert found.verdict == "fail" and verdict_of(found, "rows", "kept") == "gone" and "gone since the baseline: 1" in found.words
     assert toolkit.gate("outputs/released", less, limits={"gone": "pass"}).passed
     assert toolkit.gate("outputs/released", less, limits={"except": [{"of": "kept", "limit": None}]}).passed
     assert "not in the baseline, so not looked at: the step kept" in toolkit.gate(less, "outputs/released").notes

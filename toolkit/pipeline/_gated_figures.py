@@ -214,10 +214,10 @@ def _verdict(lines: Sequence[Line], limits: GateLimits) -> dict[str, Any]:
     some = f"of {len(lines):,} figures"
     bad = by["fail"] + (by["gone"] if limits.gone == "fail" else [])
     if bad:
-        what = [f"{len(by['fail']):,} {some} are worse, beyond the limit and beyond chance"] if by["fail"] else []
-        what += [f"{len(by['gone']):,} of the baseline are gone"] if by["gone"] and limits.gone == "fail" else []
+        what = [f"worse, beyond limit and chance: {len(by['fail']):,} {some}"] if by["fail"] else []
+        what += [f"gone since the baseline: {len(by['gone']):,}"] if by["gone"] and limits.gone == "fail" else []
         return {"verdict": "fail", "passed": False, "words": f"fail: {'; '.join(what)}"}
     if few := by["too few rows"]:
-        words = f"too few rows: none {some} is shown to be worse, but {len(few):,} of them could be, by the limit or more"
+        words = f"too few rows: no figure fails, but {len(few):,} {some} could be worse by the limit or more"
         return {"verdict": "too few rows", "passed": limits.fail_on == "fail", "words": words}
     return {"verdict": "pass", "passed": True, "words": f"pass: none {some} is worse by its limit or more"}

@@ -18,7 +18,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from toolkit.common.jsontext import loads_once
 from toolkit.common.manifests import MOST, sealed
 from toolkit.common.paths import near_file
 from toolkit.common.reading import Files, regular, unreadable
+from toolkit.common.text import whole
 from toolkit.shards._sign import Signature, sign_bytes, signer_of
 
 OVERLAY_SUFFIX = ".overlay.jsonl"
@@ -80,9 +81,12 @@ def read_overlay(path: Path, held: Files | None = None) -> Overlay:
     if not path.is_file():
         raise InputError("no such file", where=str(path), hint=near_file(path))
     try:
-        with path.open("rb") as raw, (held or Files()).reading(raw.fileno(), path):
+        with path.open("rb") as raw:
             regular(raw.fileno(), path)
-            data = raw.read(MOST + 1)
+            with suppress(OSError):  # a disk that knows no locks
+                fcntl.flock(raw, fcntl.LOCK_SH)  # who adds a line right now ends first
+            with (held or Files()).reading(raw.fileno(), path):
+                data = raw.read(MOST + 1)
     except OSError as e:
         raise unreadable(e, path) from None
     return _read(path, data)
@@ -100,11 +104,15 @@ def add_to_overlay(path: Path, decisions: Sequence[Mapping[str, str | None]], no
         How many were added.
 
     Raises:
-        InputError: as `read_overlay`; another name than ``….overlay.jsonl``; no file can be made there.
+        InputError: as `read_overlay`; another name than ``….overlay.jsonl``; no file can be made there; a decision without a row, task, decision or
+            reviewer.
     """
     with _open(path) as (fd, overlay):
+        given = [{k: v if v is None else whole(v) for k, v in d.items()} for d in decisions]
         known = {words for d in overlay.decisions.values() for words in (_words(d), _words({**d, "when": None}))}
-        fresh = [{**d, "when": d.get("when") or now} for d in {_words(d): d for d in decisions}.values() if _words(d) not in known]
+        fresh = [{**d, "when": d.get("when") or now} for d in {_words(d): d for d in given}.values() if _words(d) not in known]
+        for one in fresh:
+            _decision(one, str(path))
         _write(fd, overlay, fresh)
     return len(fresh)
 
@@ -157,10 +165,10 @@ def _open(path: Path) -> Iterator[tuple[int, Overlay]]:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         data = os.pread(fd, MOST + 1, 0)
-        whole = data[: data.rfind(b"\n") + 1]
-        overlay = _read(path, whole) if whole else Overlay(path, {}, {}, [])
-        if whole != data:
-            os.ftruncate(fd, len(whole))
+        sound = data[: data.rfind(b"\n") + 1]
+        overlay = _read(path, sound) if sound else Overlay(path, {}, {}, [])
+        if sound != data:
+            os.ftruncate(fd, len(sound))
         yield fd, overlay
     finally:
         os.close(fd)
@@ -216,7 +224,7 @@ def _in_its_place(value: dict[str, Any], n: int, found: Overlay, where: str) -> 
 
 def _decision(value: dict[str, Any], where: str) -> dict[str, str | None]:
     found = {k: value[k] for k in DECIDED if k in value}
-    odd = [k for k, v in found.items() if not (isinstance(v, str) or v is None)] + [k for k in _NEEDED if not found.get(k)]
+    odd = [k for k, v in found.items() if not (v is None or (isinstance(v, str) and v == whole(v)))] + [k for k in _NEEDED if not found.get(k)]
     if odd:
         raise InputError(f"a decision without {odd[0]!r}, or with one that is no text", where=where)
     return found
