@@ -125,6 +125,7 @@ VERBS = {
     "category map": "map_categories",
     "category new": "new_category",
     "category check": "check_category",
+    "category migrate": "migrate_category",
     "train sft": "train",
     "train dpo": "train",
 }

@@ -63,15 +63,15 @@ def lines(folder: Path, rules: tuple[str, ...]) -> tuple[list[list[str]], int]:
             found = set(run[f"found-{at}"].polars()["id"])
             drawn = run[f"drawn-{at}"]
             tokens = drawn.polars().select(pl.col("completion_tokens").sum()).item() / full["completion_tokens"].sum()
-            told = drawn.manifest["stats"]["adaptive"]
-            screened = (told["screen"] or {}).get("left_out", 0.0)
+            figures_of = drawn.manifest["stats"]["adaptive"]
+            screened = (figures_of["screen"] or {}).get("left_out", 0.0)
             kept = len(hard & found)
             share = [100 * kept / len(hard), 100 * share_low(kept, len(hard), 0.95)] if hard else [100.0, 0.0]
             figures = [
                 f"{share[0]:.2f}",
                 f"{share[1]:.2f}",
                 f"{100 * screened:.1f}",
-                f"{100 * told['drawn'] / told['of']:.1f}",
+                f"{100 * figures_of['drawn'] / figures_of['of']:.1f}",
                 f"{100 * tokens:.1f}",
             ]
             assert found <= hard, "a row is hard by some of its draws alone"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from toolkit.api._categories import map_categories as map_categories
     from toolkit.api._category_check import check_category as check_category
     from toolkit.api._category_check import new_category as new_category
+    from toolkit.api._category_migrate import migrate_category as migrate_category
     from toolkit.api._certify import certify as certify
     from toolkit.api._ci_gate import gate as gate
     from toolkit.api._compare import compare as compare

@@ -186,6 +186,35 @@ def check(
         _say.lines("all as it should be")
 
 
+@category.command("migrate")
+def migrate(
+    name: NameArg,
+    to: Annotated[str | None, typer.Option("--to", metavar="NAME", help="A new name, or a category that it becomes a part of.")] = None,
+    drop: Annotated[bool, typer.Option("--drop", help="Remove it.")] = False,
+    taxonomy: TaxonomyOpt = None,
+    shards: Annotated[
+        list[Path] | None, typer.Option("--shards", metavar="FOLDER", help="Shards to look at beside those of the workspace. Repeatable.")
+    ] = None,
+    rewrite: Annotated[bool, typer.Option("--rewrite", help="Write the shards that use it anew; those of before stay as they are.")] = False,
+    output: Annotated[Path | None, typer.Option("--output", metavar="FOLDER", help="Folder for these (default: in the workspace).")] = None,
+    json: JsonOpt = False,
+) -> None:
+    """Rename a category of yours, merge it into another one, or remove it. Refused, with the shards named, where some use it, but for --rewrite.
+
+    Example: guardkit category migrate noise --to late-noise --rewrite
+    """
+    from toolkit import api
+
+    found = api.migrate_category(name, to=to, drop=drop, taxonomy=taxonomy, shards=shards or (), rewrite=rewrite, output=output)
+    if json:
+        _say.document(found)
+        return
+    became = f"is {found['became']} now" if found["became"] else "is gone"
+    _say.lines(f"{found['category']} {became}: {found['file']}", *(f"written anew: {line['folder']} → {line['new']}" for line in found["shards"]))
+    if found["runs"]:
+        _say.lines(f"runs whose recipe names it, or its taxonomy, build anew what depends on it: {', '.join(found['runs'])}")
+
+
 def _rules(texts: list[str] | None) -> dict[str, list[str]]:
     """``RULE|EXAMPLE|…`` arguments."""
     out: dict[str, list[str]] = {}

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from toolkit.shards._overlay_file import sign_overlay as sign_overlay
     from toolkit.shards._push import push as push
     from toolkit.shards._push import to_send as to_send
+    from toolkit.shards._rewritten import rewrite_categories as rewrite_categories
     from toolkit.shards._row_counts import NONE as NONE
     from toolkit.shards._row_counts import SEED_MODELS as SEED_MODELS
     from toolkit.shards._shards import SPLIT_HINT as SPLIT_HINT

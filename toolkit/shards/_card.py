@@ -144,7 +144,11 @@ def licence_part(manifest: Mapping[str, Any]) -> list[str]:
 
 
 def versions_part(manifest: Mapping[str, Any]) -> list[str]:
-    """The versions before this one: what came with each, under which licences."""
+    """The versions before this one: what came with each, under which licences; or the one that it is with other names of categories."""
+    if again := manifest.get("rewritten"):
+        changed = ", ".join(f"{plain(old)} → {plain(new) if new else 'none'}" for old, new in again["categories"].items())
+        before = f"{plain(title_of(again['manifest']))} (manifest {again['manifest_sha256'][:16]}…)"
+        return ["## Versions", "", f"The rows of {before}, with other names of categories: {changed}.", ""]
     if not manifest.get("extends"):
         return []
     rows, sha256 = [], ""

@@ -252,7 +252,7 @@ def unproven(manifest: Mapping[str, Any]) -> dict[str, str]:
         "licence.target": "licence" in manifest,
         "kind": manifest.get("kind") is not None and manifest["kind"] not in SHARD_KINDS.names(),
         "sections": not _has_sections(manifest),
-        **{name: name in manifest for name in ("title", "step", "made_from", "extends")},
+        **{name: name in manifest for name in ("title", "step", "made_from", "extends", "rewritten")},
         "others": bool(set(manifest) - KNOWN),
     }
     return {name: words for name, words in UNPROVEN.items() if here.get(name, True)}

@@ -24,7 +24,7 @@ READ = (1, 2)
 MANIFEST = "manifest.json"
 CARD = "README.md"
 AGAIN = "make the shards again"
-LATER = ("title", "tables", "card", "licence", "models", "made_from", "kind", "sections", "extends")
+LATER = ("title", "tables", "card", "licence", "models", "made_from", "kind", "sections", "extends", "rewritten")
 """What no manifest of format 1 has."""
 
 UNPROVEN = {
@@ -38,6 +38,7 @@ UNPROVEN = {
     "licence.target": "whether the licence of the set was asked for or found",
     "made_from": "recipe, steps, options, versions, models' tokens and dollars, and what became of rows on the way; only that the numbers add up",
     "extends": "what the version extended says of its guard, licence, models and steps: only its files, and what it counted, are checked",
+    "rewritten": "what the set was before its categories got other names",
     "others": "whatever the manifest says beside its known keys",
 }
 """What a manifest says that its folder cannot prove. All else is counted or computed from the files again. A signature says who vouches for it."""
@@ -162,6 +163,7 @@ class _Manifest2(_Manifest):
     kind: str | None = None
     sections: list[str] = []
     extends: _Extends | None = None
+    rewritten: _Rewritten | None = None
 
 
 def _manifest(value: dict[str, Any]) -> dict[str, Any]:
@@ -179,6 +181,14 @@ class _Extends(_Open):
     left_out: dict[str, int] = {}
     moved: int = 0
     columns_left_out: dict[str, dict[str, int]] = {}
+
+
+class _Rewritten(_Open):
+    """The set that this one was before its categories got other names; `categories`: by the name of before the one now."""
+
+    manifest: Annotated[dict[str, Any], AfterValidator(_manifest)]
+    manifest_sha256: Sha256
+    categories: dict[str, str | None] = Field(min_length=1)
 
 
 _Manifest2.model_rebuild()
