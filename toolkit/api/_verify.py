@@ -22,7 +22,7 @@ KEY = "GUARDKIT_SIGNING_KEY"
 
 OVERLAY = {
     "reviewers": "who decided, and when: whoever wrote the lines wrote that, too; a signature says who vouches for them",
-    "end": "whether there were more lines: a signature, and the runs that were built with it ({--rows RUN|rows}), show lines that are gone",
+    "end": "whether there were more lines: a signature that is asked for, and a run that was built with it (given as rows), show lines that are gone",
 }
 """What an overlay says and its lines cannot prove."""
 RUN = {"steps": "whether the steps did what their manifests say: the recipe, run again with the same seed, makes the same bytes"}

@@ -33,8 +33,9 @@ def overlay(
         return
     if add is not None:
         _say.lines(f"Added: {found['added']:,}")
+    when = f"; from {found['first']} to {found['last']}" if found["decisions"] else ""
     again = f", decided again since {found['superseded']:,}" if found["superseded"] else ""
-    _say.lines(f"{found['file']}: decisions {found['decisions']:,}, rows {found['rows']:,}{again}; from {found['first']} to {found['last']}")
+    _say.lines(f"{found['file']}: decisions {found['decisions']:,}, rows {found['rows']:,}{again}{when}")
     rows = [[x["task"], x["reviewer"], x["decision"], f"{x['decisions']:,}"] for x in found["by"]]
     if rows:
         _say.table("Decisions", ["task", "reviewer", "decision"], ["decisions"], rows)
