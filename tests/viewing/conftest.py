@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
 import yaml
-from workspace import RECIPE
+from workspace import furnish
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "browser"))
+from small_run import SOURCE, STEPS, seeds
 
 import toolkit
 
 
 @pytest.fixture(scope="session")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small run: seeds, some of them copies of others, selected, reasoned about, rendered, in shards."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A workspace in which two runs are made."""
     folder = tmp_path_factory.mktemp("viewed")
-    steps = [*RECIPE["steps"][:2], {"id": "unique", "use": "deduplicate"}, *RECIPE["steps"][2:]]
-    (folder / "small.yaml").write_text(yaml.safe_dump({**RECIPE, "steps": steps}, sort_keys=False))
     before = Path.cwd()
     os.chdir(folder)
-    try:
-        toolkit.run("small.yaml", output="outputs/small")
-    finally:
-        os.chdir(before)
-    return folder / "outputs" / "small"
+    yield folder
+    os.chdir(before)
+
+
+@pytest.fixture(scope="session")
+def run(folder: Path) -> Path:
+    """A run up to its shards: seeds, two of them copies of others, one without a prompt, and some that try to do harm."""
+    (folder / "seeds.jsonl").write_text("".join(json.dumps(row) + "\n" for row in seeds(12)), encoding="utf-8")
+    (folder / "source.yaml").write_text(SOURCE, encoding="utf-8")
+    (folder / "recipe.yaml").write_text(yaml.safe_dump({"recipe": "small", "seed": 3, "steps": STEPS[:8]}, sort_keys=False), encoding="utf-8")
+    return toolkit.run(folder / "recipe.yaml", output=folder / "small").folder
+
+
+@pytest.fixture(scope="session")
+def mined(folder: Path) -> Path:
+    """A run of two guards that disagree on two rows: verdicts, hard rows, a pair of each."""
+    furnish(folder)
+    toolkit.mine({"anna": folder / "anna.jsonl", "berta": folder / "berta.jsonl"}, output=folder / "mined")
+    return folder / "mined"
 
 
 @pytest.fixture(scope="session")
@@ -48,4 +65,10 @@ def viewed_file(many: Path) -> Iterator[toolkit.Viewer]:
 @pytest.fixture(scope="session")
 def viewed_run(run: Path) -> Iterator[toolkit.Viewer]:
     with toolkit.view(run, port=0) as viewer:
+        yield viewer
+
+
+@pytest.fixture(scope="session")
+def viewed_mined(mined: Path) -> Iterator[toolkit.Viewer]:
+    with toolkit.view(mined, port=0) as viewer:
         yield viewer

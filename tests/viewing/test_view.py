@@ -68,10 +68,22 @@ def test_nothing_can_be_sent_from_another_page(viewed_file: toolkit.Viewer) -> N
 
 def test_a_page_loads_its_own_files_and_runs_nothing_inline(viewed_run: toolkit.Viewer) -> None:
     with browser(viewed_run) as client:
-        for address in ("/", "/rows/few", "/row/few?row=1", "/nowhere", "/rows/none"):
+        for address in (
+            "/",
+            "/rows/unique",
+            "/row/unique?row=1",
+            "/duplicates",
+            "/rejects",
+            "/recipe",
+            "/progress",
+            "/life",
+            "/nowhere",
+            "/rows/none",
+        ):
             page = client.get(address)
             assert "default-src 'none'" in page.headers["content-security-policy"] and "unsafe" not in page.headers["content-security-policy"]
-            assert not re.search(r"<script(?! src=\"/static/)|<style| style=| on\w+=|javascript:", page.text)
+            tags = " ".join(re.findall(r"<[^>]*>", page.text))
+            assert not re.search(r"<script(?! src=\"/static/)|<style| style=| on\w+=|javascript:", tags)
             for name in re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text):
                 assert client.get(name).status_code == 200
 
@@ -119,7 +131,7 @@ def test_what_a_page_could_obey_is_shown(file_page: Callable[[str], str]) -> Non
         ("/rows/seeds?page=x", 422, "page: a number"),
         ("/rows/seeds?column=prompt&operator=like&value=x", 422, "no operator"),
         ("/rows/seeds?column=source_row&operator=least&value=x", 422, "is no number"),
-        ("/row/seeds?row=999", 422, "the table has 20"),
+        ("/row/seeds?row=999", 422, "the table has 22"),
         ("/cell/seeds?row=1&of=no", 422, "no column"),
         ("/nowhere", 404, "no such page"),
     ],

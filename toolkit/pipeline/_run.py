@@ -260,13 +260,32 @@ def _kept(done: StepFolder) -> str:
     return f"{done.manifest['counts'][-1]['kept']:,} rows"
 
 
+NOTED = 10.0
+"""Seconds between two lines of a run's log about how far a step is."""
+
+
+def _watched(job: _Job, step: str) -> Callable[[int, int | None, str], None]:
+    """Shows how far a step is, and notes it in the log from time to time, for whoever looks on from elsewhere."""
+    noted = time.monotonic()
+
+    def update(done: int, total: int | None, words: str) -> None:
+        nonlocal noted
+        job.progress.update(done, total, words)
+        if (now := time.monotonic()) - noted >= NOTED:
+            noted = now
+            with suppress(OSError, InputError):  # what is wrong with the folder is found where the step's rows are written
+                log(job.run.folder, "progress", step=step, done=done, total=total, words=words)
+
+    return update
+
+
 def _build(job: _Job, group: Sequence[PlannedStep], header: Mapping[str, Any]) -> tuple[StepFolder, dict[str, Any]]:
     """Build a group in a hidden folder; the folder of its last step, and what goes to the log. `header`: what its manifest says of what made it."""
     plan, last = job.plan, group[-1]
     final = job.run.folder / last.id
     counts = [Counts(s.id, s.operator.name, s.operator.shape) for s in group]
     lineage_of = partial(lineage, plan, last.id, job.run.steps, counts[:-1])
-    contexts = [plan.context(s.id, job.progress.update, job.run.folder.parent / JOURNAL, lineage_of) for s in group]
+    contexts = [plan.context(s.id, _watched(job, last.id), job.run.folder.parent / JOURNAL, lineage_of) for s in group]
     work = [Work(s.operator, ctx, s.columns, n) for s, ctx, n in zip(group, contexts, counts, strict=True)]
     if isinstance(op := last.operator, GenerationOperator):
         came = op.asked_columns({name: plan.steps[source].handed for name, source in last.inputs.items()})

@@ -6,12 +6,12 @@ import threading
 import time
 from array import array
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from toolkit.common.errors import InputError
-from toolkit.viewing._paged_table import Table
+from toolkit.viewing._paged_table import NUMBER, Table
 from toolkit.viewing._query import Query, order_key, rows_that_match
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ class Selection:
         self._lock = threading.Lock()
         self._numbers = array("q")
         self._looked, self._complete = 0, False
-        self._going: Iterator[tuple[int, pl.DataFrame]] | None = None
         self._depth = self._matching = 0
 
     def page(self, start: int, size: int, *, all_of_them: bool = False, seconds: float = SECONDS) -> Found:
@@ -69,7 +68,7 @@ class Selection:
             return Found(range(min(start, self._table.rows), min(start + size, self._table.rows)), self._table.rows, self._table.rows, True)
         with self._lock:
             if self._query.sort:
-                self._sort(start + size, seconds)
+                self._sort(start + size)
             else:
                 self._look(None if all_of_them else start + size + 1, seconds)
             return Found(self._numbers[start : start + size].tolist(), self._total, self._looked, self._complete)
@@ -80,28 +79,18 @@ class Selection:
 
     def _look(self, wanted: int | None, seconds: float) -> None:
         """Find more rows, until there are as many as are wanted, all have been looked at, or the time is up."""
-        import polars as pl
-
-        matches, used = rows_that_match(self._query, self._table.columns)
-        assert matches is not None  # noqa: S101  else the query would be of all rows
+        matches = rows_that_match(self._query, self._table.columns)
         end = time.monotonic() + seconds
-        if self._going is None:
-            self._going = self._table.blocks(used)
-        while not self._complete and (wanted is None or len(self._numbers) < wanted) and time.monotonic() < end:
-            try:
-                start, block = next(self._going)
-            except StopIteration:
-                self._complete = True
+        for chunk in self._table.chunks(self._looked):
+            if (wanted is not None and len(self._numbers) >= wanted) or time.monotonic() >= end:
                 return
-            except BaseException:
-                self._going, self._numbers, self._looked = None, array("q"), 0  # the next request begins anew
-                raise
-            found = block.select(matches.alias("found"))["found"].arg_true()
-            self._numbers.extend((found.cast(pl.Int64) + start).to_list())
-            self._looked = start + block.height
+            found = chunk.read(lambda rows: rows.filter(matches).select(NUMBER))
+            self._numbers.extend(found[NUMBER].to_list())
+            self._looked = chunk.start + chunk.rows
+        self._complete = True
 
-    def _sort(self, wanted: int, seconds: float) -> None:
-        """Order the first rows, in memory that those and one block take."""
+    def _sort(self, wanted: int) -> None:
+        """Order the first rows, in memory that those and a chunk's keys take."""
         import polars as pl
 
         if wanted > DEEPEST:
@@ -110,25 +99,21 @@ class Selection:
             )
         if self._complete and (self._depth >= wanted or len(self._numbers) == self._matching):
             return
-        depth = max(1024, 2 * wanted)
-        matches, used = rows_that_match(self._query, self._table.columns)
-        by = self._query.sort
+        depth, matching = max(1024, 2 * wanted), 0
+        matches, by = rows_that_match(self._query, self._table.columns), self._query.sort
         key = order_key(by, self._table.columns[by]).alias("key")
         first: pl.DataFrame | None = None
-        self._matching = looked = 0
-        for start, block in self._table.blocks(list(dict.fromkeys([by, *used]))):
-            number = pl.int_range(start, start + block.height, dtype=pl.Int64).alias("n")
-            rows = block.select(key, number, (pl.lit(True) if matches is None else matches).alias("found")).filter("found").drop("found")
-            self._matching += rows.height
-            looked = start + block.height
-            if first is not None and first.height == depth and (last := first["key"][-1]) is not None:
-                rows = rows.filter(pl.col("key") >= last if self._query.descending else pl.col("key") <= last)  # none behind it comes in any more
-            if rows.height:
-                rows = pl.DataFrame(pl.from_arrow(rows.to_arrow()))  # in memory of their own: they must not keep the texts of their block
-                both = rows if first is None else pl.concat([first, rows], how="vertical_relaxed")
-                first = both.sort("key", "n", descending=[self._query.descending, False], nulls_last=True).head(depth)
+        for chunk in self._table.chunks():
+            rows = chunk.read(lambda rows: rows.filter(matches).select(key, pl.col(NUMBER).alias("n")))
+            matching += rows.height
+            if first is not None and first.height == depth and (worst := first["key"][-1]) is not None:
+                rows = rows.filter(pl.col("key") >= worst if self._query.descending else pl.col("key") <= worst)
+            if first is None or rows.height:
+                both = rows if first is None else pl.concat([first, rows])
+                both = both.sort("key", "n", descending=[self._query.descending, False], nulls_last=True).head(depth)
+                first = pl.DataFrame(pl.from_arrow(both.to_arrow()))  # copied out: a few rows must not keep the texts of a whole chunk
         self._numbers = array("q", first["n"].to_list() if first is not None else [])
-        self._looked, self._complete, self._depth = looked, True, depth
+        self._looked, self._complete, self._depth, self._matching = self._table.rows, True, depth, matching
 
 
 class Selections:

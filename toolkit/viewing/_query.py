@@ -98,20 +98,16 @@ def query_of(given: QueryParams, columns: Mapping[str, pl.DataType]) -> Query:
     return query
 
 
-def rows_that_match(query: Query, columns: Mapping[str, pl.DataType]) -> tuple[pl.Expr | None, list[str]]:
-    """What polars is asked of a block, and the columns that it needs; None where every row matches."""
+def rows_that_match(query: Query, columns: Mapping[str, pl.DataType]) -> pl.Expr:
+    """What polars is asked of each row."""
     import polars as pl
 
     tests: list[pl.Expr] = [holds(c, columns[c.column]) for c in query.conditions]
-    used = [c.column for c in query.conditions]
     texts = {name: kind for name, kind in columns.items() if _has_text(kind)}
     for word in words(query.search):
         test = _like(word)
-        tests.append(pl.any_horizontal([_any(pl.col(name), kind, test) for name, kind in texts.items()]) if texts else pl.lit(False))
-        used += texts
-    if not tests:
-        return None, []
-    return pl.all_horizontal([test.fill_null(False) for test in tests]), list(dict.fromkeys(used))
+        tests.append(pl.any_horizontal([_any(pl.col(name), kind, test).fill_null(False) for name, kind in texts.items()]) if texts else pl.lit(False))
+    return pl.all_horizontal([test.fill_null(False) for test in tests]) if tests else pl.lit(True)
 
 
 def words(search: str) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from toolkit.common.text import hidden
+from toolkit.common.text import hidden, one_line
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -20,6 +20,8 @@ SHORT = 40
 """Characters of a value that is never broken over lines in a table: a label, an id."""
 WHOLE = 4_000
 """Characters of a value on the page of a row; a link leads to all of it."""
+LONGEST = 20_000
+"""Characters of a value that a page unfolds: browsers take seconds to lay out more."""
 
 _HERE = Path(__file__).parent
 
@@ -34,8 +36,15 @@ def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     made = Environment(loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters |= {"cell": cell, "visible": visible, "count": count, "quoted": lambda text: quote(str(text), safe="/")}
-    made.globals |= {"as_text": as_text, "CELL": CELL, "SHORT": SHORT, "WHOLE": WHOLE}
+    made.filters |= {
+        "cell": cell,
+        "visible": visible,
+        "count": count,
+        "one_line": lambda value: one_line(as_text(value)[:CELL]),
+        "duration": duration,
+        "quoted": lambda text: quote(str(text), safe="/"),
+    }
+    made.globals |= {"as_text": as_text, "CELL": CELL, "SHORT": SHORT, "WHOLE": WHOLE, "LONGEST": LONGEST}
     return made
 
 
@@ -98,3 +107,12 @@ def visible(text: str, cut: bool = False) -> Markup:
 def count(number: int | None) -> str:
     """A number with its thousands parted."""
     return "" if number is None else f"{number:,}"
+
+
+def duration(seconds: float | None) -> str:
+    """A time for people."""
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 from toolkit.common.errors import InputError, did_you_mean, short_path
 from toolkit.common.paths import is_there, near_file, near_folder
 from toolkit.common.reading import identity
-from toolkit.pipeline import StepFolder, is_run, run_of, step_folders
+from toolkit.pipeline import StepFolder, is_run, recipe_steps, run_of, step_folders
 from toolkit.shards import MANIFEST, read_manifest
 from toolkit.viewing._other_files import ENDINGS, as_parquet, is_rows
 from toolkit.viewing._paged_table import Table
@@ -67,7 +67,7 @@ class Subject:
     def steps(self) -> list[StepFolder]:
         """The finished steps of a run, those that are there now."""
         version = [(path, _identity(path)) for path in sorted(self.place.glob("*/manifest.json"))]
-        return self._once("steps", version, lambda: step_folders(self.place))
+        return self._once("steps", version, lambda: _in_order(self.place))
 
     def _once(self, name: str, version: object, read: Callable[[], T]) -> T:
         kept = self._kept.get(name)
@@ -75,6 +75,12 @@ class Subject:
             kept = self._kept[name] = (version, read())
         found: T = kept[1]
         return found
+
+
+def _in_order(run: Path) -> list[StepFolder]:
+    """The finished steps in the order of the recipe; those that it no longer has come last."""
+    order = {step: i for i, step in enumerate(recipe_steps(run))}
+    return sorted(step_folders(run), key=lambda done: order.get(done.step, len(order)))
 
 
 class NoTable(InputError):  # noqa: N818 (named by what is wrong)
