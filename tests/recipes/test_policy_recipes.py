@@ -31,5 +31,20 @@ def test_a_guard_is_trained_without_the_category_that_it_is_tested_on(tmp_path: 
     assert set(steps["claims"]["change"]) == {"policy_sentence", "policy_block"} and steps["claims"].height == 2 * steps["others"].height
 
 
+def test_the_whole_recipe_runs_to_its_scores(tmp_path: Path) -> None:
+    """With a guard that is hardly trained: every set of rows is judged and scored, beside guards that take no notice of the policy."""
+    asked = ["samples-left-out", "samples-others", "samples-claims"]
+    short = [f"{step}.backend.max_tokens=4" for step in asked]
+    small = ["guard.trainer.max_steps=1", "guard.model.scratch.layers=1", "guard.model.scratch.width=32", "guard.model.scratch.heads=2"]
+    done = toolkit.run("policy/leave-category-out", overrides=[f"category={CATEGORY}", *small, *short], output=tmp_path / "run")
+    run = toolkit.read_run(done.folder)
+    assert done.failed is None and done.reused == []
+    judged = {"left-out": run["left-out"].rows, **dict.fromkeys(("others", "policy_sentence", "policy_block"), run["others"].rows)}
+    for step, rows in judged.items():
+        found = {line["guard"]: line["n"] for line in run[f"scores-{step}"].manifest["stats"]["scores"] if line["task"] == "prompt"}
+        assert found["guard"] == found["majority class"] == rows, step
+    assert run["verdicts-left-out"].rows == run["left-out"].rows and run["verdicts-claims"].rows == 2 * run["others"].rows
+
+
 def test_categories_are_measured_without_a_key() -> None:
     assert toolkit.check("policy/known-categories")["needs"] == []
