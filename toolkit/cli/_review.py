@@ -24,11 +24,12 @@ _KEYS = {
     "d": "drop: the row is to go",
     "n": "note: why; it goes with your next decision",
     "v": "view the texts that are hidden",
+    "w": "write: names of categories, where a row's categories are asked about",
     "z": "undo your last decision",
     "?": "these instructions",
     "q": "quit; all decisions are kept",
 }
-_WORDS = {"s": "skip", "u": "unsure", "d": "drop", "n": "note", "v": "view", "z": "undo", "?": "help", "q": "quit"}
+_WORDS = {"s": "skip", "u": "unsure", "d": "drop", "n": "note", "v": "view", "w": "write", "z": "undo", "?": "help", "q": "quit"}
 
 
 def review(
@@ -134,7 +135,7 @@ class _Asking:
 
     def _one(self, item: Item) -> bool:
         """Ask about one label until it is decided, skipped, or another is taken back; False for quitting."""
-        labels = self._review.queue.guard.task(item.task).labels
+        labels = list(item.words(self._review.queue.guard)[:9])
         while (answer := _answer(self._prompt(labels))) is not None:
             word, rest = _split(answer, labels)
             if word == "quit":
@@ -145,6 +146,9 @@ class _Asking:
                 self._lines(item, "all")
             elif word == "note":
                 self._note = rest or _line("note: ")
+            elif word == "write":
+                if self._decided(item, rest or _line("categories: "), self._note):
+                    return True
             elif word == "skip":
                 self._review.skip(item)
                 return True
@@ -153,16 +157,19 @@ class _Asking:
                 _say.lines("nothing is there to take back" if undone is None else f"taken back: {undone.id}, {undone.task}")
                 if undone is not None:
                     return True
-            elif word:
-                try:
-                    recorded = self._review.decide(item, word, rest or self._note)
-                except InputError as e:
-                    _say.lines(str(e))
-                    continue
-                self._note = None
-                _say.lines(f"recorded: {recorded}")
+            elif word and self._decided(item, word, rest or self._note):
                 return True
         return False
+
+    def _decided(self, item: Item, word: str, note: str | None) -> bool:
+        try:
+            recorded = self._review.decide(item, word, note)
+        except InputError as e:
+            _say.lines(str(e))
+            return False
+        self._note = None
+        _say.lines(f"recorded: {recorded}")
+        return True
 
     def _lines(self, item: Item, show: Shown) -> None:
         from toolkit.api.command import item_lines
@@ -172,7 +179,7 @@ class _Asking:
     def _help(self, item: Item) -> None:
         from toolkit.api.command import instructions
 
-        labels = {str(n): label for n, label in enumerate(self._review.queue.guard.task(item.task).labels, 1)}
+        labels = {str(n): label for n, label in enumerate(item.words(self._review.queue.guard)[:9], 1)}
         _say.lines(*instructions(self._review.queue.guard, labels | _KEYS))
 
     def _prompt(self, labels: list[str]) -> str:

@@ -7,6 +7,7 @@ the view or the rows say: no script, link, picture from elsewhere, style or iden
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +23,8 @@ COLOURS = ("#3a7fc8", "#c96a1b", "#2a9a63", "#9a63cf", "#cf4f63", "#1d96a3", "#8
 """Of series, in order: each stands out by 3 to 1 at least from white and from #15181d."""
 WIDTH = 700
 """Points that a picture is wide."""
-_LABEL = 60
-"""Characters of a label."""
+_LABEL = 200
+"""Characters of a label, at most; where it has no room it ends in an ellipsis."""
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 
 
@@ -54,13 +55,13 @@ def bars(title: str, rows: Sequence[Row], *, name: str, number: str, part: str |
         >>> bars("Rows", [{"step": "seeds", "rows": 3}], name="step", number="rows").view["mark"]["type"]
         'bar'
     """
-    x = {"field": number, "type": "quantitative", "title": number, "axis": {"format": ",~r", "tickCount": 6}}
+    x = {"field": _field(number), "type": "quantitative", "title": number, "axis": {"format": ",~r", "tickCount": 6}}
     encoding: dict[str, Any] = {"y": _names(name), "x": x}
     if part is not None:
-        domain = list(order or dict.fromkeys(str(r[part]) for r in rows))
+        domain = list(order) if order is not None else _values(part, rows)
         encoding["color"] = _series(part, domain)
         encoding["order"] = {"field": "_order", "type": "quantitative"}
-        place = f"indexof({domain}, datum['{_quoted(part)}'])"
+        place = f"indexof({json.dumps(domain)}, datum[{json.dumps(part)}])"
         view = {"transform": [{"calculate": place, "as": "_order"}], "mark": {"type": "bar"}, "encoding": encoding}
         return Picture(title, {**view, "width": WIDTH, "height": {"step": 18}}, rows)
     return Picture(title, {"mark": {"type": "bar"}, "encoding": encoding, "width": WIDTH, "height": {"step": 18}}, rows)
@@ -75,10 +76,10 @@ def intervals(title: str, rows: Sequence[Row], *, name: str, number: str, low: s
         ['row']
     """
     y = _names(name)
-    x = {"field": number, "type": "quantitative", "title": number, "scale": {"domain": [0, 100]}}
-    colour = _series(name, list(dict.fromkeys(str(r[name]) for r in rows))) | {"legend": None}
+    x = {"field": _field(number), "type": "quantitative", "title": number, "scale": {"domain": [0, 100]}}
+    colour = _series(name, _values(name, rows)) | {"legend": None}
     bar = {"mark": {"type": "bar", "opacity": 0.55}, "encoding": {"y": y, "x": x, "color": colour}}
-    span = {"x": {**x, "field": low}, "x2": {"field": high}}
+    span = {"x": {**x, "field": _field(low)}, "x2": {"field": _field(high)}}
     rule = {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": {"y": y, **span}}
     facet = {"row": {**_apart(apart, rows), "header": _HEADER}}
     inner = {"layer": [bar, rule], "width": WIDTH - 60, "height": {"step": 18}}
@@ -94,9 +95,9 @@ def ranges(title: str, rows: Sequence[Row], *, name: str, number: str, low: str,
         3
     """
     y = _names(name)
-    colour = _series(part, list(dict.fromkeys(str(r[part]) for r in rows)))
-    x = {"field": number, "type": "quantitative", "title": number}
-    span = {"x": {**x, "field": low}, "x2": {"field": high}}
+    colour = _series(part, _values(part, rows))
+    x = {"field": _field(number), "type": "quantitative", "title": number}
+    span = {"x": {**x, "field": _field(low)}, "x2": {"field": _field(high)}}
     nought = {"mark": {"type": "rule", "strokeDash": [4, 3], "opacity": 0.6}, "encoding": {"x": {"datum": 0}}}
     rule = {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": {"y": y, **span, "color": colour}}
     point = {"mark": {"type": "point", "filled": True, "size": 60, "opacity": 1}, "encoding": {"y": y, "x": x, "color": colour}}
@@ -111,13 +112,18 @@ def grid(title: str, rows: Sequence[Row], *, across: str, down: str, number: str
         >>> [layer["mark"]["type"] for layer in grid("Rows", rows, across="a", down="b", number="n").view["layer"]]
         ['rect', 'text']
     """
-    x = {"field": across, "type": "nominal", "sort": None, "title": None, "axis": {"orient": "top", "labelAngle": -35, "labelLimit": 160}}
+    x = {"field": _field(across), "type": "nominal", "sort": None, "title": None, "axis": {"orient": "top", "labelAngle": -35, "labelLimit": 160}}
     most = max((float(r[number] or 0) for r in rows), default=1.0) or 1.0
-    strength = {"field": number, "type": "quantitative", "scale": {"type": "sqrt", "domain": [0, most], "range": [0.06, 0.62]}, "legend": None}
+    strength = {
+        "field": _field(number),
+        "type": "quantitative",
+        "scale": {"type": "sqrt", "domain": [0, most], "range": [0.06, 0.62]},
+        "legend": None,
+    }
     shared = {"x": x, "y": {**_names(down), "title": None}}
     layer = [
         {"mark": {"type": "rect", "color": COLOURS[0]}, "encoding": {"fillOpacity": strength}},
-        {"mark": {"type": "text", "fontSize": 10}, "encoding": {"text": {"field": number, "type": "quantitative", "format": ",~r"}}},
+        {"mark": {"type": "text", "fontSize": 10}, "encoding": {"text": {"field": _field(number), "type": "quantitative", "format": ",~r"}}},
     ]
     inner = {"layer": layer, "encoding": shared, "width": {"step": 58}, "height": {"step": 20}}
     if apart is None:
@@ -133,10 +139,19 @@ def columns(title: str, rows: Sequence[Row], *, name: str, number: str, apart: s
         >>> columns("Rows", [{"weight": "0.8", "rows": 2}], name="weight", number="rows").view["mark"]["type"]
         'bar'
     """
-    x = {"field": name, "type": "ordinal", "sort": None, "title": name, "axis": {"labelAngle": 0, "labelOverlap": "greedy", "labelSeparation": 8}}
-    encoding: dict[str, Any] = {"x": x, "y": {"field": number, "type": "quantitative", "title": number, "axis": {"format": ",~r", "tickCount": 4}}}
+    x = {
+        "field": _field(name),
+        "type": "ordinal",
+        "sort": None,
+        "title": name,
+        "axis": {"labelAngle": 0, "labelOverlap": "greedy", "labelSeparation": 8},
+    }
+    encoding: dict[str, Any] = {
+        "x": x,
+        "y": {"field": _field(number), "type": "quantitative", "title": number, "axis": {"format": ",~r", "tickCount": 4}},
+    }
     if part is not None:
-        encoding["color"] = _series(part, list(dict.fromkeys(str(r[part]) for r in rows)))
+        encoding["color"] = _series(part, _values(part, rows))
     if apart is None:
         return Picture(title, {"mark": {"type": "bar"}, "encoding": encoding, "width": WIDTH, "height": 150}, rows)
     panels = max(1, len({r[apart] for r in rows}))
@@ -153,9 +168,9 @@ def curves(title: str, rows: Sequence[Row], *, across: str, number: str, part: s
         ...        apart="figure").view["columns"]
         2
     """
-    y = {"field": number, "type": "quantitative", "title": None, "scale": {"zero": False}, "axis": {"tickCount": 4}}
-    encoding = {"x": {"field": across, "type": "quantitative", "title": across, "axis": {"tickCount": 5}}, "y": y}
-    encoding["color"] = _series(part, list(dict.fromkeys(str(r[part]) for r in rows)))
+    y = {"field": _field(number), "type": "quantitative", "title": None, "scale": {"zero": False}, "axis": {"tickCount": 4}}
+    encoding = {"x": {"field": _field(across), "type": "quantitative", "title": across, "axis": {"tickCount": 5}}, "y": y}
+    encoding["color"] = _series(part, _values(part, rows))
     inner = {"mark": {"type": "line", "strokeWidth": 2, "point": len(rows) < 60}, "encoding": encoding, "width": 300, "height": 120}
     facet = {**_apart(apart, rows), "header": _HEADER_ABOVE}
     return Picture(title, {"facet": facet, "columns": 2, **_EVEN, "spec": inner, "resolve": {"scale": {"y": "independent"}}}, rows)
@@ -169,21 +184,27 @@ _EVEN = {"bounds": "flush", "spacing": {"row": 70, "column": 60}}
 
 def _apart(field: str, rows: Sequence[Row]) -> dict[str, Any]:
     """What parts the panels, in the order of the rows."""
-    return {"field": field, "type": "nominal", "sort": list(dict.fromkeys(one_line(str(r[field])) for r in rows)), "title": None}
+    return {"field": _field(field), "type": "nominal", "sort": _values(field, rows), "title": None}
 
 
 def _names(field: str) -> dict[str, Any]:
-    return {"field": field, "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": 260, "domain": False, "ticks": False}}
+    return {"field": _field(field), "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": 260, "domain": False, "ticks": False}}
 
 
 def _series(field: str, domain: Sequence[str]) -> dict[str, Any]:
     """A colour for each value; the legend is left out where there is one alone."""
     scale = {"domain": list(domain), "range": [COLOURS[i % len(COLOURS)] for i in range(len(domain))]}
-    return {"field": field, "type": "nominal", "title": None, "scale": scale, "legend": {"orient": "top"} if len(domain) > 1 else None}
+    return {"field": _field(field), "type": "nominal", "title": None, "scale": scale, "legend": {"orient": "top"} if len(domain) > 1 else None}
 
 
-def _quoted(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("'", "\\'")
+def _values(field: str, rows: Sequence[Row]) -> list[str]:
+    """What a field has, as it is drawn, in the order of the rows."""
+    return list(dict.fromkeys(str(_shown(str(r[field]))) for r in rows))
+
+
+def _field(name: str) -> str:
+    """A field by its whole name: a dot or a bracket in it is no way into an object."""
+    return re.sub(r"([.\[\]\\'\"])", r"\\\1", name)
 
 
 # Drawing ---------------------------------------------------------------------------------------------------------------
@@ -256,19 +277,27 @@ _REF = re.compile(r"url\(#([A-Za-z0-9_-]+)\)")
 
 
 def _clean(svg: str, ids: str) -> str:
-    """Shapes and text alone, with identifiers of their own."""
+    """Shapes and text alone, with identifiers of their own; of a link what it holds. (vl-convert numbers identifiers on from picture to picture.)"""
     from xml.etree import ElementTree
 
     ElementTree.register_namespace("", _SVG)
     root = ElementTree.fromstring(svg)  # noqa: S314  vl-convert has just written it
-    for element in [root, *root.iter()]:
+    own: dict[str, str] = {}
+
+    def renamed(name: str) -> str:
+        return own.setdefault(name, f"{ids}-{len(own) + 1}")
+
+    for element in root.iter():
+        if element.tag == f"{{{_SVG}}}a":
+            element.tag = f"{{{_SVG}}}g"
+    for element in root.iter():
         for child in list(element):
             if not (isinstance(child.tag, str) and child.tag.removeprefix(f"{{{_SVG}}}") in _SHAPES):
                 element.remove(child)
         kept = {name: value for name, value in element.attrib.items() if name in _ATTRIBUTES and _safe(value)}
-        kept |= {"id": f"{ids}-{kept['id']}"} if "id" in kept else {}
+        kept |= {"id": renamed(kept["id"])} if "id" in kept else {}
         element.attrib.clear()
-        element.attrib.update({name: _REF.sub(rf"url(#{ids}-\1)", value) for name, value in kept.items()})
+        element.attrib.update({name: _REF.sub(lambda m: f"url(#{renamed(m[1])})", value) for name, value in kept.items()})
     return ElementTree.tostring(root, encoding="unicode")
 
 

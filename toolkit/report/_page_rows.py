@@ -75,13 +75,13 @@ def as_example(row: Mapping[str, Any], most: int) -> Example:
 def as_left(line: Mapping[str, Any], most: int) -> Example:
     """A row that left a step, with what is said of it."""
     try:
-        row = json.loads(line["row"]) if line["row"] is not None else {}
+        row = json.loads(line["row"]) if line.get("row") is not None else {}
     except ValueError:
         row = line["row"]
     fields = _fields(row, most) if isinstance(row, Mapping) else [("as it came", long_text(str(row), most), True)]
-    words = [str(line["detail"])] if line["detail"] else []
-    words += [f"survivor: {line['survivor']}"] if line["survivor"] else []
-    return Example(_short(line["id"] or "no id"), fields, one_line(bounded("; ".join(words), most)))
+    words = [str(line["detail"])] if line.get("detail") else []
+    words += [f"survivor: {line['survivor']}"] if line.get("survivor") else []
+    return Example(_short(line.get("id") or "no id"), fields, one_line(bounded("; ".join(words), most)))
 
 
 def _fields(row: Mapping[str, Any], most: int) -> list[tuple[str, str, bool]]:

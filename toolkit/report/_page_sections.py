@@ -15,7 +15,7 @@ from toolkit.common.text import one_line
 from toolkit.operators import operator_class
 from toolkit.pipeline import StepFolder, WantedRows, find_coverage, inputs_of, kept_recipe, stale, step_folders
 from toolkit.report._page_lineage import lineage_picture
-from toolkit.report._page_parts import Note, Part, Section, Sheet, Shown, as_bars, behind, bounded, cell, sheet_of
+from toolkit.report._page_parts import LEFT_OUT, Note, Part, Section, Sheet, Shown, as_bars, behind, bounded, cell, sheet_of
 from toolkit.report._page_rows import OUTCOMES, as_example, as_left, examples, kept_rows, left_rows
 from toolkit.report._summary import events, summarise
 
@@ -343,7 +343,12 @@ def drawn(picture: Picture, name: str, *, texts: bool = True) -> Shown:
     """A picture with its table; of one without texts the labels are those of the table."""
     sheet = behind(picture, texts=texts)
     if not texts:
-        rows = [{k: cell(v, texts=False).text if isinstance(v, str) else v for k, v in row.items()} for row in picture.rows]
+        left: dict[str, str] = {}  # numbered, as two of one name would be drawn as one
+
+        def name_of(text: str) -> str:
+            return f"{LEFT_OUT} {left.setdefault(text, str(len(left) + 1))}" if cell(text, texts=False).text == LEFT_OUT else text
+
+        rows = [{k: name_of(v) if isinstance(v, str) else v for k, v in row.items()} for row in picture.rows]
         picture = Picture(picture.title, picture.view, rows)
     return Shown(name, picture, sheet)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from toolkit.reviewing._item_text import instructions as instructions
     from toolkit.reviewing._item_text import item_lines as item_lines
     from toolkit.reviewing._item_text import policy_lines as policy_lines
+    from toolkit.reviewing._item_text import question as question
     from toolkit.reviewing._queue import KINDS as KINDS
     from toolkit.reviewing._queue import Kind as Kind
     from toolkit.reviewing._queue import Queue as Queue

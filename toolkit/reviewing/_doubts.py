@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError
 from toolkit.guards import Guard
 from toolkit.pipeline import Place, Progress, StepFolder, find_disputes, row_blocks
-from toolkit.reviewing._item import Evidence, Item, item_of
+from toolkit.reviewing._item import CATEGORIES, NONE, Evidence, Item, item_of, texts_of
 
 if TYPE_CHECKING:
     import polars as pl
 
-CATEGORIES = "categories"
 _LIST, _REJECTS = "review/review.parquet", "rejects.parquet"
 _ROW = ("id", "context", "prompt", "response", "completion", "categories", "source")
 
@@ -96,7 +97,32 @@ def _contradicted(row: Mapping[str, Any], task: str, evidence: Sequence[Evidence
 
 
 def _categories(done: StepFolder, guard: Guard, most: int) -> Iterator[Item]:
-    return iter(())
+    """Rows that have no category because answers differ or cannot be read, or that came with others; then those with the least agreement."""
+    tasks = [t for t in guard.task_names if f"label_{t}" in done.columns]
+    doubted: list[tuple[float, int, Item]] = []
+    at = 0
+    for block in _blocks(done, [*_labels(tasks), "categories_source", "categories_votes", "categories_agreement", "categories_before"]):
+        for row in block.iter_rows(named=True):
+            at += 1
+            source, agreement, before = row["categories_source"], row.get("categories_agreement"), row.get("categories_before")
+            other = set(before or ()) not in (set(), set(row["categories"] or ()))
+            if source != "reviewed" and (source in ("undecided", "unread") or other or (agreement is not None and agreement < 1)):
+                doubt = 0.0 if source in ("undecided", "unread") or other else agreement or 0.0
+                doubted.append((doubt, at, _about_categories(row)))
+        doubted = heapq.nsmallest(most, doubted, key=lambda d: d[:2])
+    return (item for _, _, item in sorted(doubted, key=lambda d: d[:2]))
+
+
+def _about_categories(row: Mapping[str, Any]) -> Item:
+    votes = sorted(row.get("categories_votes") or [], key=lambda v: (-v["n"], v["category"]))
+    own, before = sorted(row["categories"] or ()), sorted(row.get("categories_before") or ())
+    evidence = [Evidence("where they come from", row["categories_source"])]
+    evidence += [Evidence("answers", ", ".join(f"{v['category']} {v['n']}" for v in votes))] if votes else []
+    evidence += [Evidence("it came with", " ".join(before))] if before else []
+    choices = dict.fromkeys([*own, *(v["category"] for v in votes), *before, NONE])
+    best = next((v["category"] for v in votes if v["category"] not in (own or [NONE])), None)
+    named = Item(str(row["id"]), CATEGORIES, " ".join(own) or None, row["categories_source"], best, texts_of(row), (), row.get("source"))
+    return replace(named, evidence=tuple(evidence), categories=tuple(c for c in choices if c != NONE), choices=tuple(choices))
 
 
 def _flags(done: StepFolder, guard: Guard, most: int) -> Iterator[Item]:

@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from toolkit.guards import Guard
 
+CATEGORIES, NONE = "categories", "none"
+"""The task of a row's categories, beside the guard's tasks; and what is decided of a row that falls under none."""
 Shown = Literal["hidden", "start", "all"]
 """How much of a text that may be harmful is shown before it is asked for: nothing, its first letters, all."""
 SHOWN: tuple[Shown, ...] = get_args(Shown)
@@ -29,6 +31,7 @@ class Item:
         id, task: which label.
         label, label_source: as the row has it; None where it has none, or where the source is not known.
         suggested: the label that something else says, if one does.
+        choices: what may be chosen for `categories`, the likeliest first; for a label what the guard knows, and empty here.
         texts: what is judged, by name and in order: context, prompt, response.
         categories, source: of the row.
         evidence: what put it into the queue.
@@ -43,6 +46,7 @@ class Item:
     categories: tuple[str, ...] = ()
     source: str | None = None
     evidence: tuple[Evidence, ...] = ()
+    choices: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -51,8 +55,17 @@ class Item:
 
     def may_harm(self, guard: Guard) -> bool:
         """Whether anything says that its texts are harmful: a category, its label, or the one that is suggested."""
-        positive = guard.task(self.task).positive
-        return bool(self.categories) or positive in (self.label, self.suggested)
+        if bool(self.categories) or self.about_categories(guard):
+            return True
+        return guard.task(self.task).positive in (self.label, self.suggested)
+
+    def about_categories(self, guard: Guard) -> bool:
+        """Whether it is about the row's categories, and not about a label of the guard's."""
+        return self.task == CATEGORIES and CATEGORIES not in guard.task_names
+
+    def words(self, guard: Guard) -> tuple[str, ...]:
+        """What can be chosen by a key: the labels of the task, or categories."""
+        return self.choices if self.about_categories(guard) else tuple(guard.task(self.task).labels)
 
 
 def texts_of(row: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

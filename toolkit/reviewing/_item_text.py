@@ -17,9 +17,8 @@ _WIDE = 12
 def item_lines(item: Item, guard: Guard, taxonomy: Taxonomy, *, shown: Shown = "hidden") -> list[str]:
     """What a reviewer sees of a label: what it is about, what speaks against it, the task's definition, the categories' policies, and the texts, as
     far as they are shown."""
-    task = guard.task(item.task)
     as_it_is = f"{item.label or 'none'}{f' ({item.label_source})' if item.label_source else ''}"
-    lines = [f"row {item.id}{f', {item.source}' if item.source else ''}", f"task {task.name}: {definition(task)}", f"label: {as_it_is}"]
+    lines = [f"row {item.id}{f', {item.source}' if item.source else ''}", f"task {item.task}: {question(item, guard)}", f"label: {as_it_is}"]
     if item.suggested is not None:
         lines[-1] += f"; suggested: {item.suggested}"
     shown = shown if item.may_harm(guard) else "all"
@@ -27,6 +26,13 @@ def item_lines(item: Item, guard: Guard, taxonomy: Taxonomy, *, shown: Shown = "
     lines += [_folded(line) for line in policy_lines(item, taxonomy)]
     lines += [_folded(f"{name}: {_text(text, shown)}") for name, text in item.texts]
     return lines
+
+
+def question(item: Item, guard: Guard) -> str:
+    """What is asked about an item."""
+    if item.about_categories(guard):
+        return "which categories does the row fall under (one of these by its key, any others of the taxonomy by their names, none)"
+    return definition(guard.task(item.task))
 
 
 def definition(task: Task) -> str:

@@ -25,7 +25,7 @@ from toolkit.common.locks import Lock
 from toolkit.common.manifests import read_manifest
 from toolkit.common.paths import at_door
 from toolkit.reviewing._decision_log import SUFFIX, Decided, DecisionLog, check_name, read_log
-from toolkit.reviewing._item import Evidence, Item
+from toolkit.reviewing._item import CATEGORIES, NONE, Evidence, Item
 from toolkit.reviewing._queue import Queue
 from toolkit.reviewing._reviewer_agreement import agreement_of
 
@@ -210,6 +210,8 @@ class Review:
 
     def word(self, item: Item, decision: str) -> str:
         """What a decision comes to: a label of the task, ``drop`` or ``unsure`` (InputError: none of them)."""
+        if item.about_categories(self.queue.guard):
+            return self._categories(item, decision)
         labels = self.queue.guard.task(item.task).labels
         known = {w.casefold(): w for w in (*labels, "keep", "flip", *ALWAYS)}
         word = known.get(decision.strip().casefold())
@@ -224,6 +226,17 @@ class Review:
                 raise InputError(f"flip, but the task {item.task!r} has {len(labels)} labels", hint=f"say which: {', '.join(labels)}")
             return next(w for w in labels if w != item.label)
         return word
+
+    def _categories(self, item: Item, decision: str) -> str:
+        """What a decision about categories comes to: names in order, ``none``, ``drop`` or ``unsure``."""
+        words = decision.replace(",", " ").split()
+        if len(words) == 1 and (word := words[0].casefold()) in ("keep", NONE, *ALWAYS):
+            return word if word != "keep" else item.label or NONE
+        scheme = self.queue.taxonomy.scheme(self.queue.taxonomy.name)
+        strange = next((w for w in words if scheme.get(w) is None and w not in item.choices), "" if not words else None)
+        if strange is not None:
+            raise InputError(f"unknown decision {decision[:60]!r}", hint=did_you_mean(strange, [*scheme, "keep", NONE, *ALWAYS]))
+        return " ".join(sorted({scheme.get(w) or w for w in words if w != NONE})) or NONE
 
     def skip(self, item: Item) -> None:
         """Leave a label for later: it comes again after all others, in this session."""
@@ -249,7 +262,7 @@ class Review:
         double = [item for item in self.queue.items if self.wanted(item) == 2]
         enough = sum(len(decided.get(item.key, {})) >= self.wanted(item) for item in self.queue.items)
         values = {key: {name: None if d.decision == "unsure" else d.decision for name, d in by.items()} for key, by in decided.items()}
-        tasks = [t for t in self.queue.guard.task_names if any(i.task == t for i in self.queue.items)]
+        tasks = [t for t in (*self.queue.guard.task_names, CATEGORIES) if any(i.task == t for i in self.queue.items)]
         agreement = [{"task": t, **agreement_of({k: v for k, v in values.items() if k[1] == t})} for t in tasks]
         return {
             "of": short_path(self.queue.of),
@@ -324,7 +337,7 @@ class Review:
 
 
 def _line(d: Decided, reviewer: str, note: str | None) -> dict[str, str | None]:
-    decision = "keep" if d.label is not None and d.decision == d.label else d.decision
+    decision = "keep" if d.decision == (d.label or (NONE if d.task == CATEGORIES else None)) else d.decision
     words = (d.id, d.task, d.label, decision, reviewer, note or None, d.when, d.step)
     return dict(zip(COLUMNS, words, strict=True))
 

@@ -47,14 +47,14 @@ class _Answer:
 
 
 def send(review: Review, folder: str | Path, tool: Tool) -> list[str]:
-    """Write the labels of the queue that are not decided yet for another tool; the files, as people write them.
+    """Write the labels of the queue that are not decided yet for another tool (not categories); the files, as people write them.
 
     Raises:
         InputError: no such tool, or the files cannot be written.
     """
     _check(tool)
     decided = {(str(line["id"]), str(line["task"])) for line in review.settled()}
-    items = [item for item in review.queue.items if item.key not in decided]
+    items = [i for i in review.queue.items if i.key not in decided and not i.about_categories(review.queue.guard)]
     written = []
     for task in dict.fromkeys(item.task for item in items):
         mine = [item for item in items if item.task == task]

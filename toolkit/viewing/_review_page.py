@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from toolkit.common.errors import InputError
-from toolkit.reviewing import START, Item, Review, Shown, definition, policy_lines
+from toolkit.reviewing import START, Item, Review, Shown, definition, policy_lines, question
 from toolkit.viewing._viewed import Page, Viewed
 
 if TYPE_CHECKING:
@@ -66,8 +66,9 @@ class ReviewPages:
         values |= {
             "at": queue.place(item.key),
             "left": len(self._review.left()),
-            "labels": list(enumerate(queue.guard.task(item.task).labels, 1)),
-            "definition": definition(queue.guard.task(item.task)),
+            "labels": list(enumerate(item.words(queue.guard)[:9], 1)),
+            "definition": question(item, queue.guard),
+            "names": item.about_categories(queue.guard),
             "policies": list(policy_lines(item, queue.taxonomy)),
             "shown": self._shown if item.may_harm(queue.guard) else "all",
             "START": START,
@@ -91,7 +92,7 @@ class ReviewPages:
                 if decision == "skip":
                     self._review.skip(item)
                 else:
-                    self._review.decide(item, decision, note)
+                    self._review.decide(item, form.get("names", "") if decision == "names" else decision, note)
         except InputError as e:
             return self._next(viewed, request, e, note)
         return RedirectResponse("/review", 303)

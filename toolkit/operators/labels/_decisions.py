@@ -4,12 +4,15 @@ A line is about one row (`id`, as it stands) and one `task`. `decision` is ``kee
 of the task, ``drop`` (the row is to go) or ``unsure`` (looked at, left as it is); empty where nobody has decided yet. `reviewer`, `note` and `when`
 go into the row's trail. `label` is the label that the decision was made about: where the row has another one by now, the decision is stale.
 
+The task may also be ``categories``: then `label` and `decision` are names of categories with spaces between them, or ``none``.
+
 In a sheet a row and task are decided once. In an overlay (`toolkit.shards.read_overlay`) they may be decided again and again: the last decision
 counts. It may be about the label that the row came with or about one that an earlier decision gave it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +22,11 @@ from toolkit.common.errors import GuardkitError, InputError, InputErrors, did_yo
 from toolkit.common.reading import Files
 from toolkit.guards import Guard
 from toolkit.shards import Overlay, is_overlay, read_overlay
+from toolkit.taxonomy import NAME as CATEGORY_NAME
 
 WORDS = ("keep", "flip", "drop", "unsure")
+CATEGORIES, NONE = "categories", "none"
+"""A task of every row, beside the guard's; and what is decided of a row that falls under none."""
 SHOWN = 20
 """Faults that one error lists, at most."""
 
@@ -124,6 +130,11 @@ def _decision(where: str, cells: Mapping[str, str | None], guard: Guard) -> Deci
     if row is None:
         raise InputError("a decision without an id", where=where)
     task = word("task")
+    more = (word("reviewer") or None, cells.get("note"), word("when") or None)
+    if task == CATEGORIES and task not in guard.task_names:
+        about = joined_names(word("label").split())
+        known_words = {w: w for w in ("keep", "drop", "unsure", NONE)}
+        return Decision(row, task, known_words.get(decision.casefold()) or _names(decision, where), *more, about, "label" in cells, where)
     if task not in guard.task_names:
         raise InputError(f"the guard {guard.name!r} has no task {task!r}", where=where, hint=did_you_mean(task, guard.task_names))
     labels = guard.task(task).labels
@@ -136,8 +147,20 @@ def _decision(where: str, cells: Mapping[str, str | None], guard: Guard) -> Deci
     about = word("label") or None
     if about is not None and about not in labels:
         raise InputError(f"{about[:60]!r} is no label of the task {task!r}", where=where, hint=did_you_mean(about, labels))
-    more = (word("reviewer") or None, cells.get("note"), word("when") or None)
     return Decision(row, task, decision, *more, about, "label" in cells, where)
+
+
+def joined_names(names: Iterable[str]) -> str | None:
+    """Categories as a label of the task `categories`: None for none."""
+    return " ".join(sorted(set(names) - {NONE})) or None
+
+
+def _names(text: str, where: str) -> str:
+    """Names of categories, in order (InputError: none of them)."""
+    for name in text.split():
+        if not re.fullmatch(CATEGORY_NAME, name):
+            raise InputError(f"unknown decision {text[:60]!r}", where=where, hint="keep, drop, unsure, none, or names of categories")
+    return joined_names(text.split()) or NONE
 
 
 def raise_all(faults: Iterable[GuardkitError]) -> None:

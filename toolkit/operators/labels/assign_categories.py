@@ -28,6 +28,7 @@ SOURCES = {
     "model": "a model named them; with none, it says that the row falls under none",
     "undecided": "the answers differ too much: there are none",
     "unread": "no answer could be read: there are none",
+    "reviewed": "a person set or confirmed them (operator `review`)",
 }
 """What the column `categories_source` says."""
 

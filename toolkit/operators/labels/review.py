@@ -12,12 +12,14 @@ import polars as pl
 from toolkit.common.errors import GuardkitError, InputError
 from toolkit.guards import Guard
 from toolkit.operators.base import Config, Context, DatasetOperator, Output, StepInput
-from toolkit.operators.labels._decisions import Decision, Decisions, raise_all, read_decisions
+from toolkit.operators.labels._decisions import CATEGORIES, NONE, Decision, Decisions, joined_names, raise_all, read_decisions
 from toolkit.operators.labels._label_figures import REVIEWED, transitions
 from toolkit.operators.labels._trail import COLUMN, TRAIL, entry, extended
 from toolkit.records import Column, load_record
 from toolkit.shards import public_keys
 
+CATEGORIES_SOURCE = "categories_source"
+_OF_CATEGORIES = (CATEGORIES, CATEGORIES_SOURCE)
 SOURCE = "reviewed"
 """Source of a label that a reviewer set or confirmed (``label_sources`` of schemas/records/seed.yaml)."""
 
@@ -40,8 +42,9 @@ class Review(DatasetOperator):
 
     A label changes only where a decision says so. A label that was set or confirmed has the source `reviewed`, and what it was before, who decided
     and why is in `label_trail`. A dropped row is rejected as `reviewed_out`, whatever else was decided about it. Rows that no decision is about
-    stay as they are. An unknown row, task or label, a row decided twice, and a decision about another label than the row has now stop the run, each
-    with file and line. The artefact `changes` (parquet: id, task, label, source, new_label, new_source, decision, reviewer, why) has a line for each
+    stay as they are. Decisions of the task `categories` set the row's categories alike (and `categories_source`, where it is there). An unknown
+    row, task or label, a row decided twice, and a decision about another label than the row has now stop the run, each with file and line. The
+    artefact `changes` (parquet: id, task, label, source, new_label, new_source, decision, reviewer, why) has a line for each
     label that was set or confirmed.
     """
 
@@ -112,11 +115,11 @@ class Review(DatasetOperator):
         self, row: dict[str, Any], by_task: Mapping[str, Decision], changes: list[dict[str, Any]], faults: list[GuardkitError], ctx: Context
     ) -> dict[str, Any] | None:
         """The row's new labels, sources and trail; None, with a fault, where a decision cannot be applied."""
-        new = {**{n: row[n] for n in self.reads(ctx.guard)}, TRAIL: None}
+        new = {**{n: row[n] for n in (*self.reads(ctx.guard), *_OF_CATEGORIES) if n in row}, TRAIL: None}
         entries = []
         try:
             for task, last in by_task.items():
-                label, source = row[f"label_{task}"], row[f"label_{task}_source"]
+                label, source = _now(row, task, last)
                 known = [label]
                 for d in (*last.before, last):
                     if d is not last and d.checked and d.label not in known:
@@ -128,7 +131,10 @@ class Review(DatasetOperator):
                     entries.append(entry(task, (label, source), after, by, d.decision, reviewer=d.reviewer, why=d.note, when=d.when))
                     label, source = after
                     known.append(label)
-                new |= {f"label_{task}": label, f"label_{task}_source": source}
+                if f"label_{task}" in row:
+                    new |= {f"label_{task}": label, f"label_{task}_source": source}
+                else:
+                    new |= {CATEGORIES: (label or "").split(), CATEGORIES_SOURCE: source}
             new[TRAIL] = extended(row.get(TRAIL), entries)
         except InputError as e:
             faults.append(e)
@@ -156,6 +162,19 @@ class Review(DatasetOperator):
             out.stat("overlay", {"lines": len(overlay.seals), "seal": overlay.seals[-1], "signed_to": overlay.signed_to()})
 
 
+def _now(row: Mapping[str, Any], task: str, d: Decision) -> tuple[str | None, str]:
+    """A row's label of a task, and where it comes from; for `categories` their names and what `assign_categories` says of them.
+
+    Raises:
+        InputError: the row has no categories to decide about.
+    """
+    if f"label_{task}" in row:
+        return row[f"label_{task}"], row[f"label_{task}_source"]
+    if CATEGORIES not in row:
+        raise InputError(f"row {d.id!r}: there is no column 'categories' to decide about", where=d.where)
+    return joined_names(row[CATEGORIES] or ()), row.get(CATEGORIES_SOURCE) or "source"
+
+
 def _drop(by_task: Mapping[str, Decision]) -> Decision | None:
     return next((found for d in by_task.values() if (found := d.drops) is not None), None)
 
@@ -174,16 +193,20 @@ def _not_stale(d: Decision, known: Sequence[str | None], source: str) -> None:
         raise InputError(message, where=d.where, hint="decide again, or take the line out of a sheet")
 
 
-def _label(d: Decision, label: str | None, source: str, guard: Guard) -> str:
-    """The label that a decision gives.
+def _label(d: Decision, label: str | None, source: str, guard: Guard) -> str | None:
+    """The label that a decision gives; None for no category.
 
     Raises:
         InputError: the task does not apply to the row, or there is no label to keep or flip.
     """
     if source == "not_applicable":
         raise InputError(f"row {d.id!r}: the task {d.task!r} does not apply to it", where=d.where)
+    if d.decision == NONE and d.task == CATEGORIES:
+        return None
     if d.decision not in ("keep", "flip"):
         return d.decision
+    if d.task == CATEGORIES and d.task not in guard.task_names:
+        return label
     if label is None:
         raise InputError(
             f"row {d.id!r}, task {d.task!r}: {d.decision}, but it has no label ({source})", where=d.where, hint="say which label it should have"
@@ -197,8 +220,9 @@ def _replaced(block: pl.DataFrame, new: list[dict[str, Any]], guard: Guard) -> p
         block = block.with_columns(pl.lit(None, pl.String).alias(TRAIL))
     if not new:
         return block
-    names = [TRAIL, *(f"label_{t}{s}" for t in guard.task_names for s in ("", "_source"))]
-    table = pl.DataFrame(new, schema=dict.fromkeys(["id", *names], pl.String), orient="row")
+    names = [TRAIL, *(f"label_{t}{s}" for t in guard.task_names for s in ("", "_source")), *(n for n in _OF_CATEGORIES if n in block.columns)]
+    types = dict.fromkeys(["id", *names], pl.String) | {n: block.schema[n] for n in _OF_CATEGORIES if n in block.columns}
+    table = pl.DataFrame([{n: row[n] for n in types} for row in new], schema=types, orient="row")
     table = table.unique("id", keep="first").rename({n: f"_new_{n}" for n in names}).with_columns(pl.lit(True).alias("_hit"))
     joined = block.join(table, on="id", how="left", maintain_order="left")
     return joined.with_columns(pl.when("_hit").then(pl.col(f"_new_{n}")).otherwise(pl.col(n)).alias(n) for n in names).select(block.columns)
