@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import shutil
 import sys
@@ -16,7 +18,7 @@ from frames import seed, seeds
 from teachers import Small, Teacher, openai
 
 import toolkit
-from toolkit.common.errors import InputError, InputErrors
+from toolkit.common.errors import InputError, InputErrors, Stopped
 from toolkit.shards import read_overlay
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "generation"))
@@ -111,6 +113,22 @@ def test_a_line_that_was_changed_or_is_missing_is_named_and_what_a_kill_left_is_
     assert [d["id"] for d in read_overlay(Path(FILE)).decisions.values()] == ["r0", "r1", "r2", "r3"]
 
 
+def test_a_full_disk_leaves_what_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    add(decide("r0", "keep"))
+    before, write = Path(FILE).read_bytes(), os.write
+
+    def full(fd: int, data: Any) -> int:
+        if bytes(data).startswith(b'{"line"'):
+            write(fd, bytes(data)[:20])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(Stopped, match="the disk is full"):
+        add(decide("r1", "keep"))
+    assert Path(FILE).read_bytes() == before
+
+
 def test_signatures_hold_for_what_was_there_and_for_nothing_since(tmp_path: Path) -> None:
     anna, ben = key(tmp_path / "anna"), key(tmp_path / "ben")
     add(decide("r0", "flip"))
@@ -164,9 +182,12 @@ def test_the_last_decision_counts_and_may_be_about_what_an_earlier_one_made() ->
     with pytest.raises(InputError, match=rf"{FILE}:6: row 'r4', task 'prompt': the decision is about 'unharmful', and the label is 'harmful' by now"):
         reviewed(*[{}] * 5)
     add(decide("r4", "flip", "harmful", "ben"))
+    for names, about in (("violence privacy", None), ("none", "privacy violence"), ("privacy", None)):
+        add(decide("r1", names, about, task="categories"))
     kept, rest = reviewed(*[{}] * 5)
     assert dict(kept.select("id", "label_prompt").rows()) == {"r0": "harmful", "r1": "harmful", "r2": "harmful", "r4": "unharmful"}
     assert rest.select("id", "_reason").rows() == [("r3", "reviewed_out")]
+    assert kept.filter(id="r1")["categories"].to_list() == [["privacy"]], "categories are decided about again like labels"
     trails = {r["id"]: [(e["reviewer"], e["label"], e["new_label"]) for e in json.loads(r["label_trail"])] for r in kept.iter_rows(named=True)}
     assert trails["r0"] == [("anna", "harmful", "unharmful"), ("ben", "unharmful", "harmful")]
     assert trails["r4"] == [("ben", "harmful", "unharmful")], "a stale decision that was decided again is passed over"

@@ -13,6 +13,7 @@ from toolkit.common.outputs import check_output
 from toolkit.common.paths import at_door
 from toolkit.guards import load_guard
 from toolkit.operators.labels._decisions import Decision, read_decisions
+from toolkit.pipeline import stopping
 from toolkit.shards import Overlay, add_to_overlay, read_overlay
 
 
@@ -55,7 +56,8 @@ def overlay(
         check_output(place, reads=[sheet])
         decided = [one for last in read_decisions(sheet, load_guard(str(guard))).every for one in (*last.before, last)]
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        added = add_to_overlay(place, [_cells(d, reviewer, why) for d in decided], now)
+        with stopping():
+            added = add_to_overlay(place, [_cells(d, reviewer, why) for d in decided], now)
     return Overlaid(_figures(read_overlay(place), added))
 
 

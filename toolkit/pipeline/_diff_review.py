@@ -24,10 +24,10 @@ def relabelled(a: Side, b: Side) -> list[dict[str, Any]]:
             continue
         before, after = _decided(a, step), _decided(b, step)
         both = after.join(before, on=_KEY, how="full", coalesce=True, suffix="_a").with_columns(
-            pl.coalesce("new_label_a", "label", "label_a").alias("old"),  # without a decision there the label that the row came with
-            pl.coalesce("new_label", "label_a").alias("new"),
+            pl.when("decided_a").then("new_label_a").otherwise(pl.coalesce("label", "label_a")).alias("old"),  # without a decision: as it came
+            pl.when("decided").then("new_label").otherwise("label_a").alias("new"),
         )
-        fresh = both.filter(pl.col("old").ne_missing(pl.col("new")) | pl.col("new_label_a").is_null())
+        fresh = both.filter(pl.col("old").ne_missing(pl.col("new")) | pl.col("decided_a").is_null())
         counted = (
             fresh.group_by("task", "reviewer", "old", "new")
             .len("rows")
@@ -47,7 +47,9 @@ def _decided(side: Side, step: str) -> pl.DataFrame:
             reviewer = pl.col("reviewer") if "reviewer" in block.columns else pl.lit(None, pl.String).alias("reviewer")
             parts.append(applied.select(*_TEXTS[:-1], reviewer))
     lines = pl.concat(parts)
-    return lines.group_by(_KEY, maintain_order=True).agg(pl.col("label").first(), pl.col("new_label").last(), pl.col("reviewer").last())
+    return lines.group_by(_KEY, maintain_order=True).agg(
+        pl.col("label").first(), pl.col("new_label").last(), pl.col("reviewer").last(), decided=pl.lit(True)
+    )
 
 
 def repaired(a: Side, b: Side) -> Iterator[dict[str, Any]]:

@@ -146,10 +146,14 @@ def _write(fd: int, overlay: Overlay, fresh: Sequence[dict[str, Any]]) -> None:
         line = sealed({"line": len(seals) + 1, "before": seals[-1] if seals else None, **value})
         seals.append(line["seal"])
         out.append(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
-    data = memoryview("".join(out).encode())
-    while data:
-        data = data[os.write(fd, data) :]
-    os.fsync(fd)
+    data, before = memoryview("".join(out).encode()), os.fstat(fd).st_size
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+        os.fsync(fd)
+    except BaseException:  # a full disk or an interrupt: no half of a line stays
+        os.ftruncate(fd, before)
+        raise
     fsync_path(overlay.path.parent)
 
 
