@@ -35,6 +35,8 @@ def view(
         _say.document({"address": viewer.address, "url": viewer.url, "token": viewer.token, "kind": viewer.subject.kind})
     else:
         _say.lines(f"{viewer.subject.name} ({viewer.subject.kind}) at {viewer.address}", "Ctrl-C ends it.")
+    if not viewer.local:
+        sys.stderr.write("guardkit: others than this machine can reach it, and what it shows travels unencrypted\n")
     if open_ and not json and sys.stdout.isatty():
         webbrowser.open(viewer.address)
     viewer.wait()

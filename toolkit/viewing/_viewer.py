@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from toolkit.common.errors import require
-from toolkit.serving import Listener
+from toolkit.serving import Listener, is_loopback
 from toolkit.viewing._application import application
 from toolkit.viewing._subject import Subject
 from toolkit.viewing._viewed import Page
@@ -25,6 +25,7 @@ class Viewer:
         token: what the first address of a browser must hold.
         address: the two together: what is opened.
         subject: what is viewed.
+        local: whether this machine alone can reach it.
 
     Args:
         subject: see `subject_of`.
@@ -46,6 +47,7 @@ class Viewer:
         for module in ("starlette", "uvicorn", "h11"):
             require(module, "view", "guardkit view")
         self.subject, self.token = subject, secrets.token_urlsafe(32)
+        self.local = is_loopback(host)
         self._listener = Listener(host, port)
         self.url = self._listener.url
         self.address = f"{self.url}/?token={self.token}"
