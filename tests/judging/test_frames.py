@@ -37,8 +37,10 @@ def one_task(field: str, labels: Sequence[str], **changes: str) -> Guard:
     return with_output(**changes).replaced(tasks=[task])
 
 
+AS_OTHERS = {"guardreasoner_omni", "guardreasoner_omni_v1", "rsafe_response"}
+"""Guards whose output has the form of another one's."""
 GUARDS: dict[str, Guard] = {
-    **{name: guard.with_policy("No tulips.") if (guard := load_guard(name)).policy else guard for name in names("guards")},
+    **{name: guard.with_policy("No tulips.") if (guard := load_guard(name)).policy else guard for name in names("guards") if name not in AS_OTHERS},
     "think": load_guard("think.yaml", FILES),
     "boxed": load_guard("boxed.yaml", FILES),
     "no heading": with_output(answers_heading=""),
@@ -71,9 +73,17 @@ def words_of(guard: Guard) -> list[str]:
         found = [word for answer in guard.grammar.answers for word in (answer.field, answer.key, f"<{answer.tag}>", *answer.words)]
         return [w for w in found if w] + ["{", "}", '"', *(json.dumps({c.name: "unsafe"}) for c in guard.calls)]
     o = guard.output
-    lines = [o.answer_line.format(field=t.field, label=label) for t in guard.tasks for label in (*t.labels, o.missing_word)]
-    pieces = [o.open, o.close, o.answers_heading, o.answers_close, o.missing_word, guard.instruction[:50]]
-    fields = [w for t in guard.tasks for w in (t.field, t.field.lower(), t.field.split()[-1], *t.labels, t.labels[0].title())]
+    lines = [o.answer_line.format(field=t.field, label=label) for t in guard.tasks for label in (*t.written, o.missing_word)]
+    pieces = [
+        *(m for f in o.data for m in (f.open, f.close)),
+        o.open,
+        o.close,
+        o.answers_heading,
+        o.answers_close,
+        o.missing_word,
+        guard.instruction[:50],
+    ]
+    fields = [w for t in guard.tasks for w in (t.field, t.field.lower(), t.field.split()[-1], *t.written, t.labels[0].title())]
     return [w for w in (*pieces, *fields, *lines, *(f"\n{line}" for line in lines)) if w]
 
 
@@ -82,7 +92,7 @@ def block_of(guard: Guard, data: st.DataObject) -> str:
     if guard.grammar is not None:
         return ""
     o = guard.output
-    labels = [data.draw(st.sampled_from([*t.labels, o.missing_word])) for t in guard.tasks]
+    labels = [data.draw(st.sampled_from([*t.written, o.missing_word])) for t in guard.tasks]
     lines = [o.answer_line.format(field=t.field, label=label) for t, label in zip(guard.tasks, labels, strict=True)]
     heading = data.draw(st.sampled_from([o.answers_heading, o.answers_heading.rstrip(), ""]))
     return "\n".join([*([heading] if heading else []), *lines, *([o.answers_close] if o.answers_close else [])])
@@ -162,9 +172,13 @@ def test_answers_to_several_calls_are_read_in_a_frame() -> None:
 
 
 def test_which_formats_have_a_shortcut() -> None:
-    """All but those whose block may go on with what is before it, or whose words are beyond ASCII, and others' guards, which have a grammar."""
+    """All but those whose block may go on with what is before it, or whose words are beyond ASCII, others' guards, which have a grammar, and outputs with data."""
     without = {name for name, guard in GUARDS.items() if not shortcut(guard, "lenient")}
-    assert without == {name for name, guard in GUARDS.items() if guard.grammar} | {"bare, headless", "label begins line", "umlauts"}
+    assert without == {name for name, guard in GUARDS.items() if guard.grammar or guard.output.data} | {
+        "bare, headless",
+        "label begins line",
+        "umlauts",
+    }
     assert {name for name, guard in GUARDS.items() if not shortcut(guard, "strict")} == without - {"bare, headless", "label begins line"}
 
 

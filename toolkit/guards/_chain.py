@@ -14,7 +14,7 @@ from toolkit.guards._layout import answer_line
 from toolkit.guards._sections import part_ends
 
 Form = tuple[tuple[str, tuple[str, ...]], ...]
-"""Texts, each with the labels of which one follows it; none behind the last."""
+"""Texts, each with the labels, as they are written, of which one follows it; none behind the last."""
 
 
 @dataclass(frozen=True)
@@ -86,4 +86,4 @@ def answer_form(guard: Guard, tasks: Collection[str], *, reasoned: bool, opened:
     before = [] if reasoned or not opened else [o.open]
     text = ("\n\n" if reasoned else "") + "\n\n".join([*filter(None, (*before, o.close, o.separator)), answers])
     pieces = text.split("\0")
-    return tuple(zip(pieces, (*(tuple(t.labels) for t in asked), ()), strict=True))
+    return tuple(zip(pieces, (*(tuple(t.written) for t in asked), ()), strict=True))

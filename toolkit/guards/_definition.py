@@ -66,7 +66,7 @@ class Guard(Faceted):
             "policy",
             *(f"calls.{n}" for n in ("messages", "text", "earlier", "chat_template_kwargs", "max_tokens")),
         ),
-        "output": ("output", "tasks.field", "grammar"),
+        "output": ("output", "tasks.field", "tasks.words", "grammar"),
         "system": ("teacher.system",),
         "user": ("teacher.user",),
         "blind": ("teacher.blind",),
@@ -94,6 +94,7 @@ class Guard(Faceted):
     hold ``{{ policy }}``."""
     output: Output = Output()
     teacher: Teacher | None = None
+    """Null for a guard that learns from rewards alone."""
     calls: list[Call] = []
     """The requests about a row. Where several judge one task, it has its positive label if any of them says so, none if one of the others cannot be
     read, else the most severe of their labels."""
@@ -119,6 +120,8 @@ class Guard(Faceted):
             return self
         if name := next((n for n in (*_OWN, "output", "steps") if n in given), None):
             raise FaultAt(f"a guard that is asked by `calls` has no {name!r}: it is neither taught nor trained here", name)
+        if worded := [i for i, t in enumerate(self.tasks) if t.words]:
+            raise FaultAt("the words of a guard that is asked by `calls` are in its grammar", "tasks", worded[0], "words")
         if self.grammar is None:
             raise FaultAt("the key 'grammar' is missing: it says how the answers to `calls` are read", "grammar")
         self._check_calls()
@@ -202,8 +205,11 @@ class Guard(Faceted):
             raise FaultAt("a guard with several tasks needs task headings", "output", "task_heading")
         if len(self.tasks) > 1 and "{field}" not in self.output.answer_line:
             raise FaultAt("a guard with several tasks needs {field} in its answer line", "output", "answer_line")
-        if self.output.missing_word.casefold() in {w.casefold() for t in self.tasks for w in t.labels}:
+        if self.output.missing_word.casefold() in {w.casefold() for t in self.tasks for w in t.written}:
             raise FaultAt(f"missing_word {self.output.missing_word!r} is also a label", "output", "missing_word")
+        names = [field.name for field in self.output.data]
+        if twice := next((i for i, name in enumerate(names) if name in names[:i]), None):
+            raise FaultAt(f"two fields are called {names[twice]!r}", "output", "data", twice, "name")
         return self
 
     @property
@@ -240,8 +246,10 @@ class Guard(Faceted):
         Raises:
             InputError: it has none.
         """
-        if self.teacher is None:
+        if self.calls:
             raise not_ours(self, "has no teacher")
+        if self.teacher is None:
+            raise InputError(f"the guard {self.name!r} has no teacher", hint="name a prompt (`prompt`), or give its file the key `teacher`")
         return self.teacher
 
     @property

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -40,6 +40,7 @@ class Parsed(Shown):
         problems: of the text as a whole.
         categories: of harm that the answer names, as the guard calls them.
         probabilities: by task, of each of its labels, where the answer itself says so (`Answer.scores`); None for none.
+        data: by name what the guard writes beside its labels (`Output.data`); None where an output has none.
     """
 
     labels: dict[str, str | None]
@@ -47,6 +48,7 @@ class Parsed(Shown):
     problems: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     probabilities: Mapping[str, Mapping[str, float]] | None = None
+    data: Mapping[str, str | None] = field(default_factory=dict)
 
     def _sheet(self) -> Sheet:
         rows = [[task, label or f"unread ({self.reasons[task]})"] for task, label in self.labels.items()]

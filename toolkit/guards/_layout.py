@@ -50,7 +50,7 @@ def _bare(line: str) -> str:
 
 def answer_line(guard: Guard, task: Task, label: str | None) -> str:
     """The line that answers a task; None is written as the missing word."""
-    return guard.output.answer_line.format(field=task.field, label=guard.output.missing_word if label is None else label)
+    return guard.output.answer_line.format(field=task.field, label=guard.output.missing_word if label is None else task.word(label))
 
 
 def before_label(guard: Guard, task: Task) -> str:

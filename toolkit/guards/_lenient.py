@@ -153,7 +153,7 @@ def lead_of(guard: Guard, task: Task) -> tuple[list[str], str]:
 def _of_task(guard: Guard, task: Task) -> _Patterns:
     """What is before the label in the answer line, any emphasis between its words; then a label word, the missing one, or neither."""
     before = plain(before_label(guard, task))
-    labels = {plain(label).lower(): label for label in task.labels}
+    labels = {plain(task.word(label)).lower(): label for label in task.labels}
     words = sorted(map(re.escape, labels), key=len, reverse=True)
     missing = re.escape(plain(guard.output.missing_word))
     label = f"{_STARTS}(?P<label>{'|'.join(words)}){_ENDS}"

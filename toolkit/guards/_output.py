@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from string import Formatter
+from typing import Any
 
-from pydantic import field_validator
+from pydantic import Field, field_validator, model_validator
 
 from toolkit.common.errors import did_you_mean
 from toolkit.common.facets import Part
+from toolkit.common.yamlfile import FaultAt
 from toolkit.guards._tasks import one_word
 
 
@@ -27,11 +29,32 @@ def _placeholders(value: str, known: Collection[str], needed: Collection[str]) -
     return value
 
 
+class DataField(Part):
+    """A text that a guard writes beside its labels: a harmless version of a request, say. It is data: nothing in it is read as an answer."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    open: str = Field(min_length=3)
+    """In a line before it: ``<rewrite>``."""
+    close: str = Field(min_length=3)
+    """In a line after it."""
+
+    @model_validator(mode="after")
+    def _marks(self) -> DataField:
+        for name in ("open", "close"):
+            if getattr(self, name) != getattr(self, name).strip() or "\n" in getattr(self, name):
+                raise FaultAt("a mark is in one line, without white space at its ends", name)
+        if self.open in self.close or self.close in self.open:
+            raise FaultAt("one of the marks is within the other", "close")
+        return self
+
+
 class Output(Part):
     """How the guard writes: optional `open`; for each task its heading, steps and conclusion; optional `close` and `separator`; the answers.
 
     ``{n}`` is the task's number, ``{k}`` the step's, both from 1. Each is one line.
     """
+
+    later = frozenset({"data"})
 
     open: str = ""
     """Written before the reasoning: ``<think>``, say."""
@@ -54,9 +77,14 @@ class Output(Part):
     missing_word: str = "None"
     """Written for a label that is missing; never itself a label."""
 
+    data: list[DataField] = []
+    """Texts that are written after the answers, each between its marks, where there is one."""
+
     @field_validator("*")
     @classmethod
-    def _one_line(cls, value: str) -> str:
+    def _one_line(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
         if value and not value.strip():
             raise ValueError("blank: leave it empty for none")
         if "\n" in value or "\r" in value:

@@ -17,13 +17,14 @@ Three-valued labels can be read as two: a task's `readings`.
 
 A guard that was trained elsewhere is read by its grammar (`toolkit.guards._grammar_answers`); there is one way to do that, the same in both modes.
 
-Problems of a text (strict; but for the last, none of its labels is read):
+Problems of a text (strict; but for answer_line_malformed, none of its labels is read):
     empty: there is no text.
     no_answers_block: its heading, or without one the first task's answer, is nowhere.
     answers_repeated: an answer or the heading is outside the block at the end too, in a step's text say.
     text_after_answers: something follows the block.
     reasoning_unmarked: what opens or closes the reasoning (``<think>``) is missing or not there once; a reasoning is opened first and never closed.
     answer_line_malformed: a line of the block is not as it should be.
+    data_malformed: of a guard with data (`Output.data`): one is there twice, or never closed.
 
 Reasons of a task without a label: one of the problems above, or
     none: the missing word is there.
@@ -45,6 +46,7 @@ from dataclasses import replace
 from typing import Literal
 
 from toolkit.common.errors import InputError, did_you_mean
+from toolkit.guards._data_fields import MALFORMED, data_of
 from toolkit.guards._definition import Guard
 from toolkit.guards._grammar_answers import Parsed, read_call, read_calls
 from toolkit.guards._layout import Layout, before_label, layout_of, split_lines
@@ -87,9 +89,21 @@ def parse(
         parsed = read_calls(guard, text) if call is None else read_call(guard, guard.call(call), text)
     elif not text or not text.strip():
         return _unread(guard, ("empty",))
+    elif guard.output.data:
+        parsed = _beside_data(guard, text, mode, asked)
     else:
         parsed = _strict(guard, text) if mode == "strict" else _lenient(guard, text, asked)
     return parsed if reading is None else in_reading(guard, parsed, reading)
+
+
+def _beside_data(guard: Guard, text: str, mode: Mode, asked: str | None) -> Parsed:
+    """What is read of an output beside its data, and these."""
+    rest, data, sound = data_of(guard, text)
+    if mode == "strict" and not sound:
+        return replace(_unread(guard, (MALFORMED,)), data=data)
+    if not rest.strip():
+        return replace(_unread(guard, ("no_answers_block" if mode == "strict" else "field_missing",)), data=data)
+    return replace(_strict(guard, rest) if mode == "strict" else _lenient(guard, rest, asked), data=data)
 
 
 def in_reading(guard: Guard, parsed: Parsed, reading: str) -> Parsed:

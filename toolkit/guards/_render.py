@@ -10,6 +10,7 @@ from typing import Any
 from toolkit.common.errors import InputError
 from toolkit.common.files import digest
 from toolkit.guards._calls import Call
+from toolkit.guards._data_fields import data_lines
 from toolkit.guards._definition import Guard, not_ours
 from toolkit.guards._grammar_answers import write_calls
 from toolkit.guards._layout import answer_line
@@ -126,19 +127,23 @@ def exchange(guard: Guard, row: Mapping[str, Any]) -> str:
     return before + template(guard.input).render(values)
 
 
-def render_output(guard: Guard, reasoning: Mapping[str, Reasoning], labels: Mapping[str, str | None]) -> str:
+def render_output(
+    guard: Guard, reasoning: Mapping[str, Reasoning], labels: Mapping[str, str | None], data: Mapping[str, str | None] | None = None
+) -> str:
     """What the guard should write. A strict `parse` of it reads the labels back, unless a step holds a line of an answers block.
 
     Args:
         guard: the definition.
         reasoning: by task name; an empty mapping gives no reasoning. A conclusion is written where the guard has a heading for it.
         labels: by task name; None is written as the guard's missing word.
+        data: by name what it writes beside its labels (`Output.data`); what is None or not there is not written.
 
     Raises:
-        ValueError: a label that the task does not have, or reasoning for a guard that was trained elsewhere.
+        ValueError: a label that the task does not have, data that hold a mark or that it has no field for, or reasoning for a guard that was
+            trained elsewhere.
     """
     if guard.grammar is not None:
-        if reasoning:
+        if reasoning or data:
             raise ValueError(f"the guard {guard.name!r} was trained elsewhere: its answers have no reasoning of ours")
         return write_calls(guard, labels)
     o = guard.output
@@ -151,7 +156,7 @@ def render_output(guard: Guard, reasoning: Mapping[str, Reasoning], labels: Mapp
         parts += [f"{o.step_heading.format(k=k)}\n{text}" if o.step_heading else text for k, text in enumerate(r.steps, 1)]
         parts += [f"{o.conclusion_heading}\n{r.conclusion}"] if o.conclusion_heading else []
     parts += [mark for mark in (o.close, o.separator) if mark]
-    return "\n\n".join([*parts, answers_block(guard, labels)])
+    return "\n\n".join([*parts, answers_block(guard, labels), *data_lines(guard, data or {})])
 
 
 def answers_block(guard: Guard, labels: Mapping[str, str | None]) -> str:
@@ -175,7 +180,8 @@ def teacher_messages(guard: Guard, row: Mapping[str, Any], *, structured: bool =
         structured: the answer is to be JSON (`response_format`), not text.
     """
     sources = {t.name: row[f"label_{t.name}_source"] for t in guard.tasks}
-    answers = {t.name: "?" if sources[t.name] == "to_infer" else row[f"label_{t.name}"] or guard.output.missing_word for t in guard.tasks}
+    words = {t.name: None if (label := row[f"label_{t.name}"]) is None else t.word(label) for t in guard.tasks}
+    answers = {name: "?" if sources[name] == "to_infer" else words[name] or guard.output.missing_word for name in words}
     given = {"infer": "to_infer" in sources.values(), "answers": answers}
     return _messages(guard.taught, _values(guard, row, structured) | given)
 
@@ -203,7 +209,8 @@ def feedback(guard: Guard, reasons: Sequence[str]) -> str:
 
 def _values(guard: Guard, row: Mapping[str, Any], structured: bool) -> dict[str, Any]:
     """Variables of a teacher's prompt that no label shapes."""
-    fixed = {"tasks": guard.tasks, "steps": guard.steps, "missing_word": guard.output.missing_word, "structured": structured}
+    tasks = [t.replaced(labels=t.written) if t.words else t for t in guard.tasks]
+    fixed = {"tasks": tasks, "steps": guard.steps, "missing_word": guard.output.missing_word, "structured": structured}
     return fixed | {"exchange": exchange(guard, row)}
 
 

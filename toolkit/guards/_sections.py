@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from toolkit.guards._data_fields import without_data
 from toolkit.guards._definition import Guard
 from toolkit.guards._layout import layout_of, split_lines
 
@@ -81,7 +82,7 @@ def answers_cut(guard: Guard, text: str) -> bool | None:
     None where no answers block begins, as loosely as `sections` takes it.
     """
     layout = layout_of(guard)
-    lines = split_lines(text)
+    lines = split_lines(without_data(guard, text))
     start = layout.loose_start(lines)
     if start is None:
         return False if lines and lines[-1] in layout.lines else None

@@ -86,11 +86,11 @@ class Shortcut:
 @lru_cache(maxsize=64)
 def shortcut(guard: Guard, mode: Mode) -> Shortcut | None:
     """What decides a reading of this guard's texts; None where each must be read."""
-    if guard.grammar is not None:
+    if guard.grammar is not None or guard.output.data:
         return None
     o = guard.output
     words = [o.open, o.close, o.answers_heading, o.answer_line, o.answers_close, o.missing_word]
-    words += [word for task in guard.tasks for word in (task.field, *task.labels)]
+    words += [word for task in guard.tasks for word in (task.field, *task.written)]
     if not all(word.isascii() for word in words):
         return None
     return _strict(guard) if mode == "strict" else _lenient(guard)
@@ -163,7 +163,7 @@ def _parted(guard: Guard, lines: Sequence[str], *, headed: bool = False) -> bool
     """Whether no answer and no list of labels can go on over a line break into any of these lines, further than signs at its beginning (which only a
     heading may have): what goes on there is a word of a field but its first, a label, or one of `_GOES_ON`."""
     leads = {word.lower() for task in guard.tasks for word in lead_of(guard, task)[0][0 if headed else 1 :]}
-    whole = {*_GOES_ON, plain(guard.output.missing_word).lower(), *(plain(label).lower() for task in guard.tasks for label in task.labels)}
+    whole = {*_GOES_ON, plain(guard.output.missing_word).lower(), *(plain(label).lower() for task in guard.tasks for label in task.written)}
     for line in lines:
         at = 0
         if not line[0].isalnum():
@@ -183,7 +183,7 @@ def _parted(guard: Guard, lines: Sequence[str], *, headed: bool = False) -> bool
 def _answer(guard: Guard, task: Task) -> str:
     """What matches wherever an answer to a task may stand."""
     lead, sign = lead_of(guard, task)
-    words = _any(plain(label) for label in task.labels)
+    words = _any(plain(label) for label in task.written)
     if not lead and not sign:
         return f"{words}|{re.escape(plain(guard.output.missing_word))}"
     return _led(lead) + (f"{_REMARK}{_SOFT}(?:{_SIGN}|{words})" if sign else "")
@@ -192,7 +192,7 @@ def _answer(guard: Guard, task: Task) -> str:
 def _label(guard: Guard, task: Task) -> str:
     """What matches wherever a label of a task may be read."""
     lead, sign = lead_of(guard, task)
-    words = f"(?:{_any(plain(label) for label in task.labels)})"
+    words = f"(?:{_any(plain(label) for label in task.written)})"
     if not lead and not sign:
         return words
     return f"{_led(lead)}{f'{_REMARK}{_SOFT}(?:{_SIGN}{{1,2}}>?)?' if sign else ''}{_SOFT}{_BULLET}{_SOFT}{words}"

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from toolkit.guards._calls import Call
+from toolkit.guards._data_fields import without_data
 from toolkit.guards._definition import Guard
 from toolkit.guards._grammar_answers import spellings, word_places
 from toolkit.guards._lenient import last_answer
@@ -51,6 +52,8 @@ def answer_spans(guard: Guard, text: str | None, asked: str | None = None, call:
     if call is not None:
         words = word_places(guard, call, whole)
         return {task: span for task, (start, end), spelled in words if (span := _span(places, start, end, spelled)) is not None}
+    if guard.output.data:
+        whole = without_data(guard, whole)
     labels = parse(guard, text, asked=asked).labels
     parts = own_parts(guard, whole, asked)
     if parts != [whole] and not parse(guard, text, "strict").problems:
@@ -70,7 +73,7 @@ def label_words(guard: Guard) -> tuple[str, ...]:
 
 
 def _spellings(guard: Guard, task: Task) -> dict[str | None, tuple[str, ...]]:
-    return {**{label: (plain(label).lower(),) for label in task.labels}, None: (plain(guard.output.missing_word).lower(),)}
+    return {**{label: (plain(task.word(label)).lower(),) for label in task.labels}, None: (plain(guard.output.missing_word).lower(),)}
 
 
 def _last(guard: Guard, task: Task, whole: str, parts: list[str], label: str) -> tuple[int, int] | None:

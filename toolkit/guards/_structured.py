@@ -15,6 +15,7 @@ from typing import Any
 from toolkit.common.jsontext import loads_once
 from toolkit.guards._definition import Guard
 from toolkit.guards._render import Reasoning, render_output
+from toolkit.guards._tasks import Task
 
 
 class MalformedJson(ValueError):  # noqa: N818 (named by what it is)
@@ -31,8 +32,11 @@ def response_format(guard: Guard) -> str:
         if o.conclusion_heading:
             parts["conclusion"] = {"type": "string", "description": "one sentence that agrees with the answer"}
         reasoning[task.name] = _closed(parts, task.question)
-        answers[task.name] = {"type": "string", "enum": [*task.labels, o.missing_word]}
-    schema = _closed({"reasoning": _closed(reasoning), "answers": _closed(answers)})
+        answers[task.name] = {"type": "string", "enum": [*task.written, o.missing_word]}
+    whole_parts = {"reasoning": _closed(reasoning), "answers": _closed(answers)}
+    if o.data:
+        whole_parts["data"] = _closed({field.name: {"type": ["string", "null"]} for field in o.data})
+    schema = _closed(whole_parts)
     whole = {"type": "json_schema", "json_schema": {"name": "judgement", "strict": True, "schema": schema}}
     return json.dumps(whole, ensure_ascii=True, separators=(",", ":"))
 
@@ -57,12 +61,19 @@ def from_json(guard: Guard, text: str) -> str:
     except ValueError as e:
         raise MalformedJson(f"not JSON: {e.msg} at character {e.pos}" if isinstance(e, json.JSONDecodeError) else str(e)) from None
     names = set(guard.task_names)
-    whole = _object(data, "the answer", {"reasoning", "answers"})
+    fields = {field.name for field in guard.output.data}
+    whole = _object(data, "the answer", {"reasoning", "answers", *(["data"] if fields else [])})
     whole_reasoning = _object(whole["reasoning"], "reasoning", names)
     answers = _object(whole["answers"], "answers", names)
     reasoning = {task: _reasoning(guard, task, whole_reasoning[task]) for task in guard.task_names}
-    labels = {task.name: _label(guard, task.name, task.labels, answers[task.name]) for task in guard.tasks}
-    output = render_output(guard, reasoning, labels)
+    labels = {task.name: _label(guard, task, answers[task.name]) for task in guard.tasks}
+    beside = _object(whole["data"], "data", fields) if fields else {}
+    if not all(text is None or isinstance(text, str) for text in beside.values()):
+        raise MalformedJson("data are texts, or null")
+    try:
+        output = render_output(guard, reasoning, labels, beside)
+    except ValueError as e:
+        raise MalformedJson(str(e)) from None
     try:
         output.encode()
     except UnicodeEncodeError:
@@ -92,9 +103,9 @@ def _reasoning(guard: Guard, task: str, value: Any) -> Reasoning:
     return Reasoning([s.strip() for s in parts["steps"]], conclusion.strip())
 
 
-def _label(guard: Guard, task: str, labels: list[str], value: Any) -> str | None:
+def _label(guard: Guard, task: Task, value: Any) -> str | None:
     if value == guard.output.missing_word:
         return None
-    if value not in labels:
-        raise MalformedJson(f"answers.{task} is no label of the task")
-    return str(value)
+    if value not in task.written:
+        raise MalformedJson(f"answers.{task.name} is no label of the task")
+    return task.labels[task.written.index(value)]

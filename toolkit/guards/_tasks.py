@@ -22,7 +22,7 @@ def one_word(value: str) -> str:
 class Task(Part):
     """One question that the guard answers."""
 
-    later = frozenset({"readings"})
+    later = frozenset({"readings", "words"})
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     """Names the columns ``label_<name>``."""
@@ -43,6 +43,9 @@ class Task(Part):
     readings: dict[str, dict[str, str]] = Field(default_factory=dict)
     """Ways to take its labels for fewer, by a name of the guard's own choice, each as {label: the one that it stands for}:
     ``{strict: {controversial: unsafe}, loose: {controversial: safe}}``. Labels that a reading does not name stay as they are."""
+
+    words: dict[str, str] = Field(default_factory=dict)
+    """How a guard that guardkit trains writes labels, where that differs from how they are called everywhere else: ``{unharmful: safe}``."""
 
     @field_validator("field")
     @classmethod
@@ -81,6 +84,26 @@ class Task(Part):
                     why = f"{other!r} stands for another itself" if other in stands_for else "F1 counts it: let others stand for it"
                     raise FaultAt(f"{label!r} cannot stand for {other!r}: {why}", "readings", name, label)
         return self
+
+    @model_validator(mode="after")
+    def _words_differ(self) -> Task:
+        for label, word in self.words.items():
+            if label not in self.labels:
+                raise FaultAt(f"{label!r} is none of the labels {', '.join(self.labels)}", "words", label)
+            if not _WORD.fullmatch(word):
+                raise FaultAt("it must begin and end with a letter or a digit, in one line", "words", label)
+            if other := next((one for one in self.labels if one != label and self.word(one).casefold() == word.casefold()), None):
+                raise FaultAt(f"{label!r} and {other!r} would be written alike", "words", label)
+        return self
+
+    def word(self, label: str) -> str:
+        """How a label is written."""
+        return self.words.get(label, label)
+
+    @property
+    def written(self) -> list[str]:
+        """How its labels are written, in their order."""
+        return [self.word(label) for label in self.labels]
 
     def read_as(self, label: str | None, reading: str) -> str | None:
         """The label that one stands for in a reading; itself where the task has no such reading or the reading does not name it."""

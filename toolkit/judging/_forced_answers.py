@@ -95,7 +95,8 @@ def forced_answer(guard: Guard, row: Mapping[str, Any], completion: Completion) 
     out = {}
     for task, choice in zip(answered_tasks(guard, row), choices(completion.logprobs), strict=True):
         most = max(choice.alternatives.values())
-        shares = {label: math.exp(value - most) for label, value in choice.alternatives.items()}
+        labels = {guard.task(task).word(label): label for label in guard.task(task).labels}
+        shares = {labels[word]: math.exp(value - most) for word, value in choice.alternatives.items()}
         total = math.fsum(shares.values())
         out[task] = {label: share / total for label, share in shares.items()}
     return Forced(out)

@@ -69,7 +69,8 @@ class RenderSft(RowOperator):
         def render(row: dict[str, Any]) -> dict[str, Any]:
             asked, completion = render_input(guard, row), row["reasoning"]
             if not self.config.reasoning:
-                completion = render_output(guard, {}, parse(guard, completion).labels)
+                read = parse(guard, completion)
+                completion = render_output(guard, {}, read.labels, read.data)
             steps = [step for part in sections(guard, completion) for step in part.steps]
             counts = {"steps": len(steps), "step_chars": sum(map(len, steps))}
             return (
