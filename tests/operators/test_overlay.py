@@ -19,6 +19,7 @@ from teachers import Small, Teacher, openai
 
 import toolkit
 from toolkit.common.errors import InputError, InputErrors, Stopped
+from toolkit.common.outputs import check_output
 from toolkit.shards import read_overlay
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "generation"))
@@ -201,6 +202,23 @@ def test_decisions_about_rows_that_are_gone_are_named(tmp_path: Path) -> None:
     assert toolkit.verify(FILE, rows="rows.parquet").gone == [{"line": 3, "id": "r7", "task": "prompt"}]
     with pytest.raises(InputError, match="rows are for an overlay"):
         toolkit.verify(tmp_path, rows="rows.parquet")
+
+
+def test_a_review_adds_to_it_and_no_other_output_takes_its_place() -> None:
+    rows = seeds(*(seed(n, id=f"r{n}", label_prompt="harmful") for n in range(3)))
+    rows.write_parquet("rows.parquet")
+    with toolkit.review("rows.parquet", kind="labels", reviewer="anna") as review:
+        items = [item for item in review.queue.items if item.task == "prompt"]
+        review.decide(items[0], "flip", "a joke")
+        assert review.export(FILE)["lines"] == 1
+        review.decide(items[1], "drop")
+        assert review.export(FILE)["lines"] == 1, "what is there already is not added again"
+    kept, rest = toolkit.apply("review", rows, decisions=FILE)
+    assert kept["label_prompt"].to_list() == ["unharmful", "harmful"] and rest["id"].to_list() == ["r1"]
+    before = Path(FILE).read_bytes()
+    with pytest.raises(InputError, match="the output would take the place of an overlay, which only grows"):
+        check_output(Path(FILE).resolve())
+    assert Path(FILE).read_bytes() == before and toolkit.verify(FILE).decisions == 2
 
 
 # What it rebuilds ---------------------------------------------------------------------------------------------------------

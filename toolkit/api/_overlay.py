@@ -53,7 +53,7 @@ def overlay(
     place, added = at_door(file), 0
     if add is not None:
         sheet = at_door(add)
-        check_output(place, reads=[sheet])
+        check_output(place, reads=[sheet], own="overlay")
         decided = [one for last in read_decisions(sheet, load_guard(str(guard))).every for one in (*last.before, last)]
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         with stopping():

@@ -19,6 +19,8 @@ from toolkit.common.manifests import read_json
 from toolkit.common.models import TRAINED
 from toolkit.common.paths import is_there
 
+OVERLAY_SUFFIX = ".overlay.jsonl"
+"""End of the name of an overlay (`toolkit.shards.read_overlay`), to which lines are added alone."""
 _HINT = "name another place with {--output|output}"
 
 
@@ -38,7 +40,7 @@ def check_output(
         reads: files and folders that the command reads; of a folder all that is in it is read.
         journal: the folder of the journal that the command uses.
         whole: the output is a folder that is replaced as a whole, so that nothing may be in it either.
-        own: what guardkit itself may have made at `output` before, which this command goes on with or replaces: a key of `MARKS`.
+        own: what guardkit itself may have made at `output` before, which this command goes on with or replaces: a key of `MARKS`, or ``overlay``.
         hint: what to do instead.
 
     Raises:
@@ -47,6 +49,8 @@ def check_output(
     real = _real(output)
     if not real.name:
         raise InputError("no name that could be written", where=str(output), hint=hint)
+    if own != "overlay" and real.name.casefold().endswith(OVERLAY_SUFFIX) and is_there(real, Path.is_file):
+        raise InputError("the output would take the place of an overlay, which only grows", where=str(output), hint=hint)
     at = _Places((real, beside(real), *real.parents))
     for path, what in [*((p, "what this command reads") for p in reads), *([(journal, "the journal")] if journal is not None else [])]:
         if at.has(path) or (whole and part_below(real, path) is not None) or _linked(real, path):

@@ -23,6 +23,7 @@ from toolkit.common.errors import InputError, did_you_mean, nearest, short_path
 from toolkit.common.files import digest, make_folder, write_atomic
 from toolkit.common.locks import Lock
 from toolkit.common.manifests import read_manifest
+from toolkit.common.outputs import check_output
 from toolkit.common.paths import at_door
 from toolkit.reviewing._decision_log import SUFFIX, Decided, DecisionLog, check_name, read_log
 from toolkit.reviewing._item import CATEGORIES, NONE, Evidence, Item
@@ -325,13 +326,17 @@ class Review:
         )
 
     def export(self, output: str | Path) -> dict[str, Any]:
-        """Write what is settled as CSV, parquet or JSON Lines: ``output``, ``lines``."""
+        """Write what is settled as CSV, parquet or JSON Lines, or add it to an overlay: ``output``, ``lines`` (of an overlay those that are new)."""
         import polars as pl
 
         from toolkit.pipeline import output_file, write_rows
+        from toolkit.shards import DECIDED, add_to_overlay, is_overlay
 
-        target = output_file(output)
         lines = self.settled()
+        if is_overlay(place := at_door(output)):
+            check_output(place, own="overlay")
+            return {"output": short_path(place), "lines": add_to_overlay(place, [{n: line[n] for n in DECIDED} for line in lines], "")}
+        target = output_file(output)
         write_rows(target or at_door(output), [pl.DataFrame(lines, schema=dict.fromkeys(COLUMNS, pl.String), orient="row")])
         return {"output": short_path(target), "lines": len(lines)}
 

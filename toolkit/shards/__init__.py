@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from toolkit.shards._manifest import NAMED as NAMED
     from toolkit.shards._manifest import read_manifest as read_manifest
     from toolkit.shards._manifest import trained_on as trained_on
-    from toolkit.shards._overlay_file import OVERLAY_SUFFIX as OVERLAY_SUFFIX
+    from toolkit.shards._overlay_file import DECIDED as DECIDED
     from toolkit.shards._overlay_file import Overlay as Overlay
     from toolkit.shards._overlay_file import add_to_overlay as add_to_overlay
     from toolkit.shards._overlay_file import is_overlay as is_overlay

@@ -27,12 +27,12 @@ from toolkit.common.errors import InputError
 from toolkit.common.files import fsync_path, open_own
 from toolkit.common.jsontext import loads_once
 from toolkit.common.manifests import MOST, sealed
+from toolkit.common.outputs import OVERLAY_SUFFIX
 from toolkit.common.paths import near_file
 from toolkit.common.reading import Files, regular, unreadable
 from toolkit.common.text import whole
 from toolkit.shards._sign import Signature, sign_bytes, signer_of
 
-OVERLAY_SUFFIX = ".overlay.jsonl"
 DECIDED = ("id", "task", "label", "decision", "reviewer", "note", "when")
 """What a decision says: the row, the task, the label that it is about (may be left out), the decision, who, why, and when."""
 _NEEDED = ("id", "task", "decision", "reviewer", "when")
