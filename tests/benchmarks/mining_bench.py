@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import compileall
+import json
 import os
 import statistics
 import subprocess
@@ -30,6 +31,25 @@ MODELS, K = 4, 4
 WALL, MEMORY, JSONL = 1.3, 2048, 2.0
 """Goals: wall time beside the baseline's, MB, wall time from JSON Lines beside that from parquet."""
 TASKS = {"request": "prompt", "completion": "refusal"}
+PARTS = {
+    "start": ("libraries, recipe, plan", "polars and pyarrow imported"),
+    "digest": ("sha256 of the files, so that they are known again", "one piece of memory digested"),
+    "decode, load": ("texts decoded, to be read", "pyarrow alone"),
+    "answers": ("three answers and a length of each text, or why there is none", "as the baseline reads them"),
+    "load": ("ids joined, labels, lines of the verdict table", ""),
+    "write, load": ("verdict table with its reasons, written", "encoded from memory, sha256"),
+    "rows, mine": ("verdict table, read by `mine`", "pyarrow alone"),
+    "decode, mine": ("what was asked, decoded", "pyarrow alone"),
+    "mine": ("rule, votes, measures, agreement; ids of the rows", ""),
+    "write, mine": ("hard rows and all others with their reasons, written", "encoded from memory, sha256"),
+    "rows, pair": ("verdict table, read by `pair`", "pyarrow alone"),
+    "decode, pair": ("texts decoded once more, for those of the pairs", "pyarrow alone"),
+    "pair": ("candidates, pairs, their ids", ""),
+    "write, pair": ("pairs, written", "encoded from memory, sha256"),
+    "write, end": ("files closed", ""),
+    "rest": ("all else: steps begun and ended, manifests, fsync", ""),
+}
+"""By their names in mining_account.py, what the work is for and what its least is."""
 
 
 def main() -> int:
@@ -40,6 +60,7 @@ def main() -> int:
     ap.add_argument("--rows", type=int, default=ROWS)
     ap.add_argument("--times", type=int, default=10, help="once more with this many times the guards, from the same files; 1: not")
     ap.add_argument("--turns", type=int, default=3, help="runs of each, of which the median counts")
+    ap.add_argument("--account", action="store_true", help="once more with all in one thread, to say what each part of the work costs")
     ap.add_argument("--no-page", action="store_true", help="print only")
     a = ap.parse_args()
     if not (a.bench / "mining" / "baseline.py").is_file():
@@ -70,6 +91,8 @@ def measure(a: argparse.Namespace, data: Path, work: Path) -> str:
         for name, command in commands.items():
             seen.setdefault(name, []).append(one(name, command, work / f"{name}-{turn}"))
     parts = ["# Benchmarks: mining", about("bench-mining", "mining_bench"), beside(a.rows, seen), same(work / "baseline-0", work / "guardkit-0")]
+    if a.account:
+        parts.append(account(statistics.median(r.cpu for r in seen["baseline"]), data, work / "account"))
     if a.times > 1:
         parts.append(growth(a, seen["guardkit"], one(f"{a.times} times", [*ours, "--times", str(a.times)], work / "large")))
     return "\n\n".join(parts)
@@ -128,6 +151,26 @@ def same(baseline: Path, ours: Path) -> str:
         "### The same pairs\n\nRow, guard, task, both texts and the weight are compared. The baseline asks for a word behind all three fields before an output "
         "counts; guardkit reads an output that was cut off just behind its last field, and takes that answer for a wrong one.\n\n"
         + table(head, [[f"{n:,}" for n in figures]])
+    )
+
+
+def account(baseline: float, data: Path, out: Path) -> str:
+    """What each part of the work costs, and the least that it could."""
+    one("account", [sys.executable, str(HERE / "mining_account.py"), str(data), str(out), str(MODELS), str(K)], out)
+    found = json.loads((out / "account.json").read_text(encoding="utf-8"))
+    taken, least = found["taken"], found["least"]
+    assert taken.keys() <= PARTS.keys(), f"of no known part: {taken.keys() - PARTS.keys()}"
+    body = [[what, f"{taken.get(k, 0):.1f}", f"{least[k]:.1f}" if k in least else "", how] for k, (what, how) in PARTS.items()]
+    all_taken, all_least = sum(taken.values()), sum(least.values())
+    body.append(["**all**", f"{all_taken:.1f}", f"{all_least:.1f}", ""])
+    return (
+        "## What each promise costs\n\nCPU seconds of a further run with all in one thread, and the least that would keep the same promise, "
+        "measured beside it with nothing around it; where there is no figure, nothing is counted for the work. The baseline keeps no table, no "
+        "reasons and no digest, and decodes each text once: it holds all draws of a row at once, where steps that begin and end by themselves, in "
+        "bounded memory, read the texts of the pairs again.\n\n"
+        + table(["for", "CPU s", "least", "measured as"], body)
+        + f"\n\nThe baseline takes {baseline:.1f} CPU s in this run. With the cores as busy as it keeps them, the least of all comes to "
+        f"{all_least / baseline:.2f} times its wall time; the goal is {WALL}."
     )
 
 

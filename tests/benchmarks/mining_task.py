@@ -48,6 +48,17 @@ def files_of(data: Path, models: int, k: int, form: str, times: int, links: Path
     return out
 
 
+def mined(data: Path, output: Path, models: int, k: int, form: str = "parquet", times: int = 1) -> Path:
+    """Mine; the folder of the run."""
+    files = files_of(data, models, k, form, times, data / "links")
+    recipe = build_recipe(
+        YamlFile("mining", {"recipe": "mining", "guard": "guardreasoner", "steps": steps(files, data / "samples.parquet")}), Path.cwd()
+    )
+    done = run_plan(make_plan(recipe), output=output / "run")
+    os.link(done.folder / "pairs" / "rows" / "rows.parquet", output / "pairs.parquet")
+    return done.folder
+
+
 def main() -> None:
     """Mine."""
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -58,13 +69,7 @@ def main() -> None:
     ap.add_argument("--form", choices=("parquet", "jsonl"), default="parquet")
     ap.add_argument("--times", type=int, default=1, help="so many times the guards, from the same files")
     a = ap.parse_args()
-    data = a.data.resolve()
-    files = files_of(data, a.models, a.k, a.form, a.times, data / "links")
-    recipe = build_recipe(
-        YamlFile("mining", {"recipe": "mining", "guard": "guardreasoner", "steps": steps(files, data / "samples.parquet")}), Path.cwd()
-    )
-    done = run_plan(make_plan(recipe), output=a.output / "run")
-    os.link(done.folder / "pairs" / "rows" / "rows.parquet", a.output / "pairs.parquet")
+    mined(a.data.resolve(), a.output, a.models, a.k, a.form, a.times)
 
 
 if __name__ == "__main__":

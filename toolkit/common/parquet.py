@@ -379,13 +379,13 @@ def taken_batches(
         file, path, size, columns: as for `batches`.
         rows: their numbers from 0, ascending.
     """
-    start = 0
+    start, find = 0, rows.to_numpy().searchsorted  # that of polars starts a query each time
     for i in range(file.metadata.num_row_groups):
         n = file.metadata.row_group(i).num_rows
-        if rows.search_sorted(start) < (last := rows.search_sorted(start + n)):
+        if find(start) < (last := find(start + n)):
             at = start
             for batch in batches(file, path, size, columns, [i]):
-                low, high = rows.search_sorted(at), rows.search_sorted(at + batch.num_rows)
+                low, high = int(find(at)), int(find(at + batch.num_rows))
                 if low < high:
                     yield batch, rows[low:high] - at
                 at += batch.num_rows

@@ -125,9 +125,8 @@ class StepInput(Protocol):
 class Referred(Protocol):
     """Reads what rows have by reference (`Operator.refers`). It is asked for one block after the other, and quickest where these are in order."""
 
-    @property
-    def by(self) -> Sequence[str]:
-        """Columns of the rows that it must have."""
+    def by(self, columns: Sequence[str]) -> Sequence[str]:
+        """Columns that the rows must have for these."""
 
     def of(self, rows: pl.DataFrame, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """The rows in their order with these columns added, a bounded piece at a time."""

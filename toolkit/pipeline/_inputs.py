@@ -83,7 +83,7 @@ class Taken:
             yield from read(columns)
             return
         found = self.maker.referred(self.context())
-        stored = read(list(dict.fromkeys([*(n for n in names if n not in asked), *found.by])))
+        stored = read(list(dict.fromkeys([*(n for n in names if n not in asked), *found.by(asked)])))
         for block in _together(stored, LOOKED_UP):
             for piece in found.of(block, asked):
                 yield piece.select(names)

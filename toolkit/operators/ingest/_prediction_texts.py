@@ -92,8 +92,9 @@ class PredictionTexts:
     def _samples(self) -> Layout | None:
         return self._find_samples()
 
-    @property
-    def by(self) -> Sequence[str]:
+    def by(self, columns: Sequence[str]) -> Sequence[str]:
+        if all(c in OF_OUTPUT for c in columns):
+            return ["file", "row", "draw"]
         labels = [f"label_{t}" for t in self._guard.task_names]
         return ["file", "row", "draw", *(["sample"] if self._samples is not None else []), *labels]
 

@@ -28,7 +28,7 @@ CHUNK = 262_144
 """Lines that are joined to the rows at once: a join hashes all ids, so that small ones would take quadratic time."""
 TEXTS = 8_192
 """Texts that are handed on at once."""
-_CODES = {o: i for i, o in enumerate(OUTCOMES)}
+_OUTCOME = pl.Enum(OUTCOMES)
 
 
 @dataclass(frozen=True)
@@ -106,10 +106,8 @@ def read_lines(
 
 def _narrow(about: pl.DataFrame, guard: Guard, counting: Counting | None, *, named: bool) -> pl.DataFrame:
     """Lines in numbers: what each output is on each task, and what it counts as."""
-    outcomes = []
-    for task in guard.task_names:
-        found = outcome(pl.col(f"_own_{task}"), pl.col(f"verdict_{task}"))
-        outcomes.append(found.replace_strict(_CODES, return_dtype=pl.UInt8).alias(f"is {task}"))
+    are = {t: outcome(pl.col(f"_own_{t}"), pl.col(f"verdict_{t}"), _OUTCOME) for t in guard.task_names}
+    outcomes = [found.to_physical().cast(pl.UInt8).alias(f"is {t}") for t, found in are.items()]
     kept = about.select("line", "row", "guard_model", "draw", "length", *outcomes, *(["id"] if named else []))
     if counting is None or counting.plain:
         return kept

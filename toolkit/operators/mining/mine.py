@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import polars as pl
@@ -128,7 +129,9 @@ class Mine(DatasetOperator):
         votes = count_votes(table.drop_nulls("guard_model"), guard)
         del table
         found = found.join(measures(votes, guard), on="parent", how="left", maintain_order="left")
-        self._write(rows, found, outputs, out, ctx)
+        with ThreadPoolExecutor(1) as beside:  # figures are numpy's work, which leaves a core to whoever reads and writes
+            figures = beside.submit(statistics, votes, found, guard)
+            self._write(rows, found, outputs, out, ctx)
         tasks = self.config.tasks or list(guard.task_names)
         for status in STATUSES:
             out.stat(status, found.filter(pl.col("status") == status).height)
@@ -143,7 +146,7 @@ class Mine(DatasetOperator):
         out.stat("verdicts_of_other_rows", outputs.strangers)
         out.stat("labels_differ", {t: n for t, n in outputs.differing.items() if n})
         out.stat("remarks", remarks)
-        for name, value in statistics(votes, found, guard).items():
+        for name, value in figures.result().items():
             out.stat(name, value)
 
     def _write(self, rows: Rows, found: pl.DataFrame, outputs: OutputTable, out: Output, ctx: Context) -> None:
