@@ -46,7 +46,9 @@ def review(
     adjudicate: Annotated[bool, typer.Option("--adjudicate", help="Decide what others disagree on.")] = False,
     show: Annotated[str, typer.Option("--show", metavar="HOW", help="Text that may be harmful, before you ask: hidden, start or all.")] = "hidden",
     most: Annotated[int, typer.Option("--most", metavar="N", min=1, help="Labels, at most: the most doubtful.")] = 1000,
-    export: Annotated[Path | None, typer.Option("--export", metavar="FILE", help="Write what is settled (.csv, .parquet, .jsonl) and end.")] = None,
+    export: Annotated[
+        Path | None, typer.Option("--export", metavar="FILE", help="Write what is settled (.csv, .parquet, .jsonl; add it: .overlay.jsonl), and end.")
+    ] = None,
     tool: Annotated[str | None, typer.Option("--tool", metavar="NAME", help="argilla or label-studio, for --send and --bring.")] = None,
     send: Annotated[Path | None, typer.Option("--send", metavar="FOLDER", help="Write what is not decided as the tool's files, and end.")] = None,
     bring: Annotated[Path | None, typer.Option("--bring", metavar="FILE", help="Record what the tool's export has, and end.")] = None,
