@@ -138,8 +138,10 @@ def weighed(step: Finished, figure: Figure, value: Any) -> Iterator[Picture]:
     low, high = counts["weight"].min(), counts["weight"].max()
     if not isinstance(low, float) or not isinstance(high, float):
         return
-    width = max((high - low) / _BINS, 0.01)
-    binned = counts.with_columns(((pl.col("weight") - low) / width).floor().clip(0, _BINS - 1).alias("bin"))
+    few = counts["weight"].n_unique() <= _BINS  # then a bar has one weight, else it begins with the one that it names
+    width = 0.01 if few else (high - low) / _BINS
+    bins = ((pl.col("weight") - low) / width).round() if few else ((pl.col("weight") - low) / width).floor().clip(0, _BINS - 1)
+    binned = counts.with_columns(bins.alias("bin"))
     found = binned.group_by("bin", "task").agg(pl.col("len").sum()).sort("bin", "task")
     rows = [{"weight": f"{low + bin_ * width:.2f}", "task": task, "pairs": n} for bin_, task, n in found.iter_rows()]
     yield columns(f"Pairs by weight ({step.step})", rows, name="weight", number="pairs", part="task")
