@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -56,7 +58,7 @@ def test_each_word_has_the_probability_that_a_plain_reading_gives(tree: bool, tm
 
     folder = tiny_llama(tmp_path / "tiny")
     if not tree:
-        monkeypatch.setattr(Forms, "_sees_trees", lambda self: False)
+        monkeypatch.setattr(Forms, "_sees_trees", lambda *_: False)
     config = read_config({"backend": "transformers", "model": str(folder), "device": "cpu", "batch": 5})
     backend = open_backend(config)
     chain = "# Task 1\n\n## Reasoning Step 1\nA recipe.\n\n## Reasoning Step 2\nHarmless."
@@ -99,6 +101,43 @@ def test_what_was_scored_is_not_asked_again_and_a_text_that_is_too_long_fails(tm
         again = _stopped(backend)
         (same,) = complete(requests[:1], again, journal)
     assert (same.text, same.logprobs) == (first.text, first.logprobs)
+
+
+class _Llm:
+    """Answers ``prompt_logprobs=0`` as ``vllm.LLM`` 0.32 does: for each token of a prompt a dict of it alone, for the first one None."""
+
+    def __init__(self, folder: Path) -> None:
+        self._model = loaded(folder)[1]
+        self.llm_engine = SimpleNamespace(model_config=SimpleNamespace(max_model_len=256))
+
+    def generate(self, prompts: Sequence[dict[str, list[int]]], params: Any, *, use_tqdm: bool, lora_request: Any) -> list[Any]:
+        assert (params.prompt_logprobs, params.max_tokens, use_tqdm, lora_request) == (0, 1, False, None)
+        out = []
+        for ids in (prompt["prompt_token_ids"] for prompt in prompts):
+            with torch.no_grad():
+                scores = torch.log_softmax(self._model(torch.tensor([ids])).logits[0].float(), -1)
+            of = [{ids[n]: SimpleNamespace(logprob=float(scores[n - 1, ids[n]]))} for n in range(1, len(ids))]
+            out.append(SimpleNamespace(prompt_logprobs=[None, *of]))
+        return out
+
+
+def test_vllm_fills_forms_by_what_it_says_of_prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tiny_llama(tmp_path / "tiny")
+    monkeypatch.setattr("toolkit.generation.backends._vllm.require", lambda *_: None)
+    monkeypatch.setattr("toolkit.generation.backends._vllm_engine.take", lambda *_: SimpleNamespace(llm=_Llm(folder)))
+    monkeypatch.setattr("toolkit.generation.backends._vllm_engine.give_back", lambda *_, **__: None)
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(SamplingParams=SimpleNamespace))
+    monkeypatch.setitem(sys.modules, "vllm.v1.engine.exceptions", SimpleNamespace(EngineDeadError=ZeroDivisionError))
+    found = []
+    for name in ("vllm", "transformers"):
+        config = read_config({"backend": name, "model": str(folder)})
+        backend = open_backend(config)
+        found.append(list(complete((asked(backend, config, "Hi", begun) for begun in ("", "So. ", "So. " * 60)), backend, None)))
+    for ours, theirs in zip(found[0][:2], found[1][:2], strict=True):
+        assert (ours.text, ours.prompt_tokens) == (theirs.text, theirs.prompt_tokens)
+        for one, other in zip(choices(ours.logprobs), choices(theirs.logprobs), strict=True):
+            assert dict(one.alternatives) == pytest.approx(dict(other.alternatives), abs=1e-3)
+    assert found[0][2].error == "bad_request" and "the model reads 255" in (found[0][2].detail or "")
 
 
 def _stopped(backend: Any) -> Any:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from toolkit.generation import (
     VllmConfig,
     VllmServerConfig,
     build_request,
+    choices,
     complete,
     kept_warm,
     open_backend,
@@ -96,6 +98,19 @@ def gone(pids: set[int], seconds: float = 180) -> bool:
 def test_without_vllm_the_extra_is_named(tmp_path: Path) -> None:
     with pytest.raises(Missing, match=r"guardkit\[vllm\]"):
         open_backend(config(tmp_path))
+
+
+@needs_vllm
+def test_words_behind_a_given_beginning_are_as_likely_as_with_transformers(model: Path) -> None:
+    form = (("Safety: ", ("harmful", "unharmful")), ("\nEnd", ()))
+    found = []
+    for c in (config(model), reference(model)):
+        backend = open_backend(c)
+        asked = [build_request(backend, c, [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": b}], row=b) for b in ("", "So. ")]
+        found.append([choices(done.logprobs)[0] for done in complete((replace(r, form=form) for r in asked), backend, None)])
+        backend.close()
+    for ours, theirs in zip(*found, strict=True):
+        assert dict(ours.alternatives) == pytest.approx(dict(theirs.alternatives), abs=1e-2)
 
 
 @needs_vllm

@@ -48,7 +48,7 @@ def audit(
         guard: definition by name or file; default: what a local model was trained for, else GuardReasoner's.
         draws: how often each row's chain is drawn again; 0: not at all.
         temperature: of these draws.
-        forced: ask for the labels behind given beginnings, which transformers alone can. Without, only draws, and steps that contradict the verdict.
+        forced: ask for the labels behind given beginnings, which transformers and vllm can. Without, draws and steps that contradict the verdict.
         limit: rows of each benchmark, at most, drawn by `seed`.
         seed: of that, of the swaps of chains, and of the bootstrap.
         bootstrap: draws behind each interval that has no formula.

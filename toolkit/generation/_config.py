@@ -126,6 +126,7 @@ class VllmConfig(_Local):
 
     requires: ClassVar[tuple[str, str] | None] = ("vllm", "'guardkit[vllm]'")
     on_gpu: ClassVar[bool] = True
+    fills_forms: ClassVar[bool] = True
 
     backend: Literal["vllm"]
     concurrency: int = Field(default=1024, ge=1)
@@ -257,6 +258,8 @@ class OpenAIBatchConfig(_Endpoint):
 
 class VllmServerConfig(VllmConfig):
     """A local model behind ``vllm serve``, which guardkit starts and stops."""
+
+    fills_forms: ClassVar[bool] = False
 
     backend: Literal["vllm-server"]  # type: ignore[assignment]
     concurrency: int = Field(default=256, ge=1)

@@ -14,11 +14,13 @@ Memory: `_NODES` tokens in one pass, about; a text that is longer has a pass of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from toolkit.generation._logprobs import Choice
+from toolkit.generation._logprobs import Choice, packed
+from toolkit.generation._request import Completion, Request, failed
 
 if TYPE_CHECKING:
     import torch
@@ -58,13 +60,13 @@ class Forms:
     """Fills forms with a model.
 
     Args:
-        sampler: the model.
+        model: it; or what gives for each text the sum of the log-probabilities of its tokens, from the first one that is scored on.
         tokenizer: its tokenizer.
         end: the token that ends an answer.
     """
 
-    def __init__(self, sampler: Sampler, tokenizer: Any, end: int) -> None:
-        self._sampler, self._tokenizer, self._end = sampler, tokenizer, end
+    def __init__(self, model: Sampler | Callable[[Sequence[Scored]], list[float]], tokenizer: Any, end: int) -> None:
+        self._model, self._tokenizer, self._end = model, tokenizer, end
         self._as_tree: bool | None = None
 
     def length(self, one: Filling) -> int:
@@ -75,6 +77,28 @@ class Forms:
     def read(self, one: Filling) -> int:
         """Tokens of the prompt and of what the answer begins with."""
         return len(one.prompt) + len(self._ids(one.begun))
+
+    def answers(self, asked: Sequence[tuple[Request, Sequence[int], float]], context: int | None, model: str) -> Iterator[Completion]:
+        """The completions of some requests.
+
+        Args:
+            asked: each with the tokens of its prompt, and when it came (`time.monotonic`).
+            context: tokens that the model reads.
+            model: its name.
+        """
+        some = []
+        for request, prompt, since in asked:
+            one = Filling(tuple(prompt), request.messages[-1][1], request.form)
+            if context is not None and (size := self.length(one)) > context:
+                yield failed(request, "bad_request", f"prompt and answer have {size} tokens, the model reads {context}")
+            else:
+                some.append((request, one, since))
+        if some:
+            self.fill([one for _, one, _ in some])
+        for request, one, since in some:
+            found, seconds = packed(one.found), time.monotonic() - since
+            read = self.read(one)
+            yield Completion(request.key, one.text, "stop", model=model, prompt_tokens=read, completion_tokens=0, seconds=seconds, logprobs=found)
 
     def fill(self, some: Sequence[Filling]) -> None:
         """Fill in `text` and `found` of each."""
@@ -107,23 +131,25 @@ class Forms:
         return found
 
     def _sums(self, scored: Sequence[Scored]) -> list[float]:
+        if callable(self._model):
+            return self._model(scored)
         if self._as_tree is None:
-            self._as_tree = self._sees_trees()
+            self._as_tree = self._sees_trees(self._model)
         read = _of_tree if self._as_tree else _of_texts
-        return [value for pack in _packs(scored, tree=self._as_tree) for value in read(self._sampler, pack)]
+        return [value for pack in _packs(scored, tree=self._as_tree) for value in read(self._model, pack)]
 
-    def _sees_trees(self) -> bool:
+    def _sees_trees(self, sampler: Sampler) -> bool:
         """Whether the model reads a tree as it reads its texts."""
-        config = self._sampler.model.config.get_text_config()
+        config = sampler.model.config.get_text_config()
         kinds = getattr(config, "layer_types", None)
         windows = kinds is None and getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
         if windows or (kinds is not None and set(kinds) != {"full_attention"}):
             return False
-        a, b, c, d, e = (n % self._sampler.vocabulary for n in (5, 17, 29, 41, 53))
+        a, b, c, d, e = (n % sampler.vocabulary for n in (5, 17, 29, 41, 53))
         some: list[Scored] = [((a, b, c, d, e, a), 2), ((a, b, c, e, d), 2), ((a, d, b), 1), ((c, a), 1)]
         try:
-            pairs = zip(_of_tree(self._sampler, some), _of_texts(self._sampler, some), strict=True)
-            most = _SAME.get(str(self._sampler.model.dtype).removeprefix("torch."), _COARSE)
+            pairs = zip(_of_tree(sampler, some), _of_texts(sampler, some), strict=True)
+            most = _SAME.get(str(sampler.model.dtype).removeprefix("torch."), _COARSE)
             return all(abs(x - y) <= most for x, y in pairs)
         except (RuntimeError, TypeError, ValueError, IndexError):  # the model takes no such mask, however it puts that
             return False

@@ -25,12 +25,12 @@ from toolkit.common.models import calm_threads
 from toolkit.common.paths import Beside
 from toolkit.generation._chat import Chat
 from toolkit.generation._config import TransformersConfig
-from toolkit.generation._logprobs import keep, packed
+from toolkit.generation._logprobs import keep
 from toolkit.generation._request import Completion, Request, failed
 from toolkit.generation._vocabulary import no_system, takes_no_system
 from toolkit.generation.backends import _vllm_engine
 from toolkit.generation.backends._decode import Draw, Sampler
-from toolkit.generation.backends._fill_forms import Filling, Forms
+from toolkit.generation.backends._fill_forms import Forms
 from toolkit.generation.backends._local import LocalModel
 from toolkit.generation.backends._lora import merge_adapter
 
@@ -177,29 +177,9 @@ class TransformersBackend(LocalModel):
         assert self._chat is not None  # noqa: S101  loaded with the sampler
         if self._forms is None:
             self._forms = Forms(sampler, self._chat.tokenizer, self._chat.end or self._chat.tokenizer.eos_token_id)
-        forms, begun = self._forms, time.monotonic()
-        some: list[tuple[_Waiting, Filling]] = []
-        for waiting in batch:
-            one = Filling(waiting.prompt, waiting.request.messages[-1][1], waiting.request.form)
-            size = forms.length(one)
-            if self._context is not None and size > self._context:
-                yield failed(waiting.request, "bad_request", f"prompt and answer have {size} tokens, the model reads {self._context}")
-            else:
-                some.append((waiting, one))
-        if some:
-            forms.fill([one for _, one in some])
+        begun = time.monotonic()
+        yield from self._forms.answers([(w.request, w.prompt, w.since) for w in batch], self._context, self._config.model)
         self.seconds += time.monotonic() - begun
-        for waiting, one in some:
-            yield Completion(
-                waiting.request.key,
-                one.text,
-                "stop",
-                model=self._config.model,
-                prompt_tokens=forms.read(one),
-                completion_tokens=0,
-                seconds=time.monotonic() - waiting.since,
-                logprobs=packed(one.found),
-            )
 
     def _batch(self, batch: list[_Waiting]) -> Iterator[Completion]:
         if batch[0].request.form:

@@ -4,6 +4,7 @@ Contract: as `toolkit.generation.Backend`. The engine is kept full with ``concur
 as it has finished, so there is no batch barrier. Draws of one prompt share its prefill through vLLM's prefix cache, in whole blocks of
 ``block_size`` tokens (16 on a GPU, 128 on a CPU). A draw is seeded by its request's key; vLLM does not promise equal text for equal
 seeds in another batch. ``finish`` is ``stop`` or ``length``. An ensemble of adapters loads its base once (`toolkit.generation.kept_warm`).
+A form (`Request.form`) is filled by the log-probabilities that vLLM gives of a prompt's tokens, 64 forms at a time.
 vLLM gets tokens, never text: what a prompt says is text to the model, too (`toolkit.generation._chat`).
 
 Failure semantics: a request that vLLM refuses (too long, not tokenisable) fails as ``bad_request``, one that the engine gives up as
@@ -16,7 +17,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import Stopped, require
@@ -29,12 +31,15 @@ from toolkit.generation._logprobs import keep
 from toolkit.generation._request import Completion, Request, failed
 from toolkit.generation._vocabulary import no_system, takes_no_system
 from toolkit.generation.backends import _vllm_engine
+from toolkit.generation.backends._fill_forms import Forms, Scored
 from toolkit.generation.backends._local import LocalModel
 
 if TYPE_CHECKING:
     from toolkit.guards import Guard
 
 _log = logging.getLogger(__name__)
+_FORMS = 64
+"""Forms that are filled together: what is done is done that often."""
 
 
 class VllmBackend(LocalModel):
@@ -64,10 +69,11 @@ class VllmBackend(LocalModel):
     def generate(self, requests: Iterator[Request | None]) -> Iterator[Completion]:
         """As `Backend.generate`."""
         flying: dict[str, tuple[Request, float, str]] = {}  # by vLLM's outer id: with the time of asking and the inner id
+        forms: list[Request] = []
         ended = False
         try:
-            while not ended or flying:
-                while not ended and len(flying) < self.parallel:
+            while not ended or flying or forms:
+                while not ended and len(flying) < self.parallel and len(forms) < _FORMS:
                     try:
                         request = next(requests)
                     except StopIteration:
@@ -75,12 +81,18 @@ class VllmBackend(LocalModel):
                         break
                     if request is None:
                         break
+                    if request.form:
+                        forms.append(request)
+                        continue
                     inner = self._enqueue(request)
                     if isinstance(inner, Completion):
                         yield inner
                     else:  # "<number>-<random>"; its output carries the number alone
                         flying[inner.partition("-")[0]] = (request, time.monotonic(), inner)
                 yield from self._given_up(flying)
+                if forms and not flying:
+                    yield from self._fill(forms)
+                    forms = []
                 if not flying:
                     continue
                 for output in self._step():
@@ -136,6 +148,39 @@ class VllmBackend(LocalModel):
     def _dead(self) -> Stopped:
         self._broken = True
         return Stopped(f"vLLM's engine for {self._config.model} has died; its log above says why", hint="run again: every answer is kept")
+
+    def _fill(self, requests: list[Request]) -> Iterator[Completion]:
+        """Fill forms (`Request.form`): each text with a word in its place is a prompt, and vLLM says what the tokens of a prompt had."""
+        engine = self._load()
+        chat = self._chat
+        assert chat is not None  # noqa: S101  loaded with the engine
+        asked = []
+        for request in requests:
+            try:
+                asked.append((request, chat.prompt(replace(request, messages=request.messages[:-1])), time.monotonic()))
+            except Exception as e:  # noqa: BLE001  template and tokenizer are the model's: whatever they raise costs this request
+                words = str(e).encode("ascii", "replace").decode()
+                if takes_no_system(words):
+                    raise no_system(self._config.model, words) from None
+                yield failed(request, "bad_request", f"the prompt cannot be tokenised: {type(e).__name__}: {words}")
+        room = engine.llm.llm_engine.model_config.max_model_len - 1  # vLLM writes one token behind each
+        yield from Forms(self._scores, chat.tokenizer, chat.end or chat.tokenizer.eos_token_id).answers(asked, room, self._config.model)
+
+    def _scores(self, texts: Sequence[Scored]) -> list[float]:
+        """For each text the sum of the log-probabilities of its tokens, from the one that it names on."""
+        engine = self._load()
+        from vllm import SamplingParams
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        adapter = None if self.adapter is None else engine.adapter(self.model_id, self.adapter)
+        params = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0)
+        try:
+            prompts = [{"prompt_token_ids": list(ids)} for ids, _ in texts]
+            outputs = engine.llm.generate(prompts, params, use_tqdm=False, lora_request=adapter)
+        except EngineDeadError as e:
+            raise self._dead() from e
+        self.read += sum(len(ids) for ids, _ in texts)
+        return [sum(out.prompt_logprobs[n][ids[n]].logprob for n in range(start, len(ids))) for (ids, start), out in zip(texts, outputs, strict=True)]
 
     def _enqueue(self, request: Request) -> str | Completion:
         """vLLM's inner id of the request, or its failure."""

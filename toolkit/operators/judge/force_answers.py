@@ -32,8 +32,8 @@ class ForceAnswers(GenerationOperator):
     """Ask a guard what it answers behind given beginnings of its output (`cut_chains`): each task's label, and the positive one's probability.
 
     The answers are written in the guard's own form, with the likeliest label in each place; probabilities are normalised over the task's labels. Only
-    a backend that gives log-probabilities of a given text can do that: `transformers`. Nothing is known of a task on responses where there is none,
-    and of another task than that by which a chain was swapped. Rows of another guard than the one that is asked are rejected as `other_guard`.
+    a backend that gives log-probabilities of a given text can do that: `transformers`, `vllm`. Nothing is known of a task on responses where there is
+    none, and of another task than that by which a chain was swapped. Rows of another guard than the one that is asked are rejected as `other_guard`.
     """
 
     name = "force_answers"
