@@ -129,6 +129,7 @@ class Run:
         found = figures(rows, benchmarks, models, self._settings)
         of_sets = [words for one in self._sets for words in one.remarks]
         remarks = [*self._remarks, *of_sets, *_of_files(self._judges), *_of_readings(self._judges, self._sets, self._reading), *found["remarks"]]
+        more: dict[str, Any] = {name: found[name] for name in ("look_alikes", "ordinal") if name in found}
         return self._robustness(rows, changed, models) | {
             "settings": self._settings,
             "models": models,
@@ -136,7 +137,7 @@ class Run:
             "results": found["results"],
             "means": found["means"],
             "remarks": list(dict.fromkeys(remarks)),
-            **({"look_alikes": found["look_alikes"]} if "look_alikes" in found else {}),
+            **more,
             **({"categories": parts} if (parts := self._categories(rows, models, found["results"])) else {}),
         }
 

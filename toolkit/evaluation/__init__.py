@@ -102,6 +102,8 @@ if TYPE_CHECKING:
     from toolkit.evaluation.scoring._look_alikes import check_look_alikes as check_look_alikes
     from toolkit.evaluation.scoring._look_alikes import look_alikes as look_alikes
     from toolkit.evaluation.scoring._means import means as means
+    from toolkit.evaluation.scoring._ordinal import ordinal as ordinal
+    from toolkit.evaluation.scoring._ordinal import quadratic_kappa as quadratic_kappa
     from toolkit.evaluation.scoring._paired import holm as holm
     from toolkit.evaluation.scoring._paired import mcnemar as mcnemar
     from toolkit.evaluation.scoring._paired import paired as paired

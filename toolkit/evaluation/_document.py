@@ -7,7 +7,8 @@
      "results": […], "means": […], "rows": {"file": "rows.parquet", "rows": n, "sha256": …}}
 
 Where rows were also asked about under changes that keep their labels, ``changed.parquet`` has the lines about these (`CHANGED`), and the document a
-part ``robustness`` that names it; where look-alikes were named, a part ``look_alikes`` with their figures.
+part ``robustness`` that names it; where look-alikes were named, a part ``look_alikes`` with their figures; where labels are on a
+scale, a part ``ordinal``.
 
 The rows are the artefact: every figure of the document is computed from them and can be computed from them again. Equal rows and an equal document
 give equal bytes. The folder appears whole or not at all, and takes the place of nothing but another evaluation that nobody has changed

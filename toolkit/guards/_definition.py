@@ -51,6 +51,7 @@ class Guard(Faceted):
             "tasks.positive",
             "tasks.applies",
             "tasks.missing",
+            "tasks.ordinal",
             "calls.name",
             "calls.tasks",
             "calls.needs_response",

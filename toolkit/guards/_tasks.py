@@ -22,7 +22,7 @@ def one_word(value: str) -> str:
 class Task(Part):
     """One question that the guard answers."""
 
-    later = frozenset({"readings", "words"})
+    later = frozenset({"ordinal", "readings", "words"})
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     """Names the columns ``label_<name>``."""
@@ -38,6 +38,8 @@ class Task(Part):
     """The label that F1 counts."""
     applies: Literal["always", "response"] = "always"
     """``response``: only where the row has a response."""
+    ordinal: bool = False
+    """Whether the labels are on a scale, the positive one at its end: then `evaluate` also says how far verdicts are from labels."""
     missing: Literal["absent", "not_applicable", "to_infer"] = "absent"
     """What a null label means where a source does not say."""
     readings: dict[str, dict[str, str]] = Field(default_factory=dict)
@@ -83,6 +85,12 @@ class Task(Part):
                 if other in stands_for or label == self.positive:
                     why = f"{other!r} stands for another itself" if other in stands_for else "F1 counts it: let others stand for it"
                     raise FaultAt(f"{label!r} cannot stand for {other!r}: {why}", "readings", name, label)
+        return self
+
+    @model_validator(mode="after")
+    def _positive_ends_the_scale(self) -> Task:
+        if self.ordinal and self.positive != self.labels[-1]:
+            raise FaultAt(f"the labels are from least to most severe, and the positive one, {self.positive!r}, is not the last", "labels")
         return self
 
     @model_validator(mode="after")

@@ -17,7 +17,7 @@ _MEANS = {"weighted": "weighted by rows", "stated": "weighted by the paper's siz
 def evaluation_text(found: Mapping[str, Any], width: int | None = None) -> str:
     """The tables of a document (`toolkit.evaluation`), and notes about them."""
     parts = [*_tables(found, width), *_categories(found, width), *_curves(found, width), *_means(found, width)]
-    parts += [*_look_alikes(found, width), *_robustness(found, width)]
+    parts += [*_ordinal(found, width), *_look_alikes(found, width), *_robustness(found, width)]
     notes = [f"Note: {one_line(words)}" for words in (*found["remarks"], *_left(found))]
     if (spent := found.get("spent")) and (spent["asked"] or spent["from_journal"]):
         cost = f", ${spent['cost']:,.4f}" if spent["cost"] else ""
@@ -120,6 +120,21 @@ def _look_alikes(found: Mapping[str, Any], width: int | None) -> Iterator[str]:
         heads = ["rows", "FPR", "95 %", "recall", *(["AUROC", *(f"at {one['fpr']:g} %" for one in at)] if at else [])]
         title = f"False alarms on look-alikes: {one_line(these[0]['look_alikes_title'])}, {task}"
         yield table_text(title, _columns(["benchmark", "model"], heads), rows, width=width, grouped=True, tight=True)
+
+
+def _ordinal(found: Mapping[str, Any], width: int | None) -> Iterator[str]:
+    """For each task on a scale how far verdicts are from labels, and F1 at each cut."""
+    for task in dict.fromkeys(r["task"] for r in found.get("ordinal") or ()):
+        these = [r for r in found["ordinal"] if r["task"] == task and r["judged"]]
+        cuts: list[dict[str, Any]] = next((r["cuts"] for r in these if r["cuts"]), [])
+        rows = []
+        for r in these:
+            f1 = [_figure(c["f1"]) for c in r["cuts"]] or [""] * len(cuts)
+            kappa = _short(None) if r["kappa"] is None else f"{r['kappa']:.4f}"
+            rows.append([_title(r), r["model"], _count(r["n"]), _count(r["unparsable"]), _figure(r["within_one"]), kappa, *f1])
+        heads = ["rows", "unread", "within one", "kappa", *(f"F1 from {c['at_least']}" for c in cuts)]
+        if rows:
+            yield table_text(f"On the scale: {task}", _columns(["benchmark", "model"], heads), rows, width=width, grouped=True, tight=True)
 
 
 def _robustness(found: Mapping[str, Any], width: int | None) -> Iterator[str]:

@@ -80,12 +80,14 @@ class BenchmarkCategories(_Model):
 
 @dataclass(frozen=True)
 class BenchmarkTask:
-    """One question that a benchmark's labels answer. `positive`: the label that F1 counts; `labels`: all, that one last."""
+    """One question that a benchmark's labels answer. `positive`: the label that F1 counts; `labels`: all, that one last; `ordinal`: whether they are
+    on a scale."""
 
     name: str
     labels: tuple[str, ...]
     positive: str
     applies: Literal["always", "response"] = "always"
+    ordinal: bool = False
 
 
 class Benchmark(_Model):

@@ -18,6 +18,7 @@ from toolkit.common.errors import InputError
 from toolkit.evaluation.benchmarks._sets import SMALL
 from toolkit.evaluation.scoring._look_alikes import FIGURES, look_alikes
 from toolkit.evaluation.scoring._means import means
+from toolkit.evaluation.scoring._ordinal import ordinal
 from toolkit.evaluation.scoring._results import results
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ LONG = 300
 def figures(
     rows: pl.LazyFrame, benchmarks: Sequence[Mapping[str, Any]], models: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]
 ) -> dict[str, list[Any]]:
-    """``results``, ``means`` and ``remarks``; and ``look_alikes`` where the settings name such benchmarks.
+    """``results``, ``means`` and ``remarks``; ``look_alikes`` where the settings name such benchmarks; ``ordinal`` where labels are on a scale.
 
     Args:
         rows: lines of `ROWS`.
@@ -72,6 +73,9 @@ def figures(
     done: dict[str, list[Any]] = {"results": out, "means": means(out, sizes), "remarks": _remarks(out, benchmarks)}
     if names := settings.get("look_alikes"):
         done["look_alikes"] = [_withheld(one, low) for one in look_alikes(rows, positives(benchmarks), names, **how)]
+    if scales := {b["task"]: b["labels"] for b in benchmarks if b.get("ordinal") and len(b["labels"]) > 2}:
+        found = ordinal(rows, scales, readings=how["readings"], titles=how["titles"])
+        done["ordinal"] = [one for one in found if (one["benchmark"], one["model"], one["task"]) not in low]
     return done
 
 
