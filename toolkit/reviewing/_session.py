@@ -70,6 +70,8 @@ class Review:
         self.folder = to or queue.folder
         self._log: DecisionLog | None = None
         self._skipped: list[tuple[str, str]] = []
+        self._kept: dict[Path, tuple[tuple[int, int, int], list[Decided]]] = {}
+        self._assigned: tuple[Sequence[str], list[list[str]]] = ((), [])
         names = [check_name(n) for n in (*team, *([reviewer] if reviewer is not None else []))]
         if reviewer is not None:
             make_folder(self.folder)
@@ -125,7 +127,18 @@ class Review:
         """The decisions that hold, by reviewer, as they are on the disk now; of all queues of the folder."""
         folder = self._logs(adjudicated)
         logs = sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
-        return {path.stem: read_log(path) for path in logs}
+        return {path.stem: self._log_of(path) for path in logs}
+
+    def _log_of(self, path: Path) -> list[Decided]:
+        """A log's decisions; read again only where something was written since."""
+        try:
+            found = path.stat()
+        except FileNotFoundError:  # gone since it was listed
+            return []
+        now = (found.st_ino, found.st_size, found.st_mtime_ns)
+        if path not in self._kept or self._kept[path][0] != now:
+            self._kept[path] = (now, read_log(path))
+        return self._kept[path][1]
 
     def _by_label(self, *, adjudicated: bool = False) -> dict[tuple[str, str], dict[str, Decided]]:
         """For each label of the queue the decisions about it that are not stale, by reviewer."""
@@ -165,11 +178,7 @@ class Review:
             mine = self.disagreements()
         else:
             decided, team = self._by_label(), self.reviewers()
-            mine = []
-            for item in self.queue.items:
-                there = decided.get(item.key, {})
-                if self.reviewer not in there and len(there) < self.wanted(item) and self.reviewer in self.meant(item, team):
-                    mine.append(item)
+            mine = self._left_of(self.reviewer, team, decided) if self.reviewer is not None else []
         late = {key: n for n, key in enumerate(self._skipped)}
         return sorted(mine, key=lambda item: late.get(item.key, -1))
 
@@ -275,7 +284,7 @@ class Review:
             "left": len(self.queue.items) - enough,
             "double": {"share": self.double, "labels": len(double), "decided": sum(len(decided.get(i.key, {})) > 1 for i in double)},
             "reviewers": [
-                {"reviewer": n, "decisions": sum(n in by for by in decided.values()), "left": self._left_of(n, team, decided)} for n in team
+                {"reviewer": n, "decisions": sum(n in by for by in decided.values()), "left": len(self._left_of(n, team, decided))} for n in team
             ],
             "agreement": [a for a in agreement if a["rows"]],
             "disagreements": len(self.disagreements()),
@@ -284,9 +293,16 @@ class Review:
             "notes": list(self.queue.notes),
         }
 
-    def _left_of(self, name: str, team: Sequence[str], decided: Mapping[tuple[str, str], Mapping[str, Decided]]) -> int:
-        found = ((item, decided.get(item.key, {})) for item in self.queue.items)
-        return sum(name not in there and len(there) < self.wanted(item) and name in self.meant(item, team) for item, there in found)
+    def _left_of(self, name: str, team: Sequence[str], decided: Mapping[tuple[str, str], Mapping[str, Decided]]) -> list[Item]:
+        """What a reviewer of a team is still to decide."""
+        if self._assigned[0] != team:
+            self._assigned = (list(team), [self.meant(item, team) for item in self.queue.items])
+        out = []
+        for item, names in zip(self.queue.items, self._assigned[1], strict=True):
+            there = decided.get(item.key, {})
+            if name in names and name not in there and len(there) < self.wanted(item):
+                out.append(item)
+        return out
 
     def _strange(self, every: Mapping[str, Sequence[Decided]]) -> dict[str, int]:
         """Decisions about labels that are not in the queue any more, or that are others by now."""
