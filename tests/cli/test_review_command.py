@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
+import termios
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,7 +53,7 @@ def test_several_reviewers_and_their_agreement(review: Cli) -> None:
     review("--reviewer", "anna", "--double", "1", answers=["1", "2", "2", "1", "2"])
     review("--reviewer", "berta", answers=["1", "2", "1", "1", "2"])
     shown = review("--reviewer", "carla", "--adjudicate", answers=["q"])
-    assert "Krippendorff" in shown.out and "1 labels are disagreed on" in shown.out and "anna: harmful" in shown.out
+    assert "Krippendorff" in shown.out and "Disagreed on: 1;" in shown.out and "anna: harmful" in shown.out
     assert review("--json").json["agreement"][0]["pairs"][0]["kappa"] == pytest.approx(8 / 13, abs=1e-6)
     assert "goes by double 1.0" in review("--double", "0.5", "--json").err
 
@@ -60,8 +65,28 @@ def test_several_reviewers_and_their_agreement(review: Cli) -> None:
         (["--reviewer", "a/b"], "cannot name a reviewer"),
         (["--kind", "noise"], "of a run's step"),
         (["--export", "d.txt"], "must end in"),
+        (["--export", "rows.parquet"], "rows.parquet"),
     ],
 )
 def test_what_is_wrong_is_named(options: list[str], message: str, review: Cli) -> None:
     ended = review(*options)
     assert ended.code == 2 and message in ended.err
+
+
+def test_on_a_terminal_a_key_decides_and_what_is_no_key_does_not(review: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Home key sends a `1` among others, and a paste many keys at once."""
+    from toolkit.cli import _review
+
+    ours, theirs = pty.openpty()
+
+    def type_once_it_is_awaited(typed: bytes) -> None:
+        while termios.tcgetattr(ours)[3] & termios.ICANON:
+            time.sleep(0.01)
+        os.write(ours, typed)
+
+    with os.fdopen(theirs, "r+b", buffering=0) as terminal, open(os.ttyname(terminal.fileno()), encoding="utf-8") as keyboard:  # noqa: PTH123
+        monkeypatch.setattr("sys.stdin", keyboard)
+        for typed, answer in ((b"1", "1"), (b"\x1b[1~", ""), (b"1212", ""), ("ü".encode(), "ü"), (b"\x04", None)):
+            threading.Thread(target=type_once_it_is_awaited, args=(typed,)).start()
+            assert _review._answer("? ") == answer
+    os.close(ours)

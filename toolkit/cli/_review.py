@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import webbrowser
 from collections.abc import Mapping
@@ -138,7 +139,7 @@ class _Asking:
     def _one(self, item: Item) -> bool:
         """Ask about one label until it is decided, skipped, or another is taken back; False for quitting."""
         labels = list(item.words(self._review.queue.guard)[:9])
-        while (answer := _answer(self._prompt(labels))) is not None:
+        while (answer := _answer(self._prompt(item, labels))) is not None:
             word, rest = _split(answer, labels)
             if word == "quit":
                 return False
@@ -184,8 +185,9 @@ class _Asking:
         labels = {str(n): label for n, label in enumerate(item.words(self._review.queue.guard)[:9], 1)}
         _say.lines(*instructions(self._review.queue.guard, labels | _KEYS))
 
-    def _prompt(self, labels: list[str]) -> str:
-        keys = [*(f"{n} {label}" for n, label in enumerate(labels, 1)), *(f"{key} {word}" for key, word in _WORDS.items())]
+    def _prompt(self, item: Item, labels: list[str]) -> str:
+        words = {key: word for key, word in _WORDS.items() if key != "w" or item.about_categories(self._review.queue.guard)}
+        keys = [*(f"{n} {label}" for n, label in enumerate(labels, 1)), *(f"{key} {word}" for key, word in words.items())]
         return f"[{'  '.join(keys)}]{f' (note: {_say.short(self._note, 40)})' if self._note else ''} "
 
 
@@ -213,11 +215,14 @@ def _answer(prompt: str) -> str | None:
     before = termios.tcgetattr(sys.stdin)
     try:
         tty.setcbreak(sys.stdin)
-        key = sys.stdin.read(1)
+        key = os.read(sys.stdin.fileno(), 64).decode("utf-8", "replace")
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+    if len(key) > 1:  # an arrow, Home and their like, or a paste: in it is no decision
+        sys.stdout.write("(one key at a time)\n")
+        return ""
     sys.stdout.write(f"{key if key.isprintable() else ''}\n")
-    return key if key not in ("", "\x04") else None
+    return key if key != "\x04" else None
 
 
 def _line(prompt: str) -> str:
@@ -247,7 +252,7 @@ def _figures(figures: Mapping[str, Any]) -> None:
             rows += [[a["task"], f"{p['a']}, {p['b']} (Cohen's kappa)", f"{p['rows']:,}", f"{p['same']:,}", _number(p["kappa"])] for p in a["pairs"]]
         _say.table("Agreement", ["task", "who"], ["rows", "the same", "beyond chance"], rows)
     if figures["disagreements"]:
-        _say.lines(f"{figures['disagreements']:,} labels are disagreed on: --adjudicate decides them.")
+        _say.lines(f"Disagreed on: {figures['disagreements']:,}; --adjudicate decides them.")
     if figures["gone"]:
         _say.lines(
             f"{figures['gone']:,} decisions are about labels that are not in this queue any more; they stay in the list, and"

@@ -114,7 +114,7 @@ class Review:
                     with_lock.release()
             return found
         if kept.get("format") != _FORMAT or not isinstance(kept.get("double"), int | float) or not isinstance(kept.get("seed"), int):
-            raise InputError("no settings of a review", where=str(path), hint="move the folder elsewhere, or take the file out of a copy")
+            raise InputError("no settings of a review", where=str(path), hint="move the folder elsewhere, or give another with {--to|to}")
         for name, given in (("double", double), ("seed", seed)):
             if given is not None and given != kept[name]:
                 hint = f"leave {{--{name}|{name}}} out to go on, or begin another review with {{--to|to}}"
@@ -348,12 +348,14 @@ class Review:
         from toolkit.pipeline import output_file, write_rows
         from toolkit.shards import DECIDED, add_to_overlay, is_overlay
 
+        read, elsewhere = (self.queue.of, self.folder), "name another place with {--export|output}"
         lines = self.settled()
         if is_overlay(place := at_door(output)):
-            check_output(place, own="overlay")
+            check_output(place, reads=read, hint=elsewhere, own="overlay")
             return {"output": short_path(place), "lines": add_to_overlay(place, [{n: line[n] for n in DECIDED} for line in lines], "")}
-        target = output_file(output)
-        write_rows(target or at_door(output), [pl.DataFrame(lines, schema=dict.fromkeys(COLUMNS, pl.String), orient="row")])
+        target = output_file(output) or place
+        check_output(target, reads=read, hint=elsewhere)
+        write_rows(target, [pl.DataFrame(lines, schema=dict.fromkeys(COLUMNS, pl.String), orient="row")])
         return {"output": short_path(target), "lines": len(lines)}
 
 
