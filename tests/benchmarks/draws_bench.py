@@ -3,6 +3,7 @@
     python tests/benchmarks/draws_bench.py                     # by simulation, prints the tables
     python tests/benchmarks/draws_bench.py --docs              # and writes them into docs/benchmarks-draws.md
     python tests/benchmarks/draws_bench.py --drawn FILE        # of draws that were made in full: a table of `judged` records (parquet)
+    python tests/benchmarks/draws_bench.py --guards RUN        # of a quickstart's guards on rows of benchmarks (`draws_guards`)
 
 Simulated rows: one task, four guards, k draws each. How likely a guard is wrong on a row is a latent number, part of which all guards share. Its
 place is fitted to the error rates of the three released models on their released predictions (the fourth guard has their mean), the shared part to
@@ -156,6 +157,37 @@ def measure(table: Any, rule_name: str, *, recall: float | None = 0.98, share: f
     }
 
 
+def real(a: argparse.Namespace) -> int:
+    """Guards of a quickstart on rows of benchmarks: ask, print, write their part of the page."""
+    import draws_guards as guards
+    from bench import table as shown
+
+    import toolkit
+
+    rules = RULES[:2] + RULES[3:5]
+    made = guards.recipe(a.guards.resolve(), (a.data / "guardreasoner" / "benchmark").resolve(), rules, a.each)
+    os.environ.setdefault("GUARDKIT_WORKSPACE", str(a.work.resolve()))
+    folder = toolkit.run(made).folder
+    text = guards.section(folder, a.each, shown(guards.HEADER, guards.lines(folder, rules)))
+    if a.docs:
+        write(part(0), text)
+    print(text)
+    return 0
+
+
+def part(number: int) -> str:
+    """One of the two parts of the page as it is: the simulation (0), guards that are real (1)."""
+    from draws_guards import HEADING
+
+    first, mark, second = PAGE.read_text(encoding="utf-8").partition(HEADING)
+    return (first, mark + second)[number].strip()
+
+
+def write(*parts: str) -> None:
+    """Write the page."""
+    PAGE.write_text("\n\n".join(filter(None, parts)) + "\n", encoding="utf-8")
+
+
 HEADER = ["rule", "probabilities tell", "hard rows", "found", "recall %", "at least %", "stated bound %", "rows screened %", "tokens %"]
 
 
@@ -175,6 +207,9 @@ def main() -> int:
     ap.add_argument("--data", type=Path, default=Path(os.environ.get("GUARDKIT_DATA", ROOT.parent / "shared" / "data")))
     ap.add_argument("--rules", nargs="+", default=list(RULES))
     ap.add_argument("--drawn", type=Path, help="draws that were made in full, instead of simulated ones")
+    ap.add_argument("--guards", type=Path, help="a finished quickstart, whose guards are asked for real")
+    ap.add_argument("--each", type=int, default=160, help="with --guards: rows of each benchmark, at most")
+    ap.add_argument("--work", type=Path, default=Path("outputs"), help="with --guards: folder of the run and its journal; the same command goes on")
     ap.add_argument("--docs", action="store_true")
     a = ap.parse_args()
     if a.drawn is not None:
@@ -185,6 +220,8 @@ def main() -> int:
     if not (a.data / "guardreasoner").is_dir():
         print(f"no {a.data / 'guardreasoner'}: give the folder of the released predictions with --data or $GUARDKIT_DATA", file=sys.stderr)
         return 4
+    if a.guards is not None:
+        return real(a)
     rates, both = released_errors(a.data)
     p, fitted = latent(rates, both)
     lines = []
@@ -211,7 +248,7 @@ def main() -> int:
         "could not show that the recall would hold, and drawing stops at settled rows alone, which loses none.",
     ]
     if a.docs:
-        PAGE.write_text("\n".join(text) + "\n", encoding="utf-8")
+        write("\n".join(text), part(1))
     print("\n".join(text))
     return 0
 
