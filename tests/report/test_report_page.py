@@ -69,6 +69,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield folder
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages without pictures, for speed."""
+    monkeypatch.setattr("toolkit.report._report_page.drawable", lambda: False)
+
+
 def test_a_page_holds_all_it_shows_and_asks_for_nothing(place: Path) -> None:
     made = toolkit.report_page("outputs/small")
     text = Path(made.output).read_text()
@@ -89,7 +95,7 @@ def test_a_page_holds_all_it_shows_and_asks_for_nothing(place: Path) -> None:
     assert report_html(Path("outputs/small")).html.decode() == text, "the same run, the same bytes"
 
 
-def test_it_says_what_became_of_the_rows_with_examples(place: Path) -> None:
+def test_it_says_what_became_of_the_rows_with_examples(place: Path, undrawn: None) -> None:
     text = report_html(Path("outputs/small")).html.decode()
     for words in ("few: set aside, not_selected (9)", "rows in the shards of shards", "GuardReasonerTrain (paper)", "127,544", "Rows at random"):
         assert words in text, words
@@ -134,7 +140,7 @@ def test_hostile_texts_do_nothing_and_are_seen(place: Path) -> None:
     assert len(text) < 1_000_000 and "998,500 more characters" in text
 
 
-def test_redacted_it_holds_no_text_of_a_row(place: Path) -> None:
+def test_redacted_it_holds_no_text_of_a_row(place: Path, undrawn: None) -> None:
     prompts = toolkit.read_run("outputs/small")["seeds"].polars()["prompt"].to_list()
     whole, redacted = (report_html(Path("outputs/small"), texts=t, samples=20).html.decode() for t in (True, False))
     shown = [p for p in prompts if p.isalnum() or re.fullmatch(r"[\w ,.?]+", p)]
@@ -189,7 +195,7 @@ def test_what_the_operator_of_another_package_shows_is_in_it(place: Path, tmp_pa
     assert "never to be shared" not in redacted and "what rows say of it (sky): texts of rows, left out" in redacted
 
 
-def test_a_run_that_is_not_done_says_so(place: Path) -> None:
+def test_a_run_that_is_not_done_says_so(place: Path, undrawn: None) -> None:
     toolkit.run("small.yaml", output="outputs/half", until="few")
     assert "3 of 7 steps are built" in (text := report_html(Path("outputs/half")).html.decode())
     assert "run the recipe again, and it goes on" in text
@@ -225,13 +231,14 @@ def test_what_cannot_be_done_is_an_error_with_its_reason(place: Path, options: d
         toolkit.report_page(**{"run": "outputs/small", **options})
 
 
-def test_a_page_that_would_be_too_large_holds_fewer_rows_then_fewer_pictures(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_would_be_too_large_holds_fewer_rows_then_fewer_pictures(place: Path, undrawn: None, monkeypatch: pytest.MonkeyPatch) -> None:
     import toolkit.report._report_page as module
 
     usual = report_html(Path("outputs/small"), samples=20)
     monkeypatch.setattr(module, "LARGEST", len(usual.html) - 1)
     less = report_html(Path("outputs/small"), samples=20)
-    assert len(less.html) < len(usual.html) and less.notes == [module.FEWER] and module.FEWER.encode() in less.html
+    assert len(less.html) < len(usual.html) and less.notes == [module.NO_PICTURES, module.FEWER] and module.FEWER.encode() in less.html
+    monkeypatch.setattr(module, "drawable", lambda: DRAWS)
     monkeypatch.setattr(module, "LARGEST", 40_000)
     least = report_html(Path("outputs/small"), samples=20).html
     assert b"<svg" not in least and b"<article>" not in least and b"What became of the rows, step by step" in least
