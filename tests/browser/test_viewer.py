@@ -12,7 +12,16 @@ from small_run import HOSTILE
 
 import toolkit
 
-PAGES = ["/", "/rows/unique?q=the&column=label_prompt&operator=is&value=harmful&sort=prompt", "/row/hard?row=1"]
+PAGES = [
+    "/",
+    "/rows/unique?q=the&column=label_prompt&operator=is&value=harmful&sort=prompt",
+    "/row/hard?row=1",
+    "/progress",
+    "/rejects",
+    "/recipe",
+    "/duplicates",
+    "/disputes?task=prompt",
+]
 
 
 @pytest.fixture(scope="module")

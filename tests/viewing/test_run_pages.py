@@ -128,6 +128,7 @@ def at_work(run: Path, folder: Path, *events: dict[str, object], unbuilt: tuple[
 @pytest.mark.parametrize(
     ("events", "words"),
     [
+        ([], ["5 of 8 steps are there"]),
         ([{"event": "started", "step": "rendered"}], ["The run is going on: 5 of 8", "rendered building"]),
         (
             [{"event": "started", "step": "rendered"}, {"event": "progress", "step": "rendered", "done": 1500, "total": 2000, "words": "rows"}],
@@ -148,7 +149,17 @@ def test_how_far_a_run_is(run: Path, tmp_path: Path, opened: Opened, events: lis
 def test_steps_that_are_built_meanwhile_are_shown(run: Path, tmp_path: Path, opened: Opened) -> None:
     copy = at_work(run, tmp_path)
     with toolkit.view(copy, port=0) as viewer:
-        assert "rendered" not in opened(viewer, "/").partition("Rows Columns")[2]
+        assert " rendered not built" in opened(viewer, "/")
         shutil.copytree(run / "rendered", copy / "rendered")
-        assert "rendered" in opened(viewer, "/").partition("Rows Columns")[2]
-        assert "23" not in opened(viewer, "/rows/rendered").partition("row")[0]
+        assert re.search(r"valid validate built with rendered rendered render_sft built \d+", opened(viewer, "/"))
+        assert re.search(r"^[^>]*> rendered .* [1-9]\d* rows\.", opened(viewer, "/rows/rendered"))
+
+
+def test_a_run_whose_recipe_was_changed_shows_what_is_there(run: Path, tmp_path: Path, opened: Opened) -> None:
+    copy = at_work(run, tmp_path)
+    with (copy / "recipe.yaml").open("a") as recipe:
+        recipe.write("# x\n")
+    with toolkit.view(copy, port=0) as viewer:
+        page = opened(viewer, "/")
+        assert "has been changed since the run wrote it" in page and "reasoning/rejects" in page
+        assert "22 rows" in opened(viewer, "/rows/seeds")

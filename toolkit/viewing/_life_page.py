@@ -106,8 +106,8 @@ def _parts(guard: Guard | None, text: str) -> list[Section]:
 
 def _labels(values: Mapping[str, Any]) -> list[tuple[str, Any, Any, Any]]:
     """Of each task the label, where it comes from, and what a teacher who was not shown it said."""
-    tasks = [c.removeprefix("label_") for c in values if c.startswith("label_") and not c.endswith("_source")]
-    tasks += [t for c in values if c.startswith("label_") and c.endswith("_source") and (t := c[6:-7]) not in tasks]
+    sources = [c for c in values if c.startswith("label_") and c.endswith("_source") and len(c) > len("label__source")]
+    tasks = [c[len("label_") : -len("_source")] for c in sources]
     return [(t, values.get(f"label_{t}"), values.get(f"label_{t}_source"), values.get(f"blind_{t}")) for t in tasks]
 
 

@@ -79,7 +79,10 @@ class Subject:
 
 def _in_order(run: Path) -> list[StepFolder]:
     """The finished steps in the order of the recipe; those that it no longer has come last."""
-    order = {step: i for i, step in enumerate(recipe_steps(run))}
+    try:
+        order = {step: i for i, step in enumerate(recipe_steps(run))}
+    except InputError:  # changed since, or gone: what was built is there all the same
+        order = {}
     return sorted(step_folders(run), key=lambda done: order.get(done.step, len(order)))
 
 
