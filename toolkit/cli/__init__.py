@@ -66,6 +66,8 @@ def _run() -> int:
         _document("UsageError", 2, _fault(error.format_message()))
         rich_format_error(error)
         return 2
+    finally:
+        gc.enable()
     if code == INTERRUPTED:
         return _interrupted()
     return code if isinstance(code, int) else 0
