@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from html import escape
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,6 @@ from toolkit.common.outputs import check_output, part_below
 from toolkit.common.paths import at_door, here
 from toolkit.common.resources import workspace
 from toolkit.common.several import several
-from toolkit.common.tables import WIDE
 from toolkit.common.yamlfile import YamlFile
 from toolkit.pipeline import (
     EVERY,
@@ -35,7 +33,7 @@ from toolkit.pipeline import (
     make_plan,
     stopping,
 )
-from toolkit.report import print_summary, summarise
+from toolkit.report import print_summary, summarise, summary_html
 
 if TYPE_CHECKING:
     from toolkit.api._results import Reported
@@ -70,7 +68,9 @@ class Result:
     failed: TooManyFailures | None = None
 
     def __repr__(self) -> str:
-        return self._tables(shutil.get_terminal_size((100, 24)).columns)
+        out = StringIO()
+        print_summary(self.summary, out, shutil.get_terminal_size((100, 24)).columns)
+        return out.getvalue().strip("\n")
 
     def report(self, output: str | Path | None = None, *, texts: bool = True, samples: int = 3, seed: int = 0) -> Reported:
         """Its report, one HTML file: `toolkit.report_page`."""
@@ -79,12 +79,7 @@ class Result:
         return report_page(self.folder, output=output, texts=texts, samples=samples, seed=seed)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(self._tables(WIDE))}</pre>"
-
-    def _tables(self, width: int) -> str:
-        out = StringIO()
-        print_summary(self.summary, out, width)
-        return out.getvalue().strip("\n")
+        return summary_html(self.summary)
 
 
 def run(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from toolkit.report._summary import summarise as summarise
     from toolkit.report._summary_tables import print_figures as print_figures
     from toolkit.report._summary_tables import print_summary as print_summary
+    from toolkit.report._summary_tables import summary_html as summary_html
     from toolkit.report._training_curve import sparkline as sparkline
     from toolkit.report._training_curve import training_lines as training_lines
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from html import escape
+from io import StringIO
 from typing import Any, TextIO
 
 from toolkit.common.tables import Column, columns_of, table_text, width_of
@@ -14,7 +16,17 @@ from toolkit.common.text import one_line
 def print_summary(summary: dict[str, Any], stream: TextIO | None = None, width: int | None = None) -> None:
     """Print the tables of `summarise`'s figures; plain, and as wide as they need where nothing limits them (`width_of`, or `width`)."""
     stream = stream or sys.stdout
-    console = _Console(stream, width or width_of(stream))
+    _show(summary, _Console(stream, width or width_of(stream)))
+
+
+def summary_html(summary: dict[str, Any]) -> str:
+    """The same tables and lines for a notebook, all texts escaped."""
+    stream = StringIO()
+    _show(summary, _Notebook(stream, None))
+    return stream.getvalue()
+
+
+def _show(summary: dict[str, Any], console: _Console) -> None:
     console.print(_steps(summary))
     if any(g["asked"] or g["from_journal"] for g in summary["generations"]):
         console.print(_generations(summary["generations"]))
@@ -22,7 +34,7 @@ def print_summary(summary: dict[str, Any], stream: TextIO | None = None, width: 
         for kind, n in (g["errors"] or {}).items():
             words = one_line(str(g["said"].get(kind) or ""))[:300]
             _say(console, f"Failed ({g['step']}, {g['model']}), {kind}: {n:,}" + (f" ({words})" if words else ""))
-    print_figures(summary["figures"], stream, width)
+    _show_figures(summary["figures"], console)
     if "rounds" in summary:
         console.print(_rounds(summary["rounds"]))
         if summary["rounds"]["why"]:
@@ -36,7 +48,10 @@ def print_summary(summary: dict[str, Any], stream: TextIO | None = None, width: 
 def print_figures(figures: Iterable[Mapping[str, Any]], stream: TextIO | None = None, width: int | None = None) -> None:
     """Print what some of `summarise`'s `figures` show, as `print_summary` does."""
     stream = stream or sys.stdout
-    console = _Console(stream, width or width_of(stream))
+    _show_figures(figures, _Console(stream, width or width_of(stream)))
+
+
+def _show_figures(figures: Iterable[Mapping[str, Any]], console: _Console) -> None:
     for figure in figures:
         for one in figure["shown"]:
             _say(console, one if isinstance(one, str) else one["title"])
@@ -62,9 +77,25 @@ class _Console:
     def print(self, table: _Table) -> None:
         self.stream.write(table_text(table.title, table.columns, table.rows, width=self.width, grouped=table.grouped) + "\n\n")
 
+    def line(self, text: str) -> None:
+        self.stream.write(one_line(text) + "\n")
+
+
+class _Notebook(_Console):
+    """Writes HTML."""
+
+    def print(self, table: _Table) -> None:
+        caption = f"<caption>{escape(one_line(table.title))}</caption>" if table.title else ""
+        head = "".join(f"<th>{escape(one_line(c.name))}</th>" for c in table.columns)
+        body = "".join("<tr>" + "".join(f"<td>{escape(one_line(cell))}</td>" for cell in row) + "</tr>" for row in table.rows)
+        self.stream.write(f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>\n")
+
+    def line(self, text: str) -> None:
+        self.stream.write(f"<p>{escape(one_line(text))}</p>\n")
+
 
 def _say(console: _Console, text: str) -> None:
-    console.stream.write(one_line(text) + "\n")
+    console.line(text)
 
 
 def _add(table: _Table, *cells: str) -> None:
