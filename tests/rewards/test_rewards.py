@@ -36,6 +36,9 @@ from toolkit.rewards import (
     well_formed,
 )
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "generation"))
+from server import Server, chat, running
+
 GUARD = load_guard("guardreasoner")
 TANH_1 = 0.7615941559557649
 SOUND = "Answers: \nRequest: {}\nCompletion: {}\nResponse: {}"
@@ -248,6 +251,52 @@ def test_rewards_of_rows_and_of_files_are_the_same(tmp_path: Path) -> None:
     formula = {"accuracy": 0.5, "scores": {"q": 0.5}}
     assert [line["reward"] for line in toolkit.reward(tmp_path / "s.jsonl", formula=formula).shown] == [0.75, 0.25]
     assert Length(kind="explore").scale == 250
+
+
+INTENT = "<think>\n\n</think>\n\nIntent: {}"
+MODEL = {"guard": "qwen3guard", "of": "rewrite", "absent": 0}
+
+
+def test_scores_of_a_model(tmp_path: Path) -> None:
+    """The model judges the rewrites: its least severe label is worth 1, one of three half of it, what it does not say no reward."""
+    answers = {"good": "Safe", "odd": "Controversial", "bad": "Unsafe", "none": "?"}
+    texts = [f"{INTENT.format('BU')}\n\n<rewrite>\n{word}\n</rewrite>" for word in answers] + [INTENT.format("BU")]
+    rows = [{"output": text, "label": "borderline unharmful"} for text in texts]
+    formula = {"accuracy": 0.5, "scores": {"safety": 0.5}}
+    with running(Server()) as server:
+        server.script = lambda text, _: (200, {}, chat(next(f"Safety: {said}" for word, said in answers.items() if word in text)))
+        model = MODEL | {"backend": {"backend": "openai", "model": "m", "base_url": server.base_url}}
+        how: dict[str, Any] = {"guard": "intentionreasoner", "formula": formula, "work": tmp_path}
+        found = toolkit.reward(rows, scores={"safety": model}, **how)
+        assert [line["reward"] for line in found.shown] == [1.0, 0.75, 0.5, None, 0.5] and found.lacks == {"score safety": 1}
+        asked = len(server.requests)
+        assert toolkit.reward(rows, scores={"safety": model | {"best": "harmful", "absent": 1}}, **how).mean == 0.8125  # 0.5, 0.75, 1, 1
+        assert asked == 4 == len(server.requests), "answers are in the journal"
+        for bad, words in (
+            ({"of": "rewritten"}, "writes no 'rewritten'"),
+            ({"task": "x"}, "has no task 'x'"),
+            ({"best": "safe"}, "'safe' is none of the labels"),
+            ({"bests": "safe"}, "unknown key 'bests'"),
+        ):
+            with pytest.raises(InputError, match=words):
+                toolkit.reward(rows, scores={"safety": model | bad}, **how)
+        with pytest.raises(InputError, match="weighs no score 'saftey'"):
+            toolkit.reward(rows, scores={"saftey": model}, **how)
+
+
+def test_scores_by_a_function_and_the_formula_of_the_guards_name() -> None:
+    seen: list[Any] = []
+
+    def quality(rows: list[dict[str, Any]]) -> list[float | None]:
+        seen.extend(rows)
+        return [0.5 for _ in rows]
+
+    reward = RewardFunction("guardreasoner", {"accuracy": 0.5, "scores": {"quality": 0.5}}, {"quality": quality})
+    assert reward(prompts=[[{"role": "user", "content": "Hi"}]], completions=[BOTH], label_prompt=["harmful"], origin=["x"]) == [0.75]
+    assert seen == [{"label_prompt": "harmful", "origin": "x", "output": BOTH, "prompt": "Hi"}]
+    rows = [{"output": "<think>\n\n</think>\n\n\\boxed{safe}", "label": "harmful"}]
+    assert toolkit.reward(rows, guard="rsafe").shown[0]["reward"] == 0.1
+    assert toolkit.reward(predictions()).formula == "accuracy"
 
 
 @pytest.mark.parametrize(

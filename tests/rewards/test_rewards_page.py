@@ -16,7 +16,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "rewards.md").read_text(encoding="u
 
 
 def blocks(kind: str) -> list[str]:
-    return [text for word, text in re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.M | re.S) if word == kind]
+    return [text for word, text in re.findall(r"^```([^\n]*)\n(.*?)^```$", PAGE, re.M | re.S) if word == kind]
 
 
 def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

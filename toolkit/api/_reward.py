@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from toolkit.api._judge import given_rows
 from toolkit.api._results import Reward
-from toolkit.common.errors import InputError, InputErrors
+from toolkit.api._reward_scores import scores_of
+from toolkit.common.errors import InputError, InputErrors, did_you_mean
 from toolkit.common.outputs import check_output
 from toolkit.common.paths import Roots, at_door
 from toolkit.common.several import several
 from toolkit.guards import Guard, load_guard
 from toolkit.pipeline import output_file, write_rows
-from toolkit.rewards import Formula, Output, Rewarded, load_formula, rewarded
+from toolkit.rewards import Formula, Output, Rewarded, formula_names, load_formula, rewarded
 from toolkit.sources import Fault, check_columns, expand_files, layout_of, read_layout, unreadable_rows
 
 if TYPE_CHECKING:
@@ -28,12 +29,16 @@ def reward(
     predictions: Places | Any,
     *,
     guard: str | Path = "guardreasoner",
-    formula: str | Path | Mapping[str, Any] | Formula = "accuracy",
+    formula: str | Path | Mapping[str, Any] | Formula | None = None,
+    scores: Mapping[str, Mapping[str, Any]] | None = None,
     task: str | None = None,
     columns: Mapping[str, str] | None = None,
     count: Literal["tokens", "words", "characters"] = "tokens",
     limit: int = 10,
     output: str | Path | None = None,
+    work: str | Path | None = None,
+    budget: float | None = None,
+    allow: str | Collection[str] = (),
 ) -> Reward:
     """The rewards of outputs that were written before, as a trainer would give them (docs/rewards.md has the formulas).
 
@@ -41,12 +46,15 @@ def reward(
         predictions: files (JSON Lines, JSON, parquet, CSV), folders of such, or rows: dicts or a table. A row has the `output`, ``label_<task>``,
             and what the formula needs: `tokens`, ``score_<name>``. Outputs of equal `id`, or without one of equal `prompt`, are about the same row.
         guard: guard definition, by name or file.
-        formula: a name in ``schemas/rewards``, a file, or the formula's keys.
+        formula: a name in ``schemas/rewards``, a file, or the formula's keys; default: that of the guard's name, else ``accuracy``.
+        scores: by name of a score in the formula the model that gives it: ``{"guard": …, "backend": {…}}``, and `task`, `best`, `of`, `absent` (docs/
+            rewards.md). Answers go through the journal. Default: the columns ``score_<name>``.
         task: the task that a column `label` is for; default: the guard's first.
         columns: names of columns that are not the usual ones: ``{"output": "completion", "label_prompt": "gold"}``.
         count: what the length of an output is: the column `tokens`, or its words or characters, counted here.
         limit: rewards to show.
         output: file for all of them (.jsonl, .csv or .parquet).
+        work, budget, allow: of the models that give scores, as for `toolkit.judge`.
 
     Returns:
         ``guard``, ``formula``, ``outputs``, ``rewarded``, ``lacks`` (outputs without a reward, by what they lack), ``mean``, ``least``, ``most``,
@@ -62,13 +70,19 @@ def reward(
         >>> found["outputs"], found["mean"], [line["reward"] for line in found["shown"]]
         (2, 0.55, [0.1, 1.0])
     """
-    definition, how = load_guard(guard), load_formula(formula)
+    definition = load_guard(guard)
+    how = load_formula(formula if formula is not None else definition.name if definition.name in formula_names() else "accuracy")
     if count not in _COUNTS:
         raise InputError(f"a length is counted in {', '.join(_COUNTS)}, not {count!r}", where="{--count|count}")
     if (file := output_file(output)) is not None:
         check_output(file, hint="name another file")
-    lines = list(_lines(predictions, definition, how, task, dict(columns or {})))
-    _check(lines, definition, how, count)
+    lines = list(_lines(predictions, definition, [n for n in how.scores if n not in (scores or {})], task, dict(columns or {})))
+    if odd := next((name for name in scores or () if name not in how.scores), None):
+        raise InputError(f"the formula {how.name!r} weighs no score {odd!r}", where=f"scores.{odd}", hint=did_you_mean(odd, how.scores))
+    for name, model in (scores or {}).items():
+        given = scores_of(definition, lines, name, model, work=work, budget=budget, allow=allow)
+        lines = [{**line, f"score_{name}": score} for line, score in zip(lines, given, strict=True)]
+    _check(lines, definition, how, count, scores or ())
     outputs = [_output(definition, how, line, count) for line in lines]
     found = rewarded(definition, how, outputs)
     shown = [_shown(n, *each) for n, each in enumerate(zip(lines, outputs, found, strict=True), 1)]
@@ -80,7 +94,7 @@ def reward(
 _COUNTS = ("tokens", "words", "characters")
 
 
-def _lines(predictions: Any, guard: Guard, formula: Formula, task: str | None, columns: dict[str, str]) -> Iterator[dict[str, Any]]:
+def _lines(predictions: Any, guard: Guard, scores: Sequence[str], task: str | None, columns: dict[str, str]) -> Iterator[dict[str, Any]]:
     """The rows by what they hold: `output`, ``label_<task>``, `tokens`, `id`, `prompt`, ``score_<name>``, what there is of them."""
     of_label = task if task is not None else guard.task_names[0]
     if of_label not in guard.task_names:
@@ -94,7 +108,7 @@ def _lines(predictions: Any, guard: Guard, formula: Formula, task: str | None, c
                 whole[f"label_{of_label}"] = whole["label"]
             yield whole
         return
-    own = {f"score_{name}": f"score_{name}" for name in formula.scores}
+    own = {f"score_{name}": f"score_{name}" for name in scores}
     check_columns({key: name for key, name in columns.items() if key not in own}, guard.task_names)
     named, faults = {**own, **columns}, []
     for path in expand_files([at_door(place) for place in several(places)], Roots.of(None)):
@@ -115,7 +129,7 @@ def _unreadable(faults: Sequence[tuple[Path, tuple[int, Fault]]]) -> InputErrors
     return InputErrors([InputError(f"{f.reason}: {f.detail}", where=f"{path}: row {n}") for path, (n, f) in faults[:20]])
 
 
-def _check(lines: Sequence[Mapping[str, Any]], guard: Guard, formula: Formula, count: str) -> None:
+def _check(lines: Sequence[Mapping[str, Any]], guard: Guard, formula: Formula, count: str, given: Collection[str]) -> None:
     """Refuse (InputError) rows that have nothing of what every reward needs."""
     there = {name for line in lines for name, value in line.items() if value is not None}
     if "output" not in there:
@@ -126,7 +140,7 @@ def _check(lines: Sequence[Mapping[str, Any]], guard: Guard, formula: Formula, c
         hint = "give the rows a column tokens, or count words: {--count words|count='words'}"
         raise InputError(f"the formula {formula.name!r} needs the length of each output", hint=hint)
     for name in formula.scores:
-        if f"score_{name}" not in there:
+        if f"score_{name}" not in there and name not in given:
             raise InputError(f"the formula {formula.name!r} needs the column 'score_{name}', from 0 to 1", hint="docs/rewards.md: a model's score")
 
 

@@ -19,8 +19,14 @@ def reward(
     ],
     guard: Annotated[str, typer.Option("--guard", help="Guard definition.", autocompletion=_complete.schemas("guards"))] = "guardreasoner",
     formula: Annotated[
-        str, typer.Option("--formula", help="A formula's name, or its file.", autocompletion=_complete.schemas("rewards"))
-    ] = "accuracy",
+        str | None,
+        typer.Option(
+            "--formula",
+            help="A formula's name, or its file (default: that of the guard's name, else accuracy).",
+            autocompletion=_complete.schemas("rewards"),
+            show_default=False,
+        ),
+    ] = None,
     task: Annotated[str | None, typer.Option("--task", help="The task of `label`; the guard's first by default.", show_default=False)] = None,
     column: Annotated[
         list[str] | None,

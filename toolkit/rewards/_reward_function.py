@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from toolkit.guards import Guard, load_guard
 from toolkit.rewards._formula import Formula, load_formula
 from toolkit.rewards._rewarded import Output, rewarded
 
+Scorer = Callable[[list[dict[str, Any]]], Sequence[float | None]]
+
 
 class RewardFunction:
     """A reward as TRL's GRPO takes it in `reward_funcs`: called with lists, it returns a number, or None, for each completion.
@@ -18,6 +20,8 @@ class RewardFunction:
     Args:
         guard: the definition, by name or file.
         formula: by name or file, or its keys.
+        scorers: by name of a score what gives it: a function of all outputs of a call, dicts of `output`, `prompt` and the columns, that returns a
+            number from 0 to 1, or None, for each. Default: the columns ``score_<name>``.
 
     Columns that it reads, where the dataset has them: ``label_<task>``, `response` (None: the row has none), ``score_<name>``. A completion is a text
     or a list of messages, of which the last is the output. Its length is that of its `completion_ids`, which the trainer gives, or the column
@@ -34,10 +38,16 @@ class RewardFunction:
         [1.0, 0.0]
     """
 
-    def __init__(self, guard: str | Path | Guard, formula: str | Path | Mapping[str, Any] | Formula) -> None:
+    def __init__(
+        self,
+        guard: str | Path | Guard,
+        formula: str | Path | Mapping[str, Any] | Formula,
+        scorers: Mapping[str, Scorer] | None = None,
+    ) -> None:
         self.guard = guard if isinstance(guard, Guard) else load_guard(guard)
         self.formula = load_formula(formula)
         self.formula.check(self.guard)
+        self._scorers = dict(scorers or {})
         self.__name__ = f"{self.guard.name}_{self.formula.name}"  # what a trainer calls it in its log
 
     def __call__(
@@ -52,7 +62,8 @@ class RewardFunction:
         if not labels:
             needed = ", ".join(f"label_{t}" for t in self.guard.task_names)
             raise InputError("no column of labels reaches the reward", hint=f"keep one of {needed} in the rows; in TRL: remove_unused_columns=False")
-        scores = {name: self._column(f"score_{name}", columns) for name in self.formula.scores}
+        texts = [_text(completion) for completion in completions]
+        scores = {name: self._scores(name, texts, prompts, columns) for name in self.formula.scores}
         lengths: Sequence[Any] = [None] * len(completions)
         if self.formula.length is not None:
             lengths = self._column("tokens", columns) if completion_ids is None else [len(ids) for ids in completion_ids]
@@ -60,16 +71,24 @@ class RewardFunction:
         responses = columns.get("response", [""] * len(completions))
         outputs = [
             Output(
-                _text(completion),
+                text,
                 {t: values[i] for t, values in labels.items()},
                 lengths[i],
                 groups[i],
                 {name: values[i] for name, values in scores.items()},
                 responses[i] is not None,
             )
-            for i, completion in enumerate(completions)
+            for i, text in enumerate(texts)
         ]
         return [one.reward for one in rewarded(self.guard, self.formula, outputs)]
+
+    def _scores(self, name: str, texts: Sequence[str | None], prompts: Sequence[Any] | None, columns: Mapping[str, Any]) -> Sequence[float | None]:
+        if name not in self._scorers:
+            return self._column(f"score_{name}", columns)
+        lists = {key: values for key, values in columns.items() if isinstance(values, list) and len(values) == len(texts)}
+        asked = [None] * len(texts) if prompts is None else [_text(prompt) for prompt in prompts]
+        rows = [{**{key: values[i] for key, values in lists.items()}, "output": text, "prompt": asked[i]} for i, text in enumerate(texts)]
+        return self._scorers[name](rows)
 
     def _column(self, name: str, columns: Mapping[str, Any]) -> Sequence[Any]:
         if name not in columns:
