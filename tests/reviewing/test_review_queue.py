@@ -262,6 +262,7 @@ def test_a_label_that_two_decide_waits_for_the_second(rows: Path) -> None:
     with toolkit.review(rows, reviewer="anna", double=1, most=2) as review:
         review.decide(review.queue.items[0], U)
         assert review.settled() == [] and review.figures()["decided"] == 0
+        assert toolkit.review(rows, most=1).settled() == [], "nor in another queue of the folder"
     with toolkit.review(rows, reviewer="berta", most=2) as review:
         review.decide(review.queue.items[0], U)
         (line,) = review.settled()

@@ -155,7 +155,10 @@ class Review:
 
     def wanted(self, item: Item) -> int:
         """How many are to decide a label: one or two."""
-        return 2 if _share(self.seed, *item.key) < self.double else 1
+        return self._wanted(item.key)
+
+    def _wanted(self, key: tuple[str, str]) -> int:
+        return 2 if _share(self.seed, *key) < self.double else 1
 
     def meant(self, item: Item, reviewers: Sequence[str]) -> list[str]:
         """Who of the reviewers is to decide a label."""
@@ -324,7 +327,8 @@ class Review:
         for decisions in self.decisions().values():
             for d in decisions:
                 by.setdefault(d.key, []).append(d)
-        final = {d.key: d for decisions in self.decisions(adjudicated=True).values() for d in decisions}
+        adjudicated = [d for decisions in self.decisions(adjudicated=True).values() for d in decisions]
+        final = {d.key: d for d in sorted(adjudicated, key=lambda d: d.when)}
         lines = []
         for key, found in by.items():
             at = self.queue.place(key)
@@ -334,7 +338,7 @@ class Review:
             if last is not None and last.label == current:
                 noted = "; ".join(f"{d.reviewer}: {d.decision}" for d in found)
                 lines.append(_line(last, last.reviewer, ": ".join(t for t in (last.note, f"adjudicated ({noted})") if t)))
-            elif found and len({d.decision for d in found}) == 1 and (at is None or len(found) >= self.wanted(self.queue.items[at])):
+            elif found and len({d.decision for d in found}) == 1 and len(found) >= self._wanted(key):
                 notes = [f"{d.reviewer}: {d.note}" if len(found) > 1 else d.note for d in found if d.note]
                 lines.append(_line(max(found, key=lambda d: d.when), ", ".join(d.reviewer for d in found), "; ".join(n for n in notes if n)))
         return sorted(
