@@ -70,7 +70,7 @@ def test_help_lists_the_verbs_grouped_in_the_order_of_the_work(cli: Cli) -> None
     assert found == {
         "build": ["quickstart", "run", "check", "plan", "explain", "init", "generate", "mine", "export", "overlay", "verify", "sign"],
         "train": ["train"],
-        "judge": ["moderate", "serve", "evaluate", "audit", "compare", "certify", "gate", "hygiene"],
+        "judge": ["moderate", "serve", "evaluate", "audit", "reward", "compare", "certify", "gate", "hygiene"],
         "look": [
             "operators",
             "schema",

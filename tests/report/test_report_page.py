@@ -16,7 +16,7 @@ import pytest
 
 import toolkit
 from toolkit.common.errors import InputError, Missing
-from toolkit.report._report_page import report_html
+from toolkit.report import report_html
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[1] / "other_package")]
 from workspace import furnish  # noqa: E402
