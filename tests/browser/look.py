@@ -86,9 +86,9 @@ class Look:
         """End the page and its profile."""
         self.page.context.close()
 
-    def find(self, selector: str) -> Locator:
+    def find(self, selector: str, **options: Any) -> Locator:
         """The elements of a selector."""
-        return self.page.locator(selector)
+        return self.page.locator(selector, **options)
 
     @property
     def text(self) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 LARGEST = 150_000
 """Bytes of a picture."""
 WIDTH, HEIGHT = 1200, 760
+ROWS = urlencode(
+    [("column", "status_prompt"), ("operator", "is"), ("value", "hard"), ("sort", "error_rate_prompt"), ("descending", 1)]
+    + [("show", name) for name in ("prompt", "label_prompt", "categories", "n_right_prompt", "n_wrong_prompt", "error_rate_prompt", "entropy_prompt")]
+)
+"""Rows that are hard, the hardest first."""
 
 
 class Pictures:
@@ -65,6 +71,16 @@ class Pictures:
         print(f"{file.name}: {file.stat().st_size // 1000} kB")
 
 
+def to_picture(seen: Look, title: str) -> None:
+    """Scroll to a picture of the report."""
+    seen.find("figcaption", has_text=title).first.evaluate("one => one.closest('figure').scrollIntoView()")
+
+
+def to_guards(seen: Look) -> None:
+    """Scroll to what guards answered about a row."""
+    seen.page.get_by_role("heading", name="What guards answered").evaluate("one => one.scrollIntoView()")
+
+
 def main() -> int:
     """Make the run, open each page, write its picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -78,10 +94,16 @@ def main() -> int:
         with chromium() as browser:
             pictures = Pictures(browser, folder)
             apart.submit(toolkit.report_page, Path("outputs/run"), output=Path("report.html")).result()
-            pictures.take("report", Path("report.html"))
+            pictures.take("report", Path("report.html"), then=lambda seen: to_picture(seen, "What became of the rows"))
+            pictures.take("report-scores", Path("report.html"), colours="dark", then=lambda seen: to_picture(seen, "F1 in percent"))
             with toolkit.view(Path("outputs/run"), port=0) as viewer:
-                pictures.take("view-rows", viewer.address, viewer.url + "/rows/hard?sort=error_rate_prompt&descending=1")
-                pictures.take("view-row", viewer.address, viewer.url + "/row/hard?row=1", colours="dark")
+                pictures.take("view-rows", viewer.address, f"{viewer.url}/rows/hard?{ROWS}")
+                row = toolkit.read_run("outputs/run")["pairs"].polars()["parent"][0]
+                pictures.take("view-life", viewer.address, f"{viewer.url}/life?id={row}", colours="dark", then=to_guards)
+                viewer.stop(at_once=True)
+            place = Path("outputs/run")
+            with toolkit.review(place, reviewer="anna") as review, toolkit.view(place, port=0, review=review, shown="all") as viewer:
+                pictures.take("review", viewer.address, viewer.url + "/review")
                 viewer.stop(at_once=True)
     return 0
 

@@ -15,7 +15,7 @@ import toolkit
 PAGES = [
     "/",
     "/rows/unique?q=the&column=label_prompt&operator=is&value=harmful&sort=prompt",
-    "/row/hard?row=1",
+    "/life?id={row}",
     "/progress",
     "/rejects",
     "/recipe",
@@ -88,8 +88,9 @@ def test_rows_that_try_to_do_harm_are_text(look: Callable[..., Look], viewer: to
         assert any(words in text for text in prompts), words
     assert not seen.harmed() and (seen.others, seen.faults) == ([], [])
     numbers = toolkit.read_run(viewer.subject.place)["seeds"].polars()["prompt"].to_list()
-    for name in ("script", "image", "address", "long", "bidi"):
-        seen.open(f"{viewer.url}/row/seeds?row={numbers.index(HOSTILE[name]) + 1}")
+    ids = toolkit.read_run(viewer.subject.place)["seeds"].polars()["id"].to_list()
+    for name in ("script", "image", "address", "bidi"):
+        seen.open(f"{viewer.url}/life?id={ids[numbers.index(HOSTILE[name])]}")
         assert not seen.harmed(), name
     assert "\u202e" not in seen.text and r"\u202e" in seen.text
     assert (seen.others, seen.faults) == ([], [])
@@ -108,8 +109,9 @@ def test_a_value_of_a_megabyte_is_shown_in_parts(look: Callable[..., Look], view
 
 def test_everybody_can_use_it(look: Callable[..., Look], viewer: toolkit.Viewer) -> None:
     seen = look().open(viewer.address)
+    row = toolkit.read_run(viewer.subject.place)["pairs"].polars()["parent"][0]
     for path in PAGES:
-        seen.open(viewer.url + path)
+        seen.open(viewer.url + path.format(row=row))
         assert seen.barriers() == [], path
         assert seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{path} is wider than the window"
 

@@ -143,7 +143,7 @@ def _of_step(done: StepFolder) -> dict[str, list[Path]]:
             folder, _, file = name.removesuffix(".parquet").rpartition("/")
             key = f"{done.step}/{file if file == folder or not folder else f'{folder}/{file}'}"
         out.setdefault(key, []).append(done.path / name)
-    return {key: sorted(files) for key, files in out.items()}
+    return {key: sorted(out[key]) for key in sorted(out, key=lambda key: key != done.step)}
 
 
 def _of_shards(folder: Path) -> dict[str, list[Path]]:
