@@ -112,7 +112,10 @@ def grid(title: str, rows: Sequence[Row], *, across: str, down: str, number: str
         >>> [layer["mark"]["type"] for layer in grid("Rows", rows, across="a", down="b", number="n").view["layer"]]
         ['rect', 'text']
     """
-    x = {"field": _field(across), "type": "nominal", "sort": None, "title": None, "axis": {"orient": "top", "labelAngle": -35, "labelLimit": 160}}
+    order_down, order = _values(down, rows), _values(across, rows)
+    if set(order) <= set(order_down):  # the same names on both sides
+        order = [name for name in order_down if name in order]
+    x = {"field": _field(across), "type": "nominal", "sort": order, "title": None, "axis": {"orient": "top", "labelAngle": -35, "labelLimit": 160}}
     most = max((float(r[number] or 0) for r in rows), default=1.0) or 1.0
     strength = {
         "field": _field(number),
@@ -120,7 +123,7 @@ def grid(title: str, rows: Sequence[Row], *, across: str, down: str, number: str
         "scale": {"type": "sqrt", "domain": [0, most], "range": [0.06, 0.62]},
         "legend": None,
     }
-    shared = {"x": x, "y": {**_names(down), "title": None}}
+    shared = {"x": x, "y": {**_names(down), "sort": order_down}}
     layer = [
         {"mark": {"type": "rect", "color": COLOURS[0]}, "encoding": {"fillOpacity": strength}},
         {"mark": {"type": "text", "fontSize": 10}, "encoding": {"text": {"field": _field(number), "type": "quantitative", "format": ",~r"}}},

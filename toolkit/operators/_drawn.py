@@ -103,11 +103,18 @@ def voted(step: Finished, figure: Figure, value: Mapping[str, Any] | None) -> It
         yield columns(f"Rows by how many of their outputs are wrong ({step.step})", rows, name="wrong outputs", number="rows", apart="task")
 
 
+def of_known_tasks(step: Finished, value: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
+    """What `mine` found by task: of the tasks that some row has a label for, or of all where none has any."""
+    votes = step.stats.get("votes") or {}
+    known = [t for t, n in votes.items() if n["rows"]]
+    return [(task, found) for task, found in (value or {}).items() if not known or task in known]
+
+
 def measured(step: Finished, figure: Figure, value: Mapping[str, Any] | None) -> Iterator[Picture]:
     """Rows by the entropy of their votes, and by the divergence between guards where there are several."""
     for measure, words in (("entropy", "entropy of their votes"), ("divergence", "divergence between guards")):
         rows: list[Row] = []
-        for task, found in (value or {}).items():
+        for task, found in of_known_tasks(step, value):
             edges, counts = found[measure]["edges"], found[measure]["rows"]
             if any(counts):
                 rows += [{"task": task, "from": f"{a:.2g}", "rows": n} for a, n in zip(edges, counts, strict=False)]
@@ -118,7 +125,7 @@ def measured(step: Finished, figure: Figure, value: Mapping[str, Any] | None) ->
 def agreed(step: Finished, figure: Figure, value: Mapping[str, Any] | None) -> Iterator[Picture]:
     """Who disagrees with whom."""
     rows: list[Row] = []
-    for task, found in (value or {}).items():
+    for task, found in of_known_tasks(step, value):
         for name, line in zip(found["guards"], found["matrix"], strict=True):
             for other, share in zip(found["guards"], line, strict=True):
                 if share is not None and len(found["guards"]) > 1:

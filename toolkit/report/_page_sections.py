@@ -36,6 +36,8 @@ TOPICS = {
 """Of operators by the part of `toolkit.operators` that they are in; those of other packages come last."""
 _CELLS = 400
 """Lines of the table of labels by category and source."""
+_NO_CATEGORY = "(none)"
+"""What rows without a category count as (`toolkit.coverage`)."""
 _DOWN = 40
 """Categories of the picture of it."""
 
@@ -257,7 +259,8 @@ def _covered(folder: Path, summary: Mapping[str, Any], wanted: Wanted) -> Sectio
             at = (str(c["category"]), str(c["source"]), f"{c['label']}, {c['form']}")
             counts[at] = counts.get(at, 0) + c["rows"]
         by_label = _summed(counts, 0, 2)
-        if by_label:
+        some = any(category != _NO_CATEGORY for category, _ in by_label)
+        if some:
             shown = sorted({c for c, _ in by_label}, key=lambda c: -sum(n for (d, _), n in by_label.items() if d == c))[:_DOWN]
             rows: list[Row] = [{"category": c, "what": w, "rows": n} for (c, w), n in by_label.items() if c in shown]
             yield drawn(
@@ -275,7 +278,7 @@ def _covered(folder: Path, summary: Mapping[str, Any], wanted: Wanted) -> Sectio
             f"Rows by category, source and label{more}", ("category", "source", "label and form"), ("rows",), lines[:_CELLS], texts=wanted.texts
         )
         gaps = [str(g["words"]) for g in found["gaps"]]
-        if gaps and wanted.texts:
+        if gaps and some and wanted.texts:
             yield Note(bounded("What is missing: " + "; ".join(gaps), 2000))
 
     section.parts += _as_far_as(read, "what the rows cover")

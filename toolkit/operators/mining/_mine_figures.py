@@ -13,7 +13,7 @@ import polars as pl
 
 from toolkit.guards import Guard
 from toolkit.mining import MEASURES, Votes, agreement, count_votes, measures
-from toolkit.operators._drawn import agreed, measured, voted
+from toolkit.operators._drawn import agreed, measured, of_known_tasks, voted
 from toolkit.operators.figures import Cell, Figure, Finished, Table, stat
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _show_votes(step: Finished, figure: Figure, value: Mapping[str, Any] | None)
 def _show_histograms(step: Finished, figure: Figure, value: Mapping[str, Any] | None) -> Iterator[Table]:
     """Entropy, margin and divergence, two bins in one."""
     rows: list[list[Cell]] = []
-    for task, measures_ in _mined(step, value):
+    for task, measures_ in of_known_tasks(step, value):
         for name in ("entropy", "margin", "divergence"):
             bars = measures_[name]["rows"]
             if any(bars):
@@ -155,13 +155,6 @@ def _show_histograms(step: Finished, figure: Figure, value: Mapping[str, Any] | 
     if rows:
         title = f"Rows by the measures of their votes, in fifths of the range from 0 to the largest value that may be ({step.step})"
         yield Table(title, ("task", "measure"), ("first", "second", "third", "fourth", "last"), rows, parts=True)
-
-
-def _mined(step: Finished, value: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
-    """The tasks that some row has a label for, or all where none has any."""
-    votes = step.stats.get("votes") or {}
-    known = [t for t, n in votes.items() if n["rows"]]
-    return [(task, found) for task, found in (value or {}).items() if not known or task in known]
 
 
 def _mean(histograms: Mapping[str, Any], task: str, measure: str) -> Cell:
@@ -176,7 +169,7 @@ def _percent(part: int, whole: int) -> str:
 def _show_agreement(step: Finished, figure: Figure, value: Mapping[str, Any] | None) -> Iterator[Table | str]:
     rows: list[list[Cell]] = []
     most = max((len(found["guards"]) for found in (value or {}).values()), default=0)
-    for task, found in _mined(step, value):
+    for task, found in of_known_tasks(step, value):
         if found["kappa"] is not None:
             error = "" if found["kappa_se"] is None else f" ± {1.96 * found['kappa_se']:.3f}"
             yield f"Fleiss' kappa, {task} ({step.step}): {found['kappa']:.3f}{error} over {found['rows']:,} rows"
