@@ -26,6 +26,7 @@ ROOMS = [
     "pipeline",
     "records",
     "report",
+    "reviewing",
     "rewards",
     "serving",
     "shards",

@@ -29,13 +29,12 @@ from toolkit.reviewing._decision_log import SUFFIX, Decided, DecisionLog, check_
 from toolkit.reviewing._item import CATEGORIES, NONE, Evidence, Item
 from toolkit.reviewing._queue import Queue
 from toolkit.reviewing._reviewer_agreement import agreement_of
+from toolkit.reviewing._settled_list import COLUMNS, settled_line
 
 ALWAYS = ("drop", "unsure")
 """Decisions that any task has, beside its labels."""
 SETTINGS = "review.json"
 _FORMAT = 1
-COLUMNS = ("id", "task", "label", "decision", "reviewer", "note", "when", "step")
-"""Of the list of decisions."""
 
 
 class Review:
@@ -333,14 +332,8 @@ class Review:
         for key, found in by.items():
             at = self.queue.place(key)
             current = self.queue.items[at].label if at is not None else found[0].label
-            found = [d for d in found if d.label == current]
-            last = final.get(key)
-            if last is not None and last.label == current:
-                noted = "; ".join(f"{d.reviewer}: {d.decision}" for d in found)
-                lines.append(_line(last, last.reviewer, ": ".join(t for t in (last.note, f"adjudicated ({noted})") if t)))
-            elif found and len({d.decision for d in found}) == 1 and len(found) >= self._wanted(key):
-                notes = [f"{d.reviewer}: {d.note}" if len(found) > 1 else d.note for d in found if d.note]
-                lines.append(_line(max(found, key=lambda d: d.when), ", ".join(d.reviewer for d in found), "; ".join(n for n in notes if n)))
+            if (line := settled_line(found, final.get(key), current, self._wanted(key))) is not None:
+                lines.append(line)
         return sorted(
             lines, key=lambda line: (self._order.get((str(line["id"]), str(line["task"])), len(self._order)), str(line["id"]), str(line["task"]))
         )
@@ -361,12 +354,6 @@ class Review:
         check_output(target, reads=read, hint=elsewhere)
         write_rows(target, [pl.DataFrame(lines, schema=dict.fromkeys(COLUMNS, pl.String), orient="row")])
         return {"output": short_path(target), "lines": len(lines)}
-
-
-def _line(d: Decided, reviewer: str, note: str | None) -> dict[str, str | None]:
-    decision = "keep" if d.decision == (d.label or (NONE if d.task == CATEGORIES else None)) else d.decision
-    words = (d.id, d.task, d.label, decision, reviewer, note or None, d.when, d.step)
-    return dict(zip(COLUMNS, words, strict=True))
 
 
 @lru_cache(1 << 16)
