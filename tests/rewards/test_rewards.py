@@ -264,7 +264,7 @@ def test_scores_of_a_model(tmp_path: Path) -> None:
     rows = [{"output": text, "label": "borderline unharmful"} for text in texts]
     formula = {"accuracy": 0.5, "scores": {"safety": 0.5}}
     with running(Server()) as server:
-        server.script = lambda text, _: (200, {}, chat(next(f"Safety: {said}" for word, said in answers.items() if word in text)))
+        server.script = lambda text, _: (200, {}, chat(next(f"Safety: {verdict}" for word, verdict in answers.items() if word in text)))
         model = MODEL | {"backend": {"backend": "openai", "model": "m", "base_url": server.base_url}}
         how: dict[str, Any] = {"guard": "intentionreasoner", "formula": formula, "work": tmp_path}
         found = toolkit.reward(rows, scores={"safety": model}, **how)

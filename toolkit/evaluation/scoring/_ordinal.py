@@ -73,12 +73,12 @@ def quadratic_kappa(cells: Cells, size: int) -> float | None:
         cells: rows by label and verdict.
         size: labels of the scale.
     """
-    read = {(gold, said): n for (gold, said), n in cells.items() if said is not None and n}
+    read = {(gold, answer): n for (gold, answer), n in cells.items() if answer is not None and n}
     whole = sum(read.values())
     golds, verdicts = Counter[int](), Counter[int]()
-    for (gold, said), n in read.items():
+    for (gold, answer), n in read.items():
         golds[gold] += n
-        verdicts[said] += n
+        verdicts[answer] += n
     expected = sum((g - v) ** 2 * golds[g] * verdicts[v] for g in range(size) for v in range(size))
     differ = sum((g - v) ** 2 * n for (g, v), n in read.items())
     return 1 - whole * differ / expected if expected else None
@@ -90,11 +90,11 @@ def _figures(tally: Tally, scale: Sequence[str]) -> dict[str, Any]:
     for votes, n in tally.rows.items():
         voted, _ = verdict(dict(votes.labels), votes.unread, scale[-1], "clean")
         cells[place[votes.gold], None if voted is None else place[voted]] += n
-    unread = sum(n for (_, said), n in cells.items() if said is None)
+    unread = sum(n for (_, answer), n in cells.items() if answer is None)
     if not tally.judged or not tally.n:
         none = dict.fromkeys(("within_one", "within_one_low", "within_one_high", "kappa"))
         return {"n": tally.n, "unparsable": unread if tally.judged else None, **none, "cuts": []}
-    near = sum(n for (gold, said), n in cells.items() if said is not None and abs(gold - said) <= 1)
+    near = sum(n for (gold, answer), n in cells.items() if answer is not None and abs(gold - answer) <= 1)
     low, high = wilson(near, tally.n)
     within = {"within_one": 100 * near / tally.n, "within_one_low": 100 * low, "within_one_high": 100 * high}
     cuts = [{"at_least": scale[at], **_cut(cells, at)} for at in range(1, len(scale))]
@@ -104,9 +104,9 @@ def _figures(tally: Tally, scale: Sequence[str]) -> dict[str, Any]:
 
 def _cut(cells: Cells, at: int) -> dict[str, Any]:
     found: Counter[str] = Counter()
-    for (gold, said), n in cells.items():
+    for (gold, answer), n in cells.items():
         positive = gold >= at
-        right = said is not None and (said >= at) == positive
+        right = answer is not None and (answer >= at) == positive
         found[("tp" if right else "fn") if positive else ("tn" if right else "fp")] += n
     counts = Counts(found["tp"], found["fp"], found["fn"], found["tn"])
     shares = {"recall": (counts.tp, counts.tp + counts.fn), "fpr": (counts.fp, counts.fp + counts.tn)}
