@@ -6,9 +6,12 @@ import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import date, timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx2 as httpx
+import polars as pl
 import pytest
 
 import toolkit
@@ -172,3 +175,31 @@ def test_what_cannot_be_viewed_is_named(tmp_path: Path) -> None:
 def _file(folder: Path) -> Path:
     (folder / "rows.jsonl").write_text('{"a": 1}\n')
     return folder / "rows.jsonl"
+
+
+def test_columns_of_any_kind_and_name_are_shown_sorted_and_filtered(tmp_path: Path) -> None:
+    rows = pl.DataFrame(
+        {
+            "<script>": ["a", None],
+            "number of the row": [1.0, float("nan")],
+            "a&b": [b"\xff", b""],
+            "when": [timedelta(days=1), None],
+            "on": [date(2020, 1, 1), None],
+            "deep": [{"a": [{"b": "<b>"}]}, {"a": []}],
+            "nothing": pl.Series([None, None], dtype=pl.Null),
+            "pair": pl.Series([[1, 2], [3, 4]], dtype=pl.Array(pl.Int64, 2)),
+            "kind": pl.Series(["x", "y"], dtype=pl.Categorical),
+            "items": [[], ["\x00\u202e"]],
+        }
+    )
+    rows.write_parquet(tmp_path / "odd.parquet")
+    with toolkit.view(tmp_path / "odd.parquet", port=0) as viewer, browser(viewer) as client:
+        for column in map(quote, rows.columns):
+            for query in (
+                f"sort={column}",
+                f"show={column}",
+                *(f"column={column}&operator={o}&value=1" for o in ("has", "is", "not", "least", "filled")),
+            ):
+                page = client.get(f"/rows/rows?{query}")
+                assert page.status_code == 200 and "<script>" not in page.text and "\u202e" not in page.text, query
+        assert numbers(client.get("/rows/rows?q=%3CB%3E").text) == [1]

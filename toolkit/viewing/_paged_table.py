@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from toolkit.common.errors import InputError
 from toolkit.common.parquet import first_line, open_parquet, taken_batches
@@ -16,20 +16,30 @@ if TYPE_CHECKING:
     import polars as pl
 
 FIRST, THEN = 65_536, 262_144
-"""Rows that are looked at together: the first ones, and those after them."""
-NUMBER = "number of the row"
+"""Rows that are looked at together, at most: the first ones, and those after them."""
+BYTES = 64 << 20
+"""Bytes of rows that are looked at together, unless they are one row group."""
+NUMBER = "\x00number of the row"
 """The column that a chunk's rows have beside their own."""
 _FEW = 1024
 """Rows that are decoded together where some of a row group are wanted."""
 
 
+class Group(NamedTuple):
+    """A row group: the number of the row behind its last one, in the table, and the bytes of one of its rows, about."""
+
+    end: int
+    bytes: int
+
+
 @dataclass(frozen=True)
 class Part:
-    """One file: its place, how many rows it has, and the number of its first row in the table."""
+    """One file: its place, how many rows it has, the number of its first row in the table, and its row groups."""
 
     path: Path
     rows: int
     start: int
+    groups: Sequence[Group]
 
 
 @dataclass(frozen=True)
@@ -84,11 +94,15 @@ class Table:
         start = 0
         for path in self.files:
             with open_parquet(path) as f:
-                rows = f.metadata.num_rows
+                rows, groups, end = f.metadata.num_rows, [], start
+                for i in range(f.metadata.num_row_groups):
+                    about = f.metadata.row_group(i)
+                    end += about.num_rows
+                    groups.append(Group(end, about.total_byte_size // max(1, about.num_rows)))
                 empty = pl.DataFrame(pl.from_arrow(pa.Table.from_batches([], f.schema_arrow)))
             for column, kind in empty.schema.items():
                 self.columns.setdefault(column, kind)
-            self.parts.append(Part(path, rows, start))
+            self.parts.append(Part(path, rows, start, groups))
             start += rows
         self.rows = start
 
@@ -99,11 +113,17 @@ class Table:
 
     def chunks(self, start: int = 0) -> Iterator[Chunk]:
         """The rows from one on, some at a time: few first, so that a page whose rows stand near the beginning is there soon."""
-        size = FIRST
+        most = FIRST
         while (part := next((p for p in self.parts if p.start <= start < p.start + p.rows), None)) is not None:
-            rows = min(size, part.start + part.rows - start)
+            rows = 0
+            for group in part.groups:
+                if group.end > start + rows:
+                    more = group.end - start - rows
+                    if rows and (rows + more > most or (rows + more) * group.bytes > BYTES):
+                        break
+                    rows = min(rows + more, most)
             yield Chunk(self, part, start, rows)
-            start, size = start + rows, THEN
+            start, most = start + rows, THEN
 
     def take(self, numbers: Sequence[int], columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Some rows, in the order in which they are asked for (InputError: they cannot be read, or are being written to)."""

@@ -154,9 +154,9 @@ def holds(condition: Condition, kind: pl.DataType) -> pl.Expr:
         case "not":
             return ~_any(column, kind, lambda one, leaf: _equal(one, leaf, value)).fill_null(False)
         case "least":
-            return _any(column, kind, lambda one, leaf: one.cast(pl.String) >= value if not leaf.is_numeric() else one >= _number(value, condition))
+            return _any(column, kind, lambda one, leaf: one >= _number(value, condition) if leaf.is_numeric() else _text(one, leaf) >= value)
         case "most":
-            return _any(column, kind, lambda one, leaf: one.cast(pl.String) <= value if not leaf.is_numeric() else one <= _number(value, condition))
+            return _any(column, kind, lambda one, leaf: one <= _number(value, condition) if leaf.is_numeric() else _text(one, leaf) <= value)
     raise InputError(f"no operator called {condition.operator!r}", hint=did_you_mean(condition.operator, OPERATORS))
 
 
@@ -167,6 +167,8 @@ def _any(value: pl.Expr, kind: pl.DataType, test: Test) -> pl.Expr:
     """Whether a test holds for a value, one of its items or one of its fields."""
     import polars as pl
 
+    if isinstance(kind, pl.Array):
+        return _any(value.arr.to_list(), pl.List(kind.inner), test)
     if isinstance(kind, pl.List):
         return value.list.eval(_any(pl.element(), _inner(kind), test).fill_null(False)).list.any()
     if isinstance(kind, pl.Struct):
@@ -178,7 +180,7 @@ def _like(word: str) -> Test:
     import polars as pl
 
     pattern = "(?i)" + pl.escape_regex(word)
-    return lambda one, leaf: one.cast(pl.String).str.contains(pattern) if leaf != pl.Binary else pl.lit(False)
+    return lambda one, leaf: _text(one, leaf).str.contains(pattern)
 
 
 def _equal(one: pl.Expr, leaf: pl.DataType, value: str) -> pl.Expr:
@@ -189,7 +191,16 @@ def _equal(one: pl.Expr, leaf: pl.DataType, value: str) -> pl.Expr:
             return one == float(value)
         except ValueError:
             return pl.lit(False)
-    return one.cast(pl.String) == value
+    return _text(one, leaf) == value
+
+
+def _text(one: pl.Expr, leaf: pl.DataType) -> pl.Expr:
+    """A value as the text that it is compared as."""
+    import polars as pl
+
+    if isinstance(leaf, pl.Binary):
+        return one.bin.encode("hex")
+    return one.dt.to_string() if isinstance(leaf, pl.Duration) else one.cast(pl.String)
 
 
 def _number(value: str, condition: Condition) -> float:
