@@ -105,18 +105,19 @@ class Look:
         """Whether a script of the data ran, or an element of theirs is there."""
         return bool(self.page.evaluate("Boolean(window.harmed) || document.getElementById('bold') !== null"))
 
-    def barriers(self) -> list[str]:
-        """What axe-core finds serious or critical in the page as it is now: rule, number of elements, the first of them. The contrast of colours is looked
-        at in light and in dark."""
+    def barriers(self, dark: str | None = "body") -> list[str]:
+        """What axe-core finds serious or critical in the page as it is now: rule, number of elements, the first of them. In the part of the page that `dark`
+        selects the contrast of colours is looked at in dark, too."""
         self.page.evaluate(AXE.read_text(encoding="utf-8"))  # not as an element: the pages forbid inline scripts
-        found = self._axe("{}")
-        self.page.emulate_media(color_scheme="dark")
-        found += [f"in dark: {one}" for one in self._axe("{runOnly: ['color-contrast']}")]
-        self.page.emulate_media(color_scheme="light")
+        found = self._axe("document", "{}")
+        if dark is not None:
+            self.page.emulate_media(color_scheme="dark")
+            found += [f"in dark: {one}" for one in self._axe(repr(dark), "{runOnly: ['color-contrast']}")]
+            self.page.emulate_media(color_scheme="light")
         return found
 
-    def _axe(self, options: str) -> list[str]:
-        found = self.page.evaluate(f"axe.run(document, {{resultTypes: ['violations'], ...{options}}})")
+    def _axe(self, where: str, options: str) -> list[str]:
+        found = self.page.evaluate(f"axe.run({where}, {{resultTypes: ['violations'], ...{options}}})")
         return [
             f"{one['id']} ({one['impact']}, {len(one['nodes'])}): {one['help']}: {one['nodes'][0]['html'][:200]}: {one['nodes'][0]['failureSummary'][:300]}"
             for one in found["violations"]
