@@ -21,7 +21,7 @@ BYTES = 64 << 20
 """Bytes of rows that are looked at together, unless they are one row group."""
 NUMBER = "\x00number of the row"
 """The column that a chunk's rows have beside their own."""
-_FEW = 1024
+_FEW = 256
 """Rows that are decoded together where some of a row group are wanted."""
 
 
@@ -138,7 +138,9 @@ class Table:
                 continue
             with open_parquet(part.path) as f:
                 there = [c for c in wanted if c in f.schema_arrow.names]
-                found += [self._framed(batch, wanted)[at] for batch, at in taken_batches(f, part.path, _FEW, here, there)]
+                for batch, at in taken_batches(f, part.path, _FEW, here, there):
+                    rows = self._framed(batch, wanted)[at]
+                    found.append(pl.DataFrame(pl.from_arrow(rows.to_arrow())).cast(rows.schema))  # copied out: a row must not keep its whole batch
         rows = pl.concat(found, how="vertical_relaxed") if found else pl.DataFrame(schema={c: self.columns[c] for c in wanted})
         place = {n: i for i, n in enumerate(order)}
         return rows[[place[n] for n in numbers]]

@@ -127,7 +127,7 @@ def order_key(column: str, kind: pl.DataType) -> pl.Expr:
         return value.list.len()
     if isinstance(kind, pl.Struct):
         return value.struct.json_encode().str.head(KEY)
-    return value.cast(pl.String).str.head(KEY) if _is_text(kind) else value
+    return value.cast(pl.String).str.head(KEY) + "" if _is_text(kind) else value  # a copy: its beginning alone would keep the whole text
 
 
 def holds(condition: Condition, kind: pl.DataType) -> pl.Expr:
