@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 
 import toolkit
 from toolkit.reviewing import Review, read_log
-from toolkit.viewing import ReviewPages
+from toolkit.viewing import ReviewPages, _review_page
 
 HOSTILE = '<script>alert(1)</script>\u202e"\x1b[31m\x00' + "x" * 30_000
 
@@ -75,6 +77,21 @@ def test_what_another_page_sends_decides_nothing(client: httpx.Client, review: R
     fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', page)) | {"decision": "drop"}
     assert client.post("/review", data=fields, headers={"origin": "http://evil.example"}).status_code == 403
     assert review.figures()["decided"] == 0
+
+
+def test_a_form_that_does_not_come_holds_nobody_up(client: httpx.Client, review: Review, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_review_page, "_SLOW", 1.0)
+    page = client.get("/review").text
+    cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+    head = f"POST /review HTTP/1.1\r\nHost: {client.base_url.netloc.decode()}\r\nOrigin: {client.headers['origin']}\r\nCookie: {cookie}\r\n"
+    head += "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 500\r\n\r\nword="
+    with socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=10) as slow:
+        slow.sendall(head.encode())
+        time.sleep(0.2)
+        assert "2 left for anna" in sent(client, page, "keep").text, "another form is read meanwhile"
+        assert b" 422 " in slow.recv(64), "the slow one is given up"
+    assert client.post("/review", data={f"field{n}": "" for n in range(1000)}).status_code == 422
+    assert review.figures()["decided"] == 1
 
 
 @pytest.mark.parametrize(

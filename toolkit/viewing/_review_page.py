@@ -24,6 +24,9 @@ LONG = 20_000
 """Characters of a text that are shown."""
 _LARGEST = 64 * 1024
 """Bytes of a form, at most."""
+_FIELDS = 20
+_SLOW = 10.0
+"""Seconds that a form may take to come."""
 KEYS = {"skip": "s", "unsure": "u", "drop": "d", "undo": "z", "note": "n", "view": "v", "instructions": "i"}
 
 
@@ -47,8 +50,9 @@ class ReviewPages:
         ]
 
     def _answer(self, viewed: Viewed, request: Request) -> Response:
+        form = _form(request) if request.method == "POST" else None  # before the lock: whoever sends it may be slow
         with self._lock:
-            return self._decide(viewed, request) if request.method == "POST" else self._next(viewed, request)
+            return self._next(viewed, request) if form is None else self._decide(viewed, request, form)
 
     def _next(self, viewed: Viewed, request: Request, fault: InputError | None = None, note: str = "") -> Response:
         item, queue, figures = self._review.next(), self._review.queue, self._review.figures()
@@ -76,10 +80,9 @@ class ReviewPages:
         }
         return viewed.page(request, "review.html", f"Review: {item.task}", 200 if fault is None else 422, **values)
 
-    def _decide(self, viewed: Viewed, request: Request) -> Response:
+    def _decide(self, viewed: Viewed, request: Request, form: dict[str, str]) -> Response:
         from starlette.responses import RedirectResponse
 
-        form = _form(request)
         if not hmac.compare_digest(form.get("word", "").encode(), self._word.encode()):
             message = "this form is not of the review that is open here"
             raise InputError(message, hint="open the page again: the review was begun anew since, or another page sent it")
@@ -113,20 +116,26 @@ def _form(request: Request) -> dict[str, str]:
     """The fields of a form, the first of each name.
 
     Raises:
-        InputError: it is too large, or no form of ours.
+        InputError: it is too large, takes too long to come, or is no form of ours.
     """
-    from anyio import from_thread
+    from anyio import fail_after, from_thread
+    from starlette.requests import ClientDisconnect
 
     async def read() -> bytes:
         raw = b""
-        async for part in request.stream():
-            raw += part
-            if len(raw) > _LARGEST:
-                raise InputError(f"a form of more than {_LARGEST // 1024} KiB", hint="make the note shorter")
+        with fail_after(_SLOW):
+            async for part in request.stream():
+                raw += part
+                if len(raw) > _LARGEST:
+                    raise InputError(f"a form of more than {_LARGEST // 1024} KiB", hint="make the note shorter")
         return raw
 
-    raw = from_thread.run(read)
-    if request.headers.get("content-type", "").partition(";")[0] != "application/x-www-form-urlencoded":
+    try:
+        raw = from_thread.run(read)
+    except (TimeoutError, ClientDisconnect):
+        raise InputError(f"the form did not come within {_SLOW:.0f} s: nothing was decided", hint="send it again") from None
+    ours = request.headers.get("content-type", "").partition(";")[0] == "application/x-www-form-urlencoded"
+    if not ours or raw.count(b"&") >= _FIELDS:
         raise InputError("this is no form of the page of the review")
-    fields = parse_qs(raw.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=20)
+    fields = parse_qs(raw.decode("utf-8", "replace"), keep_blank_values=True)
     return {name: values[0] for name, values in fields.items()}
