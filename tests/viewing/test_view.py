@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import httpx2 as httpx
@@ -15,6 +18,7 @@ import polars as pl
 import pytest
 
 import toolkit
+from toolkit.viewing import Page, Viewed, Viewer, subject_of
 
 
 @contextmanager
@@ -67,6 +71,24 @@ def test_nothing_can_be_sent_from_another_page(viewed_file: toolkit.Viewer) -> N
         assert client.post("/", headers={"origin": viewed_file.url}).status_code == 405
         assert client.post("/").status_code == 403
         assert client.post("/", headers={"sec-fetch-site": "cross-site"}).status_code == 403
+
+
+def test_ended_in_the_middle_of_a_page_it_says_so(many: Path, caplog: pytest.LogCaptureFixture) -> None:
+    asked, ended = threading.Event(), threading.Event()
+
+    def slow(viewed: Viewed, request: object) -> Any:
+        asked.set()
+        ended.wait(10)
+
+    with Viewer(subject_of(many), port=0, pages=[Page("/slow", "Slow", slow, navigation=False)]) as viewer, browser(viewer) as client:
+        client.get(viewer.address)
+        with ThreadPoolExecutor(1) as apart:
+            answer = apart.submit(client.get, "/slow")
+            assert asked.wait(10)
+            viewer.stop(at_once=True)
+            assert "has been ended" in answer.result(10).text
+        ended.set()
+    assert caplog.records == []
 
 
 def test_a_page_loads_its_own_files_and_runs_nothing_inline(viewed_run: toolkit.Viewer) -> None:

@@ -11,6 +11,7 @@ import hmac
 import ipaddress
 import secrets
 import socket
+from asyncio import CancelledError
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -68,14 +69,22 @@ class Access:
         if scope["type"] != "http":
             return
 
+        begun = False
+
         async def guarded(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 there = {name for name, _ in message["headers"]}
                 added = [(n.encode(), v.encode()) for n, v in HEADERS.items() if n.encode() not in there]
                 message = {**message, "headers": [*message["headers"], *added]}
             await send(message)
 
-        await self._chosen(scope)(scope, receive, guarded)
+        try:
+            await self._chosen(scope)(scope, receive, guarded)
+        except CancelledError:  # the viewer is ended in the middle of a page
+            if not begun:
+                await self._refuse(503, "The viewer has been ended.")(scope, receive, guarded)
 
     def _chosen(self, scope: Scope) -> ASGIApp:
         """The application that answers: the wrapped one, or a refusal."""
