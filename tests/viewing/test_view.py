@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -71,6 +72,20 @@ def test_nothing_can_be_sent_from_another_page(viewed_file: toolkit.Viewer) -> N
         assert client.post("/", headers={"origin": viewed_file.url}).status_code == 405
         assert client.post("/").status_code == 403
         assert client.post("/", headers={"sec-fetch-site": "cross-site"}).status_code == 403
+
+
+def test_a_step_whose_manifest_is_torn_is_named_on_each_page(run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    with toolkit.view(tmp_path / "run", port=0) as viewer:
+        with browser(viewer) as client:
+            client.get(viewer.address)
+            torn = tmp_path / "run" / "unique" / "manifest.json"
+            torn.write_bytes(torn.read_bytes()[:100])
+            for path in ("/", "/rows/seeds", "/progress", "/no-such-page"):
+                answer = client.get(path)
+                assert answer.status_code in (404, 422) and ("unique/manifest.json" in answer.text or path == "/no-such-page"), path
+        viewer.stop(at_once=True)
+    assert caplog.records == []
 
 
 def test_ended_in_the_middle_of_a_page_it_says_so(many: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from toolkit.common.errors import GuardkitError
 from toolkit.viewing._subject import Subject
 
 if TYPE_CHECKING:
@@ -45,9 +46,16 @@ class Viewed:
 
         from toolkit.viewing._rendering import rendered
 
-        navigation = [page for page in self.pages if page.navigation and page.shows(self.subject)]
+        navigation = [page for page in self.pages if page.navigation and self._shows(page)]
         text = rendered(template, viewed=self, request=request, title=title, navigation=navigation, **values)
         return HTMLResponse(text, status)
+
+    def _shows(self, page: Page) -> bool:
+        """Whether a page has something to show; not where the files that say so cannot be read: the page that says what is wrong needs no more."""
+        try:
+            return page.shows(self.subject)
+        except (GuardkitError, OSError):
+            return False
 
 
 @dataclass(frozen=True)
