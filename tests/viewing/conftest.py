@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 
 import polars as pl
@@ -20,13 +20,9 @@ import toolkit
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace in which two runs are made."""
-    folder = tmp_path_factory.mktemp("viewed")
-    before = Path.cwd()
-    os.chdir(folder)
-    yield folder
-    os.chdir(before)
+    return tmp_path_factory.mktemp("viewed")
 
 
 @pytest.fixture(scope="session")
@@ -35,14 +31,16 @@ def run(folder: Path) -> Path:
     (folder / "seeds.jsonl").write_text("".join(json.dumps(row) + "\n" for row in seeds(12)), encoding="utf-8")
     (folder / "source.yaml").write_text(SOURCE, encoding="utf-8")
     (folder / "recipe.yaml").write_text(yaml.safe_dump({"recipe": "small", "seed": 3, "steps": STEPS[:8]}, sort_keys=False), encoding="utf-8")
-    return toolkit.run(folder / "recipe.yaml", output=folder / "small").folder
+    with chdir(folder):
+        return toolkit.run(folder / "recipe.yaml", output=folder / "small").folder
 
 
 @pytest.fixture(scope="session")
 def mined(folder: Path) -> Path:
     """A run of two guards that disagree on two rows: verdicts, hard rows, a pair of each."""
     furnish(folder)
-    toolkit.mine({"anna": folder / "anna.jsonl", "berta": folder / "berta.jsonl"}, output=folder / "mined")
+    with chdir(folder):
+        toolkit.mine({"anna": folder / "anna.jsonl", "berta": folder / "berta.jsonl"}, output=folder / "mined")
     return folder / "mined"
 
 
