@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium without a window, started once and ended behind the last of these tests: as long as Playwright is there, its event loop is this thread's."""
+    """Chromium without a window, ended behind a file's last test: as long as Playwright is there, its event loop is this thread's, and nobody else's can run."""
     with ExitStack() as stack:
         try:
             started = stack.enter_context(chromium())
