@@ -176,6 +176,7 @@ def test_each_word_of_each_guard_means_what_its_model_means_by_it() -> None:
         "granite_guardian": yes,
         "llama_guard_3": safe,
         "llama_guard_4": safe,
+        "nemotron_content_safety": safe,
         "openai_moderation": {"true": "harmful", "false": "unharmful"},
         "shieldgemma": yes,
     }

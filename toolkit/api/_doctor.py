@@ -51,7 +51,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "vllm": ("vllm>=0.32,<0.33",),
     "sign": ("cryptography>=46",),
     "serve": ("h11>=0.16", "prometheus-client>=0.26", "starlette>=1.10,<2", "uvicorn>=0.54"),
-    "view": ("h11>=0.16", "starlette>=1.10,<2", "uvicorn>=0.54"),
+    "view": ("anyio>=4.14", "h11>=0.16", "markupsafe>=3", "starlette>=1.10,<2", "uvicorn>=0.54"),
 }
 """The extras and their packages, as pyproject.toml has them."""
 _FOR = {

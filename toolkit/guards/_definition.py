@@ -247,9 +247,9 @@ class Guard(Faceted):
         Raises:
             InputError: it has none.
         """
-        if self.calls:
-            raise not_ours(self, "has no teacher")
         if self.teacher is None:
+            if self.calls:
+                raise not_ours(self, "has no teacher")
             raise InputError(f"the guard {self.name!r} has no teacher", hint="name a prompt (`prompt`), or give its file the key `teacher`")
         return self.teacher
 
