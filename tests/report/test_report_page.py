@@ -204,7 +204,8 @@ def test_a_run_that_is_not_done_says_so(place: Path, undrawn: None) -> None:
     before = log.read_text()
     log.write_text(before + json.dumps({**line, "event": "started", "step": "reasoning", "pid": 2**22 + 1}) + "\n")
     assert "The run ended in the step &#39;reasoning&#39;, which is not finished" in report_html(Path("outputs/half")).html.decode()
-    log.write_text(before + json.dumps({**line, "event": "started", "step": "reasoning", "pid": 1}) + "\n")
+    lines = [{**line, "event": event, "step": "reasoning", "pid": 1} for event in ("started", "progress")]
+    log.write_text(before + "".join(json.dumps(one) + "\n" for one in lines))
     assert "The run is being built in the step &#39;reasoning&#39;" in report_html(Path("outputs/half")).html.decode()
     rejects = Path("outputs/half/few/rejects.parquet")
     rejects.write_bytes(b"torn")

@@ -7,6 +7,7 @@ again. No link is followed, and no file is written over that is not such a lock.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 from contextlib import suppress
@@ -43,7 +44,7 @@ class Lock:
         self.path = path
         self._fd: int | None = hold(path)
         if self._fd is None:
-            holder = _content(path).rpartition(b" ")[2].decode("ascii", "replace").strip() or "unknown"
+            holder = _holder(path)
             own = " (this one)" if holder == str(os.getpid()) else ""
             raise Busy(f"{what} is in use by process {holder}{own}", where=str(path.parent), hint=hint)
         if not (_OWN.fullmatch(text := os.pread(self._fd, _MOST, 0)) or _WORD.startswith(text)):  # a kill may have cut it
@@ -73,6 +74,41 @@ class Lock:
 def is_lock(path: Path) -> bool:
     """Whether a file is a lock of this guardkit's: a regular file that says so."""
     return path.is_file() and not path.is_symlink() and _content(path).startswith(_WORD) and _OWN.fullmatch(_content(path)) is not None
+
+
+def holder_of(path: Path) -> str | None:
+    """The number of the process that holds a lock ("unknown": the file does not say); None where nobody does, or where there is no lock. Nothing is
+    taken, and a file of any other kind is not waited for."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _holder(path)
+    except OSError:  # a disk that knows no locks
+        return None
+    finally:
+        os.close(fd)
+    return None
+
+
+def is_alive(pid: object) -> bool:
+    """Whether this is the number of a process of this machine, whoever's it is."""
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
+def _holder(path: Path) -> str:
+    return _content(path).rpartition(b" ")[2].decode("ascii", "replace").strip() or "unknown"
 
 
 def _content(path: Path) -> bytes:

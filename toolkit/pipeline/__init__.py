@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from toolkit.pipeline._coverage_places import place_of as place_of
     from toolkit.pipeline._coverage_places import row_blocks as row_blocks
     from toolkit.pipeline._covered_rows import find_coverage as find_coverage
+    from toolkit.pipeline._covered_rows import named_definition as named_definition
     from toolkit.pipeline._current import AGAIN as AGAIN
     from toolkit.pipeline._current import STALE as STALE
     from toolkit.pipeline._current import refuse_stale as refuse_stale
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from toolkit.pipeline._finished import step_folders as step_folders
     from toolkit.pipeline._finished import verify_run as verify_run
     from toolkit.pipeline._folder import JOURNAL as JOURNAL
+    from toolkit.pipeline._folder import builder_of as builder_of
     from toolkit.pipeline._folder import clean as clean
     from toolkit.pipeline._forecast import forecast as forecast
     from toolkit.pipeline._gate_limits import GateLimits as GateLimits

@@ -55,25 +55,36 @@ def find_coverage(
     from toolkit.taxonomy import load_taxonomy
 
     found = place_of(at_door(place), step)
-    known = _named(load_taxonomy, taxonomy, found.taxonomy or "guardkit", found.beside, "{--taxonomy|taxonomy}")
-    judge = _named(load_guard, guard, found.guard or "guardreasoner", found.beside, "{--guard|guard}")
+    known = named_definition(load_taxonomy, taxonomy, found.taxonomy or "guardkit", found.beside, "{--taxonomy|taxonomy}")
+    definition = named_definition(load_guard, guard, found.guard or "guardreasoner", found.beside, "{--guard|guard}")
     with stopping(), progress:
         wrong = None
         if (voices := verdicts_of(found, verdicts)) is not None:
             progress.start(f"verdicts, {short_path(voices)}")
             wrong = wrong_by_row(voices)
         progress.start(f"count {found.name}")
-        counted = _Counted(judge, wrong)
+        counted = _Counted(definition, wrong)
         for block, faults in row_blocks(found, counted.columns):
             counted.add(block, faults)
             progress.update(counted.rows, None, "rows")
     if counted.rows == counted.unread:
         raise InputError("no row to count", where=found.name)
-    return {"guardkit": __version__, "kind": "coverage", "format": 1, "of": found.name, **_document(counted, known, judge, wanted, voices)}
+    return {"guardkit": __version__, "kind": "coverage", "format": 1, "of": found.name, **_document(counted, known, definition, wanted, voices)}
 
 
-def _named(load: Callable[..., Any], given: str | Path | None, known: str, beside: Roots | None, option: str) -> Any:
-    """A definition that is named, or the run's own, which may have been beside its recipe."""
+def named_definition(load: Callable[..., Any], given: str | Path | None, known: str, beside: Roots | None, option: str) -> Any:
+    """A definition that is named, or the run's own, which may have been beside its recipe.
+
+    Args:
+        load: what reads one: `load_guard`, `load_taxonomy`.
+        given: the name or file that a user gave.
+        known: the name in the run's recipe.
+        beside: where that one is looked for, too.
+        option: that names another one, for the hint.
+
+    Raises:
+        InputError: as `load`.
+    """
     try:
         return load(given or known, None if given else beside)
     except InputError as e:

@@ -23,7 +23,7 @@ from typing import Any
 from toolkit.common.errors import InputError
 from toolkit.common.files import beside, make_folder, open_own, write_atomic
 from toolkit.common.folders import check_own, drop_kept, remove_folder, sweep
-from toolkit.common.locks import Lock
+from toolkit.common.locks import Lock, holder_of
 from toolkit.common.manifests import read_manifest
 from toolkit.common.reading import regular, unreadable
 from toolkit.pipeline._current import Current
@@ -83,6 +83,11 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def builder_of(folder: Path) -> str | None:
+    """The number of the process that is building a run; None where none is."""
+    return holder_of(folder / LOCK)
 
 
 def check_places(plan: Plan, folder: Path, done: Collection[str]) -> None:

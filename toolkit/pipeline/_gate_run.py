@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import polars as pl
 from toolkit.common.errors import InputError, short_path
 from toolkit.pipeline._current import AGAIN, STALE
 from toolkit.pipeline._diff_side import Side
-from toolkit.pipeline._folder import LOCK
+from toolkit.pipeline._folder import builder_of
 
 Share = tuple[str, str, int, int]
 """Kind and name of a share, rows that are counted, and all rows."""
@@ -26,8 +25,8 @@ def whole_run(folder: Path) -> Side:
         InputError: it is being built, has steps that are not finished, or stale ones; or the folder is no run's.
     """
     place, again = short_path(folder), "run its recipe again: it goes on where it stopped"
-    if _being_built(folder):
-        raise InputError("this run is being built", where=place, hint="wait until it ends")
+    if (builder := builder_of(folder)) is not None:
+        raise InputError(f"this run is being built by process {builder}", where=place, hint="wait until it ends")
     side = Side(folder)
     if side.stale:
         raise InputError(f"steps that are stale: {', '.join(side.stale)}: {STALE}", where=place, hint=AGAIN)
@@ -35,18 +34,6 @@ def whole_run(folder: Path) -> Side:
         some = f"{', '.join(left[:5])}{f' and {len(left) - 5} more' if len(left) > 5 else ''}"
         raise InputError(f"this run did not come to its end: {len(left)} of {len(side.order)} steps are not built: {some}", where=place, hint=again)
     return side
-
-
-def _being_built(folder: Path) -> bool:
-    """Whether a process works in the folder of a run."""
-    try:
-        with (folder / LOCK).open("rb") as f:
-            fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # no lock: nobody has ever worked here, or the folder is a copy
-        return False
-    return False
 
 
 def evaluations(side: Side) -> dict[str, Path]:

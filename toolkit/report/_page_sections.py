@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.common.errors import GuardkitError, InputError
+from toolkit.common.locks import is_alive
 from toolkit.common.pictures import Picture, Row, bars, grid
 from toolkit.common.text import one_line
 from toolkit.operators import operator_class
@@ -118,7 +119,7 @@ def _standing(folder: Path, states: Sequence[str]) -> Iterator[str]:
             last = event
             open_ = str(event["step"]) if event["event"] == "started" and "step" in event else None if event["event"] == "built" else open_
     step = f" in the step {open_!r}" if open_ else ""
-    going = last.get("event") in ("started", "built", "rounds", "damaged", "reused") and _goes_on(last)
+    going = last.get("event") not in (None, "done", "stopped") and _goes_on(last)
     if going:
         yield f"The run is being built{step}: this page shows what was finished when it was made. Make it again when the run is done."
     elif open_ is not None:
@@ -132,16 +133,7 @@ def _standing(folder: Path, states: Sequence[str]) -> Iterator[str]:
 
 def _goes_on(event: Mapping[str, Any]) -> bool:
     """Whether the process that wrote an event is still there, on this machine."""
-    pid = event.get("pid")
-    if event.get("host") != platform.node() or not isinstance(pid, int) or pid <= 0 or pid == os.getpid():
-        return False
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except OSError:
-        return False
-    return True
+    return event.get("host") == platform.node() and event.get("pid") != os.getpid() and is_alive(event.get("pid"))
 
 
 # Rows at each step -----------------------------------------------------------------------------------------------------

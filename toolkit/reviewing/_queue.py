@@ -17,19 +17,16 @@ Without a step a run's queue is of the first of these kinds that any of its step
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from toolkit.common.errors import InputError, did_you_mean, short_path, worded
-from toolkit.common.paths import Roots, at_door, is_there
+from toolkit.common.paths import at_door
 from toolkit.guards import Guard, load_guard
-from toolkit.pipeline import StepFolder, kept_recipe, place_of, refuse_stale, run_of, stale, step_folders
+from toolkit.pipeline import StepFolder, builder_of, kept_recipe, named_definition, place_of, refuse_stale, run_of, stale, step_folders
 from toolkit.reviewing._doubts import DOUBTS, every_label, fits
 from toolkit.reviewing._item import Item
 from toolkit.taxonomy import Taxonomy, load_taxonomy
@@ -104,8 +101,8 @@ def open_queue(
     _refuse_running(run)
     recipe = kept_recipe(run)
     roots = recipe.roots
-    judge = _named(load_guard, guard, recipe.spec.guard, roots, "{--guard|guard}")
-    known = _named(load_taxonomy, taxonomy, recipe.spec.taxonomy, roots, "{--taxonomy|taxonomy}")
+    definition = named_definition(load_guard, guard, recipe.spec.guard, roots, "{--guard|guard}")
+    known = named_definition(load_taxonomy, taxonomy, recipe.spec.taxonomy, roots, "{--taxonomy|taxonomy}")
     wanted = step or own
     every = step_folders(run)
     if wanted is not None:
@@ -114,11 +111,11 @@ def open_queue(
         refuse_stale(run / wanted)
     old, order = stale(every), [s.id for s in recipe.steps]
     current = sorted((f for f in every if f.step in order and f.step not in old), key=lambda f: order.index(f.step), reverse=True)
-    named, found, items = _first(current, wanted, kind, judge, most)
+    named, found, items = _first(current, wanted, kind, definition, most)
     notes = [] if items else [_empty(run, wanted, kind)]
     if len(items) == most:
         notes.append(worded(f"the first {most:,} labels: {{--most|most}} takes more"))
-    return Queue(run, _beside(run), named, found, tuple(items), judge, known, tuple(notes))
+    return Queue(run, _beside(run), named, found, tuple(items), definition, known, tuple(notes))
 
 
 def _first(
@@ -146,23 +143,16 @@ def _of_files(place: Path, step: str | None, kind: Kind | None, most: int, guard
     found = place_of(place, step)
     if kind not in (None, "labels"):
         raise InputError(f"{kind!r} is reviewed of a run's step, and this is none", where=str(place), hint="leave {--kind|kind} out")
-    judge, known = load_guard(guard or "guardreasoner", None), load_taxonomy(taxonomy or "guardkit", None)
-    items = list(islice(_once(every_label(found, judge)), most))
-    notes = [] if items else [worded(f"no row of {short_path(place)} has a label of {judge.name!r}: {{--guard|guard}} names another guard")]
+    definition, known = load_guard(guard or "guardreasoner", None), load_taxonomy(taxonomy or "guardkit", None)
+    items = list(islice(_once(every_label(found, definition)), most))
+    notes = [] if items else [worded(f"no row of {short_path(place)} has a label of {definition.name!r}: {{--guard|guard}} names another guard")]
     if len(items) == most:
         notes.append(worded(f"the first {most:,} labels: {{--most|most}} takes more"))
-    return Queue(place, _beside(place), None, "labels" if items else None, tuple(items), judge, known, tuple(notes))
+    return Queue(place, _beside(place), None, "labels" if items else None, tuple(items), definition, known, tuple(notes))
 
 
 def _beside(place: Path) -> Path:
     return place.with_name(f"{place.name}.review")
-
-
-def _named(load: Callable[..., Any], given: str | Path | None, known: str, roots: Roots, option: str) -> Any:
-    try:
-        return load(given or known, None if given else roots)
-    except InputError as e:
-        raise e if given else InputError(f"the run's recipe names {known!r}: {e.message}", hint=f"give it with {option}") from None
 
 
 def _empty(run: Path, step: str | None, kind: Kind | None) -> str:
@@ -184,16 +174,6 @@ def _empty(run: Path, step: str | None, kind: Kind | None) -> str:
 
 def _refuse_running(run: Path) -> None:
     """Refuse a run that is being built: its rows may be others in a moment."""
-    lock = run / ".guardkit.lock"
-    if not is_there(lock, Path.is_file):
-        return
-    with suppress(OSError):
-        fd = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(fd, 64, 0).rpartition(b" ")[2].decode("ascii", "replace").strip() or "unknown"
-            hint = "wait until it ends, and review then; decisions that are made are kept"
-            raise InputError(f"the run is being built by process {holder}", where=str(run), hint=hint) from None
-        finally:
-            os.close(fd)
+    if (builder := builder_of(run)) is not None:
+        hint = "wait until it ends, and review then; decisions that are made are kept"
+        raise InputError(f"the run is being built by process {builder}", where=str(run), hint=hint)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.common.errors import InputError
+from toolkit.common.locks import is_alive
 from toolkit.common.reading import regular, unreadable
 from toolkit.pipeline import recipe_steps, step_folders
 
@@ -82,7 +83,7 @@ def run_state_now(run: Path) -> RunState:
         return found
     found.host, found.seen = str(last.get("host", "")), max(0.0, time.time() - last["time"])
     found.why = str(last.get("error", "")) if last["event"] == "stopped" else ""
-    here, alive = found.host == platform.node(), _alive(last.get("pid"))
+    here, alive = found.host == platform.node(), is_alive(last.get("pid"))
     ended = last["event"] in ("done", "stopped")
     found.state = last["event"] if ended else "running" if alive or not here else "broken off"
     if not ended and not here:
@@ -98,18 +99,6 @@ def run_state_now(run: Path) -> RunState:
 
 def _number(value: Any) -> int | None:
     return value if isinstance(value, int) else None
-
-
-def _alive(pid: Any) -> bool:
-    if not isinstance(pid, int) or pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _events(path: Path) -> Iterator[dict[str, Any]]:
