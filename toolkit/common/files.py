@@ -164,6 +164,19 @@ def hold(path: Path) -> int | None:
         os.close(fd)  # who had it has just taken the name away
 
 
+def append_whole(fd: int, data: bytes) -> None:
+    """Add bytes to a file that is open for appending: on the disk when this returns; where it fails, as on a full disk, nothing of them stays. One
+    writer at a time: whoever calls holds a lock."""
+    left, before = memoryview(data), os.fstat(fd).st_size
+    try:
+        while left:
+            left = left[os.write(fd, left) :]
+        os.fsync(fd)
+    except BaseException:  # a full disk or an interrupt
+        os.ftruncate(fd, before)
+        raise
+
+
 def write_atomic(path: Path, data: str | bytes) -> None:
     """Write a file so that a reader sees the old one or the whole new one. One writer at a time: whoever calls holds a lock."""
     make_folder(path.parent)

@@ -16,10 +16,9 @@ import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from toolkit.common.errors import InputError
-from toolkit.common.files import fsync_path, make_folder, open_own
+from toolkit.common.files import append_whole, fsync_path, make_folder, open_own
 from toolkit.common.locks import Lock
 from toolkit.common.reading import unreadable
 
@@ -164,16 +163,5 @@ class DecisionLog:
             OSError: it could not be written, and nothing of it is there.
         """
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        self._write(asdict(Decided(row, task, label, decision, self.reviewer, note, when or now, step)))
-
-    def _write(self, value: dict[str, Any]) -> None:
-        line = json.dumps({k: v for k, v in value.items() if v is not None}, ensure_ascii=True).encode() + b"\n"
-        before = os.fstat(self._fd).st_size
-        try:
-            left = line
-            while left:
-                left = left[os.write(self._fd, left) :]
-            os.fsync(self._fd)
-        except BaseException:  # a full disk or an interrupt: no half of a line stays
-            os.ftruncate(self._fd, before)
-            raise
+        value = asdict(Decided(row, task, label, decision, self.reviewer, note, when or now, step))
+        append_whole(self._fd, json.dumps({k: v for k, v in value.items() if v is not None}, ensure_ascii=True).encode() + b"\n")

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.common.errors import InputError
-from toolkit.common.files import fsync_path, open_own
+from toolkit.common.files import append_whole, fsync_path, open_own
 from toolkit.common.jsontext import loads_once
 from toolkit.common.manifests import MOST, sealed
 from toolkit.common.outputs import OVERLAY_SUFFIX
@@ -146,14 +146,7 @@ def _write(fd: int, overlay: Overlay, fresh: Sequence[dict[str, Any]]) -> None:
         line = sealed({"line": len(seals) + 1, "before": seals[-1] if seals else None, **value})
         seals.append(line["seal"])
         out.append(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
-    data, before = memoryview("".join(out).encode()), os.fstat(fd).st_size
-    try:
-        while data:
-            data = data[os.write(fd, data) :]
-        os.fsync(fd)
-    except BaseException:  # a full disk or an interrupt: no half of a line stays
-        os.ftruncate(fd, before)
-        raise
+    append_whole(fd, "".join(out).encode())
     fsync_path(overlay.path.parent)
 
 
