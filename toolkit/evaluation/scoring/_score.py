@@ -120,13 +120,13 @@ def score_counts(c: Counts) -> Score:
     return Score(c, c.accuracy, 100 * low, 100 * high, c.f1, f_low, f_high)
 
 
-def wilson(k: int, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval for a share of `k` in `n` (Wilson, 1927, JASA 22:209), in [0, 1]; NaN without any."""
+def wilson(k: int, n: int, z: float = _Z) -> tuple[float, float]:
+    """Wilson's interval for a share of `k` in `n` (Wilson, 1927, JASA 22:209), in [0, 1]; NaN without any. `z`: its normal quantile (95 %)."""
     if not n:
         return math.nan, math.nan
-    p, z2 = k / n, _Z * _Z
+    p, z2 = k / n, z * z
     middle = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    half = z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
     return (max(0.0, middle - half) if k else 0.0), (min(1.0, middle + half) if k < n else 1.0)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from toolkit.evaluation.scoring._bounds import LEVEL
+from toolkit.evaluation.scoring._score import wilson
 
 _Z = NormalDist().inv_cdf(1 - LEVEL)
 
@@ -53,16 +54,10 @@ def share_change(before: tuple[int, int], after: tuple[int, int]) -> ShareChange
     if not (0 <= k <= n and 0 <= m <= rows and n and rows):
         raise ValueError(f"no shares: {k} of {n}, {m} of {rows}")
     p, q = k / n, m / rows
-    (low_p, high_p), (low_q, high_q) = _score_interval(k, n), _score_interval(m, rows)
+    (low_p, high_p), (low_q, high_q) = wilson(k, n, _Z), wilson(m, rows, _Z)
     low = q - p - math.hypot(q - low_q, high_p - p)
     high = q - p + math.hypot(high_q - q, p - low_p)
     return ShareChange(100 * p, 100 * q, 100 * low, 100 * high, _fisher(m, rows, k, n), _fisher(rows - m, rows, n - k, n))
-
-
-def _score_interval(k: int, n: int) -> tuple[float, float]:
-    p, z2 = k / n, _Z * _Z
-    middle, half = (p + z2 / (2 * n)) / (1 + z2 / n), _Z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-    return (max(0.0, middle - half) if k else 0.0), (min(1.0, middle + half) if k < n else 1.0)
 
 
 def _fisher(k: int, n: int, others: int, of: int) -> float:
