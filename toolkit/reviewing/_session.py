@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -106,11 +106,11 @@ class Review:
         except FileNotFoundError:
             found = (double or 0.0, seed or 0)
             if write:
-                with_lock = Lock(self.folder / ".review.lock", "the review's folder", "try again")
+                lock = Lock(self.folder / ".review.lock", "the review's folder", "try again")
                 try:
                     write_atomic(path, json.dumps({"format": _FORMAT, "double": found[0], "seed": found[1]}) + "\n")
                 finally:
-                    with_lock.release()
+                    lock.release()
             return found
         if kept.get("format") != _FORMAT or not isinstance(kept.get("double"), int | float) or not isinstance(kept.get("seed"), int):
             raise InputError("no settings of a review", where=str(path), hint="move the folder elsewhere, or give another with {--to|to}")
@@ -315,10 +315,6 @@ class Review:
             "stale": sum(at is not None and self.queue.items[at].label != d.label for d, at in places),
         }
 
-    @cached_property
-    def _order(self) -> dict[tuple[str, str], int]:
-        return {item.key: n for n, item in enumerate(self.queue.items)}
-
     def settled(self) -> list[dict[str, str | None]]:
         """The list that the operator `review` takes: one line a label that is decided, adjudicated or agreed on, without those of which a second
         decision is still to come or that reviewers disagree on. Decisions about labels of other queues of the folder are among them."""
@@ -334,9 +330,13 @@ class Review:
             current = self.queue.items[at].label if at is not None else found[0].label
             if (line := settled_line(found, final.get(key), current, self._wanted(key))) is not None:
                 lines.append(line)
-        return sorted(
-            lines, key=lambda line: (self._order.get((str(line["id"]), str(line["task"])), len(self._order)), str(line["id"]), str(line["task"]))
-        )
+        return sorted(lines, key=self._order)
+
+    def _order(self, line: Mapping[str, str | None]) -> tuple[int, tuple[str, str]]:
+        """By the queue; lines of other queues come last."""
+        key = str(line["id"]), str(line["task"])
+        at = self.queue.place(key)
+        return len(self.queue.items) if at is None else at, key
 
     def export(self, output: str | Path) -> dict[str, Any]:
         """Write what is settled as CSV, parquet or JSON Lines, or add it to an overlay: ``output``, ``lines`` (of an overlay those that are new)."""

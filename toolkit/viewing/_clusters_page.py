@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError
 from toolkit.viewing._differences import differences
+from toolkit.viewing._life import row_that_came
 from toolkit.viewing._paged_table import NUMBER, Table
 from toolkit.viewing._rows_page import number_of
 from toolkit.viewing._subject import Subject
@@ -112,16 +112,8 @@ def _texts(subject: Subject, step: str, ids: set[str]) -> dict[str, dict[str, An
         numbers = [n for chunk in table.chunks() for n in chunk.read(lambda rows: rows.filter(wanted).select(NUMBER))[NUMBER].to_list()]
         columns = [c for c in ("id", "row", *_TEXTS) if c in table.columns]
         for row in table.take(numbers, columns).iter_rows(named=True):
-            out[row["id"]] = _came(row["row"]) if "row" in row else row
+            out[row["id"]] = row_that_came(row["row"]) if "row" in row else row
     return out
-
-
-def _came(text: str | None) -> dict[str, Any]:
-    try:
-        found = json.loads(text or "{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 PAGES = [Page("/duplicates", "Duplicates", duplicates, shows=lambda subject: any(name.endswith("/clusters") for name in subject.tables()))]

@@ -138,7 +138,7 @@ def _event(
     own, step, outcome = str(values["id"]), table.name.partition("/")[0], "made" if made else "kept"
     if "outcome" in values and "row" in values:  # of the rejects
         step, outcome = str(values["step"]), str(values["outcome"])
-        came = _came(values["row"])
+        came = row_that_came(values["row"])
         values = {**came, **{k: v for k, v in values.items() if k not in ("row", "outcome", "step")}}
         if own != root and not made:
             outcome = "joined"
@@ -150,8 +150,8 @@ def _event(
     return Event(table.name, step, uses.get(step), outcome, number, values, new)
 
 
-def _came(text: str | None) -> dict[str, Any]:
-    """The row as it came into the step that it left."""
+def row_that_came(text: str | None) -> dict[str, Any]:
+    """The row as it came into the step that it left, out of the column `row` of the rejects; empty where that is no object."""
     try:
         found = json.loads(text or "{}")
     except ValueError:
