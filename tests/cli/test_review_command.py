@@ -55,7 +55,7 @@ def test_several_reviewers_and_their_agreement(review: Cli) -> None:
     shown = review("--reviewer", "carla", "--adjudicate", answers=["q"])
     assert "Krippendorff" in shown.out and "Disagreed on: 1;" in shown.out and "anna: harmful" in shown.out
     assert review("--json").json["agreement"][0]["pairs"][0]["kappa"] == pytest.approx(8 / 13, abs=1e-6)
-    assert "goes by double 1.0" in review("--double", "0.5", "--json").err
+    assert "was begun with double 1.0" in review("--double", "0.5", "--json").err
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_what_cannot_be_shown_is_named_with_what_to_do(cli: Cli, at_once: list[i
     Path("notes.txt").write_text("x")
     Path("rows.jsonl").write_text('{"a": 1}\n')
     Path("empty").mkdir()
-    for place, words in (("nowhere", "no such file or folder"), ("notes.txt", "none of a file of rows"), ("empty", "neither a run nor shards")):
+    for place, words in (("nowhere", "no such file or folder"), ("notes.txt", "this is no file of rows"), ("empty", "neither a run nor shards")):
         found = cli("view", place, "--port", 0)
         assert found.code == 2 and words in found.err and "\n  " in found.err, "and a hint"
     with socket.create_server(("127.0.0.1", 0)) as taken:

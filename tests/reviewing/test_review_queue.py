@@ -179,7 +179,7 @@ def test_a_label_that_is_gone_cannot_be_decided(rows: Path) -> None:
     with toolkit.review(rows, reviewer="anna") as review:
         with pytest.raises(InputError, match="no label of the row 'r99'"):
             review.decide(Item("r99", "prompt", H), U)
-        with pytest.raises(InputError, match="another by now"):
+        with pytest.raises(InputError, match="has changed since"):
             review.decide(Item("r1", "prompt", U), U)
     with pytest.raises(InputError, match="nobody reviews"):
         toolkit.review(rows).decide(Item("r1", "prompt", H), U)
@@ -227,7 +227,7 @@ def test_who_decides_what_depends_on_ids_and_seed_alone(rows: Path) -> None:
     assert (again.double, again.seed) == (0.5, 3)
     assert {item.id for item in again.left()} == {i for i, names in meant.items() if "berta" in names}
     again.close()
-    with pytest.raises(InputError, match=r"goes by double 0\.5, not 0\.25"):
+    with pytest.raises(InputError, match=r"was begun with double 0\.5, not 0\.25"):
         toolkit.review(rows, double=0.25)
 
 

@@ -98,6 +98,7 @@ def test_rows_that_are_gone_and_labels_that_changed_are_counted(rows: str) -> No
         ("[", "argilla", "not JSON"),
         ("[{}]", "argilla", r"export\.json, 1.*no record that was sent"),
         ("[{}]", "label-studio", "no task that was sent"),
+        (json.dumps([{"metadata": {"row": "r0", "task": "prompt"}, "responses": {"decision": [U]}}]), "argilla", r"export\.json, 1.*not as argilla writes it"),
         ("[]", "argila", "did you mean 'argilla'"),
         (json.dumps([{"metadata": {"row": "r0", "task": "prompt", "label": H}, "responses": {"decision": [{"value": "bad", "user_id": "a"}]}}]), "argilla", "unknown decision 'bad'"),
         (json.dumps([{"metadata": {"row": "r0", "task": "prompt", "label": H}, "responses": {"decision": [{"value": U, "user_id": "a b"}]}}]), "argilla", "cannot name a reviewer"),

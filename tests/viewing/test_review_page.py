@@ -99,7 +99,7 @@ def test_a_form_that_does_not_come_holds_nobody_up(client: httpx.Client, review:
     [
         ({"decision": "maybe"}, "unknown decision"),
         ({"decision": "drop", "at": "99"}, "no such label in the queue"),
-        ({"decision": "drop", "label": "unharmful"}, "another by now"),
+        ({"decision": "drop", "label": "unharmful"}, "has changed since"),
     ],
 )
 def test_a_decision_that_cannot_be_says_why_and_keeps_the_note(fields: dict[str, str], message: str, client: httpx.Client) -> None:

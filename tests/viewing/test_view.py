@@ -198,7 +198,7 @@ def test_what_cannot_be_viewed_is_named(tmp_path: Path) -> None:
     (tmp_path / "torn.parquet").write_text("x")
     (tmp_path / "empty").mkdir()
     for name, words in (
-        ("notes.txt", "none of a file of rows"),
+        ("notes.txt", "this is no file of rows"),
         ("torn.parquet", "cannot be read as parquet"),
         ("empty", "neither a run"),
         ("gone", "no such"),

@@ -31,7 +31,7 @@ def review(
         step: of a run; default: the last one that has what `kind` means.
         kind: noise, disputes, blind, categories, flags, rejects or labels (docs/review.md); default: the first of them that there is.
         reviewer: who decides; None: nobody, to look at figures and to export.
-        team: all who will review, so that each has a share from the beginning. Who is not named joins when he begins.
+        team: all who will review, so that each has a share from the beginning. Others join when they begin.
         double: share of the labels that two reviewers decide, by `seed` and the row's id alone; the same for all reviewers of a folder (default 0).
         seed: decides which labels two decide, and who (default 0).
         adjudicate: decide what others disagree on.
@@ -44,8 +44,8 @@ def review(
         ``export(file)``, ``close()``, and ``figures()``: ``of``, ``step``, ``kind``, ``folder``, ``labels``, ``decided`` (by as many as should),
         ``left``, ``double`` (``share``, ``labels``, ``decided``), ``reviewers`` (``reviewer``, ``decisions``, ``left``), ``agreement`` (for each
         task ``rows`` that two or more decided, ``same``, Krippendorff's ``alpha``, and ``pairs`` with Cohen's ``kappa``), ``disagreements`` that
-        nobody has adjudicated, ``adjudicated``, ``gone`` (decisions about labels that are not in the queue any more), ``stale`` (about another label
-        than the row has by now), ``notes``.
+        nobody has adjudicated, ``adjudicated``, ``gone`` (decisions about labels that are not in the queue any more), ``stale`` (about a label that
+        has changed since), ``notes``.
 
     Raises:
         InputError: nothing there, a run that is being built, no such step or kind, another share or seed than the review has. `decide`: an unknown
@@ -110,7 +110,7 @@ def bring_review(review: Review, file: str | Path, tool: Tool, names: Mapping[st
         names: reviewers' names by those that the tool has: Argilla's user ids, Label Studio's addresses or ``user-ID``.
 
     Returns:
-        ``file``, ``decisions`` that are new, ``known``, ``gone`` (no such label in the queue), ``stale`` (about another label than it is by now),
+        ``file``, ``decisions`` that are new, ``known``, ``gone`` (no such label in the queue), ``stale`` (about a label that has changed since),
         ``passed_over`` (drafts, skipped and discarded ones), ``reviewers``.
 
     Raises:

@@ -74,7 +74,7 @@ def review(
     from toolkit.api.command import SHOWN
 
     if show not in SHOWN:
-        raise InputError(f"--show {show!r} is none of its words", hint=did_you_mean(show, SHOWN))
+        raise InputError(f"unknown value of --show: {show!r}", hint=did_you_mean(show, SHOWN))
     if (send is not None or bring is not None) and tool is None:
         raise InputError("--send and --bring need --tool", hint="--tool argilla or --tool label-studio")
     asks = export is None and send is None and bring is None and not json
@@ -157,7 +157,7 @@ class _Asking:
                 return True
             elif word == "undo":
                 undone = self._review.undo()
-                _say.lines("nothing is there to take back" if undone is None else f"taken back: {undone.id}, {undone.task}")
+                _say.lines("there is nothing to take back" if undone is None else f"taken back: {undone.id}, {undone.task}")
                 if undone is not None:
                     return True
             elif word and self._decided(item, word, rest or self._note):
@@ -259,16 +259,16 @@ def _figures(figures: Mapping[str, Any]) -> None:
             " `review` stops at a row that is gone unless it has `unknown: skip`."
         )
     if figures["stale"]:
-        _say.lines(f"{figures['stale']:,} decisions are about another label than the row has by now: those labels are asked about again.")
+        _say.lines(f"{figures['stale']:,} decisions are about labels that have changed since: these are asked about again.")
     _say.lines(*(f"Note: {note}" for note in figures["notes"]))
 
 
 def _brought(brought: Mapping[str, Any]) -> None:
-    left = {"known": "were there already", "gone": "are about no label of this queue", "stale": "are about a label that is another by now"}
+    left = {"known": "were there already", "gone": "are about no label of this queue", "stale": "are about labels that have changed since"}
     left |= {"passed_over": "are drafts, skipped or discarded"}
     recorded = f"{brought['decisions']:,} decisions by {', '.join(brought['reviewers']) or 'nobody'}"
     more = [f"{brought[key]:,} {words}" for key, words in left.items() if brought[key]]
-    _say.lines(f"Recorded of {brought['file']}: {'; '.join([recorded, *more])}.")
+    _say.lines(f"Recorded from {brought['file']}: {'; '.join([recorded, *more])}.")
 
 
 def _number(value: float | None) -> str:

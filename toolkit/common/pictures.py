@@ -98,10 +98,10 @@ def ranges(title: str, rows: Sequence[Row], *, name: str, number: str, low: str,
     colour = _series(part, _values(part, rows))
     x = {"field": _field(number), "type": "quantitative", "title": number}
     span = {"x": {**x, "field": _field(low)}, "x2": {"field": _field(high)}}
-    nought = {"mark": {"type": "rule", "strokeDash": [4, 3], "opacity": 0.6}, "encoding": {"x": {"datum": 0}}}
+    zero = {"mark": {"type": "rule", "strokeDash": [4, 3], "opacity": 0.6}, "encoding": {"x": {"datum": 0}}}
     rule = {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": {"y": y, **span, "color": colour}}
     point = {"mark": {"type": "point", "filled": True, "size": 60, "opacity": 1}, "encoding": {"y": y, "x": x, "color": colour}}
-    return Picture(title, {"layer": [nought, rule, point], "width": WIDTH, "height": {"step": 20}}, rows)
+    return Picture(title, {"layer": [zero, rule, point], "width": WIDTH, "height": {"step": 20}}, rows)
 
 
 def grid(title: str, rows: Sequence[Row], *, across: str, down: str, number: str, apart: str | None = None) -> Picture:

@@ -79,7 +79,7 @@ def _cells(line: Mapping[str, Any]) -> list[str]:
 
 
 def _junit(found: Mapping[str, Any]) -> str:
-    """A test case a figure: it failed, could not be told, or passed."""
+    """A test case a figure: it failed, had too few rows, or passed."""
     how = found["limits"]
     bad = {"fail", *(["gone"] if how["gone"] == "fail" else []), *(["too few rows"] if how["fail_on"] == "unless_pass" else [])}
     failures = sum(x["verdict"] in bad for x in found["lines"])

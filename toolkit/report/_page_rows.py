@@ -73,7 +73,7 @@ def as_example(row: Mapping[str, Any], most: int) -> Example:
 
 
 def as_left(line: Mapping[str, Any], most: int) -> Example:
-    """A row that left a step, with what is said of it."""
+    """A row that left a step, with its reason and detail."""
     try:
         row = json.loads(line["row"]) if line.get("row") is not None else {}
     except ValueError:

@@ -1,4 +1,4 @@
-"""The sections of a run's report, from its folder. What cannot be read is said where it would stand, and the rest is shown."""
+"""The sections of a run's report, from its folder. Where something cannot be read, a note says so in its place, and the rest is shown."""
 
 from __future__ import annotations
 

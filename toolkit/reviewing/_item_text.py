@@ -69,7 +69,7 @@ def instructions(guard: Guard, keys: Mapping[str, str]) -> list[str]:
     lines = [
         "One label at a time, with what speaks against it and the texts. Text that may be harmful is hidden until you ask for it.",
         "Decide by the task's definition and the category's policy, not by what the evidence says: it is there because it doubts the label.",
-        "Each decision is on the disk at once. Take a pause when you need one; what is left waits.",
+        "Each decision is on the disk at once. Take a break when you need one; what is left waits.",
         "",
     ]
     for task in guard.tasks:

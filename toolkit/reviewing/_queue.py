@@ -6,7 +6,7 @@ kind       what is in it
 noise      the list that a step `noise` made: labels that votes speak against
 disputes   labels on which guards' verdicts differ (`guardkit disputes`)
 blind      labels that a teacher or judge contradicts which was not shown them (`blind_<task>`), also of rows that were set aside for it
-categories rows whose categories the answers of `assign_categories` are not at one about
+categories rows on whose categories the answers of `assign_categories` differ
 flags      labels of rows in which `validate` found a fault (`faults: flag`)
 rejects    labels of rows that a step rejected
 labels     every label of a step, of shards or of files, in the order of the rows
@@ -87,7 +87,7 @@ def open_queue(
         guard, taxonomy: whose tasks and categories; default: the recipe's, else guardkit's own.
 
     Raises:
-        InputError: nothing there, a run that is being built, a step or kind that it has not, a stale step.
+        InputError: nothing there, a run that is being built, no such step or kind, a stale step.
     """
     if kind is not None and kind not in KINDS:
         raise InputError(f"nothing is reviewed as {kind!r}", hint=did_you_mean(str(kind), KINDS))

@@ -117,7 +117,7 @@ class Review:
         for name, given in (("double", double), ("seed", seed)):
             if given is not None and given != kept[name]:
                 hint = f"leave {{--{name}|{name}}} out to go on, or begin another review with {{--to|to}}"
-                raise InputError(f"this review goes by {name} {kept[name]}, not {given}", where=str(path), hint=hint)
+                raise InputError(f"this review was begun with {name} {kept[name]}, not {given}", where=str(path), hint=hint)
         return float(kept["double"]), int(kept["seed"])
 
     # What there is ----------------------------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ class Review:
             what = (
                 f"no label of the row {item.id!r} for the task {item.task!r} is in the queue"
                 if at is None
-                else f"the label of {item.id!r} is another by now"
+                else f"the label of {item.id!r} has changed since"
             )
             raise InputError(what, where=short_path(self.queue.of), hint=nearest(item.id, ids) or "the row is gone: open the review again")
         word = self.word(item, decision)
@@ -307,7 +307,7 @@ class Review:
         return out
 
     def _strange(self, every: Mapping[str, Sequence[Decided]]) -> dict[str, int]:
-        """Decisions about labels that are not in the queue any more, or that are others by now."""
+        """How many decisions are about labels that are not in the queue any more, or that have changed since."""
         mine = [d for decisions in every.values() for d in decisions if d.step == self.queue.step]
         places = [(d, self.queue.place(d.key)) for d in mine]
         return {

@@ -80,7 +80,7 @@ def bring(review: Review, file: str | Path, tool: Tool, names: Mapping[str, str]
         names: reviewers' names by those that the tool has.
 
     Returns:
-        ``file``, ``decisions`` that are new, ``known``, ``gone`` (no such label in the queue), ``stale`` (about another label than it is by now),
+        ``file``, ``decisions`` that are new, ``known``, ``gone`` (no such label in the queue), ``stale`` (about a label that has changed since),
         ``passed_over`` (drafts, skipped and discarded ones), ``reviewers``.
 
     Raises:
@@ -117,6 +117,8 @@ def bring(review: Review, file: str | Path, tool: Tool, names: Mapping[str, str]
                 last[reviewer, answer.row, answer.task] = _Answer(**{**vars(answer), "reviewer": reviewer, "decision": word})
         except InputError as e:
             faults.append(e)
+        except (AttributeError, TypeError):  # lists or texts where the tool writes objects
+            faults.append(InputError(f"not as {tool} writes it", where=f"{path}, {n}", hint="export it anew"))
     if faults:
         raise faults[0] if len(faults) == 1 else InputErrors(faults[:_SHOWN_FAULTS])
     for name in dict.fromkeys(answer.reviewer for answer in last.values()):
@@ -194,13 +196,8 @@ def _argilla(review: Review, task: str, items: Sequence[Item]) -> dict[str, str]
 
 
 def _from_argilla(record: Mapping[str, Any], where: str) -> Iterator[_Answer | None]:
-    about, responses = record.get("metadata"), record.get("responses")
-    if (
-        not isinstance(about, dict)
-        or not isinstance(responses, dict)
-        or not isinstance(about.get("row"), str)
-        or not isinstance(about.get("task"), str)
-    ):
+    about, responses = _about(record.get("metadata")), record.get("responses")
+    if about is None or not isinstance(responses, dict):
         raise InputError("no record that was sent: no `metadata` with row and task, or no `responses`", where=where)
     notes = {str(r.get("user_id")): r.get("value") for r in responses.get("note") or []}
     for response in responses.get("decision") or []:
@@ -235,13 +232,8 @@ def _label_studio(review: Review, task: str, items: Sequence[Item]) -> dict[str,
 
 
 def _from_label_studio(record: Mapping[str, Any], where: str) -> Iterator[_Answer | None]:
-    about, annotations = record.get("data"), record.get("annotations")
-    if (
-        not isinstance(about, dict)
-        or not isinstance(annotations, list)
-        or not isinstance(about.get("row"), str)
-        or not isinstance(about.get("task"), str)
-    ):
+    about, annotations = _about(record.get("data")), record.get("annotations")
+    if about is None or not isinstance(annotations, list):
         raise InputError("no task that was sent: no `data` with row and task, or no `annotations`", where=where)
     for annotation in annotations:
         values = {r.get("from_name"): r.get("value") or {} for r in annotation.get("result") or [] if isinstance(r, dict)}
@@ -253,14 +245,13 @@ def _from_label_studio(record: Mapping[str, Any], where: str) -> Iterator[_Answe
         who = str(by.get("email") or f"user-{by.get('id')}") if isinstance(by, dict) else f"user-{by}"
         note = _note((values.get("note") or {}).get("text"))
         when = annotation.get("updated_at") or annotation.get("created_at")
-        when = when if isinstance(when, str) else None
         yield _Answer(
             about["row"], about["task"], about.get("label"), str(chosen[0]), who, _note(note), when if isinstance(when, str) else None, where
         )
 
 
 def _about(value: Any) -> dict[str, Any] | None:
-    """What a record is about; None where it is none of ours."""
+    """What a record is about; None where guardkit did not send it."""
     return value if isinstance(value, dict) and isinstance(value.get("row"), str) and isinstance(value.get("task"), str) else None
 
 

@@ -88,7 +88,7 @@ class Formula(_Keys):
         for name in self.tasks or ():
             if name not in guard.task_names:
                 raise InputError(
-                    f"the formula {self.name!r} weighs the task {name!r}, which the guard {guard.name!r} has not: "
+                    f"the formula {self.name!r} weighs the task {name!r}, which the guard {guard.name!r} does not have: "
                     f"{did_you_mean(name, guard.task_names)}",
                     where="tasks",
                 )

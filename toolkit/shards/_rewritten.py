@@ -44,7 +44,7 @@ def rewrite_categories(old: Path, new: Path, changed: Mapping[str, str | None]) 
             for rows in shard_rows(old, manifest, split=split):
                 writer.write(rows.with_columns(column), split)
         about = {name: manifest[name] for name in _KEPT if name in manifest}
-        if manifest.get("extends"):  # how it was made is said of the rows of the last version alone: the manifest below has all of it
+        if manifest.get("extends"):  # this is about the rows of the last version alone: the manifest below has all of it
             about.pop("made_from", None)
         again = {"categories": dict(changed), "manifest": manifest, "manifest_sha256": before.sha256}
         return writer.finish({**about, "rewritten": again})

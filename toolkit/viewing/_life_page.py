@@ -105,7 +105,7 @@ def _parts(guard: Guard | None, text: str) -> list[Section]:
 
 
 def _labels(values: Mapping[str, Any]) -> list[tuple[str, Any, Any, Any]]:
-    """Of each task the label, where it comes from, and what a teacher who was not shown it said."""
+    """Of each task the label, where it comes from, and what a teacher answered who was not shown it."""
     sources = [c for c in values if c.startswith("label_") and c.endswith("_source") and len(c) > len("label__source")]
     tasks = [c[len("label_") : -len("_source")] for c in sources]
     return [(t, values.get(f"label_{t}"), values.get(f"label_{t}_source"), values.get(f"blind_{t}")) for t in tasks]

@@ -95,7 +95,7 @@ class Selection:
 
         if wanted > DEEPEST:
             raise InputError(
-                f"an order is shown down to its row {DEEPEST:,}", hint="turn the order round, or choose fewer rows with a filter or a search"
+                f"an order is shown down to its row {DEEPEST:,}", hint="reverse the order, or choose fewer rows with a filter or a search"
             )
         if self._complete and (self._depth >= wanted or len(self._numbers) == self._matching):
             return

@@ -116,7 +116,7 @@ def _form(request: Request) -> dict[str, str]:
     """The fields of a form, the first of each name.
 
     Raises:
-        InputError: it is too large, takes too long to come, or is no form of ours.
+        InputError: it is too large, takes too long to come, or is not the page's own form.
     """
     from anyio import fail_after, from_thread
     from starlette.requests import ClientDisconnect

@@ -99,7 +99,7 @@ def subject_of(place: Path) -> Subject:
     if is_there(place, Path.is_file):
         if not is_rows(place):
             hint = "parquet, JSON Lines, JSON and CSV are shown, and folders of them"
-            raise InputError("this file's name is none of a file of rows", where=str(place), hint=hint)
+            raise InputError("by its name this is no file of rows", where=str(place), hint=hint)
         found = Subject("file", place)
         found.table("rows")
         return found
