@@ -53,7 +53,7 @@ def migrate_category(
         ('late-noise', 'late-noise')
     """
     if drop == (to is not None):
-        raise InputError("one of two is needed", hint="{--to NAME|to=NAME} for another name or category, or {--drop|drop=True}")
+        raise InputError("nothing says what becomes of the category", hint="{--to NAME|to=NAME} for another name or category, or {--drop|drop=True}")
     path, own = _file_with(name, taxonomy)
     text, whole = read_text(path), load_taxonomy(path)
     old = whole.category(name)

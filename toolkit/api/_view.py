@@ -17,7 +17,7 @@ def view(place: str | Path, *, host: str = "127.0.0.1", port: int = PORT, review
 
     Args:
         place: a run's folder, one of its steps', shards, a file of parquet, JSON Lines, JSON or CSV, or a folder of such files.
-        host: address to listen at. Others than this machine reach another one than its own; they need the token all the same.
+        host: address to listen at. With another than a loopback address other machines can reach it; they need the token all the same.
         port: 0 takes a free one.
         review: of `toolkit.review`, with a reviewer: adds its page, ``/review``. Close it once the viewer has ended.
         shown: how much of a text that may be harmful that page shows before it is asked for: hidden, start or all.

@@ -199,7 +199,7 @@ def migrate(
     output: Annotated[Path | None, typer.Option("--output", metavar="FOLDER", help="Folder for these (default: in the workspace).")] = None,
     json: JsonOpt = False,
 ) -> None:
-    """Rename a category of yours, merge it into another one, or remove it. Refused, with the shards named, where some use it, but for --rewrite.
+    """Rename a category of yours, merge it into another one, or remove it. Shards that use it are named, and nothing is changed without --rewrite.
 
     Example: guardkit category migrate noise --to late-noise --rewrite
     """

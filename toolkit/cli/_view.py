@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def view(
     place: Annotated[str, typer.Argument(metavar="RUN|SHARDS|FILE", help="A run's folder, one of its steps', shards, or a file of rows.")],
-    host: Annotated[str, typer.Option("--host", help="Address to listen at; others than this machine reach any but its own.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option("--host", help="Address to listen at; others than loopback let other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8600,
     open_: Annotated[bool, typer.Option("--open/--no-open", help="Open a browser; only where stdout is a terminal.")] = True,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout, with the address and the token, once it listens.")] = False,

@@ -30,6 +30,7 @@ Tool = Literal["argilla", "label-studio"]
 TOOLS: tuple[Tool, ...] = get_args(Tool)
 _TEXTS = ("prompt", "response", "context", "evidence")
 _SHOWN_FAULTS = 20
+_EXPORT = "give the tool's export, of what {--send|send_review} wrote (docs/review.md)"
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,9 @@ def bring(review: Review, file: str | Path, tool: Tool, names: Mapping[str, str]
     except OSError as e:
         raise unreadable(e, path) from None
     except ValueError as e:
-        raise InputError(f"not JSON: {e}", where=str(path)) from None
+        raise InputError(f"not JSON: {e}", where=str(path), hint=_EXPORT) from None
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-        raise InputError(f"no export of {tool}: it is a list of objects", where=str(path))
+        raise InputError(f"no export of {tool}: that is a list of objects", where=str(path), hint=_EXPORT)
     read: Callable[..., Iterator[_Answer | None]] = _from_argilla if tool == "argilla" else _from_label_studio
     figures = dict.fromkeys(("decisions", "known", "gone", "stale", "passed_over"), 0)
     last: dict[tuple[str, str, str], _Answer] = {}
@@ -118,7 +119,7 @@ def bring(review: Review, file: str | Path, tool: Tool, names: Mapping[str, str]
         except InputError as e:
             faults.append(e)
         except (AttributeError, TypeError):  # lists or texts where the tool writes objects
-            faults.append(InputError(f"not as {tool} writes it", where=f"{path}, {n}", hint="export it anew"))
+            faults.append(InputError(f"not as {tool} writes it", where=f"{path}, {n}", hint=_EXPORT))
     if faults:
         raise faults[0] if len(faults) == 1 else InputErrors(faults[:_SHOWN_FAULTS])
     for name in dict.fromkeys(answer.reviewer for answer in last.values()):
@@ -198,7 +199,7 @@ def _argilla(review: Review, task: str, items: Sequence[Item]) -> dict[str, str]
 def _from_argilla(record: Mapping[str, Any], where: str) -> Iterator[_Answer | None]:
     about, responses = _about(record.get("metadata")), record.get("responses")
     if about is None or not isinstance(responses, dict):
-        raise InputError("no record that was sent: no `metadata` with row and task, or no `responses`", where=where)
+        raise InputError("no record that was sent: no `metadata` with row and task, or no `responses`", where=where, hint=_EXPORT)
     notes = {str(r.get("user_id")): r.get("value") for r in responses.get("note") or []}
     for response in responses.get("decision") or []:
         user = str(response.get("user_id"))
@@ -234,7 +235,7 @@ def _label_studio(review: Review, task: str, items: Sequence[Item]) -> dict[str,
 def _from_label_studio(record: Mapping[str, Any], where: str) -> Iterator[_Answer | None]:
     about, annotations = _about(record.get("data")), record.get("annotations")
     if about is None or not isinstance(annotations, list):
-        raise InputError("no task that was sent: no `data` with row and task, or no `annotations`", where=where)
+        raise InputError("no task that was sent: no `data` with row and task, or no `annotations`", where=where, hint=_EXPORT)
     for annotation in annotations:
         values = {r.get("from_name"): r.get("value") or {} for r in annotation.get("result") or [] if isinstance(r, dict)}
         chosen = (values.get("decision") or {}).get("choices") or []

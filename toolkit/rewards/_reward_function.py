@@ -92,7 +92,8 @@ class RewardFunction:
 
     def _column(self, name: str, columns: Mapping[str, Any]) -> Sequence[Any]:
         if name not in columns:
-            raise InputError(f"the formula {self.formula.name!r} needs the column {name!r}, which does not reach the reward")
+            hint = "keep it in the rows; in TRL: remove_unused_columns=False"
+            raise InputError(f"the formula {self.formula.name!r} needs the column {name!r}, which does not reach the reward", hint=hint)
         found: Sequence[Any] = columns[name]
         return found
 

@@ -184,7 +184,7 @@ class _Extends(_Open):
 
 
 class _Rewritten(_Open):
-    """The set that this one was before its categories got other names; `categories`: by the name of before the one now."""
+    """The set that this one was before its categories got other names; `categories`: the new name by the old one."""
 
     manifest: Annotated[dict[str, Any], AfterValidator(_manifest)]
     manifest_sha256: Sha256

@@ -127,7 +127,7 @@ def sign_overlay(path: Path, key: Path) -> Signature:
         raise InputError("no such file", where=str(path), hint=near_file(path))
     with _open(path) as (fd, overlay):
         if not overlay.decisions:
-            raise InputError("nothing to sign: no decision is in it", where=str(path))
+            raise InputError("nothing to sign: no decision is in it", where=str(path), hint="`guardkit overlay FILE --add DECISIONS` adds some")
         signer, text = sign_bytes(overlay.seals[-1].encode(), key)
         if signer.key in {s.key for n, s in overlay.signatures.items() if n == len(overlay.seals)}:
             return signer
@@ -184,7 +184,8 @@ def _read(path: Path, data: bytes) -> Overlay:
         _in_its_place(value, n, found, f"{path}:{n}")
         if n == 1:
             if {k: value.get(k) for k in _HEAD} != _HEAD:
-                raise InputError("not an overlay of guardkit's, or one of another version", where=f"{path}:1")
+                hint = "`guardkit overlay FILE --add DECISIONS` makes one"
+                raise InputError("not an overlay of guardkit's, or one of another version", where=f"{path}:1", hint=hint)
         elif "signature" in value:
             found.signatures[n] = _signer(value["signature"], found.seals[-1], f"{path}:{n}")
         else:
