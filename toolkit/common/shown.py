@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from toolkit.common.tables import Column, table_text
+from toolkit.common.tables import Column, table_html, table_text
 from toolkit.common.text import one_line
 
 
@@ -32,7 +32,5 @@ class Shown:
 
     def _repr_html_(self) -> str:
         sheet = self._sheet()
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in sheet.columns)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(one_line(cell))}</td>" for cell in row) + "</tr>" for row in sheet.rows)
         notes = "".join(f"<p>{html.escape(one_line(note))}</p>" for note in sheet.notes)
-        return f"<table><caption>{html.escape(sheet.title)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
+        return table_html(sheet.title, sheet.columns, sheet.rows) + notes

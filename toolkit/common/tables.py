@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from html import escape
 from typing import Literal, NamedTuple, TextIO
 
 from toolkit.common.text import one_line, plain
@@ -69,6 +70,14 @@ def table_text(
         if (widths := _widths(named, cells, width, header, gap)) is not None:
             return _drawn(title, named, cells, widths, grouped, header, gap)
     return _blocks(title, named, cells, width or WIDE)
+
+
+def table_html(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table for a notebook; all texts are escaped, and what would not be seen in them is shown as escapes."""
+    caption = f"<caption>{escape(one_line(title))}</caption>" if title else ""
+    head = "".join(f"<th>{escape(one_line(name))}</th>" for name in columns)
+    body = "".join("<tr>" + "".join(f"<td>{escape(one_line(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int | None, header: bool, gap: int) -> list[int] | None:

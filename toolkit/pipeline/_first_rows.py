@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from toolkit.common.parquet import batches, open_parquet
-from toolkit.common.text import one_line
+from toolkit.common.tables import table_html
 
 _ROWS, _CELL = 5, 100
 
@@ -28,13 +28,11 @@ def first_rows(what: str, folder: Path, files: Mapping[str, str]) -> str:
         with open_parquet(folder / name, sha256=sha256) as f:
             for batch in batches(f, folder / name, _ROWS):
                 names = [c for c in batch.schema.names if not c.endswith("_key")]
-                head = "".join(f"<th>{html.escape(one_line(n))}</th>" for n in names)
                 lines = batch.select(names).to_pylist()[:_ROWS]
-                body = "".join("<tr>" + "".join(f"<td>{_cell(line[n])}</td>" for n in names) + "</tr>" for line in lines)
-                return f"{title}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+                return title + table_html("", names, [[_cell(line[n]) for n in names] for line in lines])
     return title
 
 
 def _cell(value: object) -> str:
     text = "" if value is None else str(value)
-    return html.escape(one_line(text if len(text) <= _CELL else f"{text[:_CELL]}…"))
+    return text if len(text) <= _CELL else f"{text[:_CELL]}…"

@@ -9,7 +9,7 @@ from html import escape
 from io import StringIO
 from typing import Any, TextIO
 
-from toolkit.common.tables import Column, columns_of, table_text, width_of
+from toolkit.common.tables import Column, columns_of, table_html, table_text, width_of
 from toolkit.common.text import one_line
 
 
@@ -85,10 +85,7 @@ class _Notebook(_Console):
     """Writes HTML."""
 
     def print(self, table: _Table) -> None:
-        caption = f"<caption>{escape(one_line(table.title))}</caption>" if table.title else ""
-        head = "".join(f"<th>{escape(one_line(c.name))}</th>" for c in table.columns)
-        body = "".join("<tr>" + "".join(f"<td>{escape(one_line(cell))}</td>" for cell in row) + "</tr>" for row in table.rows)
-        self.stream.write(f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>\n")
+        self.stream.write(table_html(table.title, [c.name for c in table.columns], table.rows) + "\n")
 
     def line(self, text: str) -> None:
         self.stream.write(f"<p>{escape(one_line(text))}</p>\n")
