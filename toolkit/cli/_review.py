@@ -41,7 +41,7 @@ def review(
         typer.Option("--kind", metavar="KIND", help="noise, disputes, blind, categories, flags, rejects or labels (default: the first there is)."),
     ] = None,
     reviewer: Annotated[str | None, typer.Option("--reviewer", metavar="NAME", help="Who decides (default: your user name).")] = None,
-    team: Annotated[list[str] | None, typer.Option("--team", metavar="NAME", help="Who reviews, too, and has a share. Repeatable.")] = None,
+    team: Annotated[list[str] | None, typer.Option("--team", metavar="NAME", help="Another reviewer, who gets a share. Repeatable.")] = None,
     double: Annotated[float | None, typer.Option("--double", metavar="SHARE", help="Share of the labels that two decide (default 0).")] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Which labels two decide, and who (default 0).")] = None,
     adjudicate: Annotated[bool, typer.Option("--adjudicate", help="Decide what others disagree on.")] = False,
@@ -108,7 +108,7 @@ def _on_page(place: str, port: int, review: Review, show: Shown) -> None:
 
     viewer = view(place, port=port, review=review, shown=show)
     stopped_by_signals(viewer)
-    _say.lines(f"{viewer.url}/review is the page; open {viewer.address} first. Ctrl-C ends it.")
+    _say.lines(f"Open {viewer.address}", f"then {viewer.url}/review", "Ctrl-C ends it.")
     if sys.stdout.isatty():
         webbrowser.open(viewer.address)
     viewer.wait()

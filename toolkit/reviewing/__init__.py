@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from toolkit.reviewing._item import SHOWN as SHOWN
     from toolkit.reviewing._item import Item as Item
     from toolkit.reviewing._item import Shown as Shown
+    from toolkit.reviewing._item_text import ADVICE as ADVICE
     from toolkit.reviewing._item_text import START as START
     from toolkit.reviewing._item_text import definition as definition
     from toolkit.reviewing._item_text import instructions as instructions

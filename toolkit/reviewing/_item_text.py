@@ -9,6 +9,12 @@ from toolkit.guards import Guard, Task
 from toolkit.reviewing._item import Item, Shown
 from toolkit.taxonomy import Taxonomy
 
+ADVICE = (
+    "One label at a time, with what speaks against it and the texts. Text that may be harmful is hidden until you ask for it.",
+    "Decide by the task's definition and the category's policy, not by what the evidence says: it is there because it doubts the label.",
+    "Each decision is on the disk at once. Take a break when you need one; what is left waits.",
+)
+"""What each reviewer is to know, before the keys."""
 START = 60
 """Letters of a text that `start` shows."""
 _WIDE = 12
@@ -66,13 +72,6 @@ def _folded(text: str) -> str:
 
 def instructions(guard: Guard, keys: Mapping[str, str]) -> list[str]:
     """The page for who reviews: what is asked, what decisions mean, what the keys are."""
-    lines = [
-        "One label at a time, with what speaks against it and the texts. Text that may be harmful is hidden until you ask for it.",
-        "Decide by the task's definition and the category's policy, not by what the evidence says: it is there because it doubts the label.",
-        "Each decision is on the disk at once. Take a break when you need one; what is left waits.",
-        "",
-    ]
-    for task in guard.tasks:
-        lines.append(f"{task.name}: {definition(task)}")
+    tasks = [f"{task.name}: {definition(task)}" for task in guard.tasks]
     width = max(map(len, keys), default=0)
-    return [*lines, "", *(f"{key:<{width}}  {what}" for key, what in keys.items())]
+    return [*ADVICE, "", *tasks, "", *(f"{key:<{width}}  {what}" for key, what in keys.items())]

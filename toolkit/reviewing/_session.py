@@ -25,7 +25,7 @@ from toolkit.common.locks import Lock
 from toolkit.common.manifests import read_manifest
 from toolkit.common.outputs import check_output
 from toolkit.common.paths import at_door
-from toolkit.reviewing._decision_log import SUFFIX, Decided, DecisionLog, check_name, read_log
+from toolkit.reviewing._decision_log import SUFFIX, UNDO, Decided, DecisionLog, check_name, read_log
 from toolkit.reviewing._item import CATEGORIES, NONE, Evidence, Item
 from toolkit.reviewing._queue import Queue
 from toolkit.reviewing._reviewer_agreement import agreement_of
@@ -77,8 +77,8 @@ class Review:
         self.double, self.seed = self._settings(double, seed, write=reviewer is not None)
         if reviewer is not None:
             for name in dict.fromkeys(team):
-                if name != reviewer and not (self.folder / "decisions" / f"{name}{SUFFIX}").exists():
-                    DecisionLog(self.folder / "decisions", name).close()
+                if name != reviewer and not (self._logs() / f"{name}{SUFFIX}").exists():
+                    DecisionLog(self._logs(), name).close()
             self._log = DecisionLog(self._logs(adjudicate), reviewer)
         self._team = names
 
@@ -93,7 +93,7 @@ class Review:
         if self._log is not None:
             self._log.close()
 
-    def _logs(self, adjudicated: bool) -> Path:
+    def _logs(self, adjudicated: bool = False) -> Path:
         return self.folder / ("adjudicated" if adjudicated else "decisions")
 
     def _settings(self, double: float | None, seed: int | None, *, write: bool) -> tuple[float, int]:
@@ -262,7 +262,7 @@ class Review:
         if not mine:
             return None
         last = mine[-1]
-        self._log.add(last.id, last.task, last.label, "undo", step=self.queue.step)
+        self._log.add(last.id, last.task, last.label, UNDO, step=self.queue.step)
         return self.queue.items[self.queue.place(last.key) or 0]
 
     # What it comes to -------------------------------------------------------------------------------------------------

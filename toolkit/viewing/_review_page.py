@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from toolkit.common.errors import InputError
-from toolkit.reviewing import START, Item, Review, Shown, definition, policy_lines, question
+from toolkit.reviewing import ADVICE, START, Item, Review, Shown, definition, policy_lines, question
 from toolkit.viewing._viewed import Page, Viewed
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class ReviewPages:
 
     def _instructions(self, viewed: Viewed, request: Request) -> Response:
         tasks = [(task.name, definition(task)) for task in self._review.queue.guard.tasks]
-        return viewed.page(request, "review_instructions.html", "How to review", tasks=tasks, keys=KEYS, review=self._review)
+        return viewed.page(request, "review_instructions.html", "How to review", advice=ADVICE, tasks=tasks, keys=KEYS, review=self._review)
 
 
 def _form(request: Request) -> dict[str, str]:
