@@ -31,11 +31,10 @@ class Note:
 
 @dataclass(frozen=True)
 class Field:
-    """A cell: its text, what it is sorted by, and the part of the page that it leads to."""
+    """A cell: its text, and what it is sorted by."""
 
     text: str
     key: str = ""
-    to: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,6 @@ class Examples:
 
     title: str
     rows: Sequence[Example]
-    open: bool = False
 
 
 Part = Note | Sheet | Shown | Examples
