@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import socket
@@ -191,6 +192,16 @@ def test_files_of_any_form_are_rows(tmp_path: Path, name: str, text: str) -> Non
         page = client.get("/rows/rows?column=a&operator=least&value=3").text
         assert numbers(page) == [2] and '<td dir="auto" class="number">22</td>' in page
         assert ("unreadable" in client.get("/rows/rows").text) == (name == "a.jsonl")
+
+
+def test_the_life_of_a_row_of_a_file_is_shown_whatever_its_columns_hold(tmp_path: Path) -> None:
+    row = {"id": "a", "context": [{"role": "user", "content": "Before."}], "prompt": [1], "completion": 5, "categories": ["privacy"], "faults": "odd"}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    pl.DataFrame({"id": ["a"], "context": [["Before."]], "prompt": [7], "faults": [2]}).write_parquet(tmp_path / "rows.parquet")
+    for name in ("rows.jsonl", "rows.parquet"):
+        with toolkit.view(tmp_path / name, port=0) as viewer, browser(viewer) as client:
+            found = client.get("/life?id=a")
+            assert found.status_code == 200 and "Before." in found.text and "What became of it" in found.text
 
 
 def test_what_cannot_be_viewed_is_named(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def life(viewed: Viewed, request: Request) -> Response:
         outcomes=OUTCOMES,
         labels=_labels(values),
         attempts=_attempts(values.get("trail")),
-        faults=list(zip(values.get("faults") or [], values.get("fault_details") or [], strict=False)),
+        faults=list(zip(_listed(values.get("faults")), _listed(values.get("fault_details")), strict=False)),
         left=[e for e in found.of_the_row() if e.outcome in ("rejected", "set_aside", "merged")],
         reasoning=reasoning,
         parts=_parts(guard, reasoning),
@@ -118,6 +118,11 @@ def _attempts(trail: Any) -> list[dict[str, Any]]:
     except ValueError:
         return []
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _listed(value: Any) -> list[Any]:
+    """A list, or none: a file of rows may have anything in a column of this name."""
+    return value if isinstance(value, list) else []
 
 
 def _draws(found: Life, values: Mapping[str, Any]) -> dict[str, list[Draw]]:

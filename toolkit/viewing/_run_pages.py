@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.yamlfile import read_text
-from toolkit.pipeline import kept_recipe
+from toolkit.pipeline import inputs_of, kept_recipe
 from toolkit.report import run_state
 from toolkit.viewing._going_on import run_state_now
 from toolkit.viewing._subject import Subject
@@ -50,15 +50,8 @@ _RECIPE = 4 << 20
 
 def _sources(steps: Any) -> dict[str, list[tuple[str, str]]]:
     """Of each step what it reads: by the name of the input the step."""
-    out: dict[str, list[tuple[str, str]]] = {}
-    before = ""
-    for step in steps:
-        inputs = step.inputs
-        if inputs is None:
-            inputs = {"rows": before} if before else {}
-        out[step.id] = [("rows", inputs)] if isinstance(inputs, str) else [(str(name), str(source)) for name, source in inputs.items()]
-        before = step.id
-    return out
+    reads = inputs_of(steps)
+    return {s.id: list(s.inputs.items()) if isinstance(s.inputs, dict) else [("rows", source) for source in reads[s.id]] for s in steps}
 
 
 def is_run(subject: Subject) -> bool:
