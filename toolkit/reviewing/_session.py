@@ -19,20 +19,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from toolkit.common.errors import InputError, did_you_mean, nearest, short_path
+from toolkit.common.errors import InputError, nearest, short_path
 from toolkit.common.files import digest, make_folder, write_atomic
 from toolkit.common.locks import Lock
 from toolkit.common.manifests import read_manifest
 from toolkit.common.outputs import check_output
 from toolkit.common.paths import at_door
 from toolkit.reviewing._decision_log import SUFFIX, UNDO, Decided, DecisionLog, check_name, read_log
-from toolkit.reviewing._item import CATEGORIES, NONE, Evidence, Item
+from toolkit.reviewing._decision_words import decision_word
+from toolkit.reviewing._item import CATEGORIES, Evidence, Item
 from toolkit.reviewing._queue import Queue
 from toolkit.reviewing._reviewer_agreement import agreement_of
 from toolkit.reviewing._settled_list import COLUMNS, settled_line
 
-ALWAYS = ("drop", "unsure")
-"""Decisions that any task has, beside its labels."""
 SETTINGS = "review.json"
 _FORMAT = 1
 
@@ -222,33 +221,7 @@ class Review:
 
     def word(self, item: Item, decision: str) -> str:
         """What a decision comes to: a label of the task, ``drop`` or ``unsure`` (InputError: none of them)."""
-        if item.about_categories(self.queue.guard):
-            return self._categories(item, decision)
-        labels = self.queue.guard.task(item.task).labels
-        known = {w.casefold(): w for w in (*labels, "keep", "flip", *ALWAYS)}
-        word = known.get(decision.strip().casefold())
-        if word is None:
-            raise InputError(f"unknown decision {decision[:60]!r}", hint=did_you_mean(decision, known.values()))
-        if word in ("keep", "flip"):
-            if item.label is None:
-                raise InputError(f"{word}, but there is no label", hint=f"say which: {', '.join(labels)}")
-            if word == "keep":
-                return item.label
-            if len(labels) != 2:
-                raise InputError(f"flip, but the task {item.task!r} has {len(labels)} labels", hint=f"say which: {', '.join(labels)}")
-            return next(w for w in labels if w != item.label)
-        return word
-
-    def _categories(self, item: Item, decision: str) -> str:
-        """What a decision about categories comes to: names in order, ``none``, ``drop`` or ``unsure``."""
-        words = decision.replace(",", " ").split()
-        if len(words) == 1 and (word := words[0].casefold()) in ("keep", NONE, *ALWAYS):
-            return word if word != "keep" else item.label or NONE
-        scheme = self.queue.taxonomy.scheme(self.queue.taxonomy.name)
-        strange = next((w for w in words if scheme.get(w) is None and w not in item.choices), "" if not words else None)
-        if strange is not None:
-            raise InputError(f"unknown decision {decision[:60]!r}", hint=did_you_mean(strange, [*scheme, "keep", NONE, *ALWAYS]))
-        return " ".join(sorted({scheme.get(w) or w for w in words if w != NONE})) or NONE
+        return decision_word(self.queue, item, decision)
 
     def skip(self, item: Item) -> None:
         """Leave a label for later: it comes again after all others, in this session."""

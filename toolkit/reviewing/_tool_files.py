@@ -22,9 +22,10 @@ from toolkit.common.paths import at_door, near_file
 from toolkit.common.reading import unreadable
 from toolkit.common.text import whole
 from toolkit.reviewing._decision_log import NAME, DecisionLog, read_log
+from toolkit.reviewing._decision_words import ALWAYS
 from toolkit.reviewing._item import Item
 from toolkit.reviewing._item_text import definition
-from toolkit.reviewing._session import ALWAYS, Review
+from toolkit.reviewing._session import Review
 
 Tool = Literal["argilla", "label-studio"]
 TOOLS: tuple[Tool, ...] = get_args(Tool)
