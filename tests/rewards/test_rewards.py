@@ -206,7 +206,7 @@ def test_a_formula_of_ones_own(tmp_path: Path) -> None:
     mine = load_formula(tmp_path / "mine.yaml")
     assert rewarded(GUARD, mine, [Output(HALF, LABELS)])[0].reward == pytest.approx(0.2 + 0.8 * 0.75)
     assert load_formula(mine) is mine and isinstance(mine, Formula) and mine.length is None
-    with pytest.raises(InputError, match="which the guard 'guardreasoner' has not"):
+    with pytest.raises(InputError, match="which the guard 'guardreasoner' does not have"):
         RewardFunction(GUARD, {"tasks": {"answer": 1}})
 
 
