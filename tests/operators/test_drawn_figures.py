@@ -80,4 +80,4 @@ def test_who_disagrees_with_whom_and_differences_have_their_numbers(drawn: Any) 
     assert [r["votes that differ, %"] for r in picture.rows] == [0.0, 25.0, 25.0]
     verdict = {"a": "x", "b": "y", "task": None, "outcome": "not distinguishable", "difference": -1.0, "low": -3.0, "high": 1.0}
     (picture,) = drawn("compare", "verdicts", [verdict, {**verdict, "difference": None}])
-    assert [r["of"] for r in picture.rows] == ["x less y, all tasks"]
+    assert [r["of"] for r in picture.rows] == ["y less x, all tasks"]  # `compare` has the difference of b less a

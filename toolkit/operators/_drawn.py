@@ -82,11 +82,11 @@ def certified(step: Finished, figure: Figure, value: Sequence[Mapping[str, Any]]
 
 
 def compared(step: Finished, figure: Figure, value: Sequence[Mapping[str, Any]] | None) -> Iterator[Picture]:
-    """Differences of F1 with their intervals."""
+    """Differences of F1 with their intervals: of the second guard less the first, as `compare` has them."""
     rows: list[Row] = []
     for v in value or ():
         if v["difference"] is not None:
-            name = f"{v['a']} less {v['b']}, {v['task'] or 'all tasks'}"
+            name = f"{v['b']} less {v['a']}, {v['task'] or 'all tasks'}"
             rows.append({"of": name, "points of F1": v["difference"], "from": v["low"], "to": v["high"], "outcome": v["outcome"]})
     if rows:
         title = f"Differences of F1 in points, with 95 % intervals ({step.step})"
