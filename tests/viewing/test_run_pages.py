@@ -72,6 +72,12 @@ def test_guards_stand_side_by_side_with_their_verdicts_and_pairs(viewed_mined: t
     assert "What guards answered anna" in page and " berta " in page
     assert "prompt: harmful, wrong" in page or "prompt: unharmful, wrong" in page
     assert "Preference pairs prompt" in page and "Chosen" in page and "Rejected" in page
+    with httpx.Client(base_url=viewed_mined.url, follow_redirects=True) as client:
+        client.get(viewed_mined.address)
+        chosen, rejected = (
+            client.get(f"/life?id={pair['id']}").text.split('<section aria-label="Chosen">')[1].split('<section aria-label="Rejected">')[:2]
+        )
+    assert "<ins>" in chosen and "<del>" not in chosen and "<ins>" not in rejected.split("</section>")[0], "what is taken out is the rejected one's"
     draw = one(mined, "predictions", pl.col("parent") == pair["parent"])
     assert opened(viewed_mined, f"/life?id={draw['id']}").startswith(page[:20]), "a draw's life is its row's"
 

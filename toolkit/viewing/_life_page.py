@@ -66,7 +66,7 @@ def life(viewed: Viewed, request: Request) -> Response:
         reasoning=reasoning,
         parts=_parts(guard, reasoning),
         guards=_draws(found, values),
-        pairs=[(e, *differences(e.values["chosen"], e.values["rejected"])) for e in _pairs(found)],
+        pairs=[(e, *reversed(differences(e.values["rejected"], e.values["chosen"]))) for e in _pairs(found)],
     )
 
 
