@@ -35,10 +35,15 @@ def review(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
 
 
 def test_answers_by_keys_and_words_become_decisions(review: Cli, tmp_path: Path) -> None:
-    answers = ["?", "v", "1 a question", "z", "2", "s", "n needs care", "u", "Unharmful", "maybe", "d", "q"]
+    answers = ["?", "v", "1 a question", "z", "2", "s", "n needs care", "u", "Unharmful", "maybe", "x", "d", "q"]
     shown = review("--reviewer", "anna", answers=answers)
     assert shown.code == 0 and "\x1b" not in shown.out and "\\x1b[31m" in shown.out
-    assert "is on the disk at once" in shown.out and "unknown decision 'maybe'" in shown.out and "taken back: r0" in shown.out
+    assert (
+        "is on the disk at once" in shown.out
+        and "unknown decision 'maybe'" in shown.out
+        and "no key 'x'" in shown.out
+        and "taken back: r0" in shown.out
+    )
     before, _, _ = shown.out.partition("\\x1b[31m")
     assert "letters hidden" in before, "text is hidden until `v`"
     assert review("--export", "d.csv").code == 0

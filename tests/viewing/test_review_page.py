@@ -32,7 +32,7 @@ def review(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Review]:
 def client(review: Review) -> Iterator[httpx.Client]:
     with toolkit.view("rows.parquet", port=0, review=review) as viewer:
         with httpx.Client(base_url=viewer.url, follow_redirects=True, headers={"origin": viewer.url}) as opened:
-            opened.get(viewer.address)
+            assert str(opened.get(viewer.address).url) == f"{viewer.url}/review", "the address opens the page of the review"
             yield opened
         viewer.stop(at_once=True)
 

@@ -108,7 +108,7 @@ def _on_page(place: str, port: int, review: Review, show: Shown) -> None:
 
     viewer = view(place, port=port, review=review, shown=show)
     stopped_by_signals(viewer)
-    _say.lines(f"Open {viewer.address}", f"then {viewer.url}/review", "Ctrl-C ends it.")
+    _say.lines(f"The page of the review: {viewer.address}", "Ctrl-C ends it.")
     if sys.stdout.isatty():
         webbrowser.open(viewer.address)
     viewer.wait()
@@ -160,6 +160,8 @@ class _Asking:
                 _say.lines("there is nothing to take back" if undone is None else f"taken back: {undone.id}, {undone.task}")
                 if undone is not None:
                     return True
+            elif len(word) == 1 and not rest and word not in labels:
+                _say.lines(f"no key {word!r} here; ? shows what each key does")
             elif word and self._decided(item, word, rest or self._note):
                 return True
         return False

@@ -58,10 +58,11 @@ class Access:
         host: that the server listens at.
         port: of the server; part of the cookie's name, since browsers keep cookies by host alone.
         refuse: makes the page of a refusal, of a status and a text.
+        first: the path that the address with the token leads on to.
     """
 
-    def __init__(self, app: ASGIApp, token: str, host: str, port: int, refuse: Callable[[int, str], ASGIApp]) -> None:
-        self._app, self._token, self._host, self._refuse = app, token, host.lower(), refuse
+    def __init__(self, app: ASGIApp, token: str, host: str, port: int, refuse: Callable[[int, str], ASGIApp], first: str = "/") -> None:
+        self._app, self._token, self._host, self._refuse, self._first = app, token, host.lower(), refuse, first
         self._cookie, self._secret = f"guardkit_view_{port}", secrets.token_urlsafe(32)
         self._known = {"localhost", self._host} | ({socket.gethostname().lower()} if not is_loopback(host) else set())
 
@@ -107,7 +108,7 @@ class Access:
     def _let_in(self) -> ASGIApp:
         from starlette.responses import RedirectResponse
 
-        response = RedirectResponse("/", 303)
+        response = RedirectResponse(self._first, 303)
         response.set_cookie(self._cookie, self._secret, httponly=True, samesite="strict", path="/")
         return response
 

@@ -40,7 +40,8 @@ def application(subject: Subject, token: str, host: str, port: int, pages: Seque
         subject: what is viewed.
         token: that the first address must hold.
         host, port: that it is served at.
-        pages: more pages than `toolkit.viewing._pages.PAGES`.
+        pages: more pages than `toolkit.viewing._pages.PAGES`; the first of them that is in the navigation is where
+            the first address leads on to.
     """
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
@@ -56,7 +57,8 @@ def application(subject: Subject, token: str, host: str, port: int, pages: Seque
 
     app = Starlette(routes=routes, exception_handlers={HTTPException: elsewhere})
     app.router.redirect_slashes = False  # to where the request's own Host says, whoever may have written that
-    return Access(app, token, host, port, _refusal)
+    first = next((page.path for page in pages if page.navigation), "/")
+    return Access(app, token, host, port, _refusal, first)
 
 
 def _answer(viewed: Viewed, page: Page):  # type: ignore[no-untyped-def]  # noqa: ANN202  what Starlette makes an endpoint of

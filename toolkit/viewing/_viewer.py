@@ -31,7 +31,7 @@ class Viewer:
         subject: see `subject_of`.
         host: address or name of this machine that it listens at.
         port: 0 takes a free one.
-        pages: more pages.
+        pages: more pages; the first of them that is in the navigation is the one that `address` opens.
 
     Raises:
         Missing: a package is not installed.
