@@ -106,6 +106,15 @@ def test_did_you_mean() -> None:
     assert did_you_mean("xyz", ["prompt", "alpha"]) == "known: alpha, prompt"
 
 
+@pytest.mark.parametrize(
+    ("named", "meant"), [("mine", "did you mean 'outputs/mine'?"), ("mine/hard", "did you mean 'outputs/mine/hard'?"), ("x", None)]
+)
+def test_a_run_by_its_name_alone_is_one_of_the_workspace(named: str, meant: str | None, here: Path) -> None:
+    (here / "outputs" / "mine" / "hard").mkdir(parents=True)
+    assert resources.near_run(Path(named)) == meant
+    assert resources.near_run(here / "outputs" / "mien") == "did you mean 'mine'?"
+
+
 def test_a_missing_package_says_how_to_get_it() -> None:
     require("json", "x", "nothing")
     with pytest.raises(Missing, match=r"reading the hub needs the package 'no_such_package'\n  install it: pip install 'guardkit\[hub\]'"):

@@ -9,7 +9,8 @@ from typing import Any
 
 from toolkit.api._results import Signed, Verified
 from toolkit.common.errors import InputError, Missing, short_path
-from toolkit.common.paths import at_door, near_folder
+from toolkit.common.paths import at_door
+from toolkit.common.resources import near_run
 from toolkit.pipeline import gone_rows, is_run, refuse_stale, stale, stale_step, step_folders, verify_run
 from toolkit.shards import SUFFIX, is_overlay, public_keys, read_overlay, sign_overlay, signature_of, title_of, unproven, versions
 from toolkit.shards import sign as sign_manifest
@@ -161,5 +162,5 @@ def _exported(where: Path) -> bool:
     exported, shards = (where / RECORD).is_file(), (where / MANIFEST).is_file()
     if not exported and not shards:
         message = f"no {MANIFEST} (shards) and no {RECORD} (an export): neither of the two, or one that was never finished"
-        raise InputError(message, where=str(where), hint=near_folder(where) or "name the folder that holds that file")
+        raise InputError(message, where=str(where), hint=near_run(where) or "name the folder that holds that file")
     return exported and not shards

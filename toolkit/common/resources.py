@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from toolkit.common.errors import InputError, did_you_mean
-from toolkit.common.paths import Beside, Roots, at_door, here, is_there
+from toolkit.common.errors import InputError, did_you_mean, short_path
+from toolkit.common.paths import Beside, Roots, at_door, here, is_there, near_folder
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _ONE = {
@@ -101,3 +101,10 @@ def _recipe_folders() -> tuple[Path, Path]:
 def workspace() -> Path:
     """The folder that holds all runs and the journal: ``$GUARDKIT_WORKSPACE``, else ``./outputs``."""
     return at_door(os.environ.get("GUARDKIT_WORKSPACE") or "outputs")
+
+
+def near_run(path: Path) -> str | None:
+    """``did you mean …?`` for a run's folder that is not there: the one of that name in the workspace, else one of a name like it beside it."""
+    path = at_door(path)
+    inside = workspace() / path.relative_to(here()) if path.is_relative_to(here()) else path
+    return f"did you mean {short_path(inside)!r}?" if inside != path and is_there(inside, Path.is_dir) else near_folder(path)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from toolkit.common.errors import InputError, did_you_mean, short_path
 from toolkit.common.parquet import batches, open_parquet
-from toolkit.common.paths import Roots, at_door, is_there, near_file
+from toolkit.common.paths import Roots, at_door, is_there
 from toolkit.common.reading import Files
+from toolkit.common.resources import near_run
 from toolkit.pipeline._finished import StepFolder, is_run, run_of, step_folders
 from toolkit.pipeline._recipe import kept_recipe
 
@@ -39,7 +40,7 @@ def place_of(place: Path, step: str | None) -> Place:
     from toolkit.sources import expand_files
 
     if not is_there(place):
-        raise InputError("no such file or folder", where=str(place), hint=near_file(place))
+        raise InputError("no such file or folder", where=str(place), hint=near_run(place))
     if is_run(place):
         return _of_run(place, step)
     if step is not None:

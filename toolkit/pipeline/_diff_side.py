@@ -14,6 +14,7 @@ import polars as pl
 
 from toolkit.common.errors import InputError, did_you_mean, short_path
 from toolkit.common.parquet import open_parquet
+from toolkit.common.resources import near_run
 from toolkit.pipeline._current import AGAIN as RUN_AGAIN
 from toolkit.pipeline._current import STALE, stale
 from toolkit.pipeline._finished import REJECTS, StepFolder, read_blocks, step_folders
@@ -55,7 +56,9 @@ class Side:
         elif (self.folder / "manifest.json").is_file():
             self.manifest = read_manifest(self.folder)
         else:
-            raise InputError("neither the folder of a run nor one of shards", where=str(folder), hint="see `guardkit runs list`")
+            raise InputError(
+                "neither the folder of a run nor one of shards", where=str(folder), hint=near_run(self.folder) or "see `guardkit runs list`"
+            )
 
     def _open_run(self, recipe: Recipe) -> None:
         self.order = [s.id for s in recipe.steps]

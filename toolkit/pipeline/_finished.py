@@ -23,6 +23,7 @@ from toolkit.common.models import CURVES, METRICS
 from toolkit.common.parquet import batches, open_parquet, taken_batches
 from toolkit.common.paths import is_there
 from toolkit.common.reading import Identity, identity, sha256_once, unreadable
+from toolkit.common.resources import near_run
 from toolkit.common.several import several
 from toolkit.pipeline._recipe import kept_recipe, kept_yaml
 from toolkit.shards import SUFFIX
@@ -345,7 +346,7 @@ def run_of(folder: Path) -> tuple[Path, str | None]:
         if is_there(place / "run.json", Path.is_file):
             return place, folder.relative_to(place).parts[0] if below else None
     near = [p.parent.name for p in folder.parent.glob("*/run.json")] if is_there(folder.parent, Path.is_dir) else []
-    hint = nearest(folder.name, near) or "see `guardkit runs list`"
+    hint = nearest(folder.name, near) or near_run(folder) or "see `guardkit runs list`"
     raise InputError("not the folder of a run", where=str(folder), hint=hint)
 
 

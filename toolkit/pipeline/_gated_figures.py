@@ -21,7 +21,7 @@ from typing import Any
 
 from toolkit._version import __version__
 from toolkit.common.errors import InputError, short_path
-from toolkit.common.paths import near_folder
+from toolkit.common.resources import near_run
 from toolkit.evaluation import LEVEL, Asked, Certified, NothingShared, holm, measured, open_sides, share_change, tested
 from toolkit.evaluation import Side as Model
 from toolkit.pipeline._diff_side import Side
@@ -86,7 +86,7 @@ def _opened(folder: Path) -> Side | Path:
         if (place / "evaluation.json").is_file():
             return place
     raise InputError(
-        "neither the folder of a run nor one of an evaluation", where=short_path(folder), hint=near_folder(folder) or "see `guardkit runs list`"
+        "neither the folder of a run nor one of an evaluation", where=short_path(folder), hint=near_run(folder) or "see `guardkit runs list`"
     )
 
 

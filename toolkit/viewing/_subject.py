@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from toolkit.common.errors import InputError, did_you_mean, short_path
-from toolkit.common.paths import is_there, near_file, near_folder
+from toolkit.common.paths import is_there, near_file
 from toolkit.common.reading import identity
+from toolkit.common.resources import near_run
 from toolkit.pipeline import StepFolder, is_run, recipe_steps, run_of, step_folders
 from toolkit.shards import MANIFEST, read_manifest
 from toolkit.viewing._other_files import ENDINGS, as_parquet, is_rows
@@ -104,7 +105,7 @@ def subject_of(place: Path) -> Subject:
         found.table("rows")
         return found
     if not is_there(place, Path.is_dir):
-        near = near_folder(place) or near_file(place)
+        near = near_run(place) or near_file(place)
         raise InputError("no such file or folder", where=str(place), hint=near or "see `guardkit runs list`")
     if is_run(place):
         return Subject("run", place)
