@@ -95,4 +95,5 @@ def sign(
     if json:
         _say.document(found)
     else:
-        _say.lines(f"{found['folder']}: signed by {found['by']}", f"Signature: {found['file']}")
+        of = found["file"] if Path(folder).is_file() else found["folder"]  # an overlay holds its own signature
+        _say.lines(f"{of}: signed by {found['by']}", *([] if of == found["file"] else [f"Signature: {found['file']}"]))
