@@ -18,6 +18,7 @@ from world import World, environment, seed
 import toolkit
 from toolkit.common.errors import InputErrors
 from toolkit.common.files import tree_digests
+from toolkit.report import report_html
 from toolkit.shards import verify
 
 RENDERED: list[dict[str, Any]] = [
@@ -40,13 +41,16 @@ def old(world: World) -> Path:
     return made
 
 
-def test_another_run_is_extended_again_and_again_and_diff_says_what_came(world: World, old: Path) -> None:
+def test_another_run_is_extended_again_and_again_and_diff_says_what_came(world: World, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = tree_digests(old)
     for file in old.rglob("*.parquet"):
         file.chmod(0o644)
     run = world.run()
     assert {p.stat().st_mode & 0o777 for p in old.rglob("*.parquet")} == {0o644}, "who may read the older files is not changed"
     made = run.folder / "sft" / "shards"
+    monkeypatch.setattr("toolkit.report._report_page.drawable", lambda: False)
+    page = re.sub(r"<[^>]*>", " ", report_html(run.folder, samples=0).html.decode())
+    assert re.search(r"rows in the shards of sft\s+31\s+rows that sft was given\s+7\s", page), "a report counts the rows that shards hold"
     assert world.built() == set(), "the version extended is what counts, not when it was made"
     world.seeds([seed(i) for i in range(200, 203)])
     half = {"id": "half", "use": "select", "with": {"share": 0.5}}

@@ -84,7 +84,7 @@ def _overview(folder: Path, summary: Mapping[str, Any], wanted: Wanted) -> Secti
     words += f", {states.count('stale')} are stale" if "stale" in states else ""
     parts: list[Part] = [Note(f"Recipe {summary['recipe']}: {words}.")]
     parts += [Note(words, "problem") for words in _standing(folder, states)]
-    rows: list[list[Any]] = [[name, value] for name, value in _figures(summary)]
+    rows: list[list[Any]] = [[name, value] for name, value in _figures(summary, {s.step: s.manifest["stats"] for s in step_folders(folder)})]
     parts.append(sheet_of("The run at a glance", ("what",), ("number",), rows))
     for note in summary["notes"]:  # what an operator failed with may hold a text
         words = note if wanted.texts or not note.startswith("the figure ") else note.partition(": ")[0]
@@ -92,10 +92,13 @@ def _overview(folder: Path, summary: Mapping[str, Any], wanted: Wanted) -> Secti
     return Section("overview", "The run", parts)
 
 
-def _figures(summary: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _figures(summary: Mapping[str, Any], stats: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
     for s in summary["steps"]:
         if s["state"] == "built" and s["use"] == "shards":
-            yield f"rows in the shards of {s['step']}", s["kept"]
+            rows = stats.get(s["step"], {}).get("rows", s["kept"])  # of a version that extends another: with the rows of that
+            yield f"rows in the shards of {s['step']}", rows
+            if rows != s["kept"]:
+                yield f"rows that {s['step']} was given", s["kept"]
     by = {(f["step"], f["name"]): f["value"] for f in summary["figures"]}
     for (step, name), value in by.items():
         if name == "pairs" and isinstance(value, Mapping):
