@@ -27,8 +27,13 @@ def runs_list(json: JsonOpt = False) -> None:
     if json:
         _say.document(found)
     else:
-        rows = [[r["folder"], r["recipe"] or r["problem"], str(r["steps"]), str(r["built"]), str(r["stale"])] for r in found]
+        rows = [[r["folder"], r["recipe"] or _problem(r), str(r["steps"]), str(r["built"]), str(r["stale"])] for r in found]
         _say.table("Runs", ["run", "recipe"], ["steps", "built", "stale"], rows)
+
+
+def _problem(run: dict[str, Any]) -> str:
+    """Why a run cannot be read, on one line; the column beside it has the folder."""
+    return str(run["problem"]).partition("\n")[0].removeprefix(f"{run['folder']}/")
 
 
 @runs.command("status")
