@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import toolkit
-from toolkit.common.errors import GuardkitError, InputError, InputErrors, Missing, Stopped, on_command_line
+from toolkit.common.errors import GuardkitError, InputError, InputErrors, Missing, Stopped, on_command_line, stopped_by
 from toolkit.common.secrets import protect
 
 
@@ -62,3 +62,8 @@ def test_a_hint_of_faults_that_follow_each_other_stands_under_the_last_of_them()
     faults = [InputError("one", hint="do this"), InputError("two", hint="do this"), InputError("three", hint="do that"), InputError("four")]
     assert str(InputErrors(faults)) == "one\ntwo\n  do this\nthree\n  do that\nfour"
     assert [e.hint for e in InputErrors(faults).errors] == ["do this", "do this", "do that", None]
+
+
+def test_what_stopped_a_run_is_in_words() -> None:
+    assert stopped_by("KeyboardInterrupt") == "interrupted" and "service" in stopped_by("Missing")
+    assert stopped_by("OtherError") == "OtherError"

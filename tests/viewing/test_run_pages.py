@@ -141,7 +141,7 @@ def at_work(run: Path, folder: Path, *events: dict[str, object], unbuilt: tuple[
             ["1,500 of 2,000 rows"],
         ),
         ([{"event": "started", "step": "rendered", "pid": 2**22 + 1}], ["broke off", "rendered stopped", "goes on where it stopped"]),
-        ([{"event": "started", "step": "rendered"}, {"event": "stopped", "error": "TooManyFailures"}], ["was stopped (TooManyFailures)"]),
+        ([{"event": "started", "step": "rendered"}, {"event": "stopped", "error": "TooManyFailures"}], ["was stopped (more failed than may)"]),
         ([{"event": "started", "step": "rendered", "host": "elsewhere"}], ["written on elsewhere"]),
     ],
 )

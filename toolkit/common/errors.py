@@ -123,6 +123,21 @@ class Missing(GuardkitError):  # noqa: N818 (named by what happened)
     exit_code = 4
 
 
+_STOPPED_BY = {
+    "KeyboardInterrupt": "interrupted",
+    "Stopped": "interrupted, the budget reached or the disk full",
+    "Missing": "a package, key, file or service was missing",
+    "TooManyFailures": "more failed than may",
+    "InputError": "something was wrong with the input",
+    "InputErrors": "something was wrong with the input",
+}
+
+
+def stopped_by(error: str) -> str:
+    """What stopped a run in words, of its error's class, which is all that the run's log has of it; classes that are not ours by their names."""
+    return _STOPPED_BY.get(error, error)
+
+
 class BrokenContract(RuntimeError):  # noqa: N818 (named by what happened)
     """Code does not keep what it promises its callers, an operator's of another package say: a bug in it, never a user's fault (exit code 70)."""
 

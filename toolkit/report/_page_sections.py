@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit.common.errors import GuardkitError, InputError
+from toolkit.common.errors import GuardkitError, InputError, stopped_by
 from toolkit.common.locks import is_alive
 from toolkit.common.pictures import Picture, Row, bars, grid
 from toolkit.common.text import one_line
@@ -126,7 +126,7 @@ def _standing(folder: Path, states: Sequence[str]) -> Iterator[str]:
     if going:
         yield f"The run is being built{step}: this page shows what was finished when it was made. Make it again when the run is done."
     elif open_ is not None:
-        how = f" ({last['error']})" if last.get("event") == "stopped" and last.get("error") else ""
+        how = f" ({stopped_by(str(last['error']))})" if last.get("event") == "stopped" and last.get("error") else ""
         yield f"The run ended{step}{how}, which is not finished: run its recipe again, and it goes on where it stopped."
     elif "not built" in states:
         yield "Some steps are not built: run the recipe again, and it goes on with them."

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from toolkit.common.errors import InputError
+from toolkit.common.errors import InputError, stopped_by
 from toolkit.common.locks import is_alive
 from toolkit.common.reading import regular, unreadable
 from toolkit.pipeline import recipe_steps, step_folders
@@ -39,7 +39,7 @@ class RunState:
     Attributes:
         state: running, done, stopped (with `why`), broken off (its process is gone), or not begun.
         steps: in the order of the recipe.
-        why: the class of the error that stopped it.
+        why: in words what stopped it.
         host: machine on which it was last at work.
         seen: seconds since its log was last written to.
     """
@@ -82,7 +82,7 @@ def run_state_now(run: Path) -> RunState:
     if not last:
         return found
     found.host, found.seen = str(last.get("host", "")), max(0.0, time.time() - last["time"])
-    found.why = str(last.get("error", "")) if last["event"] == "stopped" else ""
+    found.why = stopped_by(str(last.get("error", ""))) if last["event"] == "stopped" else ""
     here, alive = found.host == platform.node(), is_alive(last.get("pid"))
     ended = last["event"] in ("done", "stopped")
     found.state = last["event"] if ended else "running" if alive or not here else "broken off"
