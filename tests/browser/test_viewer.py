@@ -58,6 +58,11 @@ def test_rows_are_searched_filtered_sorted_and_shown(look: Callable[..., Look], 
     seen.page.wait_for_url("**value=refusal*")
     seen.find("#rows .conditions").wait_for()
     assert 0 < count(seen) < everything and all("refusal" in line for line in shown(seen))
+    seen.find("form.query select[name=column]").select_option("prompt")
+    seen.find("form.query select[name=operator]").select_option(label="is not empty")
+    seen.page.get_by_role("button", name="Show rows").click()
+    seen.find("#rows .conditions li:nth-child(2)").wait_for()
+    assert "label_refusal is" in seen.find("#rows .conditions").inner_text(), "a further filter comes to the first one"
     seen.find("#rows thead").get_by_role("link", name="prompt", exact=True).click()
     seen.find("#rows th[aria-sort=ascending]").wait_for()
     names = seen.find("#rows thead th").all_inner_texts()

@@ -172,6 +172,7 @@ def test_what_a_page_could_obey_is_shown(file_page: Callable[[str], str]) -> Non
         ("/rows/seeds?page=x", 422, "page: a number"),
         ("/rows/seeds?column=prompt&operator=like&value=x", 422, "no operator"),
         ("/rows/seeds?column=source_row&operator=least&value=x", 422, "is no number"),
+        ("/rows/seeds?column=&operator=has&value=x", 422, "and no column"),
         ("/row/seeds?row=999", 422, "the table has 22"),
         ("/cell/seeds?row=1&of=no", 422, "no column"),
         ("/nowhere", 404, "no such page"),

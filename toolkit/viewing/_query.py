@@ -84,7 +84,9 @@ def query_of(given: QueryParams, columns: Mapping[str, pl.DataType]) -> Query:
     Raises:
         InputError: no such column or operator, or a value that its column cannot be held to.
     """
-    triples = zip(given.getlist("column"), given.getlist("operator"), given.getlist("value"), strict=False)
+    triples = list(zip(given.getlist("column"), given.getlist("operator"), given.getlist("value"), strict=False))
+    if lost := [value for column, _, value in triples if value and not column]:
+        raise InputError(f"a filter has the value {lost[0]!r} and no column", hint="choose its column, or search for it in all texts")
     conditions = tuple(Condition(c, o, v) for c, o, v in triples if c and (v or o in ("empty", "filled")))
     if len(conditions) > _FILTERS:
         raise InputError(f"more than {_FILTERS} conditions")
