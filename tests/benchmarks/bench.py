@@ -70,15 +70,19 @@ def main() -> int:
 
 def about(target: str = "bench", script: str = "bench") -> str:
     """Where and with what this was measured."""
+    return (
+        f"`make {target}` prints these tables and writes this page; `python tests/benchmarks/{script}.py --help` says what may be set. "
+        f"Only the ratios travel to another machine.\n\n{conditions()}"
+    )
+
+
+def conditions() -> str:
+    """When, on what, at which load and with which packages."""
     cpu = next(
         (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "unknown CPU"
     )
     packages = ", ".join(f"{p} {version(p)}" for p in ("polars", "pyarrow", "pydantic", "typer"))
-    return (
-        f"`make {target}` prints these tables and writes this page; `python tests/benchmarks/{script}.py --help` says what may be set. "
-        "Only the ratios travel to another machine.\n\n"
-        f"Measured on {time.strftime('%Y-%m-%d')}: {os.cpu_count()} CPUs ({cpu}), load {os.getloadavg()[1]:.1f}, Python {platform.python_version()}, {packages}."
-    )
+    return f"Measured on {time.strftime('%Y-%m-%d')}: {os.cpu_count()} CPUs ({cpu}), load {os.getloadavg()[1]:.1f}, Python {platform.python_version()}, {packages}."
 
 
 def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:

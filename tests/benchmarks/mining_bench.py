@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from bench import about, table
+from bench import about, conditions, table
 from measure import Measured, run
 from rows import ROWS
 
@@ -172,7 +172,7 @@ def account(baseline: float, data: Path, out: Path) -> str:
         + table(["for", "CPU s", "least", "measured as"], body)
         + f"\n\nThe baseline takes {baseline:.1f} CPU s in this run. With the cores as busy as it keeps them, the least of all comes to "
         f"{all_least / baseline:.2f} times its wall time, {(all_least - least['decode, pair']) / baseline:.2f} times without the texts decoded once more; "
-        f"the goal is {WALL}."
+        f"the goal is {WALL}.\n\n{conditions()}"
     )
 
 

@@ -30,7 +30,7 @@ GOLD = [H if n % 2 else U for n in range(300)]
 Cli = Callable[..., Result]
 
 
-def built(folder: Path, *, wrong: range, sources: int, extra: bool = True) -> Path:
+def built(folder: Path, *, wrong: range, sources: int, extra: bool = True, recipe: str = "small") -> Path:
     """A run of rows, of which a step keeps those of the first `sources`, and a guard's evaluation on them; `wrong`: rows that it judges wrongly."""
     folder.mkdir()
     asked = seeds(*(seed(n, label_prompt=v, source="ab"[n >= sources]) for n, v in enumerate(GOLD))).drop("categories", "votes", "context")
@@ -44,7 +44,7 @@ def built(folder: Path, *, wrong: range, sources: int, extra: bool = True) -> Pa
     steps.append({"id": "scores", "use": "evaluate", "from": {"rows": "verdicts", "asked": "asked"}, "with": {"policies": ["clean"]}})
     if extra:
         steps.append({"id": "kept", "use": "select", "from": "asked", "with": {"where": {"source": "a"}}})
-    run_steps(folder, steps)
+    run_steps(folder, steps, recipe)
     return folder / "out" / "run"
 
 
@@ -106,12 +106,13 @@ def test_limits_speak_of_kinds_and_of_single_figures(here: Path) -> None:
 
 def test_what_the_run_has_lost_fails_unless_it_may_go(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(runs)
-    less = built(tmp_path / "less", wrong=range(4), sources=280, extra=False)
+    less = built(tmp_path / "less", wrong=range(4), sources=280, extra=False, recipe="less")
     found = toolkit.gate("outputs/released", less)
     assert found.verdict == "fail" and verdict_of(found, "rows", "kept") == "gone" and "gone since the baseline: 1" in found.words
     assert toolkit.gate("outputs/released", less, limits={"gone": "pass"}).passed
     assert toolkit.gate("outputs/released", less, limits={"except": [{"of": "kept", "limit": None}]}).passed
     assert "not in the baseline, so not looked at: the step kept" in toolkit.gate(less, "outputs/released").notes
+    assert found.notes[0].startswith("these are runs of two recipes, small and less")
     evaluated(
         tmp_path / "two",
         {"main": verdict_lines("one", "prompt", "+-" * 50, "+-" * 50), "other": verdict_lines("one", "prompt", "+-" * 50, "+-" * 50)},

@@ -81,10 +81,10 @@ def reasons(rest: pl.DataFrame) -> dict[str, int]:
     return dict(sorted(rest["_reason"].value_counts().iter_rows())) if rest.height else {}
 
 
-def run_steps(folder: Path, steps: list[dict[str, Any]], **options: Any) -> dict[str, StepFolder]:
+def run_steps(folder: Path, steps: list[dict[str, Any]], name: str = "small", **options: Any) -> dict[str, StepFolder]:
     """Run a recipe of these steps in a folder; its finished steps."""
     file = folder / "recipe.yaml"
-    file.write_text(yaml.safe_dump({"recipe": "small", "seed": 5, "steps": steps}, sort_keys=False))
+    file.write_text(yaml.safe_dump({"recipe": name, "seed": 5, "steps": steps}, sort_keys=False))
     return toolkit.read_run(toolkit.run(file, output=folder / "out" / "run", **options).folder)
 
 

@@ -75,10 +75,8 @@ def certify(
     (policy,) = check_policies([policy])
     given = [named_folder(text) for text in evaluations]
     target = None if output is None else at_door(output)
-    if target is not None and target.suffix not in SUFFIXES:
-        raise InputError(f"the output must end in {', '.join(SUFFIXES)}", where=str(output))
     if target is not None:
-        check_output(target, reads=[folder for _, folder in given])
+        check_output(target, reads=[folder for _, folder in given], suffixes=SUFFIXES)
     shown, done = progress or Progress.silent(), 0
 
     def step(words: str) -> None:

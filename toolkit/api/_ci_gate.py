@@ -71,10 +71,8 @@ def gate(
     if fail_on is not None:
         allowed = allowed.model_copy(update={"fail_on": fail_on})
     target = None if output is None else at_door(output)
-    if target is not None and target.suffix not in SUFFIXES:
-        raise InputError(f"the output must end in {', '.join(SUFFIXES)}", where=str(output))
     if target is not None:
-        check_output(target, reads=[before, after, *([] if file is None else [file])])
+        check_output(target, reads=[before, after, *([] if file is None else [file])], suffixes=SUFFIXES)
     shown, done = progress or Progress.silent(), 0
 
     def step(words: str) -> None:

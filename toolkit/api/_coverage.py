@@ -65,11 +65,9 @@ def coverage(
         raise InputError(f"minimum is a number of rows from 1, not {minimum}")
     targets = [at_door(o) for o in several(output)]
     for target in targets:
-        if target.suffix not in COVERAGE_SUFFIXES:
-            raise InputError(f"the output must end in {', '.join(COVERAGE_SUFFIXES)}", where=str(target))
+        check_output(target, reads=[at_door(place)], suffixes=COVERAGE_SUFFIXES)
         if target.suffix == ".svg":
             require("vl_convert", "pictures", "a picture")
-        check_output(target, reads=[at_door(place)])
     wanted = WantedRows(minimum, tuple(several(categories)), tuple(several(languages)))
     how = {"step": step, "verdicts": verdicts, "taxonomy": taxonomy, "guard": guard}
     found = Coverage(find_coverage(place, **how, wanted=wanted, progress=progress or Progress.silent()))  # type: ignore[arg-type]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import logging
 import sys
 from contextlib import suppress
@@ -41,14 +40,7 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
-_LOOKING = ("check", "plan", "explain", "operators", "schema", "sources", "guards", "--help")
-"""Verbs that end within seconds: looking for garbage in what they load takes longer than the rest of it."""
-
-
 def _run() -> int:
-    verb = "".join(sys.argv[1:2])
-    if verb in _LOOKING:
-        gc.disable()
     from typer.main import get_command
 
     from toolkit.cli._app import only
@@ -56,7 +48,7 @@ def _run() -> int:
 
     try:
         # Not standalone: typer would end an interrupt in its own way.
-        code: Any = ask_first(get_command(only(verb)))(prog_name="guardkit", standalone_mode=False)
+        code: Any = ask_first(get_command(only("".join(sys.argv[1:2]))))(prog_name="guardkit", standalone_mode=False)
     except Exception as e:
         error: Any = e
         if not hasattr(error, "format_message"):
@@ -66,8 +58,6 @@ def _run() -> int:
         _document("UsageError", 2, _fault(error.format_message()))
         rich_format_error(error)
         return 2
-    finally:
-        gc.enable()
     if code == INTERRUPTED:
         return _interrupted()
     return code if isinstance(code, int) else 0

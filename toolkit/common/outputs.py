@@ -9,7 +9,7 @@ written; it raises `InputError` with both paths and changes nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,6 +28,7 @@ def check_output(
     output: Path,
     *,
     reads: Iterable[Path] = (),
+    suffixes: Collection[str] = (),
     journal: Path | None = None,
     whole: bool = False,
     own: str | None = None,
@@ -38,6 +39,7 @@ def check_output(
     Args:
         output: file or folder to be written, absolute (`toolkit.common.paths.at_door`).
         reads: files and folders that the command reads; of a folder all that is in it is read.
+        suffixes: of which its name must have one; none: any name will do.
         journal: the folder of the journal that the command uses.
         whole: the output is a folder that is replaced as a whole, so that nothing may be in it either.
         own: what guardkit itself may have made at `output` before, which this command goes on with or replaces: a key of `MARKS`, or ``overlay``.
@@ -49,6 +51,8 @@ def check_output(
     real = _real(output)
     if not real.name:
         raise InputError("no name that could be written", where=str(output), hint=hint)
+    if suffixes and output.suffix not in suffixes:
+        raise InputError(f"the output must end in {', '.join(suffixes)}", where=str(output))
     if own != "overlay" and real.name.casefold().endswith(OVERLAY_SUFFIX) and is_there(real, Path.is_file):
         raise InputError("the output would take the place of an overlay, which only grows", where=str(output), hint=hint)
     at = _Places((real, beside(real), *real.parents))

@@ -31,6 +31,7 @@ class Side:
     """A run, or a folder of shards.
 
     Attributes:
+        recipe: its name; empty for shards.
         order: ids of the steps, as in the recipe.
         inputs: steps that each step reads.
         folders: finished steps that have a folder.
@@ -48,6 +49,7 @@ class Side:
         self.identity: dict[str, dict[str, Any]] = {}
         self.stale: list[str] = []
         self.manifest: dict[str, Any] | None = None
+        self.recipe = ""
         self.order: list[str] = [SHARDS]
         self.inputs: dict[str, list[str]] = {SHARDS: []}
         self._columns: dict[str, list[str]] = {}
@@ -61,7 +63,7 @@ class Side:
             )
 
     def _open_run(self, recipe: Recipe) -> None:
-        self.order = [s.id for s in recipe.steps]
+        self.recipe, self.order = recipe.spec.recipe, [s.id for s in recipe.steps]
         self.inputs = inputs_of(recipe.steps)
         there = [done for done in step_folders(self.folder) if done.step in self.order]  # others were left there by an earlier recipe
         old = stale(there)

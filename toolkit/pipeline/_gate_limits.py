@@ -62,6 +62,8 @@ class GateLimits(_Strict):
     exceptions: list[Exception_] = Field(default=[], alias="except")
     policy: str = "clean"
     """How a verdict that could not be read counts: clean, drop, fail-closed."""
+    combine: Literal["majority", "mean"] | None = None
+    """How several draws become one verdict, where the two evaluations do not do it alike."""
     gone: Literal["fail", "pass"] = "fail"
     """What a figure of the baseline comes to that the run lacks."""
     fail_on: Literal["fail", "unless_pass"] = "fail"

@@ -64,7 +64,7 @@ def run_gate(baseline: Path, run: Path, limits: GateLimits, draws: int, seed: in
         places = [(f"{name} / ", here[name], there[name]) for name in here if name in there]
     else:
         places = [("", before, after)]  # type: ignore[list-item]  # else a Side
-    asked = Asked(policy=limits.policy, draws=draws, seed=seed)
+    asked = Asked(policy=limits.policy, k=limits.combine, draws=draws, seed=seed)
     for prefix, *two in places:
         step(f"guards {prefix}".removesuffix(" / ").strip())
         found += _guards(prefix, two[0], two[1], asked, limits, notes)
@@ -92,6 +92,8 @@ def _opened(folder: Path) -> Side | Path:
 
 def _data(a: Side, b: Side, limits: GateLimits, notes: list[str]) -> Iterator[_Found]:
     """The figures of two runs' rows."""
+    if a.recipe != b.recipe:
+        notes.append(f"these are runs of two recipes, {a.recipe} and {b.recipe}: what only one has is gone or not looked at")
     notes += [f"not in the baseline, so not looked at: the step {s}" for s in b.order if s not in a.counts]
     for step in a.order:
         rows = a.counts[step]["kept"]

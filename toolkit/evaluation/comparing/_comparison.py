@@ -105,7 +105,7 @@ def _way(sides: Sequence[Side], asked: Asked) -> str:
         each = ", ".join(f"{s.name}: {s.settings['k']}" for s in sides)
         raise InputError(
             f"the evaluations make one verdict of several draws in different ways ({each})",
-            hint="say which: {--k majority|combine='majority'} or {--k mean|combine='mean'}",
+            hint="say which: {--k majority|combine='majority'} or {--k mean|combine='mean'}; `guardkit gate` takes `combine` in its limits",
         )
     return asked.k or ways.pop()
 

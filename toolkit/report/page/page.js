@@ -27,10 +27,3 @@ for (const table of document.querySelectorAll("table.sorts")) {
     });
   });
 }
-// What is folded is printed, too.
-let folded = [];
-addEventListener("beforeprint", () => {
-  folded = [...document.querySelectorAll("details:not([open])")];
-  folded.forEach((one) => { one.open = true; });
-});
-addEventListener("afterprint", () => folded.forEach((one) => { one.open = false; }));
