@@ -19,6 +19,7 @@ from toolkit.common.errors import InputError, InputErrors
 from toolkit.guards import load_guard
 from toolkit.operators import Columns, Context, DatasetOperator, operator_class
 from toolkit.operators.choose._draw import apportion, units
+from toolkit.operators.choose.mix import _filled
 from toolkit.pipeline import LOCAL, Counts, FrameInput, FrameOutput, Work, build_step
 from toolkit.records import content_id, load_record
 from toolkit.taxonomy import load_taxonomy
@@ -205,6 +206,29 @@ def test_a_mixture_is_as_large_as_its_scarcest_part_allows_or_as_asked() -> None
         mixed(parts={"sa": 1})
     with pytest.raises(InputErrors, match="give `total`"):
         mixed(parts={"a": 1}, replacement="even")
+
+
+def test_what_a_part_lacks_comes_from_the_others_and_no_part_gives_more_than_it_may() -> None:
+    assert mixed(parts={"a": 1, "b": 1, "c": 1}, total=24, short="others") == {"a": 11, "b": 9, "c": 4}
+    assert mixed(parts={"a": 1, "b": 1}, total=20, most={"a": 6}, short="fewer") == {"a": 6, "b": 9}
+    assert mixed(parts={"a": 2, "b": 1}, total=9, most={"a": 4}, short="others") == {"a": 4, "b": 5}
+    assert mixed(parts={"a": 1, "b": 1}, most={"a": 5}) == {"a": 5, "b": 5}
+    assert mixed(parts={"a": 1, "c": 1}, total=12, replacement={"c": "even"}, most={"a": 2}, short="others") == {"a": 2, "c": 10}
+    with pytest.raises(InputError, match="all parts together: 33 of 34"):
+        mixed(parts={"a": 1, "b": 1, "c": 1}, total=34, short="others")
+    with pytest.raises(InputError, match="source is a: 3 of 5"):
+        mixed(parts={"a": 1, "b": 1}, total=10, most={"a": 3})
+    with pytest.raises(InputErrors, match="most names 'd', which is no part"):
+        mixed(parts={"a": 1}, most={"d": 3})
+
+
+@given(st.integers(1, 60), st.lists(st.tuples(st.integers(1, 9), st.integers(0, 20)), min_size=1, max_size=6))
+def test_a_mixture_that_is_filled_up_adds_up(total: int, parts: list[tuple[int, int]]) -> None:
+    weights, can = {str(i): Fraction(w) for i, (w, _) in enumerate(parts)}, {str(i): n for i, (_, n) in enumerate(parts)}
+    found = _filled(total, weights, can)
+    assert sum(found.values()) == min(total, sum(can.values())) and all(0 <= found[p] <= can[p] for p in can)
+    fair = dict(zip(weights, apportion(total, list(weights.values())), strict=True))
+    assert all(found[p] >= min(fair[p], can[p]) - 1 for p in can), "a part that has its share gives it"
 
 
 @settings(max_examples=25, deadline=None)

@@ -43,6 +43,7 @@ BUILT_IN = {
     "perturb": "change.perturb:Perturb",
     "add_policies": "change.add_policies:AddPolicies",
     "rephrase": "change.rephrase:Rephrase",
+    "combine": "change.combine:Combine",
     "sample": "judge.sample:Sample",
     "verdicts": "judge.verdicts:Verdicts",
     "mine": "mining.mine:Mine",
