@@ -20,13 +20,13 @@ MODULE = """
 from toolkit.shards import ShardKind
 from toolkit.shards.exporters import Format, Made
 
-RL = ShardKind("rl", "prompts with a ground truth", columns=("ground_truth",))
+TRUTHS = ShardKind("truths", "prompts with a ground truth", columns=("ground_truth",))
 
 
 class Prompts(Format):
     name = "prompts"
     doc = "https://prompts.example"
-    kinds = ("rl",)
+    kinds = ("truths",)
 
     def convert(self, rows, split, start):
         return [Made("default", split, f"{split}.parquet", rows.select("prompt", "ground_truth"))]
@@ -40,7 +40,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     info.mkdir(parents=True)
     (site / "my_kinds.py").write_text(MODULE)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-kinds\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[guardkit.shard_kinds]\nrl = my_kinds:RL\n[guardkit.exporters]\nprompts = my_kinds:Prompts\n")
+    (info / "entry_points.txt").write_text("[guardkit.shard_kinds]\ntruths = my_kinds:TRUTHS\n[guardkit.exporters]\nprompts = my_kinds:Prompts\n")
     monkeypatch.syspath_prepend(str(site))
     yield
     sys.modules.pop("my_kinds", None)
@@ -56,8 +56,8 @@ def write(folder: Path, **about: Any) -> Path:
 
 
 def test_a_kind_without_answers_is_exported_and_verified(package: None, tmp_path: Path) -> None:
-    shards = write(tmp_path / "shards", kind="rl")
-    assert verify(shards)["kind"] == "rl" and "kind" not in unproven(verify(shards))
+    shards = write(tmp_path / "shards", kind="truths")
+    assert verify(shards)["kind"] == "truths" and "kind" not in unproven(verify(shards))
     record = export(shards, "prompts", tmp_path / "out")
     assert record["rows"] == 4 and pl.read_parquet(tmp_path / "out" / "train.parquet").columns == ["prompt", "ground_truth"]
     assert verify_export(tmp_path / "out")["to"] == "prompts"
@@ -67,7 +67,7 @@ def test_a_kind_without_answers_is_exported_and_verified(package: None, tmp_path
 
 def test_no_package_changes_what_shards_are_by_being_installed(package: None, tmp_path: Path) -> None:
     shards = write(tmp_path / "shards")
-    with pytest.raises(InputError, match="neither of the columns prompt, completion or prompt, chosen, rejected"):
+    with pytest.raises(InputError, match="neither of the columns prompt, completion or prompt, chosen, rejected or prompt, has_response"):
         export(shards, "prompts", tmp_path / "out")
     assert kind_of(["prompt", "completion", "ground_truth"], None, "here").name == "sft"
 

@@ -14,6 +14,7 @@ from toolkit.common.models import MODEL, calm_threads, model_folder
 from toolkit.common.outputs import check_output
 from toolkit.common.paths import Roots, at_door, here
 from toolkit.common.reach import refused, unknown
+from toolkit.common.resources import find
 from toolkit.common.several import several
 from toolkit.common.yamlfile import YamlFile, load_yaml
 from toolkit.pipeline import Progress, refuse_stale, stopping
@@ -34,8 +35,9 @@ def train(
     """Train a guard on shards, as a YAML file or a dict says.
 
     Args:
-        method: sft, dpo, or a trainer that another package brings.
-        config: file of YAML, or a dict, with `shards` and `output` (folders), `model`, the other options of the operator train_sft or train_dpo,
+        method: sft, dpo, grpo, or a trainer that another package brings.
+        config: file of YAML, or a dict, with `shards` and `output` (folders), `model`, the other options of the operator train_sft, train_dpo or
+            train_grpo (of the last also `guard`),
             and `seed`. For `shards` and `model` a step's folder will do, too.
         progress: where progress is shown, and the settings as they are resolved before it starts; default nowhere.
         allow: what it may do beyond the shards, by name (``trust_remote_code``, ``api_key_env=MY_KEY``): see `toolkit.common.reach`.
@@ -56,17 +58,17 @@ def train(
         >>> toolkit.train("sft", config)["steps"]
         1
     """
-    from toolkit.training import DpoConfig, SftConfig, in_words, kept_update, memory_words
+    from toolkit.training import DpoConfig, GrpoConfig, SftConfig, in_words, kept_update, memory_words
 
     job = _checked(_job(method, config, allow, overwrite=overwrite), unverified=unverified)
     progress = progress or Progress.silent()
 
     def show(done: int, total: int, loss: float | None) -> None:
-        progress.update(done, total, "" if loss is None else f"loss {loss:.3f}")
+        progress.update(done, total, "" if loss is None else f"{job.trainer.shows} {loss:.3f}")
 
     def begin(settings: Mapping[str, Any]) -> None:
         progress.note(in_words(settings))
-        if isinstance(job.options, SftConfig | DpoConfig):
+        if isinstance(job.options, SftConfig | DpoConfig | GrpoConfig):
             for words in memory_words(job.options, Roots.of(None)):
                 progress.note(words)
 
@@ -103,13 +105,13 @@ def plan_training(
         >>> toolkit.plan_training("sft", config)["settings"]["updates"]
         1
     """
-    from toolkit.training import DpoConfig, SftConfig, memory_words, plan_words
+    from toolkit.training import DpoConfig, GrpoConfig, SftConfig, memory_words, plan_words
 
     job = _checked(_job(method, config, allow, overwrite=True), unverified=unverified)
     if job.trainer.plan is None:
         raise InputError(f"the trainer {method!r} does not say what it would do")
     found = job.trainer.plan(job.shards, job.out, job.options)
-    memory = memory_words(job.options, Roots.of(None)) if isinstance(job.options, SftConfig | DpoConfig) else []
+    memory = memory_words(job.options, Roots.of(None)) if isinstance(job.options, SftConfig | DpoConfig | GrpoConfig) else []
     return TrainingPlan({**found, "output": short_path(job.out), "words": [*plan_words(found, short_path(job.out)), *memory]})
 
 
@@ -149,7 +151,7 @@ def _job(method: str, config: str | Path | Mapping[str, Any], allow: str | Colle
     from pydantic import Field, create_model
 
     from toolkit.shards.exporters import shard_folder
-    from toolkit.training import TRAINERS, own_file
+    from toolkit.training import TRAINERS, GrpoConfig, own_file
 
     trainer = TRAINERS.get(method)
     more: dict[str, Any] = {"shards": (Path, Field()), "output": (Path, Field())}
@@ -167,12 +169,23 @@ def _job(method: str, config: str | Path | Mapping[str, Any], allow: str | Colle
         options = options.model_copy(update={"model": str(start)})
     if (sharing := own_file(getattr(options, "parallel", None))) is not None:
         options = options.model_copy(update={"parallel": str(roots.file(sharing))})
+    for name, folder in (("preset", "grpo"), ("formula", "rewards"), ("guard", "guards")):
+        if isinstance(options, GrpoConfig) and isinstance(value := getattr(options, name), str):
+            options = options.model_copy(update={name: str(_schema(folder, value, roots, file.where((name,))))})
     shards, out = shard_folder(roots.first(given.shards) or at_door(given.shards)), at_door(given.output)
     _check_output(out, shards, file.where(("output",)), overwrite=overwrite)
     check_output(out, reads=[*own, shards, *roots.read], whole=True, own="model", hint="give another folder as `output`")
     for used in filter(None, (shards, start)):
         refuse_stale(used)
     return _Job(trainer, options, shards, out, file)
+
+
+def _schema(folder: str, name: str, roots: Roots, where: str) -> Path:
+    """The file of a schema that the training names."""
+    try:
+        return find(folder, name, roots)
+    except InputError as e:
+        raise InputError(e.message, where=where, hint=e.hint) from None
 
 
 def other_trainers() -> list[str]:

@@ -75,6 +75,22 @@ def train_dpo(
     _train("dpo", config, allow, overwrite, json, unverified, plan)
 
 
+@train.command("grpo")
+def train_grpo(
+    config: Annotated[Path, typer.Argument(help="YAML: shards, model, output, and the options of the operator train_grpo.", show_default=False)],
+    allow: AllowOpt = None,
+    overwrite: OverwriteOpt = False,
+    unverified: UnverifiedOpt = False,
+    plan: PlanOpt = False,
+    json: JsonOpt = False,
+) -> None:
+    """Online reinforcement learning on shards, with rewards of what the guard writes.
+
+    Example: guardkit train grpo my-grpo.yaml
+    """
+    _train("grpo", config, allow, overwrite, json, unverified, plan)
+
+
 def _of_another_package(name: str) -> Any:
     """The command of a trainer that another package brings."""
 

@@ -27,6 +27,7 @@ _ONE = {
     "published": "file of published figures",
     "mining": "rule",
     "rewards": "formula of rewards",
+    "grpo": "preset of GRPO",
 }
 
 _FORMER = {"graders": "judges"}
@@ -58,7 +59,7 @@ def find(folder: str, name: str | Path, beside: Beside = None) -> Path:
 
     Args:
         folder: ``guards``, ``taxonomies``, ``sources``, ``records``, ``benchmarks``, ``prices``, ``prompts``, ``graders``, ``authors``, ``licences``,
-            ``published``, ``mining`` or ``rewards``.
+            ``published``, ``mining``, ``rewards`` or ``grpo``.
         name: a name, or a path that ends in ``.yaml``.
         beside: folder that a relative path is also looked up from (that of the recipe).
 

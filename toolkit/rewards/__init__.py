@@ -5,7 +5,7 @@ of completions and columns, as TRL does.
 """
 
 from toolkit.rewards._formula import Formula, Length, formula_names, load_formula
-from toolkit.rewards._reward_function import RewardFunction
+from toolkit.rewards._reward_function import RewardFunction, Scorer
 from toolkit.rewards._rewarded import Output, Rewarded, normalised, rewarded
 from toolkit.rewards._terms import closeness, conciseness, exploration, length_aware, mean_accuracy, mixture, well_formed
 
@@ -15,6 +15,7 @@ __all__ = [
     "Output",
     "RewardFunction",
     "Rewarded",
+    "Scorer",
     "closeness",
     "conciseness",
     "exploration",

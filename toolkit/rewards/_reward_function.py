@@ -9,7 +9,7 @@ from typing import Any
 from toolkit.common.errors import InputError
 from toolkit.guards import Guard, load_guard
 from toolkit.rewards._formula import Formula, load_formula
-from toolkit.rewards._rewarded import Output, rewarded
+from toolkit.rewards._rewarded import Output, Rewarded, rewarded
 
 Scorer = Callable[[list[dict[str, Any]]], Sequence[float | None]]
 
@@ -58,6 +58,22 @@ class RewardFunction:
         **columns: Any,
     ) -> list[float | None]:
         """The rewards; see the class."""
+        return [one.reward for one in self.found(prompts, completions, completion_ids, **columns)]
+
+    def found(
+        self,
+        prompts: Sequence[Any] | None = None,
+        completions: Sequence[Any] = (),
+        completion_ids: Sequence[Sequence[int]] | None = None,
+        **columns: Any,
+    ) -> list[Rewarded]:
+        """The same with what they are made of.
+
+        Example:
+            >>> reward = toolkit.rewards.RewardFunction("guardreasoner", "rsafe")
+            >>> [one.well_formed for one in reward.found(completions=["I cannot say."], label_prompt=["harmful"])]
+            [False]
+        """
         labels = {t: columns[f"label_{t}"] for t in self.guard.task_names if f"label_{t}" in columns}
         if not labels:
             needed = ", ".join(f"label_{t}" for t in self.guard.task_names)
@@ -80,7 +96,7 @@ class RewardFunction:
             )
             for i, text in enumerate(texts)
         ]
-        return [one.reward for one in rewarded(self.guard, self.formula, outputs)]
+        return rewarded(self.guard, self.formula, outputs)
 
     def _scores(self, name: str, texts: Sequence[str | None], prompts: Sequence[Any] | None, columns: Mapping[str, Any]) -> Sequence[float | None]:
         if name not in self._scorers:

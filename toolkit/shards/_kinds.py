@@ -1,4 +1,4 @@
-"""What the rows of shards are for: supervised rows, preference pairs, and kinds that other packages bring (group ``guardkit.shard_kinds``).
+"""What the rows of shards are for: supervised rows, preference pairs, prompts with labels, and kinds of other packages (``guardkit.shard_kinds``).
 
 guardkit's own kinds are known by their columns. One of another package is so only where the shards' manifest names it (`kind` of the operator
 `shards`): no package changes what a folder is by being installed.
@@ -71,11 +71,12 @@ def _equal_answers() -> Mapping[str, pl.Expr]:
 
 SFT = ShardKind("sft", "supervised rows", ("completion",))
 PREFERENCE = ShardKind("preference", "preference pairs", ("chosen", "rejected"), faults=_equal_answers)
+RL = ShardKind("rl", "prompts with labels", columns=("has_response",))
 
 SHARD_KINDS: Registry[ShardKind] = Registry(
     "kind of shards",
     "guardkit.shard_kinds",
-    {kind.name: f"{__name__}:{kind.name.upper()}" for kind in (SFT, PREFERENCE)},
+    {kind.name: f"{__name__}:{kind.name.upper()}" for kind in (SFT, PREFERENCE, RL)},
     lambda name, found: isinstance(found, ShardKind) and found.name == name,
     "ShardKind of that name",
 )
@@ -101,5 +102,5 @@ def kind_of(columns: Collection[str], named: str | None, where: str) -> ShardKin
     found = next((kind for kind in own if set(kind.wants) <= set(columns)), None)
     if found is None:
         wants = " or ".join(", ".join(kind.wants) for kind in own)
-        raise InputError(f"the shards have neither of the columns {wants}", where=where, hint="render the rows: render_sft, render_dpo")
+        raise InputError(f"the shards have neither of the columns {wants}", where=where, hint="render the rows: render_sft, render_dpo, render_rl")
     return found

@@ -1,4 +1,5 @@
-"""Training guards on shards with TRL: supervised fine-tuning on completions only, and DPO with a weight for each pair.
+"""Training guards on shards with TRL: supervised fine-tuning on completions only, DPO with a weight for each pair, and GRPO
+with rewards of what a guard writes.
 
 Importing this room loads neither torch nor trl; they load when a training starts.
 """
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
     from toolkit.training._checkpoints import kept_update as kept_update
     from toolkit.training._curves_picture import curves as curves
     from toolkit.training._dpo import train_dpo as train_dpo
+    from toolkit.training._grpo import train_grpo as train_grpo
+    from toolkit.training._grpo_options import Curriculum as Curriculum
+    from toolkit.training._grpo_options import GrpoOptions as GrpoOptions
+    from toolkit.training._grpo_options import Preset as Preset
+    from toolkit.training._grpo_options import load_preset as load_preset
+    from toolkit.training._grpo_options import preset_names as preset_names
     from toolkit.training._lora_options import Lora as Lora
     from toolkit.training._lora_options import lora_needs as lora_needs
     from toolkit.training._memory_words import memory_words as memory_words
@@ -25,6 +32,7 @@ if TYPE_CHECKING:
     from toolkit.training._trainer_registry import TRAINERS as TRAINERS
     from toolkit.training._trainer_registry import Trainer as Trainer
     from toolkit.training._training_config import DpoConfig as DpoConfig
+    from toolkit.training._training_config import GrpoConfig as GrpoConfig
     from toolkit.training._training_config import Scratch as Scratch
     from toolkit.training._training_config import ScratchModel as ScratchModel
     from toolkit.training._training_config import SftConfig as SftConfig

@@ -28,7 +28,7 @@ from toolkit.training._checkpoint_option import Checkpoint
 from toolkit.training._parallel import own_file
 
 if TYPE_CHECKING:
-    from toolkit.training._training_config import DpoConfig, SftConfig
+    from toolkit.training._training_config import AnyConfig
 
 _STATE = "guardkit.json"
 _NAME = "checkpoint-"
@@ -49,11 +49,13 @@ class Checkpoints:
 
     Attributes:
         last: the one to go on from; None where there is none.
+        every: updates between two from which a training can go on.
         other: why one that is there is not gone on from, in words; empty where that is not so.
     """
 
     def __init__(self, folder: Path, when: Checkpoint, identity: Mapping[str, Any], more: Callable[[Path], None] = _nothing) -> None:
         self.folder, self._when, self._identity, self.more = folder, when, dict(identity), more
+        self.every = 1
         self._since = time.monotonic()
         self.abandon()
         self.last, self.other = self._begin()
@@ -112,7 +114,9 @@ class Checkpoints:
     def due(self, update: int) -> bool:
         """Whether one is to be written after an update."""
         when = self._when
-        return (when.updates is not None and update % when.updates == 0) or (
+        if update % self.every:
+            return False
+        return (when.updates is not None and any(n % when.updates == 0 for n in range(update - self.every + 1, update + 1))) or (
             when.minutes is not None and time.monotonic() - self._since >= 60 * when.minutes
         )
 
@@ -148,7 +152,7 @@ def _whole(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             continue
 
 
-def identity_of(method: str, config: SftConfig | DpoConfig, shards: Path) -> dict[str, Any]:
+def identity_of(method: str, config: AnyConfig, shards: Path) -> dict[str, Any]:
     """What a training is: method, settings, the model's content and that of the shards."""
     name = config.model if isinstance(config.model, str) else None
     folder = None if name is None else model_folder(name, short=True)

@@ -18,8 +18,8 @@ from typing import Any, Literal
 
 from toolkit.common.errors import did_you_mean
 
-ConfigName = Literal["SFTConfig", "DPOConfig"]
-_FILES: Mapping[ConfigName, str] = {"SFTConfig": "sft_config", "DPOConfig": "dpo_config"}
+ConfigName = Literal["SFTConfig", "DPOConfig", "GRPOConfig"]
+_FILES: Mapping[ConfigName, str] = {"SFTConfig": "sft_config", "DPOConfig": "dpo_config", "GRPOConfig": "grpo_config"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class TrainerField:
     default: Any = None
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=3)
 def fields_of(name: ConfigName) -> Mapping[str, TrainerField]:
     """The fields of a configuration of the installed TRL, which must be there."""
     place = _package("trl")

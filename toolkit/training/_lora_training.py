@@ -21,7 +21,7 @@ from toolkit.training._ranks import is_first
 from toolkit.training._shared import finish_generation_config
 
 if TYPE_CHECKING:
-    from toolkit.training._training_config import DpoConfig, SftConfig
+    from toolkit.training._training_config import AnyConfig
 
 _REFERENCE = "ref"
 """The frozen copy of a start adapter, by TRL's name."""
@@ -85,7 +85,7 @@ def start_of(name: str, lora: Lora | None) -> Start:
     return Start(based, folder, own.get("revision")) if base is None else Start(str(base), folder)
 
 
-def with_lora(model: Any, start: Start | None, config: SftConfig | DpoConfig, args: Any) -> tuple[Any, dict[str, Any]]:
+def with_lora(model: Any, start: Start | None, config: AnyConfig, args: Any) -> tuple[Any, dict[str, Any]]:
     """The model for TRL's trainer, and what else the trainer gets.
 
     Args:

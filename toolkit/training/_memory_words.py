@@ -14,10 +14,10 @@ from toolkit.common.models import model_folder, parameters
 from toolkit.common.paths import Roots
 from toolkit.training._memory import Memory, Shape, activations_of, memory_of
 from toolkit.training._parallel import is_deepspeed, own_file, parts_in, processes_in
-from toolkit.training._training_config import DpoConfig, SftConfig, defaults
+from toolkit.training._training_config import AnyConfig, DpoConfig, defaults
 
 
-def memory_words(config: SftConfig | DpoConfig, roots: Roots) -> list[str]:
+def memory_words(config: AnyConfig, roots: Roots) -> list[str]:
     """What a training takes on each of its devices, in a sentence; none where the model's size, or how several devices share it, is not known.
 
     Args:
@@ -56,7 +56,7 @@ def memory_words(config: SftConfig | DpoConfig, roots: Roots) -> list[str]:
     return [_words(name, takes, processes)]
 
 
-def _sharing(config: SftConfig | DpoConfig, roots: Roots) -> tuple[str | None, int]:
+def _sharing(config: AnyConfig, roots: Roots) -> tuple[str | None, int]:
     """How the model is shared (a file where it is), and by how many processes."""
     file = own_file(config.parallel)
     sharing = config.parallel if file is None else str(roots.file(file))
@@ -99,8 +99,9 @@ def _half(given: dict[str, Any]) -> bool:
     return bool(given.get("bf16", has_gpu()) or given.get("fp16", False))
 
 
-def _activations(config: SftConfig | DpoConfig, given: dict[str, Any], shape: Shape) -> float:
+def _activations(config: AnyConfig, given: dict[str, Any], shape: Shape) -> float:
     rows = int(given["per_device_train_batch_size"]) * (2 if isinstance(config, DpoConfig) else 1)
     scores = _init(given, "attn_implementation") == "eager"
     checkpointed = bool(given.get("gradient_checkpointing", True))
-    return activations_of(shape, int(given.get("max_length") or 2048), rows, each=2 if _half(given) else 4, scores=scores, checkpointed=checkpointed)
+    length = int(given.get("max_length") or 1024 + int(given.get("max_completion_length", 1024)))
+    return activations_of(shape, length, rows, each=2 if _half(given) else 4, scores=scores, checkpointed=checkpointed)

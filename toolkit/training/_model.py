@@ -18,7 +18,7 @@ from toolkit.common.models import is_model_folder, model_folder
 from toolkit.generation import Chat, ControlTextError
 from toolkit.training._ranks import first_alone, of_the_first
 from toolkit.training._shared import refusals
-from toolkit.training._training_config import DpoConfig, Scratch, SftConfig
+from toolkit.training._training_config import AnyConfig, Scratch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -163,7 +163,7 @@ def load_tokenizer(name: str, chat_template: str | None, args: Any, arguments: M
     return tokenizer
 
 
-def load_start(start: Start, config: SftConfig | DpoConfig, args: Any) -> tuple[Any, int | None, int | None]:
+def load_start(start: Start, config: AnyConfig, args: Any) -> tuple[Any, int | None, int | None]:
     """Tokenizer, positions and embedded tokens of the model by name or folder that a training starts from; see `load_tokenizer`."""
     tokenizer = load_tokenizer(start.tokenizer, config.chat_template, args, config.chat_template_kwargs)
     room, embedded = sizes(start.base, args)

@@ -76,6 +76,6 @@ def check_batches(args: Any) -> None:
     if getattr(args, "packing", False) and args.packing_strategy != "bfd":
         message = f"packing_strategy {args.packing_strategy!r} cuts rows in pieces: a piece would be trained without its prompt"
         raise InputError(message, where="trainer.packing_strategy", hint="leave it out: bfd packs whole rows")
-    if args.padding_free and not hasattr(args, "packing"):
+    if getattr(args, "padding_free", False) and not hasattr(args, "packing"):
         message = "TRL 1.16 has no padding-free preference training: it would pad all the same"
         raise InputError(message, where="trainer.padding_free", hint="leave it out; train_sampling_strategy: group_by_length leaves less padding")

@@ -22,7 +22,16 @@ precompute_ref_log_probs prediction_loss_only ref_model_mixup_alpha ref_model_sy
 save_only_model save_steps save_total_limit shuffle_dataset skip_memory_metrics sync_ref_model tf32 torch_compile torch_compile_mode
 torch_empty_cache_steps train_sampling_strategy use_cache use_cpu use_liger_kernel use_weighting warmup_ratio warmup_steps weight_decay
 """
-PLAIN = frozenset(_TRAINER.split())
+_SAMPLING = """
+cache_implementation cast_lm_head_to_fp32 delta ds3_gather_for_generation entropy_coef entropy_coef_delta entropy_coef_max entropy_coef_min
+entropy_target epsilon epsilon_high importance_sampling_level mask_truncated_completions max_completion_length min_p multi_objective_aggregation
+num_generations num_generations_eval num_iterations off_policy_mask_threshold repetition_penalty sapo_temperature_neg sapo_temperature_pos
+scale_rewards temperature top_entropy_quantile top_k top_p use_adaptive_entropy use_bias_correction_kl use_transformers_continuous_batching
+use_vllm vespo_k_neg vespo_k_pos vespo_lambda_neg vespo_lambda_pos vllm_enable_sleep_mode vllm_gpu_memory_utilization
+vllm_importance_sampling_clip_max vllm_importance_sampling_clip_min vllm_importance_sampling_correction vllm_importance_sampling_mode
+vllm_max_model_length vllm_tensor_parallel_size
+"""
+PLAIN = frozenset(_TRAINER.split()) | frozenset(_SAMPLING.split())
 """Under ``trainer``."""
 
 PLAIN_MODEL = frozenset(("attn_implementation", "device_map", "dtype", "low_cpu_mem_usage", "revision", "torch_dtype", "use_cache"))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
-    from toolkit.training._training_config import DpoConfig, SftConfig
+    from toolkit.training._training_config import AnyConfig
 
 
 @dataclass
@@ -261,7 +261,7 @@ def refusals() -> Iterator[None]:
         raise InputError(f"trl refuses: {e}", where="trainer") from e
 
 
-def record(shards: Path, tokenizer: Any, prompts: Mapping[str, int], config: SftConfig | DpoConfig) -> dict[str, Any]:
+def record(shards: Path, tokenizer: Any, prompts: Mapping[str, int], config: AnyConfig) -> dict[str, Any]:
     """What a model is trained for, as its folder will say (`toolkit.common.models.trained_for`).
 
     Args:
@@ -280,7 +280,7 @@ def record(shards: Path, tokenizer: Any, prompts: Mapping[str, int], config: Sft
     return out | ({"chat_template_kwargs": arguments} if arguments else {})
 
 
-def _arguments_of(config: SftConfig | DpoConfig) -> dict[str, Any]:
+def _arguments_of(config: AnyConfig) -> dict[str, Any]:
     """Arguments of the chat template that the model to start from has in its own."""
     if config.chat_template is not None or not isinstance(config.model, str) or (folder := model_folder(config.model, short=True)) is None:
         return {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -17,7 +17,7 @@ from toolkit.common.errors import InputError
 from toolkit.common.reach import Asked, NeedsLeave
 from toolkit.generation import TemplateArguments
 from toolkit.training._checkpoint_option import Checkpoint
-from toolkit.training._fields import fields_of
+from toolkit.training._fields import ConfigName, fields_of
 from toolkit.training._held_out import HeldOut
 from toolkit.training._lora_options import Lora
 from toolkit.training._parallel import parallel_word
@@ -25,10 +25,11 @@ from toolkit.training._plain import ATTENTION, PLAIN, PLAIN_MODEL
 from toolkit.training._services import services
 
 _CHECKPOINTS = "set `checkpoint` beside `trainer`"
-_SHAPE_NOTHING = frozenset({"checkpoint", "too_long", "unverified"})
+_SHAPE_NOTHING = frozenset({"checkpoint", "too_long", "unverified", "most_cut"})
 """Options that shape no weight."""
 _FIRST = ("model", "seed", "trainer", "chat_template", "threads")
 _HELD_OUT = "set `evaluate` beside `trainer`"
+_EVERY = "set `generate_every` beside `trainer`"
 _PARALLEL = "set `parallel` beside `trainer`: a preset or a file of accelerate's"
 OWN = {
     "fsdp": _PARALLEL,
@@ -53,6 +54,11 @@ OWN = {
     "truncation_mode": "a row longer than max_length is left out and counted, never cut",
     "completion_only_loss": "the loss is on completions only",
     "assistant_only_loss": "the loss is on completions only",
+    "generation_batch_size": _EVERY,
+    "steps_per_generation": _EVERY,
+    "chat_template_kwargs": "set `chat_template_kwargs` beside `trainer`",
+    "reward_weights": "the formula of the reward weighs its parts",
+    "log_completions": "`guardkit sample` and `guardkit reward` show what a guard writes and earns",
 }
 """Fields that guardkit sets, and why; whoever sets them is given the reason."""
 
@@ -63,7 +69,7 @@ def _trainer_leaves(trainer: Mapping[str, Any], config: Any) -> Iterator[Asked]:
         k for k, v in trainer.items() if k not in PLAIN and k not in OWN and k not in ("model_init_kwargs", "report_to") and v not in (None, False)
     ]
     if odd and find_spec("trl") is not None:
-        odd = [k for k in odd if k in fields_of("SFTConfig") or k in fields_of("DPOConfig")]
+        odd = [k for k in odd if any(k in fields_of(name) for name in get_args(ConfigName))]
     yield from (_asked(k, (k,)) for k in odd)
     with suppress(InputError):  # a name that is not known is refused elsewhere
         sent = [name for name in services(trainer) if name != "tensorboard"]
@@ -114,8 +120,8 @@ class TrainOptions(Documented):
     lora: Annotated[Lora | None, BeforeValidator(_switch, json_schema_input_type=bool | Lora | None)] = None
     """Train a LoRA adapter instead of all weights: `true`, or its settings (`{rank: 16, alpha: 32, quantize: 4bit, merge: false, …}`)."""
     rows_an_update: int | None = Field(None, ge=1)
-    """Rows (of DPO: pairs) of an update on all GPUs together, whatever their number: sets `gradient_accumulation_steps` by
-    `per_device_train_batch_size` and the processes."""
+    """Rows (of DPO: pairs; of GRPO: rows, each with all of its answers) of an update on all GPUs together, whatever their number: sets
+    `gradient_accumulation_steps` by `per_device_train_batch_size` and the processes."""
     threads: int | None = Field(None, ge=1)
     """CPU threads of torch, in each process; default: torch's own choice, with several processes their share of the cores."""
     processes: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None

@@ -10,8 +10,9 @@ from pydantic import BaseModel
 
 from toolkit.common.plugins import Registry
 from toolkit.training._dpo import plan_dpo, train_dpo
+from toolkit.training._grpo import plan_grpo, train_grpo
 from toolkit.training._sft import plan_sft, train_sft
-from toolkit.training._training_config import DpoConfig, SftConfig, check_trainer
+from toolkit.training._training_config import DpoConfig, GrpoConfig, SftConfig, check_trainer
 
 
 def _nothing(config: Any) -> None:
@@ -31,6 +32,7 @@ class Trainer:
         check: raises what of the options cannot be, before any data is read.
         plan: called with the folder of the shards, the model folder and the options; gives what the training would come to, without training
             (`toolkit.training._training_plan`). None for a trainer that does not plan.
+        shows: what the figure of its progress is.
     """
 
     name: str
@@ -38,15 +40,17 @@ class Trainer:
     train: Callable[..., dict[str, Any]]
     check: Callable[[Any], None] = _nothing
     plan: Callable[..., dict[str, Any]] | None = None
+    shows: str = "loss"
 
 
 SFT = Trainer("sft", SftConfig, train_sft, check_trainer, plan_sft)
 DPO = Trainer("dpo", DpoConfig, train_dpo, check_trainer, plan_dpo)
+GRPO = Trainer("grpo", GrpoConfig, train_grpo, check_trainer, plan_grpo, "reward")
 
 TRAINERS: Registry[Trainer] = Registry(
     "trainer",
     "guardkit.trainers",
-    {trainer.name: f"{__name__}:{trainer.name.upper()}" for trainer in (SFT, DPO)},
+    {trainer.name: f"{__name__}:{trainer.name.upper()}" for trainer in (SFT, DPO, GRPO)},
     lambda name, found: isinstance(found, Trainer) and found.name == name,
     "Trainer of that name",
 )

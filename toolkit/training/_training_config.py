@@ -8,6 +8,7 @@ the source of those classes (a tenth of a second); `check_trainer`, which loads 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -15,13 +16,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, did_you_mean, require
 from toolkit.common.machine import has_gpu
 from toolkit.common.reach import HubName
-from toolkit.training._fields import fields_of, misfit
+from toolkit.training._fields import ConfigName, fields_of, misfit
+from toolkit.training._groups import check_groups, spread_groups
+from toolkit.training._grpo_options import GrpoOptions, with_preset
 from toolkit.training._services import check_installed, services
 from toolkit.training._train_options import OWN, TrainOptions
 from toolkit.training._train_processes import processes_of, refuse_launchers
 
 if TYPE_CHECKING:
     from trl.trainer.dpo_config import DPOConfig
+    from trl.trainer.grpo_config import GRPOConfig
     from trl.trainer.sft_config import SFTConfig
 
 # R-SFT of GuardReasoner (spec B, from the released LLaMA-Factory scripts): 384 rows an update on 4 GPUs = 6 x 16 x 4.
@@ -50,6 +54,21 @@ _DPO: dict[str, Any] = {
     "loss_weights": [1.0, 2.0],
     # The reference is the start model, so its log-probabilities are computed once and no second model is held.
     "precompute_ref_log_probs": True,
+}
+# Online reinforcement learning without a term that holds the guard to its start (beta 0), as the published guards are trained. Eight answers to each
+# of eight rows an update; the presets (schemas/grpo) have the published sizes.
+_GRPO: dict[str, Any] = {
+    "learning_rate": 1e-6,
+    "lr_scheduler_type": "constant",
+    "warmup_steps": 0,
+    "num_train_epochs": 1,
+    "per_device_train_batch_size": 8,
+    "gradient_accumulation_steps": 8,
+    "num_generations": 8,
+    "max_completion_length": 1024,
+    "max_grad_norm": 1.0,
+    "temperature": 1.0,
+    "beta": 0.0,
 }
 # A model from scratch learns nothing at the rates of fine-tuning. Chosen on 481 seeds of 180 tokens (a stand-in teacher) and the
 # held-out rows that these figures are of, so expect less elsewhere: 155-158 of 159 outputs in the exact layout, and all three tasks
@@ -139,15 +158,34 @@ class DpoConfig(_Config):
     """Hub name or local folder of the model to start from, which is also the reference."""
 
 
-def defaults(config: SftConfig | DpoConfig, *, cpu: bool) -> dict[str, Any]:
+class GrpoConfig(_Config, GrpoOptions):
+    """Online reinforcement learning with rewards of what the guard writes (GRPO)."""
+
+    model: Annotated[str, HubName()]
+    """Hub name or local folder of the model to start from."""
+    guard: str | None = None
+    """Guard definition, by name or file, that says what is right and what a sound form is. Default: the one that the shards were rendered for."""
+
+
+AnyConfig = SftConfig | DpoConfig | GrpoConfig
+
+
+def config_name(config: AnyConfig) -> ConfigName:
+    """The name of TRL's configuration for a training."""
+    return "GRPOConfig" if isinstance(config, GrpoConfig) else "DPOConfig" if isinstance(config, DpoConfig) else "SFTConfig"
+
+
+def defaults(config: AnyConfig, *, cpu: bool) -> dict[str, Any]:
     """The trainer's fields that guardkit sets unless the configuration does."""
-    base = _DPO if isinstance(config, DpoConfig) else _SFT | (_SCRATCH if config.scratch else {})
+    base = _SFT | (_SCRATCH if config.scratch else {}) if isinstance(config, SftConfig) else _DPO if isinstance(config, DpoConfig) else _GRPO
+    if base is _GRPO and not cpu and find_spec("vllm") is not None:
+        base = base | {"use_vllm": True}
     if config.lora is not None:
         base = base | {"learning_rate": _LORA_RATE * base["learning_rate"]}
     return _ALWAYS | base | (_CPU if cpu else {})
 
 
-def trainer_args(config: SftConfig | DpoConfig, output_dir: str) -> SFTConfig | DPOConfig:
+def trainer_args(config: AnyConfig, output_dir: str) -> SFTConfig | DPOConfig | GRPOConfig:
     """TRL's configuration: the user's fields over guardkit's defaults over TRL's.
 
     Args:
@@ -161,11 +199,16 @@ def trainer_args(config: SftConfig | DpoConfig, output_dir: str) -> SFTConfig | 
     require("trl", "train", "training")
     import torch
     from trl.trainer.dpo_config import DPOConfig
+    from trl.trainer.grpo_config import GRPOConfig
     from trl.trainer.sft_config import SFTConfig
 
     from toolkit.training._packing import check_batches
 
-    cls: type[SFTConfig] | type[DPOConfig] = DPOConfig if isinstance(config, DpoConfig) else SFTConfig
+    if isinstance(config, GrpoConfig):
+        config = with_preset(config)
+    cls: type[SFTConfig] | type[DPOConfig] | type[GRPOConfig] = {"SFTConfig": SFTConfig, "DPOConfig": DPOConfig, "GRPOConfig": GRPOConfig}[
+        config_name(config)
+    ]
     check_fields(config)
     refuse_launchers()
     cpu = bool(config.trainer.get("use_cpu", not torch.cuda.is_available()))
@@ -173,6 +216,8 @@ def trainer_args(config: SftConfig | DpoConfig, output_dir: str) -> SFTConfig | 
     fixed = {"output_dir": output_dir, "seed": config.seed, "report_to": asked or "none", "save_strategy": "no", "eval_strategy": "no"}
     given = defaults(config, cpu=cpu) | config.trainer
     given = {"per_device_eval_batch_size": given["per_device_train_batch_size"]} | given
+    if isinstance(config, GrpoConfig):
+        given = check_groups(given)
     try:
         args = cls(**(given | fixed))
     except (TypeError, ValueError, ImportError) as e:  # what transformers and trl raise for a value or a combination that they refuse
@@ -181,7 +226,10 @@ def trainer_args(config: SftConfig | DpoConfig, output_dir: str) -> SFTConfig | 
     check_batches(args)
     args._n_gpu = min(args.n_gpu, 1)  # one GPU a process, of however many there are
     if config.rows_an_update is not None:
-        args.gradient_accumulation_steps = accumulation_of(config.rows_an_update, args.per_device_train_batch_size, args.world_size)
+        rows = config.rows_an_update * getattr(args, "num_generations", 1)
+        args.gradient_accumulation_steps = accumulation_of(rows, args.per_device_train_batch_size, args.world_size)
+    if isinstance(config, GrpoConfig):
+        spread_groups(args, config.generate_every or 1)
     return args
 
 
@@ -195,24 +243,27 @@ def accumulation_of(rows: int, batch: int, processes: int) -> int:
     return steps
 
 
-def check_trainer(config: SftConfig | DpoConfig) -> None:
+def check_trainer(config: AnyConfig) -> None:
     """Raise what `trainer_args` would, before any data is read. With several processes on GPUs TRL is asked by them, for it takes room on a GPU."""
+    if isinstance(config, GrpoConfig):
+        config = with_preset(config)
     check_fields(config)
     processes = processes_of(config)
     if config.rows_an_update is not None:
-        accumulation_of(config.rows_an_update, int((defaults(config, cpu=False) | config.trainer)["per_device_train_batch_size"]), processes)
+        given = defaults(config, cpu=False) | config.trainer
+        accumulation_of(config.rows_an_update * int(given.get("num_generations", 1)), int(given["per_device_train_batch_size"]), processes)
     if processes == 1 or config.trainer.get("use_cpu") or not has_gpu():
         trainer_args(config, "unused")
 
 
-def check_fields(config: SftConfig | DpoConfig) -> None:
+def check_fields(config: AnyConfig) -> None:
     """Hold the keys of `trainer`, and what each value may be, against the installed TRL, which is not loaded.
 
     Raises:
         InputErrors: unknown fields, fields that guardkit sets itself, values of another type, all at once; Missing: trl is not installed.
     """
     require("trl", "train", "training")
-    known = fields_of("DPOConfig" if isinstance(config, DpoConfig) else "SFTConfig")
+    known = fields_of(config_name(config))
     faults: list[GuardkitError] = []
     for key, value in config.trainer.items():
         where = f"trainer.{key}"

@@ -28,11 +28,11 @@ from toolkit.training._training_config import accumulation_of, defaults
 from toolkit.training._training_report import in_words as settings_in_words
 
 if TYPE_CHECKING:
-    from toolkit.training._training_config import DpoConfig, SftConfig
+    from toolkit.training._training_config import AnyConfig
     from toolkit.training._training_run import Method
 
 
-def plan_of(method: Method, shards: str | Path, out: str | Path, config: SftConfig | DpoConfig) -> dict[str, Any]:
+def plan_of(method: Method, shards: str | Path, out: str | Path, config: AnyConfig) -> dict[str, Any]:
     """What `toolkit.training.train_sft` would do, with the same arguments and errors, as far as that shows before the first update.
 
     Returns:
@@ -57,9 +57,11 @@ def plan_of(method: Method, shards: str | Path, out: str | Path, config: SftConf
         figures = method.check(data, shards)
         _, tokenizer, room, embedded = method.start(config, start, args, data)
         name = config.model if isinstance(config.model, str) else "the model from scratch"
-        prompts_cut(chat := Chat(tokenizer), data, method.answers[0])
+        chat = Chat(tokenizer)
+        if method.answers:
+            prompts_cut(chat, data, method.answers[0])
         check_ending(chat, name)
-        bounds, dropped = Bounds(given["max_length"], room, embedded, name), Dropped({"held_out": aside} if aside else {})
+        bounds, dropped = Bounds(method.longest(args), room, embedded, name), Dropped({"held_out": aside} if aside else {})
         with refusals():
             lengths = method.lengths(chat, data, bounds, dropped, given.get("dataset_num_proc"))
         check_left_out(dropped, len(data), config.too_long, bounds)
@@ -71,17 +73,22 @@ def plan_of(method: Method, shards: str | Path, out: str | Path, config: SftConf
     tokens = round(sum(lengths) * passes)
     counts = {method.rows: len(data) + len(aside), f"{method.rows}_used": len(lengths), "dropped": dropped.report()}
     counts |= {"held_out": len(held)} if held is not None else {}
-    times = {"seconds": _as_before(out, tokens), "seconds_at_peak": None if cpu else _at_peak(config, lengths, tokens, count)}
+    times: dict[str, float | None] = {"seconds": None, "seconds_at_peak": None}
+    if "num_generations" not in given:  # else what is written is not known
+        times = {"seconds": _as_before(out, tokens), "seconds_at_peak": None if cpu else _at_peak(config, lengths, tokens, count)}
     return counts | figures | {"tokens": tokens, "tokens_an_epoch": sum(lengths), "settings": settings, **times}
 
 
-def _settings(config: SftConfig | DpoConfig, given: Mapping[str, Any], count: int, places: int) -> tuple[dict[str, Any], float]:
+def _settings(config: AnyConfig, given: Mapping[str, Any], count: int, places: int) -> tuple[dict[str, Any], float]:
     """The settings as transformers resolves them for so many rows or packs, and how often each is read."""
     batch, steps = int(given["per_device_train_batch_size"]), int(given["gradient_accumulation_steps"])
+    size, every = int(given.get("num_generations", 1)), getattr(config, "generate_every", None) or 1
     if config.rows_an_update is not None:
-        steps = accumulation_of(config.rows_an_update, batch, count)
+        steps = accumulation_of(config.rows_an_update * size, batch, count)
     rounds = places // (batch * count) if given["dataloader_drop_last"] else math.ceil(places / (batch * count))
     an_epoch = max(1, math.ceil(rounds / steps))
+    if size > 1:  # answers are drawn of whole samplings alone
+        an_epoch = max(1, places * size // (batch * steps * count * every)) * every * int(given.get("num_iterations", 1))
     most = int(given.get("max_steps") or -1)
     updates = most if most > 0 else math.ceil(given["num_train_epochs"] * an_epoch)
     resolved = {
@@ -90,11 +97,12 @@ def _settings(config: SftConfig | DpoConfig, given: Mapping[str, Any], count: in
         "batch": batch,
         "accumulation": steps,
         "processes": count,
-        "rows_an_update": batch * steps * count,
+        "rows_an_update": batch * steps * count // size,
+        **({"generations": size} if size > 1 else {}),
         "learning_rate": given["learning_rate"],
         "schedule": str(given["lr_scheduler_type"]),
     }
-    return resolved | ({"rows_used": places} if places < batch * steps * count else {}), updates / an_epoch
+    return resolved | ({"rows_used": places} if places < resolved["rows_an_update"] else {}), updates / an_epoch
 
 
 def _as_before(out: Path, tokens: int) -> float | None:
@@ -103,7 +111,7 @@ def _as_before(out: Path, tokens: int) -> float | None:
     return round(tokens * last["seconds"] / last["tokens"], 1) if last else None
 
 
-def _at_peak(config: SftConfig | DpoConfig, lengths: list[int], tokens: int, count: int) -> float | None:
+def _at_peak(config: AnyConfig, lengths: list[int], tokens: int, count: int) -> float | None:
     """Seconds that so many tokens take at least; None where the size of the model or the peak of the device is not known."""
     import torch
 

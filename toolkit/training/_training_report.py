@@ -12,7 +12,7 @@ from toolkit.training._metrics_lines import MetricsLines
 from toolkit.training._speed import device_peak, operations_of
 
 Progress = Callable[[int, int, float | None], None]
-"""Called after every logged update with updates done, updates in all, and the loss (None where none was logged)."""
+"""Called after every logged update with updates done, updates in all, and the loss, in GRPO the mean reward (None where none was logged)."""
 
 Begin = Callable[[Mapping[str, Any]], None]
 """Called before the first update with the settings as they are resolved; see `resolved`."""
@@ -40,6 +40,8 @@ class Watch:
         """Folder of TensorBoard's files."""
         self.used: int | None = None
         """Rows that are trained on."""
+        self.shows = "loss"
+        """The figure of the progress."""
         self.shared = ""
         """How its processes share the model, where none holds all of it."""
         self._read = 0
@@ -80,7 +82,7 @@ class Watch:
                 tokens = watch.counted(logs.get("num_tokens"))
                 watch.lines.add(state.global_step, logs, tokens)
                 watch.finite(logs, state.global_step, scaled=args.fp16)
-                watch.saw(float(logs["loss"]), tokens, state.global_step, state.max_steps)
+                watch.saw(float(logs["loss"]), tokens, state.global_step, state.max_steps, logs.get(watch.shows))
 
             def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
                 watch.lines.pause()
@@ -95,7 +97,8 @@ class Watch:
         self.settings = {**settings, **few, **where, **{name: words for name, words in more.items() if words}}
         self.losses = [float(logs["loss"]) for logs in before if "loss" in logs]
         seen = [0, *(int(logs["num_tokens"]) for logs in before if "num_tokens" in logs), 0]
-        self._read = sum(n for n, after in pairwise(seen) if after < n)  # TRL counts anew each time that it goes on
+        self._read = sum(n for n, after in pairwise(seen) if after < n)  # TRL counts anew each time that it goes on, but for GRPO
+        self._read = 0 if "generations" in settings else self._read
         if self._on_begin is not None:
             self._on_begin(self.settings)
 
@@ -116,19 +119,21 @@ class Watch:
         message = f"{odd[0]} at update {step}: the training has diverged" + (f"; the batch was of these rows: {rows}" if rows else "")
         raise InputError(message, hint="lower trainer.learning_rate" + (", or look at these rows" if rows else ""))
 
-    def saw(self, loss: float, tokens: int, step: int, steps: int) -> None:
+    def saw(self, loss: float, tokens: int, step: int, steps: int, shown: float | None) -> None:
         """Note one logged update."""
         self.losses.append(loss)
         self.tokens = tokens
         if self._on_progress is not None:
-            self._on_progress(step, steps, loss)
+            self._on_progress(step, steps, shown)
 
 
 def resolved(args: Any, state: Any) -> dict[str, Any]:
     """What a training is about to do: updates, after (those done before the checkpoint that it goes on from), epochs, batch, accumulation,
-    processes, rows_an_update, learning_rate, schedule, device. `Watch` adds rows_used, where they are fewer than an update takes, parallel, how the
-    processes share the model, other_checkpoint, why it does not go on from one that is there, and tensorboard, the folder of its files."""
+    processes, rows_an_update, of GRPO generations (answers to a row), learning_rate, schedule, device. `Watch` adds rows_used, where they are
+    fewer than an update takes, parallel, how the processes share the model, other_checkpoint, why it does not go on from one that is there, and
+    tensorboard, the folder of its files."""
     batch, steps = args.train_batch_size, args.gradient_accumulation_steps
+    groups = {"generations": args.num_generations} if hasattr(args, "num_generations") else {}
     return {
         "updates": state.max_steps,
         **({"after": state.global_step} if state.global_step else {}),
@@ -136,7 +141,8 @@ def resolved(args: Any, state: Any) -> dict[str, Any]:
         "batch": batch,
         "accumulation": steps,
         "processes": args.world_size,
-        "rows_an_update": batch * steps * args.world_size,
+        "rows_an_update": batch * steps * args.world_size // groups.get("generations", 1),
+        **groups,
         "learning_rate": args.learning_rate,
         "schedule": str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)),
         "device": str(args.device) if args.world_size == 1 else args.device.type,
@@ -155,7 +161,9 @@ def in_words(settings: Mapping[str, Any]) -> str:
     few = f"; there are only {s['rows_used']:,} rows, and each update is of all of them" if "rows_used" in s else ""
     by = f" x {s['processes']} processes" if s["processes"] > 1 else ""
     shared = f", {s['parallel']}" if s.get("parallel") else ""
-    rows = f"{s['rows_an_update']:,} rows ({s['batch']} x {s['accumulation']} accumulated{by}), {s['epochs']:,} epoch{'s' * (s['epochs'] != 1)}"
+    answers = f" with {s['generations']} answers each" if "generations" in s else ""
+    rows = f"{s['rows_an_update']:,} rows{answers} ({s['batch']} x {s['accumulation']} accumulated{by})"
+    rows += f", {s['epochs']:,} epoch{'s' * (s['epochs'] != 1)}"
     done = f"; goes on after update {s['after']:,}" if "after" in s else f"; {other}" if (other := s.get("other_checkpoint")) else ""
     on = f"on {s['device']}{shared}"
     updates = f"{s['updates']:,} update{'s' * (s['updates'] != 1)}"

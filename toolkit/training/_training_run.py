@@ -36,7 +36,7 @@ from toolkit.training._training_report import Begin, Progress, Watch
 
 if TYPE_CHECKING:
     from toolkit.training._lora_training import Start
-    from toolkit.training._training_config import DpoConfig, SftConfig
+    from toolkit.training._training_config import AnyConfig
 
 
 class Method(ABC):
@@ -46,14 +46,16 @@ class Method(ABC):
         answers: columns of messages beside ``prompt``; the first is what the guard learns to write.
         others: further columns.
         rows: what its metrics call the rows.
+        shows: the figure of its progress, by TRL's name.
     """
 
     answers: ClassVar[tuple[str, ...]]
     others: ClassVar[tuple[str, ...]] = ("id",)
     rows: ClassVar[str] = "rows"
+    shows: ClassVar[str] = "loss"
 
     @abstractmethod
-    def trainer(self) -> type[Any]:
+    def trainer(self) -> Callable[..., Any]:
         """TRL's trainer class or one made of it, called with `bounds` and `dropped` too; this loads torch and trl."""
 
     @abstractmethod
@@ -79,12 +81,21 @@ class Method(ABC):
         """Figures of the training for the metrics."""
         return {}
 
+    def longest(self, args: Any) -> int | None:
+        """Tokens of a row at most, as TRL's configuration has it; None for any number."""
+        found: int | None = args.max_length
+        return found
+
+    def identity(self) -> dict[str, str]:
+        """What a training is beside its configuration, model and shards."""
+        return {}
+
 
 def train(
     method: Method,
     shards: str | Path,
     out: str | Path,
-    config: SftConfig | DpoConfig,
+    config: AnyConfig,
     on_progress: Progress | None,
     on_begin: Begin | None,
     kept: Path | None,
@@ -101,7 +112,7 @@ def train(
         work = work_beside(new)
         keep = None
         if config.checkpoint is not None:
-            identity = identity_of(type(method).__name__.lower(), config, shards)
+            identity = identity_of(type(method).__name__.lower(), config, shards) | method.identity()
             keep = Checkpoints(kept or kept_beside(new), config.checkpoint, identity)
         try:
             if count == 1:
@@ -113,7 +124,7 @@ def train(
                 keep.abandon()
 
 
-def fit(method: Method, shards: Path, new: Path, work: Path, config: SftConfig | DpoConfig, keep: Checkpoints | None, watch: Watch) -> dict[str, Any]:
+def fit(method: Method, shards: Path, new: Path, work: Path, config: AnyConfig, keep: Checkpoints | None, watch: Watch) -> dict[str, Any]:
     """Train in this process, which may be one of several.
 
     Args:
@@ -144,7 +155,8 @@ def fit(method: Method, shards: Path, new: Path, work: Path, config: SftConfig |
         figures = method.check(data, shards)
         model, tokenizer, room, embedded = method.start(config, start, args, data)
         name = config.model if isinstance(config.model, str) else "the model from scratch"
-        cut = prompts_cut(chat := Chat(tokenizer), data, method.answers[0])
+        chat = Chat(tokenizer)
+        cut = prompts_cut(chat, data, method.answers[0]) if method.answers else {}
         check_ending(chat, name)
         trained = record(shards, tokenizer, cut, config) | base_record(start, config.lora)
         with refusals():
@@ -155,7 +167,7 @@ def fit(method: Method, shards: Path, new: Path, work: Path, config: SftConfig |
                 train_dataset=data,
                 eval_dataset=held,
                 processing_class=tokenizer,
-                bounds=(bounds := Bounds(args.max_length, room, embedded, name)),
+                bounds=(bounds := Bounds(method.longest(args), room, embedded, name)),
                 dropped=dropped,
                 **more,
             )
@@ -164,6 +176,7 @@ def fit(method: Method, shards: Path, new: Path, work: Path, config: SftConfig |
         check_left_out(dropped, len(data), config.too_long, bounds)
         check_batch(args, rows - dropped.count)
         watch.of(trainer, data, rows - dropped.count)
+        watch.shows = method.shows
         watch.tensorboard = place_tensorboard(trainer, watch.name)
         if config.evaluate is not None:
             from toolkit.training._held_out_loss import Looks
@@ -198,7 +211,7 @@ def _run(
     last = None
     if keep is not None:
         last, watch.other = keep.last, keep.other
-        keep.more = watch.lines.write
+        keep.more, keep.every = watch.lines.write, getattr(trainer, "between", 1)
         trainer.add_callback(keep.callback())
     trainer.add_callback(watch.callback())
     watch.lines.go_on(last)

@@ -21,10 +21,10 @@ from toolkit.operators.figures import Figure, nothing, stat
 from toolkit.training import lora_needs, own_file
 
 if TYPE_CHECKING:
-    from toolkit.training import DpoConfig, Lora, SftConfig, TrainOptions
+    from toolkit.training import DpoConfig, GrpoConfig, Lora, SftConfig, TrainOptions
 
 T = TypeVar("T", bound=BaseModel)
-C = TypeVar("C", "SftConfig", "DpoConfig")
+C = TypeVar("C", "SftConfig", "DpoConfig", "GrpoConfig")
 TRAINING = (Figure("parameters", "how the training went; numbers that the model has", stat("parameters"), nothing, drawn=trained),)
 
 
@@ -83,7 +83,7 @@ def training_config(cls: type[T], **values: Any) -> T:
         raise InputError("; ".join(f["msg"].removeprefix("Value error, ") for f in e.errors())) from None
 
 
-def check_options(config: SftConfig | DpoConfig, *, whole: bool = False) -> None:
+def check_options(config: SftConfig | DpoConfig | GrpoConfig, *, whole: bool = False) -> None:
     """Check `trainer` against TRL's own class before anything runs.
 
     Args:
@@ -166,6 +166,10 @@ def report_training(metrics: Mapping[str, Any], out: Output, rows: str = "rows")
         "eval_loss",
         "eval_pairs_right",
         "eval_margin",
+        "formula",
+        "reward_first",
+        *(f"{name}_last" for name in ("reward", "form", "accuracy", "no_spread", "length", "cut")),
+        *(f"eval_{name}" for name in ("reward", "form", "accuracy", "length", "cut")),
     ):
         if name in metrics:
             out.note(name, metrics[name])
