@@ -50,7 +50,7 @@ def read(file: Path) -> list[dict[str, Any]]:
 
 
 def check_pairs(shards: Path, pairs: int, predictions: dict[str, list[dict[str, Any]]], task: str) -> None:
-    """The pairs hold the longest right text that reads strictly, and the longest wrong one, of each hard row: worked out from the files alone."""
+    """The pairs hold the longest right and the longest wrong text of each hard row that read strictly: worked out from the files alone."""
     wanted: dict[tuple[str, str, str], float] = {}
     for rows in zip(*predictions.values(), strict=True):
         assert len({r["prompt"] for r in rows}) == 1, "the released files hold the same rows in the same order"
@@ -58,8 +58,9 @@ def check_pairs(shards: Path, pairs: int, predictions: dict[str, list[dict[str, 
         right = [r["predict"] for r, v in zip(rows, verdicts, strict=True) if v == r["label"]]
         sound = [text for text in right if not parse(GUARD, text, "strict").problems]
         wrong = [r["predict"] for r, v in zip(rows, verdicts, strict=True) if v not in (None, r["label"])]
-        if sound and wrong:
-            wanted[rows[0]["prompt"], max(sound, key=len), max(wrong, key=len)] = len(wrong) - len(right)
+        sound_wrong = [text for text in wrong if not parse(GUARD, text, "strict").problems]
+        if sound and sound_wrong:
+            wanted[rows[0]["prompt"], max(sound, key=len), max(sound_wrong, key=len)] = len(wrong) - len(right)
     manifest = verify(shards)
     found = pl.concat([pl.read_parquet(shards / name) for name in manifest["files"]])
     assert found.height == pairs == len(wanted)
@@ -104,6 +105,27 @@ def test_the_table_for_people_says_what_was_odd(cli: Callable[..., Result], writ
     assert "rejected, bad_json: 1" in result.out and "rows that c lacks: 1" in result.out
     found = cli("mine", "--predictions", "a=a.jsonl", "--predictions", "b=b.jsonl", "--predictions", "c=c.jsonl", "--output", "out", "--json").json
     assert found["rejected"] == {"bad_json": 1} and found["missing"] == {"a": 0, "b": 0, "c": 1}
+
+
+def test_pairs_are_made_as_a_recipe_makes_them_where_nothing_else_is_asked_for(cli: Callable[..., Result], tmp_path: Path) -> None:
+    """One for each hard task, chosen outputs right on every task, of like length; `--rule released` goes by its own."""
+    rows = {"id": ["x"], "prompt": ["question"], "response": ["answer"], "label_prompt": ["harmful"], "label_response": ["harmful"]}
+    step = "# Task 1\n## Reasoning Step 1\n{}\n---\n"
+    answers = [(0, "harmful", "harmful"), (90, "harmful", "unharmful"), (9, "unharmful", "harmful"), (3, "unharmful", "unharmful")]
+    texts = [f"{step.format('x' * n)}Answers: \nRequest: {p}\nCompletion: compliance\nResponse: {r}\n" for n, p, r in answers]
+    pl.DataFrame({**rows, "output": [texts]}).write_parquet(tmp_path / "a.parquet")
+    found = cli("mine", "--predictions", "a=a.parquet", "--output", "out", "--json").json
+    made = pl.read_parquet(tmp_path / "out" / "pairs" / "rows" / "*.parquet")
+    assert dict(made.select("task", "chosen").iter_rows()) == {"prompt": texts[0], "response": texts[0]}
+    assert dict(made.select("task", "rejected").iter_rows()) == {"prompt": texts[3], "response": texts[3]}
+    assert found["pairs"] == 2 and found["lengths"]["mean_difference"] == len(texts[0]) - len(texts[3])
+    assert "Lengths (pairs): " in cli("mine", "--predictions", "a=a.parquet", "--output", "out").out
+    (tmp_path / "nobody.yaml").write_text("{name: nobody, hard: wrong >= 9}")
+    found = cli("mine", "--predictions", "a=a.parquet", "--output", "none", "--rule", "nobody.yaml")
+    assert "Note: the rule 'nobody': 'wrong >= 9' reaches to 9, and there are 4 outputs\n" in found.out
+    of_code = cli("mine", "--predictions", "a=a.parquet", "--output", "code", "--rule", "released", "--json").json
+    made = pl.read_parquet(tmp_path / "code" / "pairs" / "rows" / "*.parquet")
+    assert of_code["pairs"] == 1 and made["chosen"].to_list() == [texts[1]]
 
 
 def test_no_disagreement_is_a_result_and_no_error(cli: Callable[..., Result], write: Callable[..., str]) -> None:

@@ -18,8 +18,6 @@ from toolkit.guards import Guard, load_guard
 from toolkit.mining import load_rule
 from toolkit.pipeline import Progress, StepFolder, build_recipe
 
-PAIRS = {"pick": "longest", "tasks": "first", "chosen_right_on": "task", "rejected_passes": "anything"}
-"""How pairs are made where neither the rule nor the caller says so."""
 COUNTS = ("rows", "hard", "always_right", "always_wrong", "undecided")
 MORE = ("not_hard", "suspect", "not_asked", "no_label")
 """What becomes of a row by some rules only, or of one that is not about any task."""
@@ -57,7 +55,8 @@ def mine(
         samples: a file of the rows that were asked about, with ids and labels, to which predictions are joined by id.
         columns: names of columns that are not the usual ones: ``{"output": "completion", "label_prompt": "gold"}``; `sample_id` for that of samples.
         rule: what is hard: the name of a rule, the path of one, or its keys (docs/mining.md).
-        pick: which of the right and which of the wrong outputs make the pair; default: as the rule says, else the longest.
+        pick: which of the right and which of the wrong outputs make the pair; default: as the rule says, else `closest`, as the step `pair`
+            makes them.
         seed: for random.
         progress: where progress is shown; default nowhere.
 
@@ -65,9 +64,10 @@ def mine(
         ``rows, hard, always_right, always_wrong, undecided`` (with ``others``, which has the counts of what other rules say of rows, these add up to
         rows), ``with_unparsable`` (rows with an output that could not be read or is not there), ``missing`` (for each guard the rows that it lacks),
         ``fewer_draws`` (for each guard with several draws the rows that have not all of them), ``pairs``, ``passed_over`` (right outputs
-        that were not chosen, as they have not the guard's exact form: faults and counts), ``rejected`` (reasons and counts), ``rule`` (in words),
-        ``output``, ``shards`` (None where there is no pair), ``statistics`` (of all votes: ``votes``, ``histograms``, ``agreement``, ``hard_share``;
-        docs/mining.md).
+        that were not chosen, as they have not the guard's exact form: faults and counts), ``passed_over_rejected`` (the same of wrong ones),
+        ``lengths`` (how well length tells chosen from rejected outputs), ``rejected`` (reasons and counts), ``rule`` (in words),
+        ``remarks`` (what is odd: guards with fewer draws, a rule that no row can meet), ``output``, ``shards`` (None where there is no pair),
+        ``statistics`` (of all votes: ``votes``, ``histograms``, ``agreement``, ``hard_share``; docs/mining.md).
 
     Raises:
         InputError: a file, guard, task, column or rule that is not there, a file without a row that can be used, or a guard that shares none with
@@ -121,8 +121,6 @@ def _rule(given: str | Path | Mapping[str, Any]) -> tuple[str | dict[str, Any], 
         option = str(at_door(text)) if text.endswith((".yaml", ".yml")) else text
         rule = load_rule(option, roots)
     of_rule = rule.pairs.model_dump(exclude_none=True) if rule.pairs is not None else {}
-    if not of_rule:
-        return option, dict(PAIRS)
     return option, {**of_rule, **({"rejected_passes": "anything"} if of_rule.get("chosen_passes") == "anything" else {})}
 
 
@@ -155,8 +153,11 @@ def _figures(made: Mapping[str, StepFolder], folder: Path) -> Mined:
             "fewer_draws": loaded["stats"].get("fewer_draws", {}),
             "pairs": n_pairs,
             "passed_over": pairs["stats"].get("passed_over", {}),
+            "passed_over_rejected": pairs["stats"].get("passed_over_rejected", {}),
+            "lengths": pairs["stats"].get("lengths", {}),
             "rejected": loaded["counts"][-1]["rejected"],
             "rule": stats["rule"]["words"],
+            "remarks": stats["remarks"],
             "output": short_path(folder),
             "shards": short_path(made["preference"].artefact("shards")) if n_pairs else None,
             "statistics": {n: stats[n] for n in STATISTICS},

@@ -263,8 +263,11 @@ class Mined(Figures):
     fewer_draws: dict[str, int]
     pairs: int
     passed_over: dict[str, int]
+    passed_over_rejected: dict[str, int]
+    lengths: dict[str, Any]
     rejected: dict[str, int]
     rule: str
+    remarks: list[str]
     statistics: dict[str, Any]
     output: str
     shards: str | None

@@ -9,6 +9,9 @@ import typer
 
 from toolkit.cli import _say
 
+PAIRS = ("pairs", "passed_over", "passed_over_rejected", "lengths")
+"""Figures of the step `pair` that are shown."""
+
 
 def mine(
     predictions: Annotated[
@@ -34,7 +37,7 @@ def mine(
     rule: Annotated[str, typer.Option("--rule", help="What is hard: a rule's name, or its file.")] = "default",
     pairs: Annotated[
         Literal["closest", "longest", "shortest", "random"] | None,
-        typer.Option("--pairs", help="Which right and which wrong output; the longest by default, or as the rule says.", show_default=False),
+        typer.Option("--pairs", help="Which right and which wrong output; as the rule says by default, else two of like length.", show_default=False),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of --pairs random.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout; progress goes to stderr.")] = False,
@@ -63,10 +66,10 @@ def mine(
         return
     names = ("rows", "hard", "always_right", "always_wrong", "undecided", "with_unparsable", "pairs")
     _say.table("Mined", [], [n.replace("_", " ") for n in names], [[f"{found[n]:,}" for n in names]])
-    _say.figures(f for f in summarise(Path(found["output"]))["figures"] if f["name"] in found["statistics"])
+    _say.figures(f for f in summarise(Path(found["output"]))["figures"] if f["name"] in (*found["statistics"], *PAIRS))
     odd = [f"{status.replace('_', ' ')}: {n:,}" for status, n in found["others"].items()]
     odd += [f"rejected, {reason}: {n:,}" for reason, n in found["rejected"].items()]
-    odd += [f"right, but malformed and not chosen, {fault}: {n:,}" for fault, n in found["passed_over"].items()]
     odd += [f"rows that {name} lacks: {n:,}" for name, n in found["missing"].items() if n]
     odd += [f"rows of which {name} has not all draws: {n:,}" for name, n in found["fewer_draws"].items() if n]
+    odd += [f"Note: {remark}" for remark in found["remarks"]]
     _say.lines(f"Hard: {found['rule']}", *odd, f"Pairs: {found['shards'] or 'none'}", f"Everything is in: {found['output']}")
