@@ -165,7 +165,7 @@ class Window:
                 self._suspect(ticket.round, now)
                 return
         if trial is not None:
-            self._judge(trial, now)
+            self._decide(trial, now)
 
     def restart(self, *, slow_start: bool) -> None:
         """After an outage: grow again as at first."""
@@ -238,7 +238,7 @@ class Window:
         self.size = max(1, size)
         self._trial = trial
 
-    def _judge(self, trial: _Trial, now: float) -> None:
+    def _decide(self, trial: _Trial, now: float) -> None:
         """Decide on the trial once it has seen enough."""
         if trial.cohort is None:
             if trial.old <= 0 or (self.trip is not None and now - trial.begun > 2 * self.trip):

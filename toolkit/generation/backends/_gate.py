@@ -61,7 +61,7 @@ class Lane(Protocol):
     def outage(self, seconds: float) -> None:
         """The endpoint has been out for longer than `patience`."""
 
-    def judge(self) -> None:
+    def fail_held(self) -> None:
         """Let the held items fail."""
 
     def release(self, most: int | None = None) -> None:
@@ -123,7 +123,7 @@ class Gate:
         """What came of a request; for a failure, `failed` besides."""
         if self.limits.landed(sent, outcome, time.monotonic()) and self._doubtful:
             self._doubtful.clear()
-            self._judge()
+            self._fail_held()
 
     def failed(self, item: Item, sent: Sent) -> bool:
         """The endpoint failed an item; whether that spends an attempt."""
@@ -177,12 +177,12 @@ class Gate:
     def _after_grace(self) -> None:
         self._grace = None
         if all(lane.idle for lane in self._lanes) and not self.limits.breaker.suspects(0):
-            self._judge()
+            self._fail_held()
         self.pump()
 
-    def _judge(self) -> None:
+    def _fail_held(self) -> None:
         for lane in self._lanes:
-            lane.judge()
+            lane.fail_held()
 
     def _next_lane(self) -> Lane | None:
         for _ in range(len(self._lanes)):

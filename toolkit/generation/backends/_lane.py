@@ -140,7 +140,7 @@ class Lane:
         """Whether there are items that are to fail once it is known that the endpoint lives."""
         return bool(self._held)
 
-    def judge(self) -> None:
+    def fail_held(self) -> None:
         """Let the held items fail."""
         while self._held:
             self.waiting -= 1
