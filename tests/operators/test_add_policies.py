@@ -46,6 +46,15 @@ def test_a_row_is_shown_its_own_policies_and_others_that_do_not_cover_it() -> No
     assert not toolkit.apply("add_policies", rows, distractors=3, absent=0, seed=5).kept.equals(kept)
 
 
+def test_harmful_rows_of_unknown_category_are_judged_by_all_policies_where_that_is_asked_for() -> None:
+    rows = seeds(harmful(prompt="One"), {"prompt": "Two", "label_prompt": "unharmful"}, harmful("privacy", prompt="Three"))
+    kept, rest = toolkit.apply("add_policies", rows, distractors=1, absent=0)
+    assert kept["prompt"].to_list() == ["Two", "Three"] and reasons(rest) == {"no_category": 1}
+    every = toolkit.apply("add_policies", rows, distractors=1, absent=0, uncategorised="all").kept
+    assert [set(s) for s in every["policy_categories"][:2]] == [set(TAXONOMY.names) - BROAD] * 2 and len(every["policy_categories"][2]) == 2
+    assert every["label_prompt"].to_list() == ["harmful", "unharmful", "harmful"]
+
+
 @pytest.mark.parametrize("use", ["synthesise", "swap_labels"])
 def test_a_recipe_whose_rows_have_no_policy_is_refused_before_it_runs(use: str) -> None:
     seeds_step: dict[str, Any] = {"id": "seeds", "use": "load", "with": {"source": "quickstart", "limit": 2}}

@@ -121,6 +121,9 @@ def _estimate(checked: Plan, step: PlannedStep, came: int | None) -> tuple[int |
         expected = getattr(op, "expected_rows", None)
         rows = expected(checked.context(step.id)) if expected else None
         return rows, rows if op.kind == "generation" else 0
+    planned = getattr(op, "rows_planned", None)  # of those that draw so many rows
+    if planned is not None and (drawn := planned(came)) is not None:
+        return drawn, 0
     factor = op.factor(list(step.inputs))
     out = None if came is None or factor is None else round(came * factor)
     return out, out if op.kind == "generation" else 0

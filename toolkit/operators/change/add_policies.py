@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from random import Random
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import polars as pl
 from pydantic import Field, model_validator
@@ -43,6 +43,9 @@ class AddPoliciesConfig(Config):
     """Categories that may cover whatever another one covers: never shown to a row that is not of them."""
     harm_tasks: list[str] | None = Field(None, min_length=1)
     """Tasks whose positive label says that a policy covers the row (default: `prompt` and `response`, or all of a guard that has neither)."""
+    uncategorised: Literal["reject", "all"] = "reject"
+    """A row with a harmful label and no category: reject it; or show it, and every row without a category, the policies of all categories, for
+    benchmarks that do not say under which policy a row falls (with `distractors: 100`, so that their number says nothing of the others)."""
 
     @model_validator(mode="after")
     def _something_is_left(self) -> AddPoliciesConfig:
@@ -70,6 +73,9 @@ class AddPolicies(DatasetOperator):
     uses = frozenset({"guard.tasks", "taxonomy", "seed"})
     figures = (Figure("policies", "rows by whether their own policies are among those beside them, and labels that changed", some("policies")),)
     config: AddPoliciesConfig
+
+    def identity(self) -> dict[str, Any]:
+        return {name: value for name, value in super().identity().items() if name != "uncategorised" or value != "reject"}  # it came later
 
     def reads(self, guard: Guard) -> list[str]:
         return ["id", "categories", *(f"label_{t}{s}" for t in harm_tasks(guard, self.config.harm_tasks) for s in ("", "_source"))]
@@ -145,7 +151,7 @@ class _Policies:
         """Why nothing says which policy rules a row; None where something does."""
         if unknown := [c for c in row["categories"] or () if c not in self._named]:
             return "unknown_category", f"{unknown[0]!r} is no category of the taxonomy {self._taxonomy.name!r}"
-        if not row["categories"] and any(row[f"label_{t.name}"] == t.positive for t in tasks):
+        if self._config.uncategorised == "reject" and not row["categories"] and any(row[f"label_{t.name}"] == t.positive for t in tasks):
             return "no_category", "a harmful label, and no category says which policy covers the row"
         return None
 
@@ -155,7 +161,8 @@ class _Policies:
         left_out, order = rng.random() < c.absent, {name: rng.random() for name in self._taxonomy.names}
         ruling = [] if left_out else [name for name in own if name not in self._hidden]
         others = [name for name in order if name not in self._hidden.union(c.catch_all) and not any(self._related(name, mine) for mine in own)]
-        wanted = c.distractors + (len(own) or 1) - len(ruling)  # so that their number says nothing
+        every = not own and c.uncategorised == "all"
+        wanted = len(others) if every else c.distractors + (len(own) or 1) - len(ruling)  # so that their number says nothing
         chosen = sorted(others, key=order.__getitem__)[:wanted]
         return sorted([*ruling, *chosen], key=order.__getitem__), "none" if not own else "present" if ruling else "absent"
 

@@ -91,6 +91,10 @@ class Quota(DatasetOperator):
     def factor(self, inputs: Sequence[str]) -> float | None:
         return None
 
+    def rows_planned(self, came: int | None) -> int | None:
+        """Rows out, for `plan`, where the options alone say how many; `came`: rows in, None where that is not known."""
+        return None
+
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
         source = inputs["rows"]
         fates, classes = self._fates(source, ctx)

@@ -61,6 +61,14 @@ class Balance(Quota):
         given = self.config.replacement
         return any(way != "never" for way in (given.values() if isinstance(given, dict) else [given]))
 
+    def rows_planned(self, came: int | None) -> int | None:
+        c = self.config
+        if c.within or c.short == "fewer":
+            return None
+        if isinstance(c.to, dict):
+            return sum(c.to.values())
+        return c.to * len(c.classes) if isinstance(c.to, int) and c.classes is not None else None
+
     def wanted(self, sizes: Sequence[tuple[tuple[Any, ...], int]], ctx: Context) -> list[tuple[int | None, Way, str]]:
         classes = self._taking_part(sizes)
         known = {name for values, _ in sizes if (name := class_name(values[-1])) is not None}

@@ -69,6 +69,9 @@ class Mix(Quota):
     def copies(self) -> bool:
         return any(self.config.way(p) != "never" for p in self.config.parts)
 
+    def rows_planned(self, came: int | None) -> int | None:
+        return None if self.config.short == "fewer" else self.config.total
+
     def wanted(self, sizes: Sequence[tuple[tuple[Any, ...], int]], ctx: Context) -> list[tuple[int | None, Way, str]]:
         c = self.config
         have = {class_name(values[0]): n for values, n in sizes}

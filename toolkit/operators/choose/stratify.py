@@ -47,6 +47,10 @@ class Stratify(Quota):
     def by(self) -> list[str]:
         return self.config.by
 
+    def rows_planned(self, came: int | None) -> int | None:
+        c = self.config
+        return c.total if c.share is None else None if came is None else round(came * c.share)
+
     def wanted(self, sizes: Sequence[tuple[tuple[Any, ...], int]], ctx: Context) -> list[tuple[int | None, Way, str]]:
         c = self.config
         of = sum(n for _, n in sizes)

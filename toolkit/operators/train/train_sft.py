@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.models import model_folder
 from toolkit.common.reach import HubName
 from toolkit.guards import Guard
 from toolkit.operators._backends import model_digest
-from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
+from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Operator, Output, StepInput
 from toolkit.operators.train._training_step import (
     TRAINING,
     check_options,
@@ -35,21 +36,22 @@ TINY = "The guards are tiny and trained from scratch for a minute or two; the fi
 class TrainSftConfig(Config, TrainOptions):
     """Options of `train_sft`."""
 
-    model: Annotated[str | ScratchModel, HubName()]
-    """A model's name on the hub, a local folder, a GGUF file, `smollm2-135m`, or `{scratch: {…}}` for a small one from nothing."""
+    model: Annotated[str | ScratchModel | None, HubName()] = None
+    """A model's name on the hub, a local folder, a GGUF file, `smollm2-135m`, or `{scratch: {…}}` for a small one from nothing. Without it the
+    model of an earlier step is trained further: `from: {shards: STEP, model: STEP}`."""
 
 
 class TrainSft(DatasetOperator):
     """Reasoning SFT: fine-tune a guard on the shards of an earlier step, on completions only (paper, section 3.2; spec B).
 
-    Makes the artefact `model`. Shards are verified first. A row longer than the model's limit is set aside by name, never cut. A training
-    that is stopped begins anew, or goes on from its last `checkpoint`.
+    Makes the artefact `model`, from the one that is named or from that of an earlier step. Shards are verified first. A row longer than the model's
+    limit is set aside by name, never cut. A training that is stopped begins anew, or goes on from its last `checkpoint`.
     """
 
     name = "train_sft"
     shape = "sink"
-    inputs = ("shards",)
-    takes = {"shards": "shards"}
+    inputs = ("shards", "*")
+    takes = {"shards": "shards", "*": "model"}
     deterministic = False
     config_class = TrainSftConfig
     example = {"model": {"scratch": {}}, "trainer": {}}
@@ -58,18 +60,29 @@ class TrainSft(DatasetOperator):
     figures = TRAINING
     config: TrainSftConfig
 
-    @property
-    def starts_from(self) -> str | None:
-        """The model by name or folder that it trains."""
-        return self.config.model if isinstance(self.config.model, str) else None
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.starts_from = self.config.model if isinstance(self.config.model, str) else None
+        """The model by name or folder that it trains, or that the earlier step's was trained from; None where that is not known."""
 
     @classmethod
     def remarks(cls, options: Mapping[str, Any]) -> list[str]:
         return [TINY] if isinstance(model := options.get("model"), dict) and "scratch" in model else []
 
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
+        further = [name for name in inputs if name != "shards"]
+        if odd := next((name for name in further if name != "model"), None):
+            raise InputError(f"train_sft has no input called {odd!r}", hint=did_you_mean(odd, ["shards", "model"]))
+        if bool(further) == (self.config.model is not None):
+            why = "`model` is both an option and an earlier step" if further else "there is no `model` to train"
+            raise InputError(why, hint="name one: `with: {model: …}`, or `from: {shards: STEP, model: STEP}` to train an earlier step's further")
         check_options(self._training(0))
         return {}
+
+    def follow(self, before: Sequence[Operator]) -> None:
+        if self.config.model is None:
+            starts = {getattr(operator, "starts_from", None) for operator in before if "model" in operator.makes}
+            self.starts_from = starts.pop() if len(starts) == 1 else None
 
     def needs(self, ctx: Context) -> list[str]:
         c = self.config
@@ -77,10 +90,10 @@ class TrainSft(DatasetOperator):
         return training_needs(c) + (memory_needs(c.model, c.trainer, ctx.roots, c.lora) if whole and isinstance(c.model, str) else [])
 
     def words(self, ctx: Context) -> list[str]:
-        return memory_words(self._training(0), ctx.roots)
+        return [] if self.config.model is None and self.starts_from is None else memory_words(self._training(0), ctx.roots)
 
     def before_run(self, ctx: Context) -> None:
-        check_options(self._training(0, None, **parallel_found(self.config, ctx)), whole=True)
+        check_options(self._training(0, **parallel_found(self.config, ctx)), whole=True)
 
     def identity(self) -> dict[str, Any]:
         return self.config.shaping()
@@ -97,8 +110,12 @@ class TrainSft(DatasetOperator):
         if not self.config.unverified:
             verify(shards)
         out.if_stopped(partial(goes_on, ctx.step, kept := out.kept_folder() if self.config.checkpoint is not None else None))
-        folder = model_folder(self.config.model, ctx.roots) if isinstance(self.config.model, str) else None
-        config = self._training(ctx.rng_seed("train") % 2**31, folder, **parallel_found(self.config, ctx))
+        if "model" in inputs:
+            start: str | ScratchModel | None = str(inputs["model"].artefact("model"))
+        else:
+            folder = model_folder(self.config.model, ctx.roots) if isinstance(self.config.model, str) else None
+            start = self.config.model if folder is None else str(folder)
+        config = self._training(ctx.rng_seed("train") % 2**31, start, **parallel_found(self.config, ctx))
         metrics = train_sft(
             shards,
             out.folder("model"),
@@ -109,6 +126,6 @@ class TrainSft(DatasetOperator):
         )
         report_training(metrics, out)
 
-    def _training(self, seed: int, folder: Path | None = None, **found: str) -> SftConfig:
-        model = self.config.model if folder is None else str(folder)
+    def _training(self, seed: int, start: str | ScratchModel | None = None, **found: str) -> SftConfig:
+        model = start or self.config.model or self.starts_from or "-"
         return training_config(SftConfig, **{**dict(self.config), "seed": seed, "model": model, **found})
