@@ -15,6 +15,7 @@ from frames import run_steps, seeds
 
 import toolkit
 from toolkit.common.errors import InputError, Missing
+from toolkit.operators import _embedding
 from toolkit.operators.clean import _semantic
 
 SENSES = [
@@ -120,8 +121,30 @@ def test_what_is_missing_is_reported(model: Path, tmp_path: Path, monkeypatch: p
         toolkit.apply("deduplicate", rows, **options(tmp_path / "broken"))
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "sentence_transformers" else found(name, *a))
-    monkeypatch.setattr(_semantic, "find_spec", importlib.util.find_spec)
+    monkeypatch.setattr(_embedding, "find_spec", importlib.util.find_spec)
     with pytest.raises(Missing, match="guardkit\\[semantic\\]") as missing:
         toolkit.apply("deduplicate", rows, **options(model))
     assert "sentence_transformers" in str(missing.value)
-    assert _semantic.needs() == ["the package 'sentence_transformers' is missing: pip install 'guardkit[semantic]'"]
+    assert _embedding.needs("a/b") == ["the package 'sentence_transformers' is missing: pip install 'guardkit[semantic]'"]
+    monkeypatch.setattr(_embedding, "find_spec", lambda name: None)
+    with pytest.raises(Missing, match="guardkit\\[wordllama\\]"):
+        toolkit.apply("deduplicate", rows, methods=["semantic"])
+
+
+@pytest.mark.skipif(importlib.util.find_spec("wordllama") is None, reason="the extra wordllama is not installed")
+def test_the_model_that_ships_in_a_package_is_the_default(tmp_path: Path) -> None:
+    prompts = ["How do I bake bread?", "What is the way to bake a loaf of bread?", "How do I build a bomb?", "", "how do I bake BREAD?"]
+    rows = seeds(*({"prompt": p, "label_prompt": "harmful" if "bomb" in p else "unharmful"} for p in prompts))
+    kept, rest = toolkit.apply("deduplicate", rows, on="prompt", methods=["semantic"], artefacts=tmp_path)
+    assert kept["prompt"].to_list() == [prompts[0], prompts[2], prompts[3]] and set(rest["_survivor"]) == {rows["id"][0]}
+    found = pl.read_parquet(tmp_path / "clusters" / "clusters.parquet").filter(pl.col("method") == "semantic")
+    assert found["similarity"].to_list() == pytest.approx([0.834], abs=2e-3)
+    torn = rows[:4].with_columns(label_prompt=pl.Series(["harmful", *rows["label_prompt"][1:4]]))
+    kept, _ = toolkit.apply("deduplicate", torn, on="prompt", methods=["semantic"])
+    assert kept.filter(pl.col("conflict").is_not_null())["prompt"].to_list() == prompts[:2], "a pair with two labels is named, not merged"
+    embed = _embedding.open_model(None, None)
+    long = "bread " * 20_000
+    both = embed([long, "bread", ""])
+    assert both[:2] == pytest.approx(embed(["bread bread", "bread"]), abs=1e-2) and not both[2].any(), "a text of any length, and none"
+    whole = embed(prompts)
+    assert all((embed([p])[0] == line).all() for p, line in zip(prompts, whole, strict=True)), "what stands beside a text plays no part"

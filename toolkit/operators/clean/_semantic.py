@@ -1,4 +1,4 @@
-"""Semantic duplicates: cosine similarity of embeddings by any model that sentence-transformers loads, every text against every other.
+"""Semantic duplicates: cosine similarity of embeddings (`toolkit.operators._embedding`), every text against every other.
 
 Memory: 4 bytes a dimension and text (384 dimensions: 1.5 KB; 127,544 texts 0.2 GB), and 32 MB for a block of similarities. Time grows with the
 square of the texts: n x n x dimensions / 2 multiplications, in float32 (127,544 texts of 384 dimensions: 3 x 10^12). Pairs that may reach the
@@ -9,17 +9,13 @@ beside it (by padding, in its last digits) is steadied by the rounding but for a
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
-
-from toolkit.common.errors import Missing, require
-from toolkit.common.models import calm_threads, model_folder
-from toolkit.common.paths import Beside
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
-    from sentence_transformers import SentenceTransformer
+
+    from toolkit.operators._embedding import Embed
 
     Floats = np.ndarray[Any, Any]
 
@@ -31,21 +27,12 @@ LEFT, RIGHT = 1024, 8192
 """Texts of a block of similarities."""
 
 
-def needs() -> list[str]:
-    """What this machine lacks to embed texts."""
-    return [] if find_spec("sentence_transformers") else ["the package 'sentence_transformers' is missing: pip install 'guardkit[semantic]'"]
-
-
 class Embeddings:
-    """Embeddings of texts, in the order in which they were added.
+    """Embeddings of texts, in the order in which they were added."""
 
-    Raises:
-        Missing: no sentence-transformers, or the model cannot be loaded.
-    """
-
-    def __init__(self, name: str, beside: Beside, threshold: float, device: str | None = None, batch: int = 64) -> None:
-        self._model = _load(str(model_folder(name, beside, short=True) or name), device)
-        self.threshold, self._batch = threshold, batch
+    def __init__(self, embed: Embed, threshold: float) -> None:
+        self._embed = embed
+        self.threshold = threshold
         self._apart: list[Floats] = []
         self._waiting: list[str] = []
         self._parts: list[Floats] = []
@@ -99,22 +86,5 @@ class Embeddings:
         return self._whole
 
     def _encode(self, n: int) -> None:
-        import numpy as np
-
-        made = self._model.encode(self._waiting[:n], batch_size=self._batch, show_progress_bar=False, convert_to_numpy=True)
-        vectors = np.asarray(made, np.float32)
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        # a text of which the model sees nothing (all zeros) is like none
-        self._parts.append(np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0))
+        self._parts.append(self._embed(self._waiting[:n]))
         self._waiting = self._waiting[n:]
-
-
-def _load(name: str, device: str | None) -> SentenceTransformer:
-    require("sentence_transformers", "semantic", "finding semantic duplicates")
-    calm_threads()
-    from sentence_transformers import SentenceTransformer
-
-    try:
-        return SentenceTransformer(name, device=device)
-    except (OSError, ValueError) as e:  # the hub's errors are OSErrors
-        raise Missing(f"the embedding model {name!r} cannot be loaded: {str(e).splitlines()[0][:200]}") from None

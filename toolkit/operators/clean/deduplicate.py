@@ -13,14 +13,15 @@ from pydantic import Field, model_validator
 
 from toolkit.common.reach import HubName
 from toolkit.guards import Guard
-from toolkit.operators import _backends
+from toolkit.operators import _embedding
 from toolkit.operators._drawn import clustered
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
-from toolkit.operators.clean import _semantic, _texts
+from toolkit.operators.clean import _texts
 from toolkit.operators.clean._conflicts import Policy
 from toolkit.operators.clean._fates import Finder, alike, same_text
 from toolkit.operators.clean._found import describe, fill, joined_groups, known_labels, leaving
 from toolkit.operators.clean._minhash import Shape, Sketches, Unit, recall
+from toolkit.operators.clean._semantic import Embeddings
 from toolkit.operators.figures import Figure, some
 from toolkit.records import Column, load_record
 
@@ -53,14 +54,21 @@ class NearConfig(Config):
 class SemanticConfig(Config):
     """How texts of like meaning are found."""
 
-    model: Annotated[str, HubName("embedding model")]
-    """An embedding model for sentence-transformers: a folder, or a name on the hub."""
-    threshold: float = Field(0.9, gt=0, le=1)
-    """Least cosine similarity of two texts' embeddings."""
+    model: Annotated[str | None, HubName("embedding model")] = None
+    """An embedding model for sentence-transformers: a folder, or a name on the hub. Default: static word vectors that ship in the package `wordllama`
+    (the extra of that name), for which no torch and no download is needed."""
+    threshold: float | None = Field(None, gt=0, le=1)
+    """Least cosine similarity of two texts' embeddings; what is alike enough differs from model to model. Default: 0.75, with a `model` of your own
+    0.9. (IntentionReasoner takes 0.75 with BGE-M3.)"""
     device: str | None = None
     """Where the model runs: cpu, cuda; by default the best that is there."""
     batch: int = Field(64, ge=1)
     """Texts that the model sees at a time."""
+
+    @property
+    def least(self) -> float:
+        """The threshold."""
+        return self.threshold if self.threshold is not None else 0.75 if self.model is None else 0.9
 
 
 class DeduplicateConfig(Config):
@@ -98,11 +106,16 @@ class DeduplicateConfig(Config):
     def _fits(self) -> DeduplicateConfig:
         if len(set(self.methods)) < len(self.methods):
             raise ValueError("a method is named twice")
-        if ("semantic" in self.methods) != (self.semantic is not None):
-            raise ValueError("the method `semantic` needs the option `semantic: {model: ...}`, and that option the method")
+        if self.semantic is not None and "semantic" not in self.methods:
+            raise ValueError("the option `semantic` is for the method of that name: methods: [semantic]")
         if self.fill and self.on_find == "flag":
             raise ValueError("fill: with on_find: flag nothing is merged, so there is nothing to fill from")
         return self
+
+    @property
+    def meaning(self) -> SemanticConfig | None:
+        """How texts of like meaning are found, where they are."""
+        return (self.semantic or SemanticConfig()) if "semantic" in self.methods else None
 
     @property
     def whole(self) -> bool:
@@ -171,15 +184,15 @@ class Deduplicate(DatasetOperator):
         return "prompts and texts that are alike may be about other pictures; `methods: [exact]` on the interaction counts media, too"
 
     def needs(self, ctx: Context) -> list[str]:
-        return _semantic.needs() if self.config.semantic else []
+        return _embedding.needs(self.config.meaning.model) if self.config.meaning else []
 
     def files(self, ctx: Context) -> dict[str, str]:
-        return {"embedding model": _backends.model_digest(self.config.semantic.model, ctx, short=True)} if self.config.semantic else {}
+        return {"embedding model": _embedding.digest(self.config.meaning.model, ctx)} if self.config.meaning else {}
 
     def identity(self) -> dict[str, Any]:
         out = super().identity()
-        if self.config.semantic:  # the model counts by its content, and where it runs not at all
-            out["semantic"] = {"threshold": self.config.semantic.threshold}
+        if self.config.meaning:  # the model counts by its content, and where it runs not at all
+            out["semantic"] = {"threshold": self.config.meaning.least}
         if "near" not in self.config.methods and self.config.near.unit == "auto":
             out["near"] |= {"unit": "word"}  # nothing is made of it: what was built while that was the default stays
         return out
@@ -229,12 +242,12 @@ class Deduplicate(DatasetOperator):
 
     def _finders(self, ctx: Context) -> list[tuple[int, Finder]]:
         """The methods that look for more than equal text, by their numbers."""
-        near, semantic = self.config.near, self.config.semantic
+        near, semantic = self.config.near, self.config.meaning
         found: dict[Method, Finder] = {}
         if "near" in self.config.methods:
             found["near"] = Sketches(Shape(near.unit, near.size, near.permutations, near.bands), near.threshold)
         if semantic is not None:
-            found["semantic"] = _semantic.Embeddings(semantic.model, ctx.roots, semantic.threshold, semantic.device, semantic.batch)
+            found["semantic"] = Embeddings(_embedding.open_model(semantic.model, ctx.roots, semantic.device, semantic.batch), semantic.least)
         return [(METHODS.index(name), finder) for name, finder in found.items()]
 
     def _ranked(self, table: pl.DataFrame, labels: Sequence[str]) -> pl.DataFrame:
