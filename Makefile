@@ -16,7 +16,7 @@ $(VENV)/.train: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.train
-	$(PIP) -e '.[train,qlora,openai,hub,gguf,pictures,sign,language,noise,wordllama,semantic,serve,view,dev]'
+	$(PIP) -e '.[train,qlora,openai,hub,gguf,pictures,media,sign,language,noise,wordllama,semantic,serve,view,dev]'
 	@touch $@
 
 quickstart: $(VENV)/.train ## install guardkit and run the whole loop on the bundled seeds (no key, no GPU)

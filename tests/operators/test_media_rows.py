@@ -21,14 +21,14 @@ from toolkit.common.errors import InputError, InputErrors
 from toolkit.common.resources import find
 from toolkit.operators import Context, RowOperator, operator_class
 from toolkit.pipeline import load_recipe, make_plan
-from toolkit.records import MEDIA, TYPE, Column, content_id, has_media, load_record, row_id, to_polars
+from toolkit.records import MEDIA, TYPE, Column, Media, content_id, has_media, load_record, row_id, to_polars
 from toolkit.shards import verify
 from toolkit.shards.exporters import export
 
 PICTURE = b"\x89PNG a picture, as far as anybody here looks"
 SHA = hashlib.sha256(PICTURE).hexdigest()
-CAT = {"kind": "image", "uri": "cat.png", "sha256": SHA, "mime": "image/png"}
-CLIP = {"kind": "video", "uri": "cat.mp4", "sha256": SHA, "mime": "video/mp4"}
+CAT = Media("image", "cat.png", SHA, "image/png")._asdict()
+CLIP = Media("video", "cat.mp4", SHA, "video/mp4")._asdict()
 
 
 def flat(body: Mapping[str, Any]) -> dict[str, Any]:

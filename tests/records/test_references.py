@@ -40,6 +40,8 @@ def test_a_reference_is_read() -> None:
     assert media_of([ONE]) == (Media("image", "img/cat.png", A, "image/png"),)
     assert media_of(None) == media_of([]) == ()
     assert media_of([{**ONE, "width": None}]) == media_of([ONE])
+    measured = {**ONE, "size": 312, "width": 8, "height": 6, "frames": None, "seconds": 1.5}
+    assert media_of([measured]) == (Media("image", "img/cat.png", A, "image/png", 312, 8, 6, None, 1.5),)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +61,10 @@ def test_a_reference_is_read() -> None:
         ([{**ONE, "mime": "image/PNG"}], r"media\[0\].mime is no image/"),
         ([{**ONE, "mime": "video/mp4"}], r"media\[0\].mime is no image/"),
         ([{**ONE, "mime": "image/png; q=1"}], r"media\[0\].mime is no image/"),
+        ([{**ONE, "width": "8"}], r"media\[0\].width is not a whole number: '8'"),
+        ([{**ONE, "frames": 1.5}], r"media\[0\].frames is not a whole number"),
+        ([{**ONE, "seconds": True}], r"media\[0\].seconds is not a number but bool"),
+        ([{**ONE, "size": -1}], r"media\[0\].size is -1, which nothing measures"),
         ([{**ONE, "bytes": "AA=="}], r"media\[0\] holds more than a reference: bytes"),
         ([ONE] * 65, "media has 65 entries"),
     ],
@@ -91,7 +97,7 @@ def test_the_column_is_optional_and_comes_last() -> None:
         assert record.with_optional([]) == record.columns
         (media,) = (c for c in record.optional if c.name == MEDIA)
         assert media.type == TYPE and not media.nullable
-    assert load_record("seed", tasks).version == 3
+    assert load_record("seed", tasks).version == 4
 
 
 def test_a_column_of_that_name_and_another_type_is_nobodys() -> None:
@@ -99,7 +105,7 @@ def test_a_column_of_that_name_and_another_type_is_nobodys() -> None:
     assert frame_has_media(pl.DataFrame(schema=to_polars((Column(MEDIA, TYPE),))))
     assert not frame_has_media(pl.LazyFrame({MEDIA: ["newspaper"]})) and not frame_has_media(pl.DataFrame({MEDIA: [["a"]]}))
     assert not has_media({MEDIA: Column(MEDIA, {"list": "string"})}) and not has_media({MEDIA: Column(MEDIA, {"struct": {"kind": "string"}})})
-    more = {"list": {"struct": {**TYPE["list"]["struct"], "width": "int64"}}}  # of a later version, say: not taken for rows of text
+    more = {"list": {"struct": {**TYPE["list"]["struct"], "colours": "int64"}}}  # of a later version, say: not taken for rows of text
     assert has_media({MEDIA: Column(MEDIA, more)}) and frame_has_media(pl.DataFrame(schema=to_polars((Column(MEDIA, more),))))
 
 

@@ -1,8 +1,9 @@
 """References to media in rows: the column `MEDIA`, and what one may say.
 
-A table whose rows have no media has no such column; in one that has it, a row without media has an empty list. A reference names a file by its
-place below the dataset's folder, and says which bytes are meant by their sha256: the place is for finding them, the hash is what counts (ids,
-journal keys). Nothing here opens a file.
+A reference must say `kind`, `uri`, `sha256` and `mime`; what was measured of its file (`MEASURES`) is null where nobody has measured. A table whose
+rows have no media has no such column; in one that has it, a row without media has an empty list. A reference names a file by its place below the
+dataset's folder, and says which bytes are meant by their sha256: the place is for finding them, the hash is what counts (ids, journal keys). Nothing
+here opens a file.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 MEDIA = "media"
 """Name of the column."""
 
-TYPE: dict[str, Any] = {"list": {"struct": {"kind": "string", "uri": "string", "sha256": "string", "mime": "string"}}}
+MEASURES = {"size": "int64", "width": "int64", "height": "int64", "frames": "int64", "seconds": "float64"}
+"""What is measured of a file, with its type: bytes; pixels of an image or of a video's frames; frames of a video; seconds of a video or a sound."""
+
+TYPE: dict[str, Any] = {"list": {"struct": {"kind": "string", "uri": "string", "sha256": "string", "mime": "string", **MEASURES}}}
 """Type of the column, in the words of the record schemas."""
 
 KINDS = ("image", "video", "audio")
@@ -30,7 +34,8 @@ KINDS = ("image", "video", "audio")
 MOST = 64
 """Media of one row at most."""
 
-_FIELDS = frozenset({"kind", "uri", "sha256", "mime"})
+_MUST = ("kind", "uri", "sha256", "mime")
+_FIELDS = frozenset(_MUST)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MIME = re.compile(r"(image|video|audio)/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
 
@@ -43,12 +48,26 @@ class Media(NamedTuple):
         uri: the file, relative to the dataset's folder (`toolkit.common.paths.below_fault`).
         sha256: of its bytes, 64 hex digits in lower case.
         mime: its media type, in lower case and without parameters: ``image/png``.
+        size: bytes of the file; this and what follows is None where it was not measured.
+        width: of an image or of a video's frames, in pixels, as stored: before a camera's note that says to turn it.
+        height: the same.
+        frames: of a video.
+        seconds: that a video or a sound lasts.
+
+    Example:
+        >>> Media("image", "cats/1.png", "0" * 64, "image/png", size=312, width=8, height=6).uri
+        'cats/1.png'
     """
 
     kind: str
     uri: str
     sha256: str
     mime: str
+    size: int | None = None
+    width: int | None = None
+    height: int | None = None
+    frames: int | None = None
+    seconds: float | None = None
 
 
 def has_media(columns: Mapping[str, Column]) -> bool:
@@ -108,14 +127,14 @@ def others(kinds: Sequence[str]) -> pl.Expr:
 
 def _one(item: Any, where: str) -> Media:
     if not isinstance(item, Mapping):
-        raise ValueError(f"{where} is not {{{', '.join(Media._fields)}}} but {type(item).__name__}")
-    for name in Media._fields:
+        raise ValueError(f"{where} is not {{{', '.join(_MUST)}}} but {type(item).__name__}")
+    for name in _MUST:
         if not isinstance(item.get(name), str):
             what = "is missing" if item.get(name) is None else f"is not a text but {type(item[name]).__name__}"
             raise ValueError(f"{where}.{name} {what}")
-    if more := [str(name)[:40] for name, value in item.items() if name not in _FIELDS and value is not None]:
+    if more := [str(name)[:40] for name, value in item.items() if name not in Media._fields and value is not None]:
         raise ValueError(f"{where} holds more than a reference: {', '.join(more)[:120]}")
-    found = Media(*(item[name] for name in Media._fields))
+    found = Media(*(item[name] for name in _MUST), **{name: _measure(item.get(name), f"{where}.{name}") for name in MEASURES})  # type: ignore[arg-type]
     if found.kind not in KINDS:
         raise ValueError(f"{where}.kind is {found.kind[:40]!r}, not {' or '.join(KINDS)}")
     if (fault := below_fault(found.uri)) is not None:
@@ -125,3 +144,15 @@ def _one(item: Any, where: str) -> Media:
     if not _MIME.fullmatch(found.mime) or found.mime.partition("/")[0] != found.kind:
         raise ValueError(f"{where}.mime is no {found.kind}/… in lower case without parameters: {found.mime[:80]!r}")
     return found
+
+
+def _measure(value: Any, where: str) -> int | float | None:
+    """A value of `MEASURES`, sound."""
+    seconds = where.endswith(".seconds")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float if seconds else int):
+        raise ValueError(f"{where} is not a number but {type(value).__name__}" if seconds else f"{where} is not a whole number: {str(value)[:40]!r}")
+    if not 0 <= value < 2**63:
+        raise ValueError(f"{where} is {value}, which nothing measures")
+    return value

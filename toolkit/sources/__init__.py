@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from toolkit.sources._hub import check_hub as check_hub
     from toolkit.sources._hub import hub_needs as hub_needs
     from toolkit.sources._json_lines import opened as opened
+    from toolkit.sources._media_files import MediaFiles as MediaFiles
+    from toolkit.sources._media_files import archives_of as archives_of
+    from toolkit.sources._members import count_members as count_members
+    from toolkit.sources._members import source_digest as source_digest
     from toolkit.sources._occurrences import Occurrences as Occurrences
     from toolkit.sources._occurrences import SeenKeys as SeenKeys
     from toolkit.sources._read_source import Block as Block

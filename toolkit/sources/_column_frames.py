@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.parquet import batches, first_line, open_parquet
 from toolkit.common.reading import Files
-from toolkit.records import Column, to_arrow, to_polars
+from toolkit.records import MEASURES, Column, to_arrow, to_polars
 from toolkit.sources._faults import Fault, has_surrogate, shown
 from toolkit.sources._formats import DELIMITED, arrow_rows, read_blocks
 from toolkit.sources._json_lines import LINE_BYTES, jsonl_rows, opened
@@ -304,7 +304,7 @@ def _small_lists(schema: pa.Schema) -> pa.Schema:
 
 
 def _castable(found: pa.DataType, kind: Any) -> bool:
-    """Whether every value of an Arrow type is one of a declared type; a struct has all its fields."""
+    """Whether every value of an Arrow type is one of a declared type; a struct has all its fields, but those of `MEASURES`."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(found):
@@ -315,7 +315,8 @@ def _castable(found: pa.DataType, kind: Any) -> bool:
         return (pa.types.is_list(found) or pa.types.is_large_list(found)) and _castable(found.value_type, kind["list"])
     if isinstance(kind, dict):
         fields = {f.name: f.type for f in found} if pa.types.is_struct(found) else {}
-        return all(n in fields and _castable(fields[n], t) for n, t in kind["struct"].items())
+        optional = MEASURES if "sha256" in kind["struct"] else {}
+        return all(_castable(fields[n], t) if n in fields else n in optional for n, t in kind["struct"].items())
     tests = {
         "string": lambda t: pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_string_view(t),
         "int64": lambda t: pa.types.is_integer(t) and t != pa.uint64(),

@@ -9,10 +9,11 @@ from typing import Any
 
 from toolkit.common.errors import InputError, InputErrors, did_you_mean
 from toolkit.guards import Guard, Task, load_guard, parse
-from toolkit.records import Media, media_of
+from toolkit.records import Media
 from toolkit.sources._chat_column import Messages, conversation
 from toolkit.sources._faults import RowError
 from toolkit.sources._labels import agreed, camps, category_values, column_label, derived_value, exact, text_of, uncsv, value_of, vote_label
+from toolkit.sources._media_files import MediaReader, row_media
 from toolkit.sources._released import split_released_input
 from toolkit.sources._source_definition import Label, Part, Source, VoteMethod
 from toolkit.taxonomy import Taxonomy
@@ -52,6 +53,7 @@ class Converter:
         part: name of the part, where the source has parts.
         vote: how several annotators make a label (see `Vote`).
         csv: rows hold text only, to be read as the kinds that the source declares.
+        files: reads the files that rows name or hold.
 
     Raises:
         InputError: source, guard and taxonomy do not fit together; InputErrors for several faults.
@@ -70,9 +72,10 @@ class Converter:
         part: str | None = None,
         vote: VoteMethod | None = None,
         csv: bool = False,
+        files: MediaReader | None = None,
     ) -> None:
         if source.each:
-            self.views = [Converter(view, guard, taxonomy, part=part, vote=vote, csv=csv) for view in source.views]
+            self.views = [Converter(view, guard, taxonomy, part=part, vote=vote, csv=csv, files=files) for view in source.views]
             self.required = list(dict.fromkeys(c for view in self.views for c in view.required))
             self.optional = list(dict.fromkeys(c for view in self.views for c in view.optional))
             self.sparse = frozenset[str]().union(*(view.sparse for view in self.views))
@@ -92,6 +95,7 @@ class Converter:
         positive = source.categories.where_positive if source.categories else []
         self._positive = [(i, t.positive) for i, t in enumerate(guard.tasks) if t.name in positive]
         self._csv = csv
+        self._files = files
         self._blank = {rule.column for rule in self._rules.values() if rule.map and "" in rule.map}
         self._blank |= {source.filter.column} if source.filter and source.filter.equals == "" else set()
         self.required, self.optional = _columns(source, self._rules)
@@ -135,7 +139,7 @@ class Converter:
         """
         context, prompt, response = self._messages(row)
         c = self._source.columns
-        media = _media(row, c.media) if c is not None and c.media is not None else ()
+        media = row_media(row, c.media, self._files) if c is not None and c.media is not None else ()
         if prompt is None or not prompt.strip():
             if not media:
                 raise RowError("empty_prompt", "the prompt is missing" if prompt is None else "the prompt is empty")
@@ -218,8 +222,12 @@ def _message_reader(source: Source, own: Guard) -> Callable[[Row], Messages]:
     if c is not None and c.messages is not None:
         return partial(_conversation, c.messages, c.turns)
     if e is None:
-        prompt, response, context = (c.prompt or "", c.response, c.context) if c else ("", None, None)
-        return lambda row: (_context(row, context) if context else [], _prompt(row, prompt), text_of(row, response) if response else None)
+        prompt, response, context = (c.prompt, c.response, c.context) if c else (None, None, None)
+        return lambda row: (
+            _context(row, context) if context else [],
+            _prompt(row, prompt) if prompt else None,
+            text_of(row, response) if response else None,
+        )
     column, guard = e.column, _written_with(e.guard, own)
 
     def read(row: Row) -> Messages:
@@ -295,13 +303,6 @@ def _context(row: Row, column: str) -> list[dict[str, str]]:
     return out
 
 
-def _media(row: Row, column: str) -> tuple[Media, ...]:
-    try:
-        return media_of(value_of(row, column) if column in row else None)
-    except ValueError as e:
-        raise RowError("bad_media", f"{column}: {e}") from None
-
-
 def _mark(row: Row, column: str | None) -> str | None:
     return text_of(row, column) if column is not None and column in row else None
 
@@ -364,7 +365,7 @@ def _kinds(source: Source, rules: Mapping[str, Label]) -> dict[str, frozenset[ty
         out[source.columns.context] = frozenset({list})
     if source.columns and source.columns.messages:
         out[source.columns.messages] = frozenset({list})
-    if source.columns and source.columns.media:
+    if source.columns and isinstance(source.columns.media, str):
         out[source.columns.media] = frozenset({list})
     return out
 
@@ -380,5 +381,7 @@ def _columns(source: Source, rules: Mapping[str, Label]) -> tuple[list[str], lis
         must += [*rule.vote.columns, *([rule.vote.count] if rule.vote.count else [])] if rule.vote else []
     must += [source.filter.column] if source.filter else []
     must += source.categories.columns if source.categories else []
-    may = [name for name in (c.context, c.media, c.language, c.group, c.split) if name] if c else []
+    must += [spec.column for spec in source.media_files]
+    given = c.media if c and isinstance(c.media, str) else None
+    may = [name for name in (c.context, given, c.language, c.group, c.split) if name] if c else []
     return list(dict.fromkeys(must)), list(dict.fromkeys(may))

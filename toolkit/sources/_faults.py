@@ -2,7 +2,8 @@
 
 Reasons: ``bad_json``, ``bad_csv``, ``not_utf8``, ``surrogate``, ``nul``, ``wrong_type``, ``missing_key``, ``too_long``,
 ``repeated_key``, ``unknown_label``, ``unknown_category``, ``label_without_response``, ``bad_exchange``,
-``bad_conversation``, ``bad_media``, ``empty_prompt``; and ``filtered``, which is no fault: the source's own filter leaves the row out.
+``bad_conversation``, ``bad_media``, ``empty_prompt``, those of files (`toolkit.common.mediafiles.REASONS`); and ``filtered``, which is no fault:
+the source's own filter leaves the row out.
 """
 
 from __future__ import annotations
@@ -41,15 +42,19 @@ def undecodable(raw: bytes, where: str) -> Fault:
 
 
 def shown(row: object) -> str:
-    """A row as JSON; what JSON does not know is shown by its ``repr``, and a lone surrogate by its escape."""
+    """A row as JSON; what JSON does not know is shown by its ``repr``, bytes by their number, and a lone surrogate by its escape."""
     try:
-        text = json.dumps(row, ensure_ascii=False, default=repr)
+        text = json.dumps(row, ensure_ascii=False, default=_brief)
         text.encode()
     except UnicodeEncodeError:
-        return json.dumps(row, ensure_ascii=True, default=repr)
+        return json.dumps(row, ensure_ascii=True, default=_brief)
     except RecursionError:
         return "(nested too deeply to be shown)"
     return text
+
+
+def _brief(value: object) -> str:
+    return f"({len(value):,} bytes)" if isinstance(value, bytes | bytearray | memoryview) else repr(value)
 
 
 def has_surrogate(value: Any) -> bool:

@@ -104,7 +104,9 @@ def _inside(folder: Path) -> list[Path]:
 
 def _expand(source: Source, item: str | Path, roots: Roots) -> list[SourceFile]:
     found = _resolve(item, roots)
-    return _from_folder(source, found) if isinstance(found, Path) else [_named(source, p) for p in found]
+    if isinstance(found, Path):
+        return [SourceFile(found)] if source.format == "files" else _from_folder(source, found)
+    return [_named(source, p) for p in found]
 
 
 def _resolve(item: str | Path, roots: Roots) -> Path | list[Path]:
@@ -149,3 +151,12 @@ def _named(source: Source, path: Path) -> SourceFile:
 
 def _is_of(part: Part, path: Path) -> bool:
     return any(fnmatchcase(path.name, pattern) for pattern in part.files)
+
+
+def missing_columns(source: Source, required: Sequence[str], there: frozenset[str], where: str, hint: str | None = None) -> list[InputError]:
+    """One error for each column that the source needs and that is not there; `hint`: what to do about it, else the nearest name."""
+    return [
+        InputError(f"source {source.name!r} needs the column {c!r}, which is not there", where=where, hint=hint or did_you_mean(c, there))
+        for c in required
+        if c not in there
+    ]

@@ -21,8 +21,9 @@ from toolkit.common.secrets import shown
 from toolkit.common.sizes import BLOCK_BYTES
 from toolkit.sources._convert import Converter
 from toolkit.sources._faults import RowError
+from toolkit.sources._files import missing_columns
 from toolkit.sources._formats import Raw, arrow_rows
-from toolkit.sources._source_definition import Hub, Source, missing_columns
+from toolkit.sources._source_definition import Hub, Source
 
 if TYPE_CHECKING:
     import pyarrow as pa

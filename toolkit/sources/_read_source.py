@@ -10,6 +10,7 @@ Memory: one block (see `_formats`), and 8 bytes a row to tell repeated texts apa
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -17,16 +18,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError, InputErrors
+from toolkit.common.mediafiles import Limits
 from toolkit.common.paths import Beside
 from toolkit.common.reading import Files
 from toolkit.guards import Guard
 from toolkit.records import MEDIA, content_id, group_id, load_record, row_id, to_arrow, to_polars
 from toolkit.sources._convert import Converter, Seed
 from toolkit.sources._faults import Fault, RowError, shown
-from toolkit.sources._files import SourceFile, source_files
-from toolkit.sources._formats import DELIMITED, Raw, delimiter_hint, format_of, probe, read_blocks
+from toolkit.sources._files import SourceFile, missing_columns, source_files
+from toolkit.sources._formats import DELIMITED, Probe, Raw, delimiter_hint, format_of, probe, read_blocks
+from toolkit.sources._media_files import MediaReader
+from toolkit.sources._members import COLUMNS, member_blocks
 from toolkit.sources._occurrences import Occurrences
-from toolkit.sources._source_definition import Source, VoteMethod, missing_columns
+from toolkit.sources._source_definition import Source, VoteMethod
 from toolkit.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
@@ -66,6 +70,7 @@ def read_source(
     held: Files | None = None,
     first: int | None = None,
     media: str | None = None,
+    media_folder: Path | None = None,
 ) -> Iterator[Block]:
     """Read a source from the hub, from local files of the same columns, or from the files that ship with guardkit.
 
@@ -81,7 +86,9 @@ def read_source(
         held: files of a step: what is read must be what the plan has digested.
         first: of each local file no more than so many of its first rows, for a look; a block for each, in which lists are null.
         media: None: rows without a column for media, which the source must not have. Else they have one, and this is put before every uri: the
-            place below the dataset's folder that the source's own uris are relative to, empty for the folder itself.
+            place below the dataset's folder that the source's own uris are relative to, empty for the folder itself. Files that rows
+            hold as bytes, or as members of an archive, are put there.
+        media_folder: the dataset's folder, for a source with columns of files.
 
     Raises:
         InputError: what is wrong with the source as a whole; raised here, not at the first block.
@@ -92,11 +99,13 @@ def read_source(
     check_media(source, media)
     local = source_files(source, files, parts=parts, beside=beside)
     make = partial(Converter, source, guard, taxonomy, vote=vote)
+    files_in = None if media is None or media_folder is None else MediaReader(media_folder, media, look=first is not None)
     if local:
-        return _read_files(source, guard, make, _checked(source, local, make(part=local[0].part)), first or block_rows, held, first, media)
+        checked = _checked(source, local, make(part=local[0].part))
+        return _read_files(source, guard, make, checked, first or block_rows, held, first, media, files_in)
     from toolkit.sources._hub import hub_blocks
 
-    converter = make()
+    converter = make(files=files_in)
     blocks = hub_blocks(source, converter.required, converter.wanted, block_rows)
     return _Maker(source, guard, None, media=media).blocks(blocks, converter)
 
@@ -145,7 +154,7 @@ def _checked(source: Source, files: list[SourceFile], converter: Converter) -> l
     for file in files:
         try:
             kind = format_of(file.path, source.format)
-            found = probe(file.path, kind, converter.wanted, source.delimiter)
+            found = _members_there(file.path, source) if kind == "files" else probe(file.path, kind, converter.wanted, source.delimiter)
         except InputError as e:
             errors.append(e)
             continue
@@ -162,6 +171,11 @@ def _checked(source: Source, files: list[SourceFile], converter: Converter) -> l
     return out
 
 
+def _members_there(path: Path, source: Source) -> Probe:
+    block = next(member_blocks(path, source.files, 1), [])
+    return Probe(frozenset(COLUMNS), bool(block))
+
+
 def _read_files(
     source: Source,
     guard: Guard,
@@ -171,22 +185,34 @@ def _read_files(
     held: Files | None,
     first: int | None,
     media: str | None,
+    files_in: MediaReader | None,
 ) -> Iterator[Block]:
     maker: _Maker | None = None
     unseen: set[str] | None = None
     for file, kind in files:
         if maker is None or maker.part != file.part:
             maker = _Maker(source, guard, file.part, small=first is not None, media=media)
-        converter = make(part=file.part, csv=kind in DELIMITED)
+        if files_in is not None:
+            files_in = replace(files_in, beside=file.path if file.path.is_dir() else file.path.parent)
+        converter = make(part=file.part, csv=kind in DELIMITED, files=files_in)
         unseen = set(converter.sparse) if unseen is None else unseen
-        raw = read_blocks(file.path, kind, converter.wanted, block_rows, held, source.delimiter)
-        if first is None:
-            yield from maker.blocks(_seeing(raw, unseen), converter)
-            continue
-        for block in maker.blocks(islice(raw, 1), converter):
-            yield replace(block, more=next(raw, None) is not None)
+        raw: Iterator[list[Raw]]
+        if kind == "files":
+            raw = member_blocks(file.path, source.files, block_rows, held, most=None if first else _most_bytes(source))
+        else:
+            raw = read_blocks(file.path, kind, converter.wanted, block_rows, held, source.delimiter)
+        with closing(files_in) if files_in is not None else nullcontext():
+            if first is None:
+                yield from maker.blocks(_seeing(raw, unseen), converter)
+                continue
+            for block in maker.blocks(islice(raw, 1), converter):
+                yield replace(block, more=next(raw, None) is not None)
     if first is None and unseen:  # a name that is mistaken would never be true
         raise InputError(f"source {source.name!r}: no row has the column {min(unseen)!r}", where=", ".join(str(f.path) for f, _ in files)[:300])
+
+
+def _most_bytes(source: Source) -> int:
+    return max(spec.most_bytes or Limits().bytes_of(spec.kind) for spec in source.media_files)
 
 
 def _seeing(blocks: Iterator[list[Raw]], unseen: set[str]) -> Iterator[list[Raw]]:
@@ -203,6 +229,7 @@ class _Maker:
     def __init__(self, source: Source, guard: Guard, part: str | None, *, small: bool = False, media: str | None = None) -> None:
         self.part = part
         self._media = media
+        self._files = bool(source.media_files)
         self._name = f"{source.name}-{part}" if part else source.name
         self._family = source.name
         self._licence = (source.parts[part].licence if part else None) or source.licence
@@ -269,7 +296,8 @@ class _Maker:
             columns[f"label_{task}"] = [s.labels[i][0] for _, s in seeds]
             columns[f"label_{task}_source"] = [s.labels[i][1] for _, s in seeds]
         if self._media is not None:
-            columns[MEDIA] = [[m._replace(uri=self._media + m.uri)._asdict() for m in s.media] for _, s in seeds]
+            before = "" if self._files else self._media  # files have been given their places
+            columns[MEDIA] = [[m._replace(uri=before + m.uri)._asdict() for m in s.media] for _, s in seeds]
         if self._schema is None:
             return pl.DataFrame({n: [None] * len(seeds) if t.is_nested() else columns[n] for n, t in self._types.items()}, schema=self._types)
         # Through Arrow: polars builds a list of structs row by row, which would take most of the time. Arrow, for its part, imports pandas where that

@@ -19,10 +19,11 @@ from toolkit.common.files import digest
 from toolkit.common.paths import Beside
 from toolkit.common.resources import find, names
 from toolkit.common.yamlfile import FaultAt, load_yaml
+from toolkit.sources._media_files import MediaFiles
 
 LabelSource = Literal["human", "vote", "inferred", "consensus", "reviewed", "written", "constructed"]
 Missing = Literal["absent", "not_applicable", "to_infer"]
-Format = Literal["auto", "parquet", "jsonl", "json", "csv", "tsv"]
+Format = Literal["auto", "parquet", "jsonl", "json", "csv", "tsv", "files"]
 VoteMethod = Literal["unsafe_or_safe", "reference"]
 
 
@@ -70,8 +71,9 @@ class Columns(_Model):
     user's before it the prompt, the others are the context."""
     turns: Literal["user", "alternating"] | None = None
     """Where `messages` is a list of plain texts: whose they are, the user's alone or the user's and the assistant's by turns."""
-    media: str | None = None
-    """A list of {kind, uri, sha256, mime}: what the prompt is about (docs/media.md). A row that has some may have no prompt."""
+    media: str | list[MediaFiles] | None = None
+    """What the prompt is about (docs/media.md): a column of references, lists of {kind, uri, sha256, mime}, or columns of files. Such a row, and a
+    source of files, may have no prompt."""
     language: str | None = None
     group: str | None = None
     """Rows of one group never straddle a split; where null, equal prompts are a group, or, of rows with media, equal media."""
@@ -79,7 +81,7 @@ class Columns(_Model):
 
     @model_validator(mode="after")
     def _one_way(self) -> Columns:
-        if (self.prompt is None) == (self.messages is None):
+        if (self.prompt is None) == (self.messages is None) and (self.prompt is not None or not isinstance(self.media, list)):
             raise ValueError("give either prompt or messages")
         if self.messages is not None and (self.response is not None or self.context is not None):
             raise ValueError("messages holds response and context, too: take them out")
@@ -261,7 +263,7 @@ class Source(_Model):
     files: list[str] = []
     """Patterns, looked up in a folder given as `files`; the first that matches anything is taken."""
     format: Format = "auto"
-    """Format of the files; ``auto``: by suffix."""
+    """Format of the files; ``auto``: by suffix; ``files``: each file of a folder, a zip or a tar archive is a row (docs/media.md)."""
     delimiter: str | None = Field(None, min_length=1, max_length=1)
     """What parts the cells of CSV; null: a comma, in TSV a tab."""
     each: dict[str, Annotated[list[int | str], Field(min_length=1)]] = {}
@@ -289,6 +291,8 @@ class Source(_Model):
             raise ValueError("give hub, bundled, obtain or files: where the data comes from")
         if self.hub and self.parts:
             raise ValueError("a hub set has no parts: make it a source for each split")
+        if self.format == "files" and (self.parts or not self.media_files):
+            raise ValueError("format files needs columns: {media: [{column: file}]}, and has no parts")
         return self
 
     @model_validator(mode="after")
@@ -302,6 +306,11 @@ class Source(_Model):
     def has_media(self) -> bool:
         """Whether its rows may have media."""
         return self.columns is not None and self.columns.media is not None
+
+    @property
+    def media_files(self) -> list[MediaFiles]:
+        """Its columns of files."""
+        return self.columns.media if self.columns is not None and isinstance(self.columns.media, list) else []
 
     @cached_property
     def views(self) -> list[Source]:
@@ -386,12 +395,3 @@ def list_sources() -> list[SourceInfo]:
         except InputError as e:
             out.append(SourceInfo(name, problem=str(e)))
     return out
-
-
-def missing_columns(source: Source, required: Sequence[str], there: frozenset[str], where: str, hint: str | None = None) -> list[InputError]:
-    """One error for each column that the source needs and that is not there; `hint`: what to do about it, else the nearest name."""
-    return [
-        InputError(f"source {source.name!r} needs the column {c!r}, which is not there", where=where, hint=hint or did_you_mean(c, there))
-        for c in required
-        if c not in there
-    ]

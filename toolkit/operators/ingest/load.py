@@ -13,6 +13,7 @@ import polars as pl
 from pydantic import Field, field_validator, model_validator
 
 from toolkit.common.errors import InputError, InputErrors, Missing, did_you_mean
+from toolkit.common.mediafiles import measure_needs
 from toolkit.common.paths import below_fault
 from toolkit.guards import Guard
 from toolkit.operators.base import Columns, Context, DatasetOperator, Output, StepInput
@@ -22,7 +23,9 @@ from toolkit.sources import (
     Block,
     Source,
     VoteMethod,
+    archives_of,
     check_media,
+    count_members,
     count_rows,
     format_of,
     guards_of,
@@ -30,6 +33,7 @@ from toolkit.sources import (
     load_source,
     read_labels,
     read_source,
+    source_digest,
     source_files,
 )
 
@@ -54,7 +58,7 @@ class LoadConfig(IntakeConfig):
 
     media: str | None = None
     """For sources with media: the place below the dataset's folder (the recipe's `media`) that their uris are relative to, `.` for the folder itself.
-    Rows then have the column `media` (docs/media.md)."""
+    Files that come as bytes or in an archive are put there. Rows then have the column `media` (docs/media.md)."""
 
     max_rejected: float = Field(0.01, ge=0, le=1)
     """Share of the rows of each source, or of each of its parts, that may be rejected; if there are more, the step is an error, which says what did
@@ -86,6 +90,11 @@ class LoadConfig(IntakeConfig):
         return [self.source] if isinstance(self.source, str) else list(self.source)
 
 
+def _rows_of(path: Path, source: Source) -> int:
+    kind = format_of(path, source.format)
+    return count_members(path, source.files) if kind == "files" else count_rows(path, kind, source.delimiter)
+
+
 class Load(DatasetOperator):
     """Read labelled interactions from sources: the hub, local files of the same columns, or the seeds that ship with guardkit.
 
@@ -114,7 +123,7 @@ class Load(DatasetOperator):
         return "" if place == "." else place and f"{place}/"
 
     def needs(self, ctx: Context) -> list[str]:
-        out = []
+        out = measure_needs({spec.kind for source in self.sources(ctx) for spec in source.media_files if spec.decode})
         for source in self.sources(ctx):
             try:
                 if self.paths(source, ctx):
@@ -181,7 +190,9 @@ class Load(DatasetOperator):
             if paths:
                 self._open(source, ctx)  # raises what is wrong with them as a whole, before any row is read
             for i, path in enumerate(paths):  # numbered: files of several folders may have one name
-                out[f"{source.name}/{i:05d}/{path.name}"] = ctx.files.digest(path)
+                out[f"{source.name}/{i:05d}/{path.name}"] = source_digest(path, source.files, ctx.files)
+                for archive in archives_of(path, source.media_files):
+                    out[f"{source.name}/{i:05d}/{archive.name}"] = ctx.files.digest(archive)
         return out
 
     def identity(self) -> dict[str, Any]:
@@ -214,7 +225,7 @@ class Load(DatasetOperator):
             elif count:
                 found: Counter[str | None] = Counter()
                 for file in source_files(source, given, parts=self.config.parts, beside=ctx.roots):
-                    found[file.part] += len(source.views) * count_rows(file.path, format_of(file.path), source.delimiter)
+                    found[file.part] += len(source.views) * _rows_of(file.path, source)
                 counts += found.values()
             else:
                 counts.append(None)
@@ -249,7 +260,7 @@ class Load(DatasetOperator):
         """The source's blocks; `first`: for a look at so many rows of each file."""
         c, files, held = self.config, self._given(source.name, ctx), ctx.files if first is None else None
         read = partial(read_source, source, guard=ctx.guard, taxonomy=ctx.taxonomy, files=files, parts=c.parts, vote=c.vote)
-        return read(beside=ctx.roots, held=held, first=first, media=self._below)
+        return read(beside=ctx.roots, held=held, first=first, media=self._below, media_folder=ctx.media_folder)
 
     def _blocks(self, source: Source, ctx: Context) -> Iterator[Block]:
         """The source's blocks, of each part no more than `limit` rows."""
