@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from test_noise import predictions
 
 import toolkit
-from toolkit.common.errors import InputError
+from toolkit.common.errors import InputError, InputErrors
 
 GUARDS = ("a", "b", "c")
 
@@ -153,3 +153,51 @@ def test_predictions_are_relabelled_in_a_recipe(tmp_path: Path) -> None:
     assert changed.height == stats["changed"] and stats["filled"] == 0 and set(changed["source_row"]) & wrong
     assert rows.height == 40 and step.manifest["counts"][0]["merged"] == 80
     assert {f"label_{t}" for t in TASKS} <= set(rows.columns) and "output" not in rows.columns
+
+
+def ensemble(
+    folder: Path, *given_: tuple[str | None, str, list[str | None]], **options: Any
+) -> tuple[list[str], list[tuple[str, str, str]], pl.DataFrame]:
+    """What becomes of rows with a label, its source and the votes of three guards: prompts kept; prompt, reason and detail of the others; the list."""
+    made = [seed(n, prompt=f"p{n}", label_prompt=w, label_prompt_source=s) for n, (w, s, _) in enumerate(given_)]
+    table = verdicts(*(v for row, (_, _, words) in zip(made, given_, strict=True) for v in votes(row, *words)))
+    kept, rest = toolkit.apply("relabel", {"rows": seeds(*made), "verdicts": table}, tasks=["prompt"], artefacts=folder, **options)
+    left = rest.select("prompt", "_reason", "_detail").rows() if rest.height else []
+    return kept["prompt"].to_list(), left, pl.read_parquet(folder / "review" / "review.parquet")
+
+
+H, U = "harmful", "unharmful"
+
+
+def test_what_voters_do_not_settle_leaves_with_every_vote_and_is_listed_for_review(tmp_path: Path) -> None:
+    rows: list[tuple[str | None, str, list[str | None]]] = [
+        (H, "human", [H, H, H]), (U, "human", [H, H, H]), (H, "vote", [H, U, H]), (None, "to_infer", [H, H, H]),
+        (None, "absent", [H, U, None]), (U, "reviewed", [H, H, H]), (H, "human", [None, None, None]),
+    ]  # fmt: skip
+    kept, left, listed = ensemble(tmp_path / "a", *rows, disputed="reject")
+    assert kept == ["p0", "p3", "p5"], "unanimous with the label, or filled in by all, or decided by a person"
+    assert left == [
+        ("p1", "contradicted", "prompt: unharmful; a: harmful 1; b: harmful 1; c: harmful 1"),
+        ("p2", "no_consensus", "prompt: harmful; a: harmful 1; b: unharmful 1; c: harmful 1"),
+        ("p4", "no_consensus", "prompt: no label; a: harmful 1; b: unharmful 1; c: unread 1"),
+        ("p6", "no_consensus", "prompt: harmful; a: unread 1; b: unread 1; c: unread 1"),
+    ]
+    assert listed.select("rank", "prompt", "suggested", "votes").row(0) == (1, "p1", H, "a: harmful 1; b: harmful 1; c: harmful 1")
+    assert listed["prompt"].to_list() == ["p1", "p2", "p4", "p6"] and {"decision", "reviewer", "note"} <= set(listed.columns)
+    kept, left, listed = ensemble(tmp_path / "b", *rows, disputed="set_aside", quorum=0.6, change="both", most=1)
+    assert kept == ["p0", "p1", "p2", "p3", "p5"] and [p for p, _, _ in left] == ["p4", "p6"], "by majority, and the label changes"
+    assert listed.height == 1
+
+
+def test_a_decision_about_what_was_listed_lets_the_row_pass(tmp_path: Path) -> None:
+    row = seed(0, label_prompt=U)
+    table = verdicts(*votes(row, H, H, H))
+    first = toolkit.apply("relabel", {"rows": seeds(row), "verdicts": table}, tasks=["prompt"], disputed="set_aside", artefacts=tmp_path / "made")
+    assert not first.kept.height and first.figures["disputed"] == [{"task": "prompt", "reason": "contradicted", "labels": 1}]
+    sheet = pl.read_csv(tmp_path / "made" / "review" / "review.csv").with_columns(decision=pl.lit("keep"))
+    sheet.write_csv(tmp_path / "decided.csv")
+    reviewed = toolkit.apply("review", seeds(row), decisions=str(tmp_path / "decided.csv")).kept
+    again = toolkit.apply("relabel", {"rows": reviewed, "verdicts": table}, tasks=["prompt"], disputed="set_aside").kept
+    assert again.select("label_prompt", "label_prompt_source").rows() == [(U, "reviewed")]
+    with pytest.raises(InputErrors, match="none can be settled"):
+        toolkit.apply("relabel", {"rows": seeds(row), "verdicts": table}, mode="flag", disputed="reject")

@@ -104,4 +104,8 @@ def _consensus(step: Finished, figure: Figure, value: Mapping[str, Mapping[str, 
         yield f"Verdicts about other rows, which do not count ({step.step}): {others:,}"
 
 
-RELABELLED = (Figure("consensus", "rows by task on which voters agree, and labels filled in and changed", _tasks, _consensus), _MOVED)
+RELABELLED = (
+    Figure("consensus", "rows by task on which voters agree, and labels filled in and changed", _tasks, _consensus),
+    Figure("disputed", "labels that the voters do not settle, of rows that leave", some("disputed")),
+    _MOVED,
+)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import polars as pl
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from toolkit.common.errors import did_you_mean
 from toolkit.common.yamlfile import FaultAt
@@ -14,6 +14,7 @@ from toolkit.evaluation import fractions, pooled
 from toolkit.guards import Guard
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.judge._votes import Ballots, Rows, are_verdicts, check_inputs, generation_columns, known_voters
+from toolkit.operators.labels._disputed import Disputed
 from toolkit.operators.labels._label_figures import RELABELLED, transitions
 from toolkit.operators.labels._trail import COLUMN, TRAIL, entry, extended
 from toolkit.records import Column, load_record
@@ -47,6 +48,18 @@ class RelabelConfig(Config):
     """How many voices a voter has (a guard's name, `(blind)` for a blind teacher): 1 by default, 0 for one that has no say."""
     protect: list[str] = ["reviewed"]
     """Sources of labels (human, reviewed, …) that are never changed, whatever contradicts them."""
+    disputed: Literal["keep", "set_aside", "reject"] = "keep"
+    """What becomes of a row whose label the voters do not settle on one of the tasks: no label has the quorum (`no_consensus`), or the consensus is
+    for another than the one that stays (`contradicted`; not where its source is in `protect`). It goes on; or it leaves, with every vote in its
+    detail, and such labels are listed for review (artefact `review`). With `change: missing` a label stays only where the voters agree with it."""
+    most: int = Field(1000, ge=0)
+    """Lines of the list for review, at most."""
+
+    @model_validator(mode="after")
+    def _settles(self) -> RelabelConfig:
+        if self.disputed != "keep" and self.mode == "flag":
+            raise ValueError("with mode: flag no label is set, so none can be settled: leave `disputed` at keep")
+        return self
 
     @field_validator("protect")
     @classmethod
@@ -66,7 +79,8 @@ class Relabel(DatasetOperator):
     what it was before, who voted how, and the step are in `label_trail` and, a line for each label, in the artefact `changes` (parquet: id, task,
     label, source, new_label, new_source, share, votes, applied). No other label changes, and none is invented for a task that does not apply to its
     row. With `mode: flag` nothing is written but `consensus_<task>`, the label that has the quorum, `consensus_share_<task>` and the artefact, with
-    what would change. Memory: as `noise`, and the lines of `changes`.
+    what would change. Rows on which the voters do not agree go on, unless `disputed` says otherwise: with `quorum: 1` then only those do that all
+    voters are of one mind about, with `quorum: 0.51` most of them. Memory: as `noise`, and the lines of `changes`.
     """
 
     name = "relabel"
@@ -76,9 +90,21 @@ class Relabel(DatasetOperator):
     config_class = RelabelConfig
     example = {"change": "both", "quorum": 0.75, "min_voters": 3, "mode": "flag"}
     uses = frozenset({"guard.tasks"})
-    makes = ("changes",)
+    makes: ClassVar[tuple[str, ...]] = ("changes",)
     figures = RELABELLED
     config: RelabelConfig
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        if self.config.disputed != "keep":
+            self.makes = ("changes", "review")  # type: ignore[misc]
+
+    def identity(self) -> dict[str, Any]:
+        later = ("disputed", "most") if self.config.disputed == "keep" else ()  # what was built before these options came stays
+        return {n: v for n, v in super().identity().items() if n not in later}
+
+    def factor(self, inputs: Sequence[str]) -> float | None:
+        return 1.0 if self.config.disputed == "keep" else None
 
     def reads(self, guard: Guard) -> list[str]:
         return ["id", *(f"label_{t}{s}" for t in guard.task_names for s in ("", "_source"))]
@@ -114,7 +140,12 @@ class Relabel(DatasetOperator):
         found = [self._task(task, rows, ballots) for task in tasks]
         table = pl.concat(found, how="horizontal") if found else pl.DataFrame()
         changes = _changes(rows, ballots, table, self.config.mode == "change")
-        self._write(rows, table, changes, out, ctx)
+        disputed = None if self.config.disputed == "keep" else Disputed(rows, ballots, table, self.config.protect, self.config.most)
+        self._write(rows, table, changes, disputed, out, ctx)
+        if disputed is not None:
+            disputed.write(inputs, out.folder("review"))
+            out.stat("disputed", disputed.counts())
+            out.stat("listed", disputed.listed.height)
         changes.drop("_at").write_parquet(out.folder("changes") / "changes.parquet", compression="zstd")
         out.stat("rows", rows.height)
         out.stat("verdicts_of_other_rows", ballots.strangers)
@@ -150,7 +181,7 @@ class Relabel(DatasetOperator):
         wanted = {"missing": missing, "contradicted": against, "both": missing | against}[c.change]
         return frame.with_columns((wanted & consensus.is_not_null()).fill_null(False).alias(f"_set_{task}"))
 
-    def _write(self, rows: Rows, table: pl.DataFrame, changes: pl.DataFrame, out: Output, ctx: Context) -> None:
+    def _write(self, rows: Rows, table: pl.DataFrame, changes: pl.DataFrame, disputed: Disputed | None, out: Output, ctx: Context) -> None:
         added = [n for n in table.columns if not n.startswith("_set_")]
         entries: dict[int, list[dict[str, Any]]] = {}
         if self.config.mode == "change":
@@ -165,7 +196,15 @@ class Relabel(DatasetOperator):
             if self.config.mode == "change":
                 new = _set(new, self._tasks(ctx.guard))
                 new = new.with_columns(_trails(new, entries, at))
-            out.keep(new.drop(n for n in table.columns if n not in added))
+            new = new.drop(n for n in table.columns if n not in added)
+            if disputed is None:
+                out.keep(new)
+            else:
+                marks = disputed.marks(at, block)
+                gone = marks["reason"].is_not_null()
+                out.keep(new.filter(~gone))
+                outcome = "rejected" if self.config.disputed == "reject" else "set_aside"
+                out.leave(block.filter(gone), outcome, marks["reason"].filter(gone), marks["detail"].filter(gone))
             at += block.height
             ctx.progress(at, rows.height, "rows")
         out.merge_count(rows.read - rows.height)
