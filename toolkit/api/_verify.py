@@ -30,7 +30,14 @@ RUN = {"steps": "whether the steps did what their manifests say: the recipe, run
 """What a run says and its files cannot prove; of its shards see theirs."""
 
 
-def verify(folder: str | Path, *, key: str | Path | None = None, require_signature: bool = False, rows: str | Path | None = None) -> Verified:
+def verify(
+    folder: str | Path,
+    *,
+    key: str | Path | None = None,
+    require_signature: bool = False,
+    rows: str | Path | None = None,
+    media: str | Path | None = None,
+) -> Verified:
     """Check shards, or an export of some, against the manifest in their folder, by what the files hold; and its signature, where there is one. Or an
     overlay: that none of its lines was changed or is missing, and who signed them.
 
@@ -39,6 +46,7 @@ def verify(folder: str | Path, *, key: str | Path | None = None, require_signatu
             the file of an overlay.
         key: file of public keys (a ``.pub``, ``authorized_keys`` or ``allowed_signers`` of OpenSSH, or PEM), one of which must have signed it.
         require_signature: refuse a folder that nobody has signed, or an overlay with decisions after the last signature.
+        media: of shards, the dataset's folder: the files that their rows refer to must be there, with the bytes of their sha256 (docs/media.md).
         rows: of an overlay, the rows that it is about: a run, a step, shards or a file; of a run also that it was built with these lines.
 
     Returns:
@@ -66,18 +74,21 @@ def verify(folder: str | Path, *, key: str | Path | None = None, require_signatu
         return _overlay(place, None if key is None else at_door(key), require_signature, None if rows is None else at_door(rows))
     if rows is not None:
         raise InputError("rows are for an overlay", where=str(folder), hint="name a file ….overlay.jsonl")
+    files = None if media is None else at_door(media)
     if is_run(place):
         if key is not None or require_signature:
             raise InputError("a run has no signature", where=str(folder), hint="name the step whose shards were signed")
         found = verify_run(place)
         for manifest in sorted(place.glob(f"*/shards/{MANIFEST}")):
-            verify_shards(manifest.parent)
+            verify_shards(manifest.parent, media=files)
         left = stale(step_folders(place))
         return Verified({"folder": short_path(place), "to": None, **found, "extends": [], "signature": None, "stale": sorted(left), "unproven": RUN})
     where = shard_folder(place)
     trusted = public_keys(at_door(key)) if key is not None else None
     exported = _exported(where)
-    content = verify_export(where) if exported else verify_shards(where)
+    if exported and files is not None:
+        raise InputError("media are looked at beside shards", where=str(where), hint="name the shards that were exported")
+    content = verify_export(where) if exported else verify_shards(where, media=files)
     signature = signature_of(where / (RECORD if exported else MANIFEST))
     if signature is None and (trusted is not None or require_signature):
         raise InputError("nobody has signed this folder", where=str(where), hint="guardkit sign DIR --key KEY, by whoever vouches for it")
@@ -93,9 +104,13 @@ def verify(folder: str | Path, *, key: str | Path | None = None, require_signatu
             "extends": [] if exported else _before(content),
             "signature": None if signature is None else {"by": signature.by, "key": signature.key, "trusted": True if trusted is not None else None},
             "stale": [old] if (old := stale_step(where)) is not None else [],
-            "unproven": unproven_of_export(content, where) if exported else unproven(content),
+            "unproven": unproven_of_export(content, where) if exported else _open_questions(content, files),
         }
     )
+
+
+def _open_questions(content: Mapping[str, Any], files: Path | None) -> dict[str, str]:
+    return {name: words for name, words in unproven(content).items() if name != "media" or files is None}
 
 
 def sign(folder: str | Path, key: str | Path | None = None) -> Signed:

@@ -27,6 +27,7 @@ def verify(
     key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Public keys; one of them must have signed the folder.")] = None,
     require_signature: Annotated[bool, typer.Option("--require-signature", help="Refuse a folder that nobody has signed.")] = False,
     rows: Annotated[Path | None, typer.Option("--rows", metavar="PLACE", help="Of an overlay: the run, shards or file of its rows.")] = None,
+    media: Annotated[Path | None, typer.Option("--media", metavar="FOLDER", help="Of shards with media: the files' folder, to look at them.")] = None,
     json: JsonOpt = False,
 ) -> None:
     """Check shards, or an export of some, against their manifest, and who signed them; of a run each step.
@@ -35,7 +36,7 @@ def verify(
     """
     from toolkit import api
 
-    found = api.verify(folder, key=key, require_signature=require_signature, rows=rows)
+    found = api.verify(folder, key=key, require_signature=require_signature, rows=rows, media=media)
     if json:
         _say.document(found)
         return

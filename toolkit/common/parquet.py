@@ -266,11 +266,11 @@ def _buffered(out: _Hashing) -> Any:
 
 
 def _hardly_repeats(column: pa.ChunkedArray) -> bool:
-    """Whether more than half of a text column's values are there once only."""
+    """Whether more than half of a text column's values are there once only; files in a column are taken for such."""
     import pyarrow as pa
 
     if not pa.types.is_large_string(column.type) or not len(column):
-        return False
+        return "binary" in str(column.type)
     first = column.slice(0, 1024).to_pylist()
     return 2 * len(set(first)) > len(first)
 

@@ -1,7 +1,7 @@
 """How many bytes rows take, so that a block of long rows holds fewer of them.
 
-The size of a value is that of its text in UTF-8, and 8 bytes beside. It depends on the rows alone, not on how they lie in memory: rows that are cut
-by it are cut at the same places whatever blocks they came in.
+The size of a value is that of its text in UTF-8 or of its bytes, and 8 bytes beside. It depends on the rows alone, not on how they lie in memory:
+rows that are cut by it are cut at the same places whatever blocks they came in.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ def _texts(column: pl.Expr, kind: Any) -> list[pl.Expr]:
 
     if kind == pl.String:
         return [column.str.len_bytes().sum() + 8 * column.len()]
+    if kind == pl.Binary:
+        return [column.bin.size().sum() + 8 * column.len()]
     if isinstance(kind, pl.List):
         inside = column.list.explode(empty_as_null=False, keep_nulls=False)
         return [8 * column.len(), *_texts(inside, kind.inner)]
@@ -79,6 +81,8 @@ def _each(column: pl.Series) -> np.ndarray[Any, np.dtype[np.int64]]:
 
     if column.dtype == pl.String:
         return column.str.len_bytes().fill_null(0).cast(pl.Int64).to_numpy() + 8
+    if column.dtype == pl.Binary:
+        return column.bin.size().fill_null(0).cast(pl.Int64).to_numpy() + 8
     if isinstance(column.dtype, pl.List):
         inside = np.concatenate([[0], _each(column.list.explode(empty_as_null=False, keep_nulls=False)).cumsum()])
         ends = column.list.len().fill_null(0).cast(pl.Int64).to_numpy().cumsum()

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-_SIMPLE = ("string", "int64", "float64", "bool")
+_SIMPLE = ("string", "int64", "float64", "bool", "binary")
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: `type` is ``string``, ``int64``, ``float64``, ``bool``, ``{list: T}`` or ``{struct: {name: T}}``."""
+    """One column: `type` is ``string``, ``int64``, ``float64``, ``bool``, ``binary``, ``{list: T}`` or ``{struct: {name: T}}``."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -179,7 +179,7 @@ def arrow_type(kind: Any) -> pa.DataType:
     if isinstance(kind, dict):
         inner = kind.get("struct")
         return pa.struct([(n, arrow_type(t)) for n, t in inner.items()]) if inner else pa.large_list(pa.field("element", arrow_type(kind["list"])))
-    return {"string": pa.large_string(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}[kind]
+    return {"string": pa.large_string(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_(), "binary": pa.large_binary()}[kind]
 
 
 def polars_type(kind: Any) -> pl.DataType | type[pl.DataType]:
@@ -190,5 +190,5 @@ def polars_type(kind: Any) -> pl.DataType | type[pl.DataType]:
     if isinstance(kind, dict):
         inner = kind.get("struct")
         return pl.Struct({n: polars_type(t) for n, t in inner.items()}) if inner else pl.List(polars_type(kind["list"]))
-    simple: dict[str, type[pl.DataType]] = {"string": pl.String, "int64": pl.Int64, "float64": pl.Float64, "bool": pl.Boolean}
+    simple: dict[str, type[pl.DataType]] = {"string": pl.String, "int64": pl.Int64, "float64": pl.Float64, "bool": pl.Boolean, "binary": pl.Binary}
     return simple[kind]

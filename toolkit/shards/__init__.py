@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from toolkit.shards._card import plain as plain
     from toolkit.shards._check_folder import unproven as unproven
     from toolkit.shards._check_folder import verify as verify
+    from toolkit.shards._embedded import BYTES as BYTES
+    from toolkit.shards._embedded import MEDIA_BYTES as MEDIA_BYTES
+    from toolkit.shards._embedded import with_bytes as with_bytes
     from toolkit.shards._kinds import SHARD_KINDS as SHARD_KINDS
     from toolkit.shards._kinds import ShardKind as ShardKind
     from toolkit.shards._kinds import holds_media as holds_media

@@ -13,6 +13,7 @@ from typing import Any
 
 from toolkit.common.plugins import Registry
 from toolkit.common.yamlfile import dump_yaml
+from toolkit.shards._embedded import MEDIA_BYTES
 from toolkit.shards._kinds import holds_media
 from toolkit.shards._row_counts import UNKNOWN
 from toolkit.shards._versions import added_rows, title_of, versions
@@ -26,6 +27,7 @@ SYNTHETIC_NOTE = (
     "model writes is all too like itself: hold a guard against rows that people wrote, too."
 )
 MEDIA_NOTE = "Rows refer to pictures, clips or sounds by name and sha256 (column `media`). The files themselves are not part of this set."
+BYTES_NOTE = "Rows have pictures, clips or sounds: by name and sha256 in the column `media`, their bytes in the column `media_bytes`."
 PAPER = {
     "wildguard_train": ("WildGuardTrain-R", 86_759, 323_930, 3.73, 138.35),
     "aegis_train": ("AegisTrain-R", 10_798, 37_082, 3.43, 140.83),
@@ -92,7 +94,7 @@ def card(manifest: Mapping[str, Any], title: str | None = None) -> str:
         about.append(plain(f"recipe {recipe} {manifest['made_from'].get('version', '')}".rstrip()))
     lines += [f"{'; '.join(about)}. Made by guardkit; `manifest.json` has every figure, and `guardkit verify` checks the files against it.", ""]
     if holds_media((c["name"], c["type"]) for c in manifest.get("columns", ())):
-        lines += [MEDIA_NOTE, ""]
+        lines += [BYTES_NOTE if any(c["name"] == MEDIA_BYTES for c in manifest["columns"]) else MEDIA_NOTE, ""]
     for name in (*BEFORE, *manifest.get("sections", ()), *AFTER):
         lines += CARD_SECTIONS.get(name)(manifest)
     return front_matter(manifest, title) + "\n".join(lines)

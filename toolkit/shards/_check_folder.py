@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,8 @@ from toolkit.common.resources import names
 from toolkit.guards import Guard, input_fingerprint, load_guard
 from toolkit.records import MEDIA, frame_has_media, media_faults
 from toolkit.shards._card import CARD_SECTIONS, NO_LABEL, ORIGINS, card
-from toolkit.shards._kinds import SHARD_KINDS, kind_of
+from toolkit.shards._embedded import MEDIA_BYTES, bytes_fault, file_faults
+from toolkit.shards._kinds import SHARD_KINDS, holds_media, kind_of
 from toolkit.shards._licences import licence_section, load_licences, models_section, resolve
 from toolkit.shards._manifest import AGAIN, CARD, GUARD_FACETS, KNOWN, LATER, MANIFEST, UNPROVEN, read_manifest
 from toolkit.shards._row_counts import NONE, RowCounts
@@ -30,10 +31,12 @@ from toolkit.shards._versions import added_rows, false_extension, left_out, of_o
 if TYPE_CHECKING:
     import polars as pl
 
+SHOWN = 20
+"""Files that rows refer to and that are missing or others, named for each file of rows."""
 TABLE = "or the table of licences (schemas/licences) has changed since: make the shards again"
 
 
-def verify(folder: Path, *, signature: bool = True) -> dict[str, Any]:
+def verify(folder: Path, *, signature: bool = True, media: Path | None = None) -> dict[str, Any]:
     """Check a shard folder: every file there, nothing else, sizes, sha256, names, row counts, columns; then all that the manifest counts of the rows,
     their ids, splits and labels; its licence and models against those of the rows; that the numbers of the steps before add up; its card against the
     one that it gives; and a signature, where there is one.
@@ -41,6 +44,7 @@ def verify(folder: Path, *, signature: bool = True) -> dict[str, Any]:
     Args:
         folder: of shards.
         signature: whether one is checked; False is for whoever is about to replace it.
+        media: the dataset's folder, if the files that rows refer to are to be looked at, too; bytes in the shards always are.
 
     Returns:
         The manifest.
@@ -61,7 +65,7 @@ def verify(folder: Path, *, signature: bool = True) -> dict[str, Any]:
         if fault:
             sound = False
             errors.append(InputError(fault + of_old(manifest, name), where=str(folder / name), hint=AGAIN))
-    false = _false(folder, manifest) if sound else _false_licence(manifest)
+    false = _false(folder, manifest, media) if sound else _false_licence(manifest)
     errors += [InputError(words, where=str(folder / MANIFEST), hint=hint) for words, hint in false]
     if whole and not errors and manifest["format"] != 1 and _has_sections(manifest) and (line := _other_card(folder / CARD, manifest)):
         errors.append(InputError(f"not the card that the manifest gives: {line}", where=str(folder / CARD), hint=AGAIN))
@@ -100,9 +104,9 @@ Fault = tuple[str, str]
 """What of the manifest is not so, and what to do about it."""
 
 
-def _false(folder: Path, manifest: Mapping[str, Any]) -> list[Fault]:
+def _false(folder: Path, manifest: Mapping[str, Any], media: Path | None = None) -> list[Fault]:
     """What the manifest says that its files, each as the manifest names it, contradict."""
-    rows = _Rows(folder, manifest)
+    rows = _Rows(folder, manifest, media)
     try:
         rows.read()
     except InputError as e:
@@ -175,16 +179,17 @@ class _Rows:
 
     folder: Path
     manifest: Mapping[str, Any]
+    files: Path | None = None
     counted: RowCounts = field(init=False)
     hashes: list[pl.Series] = field(default_factory=list)
     strays: set[str] = field(default_factory=set)
-    media: dict[str, str] = field(default_factory=dict)
-    """By file, what is wrong with the media of a row."""
+    media: dict[str, dict[str, None]] = field(default_factory=dict)
+    """By file, what is wrong with the media of rows; of files that rows refer to no more than `SHOWN`."""
 
     def __post_init__(self) -> None:
         self.names = [c["name"] for c in self.manifest["columns"]]
         self.counted = RowCounts(self.names)
-        self.extra = [n for n in ("id", "split", MEDIA) if n in self.names]
+        self.extra = [n for n in ("id", "split", MEDIA, MEDIA_BYTES) if n in self.names]
 
     def read(self) -> None:
         """Read and count them (InputError: a file cannot be read)."""
@@ -198,12 +203,21 @@ class _Rows:
                     self.hashes.append(rows["id"].hash())
                 if "split" in self.extra and rows.schema["split"] == pl.String and (rows["split"].fill_null("train") != about["split"]).any():
                     self.strays.add(name)
-                if frame_has_media(rows) and (fault := next(filter(None, media_faults(rows[MEDIA].to_list())), None)) is not None:
-                    self.media.setdefault(name, fault)
+                if frame_has_media(rows):
+                    self._look_at_media(rows, self.media.setdefault(name, {}))
+
+    def _look_at_media(self, rows: pl.DataFrame, found: dict[str, None]) -> None:
+        fault = next(filter(None, media_faults(rows[MEDIA].to_list())), None)
+        if fault is None and MEDIA_BYTES in rows.columns:
+            fault = bytes_fault(rows)
+        if fault is not None:
+            found.setdefault(fault)
+        elif self.files is not None:
+            found.update(dict.fromkeys(islice(file_faults(rows, self.files), SHOWN - len(found))))
 
     def faults(self) -> list[str]:
         """What is wrong with the ids, splits and media of the rows."""
-        out = [f"{name}: {fault}" for name, fault in sorted(self.media.items())]
+        out = [f"{name}: {fault}" for name, faults in sorted(self.media.items()) for fault in faults]
         out += [f"{name}: the split of its rows is not {self.manifest['files'][name]['split']!r}" for name in sorted(self.strays)]
         twice = self._twice()
         return [*out, *([f"the id {twice!r} is there more than once"] if twice is not None else [])]
@@ -250,6 +264,7 @@ def unproven(manifest: Mapping[str, Any]) -> dict[str, str]:
         "splits": all(c["name"] != "split" for c in manifest["columns"]),
         "guard": "guard" in manifest and _guard_of(manifest) is None,
         "licence.target": "licence" in manifest,
+        "media": holds_media((c["name"], c["type"]) for c in manifest["columns"]) and all(c["name"] != MEDIA_BYTES for c in manifest["columns"]),
         "kind": manifest.get("kind") is not None and manifest["kind"] not in SHARD_KINDS.names(),
         "sections": not _has_sections(manifest),
         **{name: name in manifest for name in ("title", "step", "made_from", "extends", "rewritten")},

@@ -35,6 +35,7 @@ UNPROVEN = {
     "step": "the name of the step",
     "kind": "whether the rows are of the kind that it names: the package that brings it is not installed here",
     "sections": "whether the card has the sections that it names: a package that brings one is not installed here",
+    "media": "whether the files that its rows refer to are there, with these bytes: `guardkit verify --media FOLDER` looks",
     "licence.target": "whether the licence of the set was asked for or found",
     "made_from": "recipe, steps, options, versions, models' tokens and dollars, and what became of rows on the way; only that the numbers add up",
     "extends": "what the version extended says of its guard, licence, models and steps: only its files, and what it counted, are checked",

@@ -2,7 +2,7 @@
 
 Reasons: ``bad_json``, ``bad_csv``, ``not_utf8``, ``surrogate``, ``nul``, ``wrong_type``, ``missing_key``, ``too_long``,
 ``repeated_key``, ``unknown_label``, ``unknown_category``, ``label_without_response``, ``bad_exchange``,
-``bad_conversation``, ``bad_media``, ``empty_prompt``, those of files (`toolkit.common.mediafiles.REASONS`); and ``filtered``, which is no fault:
+``bad_conversation``, ``bad_media``, ``empty_prompt``, those of files (`toolkit.common.mediatypes.REASONS`); and ``filtered``, which is no fault:
 the source's own filter leaves the row out.
 """
 

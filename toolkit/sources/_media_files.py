@@ -23,8 +23,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from toolkit.common.errors import InputError
 from toolkit.common.files import make_folder, private
-from toolkit.common.mediafiles import MOST_PIXELS, BadMedia, Limits, Measured, measure, suffix_of, type_of
-from toolkit.common.paths import below_fault, open_below
+from toolkit.common.mediafiles import MOST_PIXELS, Limits, Measured, measure, open_media
+from toolkit.common.mediatypes import BadMedia, suffix_of, type_of
+from toolkit.common.paths import below_fault
 from toolkit.records import MOST, Media, media_of
 from toolkit.sources._faults import RowError
 from toolkit.sources._members import Member, spooled
@@ -80,7 +81,7 @@ class MediaReader:
         """The references of a row, in the order of the columns.
 
         Raises:
-            RowError: a file is not sound, with a reason of `toolkit.common.mediafiles.REASONS`; ``missing_key``; ``bad_media``.
+            RowError: a file is not sound, with a reason of `toolkit.common.mediatypes.REASONS`; ``missing_key``; ``bad_media``.
         """
         out: list[Media] = []
         for spec in specs:
@@ -119,12 +120,7 @@ class MediaReader:
     def _there(self, name: str, spec: MediaFiles) -> Media:
         """A file that has its place."""
         uri = f"{self._place_of_rows()}{name}"
-        try:
-            file = open_below(self.folder, uri)
-        except InputError as e:
-            reason = "media_missing" if "is not there" in e.message else "media_outside" if "leads out" in e.message else "media_unreadable"
-            raise BadMedia(reason, e.message) from None
-        with file:
+        with open_media(self.folder, uri) as file:
             return _media(spec, uri, self._measured(file, name, spec))
 
     def _place_of_rows(self) -> str:

@@ -22,7 +22,7 @@ from typing import IO, Any
 
 from toolkit.common.errors import InputError
 from toolkit.common.files import digest
-from toolkit.common.mediafiles import BadMedia, has_suffix
+from toolkit.common.mediatypes import BadMedia, has_suffix
 from toolkit.common.paths import below_fault
 from toolkit.common.reading import Files
 from toolkit.common.sizes import BLOCK_BYTES

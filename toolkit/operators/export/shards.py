@@ -11,6 +11,7 @@ import polars as pl
 from pydantic import Field
 
 from toolkit.common.errors import InputError
+from toolkit.common.mediatypes import BadMedia
 from toolkit.guards import Guard, input_fingerprint
 from toolkit.operators._drawn import beside_the_paper, lengths
 from toolkit.operators._losses import with_losses
@@ -19,11 +20,13 @@ from toolkit.operators._words import check_words
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.export._extending import INPUT, Clashes, category_faults, kind_faults, licence_faults, may_lack
 from toolkit.operators.figures import Figure, nothing
-from toolkit.records import Column
+from toolkit.records import Column, has_media
 from toolkit.shards import (
+    BYTES,
     CARD_SECTIONS,
     GUARD_FACETS,
     MANIFEST,
+    MEDIA_BYTES,
     NAMED,
     SHARD_KINDS,
     Licences,
@@ -40,6 +43,7 @@ from toolkit.shards import (
     resolve,
     trained_on,
     verify,
+    with_bytes,
 )
 
 SHOWN = 5
@@ -66,6 +70,9 @@ class ShardsConfig(Config):
     """What the rows are for: a kind that another package brings. Default: sft or preference, by their columns. Rows that are none stop the step."""
     sections: list[str] = []
     """Sections of other packages that the data card is to have."""
+    media: Literal["reference", "embed"] = "reference"
+    """Of rows with media: references alone, or also the files' bytes, in the column `media_bytes` (docs/media.md). A row whose file is not there,
+    or is another one, is then rejected."""
     extends: str | None = None
     """Older shards that the new set extends: their folder, or that of a step that made some. Their files are in the new folder unchanged, before
     those of the new rows. For a step of the same recipe: `from: {rows: STEP, extends: STEP}`."""
@@ -111,10 +118,15 @@ class Shards(DatasetOperator):
     def identity(self) -> dict[str, Any]:
         own = {name: value for name, value in super().identity().items() if value or name not in NAMED}
         del own["extends"]  # what is there counts, not where: see `files`
+        own = {name: value for name, value in own.items() if name != "media" or value != "reference"}
         return {name: value for name, value in own.items() if self._extends or name not in DEALT}
 
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
         self._columns = tuple(super().columns(inputs, guard).values())
+        if self.config.media == "embed":
+            if not has_media({c.name: c for c in self._columns}):
+                raise InputError("shards.media: embed, and the rows have no media")
+            self._columns = (*(c for c in self._columns if c.name != MEDIA_BYTES), BYTES)
         self._extends = check_inputs(self.name, inputs, INPUT, self.config.extends)
         if not self._extends and any(getattr(self.config, name) != "error" for name in DEALT):
             raise InputError(f"{', '.join(DEALT)}: these options are about the version that a set extends", hint="name it: extends: FOLDER")
@@ -169,10 +181,11 @@ class Shards(DatasetOperator):
                 done += block.height
                 if clashes is not None and block.height:
                     block = clashes.look(block, out, ctx.step)
+                used = block.height
                 if block.height and not refused.look(block):
                     writer = writer or self._writer(out, old)
-                    _write(writer, block)
-                out.use(block.height)
+                    used = self._write(writer, block, out, ctx)
+                out.use(used)
                 ctx.progress(done, inputs["rows"].rows, "rows")
             refused.stop(ctx.step)
             extends = {} if clashes is None else {INPUT: clashes.stop(ctx.step)}
@@ -188,6 +201,18 @@ class Shards(DatasetOperator):
         out.stat("rows", rows)
         for name, value in extends.get(INPUT, {}).items():
             out.stat(name, value)
+
+    def _write(self, writer: ShardWriter, block: pl.DataFrame, out: Output, ctx: Context) -> int:
+        """Write a block; how many of its rows are written."""
+        if self.config.media != "embed":
+            _write(writer, block)
+            return block.height
+        gone: dict[int, BadMedia] = {}
+        for piece in with_bytes(block, ctx.media_folder, gone):
+            _write(writer, piece)
+        if gone:
+            out.reject(block[list(gone)], pl.Series([e.reason for e in gone.values()]), pl.Series([e.detail for e in gone.values()]))
+        return block.height - len(gone)
 
     def _old(self, inputs: Mapping[str, StepInput], ctx: Context) -> OldVersion:
         """The version that is extended."""

@@ -1,0 +1,85 @@
+"""Media in shards: as references alone, or with the files' bytes beside them in the column `MEDIA_BYTES`.
+
+The column holds for each reference of a row, in order, ``{bytes, path}``: what the ``datasets`` library takes for an image, a sound or a video
+(``dataset.cast_column("media_bytes", List(Image()))``). `path` is the reference's uri. Bytes must be those of the reference's sha256, when they are
+written as when they are checked.
+
+Memory: `BLOCK_BYTES` of files at a time, and one file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolkit.common.mediafiles import check_whole, read_whole
+from toolkit.common.mediatypes import BadMedia
+from toolkit.common.sizes import BLOCK_BYTES
+from toolkit.records import MEDIA, Column, to_arrow
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MEDIA_BYTES = "media_bytes"
+"""Name of the column."""
+
+BYTES = Column(MEDIA_BYTES, {"list": {"struct": {"bytes": "binary", "path": "string"}}})
+"""The column."""
+
+
+def with_bytes(rows: pl.DataFrame, folder: Path, gone: dict[int, BadMedia]) -> Iterator[pl.DataFrame]:
+    """The rows in order, a bounded piece at a time, with the bytes of their files.
+
+    Args:
+        rows: with the column `MEDIA`.
+        folder: the dataset's.
+        gone: takes by number the rows that have a file which cannot be had, or is another one; they are left out.
+    """
+    held: list[list[dict[str, Any]]] = []
+    numbers: list[int] = []
+    size = 0
+    for number, media in enumerate(rows[MEDIA].to_list()):
+        try:
+            files = [{"bytes": read_whole(folder, one["uri"], one["sha256"]), "path": one["uri"]} for one in media or ()]
+        except BadMedia as e:
+            gone[number] = e
+            continue
+        held.append(files)
+        numbers.append(number)
+        size += sum(len(one["bytes"]) for one in files)
+        if size >= BLOCK_BYTES:
+            yield _filled(rows[numbers], held)
+            held, numbers, size = [], [], 0
+    if numbers:
+        yield _filled(rows[numbers], held)
+
+
+def _filled(rows: pl.DataFrame, files: list[list[dict[str, Any]]]) -> pl.DataFrame:
+    import polars as pl
+    import pyarrow as pa
+
+    (kind,) = to_arrow((BYTES,)).types
+    return rows.with_columns(pl.Series(MEDIA_BYTES, pl.from_arrow(pa.array(files, kind))))
+
+
+def bytes_fault(rows: pl.DataFrame) -> str | None:
+    """What is wrong with the first row whose bytes are not those of its references, in words; None where all are."""
+    for media, files in zip(rows[MEDIA].to_list(), rows[MEDIA_BYTES].to_list(), strict=True):
+        if [one["uri"] for one in media or ()] != [one["path"] for one in files or ()]:
+            return f"{MEDIA_BYTES} has other files than {MEDIA}"
+        for one, file in zip(media or (), files or (), strict=True):
+            if hashlib.sha256(file["bytes"] or b"").hexdigest() != one["sha256"]:
+                return f"{MEDIA_BYTES}: the bytes of {one['uri']} are not those of its sha256"
+    return None
+
+
+def file_faults(rows: pl.DataFrame, folder: Path) -> Iterator[str]:
+    """What is wrong with the files that rows refer to, in words: missing, or others than their sha256 says."""
+    for media in rows[MEDIA].to_list():
+        for one in media or ():
+            try:
+                check_whole(folder, one["uri"], one["sha256"])
+            except BadMedia as e:
+                yield f"{one['uri']} {e.detail}"
