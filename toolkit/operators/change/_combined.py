@@ -85,8 +85,8 @@ def joined(column: str, form: str, separator: str) -> pl.Expr:
     n = pl.int_range(1, pl.len() + 1).cast(pl.String)
     kinds = {"{text}": pl.col(column), "{n}": n}
     piece = pl.concat_str([kinds.get(word, pl.lit(word)) for word in _PLACES.split(form) if word])
-    said = pl.col(column).fill_null("").str.strip_chars() != ""
-    whole = piece.filter(said).str.join(separator)
+    filled = pl.col(column).fill_null("").str.strip_chars() != ""
+    whole = piece.filter(filled).str.join(separator)
     return pl.when(pl.col(column).is_not_null().any()).then(whole)
 
 
