@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from toolkit.judging._read_frame import read_frame as read_frame
     from toolkit.judging._several import as_one as as_one
     from toolkit.judging._several import known_of as known_of
+    from toolkit.judging._several import parsed_of as parsed_of
+    from toolkit.judging._several import read_plain as read_plain
     from toolkit.judging._table import TABLE as TABLE
     from toolkit.judging._table import records_parts as records_parts
     from toolkit.judging._table import records_table as records_table

@@ -47,6 +47,7 @@ BUILT_IN = {
     "rephrase": "change.rephrase:Rephrase",
     "combine": "change.combine:Combine",
     "sample": "judge.sample:Sample",
+    "ask_guards": "judge.ask_guards:AskGuards",
     "verdicts": "judge.verdicts:Verdicts",
     "mine": "mining.mine:Mine",
     "item_response": "mining.item_response:ItemResponseStep",
