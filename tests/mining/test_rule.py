@@ -263,11 +263,40 @@ def test_a_faulty_rule_is_refused_in_words(rule: Any, message: str) -> None:
         ({"guards": {"count": "each", "hard_for": 3}}, {"a": 4, "b": 4}, "hard for 3 guards, and 2 are asked"),
         ({"guards": {"only": ["c"]}}, {"aa": 4, "cc": 4}, "names the guard 'c', which is not asked"),
         ({"tasks": {"order": ["promt"]}}, None, "did you mean 'prompt'"),
+        ({"hard": "right >= 1 and right < 1"}, None, "no row can be 'right >= 1 and right < 1', however many"),
+        ({"hard": "wrong > k"}, None, "no row can be 'wrong > k', however many"),
+        ({"hard": "wrong >= 0 or right == 9"}, None, "every row is 'wrong >= 0 or right == 9', however many"),
+        ({"hard": "error_rate > 1"}, None, "no row can be 'error_rate > 1', however many"),
+        ({"hard": "entropy >= 0"}, None, "every row is 'entropy >= 0', however many"),
+        ({"hard": "margin <= 1"}, {"a": 4}, "every row of which there are 4 outputs"),
+        ({"unread": {"not_a_lable": "wrong"}}, None, "'not_a_lable', which there is not\\n  did you mean 'not_a_label'"),
     ],
 )
 def test_a_rule_that_cannot_be_is_refused_before_a_run(rule: Any, draws: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         load_rule(rule).check(GUARD, draws)
+
+
+def test_names_of_models_are_enough_to_refuse_what_names_others() -> None:
+    with pytest.raises(InputError, match="names the guard 'c', which is not asked"):
+        load_rule({"guards": {"only": ["c"]}}).check(GUARD, names=["a", "b"])
+    with pytest.raises(InputError, match="hard for 3 guards, and 2 are asked"):
+        load_rule({"guards": {"count": "each", "hard_for": 3}}).check(GUARD, names=["a", "b"])
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"hard": "wrong >= 9"},
+        {"hard": "wrong < 9"},
+        {"hard": "right == k - 20"},
+        {"hard": "wrong >= 33%"},
+        {"hard": "wrong > 40"},
+        {"unread": {"empty": "wrong"}},
+    ],
+)
+def test_what_some_number_of_outputs_can_meet_is_not_refused_where_it_is_not_known(rule: Any) -> None:
+    assert load_rule(rule).check(GUARD) == []
 
 
 def test_what_is_odd_is_reported() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -97,6 +98,16 @@ def test_a_recipe_shows_its_rule_in_words_and_refused_one_that_cannot_be() -> No
     steps[-1]["with"] = {"rule": {"hard": "wrong > 4"}}
     with pytest.raises(InputError, match="no row of which there are 4 outputs can be 'wrong > 4'"):
         toolkit.check(recipe)
+
+
+def test_a_rule_that_names_no_guard_of_the_files_is_refused_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("{}\n")
+    steps: list[dict[str, Any]] = [
+        {"id": "predictions", "use": "load_predictions", "with": {"files": {"a": str(tmp_path / "a.jsonl")}, "task": "prompt"}},
+        {"id": "hard", "use": "mine", "with": {"rule": {"guards": {"only": ["b"]}}}},
+    ]
+    with pytest.raises(InputError, match="names the guard 'b', which is not asked"):
+        toolkit.check({"recipe": "small", "steps": steps})
 
 
 def test_the_options_list_the_rules() -> None:

@@ -10,7 +10,7 @@ from toolkit.guards._definition import Guard, load_guard, load_prompt, not_ours,
 from toolkit.guards._grammar import Answer, Grammar
 from toolkit.guards._grammar_answers import NOT_ASKED, Parsed, joined, read_call, together
 from toolkit.guards._own_words import repeats_its_input, unwrapped_input, without_tokens
-from toolkit.guards._parse import Mode, check_reading, in_reading, parse
+from toolkit.guards._parse import REASONS, Mode, check_reading, in_reading, parse
 from toolkit.guards._policy import POLICY, PolicyBlock
 from toolkit.guards._render import (
     Reasoning,
@@ -37,6 +37,7 @@ from toolkit.guards._templates import template, variables
 __all__ = [
     "NOT_ASKED",
     "POLICY",
+    "REASONS",
     "Answer",
     "AnswerSpan",
     "Call",

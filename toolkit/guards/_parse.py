@@ -48,12 +48,17 @@ from typing import Literal
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.guards._data_fields import MALFORMED, data_of
 from toolkit.guards._definition import Guard
-from toolkit.guards._grammar_answers import Parsed, read_call, read_calls
+from toolkit.guards._grammar_answers import NOT_ASKED, Parsed, read_call, read_calls
 from toolkit.guards._layout import Layout, before_label, layout_of, split_lines
-from toolkit.guards._lenient import last_label, of_turns
+from toolkit.guards._lenient import ONLY_REASONING, last_label, of_turns
 from toolkit.guards._own_words import never_closed, own_parts, plain
 
 Mode = Literal["strict", "lenient"]
+REASONS = (
+    *("empty", "no_answers_block", "answers_repeated", "text_after_answers", "reasoning_unmarked", "answer_line_malformed", MALFORMED),
+    *("none", "several_labels", "negated", "not_a_label", "field_missing", ONLY_REASONING, "several_turns", NOT_ASKED, "not_json", "not_joined"),
+)
+"""Why no label was read, of a text as a whole or of a task: what they mean is above."""
 
 
 def parse(

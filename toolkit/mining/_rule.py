@@ -6,7 +6,7 @@ units*. docs/mining.md has the language on one page. A rule that `extends` anoth
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,8 @@ class Rule(RuleKeys):
         """What it says in plain words, `k` being the draws of each guard, of which there are `guards`. See `toolkit.mining._rule_words`."""
         return explain_rule(self, guard, k, guards)
 
-    def check(self, guard: Guard, draws: Mapping[str, int] | None = None) -> list[str]:
-        """Hold it against a guard and the draws of each model. See `toolkit.mining._rule_check`.
+    def check(self, guard: Guard, draws: Mapping[str, int] | None = None, names: Collection[str] = ()) -> list[str]:
+        """Hold it against a guard and the draws of each model, or their names where these alone are known. See `toolkit.mining._rule_check`.
 
         Raises:
             InputError: what it names is not there, or no row can be hard by it, or every row is.
@@ -36,7 +36,7 @@ class Rule(RuleKeys):
         Returns:
             What is odd but can be run, in words.
         """
-        return check_rule(self, guard, draws)
+        return check_rule(self, guard, draws, names)
 
 
 def load_rule(rule: str | Path | Mapping[str, Any] | Rule, beside: Beside = None) -> Rule:

@@ -16,6 +16,7 @@ from toolkit.common.errors import InputError, did_you_mean
 from toolkit.guards import Guard
 from toolkit.mining._judged import OUTCOMES, outcome
 from toolkit.mining._rule import Rule
+from toolkit.mining._rule_keys import MISSING
 from toolkit.mining._rule_measures import unit_measures
 from toolkit.mining._tally import row_numbers, word_places
 
@@ -108,8 +109,6 @@ def apply_rule(
 
 Missing = Literal["unread", "not_asked", "undrawn"]
 """What it means that an output is not there (`apply_rule`)."""
-MISSING = "missing"
-"""The reason that an output which is not there could not be read."""
 WHOLE = ""
 """In place of a task: outputs are judged as a whole."""
 

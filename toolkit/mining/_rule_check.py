@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from math import log2
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError, InputErrors, did_you_mean
 from toolkit.guards import Guard
 from toolkit.mining._measures import measures_of
+from toolkit.mining._rule_keys import MISSING, OTHER
 from toolkit.mining._tally import TaskVotes
 
 if TYPE_CHECKING:
@@ -16,16 +17,18 @@ if TYPE_CHECKING:
     from toolkit.mining._rule_keys import RuleKeys
 
 
-def check_rule(rule: RuleKeys, guard: Guard, draws: Mapping[str, int] | None = None) -> list[str]:
+def check_rule(rule: RuleKeys, guard: Guard, draws: Mapping[str, int] | None = None, names: Collection[str] = ()) -> list[str]:
     """Hold a rule against a guard and the draws of each model.
 
     Args:
         rule: a whole one.
         guard: whose tasks it is for.
         draws: for each model how often it is asked about a row, where that is known.
+        names: of all models, where these alone are known.
 
     Raises:
-        InputError: a task or model that is not there, a number beyond the draws, no row can be hard or every row is (`InputErrors` for several).
+        InputError: a task or model that is not there, a reason that nothing is unread for, a number beyond the draws, no row can be hard or every
+            row is (`InputErrors` for several).
 
     Returns:
         What is odd but can be run, in words.
@@ -36,13 +39,18 @@ def check_rule(rule: RuleKeys, guard: Guard, draws: Mapping[str, int] | None = N
         if t not in guard.task_names
     ]
     known = dict(draws or {})
-    for name in dict.fromkeys([*rule.guards.order, *(rule.guards.only or [])]) if known else ():
-        if name not in known:
-            faults.append(InputError(f"the rule {rule.name!r} names the guard {name!r}, which is not asked", hint=did_you_mean(name, known)))
+    asked = list(known or names)
+    for name in dict.fromkeys([*rule.guards.order, *(rule.guards.only or [])]) if asked else ():
+        if name not in asked:
+            faults.append(InputError(f"the rule {rule.name!r} names the guard {name!r}, which is not asked", hint=did_you_mean(name, asked)))
     faults += _beyond(rule, guard)
+    faults += _odd_reasons(rule)
     warnings: list[str] = []
     if not faults and (counted := rule.guard_order(list(known))):
         warnings = _draws_fit(rule, guard, {g: known[g] for g in counted}, faults)
+    elif not faults:
+        faults += _enough_guards(rule, len(rule.guard_order(asked))) if asked else []
+        faults += _however_many(rule, guard)
     if len(faults) > 1:
         raise InputErrors(faults)
     if faults:
@@ -62,13 +70,46 @@ def _beyond(rule: RuleKeys, guard: Guard) -> list[InputError]:
     return out
 
 
+def _odd_reasons(rule: RuleKeys) -> list[InputError]:
+    """Faults of reasons that no verdict has: spelt otherwise, they would count as `other` in silence."""
+    from toolkit.guards import REASONS
+
+    odd = [] if isinstance(rule.unread, str) else [r for r in rule.unread if r not in (OTHER, MISSING, *REASONS)]
+    if not odd:
+        return []
+    from toolkit.generation import FAILURES
+
+    known = (OTHER, MISSING, *REASONS, *FAILURES)
+    words = "counts outputs as {} that are unread for the reason {!r}, which there is not"
+    return [InputError(f"the rule {rule.name!r} {words.format(rule.unread_as(r), r)}", hint=did_you_mean(r, known)) for r in odd if r not in FAILURES]
+
+
+def _enough_guards(rule: RuleKeys, n: int) -> list[InputError]:
+    """The fault of fewer guards than a row must be hard for."""
+    if not isinstance(rule.guards.hard_for, int) or rule.guards.hard_for <= n:
+        return []
+    return [InputError(f"the rule {rule.name!r} wants rows that are hard for {rule.guards.hard_for} guards, and {n} are asked")]
+
+
+def _however_many(rule: RuleKeys, guard: Guard) -> list[InputError]:
+    """The fault of a condition that no row can meet, or every row meets, whatever the number of outputs."""
+    condition = rule.condition
+    if condition.measures and not _from_counts(rule, guard, condition):
+        return []
+    top = int(max([0, *(abs(q.plus) for part in condition.parts for c in part for q in (c.left, c.right))]))
+    found = [_where_counted(rule, condition, k) for k in sorted({*range(1, 9), top + 1, top + 2, 2 * top + 2}) if k <= _FEW]
+    for words, always in (("no row can be {}", not any(map(any, found))), ("every row is {}", all(map(all, found)))):
+        if always and top <= _FEW // 2 - 1:
+            return [InputError(f"the rule {rule.name!r}: {words.format(repr(condition.text))}, however many outputs there are", hint=_HINT)]
+    return []
+
+
 def _draws_fit(rule: RuleKeys, guard: Guard, draws: Mapping[str, int], faults: list[InputError]) -> list[str]:
     """Hold the conditions against the draws; faults go to `faults`."""
     pooled = rule.guards.count == "pooled"
     whole = {"all guards together": sum(draws.values())} if pooled else dict(draws)
     warnings = []
-    if isinstance(rule.guards.hard_for, int) and rule.guards.hard_for > len(draws):
-        faults.append(InputError(f"the rule {rule.name!r} wants rows that are hard for {rule.guards.hard_for} guards, and {len(draws)} are asked"))
+    faults += _enough_guards(rule, len(draws))
     if "divergence" in rule.measures and len(draws) == 1:
         faults.append(InputError(f"the rule {rule.name!r} looks at the divergence between guards, and one guard is asked", hint=_HINT))
     for what, condition in (("hard", rule.condition), ("suspect", rule.doubt)):
@@ -107,7 +148,7 @@ def _reach(rule: RuleKeys, guard: Guard, condition: Condition, k: int) -> tuple[
 
 
 def _where_counted(rule: RuleKeys, condition: Condition, k: int) -> list[bool]:
-    """Whether a condition holds, for each way in which `k` outputs can be right, wrong or unread."""
+    """Whether a condition holds, for each way in which `k` outputs can be right, wrong or unread (where it measures, not all of them)."""
     full = rule.unread == "wrong"
     if not condition.measures and k <= _FEW:
         ways = ((r, w) for r in range(k + 1) for w in ([k - r] if full else range(k - r + 1)))
@@ -117,9 +158,12 @@ def _where_counted(rule: RuleKeys, condition: Condition, k: int) -> list[bool]:
     right, wrong = (a.ravel() for a in np.meshgrid(np.arange(k + 1, dtype=np.int64), np.arange(k + 1, dtype=np.int64)))
     unread = k - right - wrong
     some = (unread >= 0) & ((unread == 0) | (not full))
-    right, wrong = right[some], wrong[some]
+    right, wrong, unread = right[some], wrong[some], unread[some]
+    if condition.measures:
+        voted = right + wrong > 0
+        right, wrong, unread = right[voted], wrong[voted], unread[voted]
     measured = _measures_of(right, wrong) if condition.measures else {}
-    found: list[bool] = condition.holds(right, wrong, unread[some], np.full(right.size, k, dtype=np.int64), measured).tolist()
+    found: list[bool] = condition.holds(right, wrong, unread, np.full(right.size, k, dtype=np.int64), measured).tolist()
     return found
 
 

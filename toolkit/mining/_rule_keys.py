@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Unread = Literal["left_out", "wrong"]
 OTHER = "other"
 """In `unread` by reason: all reasons that are not named."""
+MISSING = "missing"
+"""The reason that an output which is not there could not be read."""
 
 
 class Part(Documented):

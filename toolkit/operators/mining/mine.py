@@ -13,6 +13,7 @@ from toolkit.common.errors import InputError, did_you_mean
 from toolkit.guards import POLICY, Guard
 from toolkit.mining import STATUSES, Missing, Rule, apply_rule, count_votes, load_rule, measures, rule_names
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Operator, Output, StepInput
+from toolkit.operators.ingest.load_predictions import LoadPredictions
 from toolkit.operators.judge._rule_option import RuleGiven
 from toolkit.operators.judge._verdict_figures import MINED
 from toolkit.operators.judge._votes import Rows, are_verdicts, check_inputs
@@ -62,12 +63,15 @@ class Mine(DatasetOperator):
         super().__init__(config)
         self._optional: Sequence[str] = ()
         self._draws: dict[str, int] = {}
+        self._names: list[str] = []
         self._adaptive = False
 
     def follow(self, before: Sequence[Operator]) -> None:
         self._adaptive = any(isinstance(op, Sample) and op.config.adaptive is not None for op in before)
-        known = not any(op.name == "load_predictions" for op in before)  # how often these drew is in their files
+        known = not any(isinstance(op, LoadPredictions) for op in before)  # how often these drew is in their files
         self._draws = {name: op.config.k for op in before if isinstance(op, Sample) for name in op.asked} if known else {}
+        sampled = [[*op.asked] if isinstance(op, Sample) else [*op.config.files] for op in before if isinstance(op, Sample | LoadPredictions)]
+        self._names = [] if any(op.name == "read" for op in before) else sorted({name for names in sampled for name in names})
 
     def reads(self, guard: Guard) -> list[str]:
         return load_record("seed", guard.task_names).names
@@ -83,12 +87,12 @@ class Mine(DatasetOperator):
 
     def files(self, ctx: Context) -> dict[str, str]:
         rule = self.rule(ctx)
-        rule.check(ctx.guard, self._draws)
+        rule.check(ctx.guard, self._draws, self._names)
         return {"rule": rule.fingerprint}
 
     def words(self, ctx: Context) -> list[str]:
         rule = self.rule(ctx)
-        remarks = {f"{words}." for words in rule.check(ctx.guard, self._draws)}
+        remarks = {f"{words}." for words in rule.check(ctx.guard, self._draws, self._names)}
         return [rule.explain(ctx.guard, _common(self._draws), len(self._draws) or None), *sorted(remarks)]
 
     @classmethod
