@@ -114,7 +114,10 @@ def test_a_dry_run_sends_nothing_and_needs_no_token(cli: Cli, tmp_path: Path, mo
     for words in ("Would be sent to eggs/fresh", "README.md", "manifest.json", "data/train-00000-of-00003.parquet"):
         assert words in result.out
     found = cli("export", "shards", "--format", "ms-swift", "--push", "eggs/fresh", "--dry-run", "--json").json
-    assert [f["path"] for f in found["push"]["would_send"]] == ["README.md", "export.json", "shards.json", "test.jsonl", "train.jsonl"]
+    assert [f["path"] for f in found["push"]["would_send"]] == [
+        *("README.md", "export.json", *(f"reward/{name}" for name in ("formula.yaml", "guard.yaml", "guardkit_reward.py"))),
+        *("rl/test.jsonl", "rl/train.jsonl", "shards.json", "test.jsonl", "train.jsonl", "train.sh"),
+    ]
     result = cli("export", "shards", "--push", "eggs/fresh")
     assert (result.code, "HF_TOKEN" in result.err) == (4, True)
 

@@ -226,7 +226,7 @@ def test_inputs_with_earlier_messages_and_other_instructions(tmp_path: Path) -> 
         export(folder, "guardreasoner", tmp_path / "no", guard=str(tmp_path / "mine.yaml"))
 
 
-ALL = [("sft", name) for name in EXPORTERS.own] + [("dpo", name) for name in EXPORTERS.own if name not in ("verl", "guardreasoner")]
+ALL = [("sft", name) for name in EXPORTERS.own] + [("dpo", name) for name in EXPORTERS.own if name not in ("verl", "easyr1", "guardreasoner")]
 
 
 def exported(tmp_path: Path, kind: str, name: str, out: str) -> Path:

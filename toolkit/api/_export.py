@@ -26,6 +26,7 @@ def export(
     weights: Weights | None = None,
     copies: int | None = None,
     guard: str | Path | None = None,
+    formula: str | Path | None = None,
     overwrite: bool = False,
     repo: str | None = None,
     public: bool = False,
@@ -39,13 +40,15 @@ def export(
 
     Args:
         folder: of shards, a step's folder that holds one, or, to be pushed as it is, an earlier export.
-        to: ``trl``, ``llamafactory``, ``verl``, ``ms-swift``, ``openai`` or ``guardreasoner``; None with `repo` pushes the folder as it is.
+        to: ``trl``, ``llamafactory``, ``verl``, ``easyr1``, ``ms-swift``, ``openai`` or ``guardreasoner``; None with `repo`
+            pushes the folder as it is.
         output: the new folder; default ``<name>-<format>`` in the working folder. An earlier export there is replaced
             as long as nobody changed it, anything else is not.
         split: the one split to export; all by default.
         weights: pairs' weights where the format has no place for them: ``repeat`` or ``drop``.
         copies: with ``repeat``, copies of a pair of weight 1; default 5.
         guard: the guard that the shards were rendered for, by name or file; default: the one that their manifest names.
+        formula: of rewards, by name or file, for verl, EasyR1 and ms-swift; default: that of the guard's name, else ``accuracy``.
         overwrite: replace an earlier export whose files were changed, too.
         repo: ORG/NAME of a dataset repository on the hub; the token is HF_TOKEN of the environment.
         public: whether a repository that is made now is public, or that an existing one is known to be.
@@ -68,13 +71,14 @@ def export(
         'for-trl'
     """
     folder = at_door(folder)
-    given = {"output": output, "split": split, "weights": weights, "copies": copies, "guard": guard, "sign": sign, "overwrite": overwrite or None}
+    given = {"output": output, "split": split, "weights": weights, "copies": copies, "guard": guard}
+    given |= {"formula": formula, "sign": sign, "overwrite": overwrite or None}
     _sensible(to, repo, given, dry_run)
     refuse_stale(shard_folder(folder))
     record, target, signed_by = None, None, None
     if to is not None:
         target = at_door(output if output is not None else f"{_name(folder)}-{to}")
-        check_output(target, reads=_reads(folder, guard, sign), whole=True, own="export")
+        check_output(target, reads=_reads(folder, guard, formula, sign), whole=True, own="export")
         with progress or Progress.silent() as bar:
             bar.start(f"export to {to}")
             options: dict[str, Any] = {
@@ -82,6 +86,7 @@ def export(
                 "weights": weights,
                 "copies": COPIES if copies is None else copies,
                 "guard": None if guard is None else str(guard),
+                "formula": None if formula is None else str(formula),
             }
             options["overwrite"] = overwrite
             record = export_shards(folder, to, target, **options, progress=lambda done, rows: bar.update(done, rows, "rows"))
@@ -91,9 +96,9 @@ def export(
     return Exported({"output": short_path(target) if target else None, "export": record, "signed": signed_by, "push": sent})
 
 
-def _reads(folder: Path, guard: str | Path | None, key: str | Path | None) -> list[Path]:
-    more = [*([find("guards", guard)] if guard is not None else []), *([at_door(key)] if key is not None else [])]
-    return [shard_folder(folder), *more]
+def _reads(folder: Path, guard: str | Path | None, formula: str | Path | None, key: str | Path | None) -> list[Path]:
+    schemas = [find(kind, name) for kind, name in (("guards", guard), ("rewards", formula)) if name is not None]
+    return [shard_folder(folder), *schemas, *([at_door(key)] if key is not None else [])]
 
 
 def _sensible(to: str | None, repo: str | None, options: dict[str, Any], dry_run: bool) -> None:

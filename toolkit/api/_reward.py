@@ -16,7 +16,7 @@ from toolkit.common.paths import Roots, at_door
 from toolkit.common.several import several
 from toolkit.guards import Guard, load_guard
 from toolkit.pipeline import output_file, write_rows
-from toolkit.rewards import Formula, Output, Rewarded, formula_names, load_formula, rewarded
+from toolkit.rewards import Formula, Output, Rewarded, formula_of, rewarded
 from toolkit.sources import Fault, check_columns, expand_files, layout_of, read_layout, unreadable_rows
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def reward(
         (2, 0.55, [0.1, 1.0])
     """
     definition = load_guard(guard)
-    how = load_formula(formula if formula is not None else definition.name if definition.name in formula_names() else "accuracy")
+    how = formula_of(definition, formula)
     if count not in _COUNTS:
         raise InputError(f"a length is counted in {', '.join(_COUNTS)}, not {count!r}", where="{--count|count}")
     if (file := output_file(output)) is not None:

@@ -17,7 +17,7 @@ def export(
         typer.Option(
             "--format",
             metavar="NAME",
-            help="Whose format: trl, llamafactory, verl, ms-swift, openai, guardreasoner, or one that another package brings.",
+            help="Whose format: trl, llamafactory, verl, easyr1, ms-swift, openai, guardreasoner, or one that another package brings.",
             show_default=False,
         ),
     ] = None,
@@ -28,6 +28,9 @@ def export(
     ] = None,
     copies: Annotated[int | None, typer.Option("--copies", help="With --weights repeat: copies of a pair of weight 1. Default 5.")] = None,
     guard: Annotated[str | None, typer.Option("--guard", help="The guard of the shards (default: the one that they name).")] = None,
+    formula: Annotated[
+        str | None, typer.Option("--formula", help="The formula of rewards in it, for verl, easyr1 and ms-swift (default: that of the guard's name).")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export whose files were changed, too.")] = False,
     push: Annotated[str | None, typer.Option("--push", metavar="ORG/NAME", help="Send it to the hub as a dataset (token: HF_TOKEN).")] = None,
     public: Annotated[bool, typer.Option("--public/--private", help="Who may read the repository.")] = False,
@@ -52,6 +55,7 @@ def export(
         weights=weights,
         copies=copies,
         guard=guard,
+        formula=formula,
         overwrite=overwrite,
         repo=push,
         public=public,

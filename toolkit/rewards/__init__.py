@@ -4,12 +4,14 @@ What is a right answer and a sound form follows from the guard's definition. Not
 of completions and columns, as TRL does.
 """
 
-from toolkit.rewards._formula import Formula, Length, formula_names, load_formula
+from toolkit.rewards._exported_reward import ExportedReward
+from toolkit.rewards._formula import Formula, Length, formula_names, formula_of, load_formula
 from toolkit.rewards._reward_function import RewardFunction, Scorer
 from toolkit.rewards._rewarded import Output, Rewarded, normalised, rewarded
 from toolkit.rewards._terms import closeness, conciseness, exploration, length_aware, mean_accuracy, mixture, well_formed
 
 __all__ = [
+    "ExportedReward",
     "Formula",
     "Length",
     "Output",
@@ -20,6 +22,7 @@ __all__ = [
     "conciseness",
     "exploration",
     "formula_names",
+    "formula_of",
     "length_aware",
     "load_formula",
     "mean_accuracy",

@@ -123,3 +123,22 @@ def formula_names(beside: Beside = None) -> list[str]:
         True
     """
     return names("rewards", beside)
+
+
+def formula_of(guard: Guard, formula: str | Path | Mapping[str, Any] | Formula | None = None) -> Formula:
+    """A formula for a guard: the one that is named, else the one of the guard's name, else ``accuracy``.
+
+    Args:
+        guard: the definition.
+        formula: as `load_formula` takes it; None: none is named.
+
+    Raises:
+        InputError: no such formula, or one that weighs a task that the guard does not have; InputErrors: faults in it, each with its line.
+
+    Example:
+        >>> toolkit.rewards.formula_of(toolkit.load_guard("rsafe")).name, toolkit.rewards.formula_of(toolkit.load_guard("guardreasoner")).name
+        ('rsafe', 'accuracy')
+    """
+    found = load_formula(formula if formula is not None else guard.name if guard.name in formula_names() else "accuracy")
+    found.check(guard)
+    return found

@@ -229,6 +229,10 @@ def _false_shards(folder: Path, record: Mapping[str, Any]) -> list[str]:
     form.shards, form.written = shards, Counter()
     for about in record["files"].values():
         form.written[str(about.get("split"))] += about.get("rows", 0)
+    try:
+        form.again(folder)
+    except InputError as e:
+        return [e.message]
     if record["left_out"] != left_out(shards, form, how):
         out.append("left_out: it is not what the format has no place for")
     return out + _false_beside(folder, record, form.beside())

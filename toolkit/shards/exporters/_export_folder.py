@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit._version import __version__
 from toolkit.common.errors import FULL, InputError, Stopped, short_path
-from toolkit.common.files import sha256_file
+from toolkit.common.files import make_folder, sha256_file
 from toolkit.common.folders import new_folder
 from toolkit.common.manifests import read_bytes
 from toolkit.common.parquet import batches, open_parquet
@@ -33,6 +33,7 @@ from toolkit.shards.exporters._page import page
 from toolkit.shards.exporters._pair_weights import COPIES, Repeater, Weights, check_weights
 from toolkit.shards.exporters._record import ABOUT, EXPORT, FORMAT, RECORD
 from toolkit.shards.exporters._references import check_kinds
+from toolkit.shards.exporters._reward_files import RewardFormat
 from toolkit.shards.exporters._shapes import Format, ShardSet, checked, left_out, shard_set
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def export(
     weights: Weights | None = None,
     copies: int = COPIES,
     guard: str | None = None,
+    formula: str | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -70,6 +72,7 @@ def export(
             refuse where it has none and a weight is not 1.
         copies: with ``repeat``, copies of a pair of weight 1.
         guard: name or file of the guard, for a format that must know it; by default the manifest's.
+        formula: name or file of the formula of rewards, for a format of online reinforcement learning; see `toolkit.rewards.formula_of`.
         overwrite: replace an earlier export whose files were changed, too.
         progress: called with rows done and rows in all.
 
@@ -84,7 +87,7 @@ def export(
     folder = shard_folder(folder)
     manifest = verify(folder)
     shards = shard_set(folder, manifest, split, weights)
-    form = exporter.opened(shards, guard)
+    form = _opened(exporter, shards, guard, formula)
     if shards.has_media and (not form.media or shards.form == "text"):
         what = "media" if not form.media else "media beside plain text"
         raise InputError(f"the format {form.name!r} has no place for {what}", where=str(folder), hint=_with_place())
@@ -94,10 +97,21 @@ def export(
         record = _record(form, repeater, weights, *_write(new, form, repeater, progress))
         beside = {**form.beside(), SHARDS: read_bytes(folder / MANIFEST).decode()}
         for path, text in {**beside, "README.md": page(record, card(manifest))}.items():
+            make_folder((new / path).parent)
             (new / path).write_text(text, encoding="utf-8")
             record["files"][path] = {"bytes": len(text.encode()), "sha256": sha256_file(new / path)}
         (new / RECORD).write_text(json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
     return verify_export(output)
+
+
+def _opened(exporter: type[Format], shards: ShardSet, guard: str | None, formula: str | None) -> Format:
+    if issubclass(exporter, RewardFormat):
+        return exporter.opened(shards, guard, formula)
+    if formula is not None:
+        with_reward = ", ".join(name for name in EXPORTERS.names() if issubclass(EXPORTERS.get(name), RewardFormat))
+        what = f"the format {exporter.name!r} has no place for a formula of rewards"
+        raise InputError(what, where="{--formula|formula}", hint=f"formats that have one: {with_reward}")
+    return exporter.opened(shards, guard)
 
 
 def _record(

@@ -13,6 +13,7 @@ EXPORTERS: Registry[type[Format]] = Registry(
         "trl": f"{_HERE}._trl:Trl",
         "llamafactory": f"{_HERE}._llamafactory:LlamaFactory",
         "verl": f"{_HERE}._verl:Verl",
+        "easyr1": f"{_HERE}._easyr1:EasyR1",
         "ms-swift": f"{_HERE}._ms_swift:MsSwift",
         "openai": f"{_HERE}._openai_files:OpenAi",
         "guardreasoner": f"{_HERE}._guardreasoner:GuardReasoner",

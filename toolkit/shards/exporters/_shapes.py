@@ -138,6 +138,17 @@ class Format(ABC):
         """
         return cls(shards)
 
+    def again(self, folder: Path) -> None:
+        """Take from an export's files what `carried` and `beside` need, where only these are asked for, and the constructor was not called.
+
+        Args:
+            folder: of the export.
+
+        Raises:
+            InputError: a file that is not there, or cannot be read.
+        """
+        return
+
     @classmethod
     def splits(cls, counts: Mapping[str, Mapping[str, int]], rows: int) -> Mapping[str, int]:
         """Rows of each split of its files, by what an export's record counts of the rows (``split``, ``source``, …)."""
