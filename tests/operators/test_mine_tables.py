@@ -95,6 +95,7 @@ def test_a_recipe_shows_its_rule_in_words_and_refused_one_that_cannot_be() -> No
     ]
     recipe = {"recipe": "small", "seed": 1, "steps": steps}
     assert "of a guard's 4 outputs, at least 1 and at most 3 are wrong" in toolkit.check(recipe)["words"][0]
+    assert toolkit.explain(recipe)["steps"][-1]["words"][0].startswith("A row is hard on a task when, of a guard's 4 outputs")
     steps[-1]["with"] = {"rule": {"hard": "wrong > 4"}}
     with pytest.raises(InputError, match="no row of which there are 4 outputs can be 'wrong > 4'"):
         toolkit.check(recipe)

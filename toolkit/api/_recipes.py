@@ -11,7 +11,7 @@ from toolkit.api._run import AnyRecipe, Paths, planned, run_folder
 from toolkit.common.paths import at_door
 from toolkit.common.resources import workspace
 from toolkit.common.several import several
-from toolkit.pipeline import PlannedStep, Selection, prospect, reach, settled
+from toolkit.pipeline import Plan, PlannedStep, Selection, prospect, reach, settled
 
 
 def check(
@@ -102,8 +102,9 @@ def explain(
         recipe, overrides, sources, output, allow: as for `run`.
 
     Returns:
-        ``recipe``: the recipe's own keys; ``steps``: for each ``id, use, version, where, from, from_origin, with``, and as in `plan` ``state`` and
-        ``unless``. Values are ``{"value", "origin"}``; nested options have dotted names.
+        ``recipe``: the recipe's own keys; ``steps``: for each ``id, use, version, where, from, from_origin, with``, ``words`` (what its options come
+        to, as of a rule of what is hard), and as in `plan` ``state`` and ``unless``. Values are ``{"value", "origin"}``; nested options have dotted
+        names.
 
     Raises:
         InputErrors: as `check`.
@@ -125,10 +126,10 @@ def explain(
     folder = at_door(output) if output is not None else workspace() / spec.recipe
     checked = settled(checked, folder)
     found = prospect(checked, folder)
-    return Explained({"recipe": top, "steps": [_explained(s) | found.state(s.id) for s in checked.steps.values()]})
+    return Explained({"recipe": top, "steps": [_explained(s, checked) | found.state(s.id) for s in checked.steps.values()]})
 
 
-def _explained(step: PlannedStep) -> dict[str, Any]:
+def _explained(step: PlannedStep, plan: Plan) -> dict[str, Any]:
     op, spec = step.operator, step.spec
     options = {}
     for path, value in _leaves(op.config.model_dump(mode="json", by_alias=True)):
@@ -142,6 +143,7 @@ def _explained(step: PlannedStep) -> dict[str, Any]:
         "from": step.inputs,
         "from_origin": spec.where("from") if spec.inputs is not None else "default: the step before",
         "with": options,
+        "words": list(op.words(plan.context(step.id))),
     }
 
 

@@ -292,6 +292,7 @@ def explain(
             _say.lines(f"  from {inputs}    # {step['from_origin']}")
         for key, one in step["with"].items():
             _say.lines(f"  {key}: {_say.short(one['value'])}    # {one['origin']}")
+        _say.lines(*(f"  in words: {words}" for words in step["words"]))
 
 
 app.command("init", rich_help_panel=BUILD)(init)

@@ -79,7 +79,7 @@ def _odd_reasons(rule: RuleKeys) -> list[InputError]:
         return []
     from toolkit.generation import FAILURES
 
-    known = (OTHER, MISSING, *REASONS, *FAILURES)
+    known = {OTHER, MISSING, *REASONS, *FAILURES}
     words = "counts outputs as {} that are unread for the reason {!r}, which there is not"
     return [InputError(f"the rule {rule.name!r} {words.format(rule.unread_as(r), r)}", hint=did_you_mean(r, known)) for r in odd if r not in FAILURES]
 
