@@ -49,6 +49,7 @@ BUILT_IN = {
     "sample": "judge.sample:Sample",
     "ask_guards": "judge.ask_guards:AskGuards",
     "verdicts": "judge.verdicts:Verdicts",
+    "check_rewrites": "judge.check_rewrites:CheckRewrites",
     "mine": "mining.mine:Mine",
     "item_response": "mining.item_response:ItemResponseStep",
     "noise": "labels.noise:Noise",
