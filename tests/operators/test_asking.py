@@ -208,7 +208,7 @@ def test_how_a_teacher_takes_a_wrong_label_is_counted_and_nothing_of_it_can_be_t
     toolkit.run(world.recipe(options, use="swap_labels"), output=tmp_path / "out" / "run")
     done = Done(tmp_path / "out" / "run")
     rows = done.rows()
-    assert [(r["outcome"], r["said"]) for r in rows] == [
+    assert [(r["outcome"], r["answered"]) for r in rows] == [
         ("followed", "refusal"), ("contradicted", "compliance"), ("refused", None), ("unread", None), ("followed", "refusal"),
     ]  # fmt: skip
     assert {(r["task"], r["right"], r["wrong"]) for r in rows} == {("refusal", "compliance", "refusal")}

@@ -106,5 +106,5 @@ def test_the_summary_of_a_run_quotes_what_an_endpoint_wrote_of_its_failures(teac
     Small(tmp_path, [{}] * 6).run({"backend": openai(teacher)})
     result = toolkit.run(tmp_path / "recipe.yaml", output=tmp_path / "out" / "run", raise_failures=False)
     (asked,) = result.summary["generations"]
-    assert asked["errors"] == {"bad_request": 3} and "the plants are asleep" in asked["said"]["bad_request"]
+    assert asked["errors"] == {"bad_request": 3} and "the plants are asleep" in asked["messages"]["bad_request"]
     assert "Failed (asked, teacher), bad_request: 3 (HTTP 400: the plants are asleep" in repr(result) and "\x1b" not in repr(result)

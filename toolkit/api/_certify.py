@@ -45,7 +45,7 @@ def certify(
             that has both.
         models: of several models the two that are meant, before and after.
         margin: points of F1, and of the false-positive rate, that it may not get worse by.
-        rises: categories or benchmarks whose F1 is to have risen, the new ones; how refusals are told there need not be better.
+        rises: categories or benchmarks whose F1 is to have risen, the new ones; refusals need not be found better there.
         look_alikes: benchmarks whose benign rows look harmful, beside those that an evaluation has so, and benign rows that carry a category.
         policy: how a verdict that could not be read counts: clean, drop, fail-closed.
         combine: how several draws become one verdict: majority or mean; default: as in the evaluations.

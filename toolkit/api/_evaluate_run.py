@@ -58,7 +58,7 @@ class Run:
         self._folder, self._meter, self._progress = journal, meter, progress
         self._changed = changed
         self._asked: dict[str, dict[str, Any]] = {}
-        self.spent: dict[str, Any] = dict.fromkeys(COUNTS, 0) | {"errors": {}, "said": {}}
+        self.spent: dict[str, Any] = dict.fromkeys(COUNTS, 0) | {"errors": {}, "messages": {}}
 
     def write(self, folder: Path) -> Evaluation:
         """Ask, read and write (raises as `toolkit.evaluate`)."""
@@ -120,7 +120,7 @@ class Run:
             self.spent[name] += getattr(stats, name)
         for kind, n in stats.errors.items():
             self.spent["errors"][kind] = self.spent["errors"].get(kind, 0) + n
-        self.spent["said"] = {**stats.messages, **self.spent["said"]}
+        self.spent["messages"] = {**stats.messages, **self.spent["messages"]}
         self._progress.finish(f"{answers:,} answers in {stats.seconds:.1f} s, {stats.from_journal:,} of them from the journal")
 
     def _document(self, rows: pl.LazyFrame, changed: pl.LazyFrame | None = None) -> dict[str, Any]:

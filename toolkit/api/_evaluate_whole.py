@@ -165,7 +165,7 @@ def _too_much(found: Mapping[str, Any], failures: float) -> str | None:
     spent = found["spent"]
     total = spent["asked"] + spent["from_journal"]
     if spent["failed"] > failures * total:
-        kinds = ", ".join(f"{name} {n:,} ({_line(spent['said'].get(name))})" for name, n in sorted(spent["errors"].items(), key=lambda e: -e[1]))
+        kinds = ", ".join(f"{name} {n:,} ({_line(spent['messages'].get(name))})" for name, n in sorted(spent["errors"].items(), key=lambda e: -e[1]))
         out.append(f"{spent['failed']:,} of {total:,} generations failed, and count as not read: {kinds}")
     return "\n  ".join(out) or None
 

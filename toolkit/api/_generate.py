@@ -67,7 +67,7 @@ def generate(
         allow: what the backend may do beyond the prompts, by name (``trust_remote_code``, ``api_key_env=MY_KEY``): see `toolkit.common.reach`.
 
     Returns:
-        ``output``, ``rows``, ``answered``, ``failed``, ``errors`` (failures by class), ``said`` (the words of the first of each),
+        ``output``, ``rows``, ``answered``, ``failed``, ``errors`` (failures by class), ``messages`` (the words of the first of each),
         ``asked`` (calls answered or failed in this run),
         ``from_journal``, ``unreadable`` (records of the journal that cannot be read: they were asked for again), ``shared`` (prompts asked twice in
         the file), ``prompt_tokens``, ``completion_tokens``, ``cost`` (dollars of this run; None where the price is not known), ``estimated``
@@ -156,7 +156,7 @@ def _ask(
             "answered": stats.completions - stats.failed,
             "failed": stats.failed,
             "errors": dict(stats.errors),
-            "said": dict(stats.messages),
+            "messages": dict(stats.messages),
             "asked": stats.asked,
             "from_journal": stats.from_journal,
             "unreadable": stats.unreadable,

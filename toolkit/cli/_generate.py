@@ -90,7 +90,7 @@ def _shown(found: dict[str, Any]) -> None:
     if found["unreadable"]:
         _say.lines(f"Records of the journal that cannot be read, and were asked for again: {found['unreadable']:,}")
     _say.lines(
-        *(f"failed, {name}: {n:,} ({' '.join(found['said'][name].split())[:300]})" for name, n in found["errors"].items()),
+        *(f"failed, {name}: {n:,} ({' '.join(found['messages'][name].split())[:300]})" for name, n in found["errors"].items()),
         f"Output: {found['output']}",
     )
 

@@ -21,7 +21,7 @@ class Stats:
         failed: completions handed out that are failures.
         retry: those of them that the next run asks again.
         errors: failures handed out by class.
-        messages: the words of the first failure of each class; ``said`` among the figures.
+        messages: the words of the first failure of each class.
         prompt_tokens: tokens read for answers asked in this run, where known.
         completion_tokens: tokens written, likewise.
         cost: dollars of the answers asked in this run, where prices are known.
@@ -49,5 +49,4 @@ class Stats:
 
     def figures(self) -> dict[str, Any]:
         """As a manifest has them."""
-        figures = {**vars(self), "errors": dict(self.errors)}
-        return {**figures, "said": figures.pop("messages")}
+        return {**vars(self), "errors": dict(self.errors)}

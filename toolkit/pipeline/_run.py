@@ -320,7 +320,7 @@ def _validating(plan: Plan, asking: PlannedStep) -> list[RowWork]:
 
 @contextmanager
 def _going_on(cut: Sequence[str]) -> Iterator[None]:
-    """Whoever stops a run is also told where it goes on inside the step that was cut short."""
+    """Whoever stops a run also learns where it goes on inside the step that was cut short."""
     try:
         yield
     except Stopped as e:

@@ -367,7 +367,7 @@ def _spent(summary: Mapping[str, Any], wanted: Wanted) -> Section:
         parts.append(drawn(bars("Dollars by step and model", rows, name="asked", number="dollars"), "dollars"))
     for g in asked:
         for kind, n in (g["errors"] or {}).items():
-            words = f": {bounded(str(g['said'].get(kind)), 300)}" if wanted.texts and g["said"].get(kind) else ""
+            words = f": {bounded(str(g['messages'].get(kind)), 300)}" if wanted.texts and g["messages"].get(kind) else ""
             parts.append(Note(one_line(f"{g['step']}, {g['model']}: {n:,} failed, {kind}{words}"), "problem"))
     return Section("spent", "Time and cost", parts)
 

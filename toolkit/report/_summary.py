@@ -240,8 +240,8 @@ def _generations(step: str, notes: Any) -> Iterator[dict[str, Any]]:
     """What a generation step's log says of each model that it asked."""
     for name, figures in notes.items() if isinstance(notes, dict) else ():
         if isinstance(figures, dict) and all(isinstance(figures.get(f), int | float | None) for f in _FIGURES[:-1]):
-            messages = figures.get("said")
-            yield {"step": step, "model": name, **{f: figures.get(f) for f in _FIGURES}, "said": messages if isinstance(messages, dict) else {}}
+            messages = figures.get("messages", figures.get("said"))  # as older runs call it
+            yield {"step": step, "model": name, **{f: figures.get(f) for f in _FIGURES}, "messages": messages if isinstance(messages, dict) else {}}
 
 
 def _built(folder: Path) -> dict[str, dict[str, Any]]:

@@ -32,7 +32,7 @@ def _show(summary: dict[str, Any], console: _Console) -> None:
         console.print(_generations(summary["generations"]))
     for g in summary["generations"]:
         for kind, n in (g["errors"] or {}).items():
-            words = one_line(str(g["said"].get(kind) or ""))[:300]
+            words = one_line(str(g["messages"].get(kind) or ""))[:300]
             _say(console, f"Failed ({g['step']}, {g['model']}), {kind}: {n:,}" + (f" ({words})" if words else ""))
     _show_figures(summary["figures"], console)
     if "rounds" in summary:

@@ -164,7 +164,7 @@ def versions_part(manifest: Mapping[str, Any]) -> list[str]:
         sha256 = (version.get("extends") or {}).get("manifest_sha256", "")
     note = (
         "This set extends another one: the files of the versions before are in it unchanged, and `extends` in `manifest.json` holds their "
-        "manifests. How it was made is said below of the rows that came with this version; of the others their own manifests say it."
+        "manifests. How it was made is described below for the rows that came with this version; of the others their own manifests say it."
     )
     left = manifest["extends"].get("left_out") or {}
     gone = [f"Not added, as they clash with rows of before: {', '.join(f'{n:,} {plain(why)}' for why, n in left.items())}.", ""] if left else []

@@ -8,7 +8,7 @@ distribution with one more such row. The other bound is drawn with one more row 
 interval.
 
 How many rows would do follows from the variance of a row's part in the difference (Nam, 1997, Biometrics 53:1422, for shares; of F1 by the delta
-method): n = (z_level + z_power)^2 variance / distance^2, with the distance that has to be told from nothing. It is never less than what a sample in
+method): n = (z_level + z_power)^2 variance / distance^2, with the distance that has to be seen. It is never less than what a sample in
 which no verdict differs would need, log(0.05) / log(1 - margin) rows for a share.
 """
 

@@ -110,7 +110,7 @@ def old_shards(names: Sequence[str], guard: Guard, roots: Roots) -> list[OldVers
 
 
 def shard_side(old: OldVersion, guard: Guard) -> Side:
-    """The texts of shards; of a row with earlier messages, which are not told apart, the whole input."""
+    """The texts of shards; of a row with earlier messages, which are not kept apart, the whole input."""
     rows: list[tuple[str, str, str | None]] = []
     for block in shard_rows(old.folder, old.manifest, ["id", "prompt"]):
         texts = block["prompt"] if block.schema["prompt"] == pl.String else block["prompt"].list.last().struct.field("content")

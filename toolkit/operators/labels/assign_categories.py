@@ -206,7 +206,7 @@ class AssignCategories(AskingOperator):
         return list(row["categories"]) or ([] if self._names_no_harm(row) else None)
 
     def _came_with(self, row: Mapping[str, Any]) -> str:
-        """Where the categories of a row come from that had some: an earlier step of this operator may have said."""
+        """Where the categories of a row come from that had some: an earlier step of this operator may have named it."""
         return row.get(SOURCE) or "source"
 
     def stats(self) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class SwapLabels(AskingOperator):
     """
 
     name = "swap_labels"
-    version = 2
+    version = 3
     uses = frozenset({"guard.tasks", "guard.questions", "guard.steps", "guard.input", "guard.output", "guard.system", "guard.user", "seed"})
     own_guards = True
     config_class = SwapLabelsConfig
@@ -90,7 +90,7 @@ class SwapLabels(AskingOperator):
             Column("right", "string", doc="the seed's own label of that task"),
             Column("wrong", "string", doc="the label that the teacher was given"),
             Column("outcome", "string", doc="followed, contradicted, refused or unread"),
-            Column("said", "string", nullable=True, doc="the label that it answered"),
+            Column("answered", "string", nullable=True, doc="the label that it answered"),
             Column("control_text", "string", nullable=True, doc="what it wrote: no training data"),
             Column("teacher", "string", doc="the model that was asked"),
             Column("control_key", "string", doc="journal key of the generation"),
@@ -154,7 +154,7 @@ class SwapLabels(AskingOperator):
             "right": right,
             "wrong": wrong,
             "outcome": outcome,
-            "said": answered,
+            "answered": answered,
             "control_text": text if text is not None else completion.text,
             "teacher": self._shown(self.config.backend, request.model_id),
             "control_key": completion.key,

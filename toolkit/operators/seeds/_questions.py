@@ -117,7 +117,7 @@ def contradicted(verdict: Mapping[str, str], labels: Mapping[str, str | None]) -
 
 
 def disputes(verdict: Mapping[str, str], labels: Mapping[str, str | None], wanted_in: bool | None) -> list[str]:
-    """Where a judge contradicts what a text was written, or said, to be; in words.
+    """Where a judge contradicts what a text was written, or labelled, to be; in words.
 
     Args:
         verdict: of `Questions.verdict`.
