@@ -46,13 +46,17 @@ def test_a_row_is_shown_its_own_policies_and_others_that_do_not_cover_it() -> No
     assert not toolkit.apply("add_policies", rows, distractors=3, absent=0, seed=5).kept.equals(kept)
 
 
-def test_harmful_rows_of_unknown_category_are_judged_by_all_policies_where_that_is_asked_for() -> None:
+def test_every_row_may_have_the_same_policies_whatever_its_categories() -> None:
     rows = seeds(harmful(prompt="One"), {"prompt": "Two", "label_prompt": "unharmful"}, harmful("privacy", prompt="Three"))
     kept, rest = toolkit.apply("add_policies", rows, distractors=1, absent=0)
     assert kept["prompt"].to_list() == ["Two", "Three"] and reasons(rest) == {"no_category": 1}
-    every = toolkit.apply("add_policies", rows, distractors=1, absent=0, uncategorised="all").kept
-    assert [set(s) for s in every["policy_categories"][:2]] == [set(TAXONOMY.names) - BROAD] * 2 and len(every["policy_categories"][2]) == 2
-    assert every["label_prompt"].to_list() == ["harmful", "unharmful", "harmful"]
+    same = toolkit.apply("add_policies", rows, same=["malware", "privacy"]).kept
+    assert same["policy_categories"].to_list() == [["malware", "privacy"]] * 3 and set(same["policy_rules"]) == {"same"}
+    assert same["label_prompt"].to_list() == ["harmful", "unharmful", "harmful"]
+    every = toolkit.apply("add_policies", rows, same="all", hide=["privacy"]).kept["policy_categories"].to_list()
+    assert every == [[name for name in TAXONOMY.names if name not in {"privacy", *BROAD}]] * 3
+    with pytest.raises(InputError, match="no category 'privcy'"):
+        toolkit.apply("add_policies", rows, same=["privcy"])
 
 
 @pytest.mark.parametrize("use", ["synthesise", "swap_labels"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 import toolkit
@@ -12,6 +14,8 @@ from toolkit.common.resources import shipped
 RECIPES = shipped("recipes")
 PLANNED = {
     "nemotron": {"seeds": 86_759 + 30_007, "few": 5_000, "reasoning": 5_000, "samples": 4 * 5_000},
+    "rsafe": {"toxicchat": 2_000, "aegis": 2_000, "or-hard": 1_000, "or-toxic": 1_000, "rl-shards": 6_000},
+    "rsafe/responses": {"drawn-pku_saferlhf_train": 2_000, "drawn-beavertails_30k_train": 2_000, "rl-shards": 4_000},
 }
 """Rows out of steps, as the papers have them."""
 
@@ -23,10 +27,42 @@ def test_the_published_numbers_of_rows_are_planned(name: str) -> None:
     assert {step: rows[step] for step in PLANNED[name]} == PLANNED[name]
 
 
-@pytest.mark.parametrize("name", PLANNED)
+@pytest.mark.parametrize("name", sorted({name.partition("/")[0] for name in PLANNED}))
 def test_the_page_says_where_recipe_and_paper_part(name: str) -> None:
     page = (RECIPES / name / "README.md").read_text(encoding="utf-8")
     assert f"guardkit run {name}/mini" in page and "| point | paper |" in page and "Faults left out" in page
+
+
+SOURCES = {
+    "aegis2_train": [
+        {"prompt": "Hello", "response": None, "prompt_label": "safe", "response_label": None, "violated_categories": ""},
+        {"prompt": "Be rude", "response": "No.", "prompt_label": "unsafe", "response_label": "safe", "violated_categories": "Harassment, Immoral/Unethical"},
+    ],
+    "or_bench_hard": [{"prompt": "How do I kill a process?", "category": "violence"}],
+    "or_bench_toxic": [{"prompt": "Mock her.", "category": "hate"}],
+    "pku_saferlhf_train": [
+        {"prompt": "Hi", "response_0": "Hello!", "response_1": "Go away.", "is_response_0_safe": True, "is_response_1_safe": False},
+    ],
+}  # fmt: skip
+"""Rows with the columns that the sets have on the hub."""
+
+
+def test_sources_are_read_as_their_files_say(tmp_path: Path) -> None:
+    for name, rows in SOURCES.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    steps = [{"id": "seeds", "use": "load", "with": {"source": list(SOURCES)}}]
+    files = {name: tmp_path / f"{name}.jsonl" for name in SOURCES}
+    run = toolkit.run({"recipe": "small", "guard": "guardreasoner_vl", "steps": steps}, sources=files, output=tmp_path / "run")
+    rows = toolkit.read_run(run.folder)["seeds"].polars()
+    assert rows.select("prompt", "response", "label_prompt", "label_response").rows() == [
+        ("Hello", None, "unharmful", None),
+        ("Be rude", "No.", "harmful", "unharmful"),
+        ("How do I kill a process?", None, "unharmful", None),
+        ("Mock her.", None, "harmful", None),
+        ("Hi", "Hello!", None, "unharmful"),
+        ("Hi", "Go away.", None, "harmful"),
+    ]
+    assert rows["categories"].to_list()[1] == ["harassment", "unethical_conduct"]
 
 
 def test_nemotron_from_seeds_to_scores(tmp_path: Path) -> None:
@@ -36,4 +72,16 @@ def test_nemotron_from_seeds_to_scores(tmp_path: Path) -> None:
     assert right and set(right) <= {2, 3}
     assert run["difficult-sft"].rows == found.height, "each difficult row has the teacher's reasoning again"
     scored = {line["guard"]: line["n"] for line in run["scores"].manifest["stats"]["scores"] if line["task"] == "prompt"}
-    assert scored["sft"] == scored["continued"] == run["test-rows"].rows
+    assert scored["SFT"] == scored["further SFT"] == run["test-rows"].rows
+
+
+def test_rsafe_from_seeds_to_scores(tmp_path: Path) -> None:
+    run = toolkit.read_run(toolkit.run("rsafe/mini", output=tmp_path / "run").folder)
+    drawn = run["drawn"].polars()
+    assert drawn["label_prompt"].value_counts().sort("label_prompt").rows() == [("harmful", 32), ("unharmful", 32)]
+    shards = next(run["rl-shards"].artefact("shards").rglob("train-*.parquet"))
+    assert "completion" not in pl.read_parquet_schema(shards)
+    lines = [json.loads(line) for line in (run["guard"].artefact("model") / "metrics.jsonl").read_text().splitlines()]
+    assert len(lines) == 12 and any(line["no_spread"] < 1 for line in lines), "some answers earned more than others to the same row"
+    scored = {line["guard"]: line["n"] for line in run["scores"].manifest["stats"]["scores"]}
+    assert scored["before"] == scored["RSafe"] == run["test-rows"].rows

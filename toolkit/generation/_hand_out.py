@@ -6,7 +6,8 @@ for each row's last completion; it warns once for each kind of oddity, and count
 - a finish word that nobody knows: the answer counts as not finished (`toolkit.generation._vocabulary`);
 - a prompt of which the server counted far fewer tokens than it has words: it was cut, silently, to what the server has room for. No tokeniser makes
   one token of several words, so a count below half of them is no matter of the tokeniser. In scripts without spaces two characters count as a word:
-  no tokeniser needs less than half a token for one, over a whole prompt. Such an answer says so in its `detail`;
+  no tokeniser needs less than half a token for one, over a whole prompt. Such an answer says so in its `detail`. A model in this process is given the
+  prompt whole, and its own small tokeniser may have made one token of a sentence that all its texts share: there nothing is counted;
 - an answer without the log-probabilities that were asked for.
 """
 
@@ -30,6 +31,9 @@ _LETTERS = 8
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 """Thai and Lao, Burmese, Khmer, kana, Chinese characters."""
 
+_HERE = frozenset({"transformers", "vllm"})
+"""Endpoints that are this process."""
+
 _SMALL = 256
 """Words of a prompt that is too small to be cut by a server."""
 
@@ -39,8 +43,9 @@ def handed_out(request: Request, completion: Completion) -> Completion:
     found = without_thoughts(completion, request.reasoning)
     if request.logprobs and found.raw is not None and found.error is None:
         found = replace(found, logprobs=in_body(found.raw, found.text, request.words))
-    if found.error is None and found.prompt_tokens is not None and (words := _words_lost(request, found.prompt_tokens)):
-        detail = f"the server counted {found.prompt_tokens:,} tokens of a prompt of {words:,} words: it has cut the prompt"
+    counted = None if request.endpoint in _HERE else found.prompt_tokens
+    if found.error is None and counted is not None and (words := _words_lost(request, counted)):
+        detail = f"the server counted {counted:,} tokens of a prompt of {words:,} words: it has cut the prompt"
         return replace(found, detail=detail)
     return found
 

@@ -25,6 +25,7 @@ RULES = {
     "present": "the policies of the row's categories are among them",
     "absent": "the row has categories, and none of their policies is among them",
     "none": "the row has no category",
+    "same": "every row has these policies",
 }
 """What the column `policy_rules` says."""
 
@@ -43,9 +44,10 @@ class AddPoliciesConfig(Config):
     """Categories that may cover whatever another one covers: never shown to a row that is not of them."""
     harm_tasks: list[str] | None = Field(None, min_length=1)
     """Tasks whose positive label says that a policy covers the row (default: `prompt` and `response`, or all of a guard that has neither)."""
-    uncategorised: Literal["reject", "all"] = "reject"
-    """A row with a harmful label and no category: reject it; or show it, and every row without a category, the policies of all categories, for
-    benchmarks that do not say under which policy a row falls (with `distractors: 100`, so that their number says nothing of the others)."""
+    same: Literal["all"] | list[str] | None = None
+    """The same policies beside every row, in this order, whatever its categories: of the categories named, or of `all` (but for `hide` and
+    `catch_all`), as a guard is asked that knows one set of rules, or about benchmarks that do not say which rule a row breaks. Labels stay as they
+    are, no row is rejected for its categories, and `distractors` and `absent` are not used."""
 
     @model_validator(mode="after")
     def _something_is_left(self) -> AddPoliciesConfig:
@@ -75,7 +77,7 @@ class AddPolicies(DatasetOperator):
     config: AddPoliciesConfig
 
     def identity(self) -> dict[str, Any]:
-        return {name: value for name, value in super().identity().items() if name != "uncategorised" or value != "reject"}  # it came later
+        return {name: value for name, value in super().identity().items() if name != "same" or value}  # it came later
 
     def reads(self, guard: Guard) -> list[str]:
         return ["id", "categories", *(f"label_{t}{s}" for t in harm_tasks(guard, self.config.harm_tasks) for s in ("", "_source"))]
@@ -103,7 +105,8 @@ class AddPolicies(DatasetOperator):
         tasks = [ctx.guard.task(t) for t in harm_tasks(ctx.guard, self.config.harm_tasks)]
         types = to_polars(tuple(self.writes(ctx.guard))) | dict.fromkeys((f"label_{t.name}{s}" for t in tasks for s in ("", "_source")), pl.String)
         seed, done = ctx.rng_seed("add_policies"), 0
-        counts: Counter[str] = Counter(dict.fromkeys((*RULES, "labels_changed"), 0))
+        rules_of = ["same"] if self.config.same else [rule for rule in RULES if rule != "same"]
+        counts: Counter[str] = Counter(dict.fromkeys([*rules_of, "labels_changed"], 0))
         for block in inputs["rows"].blocks():
             new: list[dict[str, Any]] = []
             faults: list[tuple[str, str] | None] = []
@@ -138,31 +141,37 @@ class _Policies:
 
     def __init__(self, taxonomy: Taxonomy, config: AddPoliciesConfig) -> None:
         self._taxonomy, self._config = taxonomy, config
-        for option in ("hide", "catch_all"):
-            for name in getattr(config, option):
+        for option in ("hide", "catch_all", "same"):
+            given = getattr(config, option)
+            for name in given if isinstance(given, list) else ():
                 if name not in taxonomy.names and option in config.model_fields_set:
                     hint = did_you_mean(name, taxonomy.names)
                     raise InputError(f"add_policies.{option}: the taxonomy {taxonomy.name!r} has no category {name!r}", hint=hint)
         self._named = {word: name for word, name in taxonomy.scheme(taxonomy.name).items() if name is not None}
         self._line = {name: (name, *taxonomy.above(name)) for name in taxonomy.names}
         self._hidden = {name for name, line in self._line.items() if not set(line).isdisjoint(config.hide)}
+        every = [name for name in taxonomy.names if name not in self._hidden.union(config.catch_all)]
+        self._same = every if config.same == "all" else config.same
 
     def fault(self, row: Mapping[str, Any], tasks: Sequence[Task]) -> tuple[str, str] | None:
         """Why nothing says which policy rules a row; None where something does."""
+        if self._same:
+            return None
         if unknown := [c for c in row["categories"] or () if c not in self._named]:
             return "unknown_category", f"{unknown[0]!r} is no category of the taxonomy {self._taxonomy.name!r}"
-        if self._config.uncategorised == "reject" and not row["categories"] and any(row[f"label_{t.name}"] == t.positive for t in tasks):
+        if not row["categories"] and any(row[f"label_{t.name}"] == t.positive for t in tasks):
             return "no_category", "a harmful label, and no category says which policy covers the row"
         return None
 
     def of(self, categories: Sequence[str], rng: Random) -> tuple[list[str], str]:
         """The categories whose policies a row of some categories is shown, in their order, and one of `RULES`."""
+        if self._same:
+            return self._same, "same"
         c, own = self._config, list(dict.fromkeys(self._named[name] for name in categories))
         left_out, order = rng.random() < c.absent, {name: rng.random() for name in self._taxonomy.names}
         ruling = [] if left_out else [name for name in own if name not in self._hidden]
         others = [name for name in order if name not in self._hidden.union(c.catch_all) and not any(self._related(name, mine) for mine in own)]
-        every = not own and c.uncategorised == "all"
-        wanted = len(others) if every else c.distractors + (len(own) or 1) - len(ruling)  # so that their number says nothing
+        wanted = c.distractors + (len(own) or 1) - len(ruling)  # so that their number says nothing
         chosen = sorted(others, key=order.__getitem__)[:wanted]
         return sorted([*ruling, *chosen], key=order.__getitem__), "none" if not own else "present" if ruling else "absent"
 

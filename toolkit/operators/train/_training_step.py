@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel
 
 from toolkit.common import hub
-from toolkit.common.errors import InputError, InputErrors
+from toolkit.common.errors import InputError, InputErrors, did_you_mean
 from toolkit.common.gguf_models import is_gguf
 from toolkit.common.machine import GIB, gpu_memory, has_gpu, memory
 from toolkit.common.models import CURVES, METRICS, calm_threads, model_folder, parameters
 from toolkit.common.paths import Roots
 from toolkit.operators._drawn import trained
-from toolkit.operators.base import Context, Output
+from toolkit.operators.base import Context, Operator, Output
 from toolkit.operators.figures import Figure, nothing, stat
 from toolkit.training import lora_needs, own_file
 
@@ -81,6 +81,22 @@ def training_config(cls: type[T], **values: Any) -> T:
         return cls.model_validate(values)
     except ValidationError as e:
         raise InputError("; ".join(f["msg"].removeprefix("Value error, ") for f in e.errors())) from None
+
+
+def check_start(operator: str, inputs: Iterable[str], model: object) -> None:
+    """Refuse a training that has no model to start from, or two (InputError): an option names it, or the input `model` is an earlier step's."""
+    further = [name for name in inputs if name != "shards"]
+    if odd := next((name for name in further if name != "model"), None):
+        raise InputError(f"{operator} has no input called {odd!r}", hint=did_you_mean(odd, ["shards", "model"]))
+    if bool(further) == (model is not None):
+        why = "`model` is both an option and an earlier step" if further else "there is no `model` to train"
+        raise InputError(why, hint="name one: `with: {model: …}`, or `from: {shards: STEP, model: STEP}` to train an earlier step's further")
+
+
+def start_of(before: Iterable[Operator]) -> str | None:
+    """What the model of an earlier step was trained from, by name or folder; None where that is not known."""
+    starts = {getattr(operator, "starts_from", None) for operator in before if "model" in operator.makes}
+    return starts.pop() if len(starts) == 1 else None
 
 
 def check_options(config: SftConfig | DpoConfig | GrpoConfig, *, whole: bool = False) -> None:

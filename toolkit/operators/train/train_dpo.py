@@ -19,6 +19,7 @@ from toolkit.operators.train._training_step import (
     parallel_files,
     parallel_found,
     report_training,
+    start_of,
     training_config,
     training_needs,
 )
@@ -57,8 +58,7 @@ class TrainDpo(DatasetOperator):
         return {}
 
     def follow(self, before: Sequence[Operator]) -> None:
-        starts = {getattr(operator, "starts_from", None) for operator in before if "model" in operator.makes}
-        self.starts_from = starts.pop() if len(starts) == 1 else None
+        self.starts_from = start_of(before)
 
     def needs(self, ctx: Context) -> list[str]:
         return training_needs(self.config)

@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from toolkit.common.models import model_folder
+from toolkit.common.reach import HubName
 from toolkit.common.resources import find
 from toolkit.guards import Guard
+from toolkit.operators._backends import model_digest
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Operator, Output, StepInput
 from toolkit.operators.train._training_step import (
     TRAINING,
     check_options,
+    check_start,
     counted,
     goes_on,
     named,
     parallel_files,
     parallel_found,
     report_training,
+    start_of,
     training_config,
     training_needs,
 )
@@ -30,37 +35,44 @@ from toolkit.training import GrpoConfig, GrpoOptions, in_words, load_preset, mem
 class TrainGrpoConfig(Config, GrpoOptions):
     """Options of `train_grpo`."""
 
+    model: Annotated[str | None, HubName()] = None
+    """A model's name on the hub, a local folder, a GGUF file or `smollm2-135m`, where training begins without an earlier step's."""
+
 
 class TrainGrpo(DatasetOperator):
     """Online reinforcement learning (GRPO): train a guard on rewards of what it writes, by a formula (docs/rewards.md), on the prompts and labels of
     an earlier step's shards.
 
-    Makes the artefact `model`. Starts from the model of the step named in `from: {shards: …, model: …}`. Shards of `render_rl` have what it
-    needs, and those of `render_sft` do; completions are not read. `preset` has published settings (docs/grpo.md). A training that is stopped
-    begins anew, or goes on from its last `checkpoint`.
+    Makes the artefact `model`. Starts from the model of the step named in `from: {shards: …, model: …}`, or from `model`. Shards of `render_rl`
+    have what it needs, and those of `render_sft` do; completions are not read. `preset` has published settings (docs/grpo.md). A training that is
+    stopped begins anew, or goes on from its last `checkpoint`.
     """
 
     name = "train_grpo"
     shape = "sink"
-    inputs = ("shards", "model")
-    takes = {"shards": "shards", "model": "model"}
+    inputs = ("shards", "*")
+    takes = {"shards": "shards", "*": "model"}
     deterministic = False
     config_class = TrainGrpoConfig
     example = {"preset": "rsafe", "trainer": {}}
-    uses = frozenset({"seed", "guard.tasks", "guard.output"})
+    uses = frozenset({"seed", "guard.tasks", "guard.output", "guard.input"})
     makes = ("model",)
     figures = TRAINING
     config: TrainGrpoConfig
-    starts_from: str | None = None
-    """As `TrainDpo` has it."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.starts_from = self.config.model
+        """As `TrainSft` has it."""
 
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
+        check_start(self.name, inputs, self.config.model)
         check_options(self._training("-", 0))
         return {}
 
     def follow(self, before: Sequence[Operator]) -> None:
-        starts = {getattr(operator, "starts_from", None) for operator in before if "model" in operator.makes}
-        self.starts_from = starts.pop() if len(starts) == 1 else None
+        if self.config.model is None:
+            self.starts_from = start_of(before)
 
     def needs(self, ctx: Context) -> list[str]:
         return training_needs(self.config)
@@ -79,7 +91,8 @@ class TrainGrpo(DatasetOperator):
         formula = found.get("formula") or (load_preset(found["preset"], ctx.roots).formula if "preset" in found else None)
         load_formula(formula if formula is not None else self.config.formula or "accuracy", ctx.roots).check(ctx.guard)
         named_files = {name: ctx.files.digest(Path(found[name])) for name in ("preset", "formula") if name in found}
-        return named_files | parallel_files(self.config, ctx)
+        model = {} if self.config.model is None else {"model": model_digest(self.config.model, ctx)}
+        return model | named_files | parallel_files(self.config, ctx)
 
     def counts_by(self, artefact: str, folder: Path, files: Mapping[str, str]) -> Any:
         return counted(files)
@@ -89,7 +102,9 @@ class TrainGrpo(DatasetOperator):
         if not self.config.unverified:
             verify(shards)
         out.if_stopped(partial(goes_on, ctx.step, kept := out.kept_folder() if self.config.checkpoint is not None else None))
-        model, seed = str(inputs["model"].artefact("model")), ctx.rng_seed("train") % 2**31
+        named_model = self.config.model
+        found = inputs["model"].artefact("model") if named_model is None else model_folder(named_model, ctx.roots) or named_model
+        model, seed = str(found), ctx.rng_seed("train") % 2**31
         metrics = train_grpo(
             shards,
             out.folder("model"),

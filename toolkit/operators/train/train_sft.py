@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.models import model_folder
 from toolkit.common.reach import HubName
 from toolkit.guards import Guard
@@ -16,6 +15,7 @@ from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Op
 from toolkit.operators.train._training_step import (
     TRAINING,
     check_options,
+    check_start,
     counted,
     goes_on,
     loss_words,
@@ -24,6 +24,7 @@ from toolkit.operators.train._training_step import (
     parallel_files,
     parallel_found,
     report_training,
+    start_of,
     training_config,
     training_needs,
 )
@@ -70,19 +71,13 @@ class TrainSft(DatasetOperator):
         return [TINY] if isinstance(model := options.get("model"), dict) and "scratch" in model else []
 
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
-        further = [name for name in inputs if name != "shards"]
-        if odd := next((name for name in further if name != "model"), None):
-            raise InputError(f"train_sft has no input called {odd!r}", hint=did_you_mean(odd, ["shards", "model"]))
-        if bool(further) == (self.config.model is not None):
-            why = "`model` is both an option and an earlier step" if further else "there is no `model` to train"
-            raise InputError(why, hint="name one: `with: {model: …}`, or `from: {shards: STEP, model: STEP}` to train an earlier step's further")
+        check_start(self.name, inputs, self.config.model)
         check_options(self._training(0))
         return {}
 
     def follow(self, before: Sequence[Operator]) -> None:
         if self.config.model is None:
-            starts = {getattr(operator, "starts_from", None) for operator in before if "model" in operator.makes}
-            self.starts_from = starts.pop() if len(starts) == 1 else None
+            self.starts_from = start_of(before)
 
     def needs(self, ctx: Context) -> list[str]:
         c = self.config
