@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import sys
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -9,6 +13,7 @@ import pytest
 from frames import seeds
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import toolkit
 from toolkit.common.errors import InputError, InputErrors
@@ -16,7 +21,8 @@ from toolkit.guards import Task
 from toolkit.operators.change._combined import SUREST_FIRST, label_of
 from toolkit.records import content_id
 
-LABELS = [None, "unharmful", "harmful"]
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from clips import picture
 
 
 def many(n: int, **given: Any) -> pl.DataFrame:
@@ -141,9 +147,35 @@ def test_media_come_one_after_another() -> None:
     assert made["media"] == [one] and made["prompt"] == "a" and made["content_id"] == content_id([], "a", None, ["a" * 64])
 
 
+def test_images_are_tiled_into_one(tmp_path: Path) -> None:
+    made = []
+    for n, size in enumerate([(40, 20), (20, 40), (300, 100), (8, 8)]):
+        data = picture(n, size)
+        (tmp_path / f"{n}.png").write_bytes(data if n < 3 else data[:-20])
+        made.append({"kind": "image", "uri": f"{n}.png", "sha256": hashlib.sha256(data).hexdigest(), "mime": "image/png"})
+    rows = seeds({"prompt": "a", "label_prompt": "harmful"}, {"prompt": "b", "label_prompt": "unharmful"}, {"prompt": "c"}, {"prompt": "d"})
+    options: dict[str, Any] = {"images": "tiled", "cell": 100, "media_folder": tmp_path}
+    two = rows[:2].with_columns(pl.Series("media", [[made[0]], [made[1]]]))
+    (one,) = apart(toolkit.apply("combine", two, total=1, **options).kept)[1].to_dicts()
+    ((_, sha256),) = [(m["uri"], m["sha256"]) for m in one["media"]]
+    data = (tmp_path / one["media"][0]["uri"]).read_bytes()
+    assert hashlib.sha256(data).hexdigest() == sha256 and one["content_id"] == content_id([], one["prompt"], None, [sha256])
+    with Image.open(io.BytesIO(data)) as image, Image.open(tmp_path / "0.png") as first:
+        assert image.size == (80, 40) and one["label_prompt"] == "harmful"
+        wide = image.crop((0, 10, 40, 30)) if one["prompt"].startswith("a") else image.crop((40, 10, 80, 30))
+        assert wide.tobytes() == first.convert("RGB").tobytes(), "each image is there whole, in the order of the texts"
+    large = rows[:2].with_columns(pl.Series("media", [[made[2]], [made[0]]]))
+    (one,) = apart(toolkit.apply("combine", large, total=1, **options).kept)[1].to_dicts()
+    assert Image.open(tmp_path / one["media"][0]["uri"]).size == (200, 33), "no image is larger than its cell"
+    torn = rows.with_columns(pl.Series("media", [[made[3]], [made[3]], [], []]))
+    found = toolkit.apply("combine", torn, total=1, size=4, **options)
+    assert found.figures["not_combined"] == {"media_changed": 1} and found.kept.height == 4, "the rows go on, and no combined one is made"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"place": "../x"}, "place"),
         ({"total": 3}, "3 combined rows of 2 are asked for, and 2 can be made of 4 rows"),
         ({"rules": {"promt": "any"}}, "did you mean 'prompt'"),
         ({"form": "x"}, r"must hold \{text\}"),

@@ -175,7 +175,7 @@ class MediaReader:
         uri = f"{self.below}{found.sha256[:2]}/{found.sha256}.{suffix_of(found.mime)}"
         if not self.look:
             data.seek(0)
-            _put(self.folder / uri, data, found.size)
+            put_media(self.folder / uri, data, found.size)
         return _media(spec, uri, found)
 
     def _measured(self, file: IO[bytes], name: str, spec: MediaFiles) -> Measured:
@@ -222,7 +222,7 @@ def _name_of(value: Any) -> str:
     return f"{name[:80]}: " if isinstance(name, str) and name else ""
 
 
-def _put(path: Path, data: IO[bytes], size: int) -> None:
+def put_media(path: Path, data: IO[bytes], size: int) -> None:
     """Put a file of `size` bytes into its place, unless it is there."""
     with suppress(OSError):
         if path.stat().st_size == size:

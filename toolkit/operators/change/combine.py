@@ -11,11 +11,15 @@ import polars as pl
 from pydantic import Field, field_validator, model_validator
 
 from toolkit.common.errors import InputError, did_you_mean
+from toolkit.common.mediafiles import measure_needs
+from toolkit.common.mediatypes import BadMedia
+from toolkit.common.paths import below_fault
 from toolkit.guards import POLICY, Guard
 from toolkit.operators._harm_tasks import harm_tasks
 from toolkit.operators._words import check_words
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, Shape, StepInput
 from toolkit.operators.change._combined import Algebra, agreed, joined, labels_of
+from toolkit.operators.change._tiled import tiled
 from toolkit.operators.choose._draw import keys
 from toolkit.operators.choose._quota import check_classes
 from toolkit.operators.figures import Figure, some
@@ -47,6 +51,12 @@ class CombineConfig(Config):
     within: list[str] = []
     """Columns whose values all parts of a row share: `[source]`, `[language]`. Parts share their `split` and their policies in any case, and have
     all a response or none."""
+    images: Literal["beside", "tiled"] = "beside"
+    """What becomes of the images of the parts: they come one after another, or are tiled into one, which is put below the dataset's folder."""
+    place: str = "combined"
+    """Where below that folder tiled images are put."""
+    cell: int = Field(768, ge=16, le=4096)
+    """Pixels of the longer side of each image in a tiled one, at most."""
     short: Literal["error", "fewer"] = "error"
     """Too few rows for what is asked for: stop, or make as many as there can be."""
 
@@ -55,6 +65,13 @@ class CombineConfig(Config):
     def _shows_the_text(cls, value: str) -> str:
         if "{text}" not in value:
             raise ValueError("it must hold {text}, where the text goes")
+        return value
+
+    @field_validator("place")
+    @classmethod
+    def _lies_below(cls, value: str) -> str:
+        if (fault := below_fault(value)) is not None:
+            raise ValueError(f"it {fault}")
         return value
 
     @model_validator(mode="after")
@@ -75,9 +92,10 @@ class Combine(DatasetOperator):
     """Combine several rows into one harder row, beside the rows themselves: texts joined, harmful if any part is ("safety-aware concatenation").
 
     GuardReasoner-VL makes 20 % of its RL data so. Every row that comes in goes on, and after them come the combined ones: prompts and responses
-    joined, media one after another, labels by `rules`, categories of all parts, `parts` with their ids, `parent` with the first of these. A label
-    that follows from several counts as given by the least sure of them. A combined row is under the licence that its parts' licences allow
-    (schemas/licences), or under all of them, `A AND B`; its source is `a+b` where they are of two. Columns beyond the record `seed` are null in it.
+    joined, media one after another (or the images as one: `images`), labels by `rules`, categories of all parts, `parts` with their ids, `parent`
+    with the first of these. A label that follows from several counts as given by the least sure of them. A combined row is under the licence that its
+    parts' licences allow (schemas/licences), or under all of them, `A AND B`; its source is `a+b` where they are of two. Columns beyond the record
+    `seed` are null in it. Where an image of a part is missing or not sound, the row is not made, and counted (`not_combined`).
 
     A row is a part of one combined row at most, and of the rows of one group one takes part; the groups of the parts become one (the first by name),
     so that `split` never parts them. Rows with earlier turns, and combined ones, take no part. Which rows are combined depends on their ids and the
@@ -93,6 +111,7 @@ class Combine(DatasetOperator):
     uses = frozenset({"guard.tasks", "seed"})
     figures = (
         Figure("combined", "rows, combined rows, and how many of these there could be", some("combined")),
+        Figure("not_combined", "rows that were not combined as an image of theirs is not sound", some("not_combined")),
         Figure("labels", "labels of the combined rows", some("labels")),
     )
     config: CombineConfig
@@ -141,6 +160,13 @@ class Combine(DatasetOperator):
         lines = [f"{t.name}: {says[rules[t.name]].format(p=t.positive)}" for t in ctx.guard.tasks]
         return [f"Labels of {self.config.size} rows combined: {'; '.join(lines)}."]
 
+    def needs(self, ctx: Context) -> list[str]:
+        return measure_needs({"image"}) if self._tiles else []
+
+    @property
+    def _tiles(self) -> bool:
+        return self.config.images == "tiled" and has_media(self._columns)
+
     def files(self, ctx: Context) -> dict[str, str]:
         return licence_digests(ctx.roots)
 
@@ -149,6 +175,7 @@ class Combine(DatasetOperator):
 
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
         source = inputs["rows"]
+        self._bad: Counter[str] = Counter()
         ids, chosen, could = self._chosen(source, ctx)
         groups = chosen.select("group", pl.col("group").min().over("_combined").alias("_joined"))
         at = 0
@@ -170,6 +197,8 @@ class Combine(DatasetOperator):
                 counts.update((task, label or "(unknown)") for label in rows[f"label_{task}"])
             out.keep(rows)
         out.stat("combined", {"rows": at, "combined": made, "possible": could})
+        if self._bad:
+            out.stat("not_combined", dict(sorted(self._bad.items())))
         out.stat("labels", [{"task": t, "label": label, "rows": n} for (t, label), n in sorted(counts.items())])
 
     def _chosen(self, source: StepInput, ctx: Context) -> tuple[pl.Series, pl.DataFrame, int]:
@@ -230,6 +259,10 @@ class Combine(DatasetOperator):
             *agreed(list(alike)),
         )
         flat = [pl.Series(n, _flat(rows[n], once=n == "categories"), dtype=parts.schema[n]) for n in several]
+        if self._tiles:
+            flat[-1], sound = self._tiled(flat[-1], ctx)
+            gone = pl.col("_combined").is_in(rows["_combined"].filter(~sound).implode())
+            flat, rows, parts = [s.filter(sound) for s in flat], rows.filter(sound), parts.filter(~gone)
         rows = rows.hstack(labels_of(parts, guard, self.rules(guard))).with_columns(*flat, self._licences(rows["licence"], ctx))
         of = rows.select("prompt", "response", *several[1:]).iter_rows()
         contents = [content_id([], prompt, response, hashes(*media)) for prompt, response, *media in of]
@@ -242,6 +275,19 @@ class Combine(DatasetOperator):
             *(pl.lit([], types[n]).alias(n) for n in ("context", "votes")),
         )
         return rows.select((pl.col(n) if n in rows.columns else pl.lit(None)).cast(t).alias(n) for n, t in types.items())
+
+    def _tiled(self, media: pl.Series, ctx: Context) -> tuple[pl.Series, pl.Series]:
+        """The media with their images as one, and whether that could be done; what went wrong is counted."""
+        found: list[list[dict[str, Any]] | None] = []
+        for value in media.to_list():
+            try:
+                found.append(tiled(value or [], ctx.media_folder, self.config.place, self.config.cell))
+            except BadMedia as e:
+                self._bad[e.reason] += 1
+                found.append(None)
+        names = [f.name for f in media.dtype.inner.fields]  # type: ignore[attr-defined]
+        lean = [None if v is None else [{n: item.get(n) for n in names} for item in v] for v in found]
+        return pl.Series(media.name, lean, dtype=media.dtype), pl.Series([v is not None for v in found], dtype=pl.Boolean)
 
     def _licences(self, words: pl.Series, ctx: Context) -> pl.Series:
         """The licence of each combined row, of those of its parts."""
