@@ -178,4 +178,4 @@ def test_a_plan_says_that_these_are_the_most(guards: Server, tmp_path: Path) -> 
     recipe = {"recipe": "small", "seed": 5, "steps": steps(guards, tmp_path / "rows.csv", {})}
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
     notes = " ".join(toolkit.plan(tmp_path / "recipe.yaml", output=tmp_path / "out")["notes"])
-    assert "the most that it may ask" in notes and "98%" in notes
+    assert "the most that it may ask: 37% of these at least" in notes and "98%" in notes

@@ -50,10 +50,14 @@ class AdaptiveConfig(Config):
     finish: bool = False
     """Draw rows in full that turned out hard, so that pairs are chosen and weights counted from all draws."""
 
-    def words(self) -> str:
-        """What drawing so comes to."""
-        sentence = f"{self.in_full:.0%} of the rows are drawn in full, the others until the rule is settled"
-        if self.screen is not None:
+    def words(self, k: int) -> str:
+        """What drawing so comes to, of `k` draws of each guard; without a screen no hard row is lost."""
+        least = self.in_full + (1 - self.in_full) / k
+        sentence = f"{least:.0%} of these at least, as each guard draws once of every row; {self.in_full:.0%} of the rows are drawn in full, "
+        sentence += "the others until the rule is settled"
+        if self.screen is None:
+            sentence += ", which loses no hard row"
+        else:
             sentence += (
                 f", and those that every guard is sure of once: at least {self.screen.recall:.0%} of the hard rows are kept, or none is left out"
             )

@@ -188,7 +188,7 @@ class Sample(GenerationOperator):
         return super().files(ctx) | {"adaptive.rule": rule.fingerprint}
 
     def asks_less(self) -> str | None:
-        return None if self.config.adaptive is None else self.config.adaptive.words()
+        return None if self.config.adaptive is None else self.config.adaptive.words(self.config.k)
 
     def factor(self, inputs: Sequence[str]) -> float:
         return float(self.config.k * len({*inputs, *self.config.models} - {"rows"}))
