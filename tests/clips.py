@@ -11,13 +11,16 @@ from typing import Any
 
 @cache
 def picture(seed: int = 0, size: tuple[int, int] = (16, 12), form: str = "PNG", **options: Any) -> bytes:
-    """A picture of coloured patches that differs with its seed."""
+    """A picture of coloured patches, large and small ones, that differs with its seed."""
     from PIL import Image
 
     draw = random.Random(seed)
-    patches = Image.frombytes("RGB", (4, 3), draw.randbytes(36))
     out = io.BytesIO()
-    patches.resize(size, Image.Resampling.BICUBIC).save(out, form, **options)
+    image = Image.new("RGB", size)
+    for side in (4, 8, 16):
+        patches = Image.frombytes("RGB", (side, side), draw.randbytes(3 * side * side))
+        image = Image.blend(image, patches.resize(size, Image.Resampling.BICUBIC), 4 / (side + 4) if side > 4 else 1)
+    image.save(out, form, **options)
     return out.getvalue()
 
 

@@ -157,8 +157,8 @@ TEXT = "rows with media cannot go through {!r}: it works on the text of rows alo
             {"methods": ["near"]},
             [],
             {"use": "deduplicate"},
-            "rows with media cannot go through 'deduplicate': prompts and texts that are alike may be about other pictures; "
-            "`methods: [exact]` on the interaction counts media, too",
+            "rows with media cannot go through 'deduplicate': texts that are alike may be about other pictures; "
+            "`methods: [exact]` or `[exact, pictures]` on the interaction counts media, too",
         ),
         (
             {"k": 1, "models": {"a": {"backend": "transformers", "model": "x"}}},
@@ -235,7 +235,7 @@ def test_equal_texts_about_other_pictures_are_no_duplicates(tmp_path: Path) -> N
     clean = toolkit.apply("normalise", rows).kept
     assert clean["content_id"].to_list() == [content_id([], "What is this?", None, m) for m in ([SHA], ["d" * 64], [SHA], [])]
     assert toolkit.apply("deduplicate", clean, methods=["exact"]).kept["id"].to_list() == ["a", "b", "d"]
-    with pytest.raises(InputError, match="prompts and texts that are alike may be about other pictures"):
+    with pytest.raises(InputError, match="texts that are alike may be about other pictures"):
         toolkit.apply("deduplicate", clean, methods=["normalised"])
     blank = with_media(seeds(seed(0, prompt=" "), seed(1, prompt=" ")), [CAT], [])
     done = toolkit.apply("normalise", blank)

@@ -13,12 +13,16 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import shutil
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from toolkit.common.errors import InputError, require
-from toolkit.common.mediatypes import BadMedia, family_of, type_of
+from toolkit.common.files import make_folder, private
+from toolkit.common.mediatypes import BadMedia, family_of, suffix_of, type_of
 from toolkit.common.paths import open_below
 
 if TYPE_CHECKING:
@@ -57,11 +61,15 @@ class Measured(NamedTuple):
 
 def measure_needs(kinds: set[str]) -> list[str]:
     """What this machine lacks for decoding media of some kinds, in words."""
+    packages = {"image": ("PIL", "pillow"), "video": ("av", "av"), "audio": ("av", "av")}
+    return media_needs(*dict.fromkeys(packages[k] for k in sorted(kinds)))
+
+
+def media_needs(*packages: tuple[str, str]) -> list[str]:
+    """Which packages of the extra ``media``, each given as its module and its name, are missing, in words."""
     from importlib.util import find_spec
 
-    packages = {"image": ("PIL", "pillow"), "video": ("av", "av"), "audio": ("av", "av")}
-    lacking = dict.fromkeys(packages[k] for k in sorted(kinds))
-    return [f"the package {name!r} is missing: pip install 'guardkit[media]'" for module, name in lacking if find_spec(module) is None]
+    return [f"the package {name!r} is missing: pip install 'guardkit[media]'" for module, name in packages if find_spec(module) is None]
 
 
 def measure(file: IO[bytes], kind: str, name: str = "", limits: Limits | None = None, *, decode: bool = True, misnamed: bool = False) -> Measured:
@@ -144,6 +152,34 @@ def check_whole(folder: Path, uri: str, sha256: str) -> None:
 def _same(found: str, wanted: str) -> None:
     if found != wanted:
         raise BadMedia("media_changed", f"is not the file of its row: its sha256 is {found[:12]}…, the row says {wanted[:12]}…")
+
+
+def keep_file(folder: Path, place: str, data: IO[bytes], sha256: str, mime: str, size: int) -> str:
+    """Put a file below the dataset's folder under its sha256, whole or not at all, unless it is there already.
+
+    Args:
+        folder: the dataset's.
+        place: below it, with a / at its end, or empty.
+        data: its bytes, from here on.
+        sha256, mime, size: of it.
+
+    Returns:
+        Its uri: ``<place>/<first two digits>/<sha256>.<suffix>``.
+    """
+    uri = f"{place}{sha256[:2]}/{sha256}.{suffix_of(mime)}"
+    path = folder / uri
+    with suppress(OSError):
+        if path.stat().st_size == size:
+            return uri
+    make_folder(path.parent)
+    part = path.with_name(f".{path.name}.{os.getpid()}.guardkit")
+    try:
+        with open(part, "wb", opener=private) as out:
+            shutil.copyfileobj(data, out, _CHUNK)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return uri
 
 
 def _chunks(file: IO[bytes]) -> Iterator[bytes]:

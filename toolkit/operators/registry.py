@@ -20,6 +20,7 @@ BUILT_IN = {
     "deduplicate": "clean.deduplicate:Deduplicate",
     "decontaminate": "clean.decontaminate:Decontaminate",
     "measure": "clean.measure:Measure",
+    "media_budget": "clean.media_budget:MediaBudget",
     "split": "choose.split:Split",
     "select": "choose.select:Select",
     "leave_out": "choose.leave_out:LeaveOut",

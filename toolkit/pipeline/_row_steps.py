@@ -121,7 +121,7 @@ def _apply(work: RowWork, counts: Counts, rows: pl.DataFrame, lines: Lines, left
     kept = [pl.DataFrame(schema={AT: rows.schema[AT], **to_polars(tuple(work.columns.values()))})] if work.typed else []
     for came, result in _pieces(work.operator, work.ctx, rows):
         marked = result[REASON].is_not_null()
-        if not marked.all():
+        if not marked.all() or (not kept and set(work.columns) <= set(result.columns)):  # without any row, too, they have their columns
             stay = result.filter(~marked)
             handed = conform(stay, work.columns) if work.typed else stay.select(list(work.columns))
             kept.append(handed.select(stay[AT], pl.all()))

@@ -6,7 +6,7 @@ in tables that have what they hold.
 
 from toolkit.records._ids import child_id, content_id, content_ids, group_id, pair_id, row_id
 from toolkit.records._media import KINDS, MEASURES, MEDIA, MOST, TYPE, Media, frame_has_media, has_media, hashes, media_faults, media_of, others
-from toolkit.records._schemas import Column, load_record, name_fault, to_arrow, to_polars
+from toolkit.records._schemas import Column, load_record, name_fault, polars_type, to_arrow, to_polars
 
 __all__ = [
     "KINDS",
@@ -29,6 +29,7 @@ __all__ = [
     "name_fault",
     "others",
     "pair_id",
+    "polars_type",
     "row_id",
     "to_arrow",
     "to_polars",

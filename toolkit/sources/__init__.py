@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from toolkit.sources._json_lines import opened as opened
     from toolkit.sources._media_files import MediaFiles as MediaFiles
     from toolkit.sources._media_files import archives_of as archives_of
-    from toolkit.sources._media_files import put_media as put_media
     from toolkit.sources._members import count_members as count_members
     from toolkit.sources._members import source_digest as source_digest
     from toolkit.sources._occurrences import Occurrences as Occurrences

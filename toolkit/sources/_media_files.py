@@ -9,12 +9,10 @@ its row, with the reason. A file that has a place below the dataset's folder sta
 from __future__ import annotations
 
 import io
-import os
-import shutil
 import tarfile
 import zipfile
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -22,9 +20,8 @@ from typing import IO, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from toolkit.common.errors import InputError
-from toolkit.common.files import make_folder, private
-from toolkit.common.mediafiles import MOST_PIXELS, Limits, Measured, measure, open_media
-from toolkit.common.mediatypes import BadMedia, suffix_of, type_of
+from toolkit.common.mediafiles import MOST_PIXELS, Limits, Measured, keep_file, measure, open_media
+from toolkit.common.mediatypes import BadMedia, type_of
 from toolkit.common.paths import below_fault
 from toolkit.records import MOST, Media, media_of
 from toolkit.sources._faults import RowError
@@ -172,10 +169,8 @@ class MediaReader:
     def _kept(self, data: IO[bytes], name: str, spec: MediaFiles) -> Media:
         """A file that is put into its place."""
         found = self._measured(data, name, spec)
-        uri = f"{self.below}{found.sha256[:2]}/{found.sha256}.{suffix_of(found.mime)}"
-        if not self.look:
-            data.seek(0)
-            put_media(self.folder / uri, data, found.size)
+        data.seek(0)
+        uri = "" if self.look else keep_file(self.folder, self.below, data, found.sha256, found.mime, found.size)
         return _media(spec, uri, found)
 
     def _measured(self, file: IO[bytes], name: str, spec: MediaFiles) -> Measured:
@@ -220,18 +215,3 @@ def _media(spec: MediaFiles, uri: str, found: Measured) -> Media:
 def _name_of(value: Any) -> str:
     name = value.get("path") if isinstance(value, dict) else value.name if isinstance(value, Member) else value
     return f"{name[:80]}: " if isinstance(name, str) and name else ""
-
-
-def put_media(path: Path, data: IO[bytes], size: int) -> None:
-    """Put a file of `size` bytes into its place, unless it is there."""
-    with suppress(OSError):
-        if path.stat().st_size == size:
-            return
-    make_folder(path.parent)
-    part = path.with_name(f".{path.name}.{os.getpid()}.guardkit")
-    try:
-        with open(part, "wb", opener=private) as out:
-            shutil.copyfileobj(data, out, 1 << 20)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -8,9 +8,7 @@ from math import ceil, isqrt
 from pathlib import Path
 from typing import Any
 
-from toolkit.common.mediafiles import measure, open_image, read_whole
-from toolkit.common.mediatypes import suffix_of
-from toolkit.sources import put_media
+from toolkit.common.mediafiles import keep_file, measure, open_image, read_whole
 
 
 def tiled(media: Sequence[Mapping[str, Any]], folder: Path, place: str, cell: int) -> list[dict[str, Any]]:
@@ -31,8 +29,7 @@ def tiled(media: Sequence[Mapping[str, Any]], folder: Path, place: str, cell: in
         return [dict(item) for item in media]
     data = grid([read_whole(folder, item["uri"], item["sha256"]) for item in images], cell)
     found = measure(io.BytesIO(data), "image")
-    uri = "/".join([*([place] if place else []), found.sha256[:2], f"{found.sha256}.{suffix_of(found.mime)}"])
-    put_media(folder / uri, io.BytesIO(data), len(data))
+    uri = keep_file(folder, f"{place}/" if place else "", io.BytesIO(data), found.sha256, found.mime, len(data))
     return [{"kind": "image", "uri": uri, **found._asdict()}, *(dict(item) for item in media if item["kind"] != "image")]
 
 

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 import polars as pl
 from pydantic import Field, model_validator
 
+from toolkit.common.errors import InputError
+from toolkit.common.mediafiles import media_needs
 from toolkit.common.reach import HubName
 from toolkit.guards import Guard
 from toolkit.operators import _embedding
@@ -21,12 +23,13 @@ from toolkit.operators.clean._conflicts import Policy
 from toolkit.operators.clean._fates import Finder, alike, same_text
 from toolkit.operators.clean._found import describe, fill, joined_groups, known_labels, leaving
 from toolkit.operators.clean._minhash import Shape, Sketches, Unit, recall
+from toolkit.operators.clean._pictures import Pictures
 from toolkit.operators.clean._semantic import Embeddings
 from toolkit.operators.figures import Figure, some
-from toolkit.records import Column, load_record
+from toolkit.records import MEDIA, Column, has_media, load_record
 
-Method = Literal["exact", "normalised", "near", "semantic"]
-METHODS: tuple[Method, ...] = ("exact", "normalised", "near", "semantic")
+Method = Literal["exact", "normalised", "near", "semantic", "pictures"]
+METHODS: tuple[Method, ...] = ("exact", "normalised", "near", "semantic", "pictures")
 
 
 class NearConfig(Config):
@@ -71,6 +74,14 @@ class SemanticConfig(Config):
         return self.threshold if self.threshold is not None else 0.75 if self.model is None else 0.9
 
 
+class PicturesConfig(Config):
+    """How pictures that look alike are found."""
+
+    distance: int = Field(6, ge=0, le=16)
+    """Bits of 64 in which the perceptual hashes (pHash) of two pictures may differ: copies that were scaled or compressed anew differ in few, other
+    pictures in about half."""
+
+
 class DeduplicateConfig(Config):
     """Options of `deduplicate`."""
 
@@ -78,11 +89,14 @@ class DeduplicateConfig(Config):
     """What is compared: all messages, or the prompt alone. For the prompt alone only labels of tasks that judge it can conflict."""
     methods: list[Method] = Field(["exact"], min_length=1)
     """What counts as a duplicate. `exact`: equal text; `normalised`: equal but for case and white space; `near`: MinHash, see `near`; `semantic`:
-    embeddings, see `semantic`. The last two take equal normalised texts along."""
+    embeddings, see `semantic`. These two take equal normalised texts along. `pictures`: equal text about images that look alike, see `pictures`; with
+    `exact` or alone."""
     near: NearConfig = NearConfig()
     """Options of the method `near`."""
     semantic: SemanticConfig | None = None
     """Options of the method `semantic`."""
+    pictures: PicturesConfig | None = None
+    """Options of the method `pictures`."""
     keep: Literal["first", "longest", "most_labels"] = "first"
     """Which of several rows stands for the others: the first one, the one with most characters in what is compared, or with most labels. Ties go to
     the lower id."""
@@ -108,6 +122,10 @@ class DeduplicateConfig(Config):
             raise ValueError("a method is named twice")
         if self.semantic is not None and "semantic" not in self.methods:
             raise ValueError("the option `semantic` is for the method of that name: methods: [semantic]")
+        if self.pictures is not None and "pictures" not in self.methods:
+            raise ValueError("the option `pictures` is for the method of that name: methods: [pictures]")
+        if "pictures" in self.methods and (self.whole or self.on != "interaction"):
+            raise ValueError("pictures: only `exact` goes with it, on the interaction: texts that are alike may be about other pictures")
         if self.fill and self.on_find == "flag":
             raise ValueError("fill: with on_find: flag nothing is merged, so there is nothing to fill from")
         return self
@@ -120,7 +138,7 @@ class DeduplicateConfig(Config):
     @property
     def whole(self) -> bool:
         """Whether more than equality of the text as it stands is asked for."""
-        return self.methods != ["exact"]
+        return not {"exact", "pictures"}.issuperset(self.methods)
 
 
 class Deduplicate(DatasetOperator):
@@ -136,7 +154,8 @@ class Deduplicate(DatasetOperator):
     `conflicts`, those of them whose labels conflict with the like.
 
     Memory: about 150 bytes a row for ids, labels and hashes; `near` 4 bytes a band and a shingle (up to 256) more, 0.5 KB at 100 words and 1.2 KB
-    at most; `semantic` 4 bytes a dimension. It is linear in rows, and so is the time but for `semantic`, which compares every text with every other.
+    at most; `semantic` 4 bytes a dimension; `pictures` about 250 bytes. It is linear in rows, and so is the time but for `semantic`, which compares
+    every text with every other.
     """
 
     name = "deduplicate"
@@ -158,10 +177,18 @@ class Deduplicate(DatasetOperator):
     def reads(self, guard: Guard) -> list[str]:
         c = self.config
         labels = [n for label in self._labels(guard) for n in (label, f"{label}_source")] if c.fill else []
-        return ["id", *_texts.columns(c.on, whole=c.whole), *labels]
+        return ["id", *self._texts, *labels]
+
+    @property
+    def _texts(self) -> list[str]:
+        c = self.config
+        looks = [*_texts.columns(c.on, whole=True), MEDIA] if "pictures" in c.methods else []
+        return list(dict.fromkeys([*_texts.columns(c.on, whole=c.whole), *looks]))
 
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
         rows = inputs.get("rows", {})
+        if "pictures" in self.config.methods and rows and not has_media(rows):
+            raise InputError("deduplicate.methods: pictures, and the rows have no media")
         self._given = frozenset(rows)
         out = super().columns(inputs, guard)
         return {**out, **{n: c for n, c in rows.items() if n == "group" or n.startswith("label_")}}  # what is filled in keeps its type
@@ -181,9 +208,11 @@ class Deduplicate(DatasetOperator):
     def media_fault(self, guard: Guard) -> str | None:
         if self.config.on == "interaction" and not self.config.whole:
             return None  # content ids cover the media
-        return "prompts and texts that are alike may be about other pictures; `methods: [exact]` on the interaction counts media, too"
+        return "texts that are alike may be about other pictures; `methods: [exact]` or `[exact, pictures]` on the interaction counts media, too"
 
     def needs(self, ctx: Context) -> list[str]:
+        if "pictures" in self.config.methods:
+            return media_needs(("PIL", "pillow"), ("imagehash", "imagehash"))
         return _embedding.needs(self.config.meaning.model) if self.config.meaning else []
 
     def files(self, ctx: Context) -> dict[str, str]:
@@ -191,6 +220,8 @@ class Deduplicate(DatasetOperator):
 
     def identity(self) -> dict[str, Any]:
         out = super().identity()
+        if "pictures" not in self.config.methods:
+            del out["pictures"]
         if self.config.meaning:  # the model counts by its content, and where it runs not at all
             out["semantic"] = {"threshold": self.config.meaning.least}
         if "near" not in self.config.methods and self.config.near.unit == "auto":
@@ -206,6 +237,9 @@ class Deduplicate(DatasetOperator):
         if finders:
             alike(fates, table, labels, c.near_conflicts, finders)
         found = describe(table, fates, METHODS, labels)
+        for _, finder in finders:
+            if isinstance(finder, Pictures):
+                out.stat("pictures_not_read", finder.unread)
         del table, finders, fates
         self._report(found.drop("place", "group", strict=False), out)
         if filled is not None:
@@ -229,13 +263,16 @@ class Deduplicate(DatasetOperator):
         own = ["id", *labels, *([f"{n}_source" for n in labels] if c.fill else []), *(["group"] if self._groups else [])]
         finders = self._finders(ctx)
         parts, done = [pl.DataFrame(schema={**dict.fromkeys(own, pl.String), **_FOUND})], 0
-        for block in source.blocks(list(dict.fromkeys([*own, *_texts.columns(c.on, whole=c.whole)]))):
+        for block in source.blocks(list(dict.fromkeys([*own, *self._texts]))):
             texts = _texts.text(block, c.on, whole=c.whole)
             plain = _texts.fold(texts) if c.whole else texts
             size = texts.str.len_chars().fill_null(0).alias("size")
             parts.append(block.select(own).with_columns(*_texts.keys(plain, "key"), *_texts.keys(texts, "raw"), texts.is_null().alias("blank"), size))
             for _, finder in finders:
-                finder.add(plain.fill_null(""), texts.fill_null(""), _texts.apart(block, c.on))
+                if isinstance(finder, Pictures):
+                    finder.look(block, _texts.text(block, c.on, whole=True))
+                else:
+                    finder.add(plain.fill_null(""), texts.fill_null(""), _texts.apart(block, c.on))
             done += block.height
             ctx.progress(done, source.rows, "rows read")
         return self._ranked(pl.concat(parts), labels), finders
@@ -248,6 +285,8 @@ class Deduplicate(DatasetOperator):
             found["near"] = Sketches(Shape(near.unit, near.size, near.permutations, near.bands), near.threshold)
         if semantic is not None:
             found["semantic"] = Embeddings(_embedding.open_model(semantic.model, ctx.roots, semantic.device, semantic.batch), semantic.least)
+        if "pictures" in self.config.methods:
+            found["pictures"] = Pictures(ctx.media_folder, (self.config.pictures or PicturesConfig()).distance)
         return [(METHODS.index(name), finder) for name, finder in found.items()]
 
     def _ranked(self, table: pl.DataFrame, labels: Sequence[str]) -> pl.DataFrame:
@@ -319,7 +358,7 @@ class Deduplicate(DatasetOperator):
     def _holds(self, guard: Guard) -> bool:
         """Whether rows whose labels conflict may be kept."""
         c = self.config
-        keeps = c.conflicts == "keep" or (c.near_conflicts == "keep" and not {"near", "semantic"}.isdisjoint(c.methods))
+        keeps = c.conflicts == "keep" or (c.near_conflicts == "keep" and not {"near", "semantic", "pictures"}.isdisjoint(c.methods))
         return keeps and bool(self._labels(guard))
 
 
