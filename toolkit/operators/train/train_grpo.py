@@ -27,7 +27,7 @@ from toolkit.operators.train._training_step import (
     training_config,
     training_needs,
 )
-from toolkit.rewards import load_formula
+from toolkit.rewards import formula_names, load_formula
 from toolkit.shards import verify
 from toolkit.training import GrpoConfig, GrpoOptions, in_words, load_preset, memory_words, train_grpo
 
@@ -88,8 +88,7 @@ class TrainGrpo(DatasetOperator):
 
     def files(self, ctx: Context) -> dict[str, str]:
         found = self._found(ctx)
-        formula = found.get("formula") or (load_preset(found["preset"], ctx.roots).formula if "preset" in found else None)
-        load_formula(formula if formula is not None else self.config.formula or "accuracy", ctx.roots).check(ctx.guard)
+        load_formula(found.get("formula") or self.config.formula or {}, ctx.roots).check(ctx.guard)
         named_files = {name: ctx.files.digest(Path(found[name])) for name in ("preset", "formula") if name in found}
         model = {} if self.config.model is None else {"model": model_digest(self.config.model, ctx)}
         return model | named_files | parallel_files(self.config, ctx)
@@ -117,10 +116,14 @@ class TrainGrpo(DatasetOperator):
         report_training(metrics, out)
 
     def _found(self, ctx: Context) -> dict[str, str]:
-        """Files that the options name, where they are."""
-        given = {"preset": ("grpo", self.config.preset), "formula": ("rewards", self.config.formula)}
-        schemas = {name: str(find(folder, value, ctx.roots)) for name, (folder, value) in given.items() if isinstance(value, str)}
-        return {**schemas, **parallel_found(self.config, ctx)}
+        """Files that the options name, where they are; a formula that they leave open is the preset's, or else that of the guard's name."""
+        found, formula = parallel_found(self.config, ctx), self.config.formula
+        if self.config.preset is not None:
+            found["preset"] = str(find("grpo", self.config.preset, ctx.roots))
+            formula = formula or load_preset(found["preset"]).formula
+        if formula is None:
+            formula = ctx.guard.name if ctx.guard.name in formula_names(ctx.roots) else "accuracy"
+        return {**found, "formula": str(find("rewards", formula, ctx.roots))} if isinstance(formula, str) else found
 
     def _training(self, model: str, seed: int, **found: str) -> GrpoConfig:
         return training_config(GrpoConfig, **{**dict(self.config), "model": model, "seed": seed, **found})
