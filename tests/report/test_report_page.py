@@ -195,6 +195,26 @@ def test_what_the_operator_of_another_package_shows_is_in_it(place: Path, tmp_pa
     assert "never to be shared" not in redacted and "what rows say of it (sky): texts of rows, left out" in redacted
 
 
+def test_shards_are_known_by_what_is_there_and_not_by_their_operators_name(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None
+) -> None:
+    own = 'from toolkit.operators.export.shards import Shards\n\n\nclass Pack(Shards):\n    """Shards by another name."""\n\n    name = "pack"\n'
+    (tmp_path / "guardkit_pack.py").write_text(own)
+    (tmp_path / "pack-1.0.dist-info").mkdir()
+    (tmp_path / "pack-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: pack\nVersion: 1.0\n")
+    (tmp_path / "pack-1.0.dist-info" / "entry_points.txt").write_text("[guardkit.operators]\npack = guardkit_pack:Pack\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    steps = [
+        {"id": "seeds", "use": "load", "with": {"source": "quickstart", "limit": 1}},
+        {"id": "reasoning", "use": "synthesise", "with": {"backend": {"backend": "template"}}},
+        {"id": "rendered", "use": "render_sft"},
+        {"id": "packed", "use": "pack"},
+    ]
+    toolkit.run({"recipe": "pack", "steps": steps}, output="outputs/pack")
+    text = report_html(Path("outputs/pack")).html.decode()
+    assert "rows in the shards of packed" in text and re.search(r"packed: 4 rows; a row counts", text)
+
+
 def test_a_run_that_is_not_done_says_so(place: Path, undrawn: None) -> None:
     toolkit.run("small.yaml", output="outputs/half", until="few")
     assert "3 of 7 steps are built" in (text := report_html(Path("outputs/half")).html.decode())

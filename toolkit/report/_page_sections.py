@@ -41,6 +41,8 @@ _NO_CATEGORY = "(none)"
 """What rows without a category count as (`toolkit.coverage`)."""
 _DOWN = 40
 """Categories of the picture of it."""
+_SHARDS = "shards/manifest.json"
+"""A file of each step that made shards, whatever its operator is called."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def _overview(folder: Path, summary: Mapping[str, Any], wanted: Wanted) -> Secti
     words += f", {states.count('stale')} are stale" if "stale" in states else ""
     parts: list[Part] = [Note(f"Recipe {summary['recipe']}: {words}.")]
     parts += [Note(words, "problem") for words in _standing(folder, states)]
-    rows: list[list[Any]] = [[name, value] for name, value in _figures(summary, {s.step: s.manifest["stats"] for s in step_folders(folder)})]
+    rows: list[list[Any]] = [[name, value] for name, value in _figures(summary, _with_shards(folder))]
     parts.append(sheet_of("The run at a glance", ("what",), ("number",), rows))
     for note in summary["notes"]:  # what an operator failed with may hold a text
         words = note if wanted.texts or not note.startswith("the figure ") else note.partition(": ")[0]
@@ -92,10 +94,15 @@ def _overview(folder: Path, summary: Mapping[str, Any], wanted: Wanted) -> Secti
     return Section("overview", "The run", parts)
 
 
-def _figures(summary: Mapping[str, Any], stats: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
+def _with_shards(folder: Path) -> dict[str, Mapping[str, Any]]:
+    """The statistics of the steps that made shards, by step."""
+    return {done.step: done.manifest["stats"] for done in step_folders(folder) if _SHARDS in done.manifest["files"]}
+
+
+def _figures(summary: Mapping[str, Any], shards: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
     for s in summary["steps"]:
-        if s["state"] == "built" and s["use"] == "shards":
-            rows = stats.get(s["step"], {}).get("rows", s["kept"])  # of a version that extends another: with the rows of that
+        if s["state"] == "built" and s["step"] in shards:
+            rows = shards[s["step"]].get("rows", s["kept"])  # of a version that extends another: with the rows of that
             yield f"rows in the shards of {s['step']}", rows
             if rows != s["kept"]:
                 yield f"rows that {s['step']} was given", s["kept"]
@@ -235,7 +242,8 @@ def _as_far_as(read: Callable[[], Iterator[Part]], what: str) -> Iterator[Part]:
 
 def _covered(folder: Path, summary: Mapping[str, Any], wanted: Wanted) -> Section:
     """Labels by source and category, of the rows that the most shards are of, else of the last step that has categories."""
-    shards = [s for s in summary["steps"] if s["state"] == "built" and s["use"] == "shards"]
+    made = _with_shards(folder)
+    shards = [s for s in summary["steps"] if s["state"] == "built" and s["step"] in made]
     step = max(shards, key=lambda s: int(s["kept"]))["step"] if shards else None
     section = Section("covered", "Labels, sources and categories")
 
