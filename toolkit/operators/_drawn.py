@@ -158,6 +158,12 @@ _CURVES: Sequence[tuple[str, Mapping[str, str]]] = (
     ("loss", {"loss": "trained", "eval_loss": "held out"}),
     ("pairs right", {"pairs_right": "trained", "eval_pairs_right": "held out"}),
     ("margin", {"margin": "trained", "eval_margin": "held out"}),
+    ("mean reward", {"reward": "trained", "eval_reward": "held out"}),
+    ("accuracy", {"accuracy": "trained", "eval_accuracy": "held out"}),
+    ("share of a sound form", {"form": "trained", "eval_form": "held out"}),
+    ("share of groups without a spread", {"no_spread": "trained"}),
+    ("tokens of an answer", {"length": "trained", "eval_length": "held out"}),
+    ("share of answers that are cut", {"cut": "trained", "eval_cut": "held out"}),
     ("gradient norm", {"gradient_norm": "trained"}),
 )
 

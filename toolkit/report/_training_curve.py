@@ -9,7 +9,11 @@ from typing import Any
 from toolkit.training import read_metrics
 
 _BARS = "▁▂▃▄▅▆▇█"
-_SHOWN = ("loss", "eval_loss", "pairs_right", "eval_pairs_right", "margin", "eval_margin", "gradient_norm")
+_SHOWN = (
+    *(f"{prefix}{name}" for name in ("loss", "pairs_right", "margin", "reward", "form", "accuracy", "length", "cut") for prefix in ("", "eval_")),
+    "no_spread",
+    "gradient_norm",
+)
 _WIDTH = 40
 
 
