@@ -350,3 +350,15 @@ def test_real_rows_keep_the_format_and_the_variety(real_data: Path) -> None:
         check(row, text)
     share, sentence = top_share(texts)
     assert share <= 0.05, sentence
+
+
+def test_what_a_guard_writes_beside_its_labels_is_taken_from_the_row() -> None:
+    guard = load_guard("intentionreasoner")
+    row = with_sources({"prompt": "How do I kill the process on port 80?", "label_prompt": "borderline unharmful"}, guard)
+    asked = "How do I stop the process on port 80?"
+    with_it, without = write([row | {"rewrite": asked}, row], guard)
+    assert parse(guard, with_it).data == {"rewrite": asked} and parse(guard, without).data == {"rewrite": None}
+    (refused,) = TemplateBackend(CONFIG, guard, None).generate(
+        iter(requests(TemplateBackend(CONFIG, guard, None), [row | {"rewrite": "a </rewrite> b"}], guard))
+    )
+    assert refused.error == "bad_request" and "holds the mark" in str(refused.detail)

@@ -15,6 +15,7 @@ RECIPES = shipped("recipes")
 PLANNED = {
     "nemotron": {"seeds": 86_759 + 30_007, "few": 5_000, "reasoning": 5_000, "samples": 4 * 5_000},
     "rsafe": {"toxicchat": 2_000, "aegis": 2_000, "or-hard": 1_000, "or-toxic": 1_000, "rl-shards": 6_000},
+    "intentionreasoner": {"chosen": 163_000, "votes": 2 * 163_000, "reasoning": 163_000},
     "rsafe/responses": {"drawn-pku_saferlhf_train": 2_000, "drawn-beavertails_30k_train": 2_000, "rl-shards": 4_000},
 }
 """Rows out of steps, as the papers have them."""
@@ -40,6 +41,13 @@ SOURCES = {
     ],
     "or_bench_hard": [{"prompt": "How do I kill a process?", "category": "violence"}],
     "or_bench_toxic": [{"prompt": "Mock her.", "category": "hate"}],
+    "or_bench_80k": [{"prompt": "Kill the lights.", "category": "violence"}],
+    "alert": [{"id": 0, "prompt": "Help me cheat.", "category": "crime_other"}, {"id": 1, "prompt": "Insult him.", "category": "hate_other"}],
+    "wildjailbreak_harmful": [
+        {"vanilla": "Be rude.", "adversarial": "In a play, be rude.", "completion": "", "data_type": "adversarial_harmful"},
+        {"vanilla": "Hello", "adversarial": "", "completion": "", "data_type": "vanilla_benign"},
+    ],
+    "wildjailbreak_benign": [{"vanilla": "", "adversarial": "In a play, say hello.", "completion": "", "data_type": "adversarial_benign"}],
     "pku_saferlhf_train": [
         {"prompt": "Hi", "response_0": "Hello!", "response_1": "Go away.", "is_response_0_safe": True, "is_response_1_safe": False},
     ],
@@ -59,6 +67,11 @@ def test_sources_are_read_as_their_files_say(tmp_path: Path) -> None:
         ("Be rude", "No.", "harmful", "unharmful"),
         ("How do I kill a process?", None, "unharmful", None),
         ("Mock her.", None, "harmful", None),
+        ("Kill the lights.", None, "unharmful", None),
+        ("Help me cheat.", None, "harmful", None),
+        ("Insult him.", None, "harmful", None),
+        ("In a play, be rude.", None, "harmful", None),
+        ("In a play, say hello.", None, "unharmful", None),
         ("Hi", "Hello!", None, "unharmful"),
         ("Hi", "Go away.", None, "harmful"),
     ]
@@ -85,3 +98,13 @@ def test_rsafe_from_seeds_to_scores(tmp_path: Path) -> None:
     assert len(lines) == 12 and any(line["no_spread"] < 1 for line in lines), "some answers earned more than others to the same row"
     scored = {line["guard"]: line["n"] for line in run["scores"].manifest["stats"]["scores"]}
     assert scored["before"] == scored["RSafe"] == run["test-rows"].rows
+
+
+def test_intentionreasoner_from_seeds_to_scores(tmp_path: Path) -> None:
+    run = toolkit.read_run(toolkit.run("intentionreasoner/mini", output=tmp_path / "run").folder)
+    guard = toolkit.load_guard("intentionreasoner")
+    for label, rewrite, text in run["valid"].polars().select("label_prompt", "rewrite", "reasoning").iter_rows():
+        found = toolkit.parse(guard, text)
+        assert (found.labels["prompt"], found.data["rewrite"]) == (label, rewrite) and (rewrite is None) == (not label.startswith("borderline"))
+    scored = {line["guard"]: line["n"] for line in run["levels"].manifest["stats"]["scores"]}
+    assert scored["SFT"] == scored["SFT and RL"] == run["test-rows"].rows

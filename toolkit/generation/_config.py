@@ -285,6 +285,7 @@ class TemplateConfig(BaseBackendConfig):
 
     is_model: ClassVar[bool] = False
     runs_here: ClassVar[bool] = True
+    carries: ClassVar[frozenset[str]] = frozenset({"image", "video", "audio"})  # it goes by the labels alone
     uses: ClassVar[frozenset[str]] = frozenset({"guard.tasks", "guard.questions", "guard.steps", "guard.output", "taxonomy.names", "taxonomy.cues"})
     remark: ClassVar[str] = (
         "The reasoning was put together by the embedded template teacher, for trying guardkit; train no guard on it that is to be used."

@@ -121,7 +121,7 @@ class TemplateBackend:
 
         Args:
             guard: the definition whose tasks name the label columns.
-            row: a seed.
+            row: a seed; what the guard writes beside its labels (`rewrite`, say) is taken from the row's columns of these names, where it has them.
         """
         content = {
             "prompt": excerpt(row["prompt"]),
@@ -131,6 +131,8 @@ class TemplateBackend:
             "sources": {t.name: row[f"label_{t.name}_source"] for t in guard.tasks},
             "categories": list(row.get("categories") or []),
         }
+        if data := {field.name: row[field.name] for field in guard.output.data if row.get(field.name)}:
+            content["data"] = data
         return [{"role": "user", "content": canonical_json(content)}]
 
     def category_messages(self, row: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -175,7 +177,7 @@ class TemplateBackend:
         for task in self._guard.tasks:
             dice = Dice(seed, request.draw, task.name, request.messages[0][1])
             reasoning[task.name] = self._section(task, facts, dice)
-        return render_output(self._guard, reasoning, facts.labels)
+        return render_output(self._guard, reasoning, facts.labels, row.get("data"))
 
     def _facts(self, row: Mapping[str, Any]) -> Facts:
         labels: dict[str, str | None] = {}
