@@ -68,6 +68,7 @@ def test_an_ensemble_of_other_guards_sets_and_settles_labels(model: Teacher, tmp
     again = toolkit.apply("ask_guards", rows[:4], **options)
     assert again.kept.equals(votes) and len(model.requests) == asked, "the journal has the answers, of several calls too"
     assert {"guard": "llama", "task": "prompt", "label": "(unread)", "rows": 1} in again.figures["verdicts"]
+    assert not [line for line in again.figures["verdicts"] if (line["task"], line["label"]) == ("response", "(unread)")], "no response, no question"
 
 
 def test_texts_beside_the_rows_are_judged_in_their_place(model: Teacher, tmp_path: Path) -> None:

@@ -173,6 +173,10 @@ class Combine(DatasetOperator):
     def factor(self, inputs: Sequence[str]) -> float | None:
         return self.config.wanted(1000) / 1000 + 1 if self.config.total is None else None
 
+    def rows_planned(self, came: int | None) -> int | None:
+        """Rows that come out, of so many that come in; None where that is not known before the run."""
+        return None if came is None or self.config.short == "fewer" else came + self.config.wanted(came)
+
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
         source = inputs["rows"]
         self._bad: Counter[str] = Counter()

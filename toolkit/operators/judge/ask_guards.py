@@ -216,7 +216,8 @@ class AskGuards(GenerationOperator):
                 said, reading = parsed.labels[task], self.config.guards[name].reading
                 label = None if said is None else words[said if reading is None else str(guard.task(task).read_as(said, reading))]
                 labels[task], reasons[task] = label, None if label is not None else parsed.reasons[task] or NOT_JUDGED
-                self._counts[name, task, label or "(unread)"] += 1
+                if label is not None or asked["response"] is not None or own.task(task).applies == "always":
+                    self._counts[name, task, label or "(unread)"] += 1
         read = {f"{kind}_{t}": found[t] for kind, found in (("verdict", labels), ("unread", reasons)) for t in own.task_names}
         return {**row, **record, **read, REASON: completion.error, DETAIL: completion.detail}
 
