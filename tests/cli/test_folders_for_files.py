@@ -63,6 +63,10 @@ def test_train_takes_a_steps_folder_and_a_run_names_its_steps(cli: Cli, tmp_path
         (tmp_path / "t.yaml").write_text(json.dumps({"shards": place, **more}))
         result = cli("train", "sft", "t.yaml")
         assert result.code == 2 and message in result.err, result.err
+    result = cli("verify", "outputs/r/rows")
+    assert result.code == 2 and "'rows' made no shards" in result.err and "guardkit verify outputs/r`" in result.err, result.err
+    result = cli("train", "sft", "outputs/r")
+    assert result.code == 2 and "a folder, where a file is read" in result.err and "outputs/r/recipe.yaml" in result.err, result.err
     result = cli("overlaps", "--rows", "all=outputs/r", "--source", "quickstart")
     assert result.code == 2 and "outputs/r/seeds" in result.err, result.err
 

@@ -126,7 +126,11 @@ def test_text_that_is_no_yaml_of_ours(text: str, message: str) -> None:
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     latin = tmp_path / "latin.yaml"
     latin.write_bytes("name: café\n".encode("latin-1"))
-    for path, answer in ((tmp_path / "none.yaml", "no such file"), (tmp_path, "directory"), (latin, "not UTF-8 (byte 9)\n  save the file as UTF-8")):
+    for path, answer in (
+        (tmp_path / "none.yaml", "no such file"),
+        (tmp_path, "a folder, where a file is read\n  name a file, "),
+        (latin, "not UTF-8 (byte 9)\n  save the file as UTF-8"),
+    ):
         with pytest.raises(InputError) as e:
             load_yaml(path)
         assert str(e.value).startswith(f"{path}: ") and answer in str(e.value)

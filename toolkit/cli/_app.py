@@ -230,9 +230,9 @@ def check(
         _say.document({**found, "faults": []})
     else:
         words = (f"  {line}" for line in found["words"])
-        _say.lines(
-            f"{found['recipe']}: {found['steps']} steps, no faults", *words, *_reach.lines(found), *(f"  needs: {need}" for need in found["needs"])
-        )
+        needs = (f"  needs: {need}" for need in found["needs"])
+        plural = "" if found["steps"] == 1 else "s"
+        _say.lines(f"{found['recipe']}: {found['steps']} step{plural}, no faults", *words, *_reach.lines(found), *needs)
     if ready and found["needs"]:
         raise Missing("not ready to run: see `needs`")
 

@@ -163,6 +163,11 @@ def read_text(path: Path, most: int | None = None) -> str:
         return raw.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
         raise InputError("no such file", where=str(path), hint=near_file(path)) from None
+    except IsADirectoryError:
+        named = [short_path(p) for p in sorted(path.glob("*.yaml"))[:3]]
+        raise InputError(
+            "a folder, where a file is read", where=str(path), hint=f"name a file, {' or '.join(named)} say" if named else None
+        ) from None
     except (OSError, ValueError) as e:
         if isinstance(e, UnicodeDecodeError):
             raise InputError(f"not UTF-8 (byte {e.start})", where=str(path), hint="save the file as UTF-8") from None

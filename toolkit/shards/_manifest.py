@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from toolkit.common.errors import InputError
+from toolkit.common.errors import InputError, short_path
 from toolkit.common.manifests import SEAL, Below, Sha256, checked
 from toolkit.common.manifests import read_manifest as read_sealed
 from toolkit.common.paths import near_folder
@@ -236,6 +236,9 @@ def parse_manifest(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         message, hint = "no manifest.json: not a shard folder, or one that was never finished", near_folder(path.parent)
         raise InputError(message, where=str(path.parent), hint=hint) from None
+    if isinstance(step := data.get("step"), str) and "counts" in data and "made_by" not in data:
+        hint = f"name a step that made some; `guardkit verify {short_path(path.parent.parent)}` looks at each step of the run"
+        raise InputError(f"the step {step!r} made no shards", where=str(path.parent), hint=hint)
     if data.get("made_by") != "guardkit" or "files" not in data:
         raise InputError("not a manifest of guardkit's shards", where=str(path))
     if type(data.get("format")) is not int or data["format"] not in READ:
