@@ -104,6 +104,20 @@ proof: $(VENV)/.dev ## what of the method holds, on real reasoning (hours; goes 
 vllm-cpu: $(VENV)/.dev ## vLLM on a CPU: its environment (2 GB more, once), and the tests that need it
 	BASE=$(VENV) tests/vllm_cpu.sh
 
+# Without what they depend on: the readers alone are run, with guardkit's own torch, transformers and datasets. EASYR1: where pip gets it from.
+TRAINERS ?= /tmp/guardkit-trainers
+EASYR1 ?= git+https://github.com/hiyouga/EasyR1@b44b311b669bf1fd1aa2fc36f2251482ba33cb16
+UNDER_VERL := omegaconf==2.3.0 hydra-core==1.3.8 antlr4-python3-runtime==4.9.3 tensordict==0.15.3 pyvers==0.2.3 ray==2.60.0 msgpack==1.2.4 codetiming==1.4.0
+UNDER_SWIFT := modelscope==1.40.2 modelscope_hub==0.5.1 json_repair==0.64.6 dacite==1.9.2
+trainers: $(VENV)/.dev ## exports opened by the code of verl, EasyR1 and ms-swift (400 MB into /tmp once; no GPU)
+	$(BIN)/python -m pip install -q --no-deps --upgrade --target $(TRAINERS)/under-verl $(UNDER_VERL)
+	$(BIN)/python -m pip install -q --no-deps --upgrade --target $(TRAINERS)/verl verl==0.9.1
+	$(BIN)/python -m pip install -q --no-deps --upgrade --target $(TRAINERS)/easyr1 "$(EASYR1)"
+	$(BIN)/python -m pip install -q --no-deps --upgrade --target $(TRAINERS)/swift ms-swift==4.6.0 $(UNDER_SWIFT)
+	PYTHONPATH=$(TRAINERS)/verl:$(TRAINERS)/under-verl $(BIN)/python -m pytest tests/trainers/read_verl.py
+	PYTHONPATH=$(TRAINERS)/easyr1:$(TRAINERS)/under-verl $(BIN)/python -m pytest tests/trainers/read_easyr1.py
+	PYTHONPATH=$(TRAINERS)/swift $(BIN)/python -m pytest tests/trainers/read_ms_swift.py
+
 schema: $(VENV)/.dev ## write the JSON Schema of recipes for editors
 	$(BIN)/guardkit schema > schemas/recipe.schema.json
 
@@ -123,4 +137,4 @@ gpu-tests: $(VENV)/.dev ## on a machine with a GPU: the training and sampling te
 		tests/generation/test_vllm_server.py tests/generation/test_adapters.py tests/test_same_verdicts.py
 	$(BIN)/guardkit quickstart --output outputs/quickstart-gpu
 
-.PHONY: help quickstart setup test test-slow compiled lint type fmt fuzz bench bench-generate bench-journal bench-data bench-mining bench-steps same-verdicts bench-faults bench-noise bench-released bench-serve vllm-cpu schema sources-check gpu-check gpu-tests bench-train bench-score bench-view screenshots proof
+.PHONY: help quickstart setup test test-slow compiled lint type fmt fuzz bench bench-generate bench-journal bench-data bench-mining bench-steps same-verdicts bench-faults bench-noise bench-released bench-serve vllm-cpu schema sources-check gpu-check gpu-tests bench-train bench-score bench-view screenshots proof trainers

@@ -198,7 +198,7 @@ def test_verify_finds_a_reward_that_is_not_the_exported_one(tmp_path: Path) -> N
         verify_export(tmp_path / "out")
 
 
-def test_what_cannot_be_rewarded_is_said(tmp_path: Path) -> None:
+def test_what_cannot_be_rewarded_is_refused_or_noted(tmp_path: Path) -> None:
     nothing: dict[str, Any] = {column.name: None for column in LABELS}
     shards = sft(tmp_path / "shards", 5, **nothing)
     assert any(note.startswith("5 rows have no label at all") for note in export(shards, "easyr1", tmp_path / "a")["notes"])
