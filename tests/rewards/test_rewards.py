@@ -317,8 +317,9 @@ def test_what_is_missing_is_named(rows: list[dict[str, Any]], how: dict[str, Any
     assert words in f"{e.value} {e.value.hint}"
 
 
-@pytest.mark.parametrize("name", [n for n in toolkit.rewards.__all__ if n[0].islower() or n == "RewardFunction"])
-def test_the_example_of_a_name_is_true(name: str) -> None:
+@pytest.mark.parametrize("name", [n for n in toolkit.rewards.__all__ if n[0].islower() or n in ("ExportedReward", "RewardFunction")])
+def test_the_example_of_a_name_is_true(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     example = doctest.DocTestParser().get_doctest(getattr(toolkit.rewards, name).__doc__, {"toolkit": toolkit}, name, None, None)
     found: list[str] = []
     assert example.examples and not doctest.DocTestRunner().run(example, out=found.append).failed, "".join(found)

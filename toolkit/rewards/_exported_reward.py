@@ -32,6 +32,16 @@ class ExportedReward:
 
     Raises:
         InputError: a file is not there, or not the one that was exported.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from toolkit.common.resources import find
+        >>> for name, kind, of in (("guard", "guards", "guardreasoner"), ("formula", "rewards", "rsafe")):
+        ...     _ = Path(f"{name}.yaml").write_bytes(find(kind, of).read_bytes())
+        >>> reward = toolkit.rewards.ExportedReward(".")
+        >>> text = "Answers: \\nRequest: harmful\\nCompletion: None\\nResponse: None"
+        >>> reward.verl(text, '{"prompt": "harmful"}')
+        {'score': 1.0, 'format': 1.0, 'acc': 1.0}
     """
 
     def __init__(self, folder: str | Path, guard: str | None = None, formula: str | None = None, tokenizer: str | None = None) -> None:
