@@ -153,6 +153,8 @@ def test_the_command_prints_the_matrix(tmp_path: Path) -> None:
     result = guardkit(*args, cwd=tmp_path)
     assert result.code == 0 and "The other 2 of 3 pairs share nothing." in result.out and "\x1b" not in result.out
     assert ["a", "b", "0", "0", "2", "1"] in [line.split() for line in result.out.splitlines()]
+    apart = guardkit(*args[:3], *args[5:], cwd=tmp_path).out
+    assert "No two of them share anything." in apart and "The other" not in apart
     found = guardkit(*args, "--json", "--output", "o.csv", cwd=tmp_path)
     assert found.json["pairs"][0]["ngram_a"] == 2 and (tmp_path / "o.csv").is_file()
     assert guardkit("overlaps", "--benchmark", "safe_rlhf", cwd=tmp_path).code == 4

@@ -164,11 +164,12 @@ def test_rows_between_are_taken_through_and_a_step_that_does_not_run_is_not_trie
 
 
 def test_the_command_says_it_with_exit_code_4(world: World, teacher: Teacher) -> None:
-    teacher.script = says("I cannot help with that.")
+    teacher.script = says("Useless words.")
     recipe(world, teacher, 60, concurrency=4, stop_if={"after": 20})
     done = world.cli("run", "recipe.yaml", "--output", "runs/out", "--json")
     assert done.returncode == 4 and json.loads(done.stdout)["exit_code"] == 4
     assert "stops: 100% of its first 20 rows" in done.stderr and "Traceback" not in done.stderr
+    assert "valid: no_answers_block 20\n" in done.stderr, "a reason's name is not its own example"
 
 
 @pytest.mark.parametrize(("allowed", "code"), [(0.4, 1), (0.5, 0)])

@@ -85,7 +85,9 @@ def _shown(found: dict[str, Any]) -> None:
     lines = [[p["a"], p["b"], *(f"{p[name]:,}" for name in figures)] for p in some]
     if lines:
         _say.table("What two sets share", ["a", "b"], ["inputs", "prompts", f"rows of a by {n} words", f"rows of b by {n} words"], lines)
-    notes = [f"The other {len(found['pairs']) - len(some):,} of {len(found['pairs']):,} pairs share nothing."] if found["pairs"] else []
+    notes = []
+    if none := len(found["pairs"]) - len(some):
+        notes.append(f"The other {none:,} of {len(found['pairs']):,} pairs share nothing." if some else "No two of them share anything.")
     notes.append("inputs, prompts: different ones; duplicates: rows whose input came before; in conflict: inputs whose rows have different labels")
     if found["without"]:
         notes.append(f"without a file there: {', '.join(found['without'])}")

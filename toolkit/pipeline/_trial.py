@@ -104,7 +104,8 @@ class Trial:
     def _error(self, share: float) -> Missing:
         listed = []
         for reason, n in self._reasons.most_common(_REASONS):
-            listed.append(f"{reason} {n:,}" + (f" ({example})" if (example := self._examples[reason]) else ""))
+            example = self._examples[reason]
+            listed.append(f"{reason} {n:,}" + (f" ({example})" if example and not reason.endswith(example) else ""))
         if len(self._reasons) > _REASONS:
             listed.append(f"and {len(self._reasons) - _REASONS} more reasons")
         tried = f" ({self._tried:,} of them held against the steps that validate)" if self._tried else ""
