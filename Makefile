@@ -64,6 +64,9 @@ bench-data: $(VENV)/.dev ## the data path at 127,544 rows and ten times that, be
 bench-mining: $(VENV)/.dev ## mining 2 million generations, beside a straight polars script (minutes, 8 GB of disk)
 	$(BIN)/python tests/benchmarks/mining_bench.py
 
+bench-media: $(VENV)/.dev ## 100,000 images from a folder to shards, beside a plain pyarrow loop (minutes, 6 GB of disk)
+	$(BIN)/python tests/benchmarks/media_bench.py
+
 bench-steps: $(VENV)/.dev ## validate by profile, and what --processes makes of it (minutes)
 	$(BIN)/python tests/benchmarks/steps_bench.py
 
@@ -137,4 +140,4 @@ gpu-tests: $(VENV)/.dev ## on a machine with a GPU: the training and sampling te
 		tests/generation/test_vllm_server.py tests/generation/test_adapters.py tests/test_same_verdicts.py
 	$(BIN)/guardkit quickstart --output outputs/quickstart-gpu
 
-.PHONY: help quickstart setup test test-slow compiled lint type fmt fuzz bench bench-generate bench-journal bench-data bench-mining bench-steps same-verdicts bench-faults bench-noise bench-released bench-serve vllm-cpu schema sources-check gpu-check gpu-tests bench-train bench-score bench-view screenshots proof trainers
+.PHONY: help quickstart setup test test-slow compiled lint type fmt fuzz bench bench-generate bench-journal bench-data bench-mining bench-media bench-steps same-verdicts bench-faults bench-noise bench-released bench-serve vllm-cpu schema sources-check gpu-check gpu-tests bench-train bench-score bench-view screenshots proof trainers

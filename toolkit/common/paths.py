@@ -182,10 +182,13 @@ def open_below(folder: Path, name: str) -> BinaryIO:
     if (fault := below_fault(name)) is not None:
         raise InputError(fault, where=name)
     try:
-        root = folder.resolve(strict=True)
-        real = (root / name).resolve(strict=True)
-        if not real.is_relative_to(root):
-            raise InputError("is a link that leads out of the dataset's folder", where=name)
+        real = _without_links(folder, name)
+        if real is None:
+            root = folder.resolve(strict=True)
+            target = (root / name).resolve(strict=True)
+            if not target.is_relative_to(root):
+                raise InputError("is a link that leads out of the dataset's folder", where=name)
+            real = str(target)
         file = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         raise InputError(f"is not there, in {short_path(folder)}", where=name) from None
@@ -195,6 +198,16 @@ def open_below(folder: Path, name: str) -> BinaryIO:
         os.close(file)
         raise InputError("is not a regular file", where=name)
     return os.fdopen(file, "rb")
+
+
+def _without_links(folder: Path, name: str) -> str | None:
+    """The path of a name below a folder; None where one of the name's parts is a link. Quicker than resolving all of it, of many files."""
+    path = os.fspath(folder)
+    for part in name.split("/"):
+        path = f"{path}/{part}"
+        if stat.S_ISLNK(os.lstat(path).st_mode):
+            return None
+    return path
 
 
 def _spelled(path: str | Path) -> Path:
