@@ -144,7 +144,7 @@ def test_rows_by_their_error_rate(tiny: tuple[Path, Any], tmp_path: Path) -> Non
     for order, expected in (("easy_first", [2, 6, 7, 8]), ("hard_first", [8, 7, 6, 2])):
         how = how.model_copy(update={"curriculum": how.curriculum.model_copy(update={"order": order}) if how.curriculum else None})
         dropped = Dropped()
-        kept = keep_prompts(chat, Dataset.from_list(given), Bounds(room=128), dropped, how, 16)
+        kept = keep_prompts(chat, Dataset.from_list(given), Bounds(room=128, answer=16), dropped, how)
         assert list(kept["id"]) == [f"row-{i}" for i in expected]
         reasons = {reason: about["count"] for reason, about in dropped.report().items()}
         assert reasons == {"no_label": 1, "no_error_rate": 1, "too_long": 1, "out_of_band": 3}
@@ -174,6 +174,8 @@ def test_what_stops_it(tiny: tuple[Path, Any], shards: Path, tmp_path: Path, tra
         ({"trainer": {"num_generations": 1}}, "groups of 1: an answer is compared"),
         ({"trainer": {"num_generations": 3}}, "8 answers .* are not made of groups of 3"),
         ({"trainer": {"gradient_accumulation_steps": 8}}, "12 rows, and the answers of 16 are drawn at a time"),
+        ({"trainer": {"max_completion_length": 128}}, "lower trainer.max_completion_length, or start from a model that reads more"),
+        ({"max_prompt": 4}, "raise max_prompt, which is 4"),
         ({"curriculum": {"by": "mystery"}}, "no column of error rates: mystery"),
     ],
 )

@@ -18,7 +18,7 @@ from toolkit.guards import Guard, load_guard, unknown_label
 from toolkit.rewards import RewardFunction, Scorer, formula_names
 from toolkit.shards import read_manifest
 from toolkit.training._grpo_options import with_preset
-from toolkit.training._training_config import GrpoConfig, defaults
+from toolkit.training._training_config import GrpoConfig
 from toolkit.training._training_plan import plan_of
 from toolkit.training._training_report import Begin, Progress, Watch
 from toolkit.training._training_run import Method, train
@@ -140,8 +140,7 @@ class Grpo(Method):
         """The prompt alone; what is written is not known beforehand."""
         from toolkit.training._grpo_trainer import keep_prompts
 
-        given = defaults(self.config, cpu=False) | self.config.trainer
-        return list(keep_prompts(chat, data, bounds, dropped, self.config, int(given["max_completion_length"]))["length"])
+        return list(keep_prompts(chat, data, bounds, dropped, self.config)["length"])
 
     def check(self, data: Any, shards: Path) -> dict[str, Any]:
         """The labels."""

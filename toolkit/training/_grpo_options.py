@@ -12,6 +12,7 @@ from toolkit.common.documented import Documented
 from toolkit.common.paths import Beside
 from toolkit.common.resources import find, names
 from toolkit.common.yamlfile import load_yaml
+from toolkit.training._lora_options import LORA_RATE
 from toolkit.training._train_options import TrainOptions
 
 Schedule = Literal["constant", "linear", "product"]
@@ -119,5 +120,8 @@ def with_preset(config: Any) -> Any:
         "generate_every": preset.generate_every,
         "max_prompt": preset.max_prompt,
     }
+    trainer = dict(preset.trainer)
+    if config.lora is not None and "learning_rate" in trainer:  # published for the training of all weights
+        trainer["learning_rate"] *= LORA_RATE
     filled = {name: value for name, value in own.items() if getattr(config, name) is None}
-    return config.model_copy(update={**filled, "preset": None, "trainer": {**preset.trainer, **config.trainer}})
+    return config.model_copy(update={**filled, "preset": None, "trainer": {**trainer, **config.trainer}})

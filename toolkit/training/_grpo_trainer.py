@@ -53,7 +53,7 @@ def clip_factor(schedule: Schedule, update: int, updates: int) -> float:
     return math.prod((updates - i) / updates for i in range(1, update + 1))
 
 
-def keep_prompts(chat: Chat, data: Dataset, bounds: Bounds, dropped: Dropped, config: GrpoConfig, answer: int) -> Dataset:
+def keep_prompts(chat: Chat, data: Dataset, bounds: Bounds, dropped: Dropped, config: GrpoConfig) -> Dataset:
     """The rows that can be trained on, in the curriculum's order, with the column ``length`` (tokens of the prompt); the others are noted by id.
 
     Args:
@@ -62,7 +62,6 @@ def keep_prompts(chat: Chat, data: Dataset, bounds: Bounds, dropped: Dropped, co
         bounds: how long prompt and answer may be, and which tokens the model knows.
         dropped: where rows left out are noted: ``no_label``, ``too_long``, and by the curriculum ``no_error_rate`` and ``out_of_band``.
         config: of the training.
-        answer: tokens that an answer may have.
 
     Raises:
         InputError: no row is left, or one whose text cannot be distinguished from control tokens.
@@ -85,9 +84,9 @@ def keep_prompts(chat: Chat, data: Dataset, bounds: Bounds, dropped: Dropped, co
     for i, (row_id, length) in enumerate(zip(rows["id"], rows["length"], strict=True)):
         if all(column[i] is None for column in labels):
             dropped.add("no_label", row_id)
-        elif bounds.limit is not None and length + answer > bounds.limit:
+        elif bounds.limit is not None and length + bounds.answer > bounds.limit:
             dropped.add("too_long", row_id)
-            dropped.lengths.append(length + answer)
+            dropped.lengths.append(length + bounds.answer)
         elif config.curriculum is not None and rates[i] is None:
             dropped.add("no_error_rate", row_id)
         elif config.curriculum is not None and not config.curriculum.least <= (rates[i] or 0.0) <= config.curriculum.most:
@@ -96,7 +95,7 @@ def keep_prompts(chat: Chat, data: Dataset, bounds: Bounds, dropped: Dropped, co
             keep.append(i)
     if not keep:
         counts = ", ".join(f"{len(ids)} {reason}" for reason, ids in dropped.ids.items())
-        where, hint = ("trainer.max_completion_length", bounds.hint) if "too_long" in dropped.ids else (None, "look at the step that made these rows")
+        where, hint = ("trainer", bounds.hint) if "too_long" in dropped.ids else (None, "look at the step that made these rows")
         raise InputError(f"no row can be trained on: {counts}", where=where, hint=hint)
     if config.curriculum is not None and config.curriculum.order != "random":
         random.Random(config.seed).shuffle(keep)  # rows of one rate in no order of the shards'
@@ -166,15 +165,14 @@ class GuardGrpo(QuickHead, GRPOTrainer):
         self._tallies = {mode: _Tally(reward.guard.task_names) for mode in ("train", "eval")}
         self._asked: list[str] = []
         settings = kwargs["args"]
-        answer = int(settings.max_completion_length)
         if options.curriculum is not None and options.curriculum.order != "random":
             settings.shuffle_dataset = False
         held = kwargs.get("eval_dataset")
-        data = keep_prompts(self._chat, kwargs["train_dataset"], bounds, dropped, options, answer)
+        data = keep_prompts(self._chat, kwargs["train_dataset"], bounds, dropped, options)
         kwargs["train_dataset"] = _columns(data)
         if held is not None:
             plain = options.model_copy(update={"curriculum": None})
-            kwargs["eval_dataset"] = _columns(keep_prompts(self._chat, held, bounds, self.dropped_held_out, plain, answer))
+            kwargs["eval_dataset"] = _columns(keep_prompts(self._chat, held, bounds, self.dropped_held_out, plain))
         if len(data) * settings.num_generations < settings.generation_batch_size:
             least = settings.generation_batch_size // settings.num_generations
             hint = f"a smaller `rows_an_update`, `generate_every` or accumulation; the answers of {len(data):,} rows are drawn at a time at most"
@@ -241,7 +239,7 @@ class GuardGrpo(QuickHead, GRPOTrainer):
     def between(self) -> int:
         """Updates between two samplings: what was drawn is in no checkpoint."""
         args: Any = self.args
-        return max(1, args.steps_per_generation * self.num_iterations // args.gradient_accumulation_steps)
+        return max(1, int(args.steps_per_generation * self.num_iterations // args.gradient_accumulation_steps))
 
     @property
     def _mode(self) -> str:

@@ -30,7 +30,8 @@ def check_left_out(dropped: Dropped, rows: int, most: float, bounds: Bounds) -> 
     message = f"{len(lengths):,} of {rows:,} rows ({len(lengths) / rows:.0%}) have more than {bounds.limit:,} tokens and would be left out, "
     message += f"more than the {most:.0%} that the option too_long allows"
     do = f"with {lengths[allowed]:,} at most {most:.0%} would be" + (f", with {lengths[0]:,} none" if allowed else "")
-    raise InputError(message, where="trainer.max_length", hint=f"{bounds.hint}: {do}; or allow them with too_long: {share:g}")
+    where = "max_prompt" if bounds.answer else "trainer.max_length"
+    raise InputError(message, where=where, hint=f"{bounds.hint}: {do}; or allow them with too_long: {share:g}")
 
 
 def check_batch(args: Any, used: int) -> None:

@@ -10,6 +10,9 @@ from pydantic import ConfigDict, Field, model_validator
 from toolkit.common.documented import Documented
 from toolkit.common.errors import require
 
+LORA_RATE = 10
+"""LoRA's best rate is about ten times that of full training, for SFT and preferences alike (Schulman et al. 2025, "LoRA Without Regret")."""
+
 
 class Lora(Documented):
     """LoRA (Hu et al. 2021, arXiv 2106.09685): to each layer chosen alpha / rank · B A is added, and A and B alone are trained.

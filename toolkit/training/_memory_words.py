@@ -12,9 +12,10 @@ from toolkit.common.machine import GIB, gpu_count, gpu_memory, has_gpu, memory
 from toolkit.common.manifests import read_json
 from toolkit.common.models import model_folder, parameters
 from toolkit.common.paths import Roots
+from toolkit.training._grpo_options import with_preset
 from toolkit.training._memory import Memory, Shape, activations_of, memory_of
 from toolkit.training._parallel import is_deepspeed, own_file, parts_in, processes_in
-from toolkit.training._training_config import AnyConfig, DpoConfig, defaults
+from toolkit.training._training_config import AnyConfig, DpoConfig, GrpoConfig, defaults
 
 
 def memory_words(config: AnyConfig, roots: Roots) -> list[str]:
@@ -24,6 +25,7 @@ def memory_words(config: AnyConfig, roots: Roots) -> list[str]:
         config: of the training.
         roots: where a folder of the model's name, or a file of accelerate's, is looked up.
     """
+    config = with_preset(config) if isinstance(config, GrpoConfig) else config
     name = config.model
     if not isinstance(name, str) or any(config.trainer.get(k) for k in ("deepspeed", "fsdp", "parallelism_config")) or is_gguf(name, roots):
         return []

@@ -56,12 +56,14 @@ class Bounds:
         room: tokens at most that the model reads at once; None where its configuration does not say.
         embedded: tokens that the model knows; likewise.
         model: what to call it in errors.
+        answer: tokens that are kept free for an answer, where it is yet to be written.
     """
 
     wanted: int | None = None
     room: int | None = None
     embedded: int | None = None
     model: str = "the model"
+    answer: int = 0
 
     @property
     def limit(self) -> int | None:
@@ -72,8 +74,11 @@ class Bounds:
     def hint(self) -> str:
         """What to do where rows are too long."""
         if self.room is not None and self.limit == self.room:
-            return f"{self.model} reads {self.room:,} tokens at once, prompt and answer: shorten the rows, or start from a model that reads more"
+            do = "lower trainer.max_completion_length" if self.answer else "shorten the rows"
+            return f"{self.model} reads {self.room:,} tokens at once, prompt and answer: {do}, or start from a model that reads more"
         reads = "" if self.room is None else f" (the model reads {self.room:,})"
+        if self.answer:
+            return f"raise max_prompt, which is {(self.wanted or 0) - self.answer:,}{reads}, or shorten the rows"
         return f"raise trainer.max_length, which is {self.wanted}{reads}, or shorten the rows"
 
     def check(self, largest: Mapping[str, int | None]) -> None:

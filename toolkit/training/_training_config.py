@@ -19,6 +19,7 @@ from toolkit.common.reach import HubName
 from toolkit.training._fields import ConfigName, fields_of, misfit
 from toolkit.training._groups import check_groups, spread_groups
 from toolkit.training._grpo_options import GrpoOptions, with_preset
+from toolkit.training._lora_options import LORA_RATE
 from toolkit.training._services import check_installed, services
 from toolkit.training._train_options import OWN, TrainOptions
 from toolkit.training._train_processes import processes_of, refuse_launchers
@@ -85,8 +86,6 @@ _SCRATCH: dict[str, Any] = {
 }
 # Without a GPU: no mixed precision and no recomputation, which only cost time there, and no pinned memory.
 _CPU: dict[str, Any] = {"bf16": False, "gradient_checkpointing": False, "dataloader_pin_memory": False, "use_cpu": True}
-# LoRA's best rate is about ten times that of full training, for SFT and preferences alike (Schulman et al. 2025, "LoRA Without Regret").
-_LORA_RATE = 10
 _ALWAYS: dict[str, Any] = {"logging_steps": 1, "logging_first_step": True, "disable_tqdm": True, "logging_nan_inf_filter": False}
 
 
@@ -181,7 +180,7 @@ def defaults(config: AnyConfig, *, cpu: bool) -> dict[str, Any]:
     if base is _GRPO and not cpu and find_spec("vllm") is not None:
         base = base | {"use_vllm": True}
     if config.lora is not None:
-        base = base | {"learning_rate": _LORA_RATE * base["learning_rate"]}
+        base = base | {"learning_rate": LORA_RATE * base["learning_rate"]}
     return _ALWAYS | base | (_CPU if cpu else {})
 
 

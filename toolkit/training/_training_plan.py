@@ -61,7 +61,8 @@ def plan_of(method: Method, shards: str | Path, out: str | Path, config: AnyConf
         if method.answers:
             prompts_cut(chat, data, method.answers[0])
         check_ending(chat, name)
-        bounds, dropped = Bounds(method.longest(args), room, embedded, name), Dropped({"held_out": aside} if aside else {})
+        answer = int(given.get("max_completion_length", 0))
+        bounds, dropped = Bounds(method.longest(args), room, embedded, name, answer), Dropped({"held_out": aside} if aside else {})
         with refusals():
             lengths = method.lengths(chat, data, bounds, dropped, given.get("dataset_num_proc"))
         check_left_out(dropped, len(data), config.too_long, bounds)

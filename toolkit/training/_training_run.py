@@ -167,7 +167,7 @@ def fit(method: Method, shards: Path, new: Path, work: Path, config: AnyConfig, 
                 train_dataset=data,
                 eval_dataset=held,
                 processing_class=tokenizer,
-                bounds=(bounds := Bounds(method.longest(args), room, embedded, name)),
+                bounds=(bounds := Bounds(method.longest(args), room, embedded, name, getattr(args, "max_completion_length", 0))),
                 dropped=dropped,
                 **more,
             )
