@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import polars as pl
@@ -15,9 +16,14 @@ RECIPES = shipped("recipes")
 PLANNED = {
     "nemotron": {"seeds": 86_759 + 30_007, "few": 5_000, "reasoning": 5_000, "samples": 4 * 5_000},
     "rsafe": {"toxicchat": 2_000, "aegis": 2_000, "or-hard": 1_000, "or-toxic": 1_000, "rl-shards": 6_000},
+    "guardreasoner-vl": {
+        "text-half": 63_799, "picture-rows": 13_267, "question-half": 46_030, "sft-shards": 123_096, "samples": 4 * 123_096, "rl-shards": 12_000,
+    },
+    "guardreasoner-omni/v1": {"chosen": 148_000, "samples": 4 * 148_000},
+    "guardreasoner-omni/v2": {"chosen": 181_000, "samples": 8 * 181_000},
     "intentionreasoner": {"chosen": 163_000, "votes": 2 * 163_000, "reasoning": 163_000},
     "rsafe/responses": {"drawn-pku_saferlhf_train": 2_000, "drawn-beavertails_30k_train": 2_000, "rl-shards": 4_000},
-}
+}  # fmt: skip
 """Rows out of steps, as the papers have them."""
 
 
@@ -108,3 +114,21 @@ def test_intentionreasoner_from_seeds_to_scores(tmp_path: Path) -> None:
         assert (found.labels["prompt"], found.data["rewrite"]) == (label, rewrite) and (rewrite is None) == (not label.startswith("borderline"))
     scored = {line["guard"]: line["n"] for line in run["levels"].manifest["stats"]["scores"]}
     assert scored["SFT"] == scored["SFT and RL"] == run["test-rows"].rows
+
+
+@pytest.mark.parametrize(("name", "kind"), [("guardreasoner-vl", "image"), ("guardreasoner-omni", "audio")])
+def test_media_are_in_the_shards_for_sft(name: str, kind: str, tmp_path: Path) -> None:
+    run = toolkit.read_run(toolkit.run(f"{name}/mini", until="sft-shards", output=tmp_path / "run").folder)
+    data = pl.concat([pl.read_parquet(file) for file in run["sft-shards"].artefact("shards").rglob("*.parquet")])
+    media = [one for row in data.iter_rows(named=True) for one in zip(row["media"], row["media_bytes"], strict=True)]
+    assert media and all(seen["kind"] == kind and sha256(held["bytes"]).hexdigest() == seen["sha256"] for seen, held in media)
+    assert data.height > len(media), "and text"
+
+
+@pytest.mark.parametrize(("name", "hard"), [("guardreasoner-vl", {0}), ("guardreasoner-omni", set(range(1, 8)))])
+def test_recipes_with_media_from_seeds_to_scores(name: str, hard: set[int], tmp_path: Path) -> None:
+    run = toolkit.read_run(toolkit.run(f"{name}/mini", output=tmp_path / "run").folder)
+    right = [unit["right"] for units in run["hard"].polars()["hard_of"] for unit in units]
+    assert right and set(right) <= hard
+    scored = {line["guard"]: line["n"] for line in run["scores"].manifest["stats"]["scores"] if line["task"] == "prompt"}
+    assert run["test-rows"].rows == scored["online RL"] > 0

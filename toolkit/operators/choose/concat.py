@@ -12,7 +12,7 @@ from toolkit.common.errors import InputError
 from toolkit.guards import Guard
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Output, StepInput
 from toolkit.operators.choose._choice_figures import JOINED
-from toolkit.records import Column, name_fault, to_polars
+from toolkit.records import MEDIA, Column, name_fault, to_polars
 
 
 class ConcatConfig(Config):
@@ -21,7 +21,7 @@ class ConcatConfig(Config):
     provenance: str | None = Field(None, min_length=1)
     """Column that says of each row which input it comes from, by the name under `from`; default: none."""
     missing: Literal["error", "null"] = "error"
-    """A column that some inputs have and others have not: stop, or null where it is missing."""
+    """A column that some inputs have and others have not: stop, or null where it is missing (of `media` an empty list: no media)."""
     repeated: Literal["error", "first"] = "error"
     """An id that several inputs have: stop, or the first of these rows stays and the others are set aside as `repeated`."""
 
@@ -69,7 +69,7 @@ class Concat(DatasetOperator):
                 if self.config.missing == "error":
                     hint = "missing: null fills it up; or take it out before"
                     raise InputError(f"concat: {without[0]!r} has no column {column.name!r}, which other inputs have", hint=hint)
-                out[column.name] = Column(column.name, column.type, True, column.doc)
+                out[column.name] = Column(column.name, column.type, column.name != MEDIA, column.doc)
         if "id" not in out:
             raise InputError("concat reads the column 'id', which no input has")
         if (own := self.config.provenance) is not None:
@@ -88,7 +88,7 @@ class Concat(DatasetOperator):
         for name, source in inputs.items():
             start = at
             for block in source.blocks():
-                rows = block.with_columns(pl.lit(None, kind).alias(c) for c, kind in self._types.items() if c not in block.columns)
+                rows = block.with_columns(_absent(c, kind).alias(c) for c, kind in self._types.items() if c not in block.columns)
                 if self.config.provenance is not None:
                     rows = rows.with_columns(pl.lit(name).alias(self.config.provenance))
                 keep = first[at : at + block.height]
@@ -116,3 +116,8 @@ class Concat(DatasetOperator):
         message = f"{again.len():,} ids of {ids.len():,} rows are there twice: {again[0]!r} in {places}"
         hint = "repeated: first keeps the first of such rows"
         raise InputError(message, where=f"step {ctx.step}", hint=hint)
+
+
+def _absent(name: str, kind: pl.DataType) -> pl.Expr:
+    """What rows have in a column that their input lacks."""
+    return pl.lit(pl.Series([[]], dtype=kind)).first() if name == MEDIA else pl.lit(None, kind)

@@ -256,7 +256,7 @@ class Synthesise(GenerationOperator):
         schema = response_format(self._of) if ask.schema else ""
         whole = [*messages, *({"role": role, "content": content} for role, content in tail)]
         own = bool(self._of.output.open)  # the guard's own marks may be a model's
-        media = attach(row, ctx.media_folder, self._of, self._configs)  # of all teachers, so that a row does not end halfway
+        media = attach(row, ctx.media_folder, self._of, self._configs) if config.is_model else ()  # of all teachers, lest a row end halfway
         return build_request(backend, config, whole, attempt=ask.attempt, schema=schema, row=row["id"], as_it_comes=own, media=media)
 
     def _definitions(self, row: Mapping[str, Any]) -> str:
