@@ -210,6 +210,8 @@ def test_what_cannot_be_rewarded_is_refused_or_noted(tmp_path: Path) -> None:
     other.write_text(text.replace("[unharmful, harmful]", "[fine, harmful]", 1))
     with pytest.raises(InputError, match=r"label_prompt: 'unharmful' is no label of the guard 'guardreasoner' \(0+4\)"):
         export(good, "verl", tmp_path / "b", guard=str(other))
+    other.write_text(text.replace("version: 1", "version: 2", 1))
+    assert [n for n in export(good, "easyr1", tmp_path / "g", guard=str(other))["notes"] if n.startswith("The guard is not the one")]
     with pytest.raises(InputError, match=r"the formula 'intentionreasoner' weighs scores \(.*\), which nothing gives it in ms-swift"):
         export(good, "ms-swift", tmp_path / "c", formula="intentionreasoner")
     with pytest.raises(InputError, match="the format 'trl' has no place for a formula of rewards\n  formats that have one: verl, easyr1, ms-swift"):
@@ -268,5 +270,5 @@ def test_prompts_without_answers_say_whether_there_is_a_response(tmp_path: Path)
         read = (pl.read_parquet(tmp_path / name / file) if name != "ms-swift" else pl.DataFrame(lines(tmp_path / name / file))).to_dicts()
         there = {"verl": lambda row: row["extra_info"], "easyr1": lambda row: json.loads(row["answer"]), "ms-swift": lambda row: row}[name]
         assert [there(row)["has_response"] for row in read] == [True, False, True, False]
-        assert record["rows"] == 5 and record["left_out"] == []
+        assert record["rows"] == 5 and record["left_out"] == [] and not [note for note in record["notes"] if "not the one" in note]
         assert {about.get("config") for about in record["files"].values() if "rows" in about} == {"default" if name == "easyr1" else "rl"}

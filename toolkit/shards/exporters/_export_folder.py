@@ -130,7 +130,13 @@ def _record(
         "rows": sum(counts["split"].values()),
         "weights": {"how": weights or ("kept" if "weight" in shards.columns else "none"), **(repeater.figures() if repeater else {})},
         "left_out": left_out(shards, form, weights),
-        "notes": [*form.notes(), *_how_notes(shards, repeater), *_gone_note(form), *_template_note(counts["teacher"]), *_version_note(manifest)],
+        "notes": [
+            *form.notes(),
+            *_how_notes(shards, repeater),
+            *_gone_note(form),
+            *_template_note(form, counts["teacher"]),
+            *_version_note(manifest),
+        ],
         "counts": {name: dict(sorted(count.items())) for name, count in counts.items() if count},
         "files": files,
     }
@@ -212,8 +218,8 @@ def _gone_note(form: Format) -> list[str]:
     return [f"Every pair of {' and '.join(gone)} has the weight 0: nothing of it was written."] if gone else []
 
 
-def _template_note(teachers: Counter[str]) -> list[str]:
-    n = teachers["template"]
+def _template_note(form: Format, teachers: Counter[str]) -> list[str]:
+    n = teachers["template"] if {*form.shards.of.answers} & {*form.carried()} else 0
     text = f"The reasoning of {n:,} rows is the template teacher's: it is for trying the tool, not for training a guard that is to be used."
     return [text] if n else []
 

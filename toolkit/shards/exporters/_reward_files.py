@@ -17,6 +17,7 @@ from toolkit.common.errors import InputError
 from toolkit.common.yamlfile import dump_yaml
 from toolkit.guards import Guard, input_fingerprint, load_guard
 from toolkit.rewards import Formula, formula_of, load_formula
+from toolkit.shards._manifest import GUARD_FACETS
 from toolkit.shards.exporters._guardreasoner import guard_of
 from toolkit.shards.exporters._shapes import Format, ShardSet
 
@@ -177,8 +178,9 @@ class RewardFormat(Format):
             return [*notes, *([f"There is no reward beside the rows: {self._why}."] if self._why else [])]
         notes.append(f"The reward is {self.formula.name} of the guard {self.guard.name}, in {PLUGIN}; to start: {self.start}")
         notes.append(f"The longest prompt has {self._longest:,} characters; {self.trainer} leaves out those of more tokens than {self.limit}.")
-        if self.guard.fingerprint != self.shards.manifest.get("guard_fingerprint", self.guard.fingerprint):
-            notes.append("The guard is not word for word the one that the shards were made with; its input is.")
+        same = (self.guard.only(GUARD_FACETS).fingerprint, self.guard.fingerprint)
+        if self.shards.manifest.get("guard_fingerprint", same[0]) not in same:
+            notes.append("The guard is not the one that the shards were made with; its input is.")
         if self._without:
             notes.append(f"{self._without:,} rows have no label at all, and so nothing to be rewarded for.")
         if self._controls:
