@@ -75,7 +75,8 @@ def cells(found: Mapping[str, Any]) -> list[str]:
 HEAD = "`make grpo-rises` prints this table and writes this page; `python tests/benchmarks/grpo_bench.py --help` says what may be set."
 WORDS = """GRPO for {} updates of 32 answers on tiny guards of each preset's form; each figure is the mean over the first and over the last tenth of the updates.
 They show that the loop learns, by heart if need be, not what a guard can reach: guards, rows and learning rate are nothing like the published ones. The rewards of `guardreasoner_vl`
-are 0 at best; those of `guardreasoner_omni` are lower for long answers, those of `guardreasoner_omni_v1` higher for long ones that are not right."""
+are 0 at best, and a wrong answer costs less the longer it is: a guard that is mostly wrong first learns to write more, so that its reward may rise without its
+accuracy. Those of `guardreasoner_omni` are lower for long right answers, those of `guardreasoner_omni_v1` higher for long ones that are not right."""
 
 
 def means(lines: Sequence[Mapping[str, Any]], part: slice) -> dict[str, float]:
