@@ -128,6 +128,13 @@ def test_pairs_are_made_as_a_recipe_makes_them_where_nothing_else_is_asked_for(c
     assert of_code["pairs"] == 1 and made["chosen"].to_list() == [texts[1]]
 
 
+def test_a_copy_under_another_guards_name_is_noted(cli: Callable[..., Result], write: Callable[..., str]) -> None:
+    for name in ("a.jsonl", "b.jsonl"):
+        write(name, RIGHT, WRONG)
+    result = cli("mine", "--predictions", "a=a.jsonl", "--predictions", "b=b.jsonl", "--output", "out")
+    assert "Note: a file of 'a' and one of 'b' are equal, byte by byte: a.jsonl and b.jsonl\n" in result.out
+
+
 def test_no_disagreement_is_a_result_and_no_error(cli: Callable[..., Result], write: Callable[..., str]) -> None:
     write("a.jsonl", RIGHT, WRONG)
     result = cli("mine", "--predictions", "a=a.jsonl", "--output", "out", "--json")
@@ -153,6 +160,8 @@ A = ("--predictions", "a=a.jsonl")
         (("--predictions", "e=empty.jsonl"), "empty.jsonl"),
         (("--predictions", "t=torn.jsonl"), "no row is kept, 1 are rejected: bad_json 1"),
         (("--predictions", "f=folder"), "folder"),
+        (("--predictions", "n=negative.jsonl"), "negative.jsonl: a draw has the number -1"),
+        (("--predictions", "p=plain.jsonl"), "a prompt alone is read where the ids' column is named"),
         ((*A, "--pairs", "best"), "is not one of 'closest'"),
         ((), "Missing option '--predictions'"),
     ],
@@ -166,6 +175,8 @@ def test_bad_arguments_and_files_end_with_2(
     write("other.jsonl", RIGHT, WRONG, first=100)
     (tmp_path / "torn.jsonl").write_text("{\n")
     (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "negative.jsonl").write_text(json.dumps({**prediction(0, RIGHT), "draw": -1}) + "\n")
+    (tmp_path / "plain.jsonl").write_text(json.dumps({"id": "x", "prompt": "question", "label_prompt": "harmful", "output": RIGHT}) + "\n")
     (tmp_path / "folder").mkdir()
     result = cli("mine", *args, "--output", "out")
     assert result.code == 2, result.err

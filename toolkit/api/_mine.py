@@ -157,7 +157,7 @@ def _figures(made: Mapping[str, StepFolder], folder: Path) -> Mined:
             "lengths": pairs["stats"].get("lengths", {}),
             "rejected": loaded["counts"][-1]["rejected"],
             "rule": stats["rule"]["words"],
-            "remarks": stats["remarks"],
+            "remarks": [*loaded["stats"].get("equal_files", []), *stats["remarks"]],
             "output": short_path(folder),
             "shards": short_path(made["preference"].artefact("shards")) if n_pairs else None,
             "statistics": {n: stats[n] for n in STATISTICS},

@@ -176,7 +176,7 @@ class ByText:
             plain = "response" in row.columns
             prompt, response = parted(row["prompt"][0], row["response"][0] if plain else None, plain, self._guard)
         except InputError as e:
-            self._faults[h] = e.message
+            self._faults[h] = f"{e.message} (a prompt alone is read where the ids' column is named, or there is a column `response`)"
             return
         self._known[h] = len(self._contents)
         self._contents.append(content_id([], prompt, response))

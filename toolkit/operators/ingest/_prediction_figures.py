@@ -30,6 +30,8 @@ def _shown(step: Finished, figure: Figure, value: Mapping[str, Mapping[str, Any]
     for name, n in value.items():
         if n["gaps"]:
             yield f"Draws that no row of {name} has ({step.step}): {', '.join(map(str, n['gaps'][:20]))}{' …' if len(n['gaps']) > 20 else ''}"
+    for words in step.stats.get("equal_files", ()):
+        yield f"Note ({step.step}): {words}"
     if samples := step.stats.get("samples"):
         yield f"Samples without output of any guard ({step.step}): {samples['without']:,} of {samples['rows']:,}"
 

@@ -72,3 +72,14 @@ def check_copies(parts: Sequence[Part], digests: Mapping[str, str]) -> None:
             hint = "name each draw once; what is drawn at temperature 0 is one draw"
             message = f"two draws of {part.guard!r} are the same, byte by byte: {first.path.name} and {part.path.name}"
             raise InputError(message, where=str(part.path), hint=hint)
+
+
+def equal_files(parts: Sequence[Part], digests: Mapping[str, str]) -> list[str]:
+    """In words, which files of different guards are equal byte by byte: a copy under another name would count as a guard of its own."""
+    first: dict[str, Part] = {}
+    out = []
+    for part in parts:
+        other = first.setdefault(digests[part.name], part)
+        if other.guard != part.guard:
+            out.append(f"a file of {other.guard!r} and one of {part.guard!r} are equal, byte by byte: {other.path.name} and {part.path.name}")
+    return out

@@ -209,6 +209,8 @@ class Predictions:
             for i in lacks.arg_true():
                 wrong.setdefault(i, ("missing_key", f"{key} is no text"))
         draws = rows["draw"] if "draw" in rows.columns else None
+        if draws is not None and (negative := draws.filter(draws < 0)).len():
+            raise InputError(f"a draw has the number {negative[0]}: draws are numbered from 0", where=str(part.path))
         if draws is not None and draws.null_count():
             wrong = {**dict.fromkeys(draws.is_null().arg_true(), ("missing_key", "draw is no number")), **wrong}
         numbers = self._numbers(part, layout, rows, draws, wrong)

@@ -11,7 +11,7 @@ from toolkit.common.errors import InputError, did_you_mean
 from toolkit.guards import Guard, check_reading
 from toolkit.operators.base import Columns, Context, DatasetOperator, Output, Referred, StepInput
 from toolkit.operators.ingest._prediction_figures import PREDICTED
-from toolkit.operators.ingest._prediction_files import Part, check_copies, parts_of
+from toolkit.operators.ingest._prediction_files import Part, check_copies, equal_files, parts_of
 from toolkit.operators.ingest._prediction_layouts import layouts, sample_layout
 from toolkit.operators.ingest._prediction_options import LoadPredictionsConfig
 from toolkit.operators.ingest._predictions import FILE, Predictions
@@ -108,4 +108,7 @@ class LoadPredictions(DatasetOperator):
         return out if sample is None else out | {f"samples/{sample.name}": ctx.files.digest(sample, kind)}
 
     def run(self, inputs: Mapping[str, StepInput], out: Output, ctx: Context) -> None:
-        Predictions(self.config, self._parts(ctx), self._sample(ctx), out, ctx, self.referred(ctx)).run()
+        parts = self._parts(ctx)
+        Predictions(self.config, parts, self._sample(ctx), out, ctx, self.referred(ctx)).run()
+        if equal := equal_files(parts, self.files(ctx)):
+            out.stat("equal_files", equal)
