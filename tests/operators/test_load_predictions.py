@@ -115,7 +115,8 @@ def test_every_form_of_the_same_draws_gives_the_same_table(tmp_path: Path) -> No
 def test_mine_copies_the_texts_of_pairs_alone_and_finds_the_same_as_with_all_of_them(form: str, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "samples.csv", [{k: v or "" for k, v in s.items()} for s in SAMPLES])
-    found = toolkit.mine(draws(tmp_path, form), output="mined", samples="samples.csv", columns=NAMES, rule={"hard": "mixed"})
+    as_ = {"pick": "longest", "tasks": "first", "chosen_right_on": "task", "rejected_passes": "anything"}
+    found = toolkit.mine(draws(tmp_path, form), output="mined", samples="samples.csv", columns=NAMES, rule={"hard": "mixed", "pairs": as_})
     assert (found.rows, found.hard, found.pairs) == (3, 2, 2)
     run = toolkit.read_run("mined")
     assert "output" not in run["predictions"].manifest["columns"] and "prompt" not in run["predictions"].manifest["columns"]
@@ -126,9 +127,8 @@ def test_mine_copies_the_texts_of_pairs_alone_and_finds_the_same_as_with_all_of_
         {"id": "p", "use": "load_predictions", "with": {"files": draws(tmp_path, form), "samples": "samples.csv", "columns": NAMES, "texts": "copy"}},
         {"id": "v", "use": "verdicts"},
         {"id": "h", "use": "mine", "with": {"rule": {"hard": "mixed"}}},
-        {"id": "pairs", "use": "pair", "from": {"rows": "h", "verdicts": "v"},
-         "with": {"pick": "longest", "tasks": "first", "chosen_right_on": "task", "rejected_passes": "anything"}},
-    ]  # fmt: skip
+        {"id": "pairs", "use": "pair", "from": {"rows": "h", "verdicts": "v"}, "with": as_},
+    ]
     (tmp_path / "r.yaml").write_text(json.dumps({"recipe": "whole", "guard": "guardreasoner", "steps": steps}))
     whole = toolkit.run("r.yaml", output="whole")
     copied = pl.concat(list(toolkit.read_run(whole.folder)["pairs"].blocks())).sort("parent")
