@@ -101,6 +101,7 @@ def test_the_validator_of_the_recipe_judges_what_is_chosen(server: Server, tmp_p
 
 def test_released_outputs_that_are_chosen_are_sound(real_data: Path, tmp_path: Path) -> None:
     """Of 116 hard rows in what three released guards wrote, nine had as their longest right output one that does not read strictly."""
+    rule = {"extends": "default", "pairs": {"pick": "longest", "chosen_right_on": "task", "rejected_passes": "anything"}}
     unsound = pairs = 0
     for benchmark, task in (
         ("AegisSafetyTest", "prompt"),
@@ -109,7 +110,7 @@ def test_released_outputs_that_are_chosen_are_sound(real_data: Path, tmp_path: P
         ("XSTestResponseRefusal", "refusal"),
     ):
         files = {s: real_data / "guardreasoner" / "predictions" / s / f"{benchmark}.jsonl" for s in ("1B", "3B", "8B")}
-        found = toolkit.mine(files, output=tmp_path / benchmark, task=task)
+        found = toolkit.mine(files, output=tmp_path / benchmark, task=task, rule=rule)
         rows = rows_of(toolkit.read_run(tmp_path / benchmark)["pairs"]) if found["pairs"] else pl.DataFrame({"chosen": []})
         assert all(not parse(GUARD, t, "strict").problems for t in rows["chosen"])
         unsound += sum(found["passed_over"].values())

@@ -9,7 +9,7 @@ import typer
 
 from toolkit.cli import _say
 
-PAIRS = ("pairs", "passed_over", "passed_over_rejected", "lengths")
+PAIRS = ("passed_over", "passed_over_rejected", "lengths")
 """Figures of the step `pair` that are shown."""
 
 
