@@ -140,7 +140,12 @@ TEXT = "rows with media cannot go through {!r}: it works on the text of rows alo
 @pytest.mark.parametrize(
     ("options", "more", "top", "message"),
     [
-        ({"backend": {"backend": "template"}}, [], {}, "rows with media cannot go through 'synthesise': the backend 'template' cannot carry image"),
+        (
+            {"backend": {"backend": "transformers", "model": "x"}},
+            [],
+            {},
+            "rows with media cannot go through 'synthesise': the backend 'transformers' cannot carry image",
+        ),
         ({"backend": {"backend": "openai", "model": "m"}}, [], {"guard": "guardreasoner"}, BLIND.format("synthesise", "guardreasoner")),
         (
             {
