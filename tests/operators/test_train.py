@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from frames import run_steps
 
+import toolkit
 from toolkit.common.errors import InputError
 from toolkit.guards import load_guard
 from toolkit.operators import Context
@@ -104,3 +105,25 @@ def test_a_local_model_counts_by_what_is_in_it(tmp_path: Path, monkeypatch: pyte
     assert counts_by("owner/name") == {"model": "owner/name"}, "a hub model counts by its name"
     with pytest.raises(InputError, match="no such model folder"):
         counts_by("./other")
+
+
+@pytest.mark.parametrize("use", ["train_sft", "train_grpo"])
+def test_a_guard_that_is_trained_further_may_be_mined_again_in_rounds(use: str) -> None:
+    render = {"train_sft": "render_sft", "train_grpo": "render_rl"}[use]
+    loop: list[dict[str, Any]] = [
+        {**SFT, "with": {"model": {"scratch": {}}}},
+        {
+            "id": "samples",
+            "use": "sample",
+            "from": {"rows": "r", "main": "sft"},
+            "with": {"backend": {"backend": "transformers", "temperature": 1.0}},
+        },
+        {"id": "verdicts", "use": "verdicts"},
+        {"id": "hard", "use": "mine", "from": {"rows": "r", "verdicts": "verdicts"}},
+        {"id": "again", "use": "synthesise", "with": {"backend": {"backend": "template"}}},
+        {"id": "rows", "use": render},
+        {"id": "lessons", "use": "shards"},
+        {"id": "further", "use": use, "from": {"shards": "lessons", "model": "sft"}},
+    ]
+    found = toolkit.check({"recipe": "small", "rounds": 2, "steps": [*DATA, *loop]})
+    assert found["steps"] == len(DATA) + 1 + 2 * (len(loop) - 1)

@@ -51,7 +51,7 @@ class TrainGrpo(DatasetOperator):
     name = "train_grpo"
     shape = "sink"
     inputs = ("shards", "*")
-    takes = {"shards": "shards", "*": "model"}
+    takes = {"shards": "shards", "model": "model", "*": "model"}
     deterministic = False
     config_class = TrainGrpoConfig
     example = {"preset": "rsafe", "trainer": {}}

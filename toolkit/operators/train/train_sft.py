@@ -52,7 +52,7 @@ class TrainSft(DatasetOperator):
     name = "train_sft"
     shape = "sink"
     inputs = ("shards", "*")
-    takes = {"shards": "shards", "*": "model"}
+    takes = {"shards": "shards", "model": "model", "*": "model"}
     deterministic = False
     config_class = TrainSftConfig
     example = {"model": {"scratch": {}}, "trainer": {}}
