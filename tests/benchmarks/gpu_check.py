@@ -244,7 +244,7 @@ def make_trainer(which: str, method: str, shape: Shape, model: Any, tokenizer: A
     ours = which == "guardkit"
     data = Dataset.from_list(rows if ours else [{k: v for k, v in r.items() if k not in ("id", "weight")} for r in rows])
     cls: Any = {"sft": (SFTTrainer, GuardSft), "dpo": (DPOTrainer, WeightedDPOTrainer)}[method][ours]
-    more = {"bounds": Bounds(args.max_length, 4096, shape.vocab), "dropped": Dropped()} if ours else {}
+    more = {"bounds": Bounds(2 * shape.length, 4096, shape.vocab), "dropped": Dropped()} if ours else {}
     trainer = cls(model=model, args=args, train_dataset=data, processing_class=tokenizer, **more)
     if ours:
         trainer.quick = not gpu  # as a training sets it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -40,7 +41,7 @@ def test_the_page_says_where_recipe_and_paper_part(name: str) -> None:
     assert f"guardkit run {name}/mini" in page and "| point | paper |" in page and "Faults left out" in page
 
 
-SOURCES = {
+SOURCES: dict[str, list[dict[str, Any]]] = {
     "aegis2_train": [
         {"prompt": "Hello", "response": None, "prompt_label": "safe", "response_label": None, "violated_categories": ""},
         {"prompt": "Be rude", "response": "No.", "prompt_label": "unsafe", "response_label": "safe", "violated_categories": "Harassment, Immoral/Unethical"},

@@ -125,7 +125,7 @@ REFERENCES = st.builds(
 
 @settings(deadline=None)
 @given(st.lists(st.lists(REFERENCES, max_size=3), min_size=1, max_size=5))
-def test_references_come_back_from_parquet_as_they_were(rows: list[list[dict[str, str]]]) -> None:
+def test_references_come_back_from_parquet_as_they_were(rows: list[list[dict[str, Any]]]) -> None:
     column = (Column(MEDIA, TYPE),)
     place = io.BytesIO()
     pq.write_table(pl.DataFrame({MEDIA: rows}, schema=to_polars(column)).to_arrow().cast(to_arrow(column)), place)
