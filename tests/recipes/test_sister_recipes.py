@@ -68,8 +68,8 @@ def test_sources_are_read_as_their_files_say(tmp_path: Path) -> None:
     steps = [{"id": "seeds", "use": "load", "with": {"source": list(SOURCES)}}]
     files = {name: tmp_path / f"{name}.jsonl" for name in SOURCES}
     run = toolkit.run({"recipe": "small", "guard": "guardreasoner_vl", "steps": steps}, sources=files, output=tmp_path / "run")
-    rows = toolkit.read_run(run.folder)["seeds"].polars()
-    assert rows.select("prompt", "response", "label_prompt", "label_response").rows() == [
+    found = toolkit.read_run(run.folder)["seeds"].polars()
+    assert found.select("prompt", "response", "label_prompt", "label_response").rows() == [
         ("Hello", None, "unharmful", None),
         ("Be rude", "No.", "harmful", "unharmful"),
         ("How do I kill a process?", None, "unharmful", None),
@@ -82,7 +82,7 @@ def test_sources_are_read_as_their_files_say(tmp_path: Path) -> None:
         ("Hi", "Hello!", None, "unharmful"),
         ("Hi", "Go away.", None, "harmful"),
     ]
-    assert rows["categories"].to_list()[1] == ["harassment", "unethical_conduct"]
+    assert found["categories"].to_list()[1] == ["harassment", "unethical_conduct"]
 
 
 def test_nemotron_from_seeds_to_scores(tmp_path: Path) -> None:
