@@ -448,8 +448,8 @@ def test_rows_that_lack_a_group_are_joined_and_split_like_the_others() -> None:
     [
         ({"methods": []}, "methods"),
         ({"methods": ["exact", "exact"]}, "twice"),
-        ({"methods": ["semantic"]}, "semantic: {model"),
-        ({"semantic": {"model": "m"}}, "semantic: {model"),
+        ({"semantic": {"model": "m"}}, r"methods: \[semantic\]"),
+        ({"pictures": {"distance": 2}}, r"methods: \[pictures\]"),
         ({"near": {"permutations": 128, "bands": 3}}, "equal bands"),
         ({"fill": True, "on_find": "flag"}, "nothing is merged"),
     ],

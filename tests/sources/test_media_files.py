@@ -243,6 +243,7 @@ def test_clips_and_sounds_are_measured(load: Load, tmp_path: Path) -> None:
 
 def test_without_decoding_hashes_sizes_and_types_are_known(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the core install does: it has neither Pillow nor PyAV."""
+    pytest.importorskip("av")  # makes the clip
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     write(tmp_path, {"a.png": picture(), "a.mp4": clip(), "b.png": picture()[:-40]})
     rows = [{"image": "a.png", "video": "a.mp4"}, {"image": "b.png"}]
