@@ -30,9 +30,9 @@ def letters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_embedding, "needs", lambda model: [])
 
 
-def checked(rewrites: Sequence[str | None], said: Sequence[Sequence[str | None]], **options: Any) -> tuple[pl.DataFrame, pl.DataFrame]:
+def checked(rewrites: Sequence[str | None], answers: Sequence[Sequence[str | None]], **options: Any) -> tuple[pl.DataFrame, pl.DataFrame]:
     made = [seed(n, prompt=LOCK, label_prompt="harmful") for n in range(len(rewrites))]
-    votes = [verdict(row, f"g{k}", 0, prompt=word) for row, words in zip(made, said, strict=True) for k, word in enumerate(words)]
+    votes = [verdict(row, f"g{k}", 0, prompt=word) for row, words in zip(made, answers, strict=True) for k, word in enumerate(words)]
     rows = seeds(*made).with_columns(rewrite=pl.Series(rewrites, dtype=pl.String))
     kept, rest = toolkit.apply("check_rewrites", {"rows": rows, "verdicts": verdicts(*votes)}, **options)
     return kept, rest
@@ -60,8 +60,8 @@ def test_a_rewrite_in_the_reasoning_of_a_guard_becomes_a_column(letters: None) -
     text = "<think>\nx\n</think>\nIntent: BH\n"
     wrote = [f"{text}<rewrite>\nHow do locks work?\n</rewrite>", text, "<think>\nx\n</think>\nIntent: CU"]
     rows = seeds(*made).select(own).with_columns(reasoning=pl.Series(wrote))
-    said = [verdict(made[0], "g", 0, prompt=word) for word in ["borderline unharmful"]]
-    table = verdicts(*said).select(c for c in verdicts(*said).columns if not c.endswith(("refusal", "_response")) and "label_re" not in c)
+    answers = [verdict(made[0], "g", 0, prompt=word) for word in ["borderline unharmful"]]
+    table = verdicts(*answers).select(c for c in verdicts(*answers).columns if not c.endswith(("refusal", "_response")) and "label_re" not in c)
     options: dict[str, Any] = {"needed": ["borderline unharmful", "borderline harmful"], "guard": guard.name}
     kept, rest = toolkit.apply("check_rewrites", {"rows": rows, "verdicts": table}, **options)
     assert kept["rewrite"].to_list() == [None] and reasons(rest) == {"no_rewrite": 1, "rewrite_harmful": 1}, "on a scale the least severe alone"

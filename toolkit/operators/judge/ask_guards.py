@@ -140,16 +140,16 @@ class AskGuards(GenerationOperator):
         out: dict[str, dict[str, str | None]] = {}
         for task in shared:
             theirs = other.task(task.name)
-            said = {label if asked.reading is None else str(theirs.read_as(label, asked.reading)) for label in theirs.labels}
+            spoken = {label if asked.reading is None else str(theirs.read_as(label, asked.reading)) for label in theirs.labels}
             given = asked.labels.get(task.name, {})
-            if odd := next((label for label in given if label not in said), None):
-                raise InputError(f"labels.{task.name}: {other.name!r} says no {odd!r} but {', '.join(sorted(said))}", where=where)
+            if odd := next((label for label in given if label not in spoken), None):
+                raise InputError(f"labels.{task.name}: {other.name!r} says no {odd!r} but {', '.join(sorted(spoken))}", where=where)
             if odd := next((label for label in given.values() if label is not None and label not in task.labels), None):
                 raise InputError(f"labels.{task.name}: {odd!r} is none of {', '.join(task.labels)}", where=where)
-            if lost := sorted(label for label in said - given.keys() if label not in task.labels):
+            if lost := sorted(label for label in spoken - given.keys() if label not in task.labels):
                 hint = f"labels: {{{task.name}: {{{lost[0]}: {task.labels[0]}}}}}, or null where it is no vote"
                 raise InputError(f"{other.name!r} may say {lost[0]!r} of {task.name}, which is no label of {own.name!r}", where=where, hint=hint)
-            out[task.name] = {label: given.get(label, label) for label in said}
+            out[task.name] = {label: given.get(label, label) for label in spoken}
         return out
 
     def open(self, ctx: Context, inputs: Mapping[str, StepInput]) -> list[tuple[str, Callable[[], Backend]]]:
@@ -213,8 +213,8 @@ class AskGuards(GenerationOperator):
             parsed = parsed_of(guard, asked, answers, partial(read_plain, guard, asked, "lenient"))
             record |= as_one(guard, asked, answers)
             for task, words in self._labels[name].items():
-                said, reading = parsed.labels[task], self.config.guards[name].reading
-                label = None if said is None else words[said if reading is None else str(guard.task(task).read_as(said, reading))]
+                answer, reading = parsed.labels[task], self.config.guards[name].reading
+                label = None if answer is None else words[answer if reading is None else str(guard.task(task).read_as(answer, reading))]
                 labels[task], reasons[task] = label, None if label is not None else parsed.reasons[task] or NOT_JUDGED
                 if label is not None or asked["response"] is not None or own.task(task).applies == "always":
                     self._counts[name, task, label or "(unread)"] += 1
