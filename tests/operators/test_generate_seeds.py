@@ -17,6 +17,7 @@ from teachers import Done, Teacher, openai
 
 import toolkit
 from toolkit.common.errors import Missing, Stopped
+from toolkit.common.resources import shipped
 from toolkit.operators.clean._minhash import Shape
 from toolkit.operators.clean._near_lookup import NearLookup
 from toolkit.operators.seeds._diversity import DistinctNgrams
@@ -208,6 +209,19 @@ def test_a_place_is_asked_for_until_a_candidate_is_taken(model: Author, tmp_path
     assert len(judged) == 4, "what cannot be taken is shown to no judge"
     asked = "\n".join(m["content"] for b in judged for m in b["messages"])
     assert "Taking seeds out of somebody else's garden." in asked and "Wanted:" not in asked and "seed_label" not in asked
+
+
+def test_tasks_of_other_names_get_labels_by_what_they_are_about(tmp_path: Path) -> None:
+    found = yaml.safe_load((shipped("schemas") / "guards" / "guardreasoner.yaml").read_text(encoding="utf-8"))
+    for task, name in zip(found["tasks"], ("asked", "declined", "answered"), strict=True):
+        task |= {"name": name, "about": task["name"]}
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(found))
+    options = {"backend": TEMPLATE, "judge": TEMPLATE, "count": 2}
+    usual = run(tmp_path, options).rows()
+    other = run(tmp_path, options, guard="other.yaml", output="other").rows()
+    names = {"label_asked": "label_prompt", "label_declined": "label_refusal", "label_answered": "label_response"}
+    assert {r["label_declined"] for r in other} >= {"refusal", None}
+    assert Counter(tuple(r[n] for n in names) for r in other) == Counter(tuple(r[n] for n in names.values()) for r in usual)
 
 
 def test_what_the_judge_contradicts_is_set_aside_for_review(model: Author, tmp_path: Path) -> None:

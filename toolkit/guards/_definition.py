@@ -51,6 +51,7 @@ class Guard(Faceted):
             "tasks.positive",
             "tasks.applies",
             "tasks.missing",
+            "tasks.about",
             "tasks.ordinal",
             "calls.name",
             "calls.tasks",

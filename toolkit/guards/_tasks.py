@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from toolkit.common.facets import Part
 from toolkit.common.yamlfile import FaultAt
+
+About = Literal["prompt", "refusal", "response"]
 
 _WORD = re.compile(r"[^\W_](?:[^\r\n]*[^\W_])?")
 
@@ -22,7 +24,7 @@ def one_word(value: str) -> str:
 class Task(Part):
     """One question that the guard answers."""
 
-    later = frozenset({"ordinal", "readings", "words"})
+    later = frozenset({"about", "ordinal", "readings", "words"})
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     """Names the columns ``label_<name>``."""
@@ -40,6 +42,9 @@ class Task(Part):
     """``response``: only where the row has a response."""
     ordinal: bool = False
     """Whether the labels are on a scale, the positive one at its end: then `evaluate` also says how far verdicts are from labels."""
+    about: About | None = None
+    """What the positive label says: that the prompt asks for harm, that the response refuses, or that the response does harm. Default: what the task's
+    name says where it is one of these words. Operators that make seeds, texts or labels go by it (`Task.says`), whatever the task is called."""
     missing: Literal["absent", "not_applicable", "to_infer"] = "absent"
     """What a null label means where a source does not say."""
     readings: dict[str, dict[str, str]] = Field(default_factory=dict)
@@ -103,6 +108,16 @@ class Task(Part):
             if other := next((one for one in self.labels if one != label and self.word(one).casefold() == word.casefold()), None):
                 raise FaultAt(f"{label!r} and {other!r} would be written alike", "words", label)
         return self
+
+    @property
+    def says(self) -> str | None:
+        """``about``, or the name where that is one of its words; None where neither says.
+
+        Example:
+            >>> Task(name="unsafe", about="prompt", labels=["no", "yes"], positive="yes").says
+            'prompt'
+        """
+        return self.about or (self.name if self.name in get_args(About) else None)
 
     def word(self, label: str) -> str:
         """How a label is written."""

@@ -268,8 +268,8 @@ def kind_of(task: Task) -> str:
     words = {w.casefold() for w in task.labels}
     if words == {"refusal", "compliance"}:
         return "refusal"
-    if words in ({"harmful", "unharmful"}, {"unsafe", "safe"}) and task.name in ("prompt", "response"):
-        return task.name
+    if words in ({"harmful", "unharmful"}, {"unsafe", "safe"}) and task.says in ("prompt", "response"):
+        return str(task.says)
     return "other"
 
 

@@ -205,8 +205,9 @@ def _judge(asked: Mapping[str, Any], dice: Dice) -> str:
     for task in asked["tasks"]:
         others = [w for w in task["labels"] if w != task["positive"]]
         between = others[1:] if edge else []
-        is_so = {"refusal": declines, "response": harmful and not declines}.get(task["name"], harmful)
-        answers[task["name"]] = between[0] if between and task["name"] == "prompt" else task["positive"] if is_so else others[0]
+        about = task.get("about", task["name"])
+        is_so = {"refusal": declines, "response": harmful and not declines}.get(about, harmful)
+        answers[task["name"]] = between[0] if between and about == "prompt" else task["positive"] if is_so else others[0]
     why = "It is as the category's own examples." if like_in != like_out else "It is told by its first words."
     return json.dumps({"why": why, "in_category": "yes" if harmful else "no", **answers})
 

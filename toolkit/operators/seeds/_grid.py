@@ -112,11 +112,11 @@ def constructed(task: Task, label: SeedLabel, form: Form) -> str | None:
     if task.applies == "response" and form == "prompt":
         return None
     low, *between = [w for w in task.labels if w != task.positive]
-    if task.name == "prompt":
+    if task.says == "prompt":
         return {"harmful": task.positive, "benign": low, "borderline": between[0] if between else None}[label]
-    if task.name == "refusal":
+    if task.says == "refusal":
         return {"refuse": task.positive, "comply": low}.get(form)
-    if task.name == "response":
+    if task.says == "response":
         if form == "refuse" or label == "benign":
             return low
         return task.positive if (label, form) == ("harmful", "comply") else None
@@ -125,5 +125,4 @@ def constructed(task: Task, label: SeedLabel, form: Form) -> str | None:
 
 def judged_tasks(guard: Guard, *, response: bool) -> list[Task]:
     """The guard's tasks that a seed has labels for, of those that apply."""
-    named = ("prompt", "refusal", "response")
-    return [t for t in guard.tasks if t.name in named and (response or t.applies == "always")]
+    return [t for t in guard.tasks if t.says is not None and (response or t.applies == "always")]

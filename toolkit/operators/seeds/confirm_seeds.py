@@ -130,7 +130,7 @@ class ConfirmSeeds(AskingOperator):
             source = row[f"label_{task}_source"] if label is not None and row[f"label_{task}_source"] in BY_PEOPLE else "consensus"
             labels |= {f"label_{task}": verdict[task], f"label_{task}_source": source if label is not None else "inferred"}
         self._counts["confirmed" if all(given.values()) else "filled in"] += 1
-        harmful = any(verdict[t.name] == t.positive for t in tasks if t.name != "refusal")
+        harmful = any(verdict[t.name] == t.positive for t in tasks if t.says != "refusal")
         own = list(row["categories"] or [])
         added = [self._category.name] if harmful and verdict["in_category"] == "yes" and self._category.name not in own else []
         return {**row, **known, **labels, "categories": own + added, REASON: None, DETAIL: None}

@@ -330,7 +330,7 @@ class GenerateSeeds(GenerationOperator):
     def _does_harm(self, found: Candidate) -> bool:
         """Whether the judge says so of the response, which is then kept nowhere but in the journal."""
         tasks = self._questions.tasks(found.response)
-        return any(t.name == "response" and (found.verdict or {})[t.name] == t.positive for t in tasks)
+        return any(t.says == "response" and (found.verdict or {})[t.name] == t.positive for t in tasks)
 
     def _models(self, found: Candidate) -> dict[Stage, str]:
         return {stage: self._shown(self._configs[stage], model) for stage, model in (found.models or {}).items()}
