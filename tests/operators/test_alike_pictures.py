@@ -20,7 +20,7 @@ from toolkit.records import MEDIA, TYPE, Column, Media, content_id, to_polars
 pytest.importorskip("imagehash")
 
 from clips import picture
-from PIL import Image
+from PIL import ExifTags, Image
 
 
 def again(data: bytes, form: str = "JPEG", size: tuple[int, int] | None = None, **options: Any) -> bytes:
@@ -140,6 +140,11 @@ def test_what_an_image_is_scaled_to(size: tuple[int, int], most: int, given: tup
     assert given_size(*size, most, 4 * 784) == given
 
 
+def test_an_image_without_pixels_has_no_size() -> None:
+    with pytest.raises(ValueError, match="0 x 0 pixels: there are none"):
+        given_size(0, 0, 64 * 784, 4 * 784)
+
+
 def test_how_many_frames_are_taken() -> None:
     assert [given_frames(*about, 1.0, 128) for about in [(250, 10.0), (9000, 300.0), (30, 1.0), (3, 0.1)]] == [10, 128, 4, 2]
     with pytest.raises(ValueError, match="two at least"):
@@ -190,3 +195,15 @@ def test_images_over_the_budget_are_scaled_where_that_is_asked_for(tmp_path: Pat
     (tmp_path / rows[MEDIA][0][0]["uri"]).write_bytes(small)
     gone = toolkit.apply("media_budget", rows, image_pixels=100 * 784, rescale="scaled", media_folder=tmp_path).rejected
     assert gone["_reason"].to_list() == ["media_changed"]
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_a_scaled_image_is_still_shown_the_way_it_was_turned(form: str, tmp_path: Path) -> None:
+    notes, out = Image.Exif(), io.BytesIO()
+    notes[ExifTags.Base.Orientation], notes[ExifTags.Base.Make] = 6, "a camera"
+    Image.new("RGB", (400, 200)).save(out, form, exif=notes)
+    row = about(tmp_path, ("?", [out.getvalue()]))
+    (made,) = toolkit.apply("media_budget", row, image_pixels=20 * 784, rescale="scaled", media_folder=tmp_path).kept[MEDIA][0]
+    with Image.open(tmp_path / made["uri"]) as image:
+        assert image.size == (made["width"], made["height"]) and image.width > image.height, "stored as before"
+        assert dict(image.getexif()) == {ExifTags.Base.Orientation: 6}

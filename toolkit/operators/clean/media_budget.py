@@ -87,12 +87,14 @@ def given_size(width: int, height: int, most: int, least: int, patch: int = 28) 
         patch: side of a patch; both sides are multiples of it.
 
     Raises:
-        ValueError: one side is more than 200 times the other.
+        ValueError: there are no pixels, or one side is more than 200 times the other.
 
     Example:
         >>> given_size(1920, 1080, 2048 * 784, 4 * 784), given_size(640, 480, 64 * 784, 4 * 784), given_size(30, 20, 64 * 784, 4 * 784)
         (Size(width=1680, height=924), Size(width=252, height=168), Size(width=84, height=56))
     """
+    if min(width, height) < 1:
+        raise ValueError(f"{width} x {height} pixels: there are none")
     if max(width, height) > 200 * min(width, height):
         raise ValueError(f"{width} x {height} pixels: one side is more than 200 times the other")
     w, h = round(width / patch) * patch, round(height / patch) * patch
@@ -218,7 +220,7 @@ class MediaBudget(RowOperator):
                 form, out = image.format or "PNG", io.BytesIO()
                 copy = image if image.mode in ("RGB", "RGBA", "L") else image.convert("RGBA" if "transparency" in image.info else "RGB")
                 form = form if form in ("PNG", "JPEG", "WEBP") else "PNG"
-                copy.resize(size, Image.Resampling.LANCZOS).save(out, form)
+                copy.resize(size, Image.Resampling.LANCZOS).save(out, form, exif=_turn(image))
         except BadMedia as e:
             raise BadMedia(e.reason, f"{one.uri}: {e.detail}") from None
         except Exception as e:  # noqa: BLE001  a decoder meets data of strangers
@@ -228,3 +230,13 @@ class MediaBudget(RowOperator):
         place = "" if self.config.rescale == "." else f"{self.config.rescale}/"
         uri = keep_file(ctx.media_folder, place, io.BytesIO(data), sha256, mime, len(data))
         return Media("image", uri, sha256, mime, len(data), size.width, size.height)
+
+
+def _turn(image: Any) -> Any:
+    """Of an image's notes the one that says how it is to be turned when it is shown: its copy is stored the same way."""
+    from PIL import ExifTags, Image
+
+    kept = Image.Exif()
+    if (turn := image.getexif().get(ExifTags.Base.Orientation)) is not None:
+        kept[ExifTags.Base.Orientation] = turn
+    return kept
