@@ -293,6 +293,7 @@ def test_names_of_models_are_enough_to_refuse_what_names_others() -> None:
         {"hard": "wrong >= 33%"},
         {"hard": "wrong > 40"},
         {"unread": {"empty": "wrong"}},
+        {"unread": {"not_judged": "left_out"}},
     ],
 )
 def test_what_some_number_of_outputs_can_meet_is_not_refused_where_it_is_not_known(rule: Any) -> None:

@@ -98,3 +98,21 @@ def test_what_does_not_fit_is_found_before_anything_is_asked(
     with pytest.raises(InputError, match=message):
         toolkit.apply("ask_guards", seeds({}), guards=both(model, **qwen), **options, work=tmp_path)
     assert not model.requests
+
+
+def test_a_rule_may_name_a_guard_that_was_asked_beside_those_that_drew() -> None:
+    one = {"backend": {"backend": "openai", "model": "m", "base_url": "http://localhost:9"}}
+
+    def check(rule: dict[str, Any]) -> None:
+        steps: list[dict[str, Any]] = [
+            {"id": "seeds", "use": "load", "with": {"source": "quickstart", "limit": 2}},
+            {"id": "others", "use": "ask_guards", "with": {"guards": {"llama": {"guard": "llama_guard_3", **one}}}},
+            {"id": "samples", "use": "sample", "from": "seeds", "with": {"models": {"main": {**one["backend"], "temperature": 1.0}}}},
+            {"id": "own", "use": "verdicts"},
+            {"id": "hard", "use": "mine", "from": {"rows": "seeds", "own": "own", "others": "others"}, "with": {"rule": rule}},
+        ]
+        toolkit.check({"recipe": "small", "steps": steps})
+
+    check({"guards": {"only": ["llama", "main"], "count": "each", "hard_for": 2}, "unread": {"not_judged": "left_out"}})
+    with pytest.raises(InputError, match="names the guard 'lama', which is not asked"):
+        check({"guards": {"only": ["lama"]}})

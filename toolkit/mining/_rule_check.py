@@ -72,14 +72,15 @@ def _beyond(rule: RuleKeys, guard: Guard) -> list[InputError]:
 
 def _odd_reasons(rule: RuleKeys) -> list[InputError]:
     """Faults of reasons that no verdict has: spelt otherwise, they would count as `other` in silence."""
+    from toolkit.evaluation import NOT_JUDGED
     from toolkit.guards import REASONS
 
-    odd = [] if isinstance(rule.unread, str) else [r for r in rule.unread if r not in (OTHER, MISSING, *REASONS)]
+    odd = [] if isinstance(rule.unread, str) else [r for r in rule.unread if r not in (OTHER, MISSING, NOT_JUDGED, *REASONS)]
     if not odd:
         return []
     from toolkit.generation import FAILURES
 
-    known = {OTHER, MISSING, *REASONS, *FAILURES}
+    known = {OTHER, MISSING, NOT_JUDGED, *REASONS, *FAILURES}
     words = "counts outputs as {} that are unread for the reason {!r}, which there is not"
     return [InputError(f"the rule {rule.name!r} {words.format(rule.unread_as(r), r)}", hint=did_you_mean(r, known)) for r in odd if r not in FAILURES]
 

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from toolkit.common.errors import InputError
 from toolkit.common.paths import Beside
+from toolkit.evaluation import NOT_JUDGED
 from toolkit.generation import BaseBackendConfig, open_backend
 from toolkit.guards import Guard, check_reading, input_columns, load_guard
 from toolkit.judging import as_one, check_plays, generation_record, parsed_of, questions, read_plain
@@ -24,9 +25,6 @@ from toolkit.records import MEDIA, Column, load_record
 
 if TYPE_CHECKING:
     from toolkit.generation import Backend, Completion, Request
-
-NOT_JUDGED = "not_judged"
-"""Why there is no label of a task that a guard does not judge."""
 
 
 class AskedGuard(Config):

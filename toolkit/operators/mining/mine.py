@@ -14,9 +14,11 @@ from toolkit.guards import POLICY, Guard
 from toolkit.mining import STATUSES, Missing, Rule, apply_rule, count_votes, load_rule, measures, rule_names
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Operator, Output, StepInput
 from toolkit.operators.ingest.load_predictions import LoadPredictions
+from toolkit.operators.ingest.read import Read
 from toolkit.operators.judge._rule_option import RuleGiven
 from toolkit.operators.judge._verdict_figures import MINED
 from toolkit.operators.judge._votes import Rows, are_verdicts, check_inputs
+from toolkit.operators.judge.ask_guards import AskGuards
 from toolkit.operators.judge.sample import Sample
 from toolkit.operators.mining._mine_figures import VOTES, HardShare, statistics
 from toolkit.operators.mining._mine_table import OutputTable, draw_remarks, drawn
@@ -68,10 +70,11 @@ class Mine(DatasetOperator):
 
     def follow(self, before: Sequence[Operator]) -> None:
         self._adaptive = any(isinstance(op, Sample) and op.config.adaptive is not None for op in before)
-        known = not any(isinstance(op, LoadPredictions) for op in before)  # how often these drew is in their files
+        # How often `load_predictions` drew is in its files, and whose verdicts `read` brings; those of `ask_guards` may have been used up on the way.
+        known = not any(isinstance(op, LoadPredictions | AskGuards) for op in before)
         self._draws = {name: op.config.k for op in before if isinstance(op, Sample) for name in op.asked} if known else {}
-        sampled = [[*op.asked] if isinstance(op, Sample) else [*op.config.files] for op in before if isinstance(op, Sample | LoadPredictions)]
-        self._names = [] if any(op.name == "read" for op in before) else sorted({name for names in sampled for name in names})
+        asked = {name for op in before for name in _asked(op)}
+        self._names = [] if any(isinstance(op, Read) for op in before) else sorted(asked)
 
     def reads(self, guard: Guard) -> list[str]:
         return load_record("seed", guard.task_names).names
@@ -177,6 +180,15 @@ class Mine(DatasetOperator):
         out.stat("hard_share", share.lines())
         if rows.of_verdicts:
             out.merge_count(rows.read - rows.height)
+
+
+def _asked(before: Operator) -> Sequence[str]:
+    """The guards whose outputs a step before brings, as far as its options name them."""
+    if isinstance(before, Sample):
+        return before.asked
+    if isinstance(before, AskGuards):
+        return list(before.config.guards)
+    return list(before.config.files) if isinstance(before, LoadPredictions) else []
 
 
 def _common(draws: Mapping[str, int]) -> int | None:
