@@ -40,6 +40,7 @@ SFT: dict[str, Any] = {"id": "sft", "use": "train_sft", "from": "shards"}
         ([{**SFT, "with": {"model": "./nowhere"}}], r"\./nowhere: no such model folder"),
         ([{**SFT, "from": "rendered", "with": {"model": "m"}}], "makes no 'shards'"),
         ([{"id": "dpo", "use": "train_dpo", "from": {"shards": "shards", "model": "shards"}}], "makes no 'model'"),
+        ([{"id": "rl", "use": "train_grpo", "from": "shards", "with": {"model": "m", "formula": {"scores": {"quality": 1}}}}], "weighs scores of what the guard writes that nothing gives here: quality"),
         ([{"id": "dpo", "use": "train_dpo", "from": "shards"}], "also needs the input 'model'"),
         ([SFT | {"with": {"model": {"scratch": {}}}}, {"id": "dpo", "use": "train_dpo", "from": {"shards": "shards", "model": "sft"}, "with": {"trainer": {"bta": 1}}}], "did you mean 'beta'"),
     ],

@@ -5,7 +5,7 @@ of completions and columns, as TRL does.
 """
 
 from toolkit.rewards._exported_reward import ExportedReward
-from toolkit.rewards._formula import Formula, Length, formula_names, formula_of, load_formula
+from toolkit.rewards._formula import Formula, Length, default_formula, formula_names, formula_of, load_formula
 from toolkit.rewards._reward_function import RewardFunction, Scorer
 from toolkit.rewards._rewarded import Output, Rewarded, normalised, rewarded
 from toolkit.rewards._terms import closeness, conciseness, exploration, length_aware, mean_accuracy, mixture, well_formed
@@ -20,6 +20,7 @@ __all__ = [
     "Scorer",
     "closeness",
     "conciseness",
+    "default_formula",
     "exploration",
     "formula_names",
     "formula_of",

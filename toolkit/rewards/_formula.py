@@ -125,12 +125,22 @@ def formula_names(beside: Beside = None) -> list[str]:
     return names("rewards", beside)
 
 
-def formula_of(guard: Guard, formula: str | Path | Mapping[str, Any] | Formula | None = None) -> Formula:
-    """A formula for a guard: the one that is named, else the one of the guard's name, else ``accuracy``.
+def default_formula(guard: Guard, beside: Beside = None) -> str:
+    """The name of a guard's formula where none is named: the guard's own, where there is one of that name, else ``accuracy``.
+
+    Example:
+        >>> toolkit.rewards.default_formula(toolkit.load_guard("rsafe")), toolkit.rewards.default_formula(toolkit.load_guard("guardreasoner"))
+        ('rsafe', 'accuracy')
+    """
+    return guard.name if guard.name in formula_names(beside) else "accuracy"
+
+
+def formula_of(guard: Guard, formula: str | Path | Mapping[str, Any] | Formula | None = None, beside: Beside = None) -> Formula:
+    """A formula for a guard: the one that is named, else `default_formula`.
 
     Args:
         guard: the definition.
-        formula: as `load_formula` takes it; None: none is named.
+        formula, beside: as `load_formula` takes them; without a formula none is named.
 
     Raises:
         InputError: no such formula, or one that weighs a task that the guard does not have; InputErrors: faults in it, each with its line.
@@ -139,6 +149,6 @@ def formula_of(guard: Guard, formula: str | Path | Mapping[str, Any] | Formula |
         >>> toolkit.rewards.formula_of(toolkit.load_guard("rsafe")).name, toolkit.rewards.formula_of(toolkit.load_guard("guardreasoner")).name
         ('rsafe', 'accuracy')
     """
-    found = load_formula(formula if formula is not None else guard.name if guard.name in formula_names() else "accuracy")
+    found = load_formula(formula if formula is not None else default_formula(guard, beside), beside)
     found.check(guard)
     return found

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from toolkit.training._grpo_options import Preset as Preset
     from toolkit.training._grpo_options import load_preset as load_preset
     from toolkit.training._grpo_options import preset_names as preset_names
+    from toolkit.training._grpo_options import trained_formula as trained_formula
     from toolkit.training._lora_options import Lora as Lora
     from toolkit.training._lora_options import lora_needs as lora_needs
     from toolkit.training._memory_words import memory_words as memory_words

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.paths import at_door
 from toolkit.guards import Guard, load_guard, unknown_label
-from toolkit.rewards import RewardFunction, Scorer, formula_names
+from toolkit.rewards import RewardFunction, Scorer
 from toolkit.shards import read_manifest
-from toolkit.training._grpo_options import with_preset
+from toolkit.training._grpo_options import trained_formula, with_preset
 from toolkit.training._training_config import GrpoConfig
 from toolkit.training._training_plan import plan_of
 from toolkit.training._training_report import Begin, Progress, Watch
@@ -71,16 +71,7 @@ def grpo_of(shards: str | Path, config: GrpoConfig, guard: Guard | None = None, 
         InputError: no such guard or formula, one that weighs a task that the guard does not have, or that needs scores which nothing gives.
     """
     config, guard = with_preset(config), guard or _guard_of(config, at_door(shards))
-    formula = config.formula or (guard.name if guard.name in formula_names() else "accuracy")
-    try:
-        reward = RewardFunction(guard, formula, scorers)
-    except InputError as e:
-        raise InputError(e.message, where="formula", hint=e.hint) from None
-    if lacking := [name for name in reward.formula.scores if name not in (scorers or {})]:
-        hint = "leave `scores` out of the formula, or train in Python: train_grpo(…, scorers={NAME: function})"
-        message = f"the formula {reward.formula.name!r} weighs scores of what the guard writes that nothing gives here: {', '.join(lacking)}"
-        raise InputError(message, where="formula", hint=hint)
-    return Grpo(config, reward)
+    return Grpo(config, RewardFunction(guard, trained_formula(guard, config.formula, scorers or ()), scorers))
 
 
 def _guard_of(config: GrpoConfig, shards: Path) -> Guard:

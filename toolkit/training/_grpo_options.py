@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from toolkit.common.documented import Documented
+from toolkit.common.errors import InputError
 from toolkit.common.paths import Beside
 from toolkit.common.resources import find, names
 from toolkit.common.yamlfile import load_yaml
+from toolkit.guards import Guard
+from toolkit.rewards import Formula, formula_of
 from toolkit.training._lora_options import LORA_RATE
 from toolkit.training._train_options import TrainOptions
 
@@ -106,6 +109,28 @@ class GrpoOptions(TrainOptions):
     """Order and choice of rows by their error rate: `easy_first`, `hard_first`, or `{order, least, most, by}`. Default: a new order in each epoch."""
     most_cut: float = Field(0.5, ge=0, le=1)
     """Share of the answers of the first updates that may be cut at `trainer.max_completion_length`; more stops the training."""
+
+
+def trained_formula(guard: Guard, formula: str | Path | Mapping[str, Any] | None, scorers: Collection[str] = (), beside: Beside = None) -> Formula:
+    """The formula by which a guard is trained.
+
+    Args:
+        guard: whose outputs are rewarded.
+        formula, beside: as `toolkit.rewards.formula_of` takes them.
+        scorers: names of the scores that something gives.
+
+    Raises:
+        InputError: no such formula, one that weighs a task that the guard does not have, or that needs scores which nothing gives.
+    """
+    try:
+        found = formula_of(guard, formula, beside)
+    except InputError as e:
+        raise InputError(e.message, where="formula", hint=e.hint) from None
+    if lacking := [name for name in found.scores if name not in scorers]:
+        hint = "leave `scores` out of the formula, or train in Python: train_grpo(…, scorers={NAME: function})"
+        message = f"the formula {found.name!r} weighs scores of what the guard writes that nothing gives here: {', '.join(lacking)}"
+        raise InputError(message, where="formula", hint=hint)
+    return found
 
 
 def with_preset(config: Any) -> Any:

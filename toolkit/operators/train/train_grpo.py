@@ -27,9 +27,9 @@ from toolkit.operators.train._training_step import (
     training_config,
     training_needs,
 )
-from toolkit.rewards import formula_names, load_formula
+from toolkit.rewards import default_formula
 from toolkit.shards import verify
-from toolkit.training import GrpoConfig, GrpoOptions, in_words, load_preset, memory_words, train_grpo
+from toolkit.training import GrpoConfig, GrpoOptions, in_words, load_preset, memory_words, train_grpo, trained_formula
 
 
 class TrainGrpoConfig(Config, GrpoOptions):
@@ -88,7 +88,7 @@ class TrainGrpo(DatasetOperator):
 
     def files(self, ctx: Context) -> dict[str, str]:
         found = self._found(ctx)
-        load_formula(found.get("formula") or self.config.formula or {}, ctx.roots).check(ctx.guard)
+        trained_formula(ctx.guard, found.get("formula", self.config.formula), beside=ctx.roots)
         named_files = {name: ctx.files.digest(Path(found[name])) for name in ("preset", "formula") if name in found}
         model = {} if self.config.model is None else {"model": model_digest(self.config.model, ctx)}
         return model | named_files | parallel_files(self.config, ctx)
@@ -120,9 +120,9 @@ class TrainGrpo(DatasetOperator):
         found, formula = parallel_found(self.config, ctx), self.config.formula
         if self.config.preset is not None:
             found["preset"] = str(find("grpo", self.config.preset, ctx.roots))
-            formula = formula or load_preset(found["preset"]).formula
+            formula = load_preset(found["preset"]).formula if formula is None else formula
         if formula is None:
-            formula = ctx.guard.name if ctx.guard.name in formula_names(ctx.roots) else "accuracy"
+            formula = default_formula(ctx.guard, ctx.roots)
         return {**found, "formula": str(find("rewards", formula, ctx.roots))} if isinstance(formula, str) else found
 
     def _training(self, model: str, seed: int, **found: str) -> GrpoConfig:
