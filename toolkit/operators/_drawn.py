@@ -154,29 +154,15 @@ def weighed(step: Finished, figure: Figure, value: Any) -> Iterator[Picture]:
     yield columns(f"Pairs by weight ({step.step})", rows, name="weight", number="pairs", part="task")
 
 
-_CURVES: Sequence[tuple[str, Mapping[str, str]]] = (
-    ("loss", {"loss": "trained", "eval_loss": "held out"}),
-    ("pairs right", {"pairs_right": "trained", "eval_pairs_right": "held out"}),
-    ("margin", {"margin": "trained", "eval_margin": "held out"}),
-    ("mean reward", {"reward": "trained", "eval_reward": "held out"}),
-    ("accuracy", {"accuracy": "trained", "eval_accuracy": "held out"}),
-    ("share of a sound form", {"form": "trained", "eval_form": "held out"}),
-    ("share of groups without a spread", {"no_spread": "trained"}),
-    ("tokens of an answer", {"length": "trained", "eval_length": "held out"}),
-    ("share of answers that are cut", {"cut": "trained", "eval_cut": "held out"}),
-    ("gradient norm", {"gradient_norm": "trained"}),
-)
-
-
 def trained(step: Finished, figure: Figure, value: Any) -> Iterator[Picture]:
     """A training's curves."""
     if (path := step.file(f"model/{METRICS}")) is None:
         return
-    from toolkit.training import read_metrics
+    from toolkit.training import MEASURED, read_metrics
 
     lines = read_metrics(path.parent)
     rows: list[Row] = []
-    for panel, series in _CURVES:
+    for panel, series in MEASURED:
         for name, words in series.items():
             points = [(line["update"], line[name]) for line in lines if isinstance(line.get(name), int | float)]
             every = -(-len(points) // _POINTS) or 1

@@ -12,6 +12,7 @@ from toolkit.common.lazy import lazily
 
 if TYPE_CHECKING:
     from toolkit.training._checkpoints import kept_update as kept_update
+    from toolkit.training._curves_picture import MEASURED as MEASURED
     from toolkit.training._curves_picture import curves as curves
     from toolkit.training._dpo import train_dpo as train_dpo
     from toolkit.training._grpo import train_grpo as train_grpo

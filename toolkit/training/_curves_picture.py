@@ -10,7 +10,7 @@ from typing import Any
 from toolkit.common.files import write_atomic
 from toolkit.common.models import CURVES
 
-_PANELS: Sequence[tuple[str, Mapping[str, str]]] = (
+MEASURED: Sequence[tuple[str, Mapping[str, str]]] = (
     ("loss", {"loss": "trained", "eval_loss": "held out"}),
     ("pairs right", {"pairs_right": "trained", "eval_pairs_right": "held out"}),
     ("margin", {"margin": "trained", "eval_margin": "held out"}),
@@ -21,8 +21,9 @@ _PANELS: Sequence[tuple[str, Mapping[str, str]]] = (
     ("tokens of an answer", {"length": "trained", "eval_length": "held out"}),
     ("share of answers that are cut", {"cut": "trained", "eval_cut": "held out"}),
     ("gradient norm", {"gradient_norm": "trained"}),
-    ("learning rate", {"learning_rate": "trained"}),
 )
+"""Panels of what is measured in a training: title, and by figure of `metrics.jsonl` how its line is called."""
+_PANELS = (*MEASURED, ("learning rate", {"learning_rate": "trained"}))
 FEWEST = 10
 """Lines that make a curve."""
 _POINTS = 1000
