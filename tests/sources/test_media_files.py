@@ -20,6 +20,7 @@ import yaml
 import toolkit
 from toolkit.common.errors import InputError, InputErrors, Missing
 from toolkit.records import content_id
+from toolkit.sources._members import member_blocks
 
 pytest.importorskip("PIL")
 
@@ -226,6 +227,14 @@ def test_members_of_archives_that_are_not_sound_cost_their_rows(load: Load, tmp_
     (tmp_path / "torn.tar.gz").write_bytes(tarred(tmp_path / "whole.tar.gz", CATS, "w:gz").read_bytes()[:300])
     with pytest.raises((InputError, InputErrors), match="cannot be read as an archive"):
         load(tmp_path / "torn.tar.gz", [{"column": "file"}], format="files")
+
+
+def test_what_was_read_of_a_member_with_a_fault_does_not_wait_with_its_block(tmp_path: Path) -> None:
+    files = zipped(tmp_path / "all.zip", {"../a.png": b"a" * 50, "b.png": b"b" * 50, "c.png": picture(1)})
+    files.write_bytes(files.read_bytes().replace(b"b" * 50, b"c" + b"b" * 49))
+    (block,) = member_blocks(files, [], 10, most=1000)
+    found = [(m.name, m.fault and m.fault.reason, m.data.closed) for row in block for m in [row["file"]]]  # type: ignore[index]
+    assert found == [("../a.png", "media_outside", True), ("b.png", "media_unreadable", True), ("c.png", None, False)]
 
 
 def test_clips_and_sounds_are_measured(load: Load, tmp_path: Path) -> None:

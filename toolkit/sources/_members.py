@@ -119,6 +119,9 @@ def member_blocks(
                 fault = e
             if below_fault(name) is not None:
                 fault = BadMedia("media_outside", below_fault(name) or "")
+            if fault is not None:
+                data.close()  # else what was read of it would wait with the block, uncounted
+                n = 0
             block.append(_row(name, Member(name, data, fault)))
             size += n
             if len(block) >= block_rows or size >= BLOCK_BYTES:
