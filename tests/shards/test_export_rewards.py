@@ -210,6 +210,11 @@ def test_what_cannot_be_rewarded_is_refused_or_noted(tmp_path: Path) -> None:
     other.write_text(text.replace("[unharmful, harmful]", "[fine, harmful]", 1))
     with pytest.raises(InputError, match=r"label_prompt: 'unharmful' is no label of the guard 'guardreasoner' \(0+4\)"):
         export(good, "verl", tmp_path / "b", guard=str(other))
+    asked = [{"role": role, "content": "x"} for role in ("user", "assistant")]
+    plain = (Column("prompt", MESSAGES), Column("completion", MESSAGES), LABELS[0])
+    anonymous = write(tmp_path / "anonymous", plain, [{"prompt": asked[:1], "completion": asked[1:], "label_prompt": "unharmful"}])
+    with pytest.raises(InputError, match=r"'unharmful' is no label of the guard 'guardreasoner' \(without ids\)"):
+        export(anonymous, "easyr1", tmp_path / "h", guard=str(other), formula="rsafe")
     other.write_text(text.replace("version: 1", "version: 2", 1))
     assert [n for n in export(good, "easyr1", tmp_path / "g", guard=str(other))["notes"] if n.startswith("The guard is not the one")]
     with pytest.raises(InputError, match=r"the formula 'intentionreasoner' weighs scores \(.*\), which nothing gives it in ms-swift"):

@@ -17,6 +17,7 @@ from toolkit.common.errors import InputError
 from toolkit.common.yamlfile import dump_yaml
 from toolkit.guards import Guard, input_fingerprint, load_guard
 from toolkit.rewards import Formula, formula_of, load_formula
+from toolkit.shards._kinds import refuse
 from toolkit.shards._manifest import GUARD_FACETS
 from toolkit.shards.exporters._guardreasoner import guard_of
 from toolkit.shards.exporters._shapes import Format, ShardSet
@@ -133,10 +134,8 @@ class RewardFormat(Format):
         for task in self.guard.tasks:
             if (name := f"label_{task.name}") in rows.columns:
                 bad = rows.filter(pl.col(name).cast(pl.String).is_in(list(task.labels)).not_())
-                if bad.height:
-                    ids = ", ".join(map(str, bad["id"][:3]))
-                    what = f"{name}: {bad[name][0]!r} is no label of the guard {self.guard.name!r} ({ids})"
-                    raise InputError(what, where=str(self.shards.folder), hint="name the guard of the shards: {--guard FILE|guard=FILE}")
+                what = f"{name}: {next(iter(bad[name]), None)!r} is no label of the guard {self.guard.name!r}"
+                refuse(bad, what, str(self.shards.folder), "name the guard of the shards: {--guard FILE|guard=FILE}")
         labels = [f"label_{t}" for t in self.shards.tasks if t in self.guard.task_names]
         self._without += rows.filter(pl.all_horizontal(pl.lit(value=True), *(pl.col(name).is_null() for name in labels))).height
         texts = self.prompt_text()
