@@ -1,10 +1,10 @@
 """Pictures, clips and sounds as files: which type their bytes are, whether they are whole, and their measures.
 
 What a file is, its first bytes say (`toolkit.common.mediatypes`), never its name alone. `measure` reads it to its end: its sha256 and size need no
-package; with
-``decode`` an image is decoded (Pillow), a video or a sound is read packet by packet and its first frame decoded (PyAV): extra ``media``.
+package; with ``decode`` an image is decoded (Pillow), a video or a sound is read packet by packet and its first frame decoded (PyAV). Both are of the
+extra ``media``.
 
-Failure semantics: a file that is no sound one raises `BadMedia` with a reason of `REASONS`; it costs its row alone.
+Failure semantics: a file that has a fault raises `BadMedia` with a reason of `REASONS`; it costs its row alone.
 
 Memory: an image's bytes and its pixels (`Limits.pixels` at most, 4 bytes each); of a video or a sound 1 MiB, and what PyAV holds.
 """
@@ -48,7 +48,7 @@ class Limits(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A sound file: its sha256 (hex), media type, size in bytes; pixels, frames and seconds where it was decoded."""
+    """A file without a fault: its sha256 (hex), media type, size in bytes; pixels, frames and seconds where it was decoded."""
 
     sha256: str
     mime: str
@@ -83,7 +83,7 @@ def measure(file: IO[bytes], kind: str, name: str = "", limits: Limits | None = 
         decode: whether it is decoded, which finds files that end too early, animated ones and bombs; else only sha256, size and type are known.
 
     Raises:
-        BadMedia: it is no sound file; Missing: without the package that decodes it.
+        BadMedia: it has a fault; Missing: without the package that decodes it.
 
     Example:
         >>> measure(io.BytesIO(b"\\x89PNG\\r\\n\\x1a\\n"), "image", decode=False)[1:3]
@@ -141,7 +141,7 @@ def read_whole(folder: Path, uri: str, sha256: str) -> bytes:
 
 
 def check_whole(folder: Path, uri: str, sha256: str) -> None:
-    """The same without keeping the bytes."""
+    """Hold a reference's file against its sha256 without keeping the bytes (BadMedia: as `read_whole`)."""
     found = hashlib.sha256()
     with open_media(folder, uri) as file:
         for chunk in _chunks(file):
@@ -241,7 +241,7 @@ def _image(data: bytes, pixels: int) -> dict[str, Any]:
     with open_image(data, pixels) as image:
         size = {"width": image.width, "height": image.height}
         try:
-            if image.format == "JPEG":  # an eighth of the size is decoded in less time, of all of the bytes
+            if image.format == "JPEG":  # decoded to an eighth of its size, which is quicker and reads all bytes, too
                 image.draft("L", (image.width // 8 or 1, image.height // 8 or 1))
             image.load()
         except Exception as e:  # noqa: BLE001  as above

@@ -134,7 +134,7 @@ def _one(item: Any, where: str) -> Media:
             raise ValueError(f"{where}.{name} {what}")
     if more := [str(name)[:40] for name, value in item.items() if name not in Media._fields and value is not None]:
         raise ValueError(f"{where} holds more than a reference: {', '.join(more)[:120]}")
-    found = Media(*(item[name] for name in _MUST), **{name: _measure(item.get(name), f"{where}.{name}") for name in MEASURES})  # type: ignore[arg-type]
+    found = Media(*(item[name] for name in _MUST), **{name: _measure(item.get(name), kind, f"{where}.{name}") for name, kind in MEASURES.items()})  # type: ignore[arg-type]
     if found.kind not in KINDS:
         raise ValueError(f"{where}.kind is {found.kind[:40]!r}, not {' or '.join(KINDS)}")
     if (fault := below_fault(found.uri)) is not None:
@@ -146,13 +146,13 @@ def _one(item: Any, where: str) -> Media:
     return found
 
 
-def _measure(value: Any, where: str) -> int | float | None:
-    """A value of `MEASURES`, sound."""
-    seconds = where.endswith(".seconds")
+def _measure(value: Any, kind: str, where: str) -> int | float | None:
+    """A value of `MEASURES`, held against its type there (ValueError)."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float if seconds else int):
-        raise ValueError(f"{where} is not a number but {type(value).__name__}" if seconds else f"{where} is not a whole number: {str(value)[:40]!r}")
+    whole = kind == "int64"
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+        raise ValueError(f"{where} is not a whole number: {str(value)[:40]!r}" if whole else f"{where} is not a number but {type(value).__name__}")
     if not 0 <= value < 2**63:
         raise ValueError(f"{where} is {value}, which nothing measures")
     return value

@@ -1,7 +1,7 @@
 """Media of rows that come as files: what a source says of them, and their references.
 
 A column may hold the file's name (relative to the folder of the rows' own file), its bytes, the ``{bytes, path}`` of the ``datasets`` library, a
-member of an archive, or a list of these. Each file is opened, read to its end and measured (`toolkit.common.mediafiles`); one that is not sound costs
+member of an archive, or a list of these. Each file is opened, read to its end and measured (`toolkit.common.mediafiles`); one that has a fault costs
 its row, with the reason. A file that has a place below the dataset's folder stays there. Bytes and members are put there under their sha256,
 ``<place>/<first two digits>/<sha256>.<suffix>``, each once, whole or not at all.
 """
@@ -78,7 +78,7 @@ class MediaReader:
         """The references of a row, in the order of the columns.
 
         Raises:
-            RowError: a file is not sound, with a reason of `toolkit.common.mediatypes.REASONS`; ``missing_key``; ``bad_media``.
+            RowError: a file has a fault, with a reason of `toolkit.common.mediatypes.REASONS`; ``missing_key``; ``bad_media``.
         """
         out: list[Media] = []
         for spec in specs:

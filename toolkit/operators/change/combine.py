@@ -95,7 +95,7 @@ class Combine(DatasetOperator):
     joined, media one after another (or the images as one: `images`), labels by `rules`, categories of all parts, `parts` with their ids, `parent`
     with the first of these. A label that follows from several counts as given by the least sure of them. A combined row is under the licence that its
     parts' licences allow (schemas/licences), or under all of them, `A AND B`; its source is `a+b` where they are of two. Columns beyond the record
-    `seed` are null in it. Where an image of a part is missing or not sound, the row is not made, and counted (`not_combined`).
+    `seed` are null in it. Where an image of a part is missing or has a fault, the row is not made, and counted (`not_combined`).
 
     A row is a part of one combined row at most, and of the rows of one group one takes part; the groups of the parts become one (the first by name),
     so that `split` never parts them. Rows with earlier turns, and combined ones, take no part. Which rows are combined depends on their ids and the
@@ -111,7 +111,7 @@ class Combine(DatasetOperator):
     uses = frozenset({"guard.tasks", "seed"})
     figures = (
         Figure("combined", "rows, combined rows, and how many of these there could be", some("combined")),
-        Figure("not_combined", "rows that were not combined as an image of theirs is not sound", some("not_combined")),
+        Figure("not_combined", "rows that were not combined as an image of theirs is missing or has a fault", some("not_combined")),
         Figure("labels", "labels of the combined rows", some("labels")),
     )
     config: CombineConfig
