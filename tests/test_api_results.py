@@ -128,6 +128,7 @@ VERBS = {
     "category migrate": "migrate_category",
     "train sft": "train",
     "train dpo": "train",
+    "train grpo": "train",
 }
 """By verb of the command line its name in Python, where it is another."""
 

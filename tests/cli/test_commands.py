@@ -393,5 +393,5 @@ def test_starting_loads_nothing_that_is_not_needed(code: str, allowed: set[str],
 def test_a_trainer_that_nobody_has_is_answered_with_the_nearest(cli: Cli) -> None:
     result = cli("train", "stf", "my.yaml")
     assert result.code == 2 and "No such command 'stf': did you mean 'sft'?" in result.err
-    result = cli("train", "grpo", "my.yaml")
-    assert result.code == 2 and "known: dpo, sft" in result.err
+    result = cli("train", "rlhf", "my.yaml")
+    assert result.code == 2 and "known: dpo, grpo, sft" in result.err

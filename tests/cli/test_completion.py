@@ -21,7 +21,7 @@ def completed(line: str, cwd: Path) -> list[str]:
     ("line", "offered"),
     [
         ("guardkit operators dedu", {"deduplicate"}),
-        ("guardkit sources wild", {"wildguard_train"}),
+        ("guardkit sources wildg", {"wildguard_train"}),
         ("guardkit guards guardreasoner_o", {"guardreasoner_omni", "guardreasoner_omni_v1"}),
         ("guardkit check quick", {"quickstart"}),
         ("guardkit run guardreasoner/8", {"guardreasoner/8b", "guardreasoner/8b-lora", "guardreasoner/8b-released"}),

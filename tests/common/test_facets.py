@@ -91,7 +91,7 @@ def test_a_change_is_in_the_facet_that_has_it_and_in_no_other() -> None:
 def test_fingerprints_of_whole_definitions_are_as_they_were() -> None:
     """Manifests of steps and shards that an earlier guardkit wrote hold them."""
     dumped = GUARD.model_dump(exclude={"description"})
-    later = [task.pop(name) for task in dumped["tasks"] for name in ("ordinal", "readings", "words")] + [dumped["output"].pop("data")]
+    later = [task.pop(name) for task in dumped["tasks"] for name in ("about", "ordinal", "readings", "words")] + [dumped["output"].pop("data")]
     assert dumped.pop("inputs") == ["prompt", "response"] and dumped.pop("calls") == [] and dumped.pop("grammar") is dumped.pop("policy") is None
     assert GUARD.fingerprint == digest(dumped) and not any(later)
     other = GUARD.model_dump() | {

@@ -41,7 +41,7 @@ def test_an_operators_columns_are_those_that_it_reads_writes_and_drops() -> None
     assert render["writes"][:9] == ["id", "prompt", "chosen", "rejected", "weight", "task", "source", "licence", "split"]
     assert describe_operator("train_dpo")["takes"] == {"shards": "shards", "model": "model"}
     types = {o["name"]: o["type"] for o in describe_operator("deduplicate")["options"]}
-    wanted = {"on": "interaction | prompt", "methods": "list of exact | normalised | near | semantic", "fill": "boolean"}
+    wanted = {"on": "interaction | prompt", "methods": "list of exact | normalised | near | semantic | pictures", "fill": "boolean"}
     assert types | wanted == types
 
 

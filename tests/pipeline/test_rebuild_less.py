@@ -127,7 +127,7 @@ GUARD: dict[str, tuple[Callable[[World], None], set[str]]] = {
     "version": (guard("version", 2), SHARDS),
     "name": (guard("name", "other"), LABELLED | {"guard", "guard-dpo"}),
     "tasks.missing": (guard("tasks.0.missing", "to_infer"), LABELLED),
-    "tasks.about": (guard("tasks.0.about", "response"), LABELLED),
+    "tasks.about": (guard("tasks.0.about", "prompt"), LABELLED),
     "tasks.ordinal": (guard("tasks.0.ordinal", True), LABELLED),
     "tasks.words": (guard("tasks.0.words", {"unharmful": "fine"}), {"seeds", *REASONED}),
     "tasks.readings": (guard("tasks.0.readings", {"loose": {"unharmful": "harmful"}}), set()),

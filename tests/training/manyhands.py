@@ -143,7 +143,7 @@ def forever(top: Path, watch: Any) -> dict[str, Any]:
     for update in range(1, 100_000):
         dist.all_reduce(torch.ones(1))
         if dist.get_rank() == 0:
-            watch.saw(1.0, 1, update, 100_000)
+            watch.saw(1.0, 1, update, 100_000, None)
         time.sleep(0.02)
     return {}
 
