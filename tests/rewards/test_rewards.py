@@ -303,7 +303,7 @@ def test_scores_by_a_function_and_the_formula_of_the_guards_name() -> None:
     ("rows", "how", "words"),
     [
         ([], {}, "no rows"),
-        ([{"label_prompt": "harmful"}], {}, "no output to reward"),
+        ([{"label_prompt": "harmful"}], {}, "name its column: columns=dict(output=COLUMN)"),
         ([{"output": BOTH}], {}, "no label to hold the outputs against"),
         ([{"output": BOTH, "label": "harmful"}], {"formula": "guardreasoner_vl"}, "needs the length"),
         ([{"output": BOTH, "label": "harmful"}], {"formula": {"scores": {"q": 1}}}, "needs the column 'score_q'"),

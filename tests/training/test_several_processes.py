@@ -82,6 +82,8 @@ def test_a_plan_says_what_two_processes_did(two: Two) -> None:
 def test_progress_and_settings_are_reported_once(two: Two) -> None:
     settings, *done = two.seen
     assert in_words(settings) == "4 updates of 4 rows (2 x 1 accumulated x 2 processes), 2 epochs, learning rate 0.01 (cosine), on cpu"
+    few = in_words({**settings, "generations": 4, "rows_used": 3})
+    assert few.endswith("there are only 3 rows, which GRPO refuses: give a smaller rows_an_update")
     assert [d[:2] for d in done] == [(1, 4), (2, 4), (3, 4), (4, 4)] and two.both["settings"] == settings
 
 

@@ -133,7 +133,9 @@ def _check(lines: Sequence[Mapping[str, Any]], guard: Guard, formula: Formula, c
     """Refuse (InputError) rows that have nothing of what every reward needs."""
     there = {name for line in lines for name, value in line.items() if value is not None}
     if "output" not in there:
-        raise InputError("no output to reward" if lines else "no rows", hint="name its column: {--column output=COLUMN|columns={'output': COLUMN}}")
+        if not lines:
+            raise InputError("no rows", hint="each output is a row, with its labels beside it: docs/rewards.md")
+        raise InputError("no output to reward", hint="name its column: {--column output=COLUMN|columns=dict(output=COLUMN)}")
     if not there & {f"label_{t}" for t in guard.task_names}:
         raise InputError("no label to hold the outputs against", hint=f"columns {', '.join(f'label_{t}' for t in guard.task_names)}, or label")
     if formula.length is not None and count == "tokens" and "tokens" not in there:

@@ -75,6 +75,8 @@ def verify(
     if rows is not None:
         raise InputError("rows are for an overlay", where=str(folder), hint="name a file ….overlay.jsonl")
     files = None if media is None else at_door(media)
+    if files is not None and not files.is_dir():
+        raise InputError("no such folder", where=str(media), hint="{--media|media} is the dataset's folder, from which its files are named")
     if is_run(place):
         if key is not None or require_signature:
             raise InputError("a run has no signature", where=str(folder), hint="name the step whose shards were signed")

@@ -86,7 +86,9 @@ def find_recipe(name: str) -> Path:
         for spelling in (name, f"{name}.yaml", f"{name}/recipe.yaml"):
             if (path := Roots((root,)).first(spelling, Path.is_file)) is not None:
                 return path
-    raise InputError(f"no recipe called {name!r}", hint=did_you_mean(name, recipe_names()))
+    known = recipe_names()
+    below = [one for one in known if one.startswith(f"{name}/")]
+    raise InputError(f"no recipe called {name!r}", hint=f"one of {', '.join(below)}" if below else did_you_mean(name, known))
 
 
 def recipe_names() -> list[str]:

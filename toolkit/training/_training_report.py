@@ -158,7 +158,8 @@ def in_words(settings: Mapping[str, Any]) -> str:
     if not s.keys() >= _IN_WORDS:  # of a trainer of another package
         return ", ".join(f"{name} {value}" for name, value in s.items())
     board = f"; tensorboard --logdir {short_path(s['tensorboard'])}" if "tensorboard" in s else ""
-    few = f"; there are only {s['rows_used']:,} rows, and each update is of all of them" if "rows_used" in s else ""
+    done_with = "which GRPO refuses: give a smaller rows_an_update" if "generations" in s else "and each update is of all of them"
+    few = f"; there are only {s['rows_used']:,} rows, {done_with}" if "rows_used" in s else ""
     by = f" x {s['processes']} processes" if s["processes"] > 1 else ""
     shared = f", {s['parallel']}" if s.get("parallel") else ""
     answers = f" with {s['generations']} answers each" if "generations" in s else ""
