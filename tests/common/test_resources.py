@@ -73,6 +73,8 @@ def test_recipes(here: Path) -> None:
     assert resources.find_recipe("quickstart").read_text() == "mine"
     put(here / "recipes" / "own.yaml")
     assert resources.find_recipe("own").read_text() == "mine"
+    with pytest.raises(InputError, match="one of guardreasoner-omni/mini, guardreasoner-omni/v1"):
+        resources.find_recipe("guardreasoner-omni")
     with pytest.raises(InputError, match="no recipe called 'owm'\n  did you mean 'own'"):
         resources.find_recipe("owm")
     with pytest.raises(InputError, match="did you mean 'quickstart'"):
