@@ -78,7 +78,9 @@ class GenerateSeeds(GenerationOperator):
                 raise InputError(f"generate_seeds reads the prompts of {name!r}, which has no column 'prompt'", hint=did_you_mean("prompt", columns))
         if not any(t.says == "prompt" for t in guard.tasks):
             hint = "a task of that name, or `about: prompt` at the task that says so"
-            raise InputError(f"the guard {guard.name!r} has no task on whether a prompt asks for harm: there is no label to write seeds for", hint=hint)
+            raise InputError(
+                f"the guard {guard.name!r} has no task on whether a prompt asks for harm: there is no label to write seeds for", hint=hint
+            )
         return {c.name: c for c in self.writes(guard)}
 
     def writes(self, guard: Guard) -> list[Column]:
