@@ -43,8 +43,8 @@ class Task(Part):
     ordinal: bool = False
     """Whether the labels are on a scale, the positive one at its end: then `evaluate` also says how far verdicts are from labels."""
     about: About | None = None
-    """What the positive label says: that the prompt asks for harm, that the response refuses, or that the response does harm. Default: what the task's
-    name says where it is one of these words. Operators that make seeds, texts or labels go by it (`Task.says`), whatever the task is called."""
+    """What the positive label says: that the prompt asks for harm, that the response refuses, or that the response does harm. Default: the task's
+    name where it is one of these words. Operators that make seeds, texts or labels go by it (`Task.says`), whatever the task is called."""
     missing: Literal["absent", "not_applicable", "to_infer"] = "absent"
     """What a null label means where a source does not say."""
     readings: dict[str, dict[str, str]] = Field(default_factory=dict)
