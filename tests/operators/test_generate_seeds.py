@@ -221,7 +221,7 @@ def test_tasks_of_other_names_get_labels_by_what_they_are_about(tmp_path: Path) 
     other = run(tmp_path, options, guard="other.yaml", output="other").rows()
     names = {"label_asked": "label_prompt", "label_declined": "label_refusal", "label_answered": "label_response"}
     assert {r["label_declined"] for r in other} >= {"refusal", None}
-    assert Counter(tuple(r[n] for n in names) for r in other) == Counter(tuple(r[n] for n in names.values()) for r in usual)
+    assert {tuple(r[n] for n in names) for r in other} == {tuple(r[n] for n in names.values()) for r in usual}
 
 
 def test_what_the_judge_contradicts_is_set_aside_for_review(model: Author, tmp_path: Path) -> None:

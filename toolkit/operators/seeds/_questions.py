@@ -66,7 +66,7 @@ class Questions:
     def judge(self, category: Category, messages: Sequence[str], response: str | None) -> Messages:
         """What a text is, by the definition alone."""
         tasks = self.tasks(response)
-        asked = [{"name": t.name, "labels": list(t.labels), "positive": t.positive, "question": t.question} for t in tasks]
+        asked: list[dict[str, Any]] = [{"name": t.name, "labels": list(t.labels), "positive": t.positive, "question": t.question} for t in tasks]
         asked = [one | ({} if t.says == t.name else {"about": t.says}) for one, t in zip(asked, tasks, strict=True)]
         values = {"title": category.title, "policy": category.policy_text(), "tasks": asked, "messages": list(messages), "response": response}
         sides = {side: [e for _, own in rules_of(category, label) for e in own] for side, label in _SIDES}  # type: ignore[arg-type]
