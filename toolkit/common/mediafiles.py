@@ -176,6 +176,8 @@ def keep_file(folder: Path, place: str, data: IO[bytes], sha256: str, mime: str,
     try:
         with open(part, "wb", opener=private) as out:
             shutil.copyfileobj(data, out, _CHUNK)
+            out.flush()
+            os.fsync(out.fileno())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
