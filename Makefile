@@ -108,11 +108,11 @@ vllm-cpu: $(VENV)/.dev ## vLLM on a CPU: its environment (2 GB more, once), and 
 	BASE=$(VENV) tests/vllm_cpu.sh
 
 # Without what they depend on: the readers alone are run, with guardkit's own torch, transformers and datasets. EASYR1: where pip gets it from.
-TRAINERS ?= /tmp/guardkit-trainers
+TRAINERS ?= .venv-trainers
 EASYR1 ?= git+https://github.com/hiyouga/EasyR1@b44b311b669bf1fd1aa2fc36f2251482ba33cb16
 UNDER_VERL := omegaconf==2.3.0 hydra-core==1.3.8 antlr4-python3-runtime==4.9.3 tensordict==0.15.3 pyvers==0.2.3 ray==2.60.0 msgpack==1.2.4 codetiming==1.4.0
 UNDER_SWIFT := modelscope==1.40.2 modelscope_hub==0.5.1 json_repair==0.64.6 dacite==1.9.2
-trainers: $(VENV)/.dev ## exports opened by the code of verl, EasyR1 and ms-swift (400 MB into /tmp once; no GPU)
+trainers: $(VENV)/.dev ## exports opened by the code of verl, EasyR1 and ms-swift (400 MB into .venv-trainers once; no GPU)
 	$(BIN)/python -m pip install -q --no-deps --upgrade --target $(TRAINERS)/under-verl $(UNDER_VERL)
 	$(BIN)/python -m pip install -q --no-deps --upgrade --target $(TRAINERS)/verl verl==0.9.1
 	$(BIN)/python -m pip install -q --no-deps --upgrade --target $(TRAINERS)/easyr1 "$(EASYR1)"

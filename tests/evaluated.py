@@ -11,6 +11,9 @@ import polars as pl
 from toolkit.evaluation import ROWS, Evaluation, write_evaluation
 
 LABELS = {"prompt": ("unharmful", "harmful"), "response": ("unharmful", "harmful"), "refusal": ("compliance", "refusal")}
+LABELS["declined"] = LABELS["refusal"]
+ABOUT = {"declined": "refusal"}
+"""What tasks of other names are about."""
 Line = Mapping[str, Any]
 
 
@@ -57,6 +60,7 @@ def evaluated(
         counts = dict(known.unique("id")["gold"].value_counts().iter_rows())
         entry: dict[str, Any] = {"name": benchmark, "title": benchmark.title(), "task": task, "positive": LABELS[task][1], "labels": LABELS[task]}
         entry |= {"n": n, "rows": n, "rows_digest": f"digest of {n}", "whole": n, "subset": subset, "unlabelled": 0, "label_counts": counts}
+        entry |= {"about": ABOUT[task]} if task in ABOUT else {}
         entries.append(entry | {"paper": (paper or {}).get(benchmark), "way": "file", "unread": {}})
     document = {
         "settings": {"policies": ["clean"], "k": "majority", "min_parse_rate": 0.0, "bootstrap": 100, "seed": 0, **settings},

@@ -171,6 +171,16 @@ def test_what_the_new_guard_lost_the_form_for_is_not_passed_over(place: Path) ->
     assert silent.verdict == "too few rows" and "not compared: one (prompt): guard (none) does not judge it" in silent.words
 
 
+def test_refusals_are_certified_by_what_a_task_is_about(place: Path) -> None:
+    for task in ("refusal", "declined"):
+        lines = [*verdict_lines("one", "prompt", GOLD, GOLD), *verdict_lines("two", task, GOLD, GOLD, categories=["fraud"])]
+        two(lines, lines)
+        found = toolkit.certify("old", "new", draws=1000)
+        assert {(x["area"], x["name"]) for x in lines_of(found, task=task)} == {("refusal", "two")}, "a refusal is in no category of harm"
+        assert {x["area"] for x in lines_of(found, task="prompt")} == {"benchmark"}
+        assert not any("refusals" in note for note in found.notes)
+
+
 def test_look_alikes_may_be_benchmarks(place: Path) -> None:
     benign = [line("xstest", f"x{n}", "prompt", "unharmful", "unharmful") for n in range(200)]
     flagged = [line("xstest", f"x{n}", "prompt", "unharmful", "harmful" if n < 40 else "unharmful") for n in range(200)]

@@ -39,7 +39,7 @@ RULES: list[Any] = [
     "nvidia",
     {"hard": "mixed", "guards": {"count": "each", "hard_for": 2}},
 ]
-RULES.append({"hard": "1 <= wrong <= 50%", "judge": "row", "unread": "wrong"})
+RULES.append({"hard": "1 <= wrong <= 50%", "right_on": "row", "unread": "wrong"})
 RULES.append({"hard": "mixed", "tasks": {"hard_on": "all"}})
 WORDS = ("right", "wrong", "unread")
 

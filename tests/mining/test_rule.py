@@ -150,7 +150,7 @@ def test_conditions_mean_what_they_say(hard: str, those: set[int]) -> None:
 
 @pytest.mark.parametrize("text", ["mixed", "all_wrong", "0 < wrong < k", "wrong >= 50% or unread == 3", "read < k - 1 and right != 2"])
 def test_a_condition_holds_for_one_row_as_for_many(text: str) -> None:
-    k, condition = 6, load_rule({"judge": "task", "hard": text}).condition
+    k, condition = 6, load_rule({"right_on": "task", "hard": text}).condition
     ways = [(r, w, k - r - w) for r in range(k + 1) for w in range(k + 1 - r)]
     right, wrong, unread = np.array(ways).T
     many = condition.holds(right, wrong, unread, np.full(len(ways), k))
@@ -337,7 +337,7 @@ RULES = st.fixed_dictionaries(
             ["mixed", "all_wrong", "any_wrong", "0 < wrong < k", "50% <= right < k", "wrong > right", "read >= 2 and wrong == 1"]
         ),
         "suspect": st.sampled_from([None, "right <= 25%"]),
-        "judge": st.sampled_from(["task", "row"]),
+        "right_on": st.sampled_from(["task", "row"]),
         "unread": st.sampled_from(["left_out", "wrong", {"none": "wrong"}, {"none": "left_out", "other": "wrong"}]),
         "complete": st.booleans(),
         "guards": st.sampled_from(
@@ -383,7 +383,7 @@ def by_hand(rows: Mapping[str, Mapping[str, Sequence[str]]], rule: Rule) -> dict
     for row, by in rows.items():
         found: dict[Any, Any] = {}
         status: dict[Any, str] = {}
-        for task in [None] if rule.judge == "row" else order:
+        for task in [None] if rule.right_on == "row" else order:
             t = None if task is None else TASKS.index(task)
             figures = {g: [counts(rule, s, t) for s in by.get(g, ())] for g in guards}
             if not any(counts(rule, s, t) != "0" for d in by.values() for s in d):

@@ -98,7 +98,7 @@ def test_a_rule_by_measures_in_words() -> None:
         ({"hard": "entropy"}, "compares nothing"),
         ({"hard": "wrong > 0.5"}, "0.5 in the condition .* is no number of outputs"),
         ({"hard": "0 < 0.5"}, "looks at no count"),
-        ({"hard": "entropy > 0.5", "judge": "row"}, "judge: task"),
+        ({"hard": "entropy > 0.5", "right_on": "row"}, "right_on: task"),
         ({"suspect": "divergence > 0.5", "guards": {"count": "each"}}, "count: pooled"),
     ],
 )

@@ -225,7 +225,7 @@ def test_an_output_counts_as_the_rule_counts_it() -> None:
 def test_outputs_judged_as_a_whole_make_a_pair_on_the_first_task_that_they_differ_on(tmp_path: Path) -> None:
     rows = two(("right", H, "refusal"), ("wrong on refusal", H, "compliance"), ("unread", None, "refusal"))
     frame = verdicts(*rows)
-    rule = {"hard": "0 < wrong < k", "judge": "row", "guards": {"count": "each"}}
+    rule = {"hard": "0 < wrong < k", "right_on": "row", "guards": {"count": "each"}}
     hard = toolkit.apply("mine", frame, rule=rule).kept
     assert hard["hard_of"].to_list()[0][0]["task"] is None
     (tmp_path / "whole.yaml").write_text("extends: omni\npairs: {pick: longest, chosen_passes: anything, rejected_passes: anything}\n")

@@ -50,7 +50,7 @@ def load_rule(rule: str | Path | Mapping[str, Any] | Rule, beside: Beside = None
         InputError: no such rule, or one that extends itself; InputErrors: faults in it, each with its line.
 
     Example:
-        >>> toolkit.mining.load_rule({"hard": "0 < wrong < k"}).judge
+        >>> toolkit.mining.load_rule({"hard": "0 < wrong < k"}).right_on
         'task'
     """
     return _loaded(rule, beside, ())

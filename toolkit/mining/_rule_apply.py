@@ -146,7 +146,7 @@ def rule_outcomes(
         for t in guard.task_names:
             whole &= _was_read(table, rule, t)
         out = {t: np.where((c != NONE) & ~whole, np.uint8(UNREAD), c) for t, c in out.items()}
-    if rule.judge == "task":
+    if rule.right_on == "task":
         return out
     every = np.stack(list(out.values()))
     known = every != NONE

@@ -106,9 +106,9 @@ class RuleKeys(Part):
     number: ``entropy >= 0.5``."""
     suspect: str | None = None
     """When outputs make the label doubtful, in the same words: such rows are set aside as `suspect`, unless they are hard."""
-    judge: Literal["task", "row"] = "task"
-    """An output is judged on each task by itself, or as a whole: right if it is right on every task that the row has a label for, wrong if it is
-    wrong on any."""
+    right_on: Literal["task", "row"] = "task"
+    """An output is right or wrong on each task by itself, or as a whole: right if it is right on every task that the row has a label for, wrong if it
+    is wrong on any."""
     unread: Unread | dict[str, Unread] = "left_out"
     """What an output counts as on a task that it could not be read on: neither right nor wrong, or wrong. Or by reason (`none`: it says that there is
     no label; `not_a_label`, `empty`, …; `missing`: it is not there; `other`: the rest)."""
@@ -138,8 +138,8 @@ class RuleKeys(Part):
             raise FaultAt(f"the order names {strange[0]!r}, which `only` leaves out", "guards", "order")
         for key, condition in (("hard", self.condition), ("suspect", self.doubt)):
             measured = condition.measures if condition is not None else []
-            if measured and self.judge == "row":
-                raise FaultAt(f"{measured[0]!r} measures the votes on a task, and outputs are judged as a whole: say `judge: task`", key)
+            if measured and self.right_on == "row":
+                raise FaultAt(f"{measured[0]!r} measures the votes on a task, and outputs count as a whole: say `right_on: task`", key)
             if "divergence" in measured and self.guards.count == "each":
                 raise FaultAt("'divergence' is how far guards differ, and each guard is counted alone: say `count: pooled`", key)
         for part, given in (("guards", self.guards.order), ("guards", self.guards.only or []), ("tasks", self.tasks.order)):
@@ -186,4 +186,5 @@ class RuleKeys(Part):
     @property
     def fingerprint(self) -> str:
         """Digest of what shapes the hard rows."""
-        return digest(self.model_dump(mode="json", include={"hard", "suspect", "judge", "unread", "complete", "guards", "tasks"}))
+        shaping = self.model_dump(mode="json", include={"hard", "suspect", "right_on", "unread", "complete", "guards", "tasks"})
+        return digest(shaping | {"judge": shaping.pop("right_on")})  # its name when the first digests were made, so that they stay

@@ -34,12 +34,12 @@ def _whose(rule: RuleKeys, k: int | None) -> str:
 
 
 def _hard(rule: RuleKeys, k: int | None) -> str:
-    on = "on a task " if rule.judge == "task" else ""
+    on = "on a task " if rule.right_on == "task" else ""
     words = f"A row is hard {on}when, of {_whose(rule, k)}, {rule.condition.words(k)}."
     if rule.guards.count == "each":
         enough = {"any": "One guard is enough.", "all": "It must be so for every guard."}
         words += " " + enough.get(str(rule.guards.hard_for), f"It must be so for at least {rule.guards.hard_for} guards.")
-    if rule.judge == "row":
+    if rule.right_on == "row":
         words += " An output is right if it is right on every task that the row has a label for, and wrong if it is wrong on any of them."
     elif rule.tasks.hard_on == "all":
         words += " Every task that the row has a label for must be hard."
@@ -58,12 +58,12 @@ def _outputs(rule: RuleKeys) -> str:
 def _suspects(rule: RuleKeys, k: int | None) -> str:
     if rule.doubt is None:
         return ""
-    return f"Where {rule.doubt.words(k)}, the label is in doubt, and the row is set aside as suspect."
+    return f"Where {rule.doubt.words(k)}, the label is in doubt, and the row is set aside as suspect (as always_wrong where none is right)."
 
 
 def _units(rule: RuleKeys, guard: Guard) -> str:
     out = []
-    if rule.judge == "task" and rule.tasks.take == "first":
+    if rule.right_on == "task" and rule.tasks.take == "first":
         own = " of each guard" if rule.guards.count == "each" else ""
         out.append(f"Of hard tasks the first{own} counts, in the order {', '.join(rule.task_order(guard))}.")
     if rule.guards.count == "each":

@@ -81,13 +81,14 @@ class BenchmarkCategories(_Model):
 @dataclass(frozen=True)
 class BenchmarkTask:
     """One question that a benchmark's labels answer. `positive`: the label that F1 counts; `labels`: all, that one last; `ordinal`: whether they are
-    on a scale."""
+    on a scale; `about`: what the positive one says, where the name does not (`toolkit.guards.Task.about`)."""
 
     name: str
     labels: tuple[str, ...]
     positive: str
     applies: Literal["always", "response"] = "always"
     ordinal: bool = False
+    about: str | None = None
 
 
 class Benchmark(_Model):

@@ -95,6 +95,7 @@ class RowSet:
                     "positive": task.positive,
                     "labels": list(task.labels),
                     **({"ordinal": True} if task.ordinal else {}),
+                    **({"about": task.about} if task.about else {}),
                     "n": known.height,
                     "label_counts": {word: counts[word] for word in task.labels},
                     "unlabelled": self.rows.height - known.height,
@@ -137,5 +138,5 @@ def guard_tasks(guard: Guard, names: Sequence[str]) -> dict[str, BenchmarkTask]:
             raise InputError(f"the guard {guard.name!r} has no task {name!r}", where="{--task|task}", hint=did_you_mean(name, guard.task_names))
         task = guard.task(name)
         others = [word for word in task.labels if word != task.positive]
-        out[name] = BenchmarkTask(name, (*others, task.positive), task.positive, task.applies, task.ordinal)
+        out[name] = BenchmarkTask(name, (*others, task.positive), task.positive, task.applies, task.ordinal, task.about)
     return out

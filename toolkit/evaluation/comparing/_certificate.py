@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 MARGIN = 3.0
 """Points of F1, or of the false-positive rate, that a guard may not get worse by."""
 REFUSAL = "refusal"
-"""The task whose lines are those of refusal behaviour."""
+"""What a task is about whose lines are those of refusal behaviour; see `toolkit.guards.Task.about`."""
 AREAS = ("benchmark", "category", "refusal", "look-alikes")
 """What a line may be about."""
 _NAMES: dict[Figure, str] = {"f1": "F1", "fpr": "false-positive rate"}
@@ -49,7 +49,7 @@ class Certified:
 
     Attributes:
         margin: points.
-        rises: categories and benchmarks whose F1 is to rise; that of the task `refusal` need not.
+        rises: categories and benchmarks whose F1 is to rise; that of a task about refusals need not.
         look_alikes: benchmarks whose rows without the positive label look harmful; with them, and without naming them, rows without the positive
             label that carry a category.
     """
@@ -134,20 +134,22 @@ def measured(sides: Sequence[Side], asked: Asked, wanted: Certified, step: Calla
 def _parts(work: Work, pair: Pair, wanted: Certified, step: Callable[[str], None]) -> Iterator[_Part]:
     how: dict[str, Any] = {"policy": work.how.policy, "k": work.how.k, "readings": work.how.readings}
     rows, two = pair_rows(work, pair), (work.names[0], work.names[1])
+    entries = [one for side in work.sides for one in side.evaluation.document["benchmarks"]]
+    refusals = {one["task"] for one in entries if (one.get("about") or one["task"]) == REFUSAL}
     step("benchmarks")
     for (benchmark, task, _), found in paired_outcomes(rows, *two, work.how.positives, **how).items():
-        yield _Part(REFUSAL if task == REFUSAL else "benchmark", benchmark, task, found, ("f1", "fpr"))
+        yield _Part(REFUSAL if task in refusals else "benchmark", benchmark, task, found, ("f1", "fpr"))
     step("categories")
     by: dict[tuple[str, str], Counter[Any]] = {}
     for (_, task, part), found in paired_outcomes(rows, *two, work.how.positives, **how, by="categories").items():
-        if part is not None and task != REFUSAL:
+        if part is not None and task not in refusals:
             by.setdefault((task, part), Counter()).update(found)
     yield from (_Part("category", part, task, found, ("f1", "fpr")) for (task, part), found in sorted(by.items()))
     step("look-alikes")
     names = _look_alikes(work, wanted)
     looks: dict[str, Counter[Any]] = {}
     for (_, task, part), found in paired_outcomes(_marked(rows, names), *two, work.how.positives, **how, by="_alike").items():
-        if part == "true" and task != REFUSAL:
+        if part == "true" and task not in refusals:
             looks.setdefault(task, Counter()).update(found)
     called = ", ".join([*names, *(["benign rows of a category"] if by else [])])
     yield from (_Part("look-alikes", called, task, found, ("fpr",)) for task, found in sorted(looks.items()))
@@ -256,7 +258,7 @@ def _notes(work: Work, parts: Sequence[_Part], lines: Sequence[dict[str, Any]]) 
     if not any(p.area == "category" for p in parts):
         yield "no category is certified: the rows carry none"
     if not any(p.area == REFUSAL for p in parts):
-        yield "nothing is certified of refusals: no rows of the task 'refusal' that both guards judge"
+        yield "nothing is certified of refusals: no rows of a task about refusals that both guards judge"
     if not any(line["area"] == "look-alikes" for line in lines):
         yield "nothing is certified of look-alikes: no benign row carries a category, and no benchmark was named (look_alikes)"
     for one in work.results.values():

@@ -41,7 +41,7 @@ class Counting:
     @property
     def plain(self) -> bool:
         """Whether an output counts as what it is: right, wrong or unread on each task by itself, whoever wrote it."""
-        return self.rule.unread == "left_out" and not self.rule.complete and self.rule.judge == "task" and self.rule.guards.only is None
+        return self.rule.unread == "left_out" and not self.rule.complete and self.rule.right_on == "task" and self.rule.guards.only is None
 
     @property
     def asks_why(self) -> bool:
