@@ -3,10 +3,11 @@
     python tests/benchmarks/proof.py                                   # ten seeds of the small guard from scratch, all arms; goes on where it stopped
     python tests/benchmarks/proof.py --base smollm2-135m --seeds 3     # SmolLM2-135M, the main arms (hours)
     python tests/benchmarks/proof.py --first 1 --step 2 --threads 1    # every second seed on one core; another process with --first 2 shares the work
-    python tests/benchmarks/proof.py --docs                            # writes docs/proof.md of what is finished, runs nothing
+    python tests/benchmarks/proof.py --docs                            # keeps what is finished and writes docs/proof.md of it, runs nothing
 
 Every run is an ordinary run of a recipe in `recipes/proof`, below the folder ``proof`` of the workspace: a step that is finished is not built again, and
-no answer is asked for twice. Data: $GUARDKIT_DATA or ../shared/data.
+no answer is asked for twice. What a finished seed came to is kept in ``docs/proof`` of the repository, and is not run again (`proof_kept`).
+Data: $GUARDKIT_DATA or ../shared/data.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 import polars as pl
 import proof_audit
 import proof_dev
+import proof_kept
 import proof_sizes
-from proof_page import MAIN, PRETRAINED, PRETRAINED_DPO, page
-from proof_runs import as_frame
+from proof_page import PRETRAINED, PRETRAINED_DPO, WANTED, page
+from proof_runs import ARMS, MAIN, Seed, arms_of, as_frame, options_of
 
 import toolkit
 from toolkit.api.command import Progress
+from toolkit.common.errors import GuardkitError
 from toolkit.common.resources import workspace
 from toolkit.guards import load_guard
 from toolkit.guards._render import answers_block
@@ -38,25 +41,11 @@ from toolkit.guards._render import answers_block
 ROOT = Path(__file__).resolve().parent.parent.parent
 DATA = Path(os.environ.get("GUARDKIT_DATA") or ROOT.parent / "shared" / "data") / "guardreasoner"
 RECIPES = ROOT / "recipes" / "proof"
+KEPT = ROOT / "docs" / "proof"
 MODELS = ("8B", "3B", "1B")
 BENCHMARKS = {"aegis": "AegisSafetyTest", "harmbench": "HarmBenchPrompt", "simple": "SimpleSafetyTests", "xstest": "XSTestResponseRefusal"}
 AGREED = ("prompt", "response")
 """Tasks on which the rows of XSTest have no label of their own: theirs is what the three guards agree on."""
-ARMS = (
-    "labels-only",
-    "sft",
-    "sft-unchecked",
-    "sft-chosen-self",
-    "sft-chosen-ensemble",
-    "dpo-self",
-    "dpo-eight",
-    "dpo-ensemble",
-    "dpo-uniform",
-    "dpo-gamma",
-    "dpo-random",
-    "dpo-longest",
-    "dpo-coin",
-)
 SUPERVISED = ("sft", "labels-only", "sft-unchecked", "sft-no-aegis", "sft-no-harmbench", "sft-no-xstest")
 PREFERRED = ("sft-chosen-self", "sft-chosen-ensemble", *(arm for arm in ARMS if arm.startswith("dpo-")))
 IN_PARTS = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}
@@ -156,57 +145,87 @@ def files_of(folder: Path, **steps: str) -> list[str]:
 READ = {"own-test": "own-test", "other-test": "other-test", "dev": "dev"}
 
 
-def arms(folder: Path, base: str, seed: int, smoke: bool, until: Sequence[str] | None = None) -> None:
-    """One seed of all arms of a base, in ``<folder>/<base>-<seed>/arms``, or of the steps `until`.
+def arms(folder: Path, kept: Path, base: str, seed: int, smoke: bool, until: Sequence[str]) -> None:
+    """The steps `until` of one seed of a base, in ``<folder>/<base>-<seed>/arms``.
 
     A seed's answers have a journal of their own, so that two processes can each make one.
+
+    Raises:
+        InputError: seeds that are kept were run with another recipe.
     """
     overrides = files_of(folder, rows="sft", labels="sft", coin="sft", unchecked="unchecked", **READ)
-    wanted: Sequence[str] = ARMS
     if base != "tiny":
         overrides += [f"{step}.model={base}" for step in SUPERVISED]
         overrides += [f"{step}.trainer.{name}={value}" for step in SUPERVISED for name, value in PRETRAINED.items()]
         overrides += [f"{step}.trainer.learning_rate={PRETRAINED_DPO}" for step in PREFERRED]
         overrides += [f"{step}.trainer.{name}={value}" for step in (*SUPERVISED, *PREFERRED) for name, value in IN_PARTS.items()]
-        wanted = MAIN
-    elif (found := proof_dev.chosen(folder)) is not None:
+    elif (found := proof_dev.chosen(folder, kept)) is not None:
         kinds = {step: "sft" if step.startswith("sft-") else "dpo" for step in PREFERRED}
         overrides += [f"{step}.trainer.{key}={value}" for step, kind in kinds.items() for key, value in proof_dev.GRID[found[kind]].items()]
     if smoke:
         overrides += [f"{key}={value}" for key, value in (SMOKE if base == "tiny" else SMOKE_PRETRAINED).items()]
-        wanted = wanted if base == "tiny" else MAIN[:2]
     overrides += proof_dev.overrides()
-    run("arms", [*overrides, f"seed={seed}"], folder, f"{base}-{seed}/arms", until or [f"judged-{arm}" for arm in wanted])
+    base = Path(base).name  # of a folder
+    name = f"{base}-{seed}/arms"
+    run("arms", [*overrides, f"seed={seed}"], folder, name, ["test"])  # a moment: before hours are spent
+    if until[0].startswith("judged-"):
+        proof_kept.same_options(kept, base, seed, options_of(folder / name))
+    run("arms", [*overrides, f"seed={seed}"], folder, name, until)
 
 
-def sizes(folder: Path, seed: int) -> None:
+def one_seed(folder: Path, kept: Path, base: str, seed: int, smoke: bool) -> None:
+    """What is lacking of one seed of all arms of a base, and its audit; kept once it is whole, or of a slow base arm by arm."""
+    there = proof_kept.read(kept, Path(base).name).get(seed, Seed())
+    wanted = MAIN[:2] if smoke and base != "tiny" else arms_of(base)
+    lacking = [arm for arm in wanted if arm not in there.answers]
+    if not lacking and there.audit is not None:
+        print(f"{base}, seed {seed}: in {kept}")
+        return
+    for some in [lacking] if base in proof_kept.BY_SEED else [[arm] for arm in lacking] or [[]]:
+        if some:
+            arms(folder, kept, base, seed, smoke, [f"judged-{arm}" for arm in some])
+        proof_audit.run(folder, Path(base).name, [seed])
+        proof_kept.keep(folder, kept, Path(base).name, [seed])
+
+
+def sizes(folder: Path, kept: Path, seed: int) -> None:
     """One seed of the size curve."""
+    there = proof_kept.read(kept, "size").get(seed, Seed())
+    if not (lacking := [arm for arm in proof_sizes.ARMS if arm not in there.answers]):
+        print(f"size, seed {seed}: in {kept}")
+        return
     files = {"random-all": "one-each", "own-test": "own-test", "other-test": "other-test"}
-    run("size", [*files_of(folder, **files), f"seed={seed}"], folder, f"size-{seed}/size", [f"judged-{arm}" for arm in proof_sizes.ARMS])
+    run("size", [*files_of(folder, **files), f"seed={seed}"], folder, f"size-{seed}/size", [f"judged-{arm}" for arm in lacking])
+    proof_kept.keep(folder, kept, "size", [seed])
 
 
-def tried(folder: Path, seeds: Sequence[int], smoke: bool) -> None:
+def tried(folder: Path, kept: Path, seeds: Sequence[int], smoke: bool) -> None:
     """Hyper-parameters of the small guard, tried on the part `dev` with those of these seeds that `proof_dev.SEEDS` has; chosen once all are there."""
     steps = [f"scored-{name}" for name in ("sft", *proof_dev.GRID)]
-    if proof_dev.chosen(folder) is not None:
+    if proof_dev.chosen(folder, kept) is not None:
         return
     for seed in [seed for seed in seeds if seed in proof_dev.SEEDS]:
         for first in (["judged-sft", "judged-labels-only"], ["judged-sft-unchecked"]):  # which take nothing from what is tried
-            arms(folder, "tiny", seed, smoke, first)
-        arms(folder, "tiny", seed, smoke, steps)
+            arms(folder, kept, "tiny", seed, smoke, first)
+        arms(folder, kept, "tiny", seed, smoke, steps)
     if {*proof_dev.SEEDS} <= {*seeds}:
         proof_dev.choose(folder, [folder / f"tiny-{seed}" / "arms" for seed in proof_dev.SEEDS])
+        proof_kept.keep_chosen(folder, kept)
 
 
-def base_as_it_is(folder: Path, base: str, smoke: bool) -> None:
+def base_as_it_is(folder: Path, kept: Path, base: str, smoke: bool) -> None:
     """The arm that is not trained."""
+    name = Path(base).name
+    if 0 in proof_kept.read(kept, name):
+        return
     more = ["answers-base.models.guard.max_tokens=8"] if smoke else []
     run(
         "base",
         [*files_of(folder, **{k: v for k, v in READ.items() if k != "dev"}), f"answers-base.models.guard.model={base}", *more],
         folder,
-        f"{base}-base/arms",
+        f"{name}-base/arms",
     )
+    proof_kept.keep(folder, kept, name, [0])
 
 
 def main() -> int:
@@ -219,13 +238,20 @@ def main() -> int:
     parser.add_argument("--step", type=int, default=1, help="every so many seeds: two processes, each of every second seed, share the work")
     parser.add_argument("--threads", type=int, help="torch's threads; 1 for two processes on two cores, which is faster than one of two")
     parser.add_argument("--dev", action="store_true", help="only what is tried on the part `dev`, of those of these seeds that it takes")
-    parser.add_argument("--docs", action="store_true", help="write docs/proof.md of what is finished")
+    parser.add_argument("--docs", action="store_true", help="keep what is finished in docs/proof, and write docs/proof.md of it")
     parser.add_argument("--smoke", action="store_true", help="answers without reasoning and few updates, in another folder: whether all of it runs")
     given = parser.parse_args()
     folder = workspace().resolve() / ("proof-smoke" if given.smoke else "proof")
+    try:
+        return _do(given, folder, folder / "kept" if given.smoke else KEPT)
+    except GuardkitError as e:
+        print(e, file=sys.stderr)
+        return e.exit_code
+
+
+def _do(given: argparse.Namespace, folder: Path, kept: Path) -> int:
     if given.docs:
-        text = page(folder)
-        (ROOT / "docs" / "proof.md").write_text(text, encoding="utf-8")
+        write_docs(folder, kept)
         return 0
     if not DATA.is_dir():
         print(f"no data in {DATA}: set GUARDKIT_DATA", file=sys.stderr)
@@ -233,20 +259,30 @@ def main() -> int:
     if given.threads:
         os.environ["OMP_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = str(given.threads)  # before torch is loaded
     data(folder, given.smoke)
+    for base in (Path(given.base).name, "size"):
+        proof_kept.check(folder, kept, base)
     seeds = range(given.first, given.seeds + 1, given.step)
     if given.base == "tiny":
-        tried(folder, [*seeds] if given.dev else proof_dev.SEEDS, given.smoke)
+        tried(folder, kept, [*seeds] if given.dev else proof_dev.SEEDS, given.smoke)
         if given.dev:
             return 0
     if given.base != "tiny":
-        base_as_it_is(folder, given.base, given.smoke)
+        base_as_it_is(folder, kept, given.base, given.smoke)
     for seed in seeds:
-        arms(folder, given.base, seed, given.smoke)
-    proof_audit.run(folder, given.base, seeds)
+        one_seed(folder, kept, given.base, seed, given.smoke)
     for seed in range(1, given.sizes + 1):
-        sizes(folder, seed)
-    print(page(folder))
+        sizes(folder, kept, seed)
+    print(page(folder, kept))
     return 0
+
+
+def write_docs(folder: Path, kept: Path) -> None:
+    """Keep what is finished in the workspace, and write the page; the page is not written where what is kept and the workspace do not go together."""
+    proof_kept.keep_chosen(folder, kept)
+    for base in (*WANTED, "size"):
+        for name in proof_kept.keep(folder, kept, base):
+            print(f"kept: {name}")
+    (ROOT / "docs" / "proof.md").write_text(page(folder, kept), encoding="utf-8")
 
 
 if __name__ == "__main__":

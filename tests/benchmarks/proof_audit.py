@@ -1,6 +1,6 @@
 """The proof's audits: whether the reasoning of each seed's R-SFT guard does anything to its verdicts, beside its twin of the same rows without reasoning.
 
-`toolkit.audit` is asked (docs/audit.md), on the test rows of the same benchmarks; what it found is kept in ``<base>-<seed>/audit/audit.json``.
+`toolkit.audit` is asked (docs/audit.md), on the test rows of the same benchmarks; what it found is written to ``<base>-<seed>/audit/audit.json``.
 """
 
 from __future__ import annotations
@@ -41,9 +41,8 @@ def run(folder: Path, base: str, seeds: Iterable[int]) -> None:
         (place / "audit.json").write_text(json.dumps(dict(found), indent=2) + "\n", encoding="utf-8")
 
 
-def section(folder: Path, base: str) -> list[str]:
+def section(found: Sequence[Mapping[str, Any]], base: str) -> list[str]:
     """What the audits found, as lines of the page; none where none was run."""
-    found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob(f"{base}-*/audit/audit.json"))]
     if not found:
         return []
     chains = [one["chains"] for one in found]

@@ -1,6 +1,6 @@
 """Hyper-parameters of the proof, chosen on the part `dev` of its data: a stated grid, tried with the guards of two seeds.
 
-What is best on the mean over those seeds is kept in a file beside the runs, and is not chosen again.
+What is best on the mean over those seeds is written to a file beside the runs, is kept in the repository (`proof_kept`), and is not chosen again.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ def choose(folder: Path, runs: Sequence[Path]) -> dict[str, Any]:
     return found
 
 
-def chosen(folder: Path) -> dict[str, Any] | None:
-    """What `choose` wrote, if it did."""
-    file = folder / "chosen.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+def chosen(folder: Path, kept: Path | None = None) -> dict[str, Any] | None:
+    """What `choose` wrote, if it did: what is kept in the repository, else what is in the workspace."""
+    files = (place / "chosen.json" for place in (kept, folder) if place is not None)
+    return next((json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()), None)
 
 
 def _share(run: Path, step: str, dev: pl.DataFrame) -> float:

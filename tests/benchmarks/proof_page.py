@@ -1,16 +1,17 @@
-"""docs/proof.md, written of the runs that are finished."""
+"""docs/proof.md, written of what is kept in the repository and what is finished in the workspace."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import proof_audit
 import proof_dev
+import proof_kept
 import proof_sizes
 from proof_figures import DRAWS, PARTS, Answers, arm_line, compared
-from proof_runs import answers, built
+from proof_runs import Seed, arms_of, by_arm
 
 WANTED = {"tiny": 10, "smollm2-135m": 3}
 """Seeds that each base is to have."""
@@ -56,14 +57,16 @@ MEANINGS = {
     "not shown": "No difference shown, which is not to say that there is none",
 }
 """What a kind of difference is called in a sentence."""
-MAIN = ("labels-only", "sft", "sft-chosen-self", "dpo-self")
-"""Arms of a base that is slow to train."""
 HEAD = """# What of the method holds
 
 <!-- made by `make proof` (tests/benchmarks/proof.py): change nothing here by hand -->
 
 GuardReasoner reports gains of HS-DPO over R-SFT without intervals, and no ablation of weights, gamma, k or the choice of pairs. This page holds each of them against what it
 should beat, on real reasoning, with intervals over seeds and over rows. `make proof` makes it; a "not shown" is a result, and says how large the difference may yet be.
+
+**To go on.** What each finished seed came to is kept in [proof/](proof): for each arm and test row its labels and the guard's verdicts, without texts, and the seed's audit and times. `make proof` runs the seeds
+that are not there, keeps each of them as soon as it is whole (of a pretrained base each arm as soon as it is finished), and writes this page; it may be stopped at any time. Commit `docs/proof` and `docs/proof.md` and go on on any machine
+that has the same data: rows that are others, and a recipe that was changed, are refused. To begin anew, remove the files.
 
 **Data.** What the three released guards wrote on AegisSafetyTest, HarmBenchPrompt, SimpleSafetyTests and XSTestResponseRefusal (`recipes/proof/outputs.yaml`), outputs of at most 1,400 characters, which
 are four in five. Of each interaction of the train part the first output (8B, then 3B, then 1B) that passes `validate` and answers as its labels say, 150 with each label of the prompt, so that a guard does not learn the prior of its data.
@@ -90,26 +93,30 @@ DEV = """Learning rate and beta of DPO, and the learning rate of SFT continued, 
 on the mean were taken, `{dpo}` and `{sft}`."""
 
 
-def page(folder: Path) -> str:
-    """The page, of the runs in the proof's folder."""
+def page(folder: Path, kept: Path | None = None) -> str:
+    """The page, of the runs in the proof's folder and of what is kept of earlier ones (`proof_kept`).
+
+    Raises:
+        InputError: what is kept was asked about other test rows.
+    """
     options = ", ".join(f"{name} {value:g}" for name, value in PRETRAINED.items())
     pretrained = f"{options} for SFT, and learning_rate {PRETRAINED_DPO:g} for DPO"
-    parts = [HEAD.format(draws=DRAWS, pretrained=pretrained, dev=_dev_words(folder)), *_dev_table(folder)]
+    parts = [HEAD.format(draws=DRAWS, pretrained=pretrained, dev=_dev_words(folder, kept)), *_dev_table(folder, kept)]
     for base, wanted in WANTED.items():
-        parts.append(_base(folder, base, wanted))
-    return "\n".join([*parts, *proof_sizes.section(folder), ""])
+        parts.append(_base(proof_kept.seeds(folder, kept, base), base, wanted))
+    return "\n".join([*parts, *proof_sizes.section(folder, kept), ""])
 
 
-def _dev_words(folder: Path) -> str:
+def _dev_words(folder: Path, kept: Path | None) -> str:
     tries = len(proof_dev.GRID)
-    if (found := proof_dev.chosen(folder)) is None:
+    if (found := proof_dev.chosen(folder, kept)) is None:
         return DEV_NONE.format(tries=tries)
     return DEV.format(rows=found["rows"], seeds=len(proof_dev.SEEDS), tries=tries, dpo=found["dpo"], sft=found["sft"])
 
 
-def _dev_table(folder: Path) -> list[str]:
+def _dev_table(folder: Path, kept: Path | None) -> list[str]:
     """What each try came to."""
-    if (found := proof_dev.chosen(folder)) is None:
+    if (found := proof_dev.chosen(folder, kept)) is None:
         return []
     lines = ["| try | learning rate | beta | right on `dev`, by seed |", "|---|---|---|---|"]
     for name, right in found["right"].items():
@@ -120,18 +127,19 @@ def _dev_table(folder: Path) -> list[str]:
     return [*lines, ""]
 
 
-def _base(folder: Path, base: str, wanted: int) -> str:
+def _base(seeds: Mapping[int, Seed], base: str, wanted: int) -> str:
     title = "A small guard from scratch" if base == "tiny" else base
-    found = answers(folder, base)
+    found = by_arm(seeds)
     if not found:
         return f"## {title}\n\nNot run yet (`make proof{'' if base == 'tiny' else f' BASE={base} SEEDS={wanted}'}`).\n"
-    audits = proof_audit.section(folder, base)
-    return "\n".join([f"## {title}\n", _done(found, base, wanted), "", _arms(found), "", *_differences(found), _times(folder, base), "", *audits])
+    audits = proof_audit.section([seed.audit for seed in seeds.values() if seed.audit is not None], base)
+    times = _times([seed.seconds for number, seed in seeds.items() if number])
+    return "\n".join([f"## {title}\n", _done(found, base, wanted), "", _arms(found), "", *_differences(found), *times, *audits])
 
 
 def _done(found: Answers, base: str, wanted: int) -> str:
     """How much of it is run, in words."""
-    arms = [arm for arm in TITLES if arm != "base" and (base == "tiny" or arm in MAIN)]
+    arms = arms_of(base)
     begun = {seed for of in found.values() for seed in of if seed}
     whole = sum(all(seed in found.get(arm, {}) for arm in arms) for seed in begun)
     words = [f"{whole} of {wanted} seeds are finished."]
@@ -183,18 +191,23 @@ def _differences(found: Answers) -> list[str]:
     return ["\n".join(f"| {' | '.join(line)} |" for line in lines), "", " ".join(words), ""]
 
 
-def _times(folder: Path, base: str) -> str:
-    """Seconds of the steps of a seed, by what they do."""
+def _times(seconds: Sequence[Mapping[str, float]]) -> list[str]:
+    """Minutes of a seed, of the mean seed, by what its steps do and by arm.
+
+    Args:
+        seconds: of the steps of each seed.
+    """
     kinds = {"sft": "train_sft", "dpo": "train_dpo", "draw": "draws", "test": "answers"}
-    spent: dict[str, list[float]] = {kind: [] for kind in kinds}
-    runs = [run for run in sorted(folder.glob(f"{base}-*/arms")) if run.parent.name.removeprefix(f"{base}-").isdigit()]
-    for run in runs:
-        seconds = built(run)
-        uses = {kind: [s for step, s in seconds.items() if _kind(step) == kind] for kind in kinds}
-        for kind, some in uses.items():
-            spent[kind].append(sum(some))
-    words = ", ".join(f"{kinds[kind]} {sum(some) / len(some) / 60:.1f}" for kind, some in spent.items() if any(some))
-    return f"Minutes that a seed took for what is run of it, by the clock, beside whatever else that machine did: {words}."
+    spent = {name: [s for s in (sum(v for step, v in one.items() if _kind(step) == kind) for one in seconds) if s] for kind, name in kinds.items()}
+    arms = {f"`{arm}`": [one[arm] + one[f"answers-{arm}"] for one in seconds if {arm, f"answers-{arm}"} <= one.keys()] for arm in TITLES}
+    if not any(spent.values()):
+        return []
+    words = "Minutes that a seed took for what is run of it, by the clock, beside whatever else that machine did"
+    return [f"{words}: {_minutes(spent)}. Of each arm, its own training and its answers: {_minutes(arms)}.", ""]
+
+
+def _minutes(spent: Mapping[str, Sequence[float]]) -> str:
+    return ", ".join(f"{name} {sum(some) / len(some) / 60:.1f}" for name, some in spent.items() if some)
 
 
 def _kind(step: str) -> str | None:

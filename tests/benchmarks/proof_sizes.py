@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import proof_kept
 from proof_figures import PARTS, arm_line
-from proof_runs import answers, rows_of
+from proof_runs import by_arm
 
 WAYS = {
     "random": "drawn at random",
@@ -18,14 +19,15 @@ ARMS = tuple(f"{way}-{size}" for way in WAYS for size in SIZES if (way, size) !=
 """There are fewer hard rows than a quarter of all."""
 
 
-def section(folder: Path) -> list[str]:
+def section(folder: Path, kept: Path | None) -> list[str]:
     """The size curve as lines of the page."""
     title = "## How much data is enough?"
-    found = answers(folder, "size", "size")
+    each = proof_kept.seeds(folder, kept, "size", "size")
+    found = by_arm(each)
     if not found:
         return [title, "", "Not run yet (`make proof SIZES=1`)."]
     seeds = max(map(len, found.values()))
-    run = next(folder.glob("size-*/size"))
+    rows = {arm: count for seed in each.values() for arm, count in seed.rows.items()}
     words = (
         f"The small guard from scratch, R-SFT in 228 updates whatever the rows, of {seeds} seed{'s' if seeds > 1 else ''}. Shares of right answers, ± half of the 95 % interval "
         "over seeds; the other rows of the tables above are not in it."
@@ -40,5 +42,5 @@ def section(folder: Path) -> list[str]:
         way, size = arm.rsplit("-", 1)
         line = arm_line(found[arm], PARTS[:3])
         figures = [f"{mean:.1%}" + ("" if half != half else f" ± {half:.1%}") for mean, half in (line["figures"][part.name] for part in PARTS[:3])]
-        lines.append(f"| {WAYS[way]} | {SIZES[size]} | {len(rows_of(run, arm))} | {line['seeds']} | {' | '.join(figures)} | {line['read']:.1%} |")
+        lines.append(f"| {WAYS[way]} | {SIZES[size]} | {rows[arm]} | {line['seeds']} | {' | '.join(figures)} | {line['read']:.1%} |")
     return [title, "", words, "", *lines]

@@ -7,12 +7,15 @@ from typing import Any
 import polars as pl
 import proof
 import proof_dev
+import proof_kept
 import proof_sizes
 import pytest
 from proof_figures import PARTS, arm_line, compared, matrix, words
-from proof_page import MAIN, TITLES, page
+from proof_page import TITLES, page
+from proof_runs import ARMS, COLUMNS, MAIN, Seed, finished
 
 import toolkit
+from toolkit.common.errors import InputError
 from toolkit.guards import load_guard, parse
 
 ROWS = 200
@@ -121,12 +124,12 @@ def test_the_recipes_have_every_arm_and_no_fault(tmp_path: Path) -> None:
     smoke = [f"{key}={value}" for key, value in proof.SMOKE.items()]
     found = toolkit.explain(proof.RECIPES / "arms.yaml", overrides=[*files, *smoke])
     steps = {step["id"] for step in found["steps"]}
-    assert {f"judged-{arm}" for arm in proof.ARMS} | {*proof.SUPERVISED, *proof.PREFERRED} <= steps
+    assert {f"judged-{arm}" for arm in ARMS} | {*proof.SUPERVISED, *proof.PREFERRED} <= steps
     assert {f"scored-{name}" for name in ("sft", *proof_dev.GRID)} <= steps
     files = [f"{name}.files={json.dumps([str(file)])}" for name in ("random-all", "own-test", "other-test")]
     steps = {step["id"] for step in toolkit.explain(proof.RECIPES / "size.yaml", overrides=files)["steps"]}
     assert {f"judged-{arm}" for arm in proof_sizes.ARMS} <= steps
-    assert {"base", *proof.ARMS} == set(TITLES) and {*MAIN} <= {*proof.ARMS}
+    assert {"base", *ARMS} == set(TITLES) and {*MAIN} <= {*ARMS}
 
 
 def test_what_is_best_on_the_part_dev_is_kept_and_a_tie_leaves_what_is(tmp_path: Path) -> None:
@@ -148,32 +151,100 @@ def test_what_is_best_on_the_part_dev_is_kept_and_a_tie_leaves_what_is(tmp_path:
     assert found["right"]["none"] == [0.5] and proof_dev.chosen(tmp_path) == found
 
 
-def test_the_page_says_what_is_not_run_and_how_many_seeds_are(tmp_path: Path) -> None:
-    assert page(tmp_path).count("Not run yet") == 3
-    columns: dict[str, Any] = {"id": "parent", "parent": "parent", "prompt": "parent", "label_prompt": "label_prompt"}
-    table = _answers(0.5, 1).with_columns(pl.lit(None, pl.String).alias("label_refusal"))
+READ: dict[str, Any] = {"id": "parent", "parent": "parent", "prompt": "parent", "label_prompt": "label_prompt"}
+HELD = {"task": "prompt", "measure": "auroc", "fpr": None, "value_a": 80.0, "value_b": 90.0, "difference": 10.0, "low": 2.0, "high": 18.0}
+STAGE = {"task": "prompt", "stage": "before", "agree": 95.0, "agree_low": 90.0, "agree_high": 98.0, "chance": 51.0, "f1": 70.0, "auroc": None}
+AUDIT = {"chains": {"rows": 120, "with": 100}, "stages": [STAGE], "flips": [], "twin": {"held": [HELD]}}
+
+
+def _data(folder: Path, rows: pl.DataFrame) -> None:
+    """The test rows of a workspace."""
     steps = []
     for name, on in (("own-test", "own"), ("other-test", "others")):
-        table.filter(pl.col("tested_on") == on).write_parquet(tmp_path / f"{name}.parquet")
-        given = columns | {"label_refusal": {"name": "label_refusal", "nullable": True}}
-        steps.append({"id": name, "use": "read", "with": {"files": [str(tmp_path / f"{name}.parquet")], "columns": given}})
-    toolkit.run({"recipe": "planted", "steps": steps}, output=tmp_path / "data")
+        rows.filter(pl.col("tested_on") == on).write_parquet(file := folder / f"{name}.parquet")
+        given = READ | {"label_refusal": {"name": "label_refusal", "nullable": True}}
+        steps.append({"id": name, "use": "read", "with": {"files": [str(file)], "columns": given}})
+    toolkit.run({"recipe": "planted", "steps": steps}, output=folder / "data")
+
+
+def _run(folder: Path, name: str, shares: dict[str, float], seed: int) -> None:
+    """A run of arms of which so large a share of the answers is right; what could not be asked has no line."""
+    steps = []
+    for arm, share in shares.items():
+        file = folder / f"{name.replace('/', '-')}-{arm}.parquet"
+        _answers(share, seed).filter(pl.col("verdict_prompt").is_not_null()).write_parquet(file)
+        given = READ | {"verdict_prompt": "verdict_prompt", "verdict_refusal": "label_refusal"}
+        steps.append({"id": f"judged-{arm}", "use": "read", "with": {"files": [str(file)], "columns": given}})
+        if name.startswith("size"):
+            steps.append({"id": arm, "use": "read", "with": {"files": [str(file)], "columns": READ}})
+    toolkit.run({"recipe": "planted", "steps": steps}, output=folder / name)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace of two seeds of two arms, an audit of one of them, and a seed of the size curve."""
+    folder = tmp_path_factory.mktemp("proof")
+    _data(folder, _answers(0.5, 1))
     for seed in (1, 2):
-        steps = []  # of one run
-        for arm, share in (("sft", 0.5), ("dpo-self", 0.7)):
-            file = tmp_path / f"{arm}-{seed}.parquet"
-            _answers(share, seed).filter(pl.col("verdict_prompt").is_not_null()).write_parquet(file)  # what could not be asked has no line
-            given = {"id": "parent", "parent": "parent", "prompt": "parent", "verdict_prompt": "verdict_prompt", "verdict_refusal": "label_refusal"}
-            steps.append({"id": f"judged-{arm}", "use": "read", "with": {"files": [str(file)], "columns": given}})
-        toolkit.run({"recipe": "planted", "steps": steps}, output=tmp_path / f"tiny-{seed}" / "arms")
-    (tmp_path / "chosen.json").write_text(json.dumps({"dpo": "dpo-3", "sft": "sft-2", "rows": 90, "right": {"none": [0.6], "dpo-3": [0.7]}}))
-    held = {"task": "prompt", "measure": "auroc", "fpr": None, "value_a": 80.0, "value_b": 90.0, "difference": 10.0, "low": 2.0, "high": 18.0}
-    stage = {"task": "prompt", "stage": "before", "agree": 95.0, "agree_low": 90.0, "agree_high": 98.0, "chance": 51.0, "f1": 70.0, "auroc": None}
-    audit = {"chains": {"rows": 120, "with": 100}, "stages": [stage], "flips": [], "twin": {"held": [held]}}
-    (tmp_path / "tiny-1" / "audit").mkdir()
-    (tmp_path / "tiny-1" / "audit" / "audit.json").write_text(json.dumps(audit))
-    text = page(tmp_path)
+        _run(folder, f"tiny-{seed}/arms", {"sft": 0.5, "dpo-self": 0.7}, seed)
+    _run(folder, "size-1/size", {"random-all": 0.6}, 1)
+    (folder / "chosen.json").write_text(json.dumps({"dpo": "dpo-3", "sft": "sft-2", "rows": 90, "right": {"none": [0.6], "dpo-3": [0.7]}}))
+    (folder / "tiny-1" / "audit").mkdir()
+    (folder / "tiny-1" / "audit" / "audit.json").write_text(json.dumps(AUDIT | {"rows": ["their own"]}))
+    return folder
+
+
+def test_the_page_says_what_is_not_run_and_how_many_seeds_are(two: Path, tmp_path: Path) -> None:
+    assert page(tmp_path).count("Not run yet") == 3
+    text = page(two)
     assert "0 of 10 seeds are finished. Of 2 more some arms are" in text and "Too few to go by" in text and "Not run yet: labels only" in text
     assert "9 tries" in text and "`dpo-3`: HS-DPO, ensemble | 0.0003 | 0.01 | 70.0% |" in text
     assert "95.0 (90.0 … 98.0)" in text and "By AUROC the twin is the better one." in text and "Of 120 outputs 100 have a chain" in text
     assert "| R-SFT on checked reasoning | 2 | 50.0%" in text and "`dpo-self` | `sft` | 2 | +20.0 |" in text
+
+
+def test_the_page_of_what_is_kept_is_that_of_the_workspace_which_another_machine_need_not_have(
+    two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proof_kept, "BY_SEED", ())
+    kept = tmp_path / "kept"
+    proof_kept.keep_chosen(two, kept)
+    assert proof_kept.keep(two, kept, "tiny") == ["tiny-1", "tiny-2"] and proof_kept.keep(two, kept, "size", [1]) == ["size-1"]
+    assert page(tmp_path, kept) == page(two) == page(two, kept)
+    assert proof_kept.keep(two, kept, "tiny") == []  # nothing new
+    assert "their own" not in "".join(file.read_text() for file in kept.glob("*.json"))
+    assert pl.read_parquet(kept / "tiny-1.parquet").columns == ["arm", *COLUMNS]
+    seed = Seed({"sft": _answers(0.1, 1), "dpo-coin": _answers(0.9, 1)}, {"sft": 5.0})
+    assert proof_kept.write(kept, "tiny", 1, seed)  # an arm more; what was kept stays
+    found = proof_kept.read(kept, "tiny")[1]
+    assert list(found.answers) == ["dpo-self", "sft", "dpo-coin"] and found.answers["sft"].equals(finished(two, "tiny")[1].answers["sft"])
+    assert found.audit == AUDIT and found.seconds["sft"] == 5.0
+
+
+def test_a_small_guards_seed_is_kept_once_it_is_whole(two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert proof_kept.keep(two, tmp_path, "tiny") == [] and not list(tmp_path.iterdir())
+    assert not Seed(dict.fromkeys(ARMS, pl.DataFrame())).whole("tiny") and Seed(dict.fromkeys(ARMS, pl.DataFrame()), audit=AUDIT).whole("tiny")
+    assert Seed(dict.fromkeys(MAIN, pl.DataFrame()), audit=AUDIT).whole("smollm2-135m")
+    ran: list[Any] = []
+    monkeypatch.setattr(proof, "arms", lambda *given: ran.append(given[-1]))
+    proof_kept.write(tmp_path, "tiny", 7, Seed(dict.fromkeys(ARMS, _answers(0.5, 7)), audit=AUDIT))
+    proof_kept.write(tmp_path, "smollm2-135m", 7, Seed({"sft": _answers(0.5, 7)}))
+    for base in ("tiny", "smollm2-135m"):
+        proof.one_seed(tmp_path / "none", tmp_path, base, 7, smoke=False)
+    assert ran == [["judged-labels-only"], ["judged-sft-chosen-self"], ["judged-dpo-self"]]
+
+
+def test_kept_seeds_of_other_rows_or_of_another_recipe_are_refused(two: Path, tmp_path: Path) -> None:
+    changed = pl.when(pl.col("parent") == "r0").then(pl.lit("unharmful")).otherwise("label_prompt").alias("label_prompt")
+    for number, rows in ((1, _answers(0.5, 1).with_columns(changed)), (2, _answers(0.5, 1).tail(ROWS - 1))):
+        proof_kept.write(kept := tmp_path / str(number), "tiny", number, Seed({"sft": rows}, options="one"))
+        with pytest.raises(InputError) as caught:
+            page(two, kept)
+        said = "1 of 200 ids with another label" if number == 1 else "1 of 199 ids only there"
+        assert f"tiny-{number}.parquet" in str(caught.value) and said in str(caught.value) and "GUARDKIT_DATA" in str(caught.value)
+    with pytest.raises(InputError, match="another recipe"):
+        proof_kept.same_options(kept, "tiny", 3, "another")
+    proof_kept.same_options(kept, "tiny", 3, "one")
+    (kept / "tiny-2.json").write_text("{}")
+    with pytest.raises(InputError, match="no kept results of the proof"):
+        page(tmp_path, kept)
