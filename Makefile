@@ -100,7 +100,7 @@ bench-view: $(VENV)/.dev ## the viewer at 20 thousand and 2 million rows: second
 screenshots: $(VENV)/.dev ## pictures of the main pages, into docs/images (needs Chromium: CONTRIBUTING.md)
 	$(BIN)/python tests/browser/screenshots.py
 
-proof: $(VENV)/.dev ## what of the method holds, on real reasoning (hours; goes on where it stopped): BASE= SEEDS= SIZES=; then docs/proof.md is written
+proof: $(VENV)/.dev ## what of the method holds, on real reasoning (hours; goes on where it stopped, with the seeds that docs/proof has not): BASE= SEEDS= SIZES=; then docs/proof.md is written
 	$(BIN)/python tests/benchmarks/proof.py $(if $(BASE),--base $(BASE)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SIZES),--sizes $(SIZES))
 	$(BIN)/python tests/benchmarks/proof.py --docs
 
