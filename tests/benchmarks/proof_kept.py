@@ -4,7 +4,8 @@
     <base>-<seed>.json      seconds of its steps, what its audit found, digest of its recipe
     chosen.json             what was tried on the part `dev`, and what is best (`proof_dev`)
 
-The size curve's are ``size-<seed>``. An arm that is kept is not run again and is not replaced: to begin anew, remove the files.
+The size curve's are ``size-<seed>``. An arm that is kept is not run again and is not replaced: to begin anew, remove the files. Models
+are not kept: where the workspace is lost, those that an arm begins with are trained again, with the same seed.
 """
 
 from __future__ import annotations

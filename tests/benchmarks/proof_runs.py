@@ -125,8 +125,8 @@ def audit_of(file: Path) -> dict[str, Any] | None:
 def options_of(run: Path) -> str:
     """Digest of what a run's recipe says, but for its seed and the places of its files."""
     recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
-    steps = [{**step, "with": {k: v for k, v in (step.get("with") or {}).items() if k != "files"}} for step in recipe["steps"]]
-    return digest(steps)
+    given = [{k: v for k, v in (step.get("with") or {}).items() if k != "files"} for step in recipe["steps"]]
+    return digest([[step["id"], step["use"], step.get("from"), options] for step, options in zip(recipe["steps"], given, strict=True)])
 
 
 def has_data(folder: Path) -> bool:
