@@ -87,7 +87,7 @@ def page(rows: int, seen: dict[str, list[Measured]]) -> str:
     return (
         f"# Benchmarks: images\n\n{about('bench-media', 'media_bench')}\n\n## {rows:,} images\n\nJPEG images of about 20 KB in a folder, one in ten a copy of "
         "another, to parquet shards that hold their bytes. guardkit by the steps `load`, `deduplicate`, `render_rl`, `shards` (`media: embed`): it also keeps "
-        "each step's rows with what became of them, and reads and hashes every image a second time when it embeds it. "
+        "each step's rows with what became of them, and reads and hashes every image a second time when it embeds it; several threads read, hash and decode. "
         f"{'One run each' if runs == 1 else f'Medians of {runs} runs each, taking turns'}; most resident memory of the process.\n\n"
         + table(["", "wall s", "rows/s", "x plain", "x decoded", "CPU s", "peak MB"], body)
         + f"\n\nGoals: {'; '.join(met)}."

@@ -25,6 +25,7 @@ from toolkit.sources._members import member_blocks
 pytest.importorskip("PIL")
 
 from clips import animation, clip, picture, sound
+from PIL import Image
 
 CATS = {f"{folder}/{n}.png": picture(10 * i + n) for i, folder in enumerate(("mild", "grim")) for n in range(2)}
 LABELS = {"column": "folder", "map": {"mild": "unharmful", "grim": "harmful"}, "source": "human"}
@@ -177,6 +178,9 @@ def test_a_table_names_members_of_an_archive(load: Load, tmp_path: Path, form: s
 
 def test_a_file_that_is_not_sound_costs_its_row_with_its_reason(load: Load, tmp_path: Path) -> None:
     good, large = picture(1), picture(2, (60, 60), "JPEG")
+    with Image.open(io.BytesIO(picture(4))) as first, Image.open(io.BytesIO(picture(5))) as second:
+        first.save(both := io.BytesIO(), "MPO", save_all=True, append_images=[second])
+    phone = both.getvalue()  # two pictures in one JPEG file: a still one
     bad = {
         "good.png": (good, None, ""),
         "short.png": (good[:-30], "media_truncated", "it ends too early"),
@@ -187,6 +191,7 @@ def test_a_file_that_is_not_sound_costs_its_row_with_its_reason(load: Load, tmp_
         "moves.gif": (animation(), "media_animated", "it has 3 frames"),
         "bomb.jpg": (large, "media_bomb", "it would have 60 x 60 pixels, and may have 1,000"),
         "long.png": (good + bytes(5000), "media_too_large", "it has more than 4,000 bytes"),
+        "phone.jpg": (phone, None, ""),
         "broken.png": (good[:45] + b"\0\0" + good[47:], "media_unreadable", "cannot be decoded"),
     }
     write(tmp_path / "in", {name: data for name, (data, _, _) in bad.items()})
@@ -206,7 +211,7 @@ def test_a_file_that_is_not_sound_costs_its_row_with_its_reason(load: Load, tmp_
     rows = [{"image": name, "folder": "mild", "text": "?"} for name in wanted] + [{"image": 7, "folder": "mild", "text": "?"}]
     (tmp_path / "in" / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     done = load(tmp_path / "in" / "rows.jsonl", [{"column": "image", "most_pixels": 1000, "most_bytes": 4000}], prompt="text")
-    assert [one["uri"] for one in references(done.kept)] == ["in/good.png"]
+    assert [one["uri"] for one in references(done.kept)] == ["in/good.png", "in/phone.jpg"]
     got = {json.loads(r["raw"])["image"]: (r["_reason"], r["_detail"]) for r in done.rejected.to_dicts()}
     assert got.pop(7)[0] == "media_type"
     assert {name: reason for name, (reason, _) in got.items()} == {name: reason for name, (reason, _) in wanted.items() if reason}

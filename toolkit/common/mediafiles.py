@@ -6,7 +6,8 @@ extra ``media``.
 
 Failure semantics: a file that has a fault raises `BadMedia` with a reason of `REASONS`; it costs its row alone.
 
-Memory: an image's bytes and its pixels (`Limits.pixels` at most, 4 bytes each); of a video or a sound 1 MiB, and what PyAV holds.
+Memory: an image's bytes and its pixels (`Limits.pixels` at most, 4 bytes each); of a video or a sound 1 MiB, and what PyAV holds. Several threads may
+measure at once: of images of more than 4 million pixels one is decoded at a time.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import hashlib
 import io
 import os
 import shutil
+import threading
 import warnings
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -29,10 +31,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CHUNK = 1 << 20
+_FIRST = 1 << 16
+"""Bytes that are read first: memory for a whole chunk would cost a small file more than its reading."""
 _LARGEST = {"image": 64 << 20, "video": 4 << 30, "audio": 512 << 20}
 MOST_PIXELS = 89_478_485
 """Pixels above which Pillow itself warns of a decompression bomb."""
 
+JPEGS = ("JPEG", "MPO")
+"""Pillow's names of formats that it can decode to a part of their size."""
+_LARGE = 1 << 22
+_one_large = threading.Lock()
 _DECODER = {"png": "PNG", "jpeg": "JPEG", "gif": "GIF", "webp": "WEBP", "bmp": "BMP", "tiff": "TIFF", "avif": "AVIF"}
 
 
@@ -102,7 +110,7 @@ def measure(file: IO[bytes], kind: str, name: str = "", limits: Limits | None = 
         if kind == "image":
             held.append(chunk)
     about = Measured(found.hexdigest(), mime, size)
-    _check_end(file, head, size)
+    _check_end(file, family_of(head), head, size)
     if not decode:
         return about
     if kind == "image":
@@ -185,13 +193,15 @@ def keep_file(folder: Path, place: str, data: IO[bytes], sha256: str, mime: str,
 
 
 def _chunks(file: IO[bytes]) -> Iterator[bytes]:
-    while chunk := file.read(_CHUNK):
+    size = _FIRST
+    while chunk := file.read(size):
         yield chunk
+        size = _CHUNK
 
 
-def _check_end(file: IO[bytes], head: bytes, size: int) -> None:
+def _check_end(file: IO[bytes], family: str | None, head: bytes, size: int) -> None:
     """Refuse a file that is shorter than it says itself (BadMedia): RIFF states its length, MP4 that of each of its boxes, PNG ends with IEND."""
-    family, wanted = family_of(head), 0
+    wanted = 0
     if family in ("webp", "wav", "avi"):
         stated = int.from_bytes(head[4:8], "little")
         wanted = stated + 8 if 0 < stated < 0xFFFFFFFF else 0  # neither, where it was written as a stream
@@ -211,7 +221,7 @@ def _check_end(file: IO[bytes], head: bytes, size: int) -> None:
 
 
 def open_image(data: bytes, pixels: int = MOST_PIXELS) -> Any:
-    """A still image as Pillow opens it: its header is read, no pixel yet.
+    """A still image as Pillow opens it: its header is read, no pixel yet. Of a phone's JPEG with several pictures it is the first.
 
     Raises:
         BadMedia: animated, too many pixels, or none that Pillow reads; Missing: without Pillow.
@@ -224,10 +234,10 @@ def open_image(data: bytes, pixels: int = MOST_PIXELS) -> Any:
     if decoder is None:
         raise BadMedia("media_unreadable", f"no decoder for {family or 'this'} files: convert it to PNG or JPEG")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=[decoder])
-            frames = int(getattr(image, "n_frames", 1))
+        # Of a bomb that Pillow only warns of the size is known, which is held against `pixels`; `catch_warnings` is not for threads.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning, append=True)
+        image = Image.open(io.BytesIO(data), formats=[decoder])
+        frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))  # MPO: a phone's JPEG with more pictures behind the first
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise BadMedia("media_bomb", f"it would have more than {min(pixels, MOST_PIXELS):,} pixels") from None
     except Exception as e:  # noqa: BLE001  a decoder meets data of strangers: whatever it raises, the file is none that it reads
@@ -243,9 +253,10 @@ def _image(data: bytes, pixels: int) -> dict[str, Any]:
     with open_image(data, pixels) as image:
         size = {"width": image.width, "height": image.height}
         try:
-            if image.format == "JPEG":  # decoded to an eighth of its size, which is quicker and reads all bytes, too
+            if image.format in JPEGS:  # decoded to an eighth of its size, which is quicker and reads all bytes, too
                 image.draft("L", (image.width // 8 or 1, image.height // 8 or 1))
-            image.load()
+            with _one_large if image.width * image.height > _LARGE else nullcontext():
+                image.load()
         except Exception as e:  # noqa: BLE001  as above
             raise _undecoded(e) from None
     return size

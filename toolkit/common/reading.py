@@ -54,7 +54,7 @@ class Identity(NamedTuple):
     changed: int
 
 
-def identity(file: int | Path) -> Identity:
+def identity(file: int | str | Path) -> Identity:
     """The identity of an open file, or of the one at a path (OSError: there is none)."""
     s = os.stat(file)  # noqa: PTH116  takes descriptors, too
     return Identity(s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
@@ -239,7 +239,7 @@ class Reading:
 class _Note:
     digest: str
     make: Kind | Callable[[Path], str]
-    paths: tuple[Path, ...]
+    paths: tuple[Path | str, ...]
     identity: tuple[Identity, ...]
     settled: bool
     """Whether the files had been left alone for longer than `TICK` when they were digested: only then does their identity stand for their bytes."""
@@ -272,7 +272,7 @@ class Files:
         self._read: dict[Path, Identity] = {}
         self._fault: InputError | None = None
 
-    def digest(self, path: Path, make: Kind | Callable[[Path], str] = "sha256", parts: Callable[[Path], Sequence[Path]] | None = None) -> str:
+    def digest(self, path: Path, make: Kind | Callable[[Path], str] = "sha256", parts: Callable[[Path], Sequence[Path | str]] | None = None) -> str:
         """Digest of a file, or of a folder; taken again only where something of it has been touched.
 
         Args:
@@ -284,7 +284,7 @@ class Files:
             InputError: it cannot be read, or changes meanwhile; or what `make` raises.
         """
         key = path.absolute()
-        paths = tuple(parts(path)) if parts is not None else (path,)
+        paths: tuple[Path | str, ...] = tuple(parts(path)) if parts is not None else (path,)
         before, began = _identities(paths), time.time_ns()
         note = self._notes.get(key)
         if note is not None and note.identity == before:
@@ -353,11 +353,11 @@ def _digest(path: Path, make: Kind | Callable[[Path], str]) -> str:
     return make(path) if callable(make) else digest_path(path, make)
 
 
-def _identities(paths: Sequence[Path]) -> tuple[Identity, ...]:
+def _identities(paths: Sequence[Path | str]) -> tuple[Identity, ...]:
     out = []
     for path in paths:
         try:
             out.append(identity(path))
         except OSError as e:
-            raise unreadable(e, path) from None
+            raise unreadable(e, Path(path)) from None
     return tuple(out)

@@ -4,20 +4,22 @@ The column holds for each reference of a row, in order, ``{bytes, path}``: what 
 (``dataset.cast_column("media_bytes", List(Image()))``). `path` is the reference's uri. Bytes must be those of the reference's sha256, when they are
 written as when they are checked.
 
-Memory: `BLOCK_BYTES` of files at a time, and one file.
+Memory: twice `BLOCK_BYTES` of files at a time, and one file.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit.common.in_threads import in_threads
 from toolkit.common.mediafiles import check_whole, read_whole
 from toolkit.common.mediatypes import BadMedia
 from toolkit.common.sizes import BLOCK_BYTES
-from toolkit.records import MEDIA, Column, to_arrow
+from toolkit.records import MEDIA, Column
 
 if TYPE_CHECKING:
     import polars as pl
@@ -37,18 +39,21 @@ def with_bytes(rows: pl.DataFrame, folder: Path, gone: dict[int, BadMedia]) -> I
         folder: the dataset's.
         gone: takes by number the rows that have a file which cannot be had, or is another one; they are left out.
     """
-    held: list[list[dict[str, Any]]] = []
+    held: list[list[bytes]] = []
     numbers: list[int] = []
     size = 0
-    for number, media in enumerate(rows[MEDIA].to_list()):
-        try:
-            files = [{"bytes": read_whole(folder, one["uri"], one["sha256"]), "path": one["uri"]} for one in media or ()]
-        except BadMedia as e:
-            gone[number] = e
+    media = rows[MEDIA].to_list()
+
+    def cost(row: list[dict[str, Any]] | None) -> int:
+        return sum(BLOCK_BYTES if one["size"] is None else one["size"] for one in row or ())
+
+    for number, files in enumerate(in_threads(partial(_row_bytes, folder), media, cost, BLOCK_BYTES)):
+        if isinstance(files, BadMedia):
+            gone[number] = files
             continue
         held.append(files)
         numbers.append(number)
-        size += sum(len(one["bytes"]) for one in files)
+        size += sum(map(len, files))
         if size >= BLOCK_BYTES:
             yield _filled(rows[numbers], held)
             held, numbers, size = [], [], 0
@@ -56,12 +61,23 @@ def with_bytes(rows: pl.DataFrame, folder: Path, gone: dict[int, BadMedia]) -> I
         yield _filled(rows[numbers], held)
 
 
-def _filled(rows: pl.DataFrame, files: list[list[dict[str, Any]]]) -> pl.DataFrame:
+def _row_bytes(folder: Path, media: list[dict[str, Any]] | None) -> list[bytes] | BadMedia:
+    try:
+        return [read_whole(folder, one["uri"], one["sha256"]) for one in media or ()]
+    except BadMedia as e:
+        return BadMedia(e.reason, e.detail)
+
+
+def _filled(rows: pl.DataFrame, files: list[list[bytes]]) -> pl.DataFrame:
+    import numpy as np
     import polars as pl
     import pyarrow as pa
 
-    (kind,) = to_arrow((BYTES,)).types
-    return rows.with_columns(pl.Series(MEDIA_BYTES, pl.from_arrow(pa.array(files, kind))))
+    uris = rows[MEDIA].explode(empty_as_null=False, keep_nulls=False).struct.field("uri").to_arrow()
+    held = pa.array((one for row in files for one in row), pa.large_binary())
+    each = pa.StructArray.from_arrays([held, uris.cast(pa.large_string())], ["bytes", "path"])
+    ends = np.cumsum([0, *map(len, files)], dtype=np.int64)
+    return rows.with_columns(pl.Series(MEDIA_BYTES, pl.from_arrow(pa.LargeListArray.from_arrays(ends, each))))
 
 
 def bytes_fault(rows: pl.DataFrame) -> str | None:

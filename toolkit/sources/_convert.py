@@ -118,6 +118,20 @@ class Converter:
             return True
         return bool(exact(value_of(row, f.column), self._kinds[f.column], f.column) == f.equals)
 
+    def read_ahead(self, rows: list[Row]) -> None:
+        """Begin to read the files of rows whose seeds are asked for next."""
+        for view in self.views:
+            media = view._source.columns.media if view._source.columns is not None else None
+            if view._files is not None and isinstance(media, list):
+                view._files.forget()
+                view._files.read_ahead(filter(view._may_keep, rows), media)
+
+    def _may_keep(self, row: Row) -> bool:
+        try:
+            return self._source.filter is None or self.keeps(self.typed(row))
+        except RowError:
+            return False
+
     def typed(self, row: Row) -> Row:
         """A CSV row with the kinds that the source declares; any other row as it is."""
         if not self._csv:

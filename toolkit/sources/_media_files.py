@@ -11,7 +11,8 @@ from __future__ import annotations
 import io
 import tarfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import IO, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from toolkit.common.errors import InputError
+from toolkit.common.in_threads import THREADS
 from toolkit.common.mediafiles import MOST_PIXELS, Limits, Measured, keep_file, measure, open_media
 from toolkit.common.mediatypes import BadMedia, type_of
 from toolkit.common.paths import below_fault
@@ -27,6 +29,8 @@ from toolkit.records import MOST, Media, media_of
 from toolkit.sources._faults import RowError
 from toolkit.sources._members import Member, spooled
 
+_TOGETHER = 16
+"""Files that a thread measures before it says what it found."""
 Kind = Literal["image", "video", "audio"]
 
 
@@ -68,11 +72,43 @@ class MediaReader:
     _archives: dict[str, Any] = field(init=False, default_factory=dict)
     _stack: ExitStack = field(init=False, default_factory=ExitStack)
     _within: str | None = field(init=False, default=None)
+    _pool: ThreadPoolExecutor | None = field(init=False, default=None)
+    _ahead: dict[tuple[int, str], tuple[Future[list[Measured | BadMedia]], int]] = field(init=False, default_factory=dict)
 
     def close(self) -> None:
-        """Close the archives."""
+        """Close the archives, end the threads."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+        self._ahead.clear()
         self._stack.close()
         self._archives.clear()
+
+    def read_ahead(self, rows: Iterable[dict[str, Any]], specs: Sequence[MediaFiles]) -> None:
+        """Begin to measure, in threads, the files that rows name by their place; `references` then takes what was found."""
+        if self.look or THREADS < 2:
+            return
+        named = [spec for spec in specs if spec.archive is None]
+        names = {(id(spec), one): spec for row in rows for spec in named for one in _values(row.get(spec.column)) if isinstance(one, str)}
+        wanted = [(key, spec) for key, spec in names.items() if key not in self._ahead and below_fault(key[1]) is None]
+        for at in range(0, len(wanted), _TOGETHER):
+            part = wanted[at : at + _TOGETHER]
+            self._pool = self._pool or ThreadPoolExecutor(THREADS, "guardkit-media")
+            future = self._pool.submit(self._some, self._place_of_rows(), [(name, spec) for (_, name), spec in part])
+            self._ahead |= {key: (future, n) for n, (key, _) in enumerate(part)}
+
+    def forget(self) -> None:
+        """Let go of what `read_ahead` has found."""
+        self._ahead.clear()
+
+    def _some(self, place: str, files: list[tuple[str, MediaFiles]]) -> list[Measured | BadMedia]:
+        out: list[Measured | BadMedia] = []
+        for name, spec in files:
+            try:
+                out.append(self._placed(f"{place}{name}", name, spec))
+            except BadMedia as e:
+                out.append(BadMedia(e.reason, e.detail))  # without the frames that hold the file's bytes
+        return out
 
     def references(self, row: dict[str, Any], specs: Sequence[MediaFiles]) -> tuple[Media, ...]:
         """The references of a row, in the order of the columns.
@@ -84,10 +120,7 @@ class MediaReader:
         for spec in specs:
             if spec.column not in row:
                 continue
-            value = row[spec.column]
-            for one in value if isinstance(value, list | tuple) else [value]:
-                if one is None or (isinstance(one, float) and one != one):  # NaN is what pandas writes for nothing
-                    continue
+            for one in _values(row[spec.column]):
                 try:
                     out.append(self._reference(one, spec))
                 except BadMedia as e:
@@ -117,8 +150,15 @@ class MediaReader:
     def _there(self, name: str, spec: MediaFiles) -> Media:
         """A file that has its place."""
         uri = f"{self._place_of_rows()}{name}"
+        future, n = self._ahead.get((id(spec), name), (None, 0))
+        found = self._placed(uri, name, spec) if future is None else future.result()[n]
+        if isinstance(found, BadMedia):
+            raise found
+        return _media(spec, uri, found)
+
+    def _placed(self, uri: str, name: str, spec: MediaFiles) -> Measured:
         with open_media(self.folder, uri) as file:
-            return _media(spec, uri, self._measured(file, name, spec))
+            return self._measured(file, name, spec)
 
     def _place_of_rows(self) -> str:
         """The folder of the rows' file below the dataset's, with its last /."""
@@ -210,6 +250,13 @@ def row_media(row: dict[str, Any], column: str | list[MediaFiles], files: MediaR
 
 def _media(spec: MediaFiles, uri: str, found: Measured) -> Media:
     return Media(spec.kind, uri, found.sha256, found.mime, found.size, found.width, found.height, found.frames, found.seconds)
+
+
+def _values(value: Any) -> Iterator[Any]:
+    """The files of a column's value."""
+    for one in value if isinstance(value, list | tuple) else [value]:
+        if one is not None and not (isinstance(one, float) and one != one):  # NaN is what pandas writes for nothing
+            yield one
 
 
 def _name_of(value: Any) -> str:

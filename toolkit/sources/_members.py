@@ -182,11 +182,18 @@ def _members(f: IO[bytes], path: Path, patterns: Sequence[str]) -> Iterator[tupl
 
 def folder_names(folder: Path, patterns: Sequence[str]) -> list[str]:
     """Names of a folder's files, relative to it and sorted; links to folders are not followed."""
-    out = []
+    out: list[str] = []
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         below = Path(place).relative_to(folder).as_posix()
-        out += [name for file in files if _wanted(name := file if below == "." else f"{below}/{file}", patterns)]
+        if below.partition("/")[0] == "__MACOSX":
+            folders.clear()
+            continue
+        before = "" if below == "." else f"{below}/"
+        if patterns:
+            out += [name for file in files if _wanted(name := f"{before}{file}", patterns)]
+        else:
+            out += [f"{before}{file}" for file in files if file[:1] != "." and has_suffix(file)]
     return sorted(out)
 
 
@@ -200,7 +207,7 @@ def count_members(path: Path, patterns: Sequence[str]) -> int:
 
 def listing_digest(folder: Path, patterns: Sequence[str]) -> str:
     """Digest of the names and sizes of a folder's files: what they hold counts when they are read, by their sha256."""
-    return digest([[name, (folder / name).lstat().st_size] for name in folder_names(folder, patterns)])
+    return digest([[name, os.lstat(f"{folder}/{name}").st_size] for name in folder_names(folder, patterns)])
 
 
 def source_digest(path: Path, patterns: Sequence[str], files: Files) -> str:
@@ -211,4 +218,4 @@ def source_digest(path: Path, patterns: Sequence[str], files: Files) -> str:
     def listing(folder: Path) -> str:
         return listing_digest(folder, patterns)
 
-    return files.digest(path, listing, lambda folder: [folder / name for name in folder_names(folder, patterns)])
+    return files.digest(path, listing, lambda folder: [f"{folder}/{name}" for name in folder_names(folder, patterns)])

@@ -253,6 +253,8 @@ class _Maker:
     def _block(self, raw: list[Raw], converter: Converter) -> Block:
         seeds: list[tuple[int, Seed]] = []
         rejects: list[tuple[str, int, str, str, str, str]] = []
+        if self._files:
+            converter.read_ahead([row for row in raw if not isinstance(row, Fault)])
         for number, row in enumerate(raw, self._next):
             if isinstance(row, Fault):
                 rejects.append((self._name, number, "rejected", row.reason, row.detail, row.text))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import require
-from toolkit.common.mediafiles import open_image, read_whole
+from toolkit.common.mediafiles import JPEGS, open_image, read_whole
 from toolkit.common.mediatypes import BadMedia
 from toolkit.records import MEDIA
 
@@ -45,7 +45,7 @@ def picture_hash(data: bytes) -> int | None:
 
     with open_image(data) as image:
         try:
-            if image.format == "JPEG":
+            if image.format in JPEGS:
                 image.draft("L", (_SIDE, _SIDE))
             grey = image.convert("L").resize((32, 32), Image.Resampling.LANCZOS)
         except Exception as e:  # noqa: BLE001  a decoder meets data of strangers
