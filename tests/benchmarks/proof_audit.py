@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from proof_figures import over_seeds
-from proof_runs import rows_of
+from proof_runs import TASK, rows_of
 
 import toolkit
 
-TASK = "prompt"
 CHANGES = {
     "whole": "its own, read again",
     "removed": "none",

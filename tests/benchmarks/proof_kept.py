@@ -65,7 +65,8 @@ def write(kept: Path, base: str, number: int, seed: Seed) -> bool:
     kept.mkdir(parents=True, exist_ok=True)
     file = kept / f"{base}-{number or 'base'}.parquet"
     about = {"options": both.options, "seconds": both.seconds, "rows": both.rows, "audit": both.audit}
-    write_atomic(file.with_suffix(".json"), json.dumps(about, indent=1) + "\n")
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in about.items())
+    write_atomic(file.with_suffix(".json"), f"{{{lines}}}\n")
     out = io.BytesIO()
     pl.concat([part.select(pl.lit(arm).alias("arm"), *COLUMNS) for arm, part in both.answers.items()]).write_parquet(out, compression="zstd")
     write_atomic(file, out.getvalue())

@@ -18,8 +18,10 @@ from toolkit.common.files import digest
 ASKED = ("parent", "tested_on", "label_prompt", "label_refusal")
 """Of a test row: its id, whether its benchmark is trained on (own) or not (others), its labels."""
 COLUMNS = (*ASKED, "verdict_prompt", "verdict_refusal")
-AUDIT = ("chains", "stages", "flips", "twin")
-"""What the page says of an audit."""
+TASK = "prompt"
+"""The task that is audited."""
+BRIEF = 0.5
+"""Seconds; steps that took less are not told of."""
 ARMS = (
     "labels-only",
     "sft",
@@ -45,8 +47,8 @@ class Seed:
 
     Args:
         answers: by arm a line for each test row, columns `COLUMNS`; no verdict where the guard was not able to take it (a prompt too long for it, say).
-        seconds: of each step, by the clock.
-        audit: what the audit of its guards found, `AUDIT` of it.
+        seconds: of each step that took `BRIEF` or more, by the clock.
+        audit: what the audit of its guards found, as `audit_of` gives it.
         rows: of the size curve, how many rows each arm is trained on.
         options: digest of the recipe that was run, but for its seed and the places of its files.
     """
@@ -114,12 +116,13 @@ def _seed(run: Path, rows: pl.DataFrame, counted: bool) -> Seed:
 
 
 def audit_of(file: Path) -> dict[str, Any] | None:
-    """What an audit found that the page says; None where none was run."""
+    """What an audit found that the page says: `chains`, and of `TASK` `stages`, `flips` and the twin's figures; None where none was run."""
     if not file.is_file():
         return None
     found = json.loads(file.read_text(encoding="utf-8"))
-    kept = {name: found[name] for name in AUDIT}
-    return kept | {"twin": found["twin"] and {"held": found["twin"]["held"]}}
+    parts = {"stages": found["stages"], "flips": found["flips"], "held": found["twin"]["held"] if found["twin"] else []}
+    told: dict[str, Any] = {name: [line for line in lines if line["task"] == TASK] for name, lines in parts.items()}
+    return {"chains": found["chains"], "stages": told["stages"], "flips": told["flips"], "twin": {"held": told["held"]} if found["twin"] else None}
 
 
 def options_of(run: Path) -> str:
@@ -152,10 +155,10 @@ def as_frame(block: Any) -> pl.DataFrame:
 
 
 def built(run: Path) -> Mapping[str, float]:
-    """Seconds that each step of a run took when it was last built, to a tenth."""
-    out = {}
+    """Seconds that each step of a run took when it was last built, to a tenth; of those that took `BRIEF` or more."""
+    out: dict[str, float] = {}
     for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines():
         event = json.loads(line)
         if event.get("event") == "built":
             out[event["step"]] = round(float(event["seconds"]), 1)
-    return out
+    return {step: seconds for step, seconds in out.items() if seconds >= BRIEF}

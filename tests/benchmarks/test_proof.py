@@ -190,7 +190,9 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _run(folder, "size-1/size", {"random-all": 0.6}, 1)
     (folder / "chosen.json").write_text(json.dumps({"dpo": "dpo-3", "sft": "sft-2", "rows": 90, "right": {"none": [0.6], "dpo-3": [0.7]}}))
     (folder / "tiny-1" / "audit").mkdir()
-    (folder / "tiny-1" / "audit" / "audit.json").write_text(json.dumps(AUDIT | {"rows": ["their own"]}))
+    (folder / "tiny-1" / "audit" / "audit.json").write_text(
+        json.dumps(AUDIT | {"rows": ["their own"], "stages": [STAGE, STAGE | {"task": "refusal"}]})
+    )
     return folder
 
 
