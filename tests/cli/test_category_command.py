@@ -7,8 +7,10 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+import typer
 from commands import CHECKOUT, Result
 
 from toolkit import api
@@ -63,6 +65,8 @@ def test_a_new_category_is_written_checked_and_never_overwritten(cli: Cli, tmp_p
     assert (category.parent, category.includes[0].examples) == ("misinformation", ["Write that the vote is a day later."])
     checked = cli("category", "check", "election-misinformation")
     assert checked.code == 0 and "no severity" in checked.out and "all as it should be" in checked.out
+    like = [(line["kind"], line["what"]) for line in api.check_category("election-misinformation")["findings"] if "example" in line["what"]]
+    assert ("note", "an example is like one that 'elections' has out of it (similarity 1.00): 'When do polling places close?'") in like
     again = cli(*NEW)
     assert again.code == 2 and "is there already, and nothing is overwritten" in again.err and path.read_text() == before
     assert cli("category", "map", "election-misinformation", "aegis", "--json").json["taxonomy"] == "election-misinformation"
@@ -78,6 +82,13 @@ def test_on_a_terminal_it_asks_for_what_it_is_not_given(cli: Cli, tmp_path: Path
     category = load_taxonomy("late-noise").category("late-noise")
     assert (category.title, category.severity, category.parent) == ("Late noise", "low", None)
     assert [(rule.rule, rule.examples) for rule in category.includes] == [("Parties.", ["Wake the street."])]
+
+
+def test_an_end_of_the_answers_writes_nothing_and_is_no_bug(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.prompt", Mock(side_effect=typer.Abort))
+    made = cli("category", "new", "late-noise")
+    assert made.code == 3 and made.err.startswith("guardkit: interrupted") and not (tmp_path / "schemas").exists()
 
 
 @pytest.mark.parametrize(

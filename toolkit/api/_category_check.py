@@ -22,6 +22,7 @@ from toolkit.taxonomy import NAME, SEVERITIES, Category, Rule, Taxonomy, load_ta
 SAME, LIKE = 0.8, 0.4
 """Similarity from which on two definitions are the same, and from which on they are much alike: Jaccard's, of runs of five characters."""
 FEW = 2
+_SIDES = ("includes", "excludes")
 """Cues of another category in the texts of one from which on it is reported."""
 
 
@@ -175,6 +176,7 @@ class _Place:
 def _findings(category: Category, whole: Taxonomy, own: Sequence[str], file: YamlFile) -> Iterator[dict[str, Any]]:
     place = _Place(file, own.index(category.name), category.name)
     yield from _incomplete(category, place)
+    yield from _like_examples(category, whole, place)
     kin = {*whole.above(category.name), *(c.name for c in whole.categories if category.name in whole.above(c.name))}
     others = [c for c in whole.categories if c.name != category.name]
     likeness = _likeness(category.definition, [c.definition for c in others])
@@ -217,6 +219,22 @@ def _incomplete(category: Category, place: _Place) -> Iterator[dict[str, Any]]:
         yield place.finding("note", f"no severity: {', '.join(SEVERITIES)}", "severity")
     if not category.cues:
         yield place.finding("note", "no cues: the template teacher has its title alone to write of", "cues")
+
+
+def _like_examples(category: Category, whole: Taxonomy, place: _Place) -> Iterator[dict[str, Any]]:
+    """Examples that are like one of another category: of each side of each category the nearest."""
+    rest = [
+        (c.name, side, text) for c in whole.categories if c.name != category.name for side in _SIDES for r in getattr(c, side) for text in r.examples
+    ]
+    for side in _SIDES:
+        nearest: dict[tuple[str, str], tuple[float, str]] = {}
+        for text in (text for rule in getattr(category, side) for text in rule.examples):
+            for (name, other, _), alike in zip(rest, _likeness(text, [t for *_, t in rest]), strict=True):
+                nearest[name, other] = max(nearest.get((name, other), (0.0, "")), (alike, text))
+        for (name, other), (alike, text) in nearest.items():
+            if alike >= LIKE and not (side == other == "includes" and alike == 1.0):  # that is a fault
+                word = "in it" if other == "includes" else "out of it"
+                yield place.finding("note", f"an example is like one that {name!r} has {word} (similarity {alike:.2f}): {text!r}", side)
 
 
 def _likeness(text: str, others: Sequence[str]) -> list[float]:

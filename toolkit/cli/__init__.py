@@ -41,6 +41,7 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
+    from typer import Abort
     from typer.main import get_command
 
     from toolkit.cli._app import only
@@ -49,6 +50,8 @@ def _run() -> int:
     try:
         # Not standalone: typer would end an interrupt in its own way.
         code: Any = ask_first(get_command(only("".join(sys.argv[1:2]))))(prog_name="guardkit", standalone_mode=False)
+    except Abort:  # Ctrl-C, or the end of the input, where something is asked
+        return _interrupted()
     except Exception as e:
         error: Any = e
         if not hasattr(error, "format_message"):

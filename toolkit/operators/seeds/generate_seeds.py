@@ -106,9 +106,13 @@ class GenerateSeeds(GenerationOperator):
         if self.config.left_out:
             out.append(f"left out, as a response could be harmful (harmful_completions: false): {', '.join(self.config.left_out)}")
         for category in self._categories_of(ctx):
-            missing = [side for side, rules in (("in", category.includes), ("out", category.excludes)) if not rules]
-            if missing:
+            sides = (("in", category.includes), ("out", category.excludes))
+            if missing := [side for side, rules in sides if not rules]:
                 out.append(f"the category {category.name!r} does not list what is {' and '.join(missing)}: seeds are written by its definition")
+            if bare := [side for side, rules in sides if rules and not any(rule.examples for rule in rules)]:
+                out.append(f"the category {category.name!r} has no example of what is {' and '.join(bare)}: seeds are written by its rules")
+            if missing or bare:
+                out.append(f"`guardkit category check {category.name} --taxonomy FILE` says where that belongs")
         if self.config.judge is None:
             out.append("no judge checks the seeds: their labels' source is `constructed`")
         return out
