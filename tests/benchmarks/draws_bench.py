@@ -122,7 +122,7 @@ def measure(table: Any, rule_name: str, *, recall: float | None = 0.98, share: f
     import polars as pl
 
     from toolkit.guards import load_guard
-    from toolkit.mining import Aim, apply_rule, decide, load_rule, share_low, wanted
+    from toolkit.mining import Aim, apply_rule, decide, load_rule, replay, share_low
 
     guard, rule = load_guard("guardreasoner"), load_rule(rule_name)
     names = sorted(table["guard_model"].unique())
@@ -134,11 +134,7 @@ def measure(table: Any, rule_name: str, *, recall: float | None = 0.98, share: f
     mine = pl.col("parent").is_in(chosen.implode())
     made = table.filter(mine | (pl.col("draw") == 0))
     decided = decide(made, chosen, aim)
-    for name in decided.order:
-        for draw in range(1, k):
-            ask = wanted(made, aim, decided, chosen)
-            now = (pl.col("guard_model") == name) & (pl.col("draw") == draw) & pl.col("parent").is_in(ask.implode())
-            made = pl.concat([made, table.filter(now & ~mine)])
+    made = replay(table, chosen, aim, decided)
     seconds = time.perf_counter() - begun
     hard = set(apply_rule(table, rule, guard).filter(pl.col("status") == "hard")["parent"])
     found = set(apply_rule(made, rule, guard, missing="undrawn").filter(pl.col("status") == "hard")["parent"])

@@ -20,13 +20,14 @@ from toolkit.mining import (
     best_order,
     check_screen,
     choose_screen,
-    decide,
+    expected_draws,
     first_doubt,
     load_rule,
+    made_up,
+    replay,
     rule_names,
     settled,
     share_low,
-    wanted,
 )
 
 GUARD = load_guard("guardreasoner")
@@ -158,19 +159,6 @@ def drawn(seed: int, rows: int, k: int) -> pl.DataFrame:
     return table
 
 
-def simulated(table: pl.DataFrame, share: pl.Series, aim: Aim) -> pl.DataFrame:
-    """The draws of a full table that adaptive drawing makes."""
-    mine = pl.col("parent").is_in(share.implode())
-    made = table.filter(mine | (pl.col("draw") == 0))
-    decided = decide(made, share, aim)
-    for guard in decided.order:
-        for draw in range(1, aim.k[guard]):
-            ask = wanted(made, aim, decided, share)
-            step = (pl.col("guard_model") == guard) & (pl.col("draw") == draw) & pl.col("parent").is_in(ask.implode())
-            made = pl.concat([made, table.filter(step & ~mine)])
-    return made
-
-
 @pytest.mark.parametrize("name", rule_names())
 def test_no_rule_calls_a_row_hard_that_is_not_and_stopping_loses_none(name: str) -> None:
     table, k, rule = drawn(1, 900, 3), {"good": 3, "fair": 3, "bad": 3}, load_rule(name)
@@ -180,10 +168,10 @@ def test_no_rule_calls_a_row_hard_that_is_not_and_stopping_loses_none(name: str)
         return set(apply_rule(of, rule, GUARD, **options).filter(pl.col("status") == "hard")["parent"])
 
     every = hard(table)
-    settled_only = simulated(table, share, Aim(rule, GUARD, k, recall=None))
+    settled_only = replay(table, share, Aim(rule, GUARD, k, recall=None))
     assert hard(settled_only, missing="undrawn") == every
     check_screen(rule, k)
-    screened = simulated(table, share, Aim(rule, GUARD, k, recall=0.5, confidence=0.6))
+    screened = replay(table, share, Aim(rule, GUARD, k, recall=0.5, confidence=0.6))
     assert hard(screened, missing="undrawn") <= every and screened.height <= settled_only.height
     found = apply_rule(screened, rule, GUARD, missing="undrawn")
     assert found["n_unread_prompt"].sum() == 0, "what was not drawn is not unread"
@@ -200,15 +188,15 @@ def test_half_the_draws_find_what_all_of_them_find() -> None:
     rule = load_rule("default")
     hard = set(apply_rule(table, rule, GUARD).filter(pl.col("status") == "hard")["parent"])
 
-    only_settled = simulated(table, share, Aim(rule, GUARD, k, recall=None))
+    only_settled = replay(table, share, Aim(rule, GUARD, k, recall=None))
     assert set(apply_rule(only_settled, rule, GUARD).filter(pl.col("status") == "hard")["parent"]) == hard, "stopping at settled rows loses none"
 
-    made = simulated(table, share, Aim(rule, GUARD, k))
+    made = replay(table, share, Aim(rule, GUARD, k))
     found = set(apply_rule(made, rule, GUARD).filter(pl.col("status") == "hard")["parent"])
     assert found <= hard and len(found) >= 0.98 * len(hard)
     assert made.height < 0.5 * table.height < only_settled.height
 
-    finished = simulated(table, share, Aim(rule, GUARD, k, finish=True))
+    finished = replay(table, share, Aim(rule, GUARD, k, finish=True))
     of_hard = finished.filter(pl.col("parent").is_in(list(found)))
     assert set(of_hard["parent"]) == found and of_hard.height == len(found) * 12, "hard rows are drawn in full"
 
@@ -225,3 +213,35 @@ def test_of_many_guards_those_that_are_wrong_more_often_draw_first() -> None:
     table = drawn(2, 200, 2).filter(pl.col("guard_model") != "fair")
     more = pl.concat([table, *(table.filter(pl.col("guard_model") == "good").with_columns(guard_model=pl.lit(f"good {i}")) for i in range(4))])
     assert best_order(more, Aim(load_rule("default"), GUARD, dict.fromkeys(["good", *(f"good {i}" for i in range(4)), "bad"], 2)))[0] == "bad"
+
+
+@pytest.mark.parametrize("recall", [0.9, None])
+def test_what_is_expected_of_an_earlier_run_is_what_the_next_one_saves(recall: float | None) -> None:
+    """A pilot of 500 rows, drawn in full, and 3,000 further rows of the same kind: to within 4 points."""
+    table, aim = drawn(1, 3_500, 3).with_columns(tokens=100), Aim(load_rule("default"), GUARD, {"good": 3, "fair": 3, "bad": 3}, recall=recall)
+    number = pl.col("parent").str.slice(1).cast(pl.Int64)
+    pilot, rest = table.filter(number < 500), table.filter(number >= 500)
+    made = replay(rest, pl.Series([f"r{i}" for i in range(500, 950)]), aim)
+    found = expected_draws(aim, 3_000, 0.15, pilot)
+    assert found.draws[1] == pytest.approx(made.height / rest.height, abs=0.04) == pytest.approx(found.tokens[1], abs=0.04)
+    assert found.draws[0] <= found.draws[1] <= found.draws[2] and found.source.startswith("500 rows of an earlier run")
+
+
+def test_what_is_expected_without_an_earlier_run_is_what_such_guards_save() -> None:
+    aim = Aim(load_rule("paper"), GUARD, dict.fromkeys("abc", 3), recall=None)
+    table = made_up(aim, 3_000, None, seed=7)
+    made = replay(table, pl.Series(range(150), dtype=pl.Int64), aim)
+    found = expected_draws(aim, 3_000, 0.05)
+    assert found.tokens[1] == pytest.approx(float(made["tokens"].sum()) / float(table["tokens"].sum()), abs=0.02)
+    assert found.source.startswith("assumed: the guards vote as the three released")
+    wrong = table.group_by("guard_model", maintain_order=True).agg((pl.col("outcome_prompt") == "wrong").mean())["outcome_prompt"]
+    assert wrong.to_list() == pytest.approx([0.088, 0.104, 0.092], abs=0.015)
+
+
+def test_earlier_draws_that_cannot_stand_for_these_are_refused() -> None:
+    aim = Aim(load_rule("default"), GUARD, dict.fromkeys("abcd", 3), recall=None)
+    with pytest.raises(InputError, match="of 3 guards"):
+        expected_draws(aim, 100, 0.5, drawn(1, 20, 3))
+    more = Aim(load_rule("default"), GUARD, dict.fromkeys("abc", 4), recall=None)
+    with pytest.raises(InputError, match="no row of the earlier draws has 4 draws"):
+        expected_draws(more, 100, 0.5, drawn(1, 20, 3))

@@ -177,5 +177,31 @@ def test_what_cannot_be_is_reported_before_anything_is_asked(guards: Server, tmp
 def test_a_plan_says_that_these_are_the_most(guards: Server, tmp_path: Path) -> None:
     recipe = {"recipe": "small", "seed": 5, "steps": steps(guards, tmp_path / "rows.csv", {})}
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
-    notes = " ".join(toolkit.plan(tmp_path / "recipe.yaml", output=tmp_path / "out")["notes"])
+    found = toolkit.plan(tmp_path / "recipe.yaml", output=tmp_path / "out", sources={"small": tmp_path / "rows.csv"})
+    notes = " ".join(found["notes"])
     assert "the most that it may ask: 37% of these at least" in notes and "98%" in notes
+    expected = found["steps"][1]["expected"]
+    assert expected["source"].startswith("assumed") and expected["source"] in notes and expected["recall"] == 0.98
+    assert 0 <= expected["saved"]["low"] <= expected["saved"]["mid"] <= expected["saved"]["high"] < 0.63
+
+
+def test_a_plan_goes_by_an_earlier_run_where_it_is_given_one(guards: Server, tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    made_by(tmp_path, steps(guards, file, None))
+    (tmp_path / "out" / "run").rename(tmp_path / "earlier")
+    adaptive = {"in_full": 0.2, "screen": None, "expect": str(tmp_path / "earlier" / "verdicts")}
+    recipe: dict[str, Any] = {"recipe": "small", "seed": 5, "steps": steps(guards, file, adaptive)}
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
+    at: dict[str, Any] = {"output": tmp_path / "out" / "run", "sources": {"small": file}}
+    planned = toolkit.plan(tmp_path / "recipe.yaml", **at)["steps"][1]["expected"]
+    assert planned["source"] == f"{ROWS} rows of an earlier run with all draws"
+    run = toolkit.run(tmp_path / "recipe.yaml", **at)
+    figures = toolkit.read_run(run.folder)["samples"].manifest["stats"]["adaptive"]
+    assert guards.asked.total() == 480, "the journal has all"
+    assert figures["expected"]["draws"] == planned["draws"] and planned["draws"]["mid"] == pytest.approx(1 - figures["saved"], abs=0.05)
+    assert "expected were" in repr(run)
+
+    recipe["steps"][1]["with"]["adaptive"]["expect"] = str(tmp_path / "earlier" / "samples")
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
+    with pytest.raises((InputErrors, InputError), match="no draws with verdicts: the column"):
+        toolkit.run(tmp_path / "recipe.yaml", **at)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from toolkit.mining._drawing import Decided as Decided
     from toolkit.mining._drawing import best_order as best_order
     from toolkit.mining._drawing import decide as decide
+    from toolkit.mining._drawing import replay as replay
     from toolkit.mining._drawing import wanted as wanted
     from toolkit.mining._draws import Screen as Screen
     from toolkit.mining._draws import check_counts_alone as check_counts_alone
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from toolkit.mining._draws import first_doubt as first_doubt
     from toolkit.mining._draws import settled as settled
     from toolkit.mining._draws import share_low as share_low
+    from toolkit.mining._expected_draws import ExpectedDraws as ExpectedDraws
+    from toolkit.mining._expected_draws import expected_draws as expected_draws
+    from toolkit.mining._expected_draws import made_up as made_up
     from toolkit.mining._irt import ItemResponse as ItemResponse
     from toolkit.mining._irt import fit_item_response as fit_item_response
     from toolkit.mining._irt import item_response as item_response

@@ -67,18 +67,19 @@ class Decided:
     screened: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.String))
 
 
-def decide(table: pl.DataFrame, share: pl.Series, aim: Aim) -> Decided:
+def decide(table: pl.DataFrame, share: pl.Series, aim: Aim, order: list[str] | None = None) -> Decided:
     """Order and screen, from the first draws of all rows and all draws of the share.
 
     Args:
         table: lines of `judged` columns, the draws so far.
         share: ids of the rows that are drawn in full.
         aim: what is to be found.
+        order: where it is known; default: the best one on the share.
     """
     whole = table.filter(pl.col("parent").is_in(share.implode()))
-    order = best_order(whole, aim)
+    order = order or best_order(whole, aim)
     if aim.recall is None:
-        return Decided(order, None)
+        return Decided(order, None, table["parent"].clear())
     doubt = first_doubt(table.filter((pl.col("draw") == 0) | pl.col("guard_model").is_null()), aim.rule, aim.guard, tasks=aim.tasks)
     hard = settled(whole, aim.rule, aim.guard, aim.k, tasks=aim.tasks).join(doubt, on="parent", how="left", maintain_order="left")
     screen = choose_screen(
@@ -94,6 +95,26 @@ def wanted(table: pl.DataFrame, aim: Aim, decided: Decided, share: pl.Series) ->
     go_on = ["open", "hard"] if aim.finish else ["open"]
     out = ~pl.col("parent").is_in(share.implode()) & ~pl.col("parent").is_in(decided.screened.implode())
     return found.filter(pl.col("outcome").is_in(go_on) & out)["parent"]
+
+
+def replay(table: pl.DataFrame, share: pl.Series, aim: Aim, decided: Decided | None = None) -> pl.DataFrame:
+    """Of a table with all draws the lines that adaptive drawing makes: what a run would ask, answered from what is there.
+
+    Args:
+        table: every draw of every guard of every row, as for `decide`.
+        share: ids of the rows that are drawn in full.
+        aim: what is to be found.
+        decided: order and screen, where they are known; default: as `decide` finds them.
+    """
+    mine = pl.col("parent").is_in(share.implode())
+    made = table.filter(mine | (pl.col("draw") == 0))
+    decided = decided or decide(made, share, aim)
+    for name in decided.order:
+        for draw in range(1, aim.k[name]):
+            ask = wanted(made, aim, decided, share)
+            now = (pl.col("guard_model") == name) & (pl.col("draw") == draw) & pl.col("parent").is_in(ask.implode())
+            made = pl.concat([made, table.filter(now & ~mine)])
+    return made
 
 
 def best_order(table: pl.DataFrame, aim: Aim) -> list[str]:

@@ -303,8 +303,8 @@ class GenerationOperator(Asked, Operator):
         """What `open` gave, as often and in the order in which a run asks: each is opened when those before it have answered. Names must differ."""
         return opened
 
-    def asks_less(self) -> str | None:
-        """In words, why a run may ask less than `factor` says; None: it does not."""
+    def asks_less(self, ctx: Context, rows: int | None) -> Mapping[str, Any] | None:
+        """Why a run over so many rows may ask less than `factor` says: `words`, and what is expected of it; None: it does not."""
         return None
 
     def fallbacks(self, name: str, ctx: Context) -> list[Callable[[], Backend]]:

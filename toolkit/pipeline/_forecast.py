@@ -72,6 +72,7 @@ def forecast(checked: Plan, folder: Path, *, sample: int = 200, probe: int = 0, 
         models = {s.id: money.estimates(s, calls[s.id]) for s in asking}
     for line in lines:
         line["models"] = [m.as_dict() for m in models.get(line["step"], [])]
+        line["expected"] = money.expected.get(line["step"])
     total = _total([m for found in models.values() for m in found])
     notes += [*([SPANS] if any(m.calls and m.dollars != NONE for f in models.values() for m in f) else []), *money.notes]
     if budget is not None and total["dollars"] is not None and total["dollars"]["high"] > budget:
@@ -150,6 +151,8 @@ class _Money:
     budget: float | None
     journal: Journal | None = None
     notes: list[str] = field(default_factory=list)
+    expected: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By step what it is expected to ask less, where that is so."""
 
     def read_journal(self, stack: ExitStack) -> None:
         """Open the workspace's journal, where there is one or something is left of one, for looking only."""
@@ -186,8 +189,10 @@ class _Money:
                 else:
                     found.dollars = NONE if price is not None and price.price.input == price.price.output == 0 else None
             out.append(found)
-        if out and (less := _asks(step).asks_less()) is not None:
-            self.notes.append(f"{step.id}: these are the most that it may ask: {less}.")
+        factor = _asks(step).factor(list(step.inputs)) if calls is not None else None
+        if out and (less := _asks(step).asks_less(self._context(step), round(calls / factor) if calls and factor else None)) is not None:
+            self.expected[step.id] = {name: value for name, value in less.items() if name != "words"}
+            self.notes.append(f"{step.id}: these are the most that it may ask: {less['words']}.")
         for basis in dict.fromkeys("; ".join(m.basis) for m in out):
             names = ", ".join(m.name for m in out if "; ".join(m.basis) == basis)
             self.notes.append(f"{step.id} ({names}): {basis}.")

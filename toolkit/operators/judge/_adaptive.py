@@ -4,16 +4,19 @@ table."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import polars as pl
 from pydantic import Field
 
-from toolkit.common.errors import InputError, did_you_mean
+from toolkit.common.errors import InputError, did_you_mean, short_path
+from toolkit.common.parquet import first_line
 from toolkit.judging import asked_of, label_probabilities, read_output, scores
 from toolkit.mining import SCREENED as SCREENED
 from toolkit.mining import SETTLED as SETTLED
-from toolkit.mining import Aim, Decided, Rule, decide, load_rule, wanted
+from toolkit.mining import Aim, Decided, ExpectedDraws, Rule, decide, expected_draws, load_rule, wanted
 from toolkit.operators.base import Config, Context, Unasked
 from toolkit.operators.judge._rule_option import RuleGiven
 
@@ -49,6 +52,54 @@ class AdaptiveConfig(Config):
     """Leave out rows of which every guard is sure after its first draw; needs `logprobs` in the backends. null: stop at settled rows alone."""
     finish: bool = False
     """Draw rows in full that turned out hard, so that pairs are chosen and weights counted from all draws."""
+
+    expect: str | None = None
+    """Draws of an earlier run, which drew in full, by which a plan says what is expected to be saved: the folder of its step `verdicts`, or a parquet
+    file of such rows. Default: an assumption, that guards vote as the released models do. It shapes no answer."""
+
+    def aim(self, rule: Rule, guard: Guard, k: Mapping[str, int]) -> Aim:
+        """What drawing so is to find."""
+        if self.screen is None:
+            return Aim(rule, guard, k, recall=None, finish=self.finish, tasks=self.tasks)
+        return Aim(rule, guard, k, recall=self.screen.recall, confidence=self.screen.confidence, finish=self.finish, tasks=self.tasks)
+
+    def earlier_file(self, ctx: Context) -> Path | None:
+        """The file of `expect`.
+
+        Raises:
+            InputError: there is none, it cannot be read, or it holds no verdicts.
+        """
+        if self.expect is None:
+            return None
+        folder = ctx.roots.first(self.expect, Path.is_dir)
+        file = ctx.roots.file(self.expect if folder is None else folder / "rows" / "rows.parquet")
+        there = _parquet(file, lambda: pl.scan_parquet(file).collect_schema())
+        needed = ["parent", "guard_model", "draw", *(f"{n}_{t}" for t in ctx.guard.task_names for n in ("label", "verdict"))]
+        if missing := [n for n in needed if n not in there]:
+            message = f"these are no draws with verdicts: the column {missing[0]!r} is missing"
+            raise InputError(message, where=short_path(file), hint="`expect` takes the folder of a step `verdicts`, or its rows.parquet")
+        return file
+
+    def expected(self, ctx: Context, k: Mapping[str, int], rows: int | None) -> ExpectedDraws:
+        """What drawing so is expected to come to.
+
+        Raises:
+            InputError: the draws of `expect` cannot be read, or are no draws of such guards.
+        """
+        rule, file = load_rule(self.rule, ctx.roots), self.earlier_file(ctx)
+        earlier = None if file is None else _earlier(file, ctx.guard)
+        return expected_draws(self.aim(rule, ctx.guard, k), rows, self.in_full, earlier)
+
+    def forecast(self, ctx: Context, k: Mapping[str, int], rows: int | None) -> dict[str, Any]:
+        """What is expected, for a plan, with `words`."""
+        found = self.expected(ctx, k, rows).as_dict()
+        found["recall"] = None if self.screen is None else self.screen.recall
+        low, mid, high = (found["saved"][n] for n in ("low", "mid", "high"))
+        span = "" if low == high else f" ({low:.0%} to {high:.0%})"
+        words = (
+            f"{self.words(max(k.values()))}. Expected to be saved: {mid:.0%}{span} of the tokens that all draws would take, and {found['hard']:.1%} "
+        )
+        return {**found, "words": f"{words}of the rows to be hard ({found['source']})"}
 
     def words(self, k: int) -> str:
         """What drawing so comes to, of `k` draws of each guard; without a screen no hard row is lost."""
@@ -88,10 +139,8 @@ class Drawing:
     """
 
     def __init__(self, config: AdaptiveConfig, guard: Guard, names: Sequence[str], k: int, ctx: Context) -> None:
-        rule: Rule = load_rule(config.rule, ctx.roots)
-        screen = config.screen
-        limits: dict[str, Any] = {"recall": None} if screen is None else {"recall": screen.recall, "confidence": screen.confidence}
-        self.aim = Aim(rule, guard, dict.fromkeys(names, k), finish=config.finish, tasks=config.tasks, **limits)
+        self.aim = config.aim(load_rule(config.rule, ctx.roots), guard, dict.fromkeys(names, k))
+        self._expected = partial(config.expected, ctx, self.aim.k)
         self._k, self._guard, self._ctx, self._in_full = k, guard, ctx, config.in_full
         self._lines: dict[str, list[Any]] = {name: [] for name in _line_types(guard)}
         self._shares: dict[str, bool] = {}
@@ -178,9 +227,39 @@ class Drawing:
         drawn, in_full = table.height, rows * len(self.aim.k) * self._k
         out: dict[str, Any] = {"rows": rows, "in_full": sum(self._shares.values()), "drawn": drawn, "of": in_full, "left_out": dict(self.left_out)}
         out["saved"] = round(1 - drawn / in_full, 4) if in_full else 0.0
+        out |= self._tokens(table, rows) | {"expected": self._expected(rows).as_dict()}
         out["order"] = list(self._decided.order) if self._decided is not None else list(self.aim.k)
         out["screen"] = None if found is None else {n: round(v, 6) if isinstance(v, float) else v for n, v in vars(found).items()}
         return {"adaptive": out}
+
+    def _tokens(self, table: pl.DataFrame, rows: int) -> dict[str, Any]:
+        """Tokens that were written, and the share saved: a draw that was not made counts as the mean of its guard's; null where not known."""
+        known = table.filter(pl.col("tokens").is_not_null())
+        by_guard = known.group_by("guard_model").agg(pl.col("tokens").mean()).iter_rows()
+        means, drawn = dict(by_guard), dict(table.group_by("guard_model").len().iter_rows())
+        if known.height < table.height or set(means) != set(self.aim.k):
+            return {"tokens": None, "tokens_saved": None}
+        written = int(known["tokens"].sum())
+        left = sum(mean * (rows * self._k - drawn[name]) for name, mean in means.items())
+        return {"tokens": written, "tokens_saved": round(left / (left + written), 4) if left + written else 0.0}
+
+
+T = TypeVar("T")
+
+
+def _parquet(file: Path, read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except (pl.exceptions.PolarsError, OSError) as e:
+        raise InputError(f"cannot be read: {first_line(e)}", where=short_path(file)) from None
+
+
+def _earlier(file: Path, guard: Guard) -> pl.DataFrame:
+    """The columns of an earlier run's verdicts that count."""
+    types = _line_types(guard)
+    there = _parquet(file, lambda: pl.scan_parquet(file).collect_schema())
+    found = _parquet(file, lambda: pl.read_parquet(file, columns=[n for n in types if n in there]))
+    return found.with_columns(pl.lit(None, kind).alias(n) for n, kind in types.items() if n not in there and n != "tokens")
 
 
 def _line_types(guard: Guard) -> dict[str, Any]:

@@ -130,6 +130,11 @@ def _adaptive(step: Finished, figure: Figure, value: Mapping[str, Any] | None) -
         screen = value["screen"]
         kept = "no screen" if not screen or not screen["threshold"] else f"at least {screen['recall_low']:.1%} of the hard rows kept by the screen"
         yield f"Draws made ({step.step}): {value['drawn']:,} of {value['of']:,} ({_by(value['left_out'])}; {kept})"
+        if expected := value.get("expected"):
+            of, saved = ("draws", value["saved"]) if value["tokens_saved"] is None else ("tokens", value["tokens_saved"])
+            low, mid, high = (expected["saved"][end] for end in ("low", "mid", "high"))
+            span = "" if low == high else f" ({low:.0%} to {high:.0%})"
+            yield f"Saved ({step.step}): {saved:.1%} of the {of}; expected were {mid:.1%}{span}, {expected['source']}"
 
 
 SAMPLED = (

@@ -175,7 +175,9 @@ class Sample(GenerationOperator):
     def identity(self) -> dict[str, Any]:
         out = super().identity()
         adaptive = out.pop("adaptive", None)
-        return out if adaptive is None else out | {"adaptive": {n: v for n, v in adaptive.items() if n != "rule"}}  # the rule is among `files`
+        if adaptive is not None:  # the rule is among `files`, and what is expected shapes nothing
+            out["adaptive"] = {n: v for n, v in adaptive.items() if n not in {"rule", "expect"}}
+        return out
 
     def files(self, ctx: Context) -> dict[str, str]:
         if (adaptive := self.config.adaptive) is None:
@@ -185,10 +187,12 @@ class Sample(GenerationOperator):
         check_counts_alone(rule)
         if adaptive.screen is not None:
             check_screen(rule, k)
+        adaptive.earlier_file(ctx)
         return super().files(ctx) | {"adaptive.rule": rule.fingerprint}
 
-    def asks_less(self) -> str | None:
-        return None if self.config.adaptive is None else self.config.adaptive.words(self.config.k)
+    def asks_less(self, ctx: Context, rows: int | None) -> Mapping[str, Any] | None:
+        adaptive = self.config.adaptive
+        return None if adaptive is None else adaptive.forecast(ctx, dict.fromkeys(self.asked, self.config.k), rows)
 
     def factor(self, inputs: Sequence[str]) -> float:
         return float(self.config.k * len({*inputs, *self.config.models} - {"rows"}))
