@@ -86,7 +86,7 @@ nothing else; it need not be what it does to a large one.
 called there if the larger of the two p-values, after Holm's correction over the table, is below 0.05.
 
 **Hyper-parameters.** Nothing was chosen by looking at test rows. Those of SFT are the quickstart's; of a pretrained base {pretrained}, and no others were tried. {dev} guardkit's
-defaults (choice of pairs, weights, beta, share of SFT) are as they were before this page: none is changed for what fewer than ten seeds say.
+defaults (choice of pairs, weights, beta, share of SFT) are as they were before this page: one is changed only for a difference that ten seeds show.
 """
 DEV_NONE = """Learning rate and beta of DPO, and the learning rate of SFT continued, are the quickstart's here: {tries} tries on the part `dev` of the data are provided for (`--dev`) and not run yet."""
 DEV = """Learning rate and beta of DPO, and the learning rate of SFT continued, were chosen on the part `dev` of the data ({rows} rows, balanced by label) with the guards of {seeds} seeds: {tries} tries, of which the best
