@@ -41,6 +41,7 @@ SFT: dict[str, Any] = {"id": "sft", "use": "train_sft", "from": "shards"}
         ([{**SFT, "from": "rendered", "with": {"model": "m"}}], "makes no 'shards'"),
         ([{"id": "dpo", "use": "train_dpo", "from": {"shards": "shards", "model": "shards"}}], "makes no 'model'"),
         ([{"id": "rl", "use": "train_grpo", "from": "shards", "with": {"model": "m", "formula": {"scores": {"quality": 1}}}}], "weighs scores of what the guard writes that nothing gives here: quality"),
+        ([{"id": "rl", "use": "train_grpo", "from": "shards", "with": {"model": "m", "formula": {"scores": {"q": 1}}, "scores": {"q": {"guard": "qwen3guard", "task": "x", "backend": {"backend": "openai", "model": "m"}}}}}], "has no task 'x'"),
         ([{"id": "dpo", "use": "train_dpo", "from": "shards"}], "also needs the input 'model'"),
         ([SFT | {"with": {"model": {"scratch": {}}}}, {"id": "dpo", "use": "train_dpo", "from": {"shards": "shards", "model": "sft"}, "with": {"trainer": {"bta": 1}}}], "did you mean 'beta'"),
     ],

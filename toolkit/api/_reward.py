@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from toolkit.api._judge import given_rows
 from toolkit.api._results import Reward
-from toolkit.api._reward_scores import scores_of
-from toolkit.common.errors import InputError, InputErrors, did_you_mean
+from toolkit.api._reward_scores import open_scores, score_models
+from toolkit.common.errors import InputError, InputErrors
 from toolkit.common.outputs import check_output
 from toolkit.common.paths import Roots, at_door
 from toolkit.common.several import several
 from toolkit.guards import Guard, load_guard
-from toolkit.pipeline import output_file, write_rows
+from toolkit.pipeline import output_file, stopping, write_rows
 from toolkit.rewards import Formula, Output, Rewarded, formula_of, rewarded
 from toolkit.sources import Fault, check_columns, expand_files, layout_of, read_layout, unreadable_rows
+from toolkit.training import check_scores
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,7 +31,7 @@ def reward(
     *,
     guard: str | Path = "guardreasoner",
     formula: str | Path | Mapping[str, Any] | Formula | None = None,
-    scores: Mapping[str, Mapping[str, Any]] | None = None,
+    scores: str | Path | Mapping[str, Mapping[str, Any]] | None = None,
     task: str | None = None,
     columns: Mapping[str, str] | None = None,
     count: Literal["tokens", "words", "characters"] = "tokens",
@@ -47,8 +48,8 @@ def reward(
             and what the formula needs: `tokens`, ``score_<name>``. Outputs of equal `id`, or without one of equal `prompt`, are about the same row.
         guard: guard definition, by name or file.
         formula: a name in ``schemas/rewards``, a file, or the formula's keys; default: that of the guard's name, else ``accuracy``.
-        scores: by name of a score in the formula the model that gives it: ``{"guard": …, "backend": {…}}``, and `task`, `best`, `of`, `absent` (docs/
-            rewards.md). Answers go through the journal. Default: the columns ``score_<name>``.
+        scores: by name of a score in the formula the model that gives it: ``{"guard": …, "backend": {…}}``, and `task`, `best`, `of`, `absent`,
+            `unread` (docs/rewards.md), or a YAML file of such. Answers go through the journal. Default: the columns ``score_<name>``.
         task: the task that a column `label` is for; default: the guard's first.
         columns: names of columns that are not the usual ones: ``{"output": "completion", "label_prompt": "gold"}``.
         count: what the length of an output is: the column `tokens`, or its words or characters, counted here.
@@ -76,13 +77,14 @@ def reward(
         raise InputError(f"a length is counted in {', '.join(_COUNTS)}, not {count!r}", where="{--count|count}")
     if (file := output_file(output)) is not None:
         check_output(file, hint="name another file")
-    lines = list(_lines(predictions, definition, [n for n in how.scores if n not in (scores or {})], task, dict(columns or {})))
-    if odd := next((name for name in scores or () if name not in how.scores), None):
-        raise InputError(f"the formula {how.name!r} weighs no score {odd!r}", where=f"scores.{odd}", hint=did_you_mean(odd, how.scores))
-    for name, model in (scores or {}).items():
-        given = scores_of(definition, lines, name, model, work=work, budget=budget, allow=allow)
-        lines = [{**line, f"score_{name}": score} for line, score in zip(lines, given, strict=True)]
-    _check(lines, definition, how, count, scores or ())
+    models, beside = score_models(scores, allow)
+    check_scores(definition, how, models, beside)
+    lines = list(_lines(predictions, definition, [n for n in how.scores if n not in models], task, dict(columns or {})))
+    if models:
+        with stopping(), open_scores(definition, models, work=work, budget=budget, beside=beside) as scorer:
+            given = {f"score_{name}": scorer.scores(name, lines) for name in models}
+        lines = [{**line, **{column: found[i] for column, found in given.items()}} for i, line in enumerate(lines)]
+    _check(lines, definition, how, count, models)
     outputs = [_output(definition, how, line, count) for line in lines]
     found = rewarded(definition, how, outputs)
     shown = [_shown(n, *each) for n, each in enumerate(zip(lines, outputs, found, strict=True), 1)]

@@ -1,61 +1,67 @@
-"""Scores of outputs by a model: a guard of its own is asked about each output, or about what is in it, and its answer is a number from 0 to 1."""
+"""Scores of outputs by models, for rewards outside a recipe."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from toolkit.api._judge import judge
-from toolkit.common.errors import InputError, did_you_mean
-from toolkit.guards import Guard, load_guard, parse
-from toolkit.judging import Verdict
-from toolkit.rewards import closeness
+from toolkit.common.errors import InputErrors
+from toolkit.common.outputs import check_output
+from toolkit.common.paths import Beside, Roots, at_door
+from toolkit.common.reach import Key, refused, unknown
+from toolkit.common.resources import workspace
+from toolkit.common.several import several
+from toolkit.common.yamlfile import YamlFile, load_yaml
+from toolkit.guards import Guard
+from toolkit.pipeline import JOURNAL
+from toolkit.training import ScoreModel
 
-_KEYS = ("guard", "backend", "task", "of", "best", "absent")
+if TYPE_CHECKING:
+    from toolkit.judging import OpenScores
 
 
-def scores_of(guard: Guard, lines: Sequence[Mapping[str, Any]], name: str, how: Mapping[str, Any], **asked: Any) -> list[float | None]:
-    """The score of each output; None where the model's answer could not be read.
-
-    Args:
-        guard: the definition of the outputs.
-        lines: `output` each, and `prompt`.
-        name: of the score.
-        how: `guard` and `backend`, the model that is asked, as for `toolkit.judge`; `task` of it (default: its first) and `best`, the label of which
-            1 is the score (default: the least severe), others by their distance, or by probabilities where its answer has them; `of`, a name of the
-            outputs' data (default: the whole output); `absent`, the score of an output without it (default: none).
-        asked: as for `toolkit.judge`.
+def score_models(scores: str | Path | Mapping[str, Any] | None, allow: str | Collection[str] = ()) -> tuple[dict[str, ScoreModel], Beside]:
+    """Score models as a caller declares them, by name, and where their relative paths are looked up.
 
     Raises:
-        InputError: a key that there is not, a guard, task, label or data field that there is not, and as `toolkit.judge`.
+        InputErrors: faults of their keys; what they reach beyond the rows without leave.
     """
-    where = f"scores.{name}"
-    if odd := next((key for key in how if key not in _KEYS), None):
-        raise InputError(f"unknown key {odd!r}", where=where, hint=did_you_mean(odd, _KEYS))
-    if lost := next((key for key in ("guard", "backend") if key not in how), None):
-        raise InputError(f"the key {lost!r} is missing: which model is asked", where=where)
-    model, of = load_guard(how["guard"]), how.get("of")
-    task_name = how.get("task", model.task_names[0])
-    if task_name not in model.task_names:
-        raise InputError(f"the guard {model.name!r} has no task {task_name!r}", where=where, hint=did_you_mean(task_name, model.task_names))
-    task = model.task(task_name)
-    best = how.get("best", task.labels[0])
-    if best not in task.labels:
-        raise InputError(f"{best!r} is none of the labels {', '.join(task.labels)}", where=where)
-    if of is not None and of not in (known := [field.name for field in guard.output.data]):
-        raise InputError(f"the guard {guard.name!r} writes no {of!r}", where=where, hint=f"it writes {', '.join(known) or 'no data'}")
-    texts = [line.get("output") if of is None else parse(guard, line.get("output")).data.get(of) for line in lines]
-    places = [i for i, text in enumerate(texts) if text]
-    rows = [{"prompt": texts[i]} if task.applies == "always" else {"prompt": lines[i].get("prompt") or "", "response": texts[i]} for i in places]
-    found: list[float | None] = [how.get("absent")] * len(lines)
-    if rows:
-        for i, verdict in zip(places, judge(rows, how["backend"], guard=how["guard"], name=name, **asked), strict=True):
-            found[i] = _score(verdict, task.name, best, task.labels)
-    return found
+    file = load_yaml(at_door(scores)) if isinstance(scores, str | Path) else YamlFile("scores", dict(scores or {}))
+    roots = Roots.of(at_door(scores).parent if isinstance(scores, str | Path) else None)
+    data: Any = file.data
+    found = {name: file.model(ScoreModel, data[name], (name,)) for name in data}
+    left = []
+    for name, how in found.items():
+        left += refused(how, several(allow), partial(_place, file, name))
+    if left := left or unknown(list(found.values()), several(allow)):
+        raise InputErrors(left)
+    return found, roots
 
 
-def _score(verdict: Verdict, task: str, best: str, labels: Sequence[str]) -> float | None:
-    if (known := (verdict.probabilities or {}).get(task)) is not None:
-        return min(1.0, sum(share * closeness(best, label, labels) for label, share in known.items()))
-    label = verdict.labels[task]
-    return None if label is None else closeness(best, label, labels)
+def _place(file: YamlFile, name: str, key: Key) -> str:
+    return file.where((name, *key))
+
+
+@contextmanager
+def open_scores(
+    guard: Guard, models: Mapping[str, ScoreModel], *, work: str | Path | None, budget: float | None, beside: Beside = None, strict: bool = False
+) -> Iterator[OpenScores]:
+    """Score models with the journal of a workspace, open as long as the block goes on.
+
+    Args:
+        guard: of the outputs that are scored.
+        models: by name of the score.
+        work: folder of the journal (``WORK/journal``); default: the workspace.
+        budget: dollars that may be spent; None for no cap.
+        beside, strict: as for `OpenScores`.
+    """
+    from toolkit.generation import Journal, Meter
+    from toolkit.judging import OpenScores
+
+    folder, meter = (at_door(work) if work else workspace()) / JOURNAL, Meter(cap=budget)
+    check_output(folder, reads=Roots.of(None).read, own="journal", hint="name another folder with `work`")
+    with Journal(folder) as journal, OpenScores(guard, models, journal=journal, meter=meter, beside=beside, work=folder, strict=strict) as one:
+        yield one

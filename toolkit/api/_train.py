@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.api._results import Trained, TrainingPlan
+from toolkit.api._reward_scores import open_scores
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, Stopped, short_path
 from toolkit.common.folders import check_own, kept_of
 from toolkit.common.models import MODEL, calm_threads, model_folder
@@ -31,6 +33,8 @@ def train(
     allow: str | Collection[str] = (),
     overwrite: bool = False,
     unverified: bool = False,
+    work: str | Path | None = None,
+    budget: float | None = None,
 ) -> Trained:
     """Train a guard on shards, as a YAML file or a dict says.
 
@@ -43,6 +47,8 @@ def train(
         allow: what it may do beyond the shards, by name (``trust_remote_code``, ``api_key_env=MY_KEY``): see `toolkit.common.reach`.
         overwrite: replace a model that guardkit trained before.
         unverified: train on shards that are not as their manifest says.
+        work, budget: of the models that `scores` of grpo name: the folder of the journal (``WORK/journal``; default: the workspace), and the dollars
+            that they may cost.
 
     Returns:
         Metrics of the training, and ``output``.
@@ -73,9 +79,9 @@ def train(
                 progress.note(words)
 
     try:
-        with stopping(_AGAIN), progress:
+        with stopping(_AGAIN), progress, _scoring(job, work, budget) as more:
             progress.start(f"train {method}")
-            metrics = job.trainer.train(job.shards, job.out, job.options, on_progress=show, on_begin=begin)
+            metrics = job.trainer.train(job.shards, job.out, job.options, on_progress=show, on_begin=begin, **more)
             progress.finish(f"model in {short_path(job.out)}")
     except Stopped as e:
         if getattr(job.options, "checkpoint", None) is None or (update := kept_update(kept_of(job.out))) is None:
@@ -83,6 +89,19 @@ def train(
         hint, goes_on = e.hint or _AGAIN, _GOES_ON.format(update)
         raise Stopped(e.message, hint=hint.replace(_AGAIN, goes_on) if _AGAIN in hint else f"{goes_on}; {hint}") from e
     return Trained({**metrics, "output": short_path(job.out)})
+
+
+@contextmanager
+def _scoring(job: _Job, work: str | Path | None, budget: float | None) -> Iterator[dict[str, Any]]:
+    """What a training that is scored by models is given beside its options: functions that ask them."""
+    from toolkit.training import GrpoConfig, trained_guard
+
+    if not (isinstance(job.options, GrpoConfig) and job.options.scores):
+        yield {}
+        return
+    guard = trained_guard(job.shards, job.options)
+    with open_scores(guard, job.options.scores, work=work, budget=budget, beside=job.roots, strict=True) as scores:
+        yield {"guard": guard, "scorers": scores.scorers}
 
 
 def plan_training(
@@ -145,6 +164,7 @@ class _Job:
     shards: Path
     out: Path
     file: YamlFile
+    roots: Roots
 
 
 def _job(method: str, config: str | Path | Mapping[str, Any], allow: str | Collection[str], *, overwrite: bool) -> _Job:
@@ -177,7 +197,7 @@ def _job(method: str, config: str | Path | Mapping[str, Any], allow: str | Colle
     check_output(out, reads=[*own, shards, *roots.read], whole=True, own="model", hint="give another folder as `output`")
     for used in filter(None, (shards, start)):
         refuse_stale(used)
-    return _Job(trainer, options, shards, out, file)
+    return _Job(trainer, options, shards, out, file, roots)
 
 
 def _schema(folder: str, name: str, roots: Roots, where: str) -> Path:

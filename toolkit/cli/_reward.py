@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from toolkit.cli import _complete, _say
+from toolkit.cli._reach import AllowOpt
 
 
 def reward(
@@ -35,6 +36,12 @@ def reward(
     count: Annotated[
         Literal["tokens", "words", "characters"], typer.Option("--count", help="What a length is: the column tokens, or counted here.")
     ] = "tokens",
+    scores: Annotated[
+        Path | None,
+        typer.Option("--scores", metavar="FILE", help="YAML: by name of a score the model that gives it (docs/rewards.md).", show_default=False),
+    ] = None,
+    budget: Annotated[float | None, typer.Option("--budget", metavar="DOLLARS", help="Most that these models may cost.", show_default=False)] = None,
+    allow: AllowOpt = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=0, help="Rewards to show.")] = 10,
     output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Write all of them (.jsonl, .csv, .parquet).")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout; progress goes to stderr.")] = False,
@@ -45,7 +52,8 @@ def reward(
     """
     from toolkit.api import reward as reward_files
 
-    found = reward_files(predictions, guard=guard, formula=formula, task=task, columns=_say.columns(column), count=count, limit=limit, output=output)
+    how: dict[str, Any] = {"columns": _say.columns(column), "scores": scores, "budget": budget, "allow": allow or (), "output": output}
+    found = reward_files(predictions, guard=guard, formula=formula, task=task, count=count, limit=limit, **how)
     if json:
         _say.document(found)
         return

@@ -82,13 +82,16 @@ def train_grpo(
     overwrite: OverwriteOpt = False,
     unverified: UnverifiedOpt = False,
     plan: PlanOpt = False,
+    budget: Annotated[
+        float | None, typer.Option("--budget", metavar="DOLLARS", help="Most that the models of `scores` may cost.", show_default=False)
+    ] = None,
     json: JsonOpt = False,
 ) -> None:
     """Online reinforcement learning on shards, with rewards of what the guard writes.
 
     Example: guardkit train grpo my-grpo.yaml
     """
-    _train("grpo", config, allow, overwrite, json, unverified, plan)
+    _train("grpo", config, allow, overwrite, json, unverified, plan, budget)
 
 
 def _of_another_package(name: str) -> Any:
@@ -109,7 +112,9 @@ def _of_another_package(name: str) -> Any:
     return typer.main.get_command(app)
 
 
-def _train(method: str, config: Path, allow: list[str] | None, overwrite: bool, json: bool, unverified: bool, plan: bool) -> None:
+def _train(
+    method: str, config: Path, allow: list[str] | None, overwrite: bool, json: bool, unverified: bool, plan: bool, budget: float | None = None
+) -> None:
     from toolkit.api import plan_training, train
     from toolkit.api.command import Progress, training_lines
 
@@ -117,7 +122,7 @@ def _train(method: str, config: Path, allow: list[str] | None, overwrite: bool, 
         found = plan_training(method, config, allow=allow or (), unverified=unverified)
         _say.document(found) if json else _say.lines(*found["words"])
         return
-    metrics = train(method, config, Progress(), allow=allow or (), overwrite=overwrite, unverified=unverified)
+    metrics = train(method, config, Progress(), allow=allow or (), overwrite=overwrite, unverified=unverified, budget=budget)
     if json:
         _say.document(metrics)
     else:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from toolkit.judging._outputs import read_output as read_output
     from toolkit.judging._probabilities import label_probabilities as label_probabilities
     from toolkit.judging._read_frame import read_frame as read_frame
+    from toolkit.judging._scored_outputs import OpenScores as OpenScores
     from toolkit.judging._several import as_one as as_one
     from toolkit.judging._several import known_of as known_of
     from toolkit.judging._several import parsed_of as parsed_of

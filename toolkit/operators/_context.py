@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     Mark = str | pl.Expr | pl.Series | None
 
+    from toolkit.generation import Journal, Meter
     from toolkit.guards import Guard
     from toolkit.taxonomy import Taxonomy
 
@@ -41,6 +42,8 @@ class Context:
         files: the outside files of the step. `Operator.files` takes their digests from it, and what is read later is read through it: a file must be
             what it was when the run was planned.
         media: folder that the uris of rows' media are relative to; None: `beside`.
+        journal: opens the workspace's journal, for a dataset operator that asks a model while it runs; None where nobody may be asked.
+        meter: counts what such an operator spends, and holds the run's cap.
         settled: the recipe's `roots`; where there is no recipe they are made of the working folder and `beside`.
     """
 
@@ -57,6 +60,8 @@ class Context:
     files: Files = field(default_factory=Files)
     settled: Roots | None = None
     media: Path | None = None
+    journal: Callable[[], Journal] | None = None
+    meter: Meter | None = None
 
     @property
     def media_folder(self) -> Path:

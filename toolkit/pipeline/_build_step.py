@@ -6,6 +6,7 @@ What differs is what is read (`StepInput`), where results go (`StepOutput`) and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from toolkit.common.errors import InputError
@@ -57,6 +58,7 @@ def build_step(
     if isinstance(first.operator, SourceOperator) and len(group) > 1:
         stream = Stream(group[-2 if at_end else 0].counts.step, engine, first, rows if at_end else [], out)
     if at_end:
+        last = replace(last, ctx=replace(last.ctx, journal=journal, meter=meter))
         _run_dataset(last, inputs if stream is None else {**inputs, last.operator.inputs[0]: stream}, out)
     else:
         _run_rows(engine, rows, stream or inputs[first.operator.inputs[0]], out)

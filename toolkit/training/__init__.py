@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from toolkit.training._curves_picture import curves as curves
     from toolkit.training._dpo import train_dpo as train_dpo
     from toolkit.training._grpo import train_grpo as train_grpo
+    from toolkit.training._grpo import trained_guard as trained_guard
     from toolkit.training._grpo_options import Curriculum as Curriculum
     from toolkit.training._grpo_options import GrpoOptions as GrpoOptions
     from toolkit.training._grpo_options import Preset as Preset
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from toolkit.training._model import load_tokenizer as load_tokenizer
     from toolkit.training._new_model import new_model as new_model
     from toolkit.training._parallel import own_file as own_file
+    from toolkit.training._score_model import Grader as Grader
+    from toolkit.training._score_model import ScoreModel as ScoreModel
+    from toolkit.training._score_model import check_scores as check_scores
+    from toolkit.training._score_model import grader_of as grader_of
     from toolkit.training._sft import train_sft as train_sft
     from toolkit.training._train_options import TrainOptions as TrainOptions
     from toolkit.training._trainer_registry import TRAINERS as TRAINERS

@@ -18,6 +18,7 @@ from toolkit.guards import Guard, load_guard, unknown_label
 from toolkit.rewards import RewardFunction, Scorer
 from toolkit.shards import read_manifest
 from toolkit.training._grpo_options import trained_formula, with_preset
+from toolkit.training._train_processes import processes_of
 from toolkit.training._training_config import GrpoConfig
 from toolkit.training._training_plan import plan_of
 from toolkit.training._training_report import Begin, Progress, Watch
@@ -48,7 +49,7 @@ def train_grpo(
         config: the start model, the reward and the trainer's settings.
         on_progress, on_begin, kept: as in `train_sft`; the figure of `on_progress` is the mean reward.
         guard: definition that says what is right; default: `config.guard`, or the one that the shards were rendered for.
-        scorers: of the formula's scores, as `toolkit.rewards.RewardFunction` takes them.
+        scorers: of the formula's scores, as `toolkit.rewards.RewardFunction` takes them; of those in `config.scores`, too.
 
     Returns:
         Metrics for JSON: rows, rows_used, dropped, settings (as for `on_begin`), formula, reward_first and reward_last (means over the first and the
@@ -61,6 +62,9 @@ def train_grpo(
             updates; most answers cut at the limit; a loss that is not finite.
         Missing: trl is not installed, or the hub's model cannot be had.
     """
+    if lacking := next((name for name in config.scores if name not in (scorers or {})), None):
+        hint = "`toolkit.train` and the step train_grpo ask it; here give a function: scorers={…} (toolkit.judging.OpenScores makes one)"
+        raise InputError(f"nobody asks the model of the score {lacking!r}", where=f"scores.{lacking}", hint=hint)
     return train(grpo_of(shards, config, guard, scorers), shards, out, with_preset(config), on_progress, on_begin, kept)
 
 
@@ -70,15 +74,23 @@ def grpo_of(shards: str | Path, config: GrpoConfig, guard: Guard | None = None, 
     Raises:
         InputError: no such guard or formula, one that weighs a task that the guard does not have, or that needs scores which nothing gives.
     """
-    config, guard = with_preset(config), guard or _guard_of(config, at_door(shards))
-    return Grpo(config, RewardFunction(guard, trained_formula(guard, config.formula, scorers or ()), scorers))
+    config, guard = with_preset(config), guard or trained_guard(shards, config)
+    if config.scores and processes_of(config) > 1:
+        hint = "train in one process, or score the answers by a function of your own in each"
+        raise InputError("a model's scores are asked for by one process, and this training has several", where="scores", hint=hint)
+    return Grpo(config, RewardFunction(guard, trained_formula(guard, config.formula, scorers or (), config.scores), scorers))
 
 
-def _guard_of(config: GrpoConfig, shards: Path) -> Guard:
+def trained_guard(shards: str | Path, config: GrpoConfig) -> Guard:
+    """The definition that says what is right: the one that is named, or that the shards were rendered for.
+
+    Raises:
+        InputError: neither, or there is no such guard.
+    """
     if config.guard is not None:
         return load_guard(config.guard)
     try:
-        named = read_manifest(shards).get("guard")
+        named = read_manifest(at_door(shards)).get("guard")
     except InputError:
         named = None
     if not named:

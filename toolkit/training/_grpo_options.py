@@ -16,6 +16,7 @@ from toolkit.common.yamlfile import load_yaml
 from toolkit.guards import Guard
 from toolkit.rewards import Formula, formula_of
 from toolkit.training._lora_options import LORA_RATE
+from toolkit.training._score_model import ScoreModel, check_scores
 from toolkit.training._train_options import TrainOptions
 
 Schedule = Literal["constant", "linear", "product"]
@@ -98,6 +99,9 @@ class GrpoOptions(TrainOptions):
     formula: str | dict[str, Any] | None = None
     """The reward: a name in `schemas/rewards` (docs/rewards.md), a file, or a formula's keys. Default: the preset's, else that of the guard's name,
     else `accuracy`."""
+    scores: dict[str, ScoreModel] = Field(default_factory=dict)
+    """By name of a score in the formula the model that gives it: `{quality: {guard: GUARD, backend: {…}, of: …}}` (docs/rewards.md). Its answers go
+    through the journal; one that fails stops the training."""
     clip_schedule: Schedule | None = None
     """How the clipping range shrinks over the S updates: `constant`; `linear`, (S - s) / S of it at update s; or `product`, the product of
     (S - i) / S for i up to s (GuardReasoner-VL). Default: the preset's, else constant."""
@@ -111,25 +115,34 @@ class GrpoOptions(TrainOptions):
     """Share of the answers of the first updates that may be cut at `trainer.max_completion_length`; more stops the training."""
 
 
-def trained_formula(guard: Guard, formula: str | Path | Mapping[str, Any] | None, scorers: Collection[str] = (), beside: Beside = None) -> Formula:
+def trained_formula(
+    guard: Guard,
+    formula: str | Path | Mapping[str, Any] | None,
+    scorers: Collection[str] = (),
+    scores: Mapping[str, ScoreModel] | None = None,
+    beside: Beside = None,
+) -> Formula:
     """The formula by which a guard is trained.
 
     Args:
         guard: whose outputs are rewarded.
         formula, beside: as `toolkit.rewards.formula_of` takes them.
-        scorers: names of the scores that something gives.
+        scorers: names of the scores that functions give.
+        scores: those that models give.
 
     Raises:
-        InputError: no such formula, one that weighs a task that the guard does not have, or that needs scores which nothing gives.
+        InputError: no such formula, one that weighs a task that the guard does not have, or that needs scores which nothing gives; a model for a
+            score that it does not weigh, or that names what there is not.
     """
     try:
         found = formula_of(guard, formula, beside)
     except InputError as e:
         raise InputError(e.message, where="formula", hint=e.hint) from None
-    if lacking := [name for name in found.scores if name not in scorers]:
-        hint = "leave `scores` out of the formula, or train in Python: train_grpo(…, scorers={NAME: function})"
+    if lacking := [name for name in found.scores if name not in scorers and name not in (scores or {})]:
+        hint = "name the models that give them (scores: {NAME: {guard: …, backend: …}}), or leave `scores` out of the formula"
         message = f"the formula {found.name!r} weighs scores of what the guard writes that nothing gives here: {', '.join(lacking)}"
         raise InputError(message, where="formula", hint=hint)
+    check_scores(guard, found, scores or {}, beside)
     return found
 
 

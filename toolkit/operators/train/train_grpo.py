@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+from toolkit.common.errors import InputError
 from toolkit.common.models import model_folder
 from toolkit.common.reach import HubName
 from toolkit.common.resources import find
-from toolkit.guards import Guard
+from toolkit.guards import Guard, load_guard
+from toolkit.judging import OpenScores
 from toolkit.operators._backends import model_digest
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Operator, Output, StepInput
 from toolkit.operators.train._training_step import (
@@ -27,7 +30,7 @@ from toolkit.operators.train._training_step import (
     training_config,
     training_needs,
 )
-from toolkit.rewards import default_formula
+from toolkit.rewards import Scorer, default_formula
 from toolkit.shards import verify
 from toolkit.training import GrpoConfig, GrpoOptions, in_words, load_preset, memory_words, train_grpo, trained_formula
 
@@ -75,7 +78,7 @@ class TrainGrpo(DatasetOperator):
             self.starts_from = start_of(before)
 
     def needs(self, ctx: Context) -> list[str]:
-        return training_needs(self.config)
+        return [*training_needs(self.config), *(need for how in self.config.scores.values() for need in how.backend.needs())]
 
     def words(self, ctx: Context) -> list[str]:
         return [] if self.starts_from is None else memory_words(self._training(self.starts_from, 0, **self._found(ctx)), ctx.roots)
@@ -84,14 +87,25 @@ class TrainGrpo(DatasetOperator):
         check_options(self._training("-", 0, **self._found(ctx)), whole=True)
 
     def identity(self) -> dict[str, Any]:
-        return self.config.shaping()
+        own = self.config.shaping()
+        for name, how in self.config.scores.items():
+            own["scores"][name]["backend"] = how.backend.identity()
+        return own
 
     def files(self, ctx: Context) -> dict[str, str]:
         found = self._found(ctx)
-        trained_formula(ctx.guard, found.get("formula", self.config.formula), beside=ctx.roots)
+        trained_formula(ctx.guard, found.get("formula", self.config.formula), scores=self.config.scores, beside=ctx.roots)
         named_files = {name: ctx.files.digest(Path(found[name])) for name in ("preset", "formula") if name in found}
         model = {} if self.config.model is None else {"model": model_digest(self.config.model, ctx)}
-        return model | named_files | parallel_files(self.config, ctx)
+        return model | named_files | self._score_files(ctx) | parallel_files(self.config, ctx)
+
+    def _score_files(self, ctx: Context) -> dict[str, str]:
+        """What the models of scores are asked by, and are."""
+        out = {}
+        for name, how in self.config.scores.items():
+            out[f"scores.{name}.guard"] = load_guard(how.guard, ctx.roots).fingerprint
+            out |= {f"scores.{name}.{part}": digest for part, digest in how.backend.files(ctx.roots, ctx.files).items()}
+        return out
 
     def counts_by(self, artefact: str, folder: Path, files: Mapping[str, str]) -> Any:
         return counted(files)
@@ -104,16 +118,28 @@ class TrainGrpo(DatasetOperator):
         named_model = self.config.model
         found = inputs["model"].artefact("model") if named_model is None else model_folder(named_model, ctx.roots) or named_model
         model, seed = str(found), ctx.rng_seed("train") % 2**31
-        metrics = train_grpo(
-            shards,
-            out.folder("model"),
-            named(self._training(model, seed, **self._found(ctx)), ctx.step),
-            lambda done, total, reward: ctx.progress(done, total, "" if reward is None else f"reward {reward:.3f}"),
-            lambda settings: ctx.progress(0, settings["updates"], in_words(settings)),
-            kept,
-            guard=ctx.guard,
-        )
+        with ExitStack() as stack:
+            metrics = train_grpo(
+                shards,
+                out.folder("model"),
+                named(self._training(model, seed, **self._found(ctx)), ctx.step),
+                lambda done, total, reward: ctx.progress(done, total, "" if reward is None else f"reward {reward:.3f}"),
+                lambda settings: ctx.progress(0, settings["updates"], in_words(settings)),
+                kept,
+                guard=ctx.guard,
+                scorers=self._scorers(stack, ctx),
+            )
         report_training(metrics, out)
+
+    def _scorers(self, stack: ExitStack, ctx: Context) -> dict[str, Scorer] | None:
+        """Functions that ask the models of scores, open until `stack` closes."""
+        if not self.config.scores:
+            return None
+        if ctx.journal is None or ctx.meter is None:
+            raise InputError("the models of `scores` are asked in a run alone", hint="guardkit run RECIPE")
+        scores, journal = self.config.scores, ctx.journal()
+        one = OpenScores(ctx.guard, scores, journal=journal, meter=ctx.meter, beside=ctx.roots, work=ctx.work, strict=True)
+        return stack.enter_context(one).scorers
 
     def _found(self, ctx: Context) -> dict[str, str]:
         """Files that the options name, where they are; a formula that they leave open is the preset's, or else that of the guard's name."""
