@@ -47,7 +47,9 @@ def test_a_models_score_is_asked_for_and_its_answers_are_in_the_journal(tiny: tu
             train("third", backend=model["backend"] | {"model": "n"})
         assert train("fourth", unread=0.5, backend=model["backend"] | {"model": "n"})["reward_first"] > 0
         with pytest.raises((InputError, InputErrors), match="price"):
-            toolkit.train("grpo", common | {"output": "x", "formula": formula, "scores": {"quality": model}}, work=tmp_path, unverified=True, budget=1)
+            toolkit.train(
+                "grpo", common | {"output": "x", "formula": formula, "scores": {"quality": model}}, work=tmp_path, unverified=True, budget=1
+            )
 
 
 @pytest.mark.parametrize(
