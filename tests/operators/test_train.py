@@ -42,6 +42,7 @@ SFT: dict[str, Any] = {"id": "sft", "use": "train_sft", "from": "shards"}
         ([{"id": "dpo", "use": "train_dpo", "from": {"shards": "shards", "model": "shards"}}], "makes no 'model'"),
         ([{"id": "rl", "use": "train_grpo", "from": "shards", "with": {"model": "m", "formula": {"scores": {"quality": 1}}}}], "weighs scores of what the guard writes that nothing gives here: quality"),
         ([{"id": "rl", "use": "train_grpo", "from": "shards", "with": {"model": "m", "formula": {"scores": {"q": 1}}, "scores": {"q": {"guard": "qwen3guard", "task": "x", "backend": {"backend": "openai", "model": "m"}}}}}], "has no task 'x'"),
+        ([{"id": "rl", "use": "train_grpo", "from": "shards", "with": {"model": "m", "curriculum": "easy_first"}}], "the shards have no column of error rates: error_rate_prompt"),
         ([{"id": "dpo", "use": "train_dpo", "from": "shards"}], "also needs the input 'model'"),
         ([SFT | {"with": {"model": {"scratch": {}}}}, {"id": "dpo", "use": "train_dpo", "from": {"shards": "shards", "model": "sft"}, "with": {"trainer": {"bta": 1}}}], "did you mean 'beta'"),
     ],

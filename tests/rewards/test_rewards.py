@@ -249,6 +249,8 @@ def test_rewards_of_rows_and_of_files_are_the_same(tmp_path: Path) -> None:
     scored = [{**r, "score_q": 0.5} for r in rows]
     (tmp_path / "s.jsonl").write_text("".join(json.dumps(r) + "\n" for r in scored))
     formula = {"accuracy": 0.5, "scores": {"q": 0.5}}
+    with pytest.raises(InputError, match="nothing gives here: it needs the columns 'score_r', 'score_s'"):
+        toolkit.reward(tmp_path / "s.jsonl", formula=formula | {"scores": {"q": 0.5, "r": 0.1, "s": 0.1}})
     assert [line["reward"] for line in toolkit.reward(tmp_path / "s.jsonl", formula=formula).shown] == [0.75, 0.25]
     assert Length(kind="explore").scale == 250
 
@@ -306,7 +308,7 @@ def test_scores_by_a_function_and_the_formula_of_the_guards_name() -> None:
         ([{"label_prompt": "harmful"}], {}, "name its column: columns=dict(output=COLUMN)"),
         ([{"output": BOTH}], {}, "no label to hold the outputs against"),
         ([{"output": BOTH, "label": "harmful"}], {"formula": "guardreasoner_vl"}, "needs the length"),
-        ([{"output": BOTH, "label": "harmful"}], {"formula": {"scores": {"q": 1}}}, "needs the column 'score_q'"),
+        ([{"output": BOTH, "label": "harmful"}], {"formula": {"scores": {"q": 1}}}, "needs the column 'score_q', from 0 to 1"),
         ([{"output": BOTH, "label": "harmful"}], {"task": "answer"}, "no task 'answer'"),
         ([{"output": BOTH, "label": "harmful"}], {"formula": "rsave"}, "did you mean 'rsafe'"),
     ],

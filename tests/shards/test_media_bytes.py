@@ -80,6 +80,7 @@ def test_files_that_are_missing_or_others_are_named(rows: pl.DataFrame, tmp_path
     with pytest.raises(InputErrors) as e:
         toolkit.verify(folder, media=tmp_path / "files")
     words = [error.message.partition(": ")[2] for error in e.value.errors]
+    assert all("put the file back" in str(error.hint) for error in e.value.errors)
     with pytest.raises(InputError, match="no such folder"):
         toolkit.verify(folder, media=tmp_path / "nowhere")
     assert words[0].startswith("a/cat.png is not there") and words[1].startswith("b/bird.png is not the file of its row") and len(words) == 2

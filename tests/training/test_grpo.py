@@ -79,9 +79,9 @@ def test_what_is_written_is_rewarded_and_a_stopped_training_goes_on(
     asked: list[tuple[list[str], dict[str, Any]]] = []
 
     class Recording(RewardFunction):
-        def found(self, prompts: Any = None, completions: Any = (), completion_ids: Any = None, **columns: Any) -> Any:
+        def found(self, prompts: Any = None, completions: Any = (), completion_ids: Any = None, groups: Any = None, **columns: Any) -> Any:
             asked.append((list(completions), {"lengths": [len(ids) for ids in completion_ids], **columns}))
-            return super().found(prompts, completions, completion_ids, **columns)
+            return super().found(prompts, completions, completion_ids, groups, **columns)
 
     monkeypatch.setattr(module, "RewardFunction", Recording)
     how = config(tiny[0], generate_every=2, clip_schedule="product", checkpoint=3, evaluate={"rows": 2, "every": 6})
@@ -114,6 +114,18 @@ def test_what_is_written_is_rewarded_and_a_stopped_training_goes_on(
     assert [{k: v for k, v in line.items() if k not in times} for line in read_metrics(tmp_path / "parts")] == [
         {k: v for k, v in line.items() if k not in times} for line in lines
     ]
+
+
+def test_rows_of_one_prompt_are_groups_of_their_own() -> None:
+    reward = RewardFunction(GUARD, {"length": {"kind": "aware"}})
+    asked: dict[str, Any] = {
+        "prompts": ["p", "p"],
+        "completions": ["Place: garden"] * 2,
+        "completion_ids": [[1], [1, 2]],
+        "label_place": ["kitchen"] * 2,
+    }
+    assert [one.reward for one in reward.found(**asked)] == [-4.0, -1.0], "one row, of which the longest answer counts as whole"
+    assert [one.reward for one in reward.found(**asked, groups=["a", "b"])] == [-1.0, -1.0]
 
 
 def test_a_plan_says_what_would_be(tiny: tuple[Path, Any], shards: Path, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def _lines(predictions: Any, guard: Guard, scores: Sequence[str], task: str | No
     check_columns({key: name for key, name in columns.items() if key not in own}, guard.task_names)
     named, faults = {**own, **columns}, []
     for path in expand_files([at_door(place) for place in several(places)], Roots.of(None)):
-        layout = layout_of(path, guard.task_names, named)
+        layout = layout_of(path, guard.task_names, named, absent=own)  # `_check` says what lacks
         if layout is None:
             faults += [(path, bad) for block in unreadable_rows(path) for bad in block]
             continue
@@ -143,9 +143,10 @@ def _check(lines: Sequence[Mapping[str, Any]], guard: Guard, formula: Formula, c
     if formula.length is not None and count == "tokens" and "tokens" not in there:
         hint = "give the rows a column tokens, or count words: {--count words|count='words'}"
         raise InputError(f"the formula {formula.name!r} needs the length of each output", hint=hint)
-    for name in formula.scores:
-        if f"score_{name}" not in there and name not in given:
-            raise InputError(f"the formula {formula.name!r} needs the column 'score_{name}', from 0 to 1", hint="docs/rewards.md: a model's score")
+    if lacking := [f"score_{name}" for name in formula.scores if f"score_{name}" not in there and name not in given]:
+        columns = f"the column{'s' if len(lacking) > 1 else ''} {', '.join(map(repr, lacking))}"
+        hint = "give the rows these, or name the models that give such scores: {--scores FILE|scores={…}} (docs/rewards.md)"
+        raise InputError(f"the formula {formula.name!r} weighs scores that nothing gives here: it needs {columns}, from 0 to 1", hint=hint)
 
 
 def _output(guard: Guard, formula: Formula, line: Mapping[str, Any], count: str) -> Output:

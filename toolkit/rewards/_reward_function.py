@@ -65,9 +65,10 @@ class RewardFunction:
         prompts: Sequence[Any] | None = None,
         completions: Sequence[Any] = (),
         completion_ids: Sequence[Sequence[int]] | None = None,
+        groups: Sequence[Any] | None = None,
         **columns: Any,
     ) -> list[Rewarded]:
-        """The same with what they are made of.
+        """The same with what they are made of. `groups`: which row each is about, where two rows may have one prompt.
 
         Example:
             >>> reward = toolkit.rewards.RewardFunction("guardreasoner", "rsafe")
@@ -83,7 +84,8 @@ class RewardFunction:
         lengths: Sequence[Any] = [None] * len(completions)
         if self.formula.length is not None:
             lengths = self._column("tokens", columns) if completion_ids is None else [len(ids) for ids in completion_ids]
-        groups = [repr(p) for p in prompts] if prompts is not None else [None] * len(completions)
+        if groups is None:
+            groups = [repr(p) for p in prompts] if prompts is not None else [None] * len(completions)
         responses = columns.get("response", [""] * len(completions))
         outputs = [
             Output(

@@ -31,6 +31,7 @@ from toolkit.shards._versions import added_rows, false_extension, left_out, of_o
 if TYPE_CHECKING:
     import polars as pl
 
+GONE = "put the file back in its place, or name the folder that has it: {--media FOLDER|media=FOLDER}; the shards are as they were made"
 SHOWN = 20
 """Files that rows refer to and that are missing or others, named for each file of rows."""
 TABLE = "or the table of licences (schemas/licences) has changed since: make the shards again"
@@ -122,12 +123,12 @@ def _false(folder: Path, manifest: Mapping[str, Any], media: Path | None = None)
     if guard is not None and manifest.get("guard_input", input_fingerprint(guard)) != input_fingerprint(guard):
         faults.append("guard_input: it is not that of the guard")
     if manifest["format"] == 1:
-        return [(words, AGAIN) for words in faults]
+        return [(words, AGAIN) for words in faults] + rows.gone_files()
     faults += _differing("tables", manifest["tables"], tables)
     faults += _false_kind(folder, manifest)
     faults += false_lineage(manifest)
     faults += false_extension(manifest) or _false_versions(folder, manifest)
-    return [(words, AGAIN) for words in faults] + ([] if faults else false_papers(manifest, counts))
+    return [(words, AGAIN) for words in faults] + rows.gone_files() + ([] if faults else false_papers(manifest, counts))
 
 
 def _differing(part: str, stated: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
@@ -184,7 +185,9 @@ class _Rows:
     hashes: list[pl.Series] = field(default_factory=list)
     strays: set[str] = field(default_factory=set)
     media: dict[str, dict[str, None]] = field(default_factory=dict)
-    """By file, what is wrong with the media of rows; of files that rows refer to no more than `SHOWN`."""
+    """By file, what is wrong with the media of rows."""
+    gone: dict[str, dict[str, None]] = field(default_factory=dict)
+    """By file, what of the files that rows refer to is not there or is another one, no more than `SHOWN`."""
 
     def __post_init__(self) -> None:
         self.names = [c["name"] for c in self.manifest["columns"]]
@@ -204,16 +207,17 @@ class _Rows:
                 if "split" in self.extra and rows.schema["split"] == pl.String and (rows["split"].fill_null("train") != about["split"]).any():
                     self.strays.add(name)
                 if frame_has_media(rows):
-                    self._look_at_media(rows, self.media.setdefault(name, {}))
+                    self._look_at_media(rows, name, self.media.setdefault(name, {}))
 
-    def _look_at_media(self, rows: pl.DataFrame, found: dict[str, None]) -> None:
+    def _look_at_media(self, rows: pl.DataFrame, name: str, found: dict[str, None]) -> None:
         fault = next(filter(None, media_faults(rows[MEDIA].to_list())), None)
         if fault is None and MEDIA_BYTES in rows.columns:
             fault = bytes_fault(rows)
         if fault is not None:
             found.setdefault(fault)
         elif self.files is not None:
-            found.update(dict.fromkeys(islice(file_faults(rows, self.files), SHOWN - len(found))))
+            gone = self.gone.setdefault(name, {})
+            gone.update(dict.fromkeys(islice(file_faults(rows, self.files), SHOWN - len(gone))))
 
     def faults(self) -> list[str]:
         """What is wrong with the ids, splits and media of the rows."""
@@ -221,6 +225,10 @@ class _Rows:
         out += [f"{name}: the split of its rows is not {self.manifest['files'][name]['split']!r}" for name in sorted(self.strays)]
         twice = self._twice()
         return [*out, *([f"the id {twice!r} is there more than once"] if twice is not None else [])]
+
+    def gone_files(self) -> list[Fault]:
+        """Files that rows refer to, and that are not there or are others."""
+        return [(f"{name}: {fault}", GONE) for name, faults in sorted(self.gone.items()) for fault in faults]
 
     def _twice(self) -> Any:
         """An id that two rows have; only where two hashes are equal are the ids themselves looked at."""

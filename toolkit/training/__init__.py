@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from toolkit.training._grpo_options import Curriculum as Curriculum
     from toolkit.training._grpo_options import GrpoOptions as GrpoOptions
     from toolkit.training._grpo_options import Preset as Preset
+    from toolkit.training._grpo_options import check_curriculum as check_curriculum
     from toolkit.training._grpo_options import load_preset as load_preset
     from toolkit.training._grpo_options import preset_names as preset_names
     from toolkit.training._grpo_options import trained_formula as trained_formula

@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.common.errors import InputError, did_you_mean
+from toolkit.common.errors import InputError
 from toolkit.common.paths import at_door
 from toolkit.guards import Guard, load_guard, unknown_label
 from toolkit.rewards import RewardFunction, Scorer
 from toolkit.shards import read_manifest
-from toolkit.training._grpo_options import trained_formula, with_preset
+from toolkit.training._grpo_options import check_curriculum, trained_formula, with_preset
 from toolkit.training._train_processes import processes_of
 from toolkit.training._training_config import GrpoConfig
 from toolkit.training._training_plan import plan_of
@@ -156,11 +156,7 @@ class Grpo(Method):
             for value in data.unique(f"label_{task.name}"):
                 if value is not None and value not in task.labels:
                     raise InputError(unknown_label(str(value), task.labels), where=f"{shards}: label_{task.name}")
-        if (how := self.config.curriculum) is not None:
-            columns = [how.by] if how.by is not None else [f"error_rate_{t.name}" for t in self.reward.guard.tasks]
-            if not any(c in data.column_names for c in columns):
-                hint = did_you_mean(how.by, data.column_names) if how.by is not None else "`mine` writes them, and `render_rl` keeps them"
-                raise InputError(f"the shards have no column of error rates: {', '.join(columns)}", where="curriculum", hint=hint)
+        check_curriculum(self.config.curriculum, self.reward.guard.task_names, data.column_names)
         return {"formula": self.reward.formula.name}
 
     def figures(self, watch: Watch) -> dict[str, Any]:

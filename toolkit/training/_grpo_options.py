@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from toolkit.common.documented import Documented
-from toolkit.common.errors import InputError
+from toolkit.common.errors import InputError, did_you_mean
 from toolkit.common.paths import Beside
 from toolkit.common.resources import find, names
 from toolkit.common.yamlfile import load_yaml
@@ -113,6 +113,14 @@ class GrpoOptions(TrainOptions):
     """Order and choice of rows by their error rate: `easy_first`, `hard_first`, or `{order, least, most, by}`. Default: a new order in each epoch."""
     most_cut: float = Field(0.5, ge=0, le=1)
     """Share of the answers of the first updates that may be cut at `trainer.max_completion_length`; more stops the training."""
+
+
+def check_curriculum(how: Curriculum | None, tasks: Collection[str], columns: Collection[str]) -> None:
+    """Refuse a curriculum by error rates that rows with these columns do not have (InputError); `tasks`: of the guard."""
+    wanted = [] if how is None else [how.by] if how.by is not None else [f"error_rate_{task}" for task in tasks]
+    if wanted and how is not None and not any(name in columns for name in wanted):
+        hint = did_you_mean(how.by, columns) if how.by is not None else "`mine` writes them, and `render_rl` keeps them"
+        raise InputError(f"the shards have no column of error rates: {', '.join(wanted)}", where="curriculum", hint=hint)
 
 
 def trained_formula(

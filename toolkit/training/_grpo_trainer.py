@@ -215,7 +215,7 @@ class GuardGrpo(QuickHead, GRPOTrainer):
         own = {name: values for name, values in columns.items() if name.startswith("label_")}
         if "has_response" in columns:
             own["response"] = ["" if has else None for has in columns["has_response"]]
-        found = self._reward.found(prompts=prompts, completions=texts, completion_ids=completion_ids, **own)
+        found = self._reward.found(prompts=prompts, completions=texts, completion_ids=completion_ids, groups=columns["id"], **own)
         tally = self._tallies[self._mode]
         earned: list[float] = []
         for row_id, one in zip(columns["id"], found, strict=True):

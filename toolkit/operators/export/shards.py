@@ -109,6 +109,11 @@ class Shards(DatasetOperator):
     _columns: tuple[Column, ...] = ()
     _extends = False
 
+    @property
+    def written(self) -> tuple[Column, ...]:
+        """Columns of its rows, known once a recipe is checked."""
+        return self._columns
+
     def used(self) -> frozenset[str]:
         return self.uses | {"taxonomy.names"} if self._extends else self.uses
 

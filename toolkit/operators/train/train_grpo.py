@@ -16,6 +16,7 @@ from toolkit.guards import Guard, load_guard
 from toolkit.judging import OpenScores
 from toolkit.operators._backends import model_digest
 from toolkit.operators.base import Columns, Config, Context, DatasetOperator, Operator, Output, StepInput
+from toolkit.operators.export.shards import Shards
 from toolkit.operators.train._training_step import (
     TRAINING,
     check_options,
@@ -32,7 +33,7 @@ from toolkit.operators.train._training_step import (
 )
 from toolkit.rewards import Scorer, default_formula
 from toolkit.shards import verify
-from toolkit.training import GrpoConfig, GrpoOptions, in_words, load_preset, memory_words, train_grpo, trained_formula
+from toolkit.training import GrpoConfig, GrpoOptions, check_curriculum, in_words, load_preset, memory_words, train_grpo, trained_formula
 
 
 class TrainGrpoConfig(Config, GrpoOptions):
@@ -65,15 +66,20 @@ class TrainGrpo(DatasetOperator):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
+        self._written: list[str] | None = None
         self.starts_from = self.config.model
         """As `TrainSft` has it."""
 
     def columns(self, inputs: Mapping[str, Columns], guard: Guard) -> Columns:
         check_start(self.name, inputs, self.config.model)
         check_options(self._training("-", 0))
+        if self._written is not None:
+            check_curriculum(self.config.curriculum, guard.task_names, self._written)
         return {}
 
     def follow(self, before: Sequence[Operator]) -> None:
+        made = [operator for operator in before if isinstance(operator, Shards)]
+        self._written = [c.name for operator in made for c in operator.written] if made else None
         if self.config.model is None:
             self.starts_from = start_of(before)
 
