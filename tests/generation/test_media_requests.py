@@ -196,6 +196,19 @@ def test_a_backend_is_not_asked_what_it_cannot_carry(server: Server, tmp_path: P
     backend.close()
 
 
+def test_a_server_that_takes_videos_gets_them_as_parts(server: Server, tmp_path: Path) -> None:
+    clip, picture = media(tmp_path, "a.mp4", b"clip", "video/mp4"), media(tmp_path, "a.png", PICTURE, "image/png")
+    c = config(server, video_parts=True)
+    assert c.shaping() == config(server).shaping() and c.identity() == config(server).identity()
+    (one,) = run(c, tmp_path, [("What moves?", [clip, picture])])
+    assert one.text == answer("What moves?", 0)
+    parts = server.requests[0]["messages"][0]["content"]
+    assert parts[0] == {"type": "video_url", "video_url": {"url": "data:video/mp4;base64," + base64.b64encode(b"clip").decode()}}
+    assert [part["type"] for part in parts] == ["video_url", "image_url", "text"]
+    with pytest.raises(InputError, match="none is known for what 'm' asks for video"):
+        run(config(server, video_parts=True, price=Price(input=1.0, output=0.0)), tmp_path, [("x", [clip])], meter=Meter(cap=100.0))
+
+
 def test_retries_read_the_file_again(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("toolkit.generation.backends._http.FIRST_WAIT", 0.01)
     server.faults["x"] = ["500", "429:0"]

@@ -142,6 +142,7 @@ CONFIGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "structured": "try",
             "price": {"input": 1, "output": 2},
             "slow_start": False,
+            "video_parts": True,
             "requests_per_minute": 5,
             "tokens_per_minute": 5,
             "max_tokens_name": "max_completion_tokens",

@@ -2,7 +2,8 @@
 
 Contract: `Attached` names a file by kind, media type and sha256, which are part of the request's key, and says where it is, which is not. Bytes are
 read when they are sent, never earlier and never kept: they must be those of the sha256, then as now. `content_parts` gives them in the form of
-OpenAI's chat completions: an image as ``image_url`` with a data URI, a sound as ``input_audio``; that form has no part for a video.
+OpenAI's chat completions: an image as ``image_url`` with a data URI, a sound as ``input_audio``. That form has no part for a video; vLLM and others
+take one as ``video_url`` with a data URI, for a config that says that its server does (``video_parts``).
 
 Failure semantics: `MediaError` says in words what is wrong with a file; it costs its request alone, which is not sent.
 """
@@ -94,20 +95,21 @@ def content_parts(media: Sequence[Attached]) -> list[dict[str, Any]]:
     """The content parts of some files, in their order.
 
     Raises:
-        MediaError: a file is not there, is another than its sha256 says, is too large, or of a kind that this form has no part for.
+        MediaError: a file is not there, is another than its sha256 says, is too large, or a sound of a type that this form has no part for.
     """
     out: list[dict[str, Any]] = []
     left = LARGEST
     for one in media:
-        if one.kind not in OPENAI_CARRIES or (one.kind == "audio" and one.mime not in _SOUNDS):
+        if one.kind == "audio" and one.mime not in _SOUNDS:
             raise MediaError(f"{one.uri}: chat completions have no part for {one.mime}")
         data = _read(one, left)
         left -= len(data)
         text = base64.b64encode(data).decode()
-        if one.kind == "image":
-            out.append({"type": "image_url", "image_url": {"url": f"data:{one.mime};base64,{text}"}})
-        else:
+        if one.kind == "audio":
             out.append({"type": "input_audio", "input_audio": {"data": text, "format": _SOUNDS[one.mime]}})
+        else:
+            part = f"{one.kind}_url"
+            out.append({"type": part, part: {"url": f"data:{one.mime};base64,{text}"}})
     return out
 
 

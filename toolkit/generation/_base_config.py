@@ -43,6 +43,7 @@ NOT_IN_KEY: dict[str, str] = {
     "requests_per_minute": "likewise",
     "tokens_per_minute": "likewise",
     "price": "what an answer costs does not change it",
+    "video_parts": "which files go along is in the key, each by its sha256",
     "poll": "how often we look does not change what is there",
     "batch_requests": "a request is answered alone, whatever it is sent with",
     "batch_megabytes": "likewise",

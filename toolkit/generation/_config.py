@@ -223,9 +223,14 @@ class _Endpoint(Address, _Chat):
 class OpenAIConfig(Paced, _Endpoint):
     """Any endpoint that speaks OpenAI's chat completions: OpenAI, vllm serve, llama.cpp, Ollama, …"""
 
-    carries: ClassVar[frozenset[str]] = OPENAI_CARRIES
-
     backend: Literal["openai"]
+    video_parts: bool = False
+    """Send videos, as `video_url` with a data URI: vLLM, SGLang and others take these; OpenAI itself does not."""
+
+    @property  # a class attribute of the others
+    def carries(self) -> frozenset[str]:  # type: ignore[override]
+        """Kinds of media that its content parts carry."""
+        return OPENAI_CARRIES | {"video"} if self.video_parts else OPENAI_CARRIES
 
     def open(self, at: Opening) -> Backend:
         from toolkit.generation.backends._lane import CHAT, TEXT
