@@ -2,6 +2,7 @@
 
     python tests/benchmarks/draws_bench.py                     # by simulation, prints the tables
     python tests/benchmarks/draws_bench.py --docs              # and writes them into docs/benchmarks-draws.md
+    python tests/benchmarks/draws_bench.py --bound             # the least that any way of drawing needs (`draws_bound`)
     python tests/benchmarks/draws_bench.py --drawn FILE        # of draws that were made in full: a table of `judged` records (parquet)
     python tests/benchmarks/draws_bench.py --guards RUN        # of a quickstart's guards on rows of benchmarks (`draws_guards`)
 
@@ -27,6 +28,8 @@ sys.path[:0] = [str(ROOT), str(HERE)]
 PAGE = ROOT / "docs" / "benchmarks-draws.md"
 ROWS, K, HARD = 127_544, 4, (23_000 + 14_000 + 15_000) / 3 / 127_544
 RULES = ("default", "paper", "released", "omni", "nvidia", "guardreasoner-vl")
+SAME = ("released", "omni")
+"""Rules that say of simulated rows what `paper` says."""
 INFORMED = {"well": 1.0, "weakly": 3.0, "not at all": None}
 """How far the log-odds of an answer's probability lie from those of being right: standard deviation of normal noise; None: it says nothing."""
 
@@ -166,17 +169,19 @@ def real(a: argparse.Namespace) -> int:
     folder = toolkit.run(made).folder
     text = guards.section(folder, a.each, shown(guards.HEADER, guards.lines(folder, rules)))
     if a.docs:
-        write(part(0), text)
+        write(part(0), part(1), text)
     print(text)
     return 0
 
 
 def part(number: int) -> str:
-    """One of the two parts of the page as it is: the simulation (0), guards that are real (1)."""
-    from draws_guards import HEADING
+    """One of the parts of the page as it is: the simulation (0), the least that is needed (1), guards that are real (2)."""
+    import draws_bound
+    import draws_guards
 
-    first, mark, second = PAGE.read_text(encoding="utf-8").partition(HEADING)
-    return (first, mark + second)[number].strip()
+    rest, real_mark, last = PAGE.read_text(encoding="utf-8").partition(draws_guards.HEADING)
+    first, mark, second = rest.partition(draws_bound.HEADING)
+    return (first, mark + second, real_mark + last)[number].strip()
 
 
 def write(*parts: str) -> None:
@@ -198,6 +203,7 @@ def main() -> int:
     """Measure, print, write the page."""
     import polars as pl
     from bench import table as shown
+    from draws_bound import section as bound_section
 
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--data", type=Path, default=Path(os.environ.get("GUARDKIT_DATA", ROOT.parent / "shared" / "data")))
@@ -206,6 +212,7 @@ def main() -> int:
     ap.add_argument("--guards", type=Path, help="a finished quickstart, whose guards are asked for real")
     ap.add_argument("--each", type=int, default=160, help="with --guards: rows of each benchmark, at most")
     ap.add_argument("--work", type=Path, default=Path("outputs"), help="with --guards: folder of the run and its journal; the same command goes on")
+    ap.add_argument("--bound", action="store_true", help="only the least that is needed")
     ap.add_argument("--docs", action="store_true")
     a = ap.parse_args()
     if a.drawn is not None:
@@ -220,6 +227,12 @@ def main() -> int:
         return real(a)
     rates, both = released_errors(a.data)
     p, fitted = latent(rates, both)
+    least = bound_section(tuple(dict.fromkeys(r for r in a.rules if r not in SAME)), p)
+    if a.bound:
+        if a.docs:
+            write(part(0), least, part(2))
+        print(least)
+        return 0
     lines = []
     for case, noise in INFORMED.items():
         every = drawn(p, noise)
@@ -244,8 +257,8 @@ def main() -> int:
         "could not show that the recall would hold, and drawing stops at settled rows alone, which loses none.",
     ]
     if a.docs:
-        write("\n".join(text), part(1))
-    print("\n".join(text))
+        write("\n".join(text), least, part(2))
+    print("\n".join([*text, "", least]))
     return 0
 
 
