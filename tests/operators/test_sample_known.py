@@ -58,7 +58,19 @@ def test_verdicts_have_the_tokens_of_each_draw_and_the_probability_of_its_answer
     assert by_word["harmful"]["probability_prompt"].to_list() == pytest.approx([0.9] * by_word["harmful"].height, abs=1e-4)
     assert by_word["unharmful"]["probability_prompt"].to_list() == pytest.approx([0.25] * by_word["unharmful"].height, abs=1e-4)
     assert table["probability_refusal"].null_count() == table.height, "what was not answered has none"
-    assert texts or table["seconds"].null_count() == table.height, "a step holds no time"
+    assert texts or table["seconds"].null_count() == table.height, "a step holds no time unless it is asked to"
+
+
+@pytest.mark.parametrize("texts", [False, True])
+def test_verdicts_have_the_seconds_of_each_draw_where_they_are_to_be_kept_and_the_journal_gives_the_same_again(
+    guard: Server, tmp_path: Path, texts: bool
+) -> None:
+    recipe = steps(guard, texts=texts)
+    recipe[1]["with"]["seconds"] = True
+    first = rows_of(run_steps(tmp_path, recipe)["verdicts"])["seconds"]
+    assert first.null_count() == 0 and 0 < first.min() <= first.max() < 60 and first.n_unique() > 1  # type: ignore[operator]
+    shutil.rmtree(tmp_path / "out" / "run")
+    assert rows_of(run_steps(tmp_path, recipe)["verdicts"])["seconds"].equals(first) and guard.asked.total() == 8 * K
 
 
 def test_a_guard_that_was_not_asked_for_probabilities_has_tokens_alone(guard: Server, tmp_path: Path) -> None:

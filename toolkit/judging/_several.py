@@ -51,17 +51,21 @@ def read_scored(guard: Guard, row: Mapping[str, Any], mode: Mode, completion: Co
     return replace(parsed, probabilities=probabilities)
 
 
-def known_of(guard: Guard, row: Mapping[str, Any], answers: Sequence[Completion], *, probabilities: bool) -> dict[str, Any]:
-    """What a record of the kind ``generation`` may have besides: `tokens` and, with `probabilities`, ``probability_<task>``; null where not known.
+def known_of(guard: Guard, row: Mapping[str, Any], answers: Sequence[Completion], *, probabilities: bool, seconds: bool = False) -> dict[str, Any]:
+    """What a record of the kind ``generation`` may have besides: `tokens` and, with `probabilities`, ``probability_<task>``, with `seconds` these;
+    null where not known.
 
     Args:
         guard: the definition.
         row: that they are about.
         answers: one for each call that is made about it, in their order; of a guard without calls one. Where one failed, nothing is known.
         probabilities: whether the record has them.
+        seconds: likewise.
     """
     failed = failure(answers) is not None
     out: dict[str, Any] = {"tokens": None if failed else total(c.completion_tokens for c in answers)}
+    if seconds:
+        out["seconds"] = None if failed else total(c.seconds for c in answers)
     if not probabilities:
         return out
     parsed = None if failed else parsed_of(guard, row, answers, partial(read_scored, guard, row, "lenient"))

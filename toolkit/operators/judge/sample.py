@@ -82,6 +82,9 @@ class SampleConfig(Config):
     """When to stop asking a guard of which too many draws fail; null: never."""
     adaptive: AdaptiveConfig | None = None
     """Draw no more than a rule needs; null: every guard `k` times. The draws are the same ones, so that the journal serves both."""
+    seconds: bool = False
+    """Rows keep the seconds that each draw took, as the journal has them: its waits, retries and place in a batch included; null from the Batch API.
+    With another journal these differ, so that a step with them is not made of the same bytes again."""
 
     @model_validator(mode="after")
     def _draws_differ(self) -> SampleConfig:
@@ -169,11 +172,16 @@ class Sample(GenerationOperator):
         return ["context", "prompt", "response", *([POLICY] if guard.policy is not None else [])]
 
     def writes(self, guard: Guard) -> list[Column]:
-        seed, there = self.reads(guard), ["tokens", *(f"probability_{t}" for t in guard.task_names if self._scored)]
+        seed, there = (
+            self.reads(guard),
+            ["tokens", "seconds"][: 1 + self.config.seconds] + [f"probability_{t}" for t in guard.task_names if self._scored],
+        )
         return [c for c in load_record("generation", guard.task_names).with_optional(there) if c.name not in seed]
 
     def identity(self) -> dict[str, Any]:
         out = super().identity()
+        if not self.config.seconds:
+            out.pop("seconds", None)
         adaptive = out.pop("adaptive", None)
         if adaptive is not None:  # the rule is among `files`, and what is expected shapes nothing
             out["adaptive"] = {n: v for n, v in adaptive.items() if n not in {"rule", "expect"}}
@@ -275,7 +283,10 @@ class Sample(GenerationOperator):
             came = {c.key: c for c in (*completion.trail, completion)}
             answers = [came[q.key] for q in self._calls(row, name, draw, self._joins)]
             record |= as_one(self._joins.guard, row, answers)
-        record |= known_of(self._ctx.guard, row, answers, probabilities=self._scored)
+        timed = self.config.seconds and not self._opened[name].deferred  # a batch is measured as a whole, which is no draw's own time
+        record |= known_of(self._ctx.guard, row, answers, probabilities=self._scored, seconds=timed)
+        if self.config.seconds:
+            record.setdefault("seconds", None)
         return {**row, **record, REASON: completion.error, DETAIL: completion.detail}
 
     def stats(self) -> dict[str, Any]:
