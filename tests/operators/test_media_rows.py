@@ -141,10 +141,10 @@ TEXT = "rows with media cannot go through {!r}: it works on the text of rows alo
     ("options", "more", "top", "message"),
     [
         (
-            {"backend": {"backend": "transformers", "model": "x"}},
+            {"backend": {"backend": "vllm", "model": "x"}},
             [],
             {},
-            "rows with media cannot go through 'synthesise': the backend 'transformers' cannot carry image",
+            "rows with media cannot go through 'synthesise': the backend 'vllm' cannot carry image",
         ),
         ({"backend": {"backend": "openai", "model": "m"}}, [], {"guard": "guardreasoner"}, BLIND.format("synthesise", "guardreasoner")),
         (
@@ -166,10 +166,10 @@ TEXT = "rows with media cannot go through {!r}: it works on the text of rows alo
             "`methods: [exact]` or `[exact, pictures]` on the interaction counts media, too",
         ),
         (
-            {"k": 1, "models": {"a": {"backend": "transformers", "model": "x"}}},
+            {"k": 1, "models": {"a": {"backend": "vllm", "model": "x"}}},
             [],
             {"use": "sample"},
-            "rows with media cannot go through 'sample': the backend 'transformers' cannot carry image",
+            "rows with media cannot go through 'sample': the backend 'vllm' cannot carry image",
         ),
         (
             {"backend": {"backend": "vllm", "model": "x"}, "user": "{{ prompt }}"},
@@ -186,12 +186,13 @@ def test_a_recipe_that_would_leave_media_out_is_refused_before_it_runs(
     assert message in found
 
 
-def test_training_on_shards_with_media_is_refused_with_the_recipe_and_at_the_shards(teacher: Teacher, tmp_path: Path) -> None:
+def test_training_on_media_with_what_takes_text_alone_is_refused_with_the_recipe_and_at_the_shards(teacher: Teacher, tmp_path: Path) -> None:
     world = World(tmp_path, [{"pictures": [CAT]}, {}])
     steps = [{"id": "rendered", "use": "render_sft"}, {"id": "data", "use": "shards"}]
-    train = {"id": "guard", "use": "train_sft", "with": {"model": "x"}}
     options = {"backend": openai(teacher)}
-    assert TEXT.format("train_sft") in world.faults(options, *steps, train)
+    llama = {"id": "guard", "use": "train_sft", "with": {"model": {"scratch": {}}}}
+    fault = "rows with media cannot go through 'train_sft': a Llama from scratch takes text alone: name an `architecture`"
+    assert world.faults(options, *steps, llama) == [fault]
     plain = [{"id": "rendered", "use": "render_sft", "with": {"format": "text"}}]
     assert "rows with media cannot go through 'render_sft': plain text has no place for media: render messages" in world.faults(options, *plain)
     assert not teacher.requests

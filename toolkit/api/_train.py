@@ -189,6 +189,9 @@ def _job(method: str, config: str | Path | Mapping[str, Any], allow: str | Colle
         options = options.model_copy(update={"model": str(start)})
     if (sharing := own_file(getattr(options, "parallel", None))) is not None:
         options = options.model_copy(update={"parallel": str(roots.file(sharing))})
+    if getattr(options, "unverified", None) is not None and "media" in type(options).model_fields:
+        media = roots.settled(options.media) if options.media is not None else own[0].parent if own else here()
+        options = options.model_copy(update={"media": str(media)})
     for name, folder in (("preset", "grpo"), ("formula", "rewards"), ("guard", "guards")):
         if isinstance(options, GrpoConfig) and isinstance(value := getattr(options, name), str):
             options = options.model_copy(update={name: str(_schema(folder, value, roots, file.where((name,))))})

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from toolkit.generation._budget import Meter as Meter
     from toolkit.generation._chat import Chat as Chat
     from toolkit.generation._chat import ControlTextError as ControlTextError
+    from toolkit.generation._chat import with_media as with_media
     from toolkit.generation._config import OpenAIBatchConfig as OpenAIBatchConfig
     from toolkit.generation._config import OpenAIConfig as OpenAIConfig
     from toolkit.generation._config import TemplateArguments as TemplateArguments
@@ -63,6 +64,10 @@ if TYPE_CHECKING:
     from toolkit.generation._logprobs import Choice as Choice
     from toolkit.generation._logprobs import choices as choices
     from toolkit.generation._logprobs import in_body as in_body
+    from toolkit.generation._media_processor import TAKES as TAKES
+    from toolkit.generation._media_processor import MediaProcessor as MediaProcessor
+    from toolkit.generation._media_processor import Prepared as Prepared
+    from toolkit.generation._media_processor import media_processor as media_processor
     from toolkit.generation._prices import price_of as price_of
     from toolkit.generation._prices import unpriced as unpriced
     from toolkit.generation._protocol import Backend as Backend

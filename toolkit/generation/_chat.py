@@ -11,7 +11,9 @@ texts alone: the control tokens among the ids must be those that the template wr
 tokens are written by names that nobody can guess, which a copy of the tokenizer knows them by; there a message's own are no tokens and come apart
 like any other text. A template whose turns are plain text (``assistant:`` on a line) has nothing to keep apart but its end token.
 
-A template that takes the content of a message as a list of parts alone (Llama Guard 3 1B) is given one. A prompt that no template writes
+A template that takes the content of a message as a list of parts alone (Llama Guard 3 1B) is given one. A message with files says so under ``media``
+(`toolkit.generation._media_processor.Place`, as mappings): the template is given a part for each, before the text, and the placeholder that it writes
+for a file is repeated as often as is said there. A prompt that no template writes
 (`Request.raw`) begins as the tokenizer begins any text; the control tokens of its own pieces are control tokens, those of what it quotes are text.
 
 Failure semantics: whatever the template raises; `ControlTextError` where a text cannot be distinguished from a control token: the tokenizer is not a
@@ -24,6 +26,7 @@ import json
 import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 
     from toolkit.generation._request import Messages, Request
 
-Talk = Sequence[Mapping[str, str]]
+Talk = Sequence[Mapping[str, Any]]
 
 _REASONING = frozenset(mark for pair in MARKS.values() for mark in pair)
 _OPENING = tuple(opens for opens, _ in MARKS.values())
@@ -58,7 +61,7 @@ class Chat:
         self.tokenizer = tokenizer
         self._arguments = dict(arguments or {})
         self._secret = secrets.token_hex(12)
-        self._shapes: dict[tuple[bool, tuple[tuple[str, bool], ...]], list[int] | None] = {}
+        self._shapes: dict[tuple[bool, tuple[tuple[str, bool, tuple[str, ...]], ...]], list[int] | None] = {}
         # rows that are too long are counted by whoever asks: this warning of transformers would say that they are cut
         tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
         added = {t.content: (i, t.special) for i, t in getattr(tokenizer, "added_tokens_decoder", {}).items()}
@@ -86,26 +89,45 @@ class Chat:
         """What the template writes.
 
         Args:
-            messages: ``{"role", "content"}`` each.
+            messages: ``{"role", "content"}`` each, and perhaps ``media``.
             ask: end where the answer is to begin.
         """
-        talk = [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in messages] if self._in_parts else list(messages)
+        talk = [_message(m, self._in_parts) for m in messages]
         written: str = self.tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=ask, **self._arguments)
         return written
 
-    def prompt(self, request: Request) -> list[int]:
-        """The token ids of what a request asks."""
+    def prompt(self, request: Request, media: Sequence[Mapping[str, Any]] = ()) -> list[int]:
+        """The token ids of what a request asks. `media`: what stands for each of its files.
+
+        Raises:
+            ValueError: files, and no message of the user or a `raw` prompt.
+        """
         if request.raw:
+            if request.media:
+                raise ValueError("a prompt that no template writes has no place for files")
             return self._raw(request.messages)
+        asked = replace(request, media=()).messages_list() if request.media else request.messages_list()
+        if request.media:
+            asked = with_media(asked, media)
         found = request.template_arguments
         if not found or found == self._arguments:
-            return self.tokens(request.messages_list(), ask=True)
+            return self.tokens(asked, ask=True)
         if request.extra not in self._others:
             self._others[request.extra] = Chat(self.tokenizer, found)
-        return self._others[request.extra].tokens(request.messages_list(), ask=True)
+        return self._others[request.extra].tokens(asked, ask=True)
 
     def tokens(self, messages: Talk, *, ask: bool) -> list[int]:
-        """The token ids of the same; see the module's docstring."""
+        """The token ids of the same; see the module's docstring.
+
+        Raises:
+            ControlTextError: see there; ValueError: a template that has no place for files.
+        """
+        places = [place for m in messages for place in m.get("media") or ()]
+        ids = self._written(messages, ask)
+        return _repeated(ids, places) if places else ids
+
+    def _written(self, messages: Talk, ask: bool) -> list[int]:
+        """The token ids with one placeholder for each file."""
         if not self.holds(messages):
             ids: list[int] = self.tokenizer(self.text(messages, ask=ask), add_special_tokens=False)["input_ids"]
             if self._found is None or self._controls(ids) == self._of_template(messages, ask):
@@ -114,7 +136,7 @@ class Chat:
 
     def lengths(self, talks: Sequence[Talk]) -> list[int]:
         """How many tokens `tokens` gives each of some whole conversations; faster for many."""
-        plain = [not self.holds(talk) for talk in talks]
+        plain = [not self.holds(talk) and not any(m.get("media") for m in talk) for talk in talks]
         texts = [self.text(talk, ask=False) for talk, easy in zip(talks, plain, strict=True) if easy]
         counts = iter([len(ids) for ids in self.tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else [])
         return [next(counts) if easy else len(self.tokens(talk, ask=False)) for talk, easy in zip(talks, plain, strict=True)]
@@ -168,9 +190,9 @@ class Chat:
 
     def _of_template(self, messages: Talk, ask: bool) -> list[int] | None:
         """Control tokens that the template writes around messages of these roles; None where it takes no others in their place."""
-        shape = (ask, tuple((m["role"], not m["content"] or m["content"].isspace()) for m in messages))
+        shape = (ask, tuple((m["role"], not m["content"] or m["content"].isspace(), _kinds(m)) for m in messages))
         if shape not in self._shapes:
-            others = [{"role": role, "content": "" if blank else "x"} for role, blank in shape[1]]
+            others = [{"role": role, "content": "" if blank else "x", "media": [{"kind": kind} for kind in kinds]} for role, blank, kinds in shape[1]]
             try:
                 ids = self.tokenizer(self.text(others, ask=ask), add_special_tokens=False)["input_ids"]
                 self._shapes[shape] = self._controls(ids)
@@ -224,6 +246,46 @@ class Chat:
             around.append(text)
             after = text.rpartition(answered)[2] if answered in text else ""
         return "\n".join(around).replace(asked, "\n").replace(answered, "\n"), after
+
+
+def with_media(messages: Talk, media: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The messages, files with the first of the user (ValueError: there is none)."""
+    out = [dict(m) for m in messages]
+    asks = next((m for m in out if m["role"] == "user"), None)
+    if asks is None:
+        raise ValueError("files, and no message of the user that asks about them")
+    asks["media"] = list(media)
+    return out
+
+
+def _kinds(message: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(place["kind"] for place in message.get("media") or ())
+
+
+def _message(message: Mapping[str, Any], in_parts: bool) -> dict[str, Any]:
+    """A message as a template takes it."""
+    kinds, text = _kinds(message), message["content"]
+    others = {name: value for name, value in message.items() if name != "media"}
+    if not kinds and not in_parts:
+        return others
+    return others | {"content": [{"type": kind} for kind in kinds] + ([{"type": "text", "text": text}] if text or not kinds else [])}
+
+
+def _repeated(ids: Sequence[int], places: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Tokens with each file's placeholder as often as it is to be there (ValueError: the template writes others)."""
+    tokens, left, out = {place["token"] for place in places}, iter(places), list[int]()
+    for token in ids:
+        if token not in tokens:
+            out.append(token)
+            continue
+        place = next(left, None)
+        if place is None or place["token"] != token:
+            break
+        out += [token] * place["times"]
+    else:
+        if next(left, None) is None:
+            return out
+    raise ValueError(f"the chat template does not write one place for each of {len(places)} files")
 
 
 def _pattern(tokens: Iterable[str]) -> re.Pattern[str] | None:

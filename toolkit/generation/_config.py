@@ -104,6 +104,7 @@ class TransformersConfig(_Local):
 
     requires: ClassVar[tuple[str, str] | None] = ("transformers", "'guardkit[train]'")
     fills_forms: ClassVar[bool] = True
+    carries: ClassVar[frozenset[str]] = frozenset({"image", "audio"})  # to a model that takes them: a request to another one fails
 
     backend: Literal["transformers"]
     batch: int = Field(default=64, ge=1)

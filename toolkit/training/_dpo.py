@@ -58,6 +58,7 @@ class Dpo(Method):
     answers = ("chosen", "rejected")
     others = ("weight", "id")
     rows = "pairs"
+    takes_media = True
 
     def trainer(self) -> type[Any]:
         """TRL's trainer with weights."""

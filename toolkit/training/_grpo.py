@@ -114,6 +114,7 @@ class Grpo(Method):
 
     answers = ()
     shows = "reward"
+    takes_media = True
 
     def __init__(self, config: GrpoConfig, reward: RewardFunction) -> None:
         self.config, self.reward = config, reward

@@ -1,7 +1,8 @@
-"""TRL's GRPO trainer with a guard's reward: prompts are text alone, parts of the reward are reported, the clipping range may shrink.
+"""TRL's GRPO trainer with a guard's reward: what rows say is text alone, their files go to a model that takes them, parts of the reward are reported,
+the clipping range may shrink.
 
 Loads torch and trl; imported only when a training starts. Written against TRL 1.16, whose private hooks `_tokenize_prompts`, `_get_train_sampler`,
-`_generate_and_score_completions`, `_metrics` and `_send_telemetry` it uses.
+`_generate_and_score_completions`, `_get_per_token_logps_and_entropies`, `_compute_loss`, `_metrics` and `_send_telemetry` it uses.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
 from toolkit.common.errors import InputError
-from toolkit.generation import Chat, ControlTextError
+from toolkit.generation import Chat
 from toolkit.rewards import RewardFunction
 from toolkit.training._grpo_options import Curriculum, Schedule
 from toolkit.training._head_on_cpu import QuickHead, quick_head
+from toolkit.training._media_rows import FILES, MediaRows, backbone_of
 from toolkit.training._ranks import first_alone, of_the_first
 from toolkit.training._shared import Bounds, Dropped
 from toolkit.training._training_config import GrpoConfig
@@ -31,6 +33,8 @@ from toolkit.training._training_config import GrpoConfig
 FIRST = 20
 """Updates after which a training stops in which no group had a spread."""
 _SHOWN = 8
+_OF_SAMPLE = "of_sample"
+"""Which rows of a sampling a batch has."""
 
 
 def clip_factor(schedule: Schedule, update: int, updates: int) -> float:
@@ -70,7 +74,7 @@ def keep_prompts(chat: Chat, data: Dataset, bounds: Bounds, dropped: Dropped, co
     def tokens(row: Mapping[str, Any]) -> dict[str, int]:
         try:
             ids = chat.tokens(row["prompt"], ask=True)
-        except ControlTextError as e:
+        except ValueError as e:
             raise InputError(str(e), where=f"row {row.get('id')}") from None
         return {"length": len(ids), "_largest": max(ids, default=0)}
 
@@ -153,13 +157,26 @@ class GuardGrpo(QuickHead, GRPOTrainer):
         options: of the training.
         bounds: tokens of prompt and answer at most.
         dropped: where rows left out are noted.
+        media: files of the rows, if they may have some.
     """
 
     ids: Sequence[str] = ()
     """Of the shards' rows, by their place."""
 
-    def __init__(self, *args: Any, reward: RewardFunction, options: GrpoConfig, bounds: Bounds, dropped: Dropped, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        reward: RewardFunction,
+        options: GrpoConfig,
+        bounds: Bounds,
+        dropped: Dropped,
+        media: MediaRows | None = None,
+        **kwargs: Any,
+    ) -> None:
         self.dropped, self.dropped_held_out = dropped, Dropped()
+        self._media = _no_vllm(media, kwargs["args"])
+        self._sampled: dict[str, list[Any]] = {}
+        self._of_batch: list[Any] = []
         self._reward, self._schedule = reward, options.clip_schedule or "constant"
         self._chat = Chat(kwargs["processing_class"])
         self._tallies = {mode: _Tally(reward.guard.task_names) for mode in ("train", "eval")}
@@ -184,6 +201,8 @@ class GuardGrpo(QuickHead, GRPOTrainer):
         self.eos_token_ids += ends
         if not self.use_vllm:
             self.generation_config.eos_token_id = self.generation_kwargs["eos_token_id"] = list(self.eos_token_ids)
+        if self._media is not None and self._media.processor is not None:
+            self.generation_config.suppress_tokens = self.generation_kwargs["suppress_tokens"] = self._media.processor.marks
         self._clip = (self.epsilon_low, self.epsilon_high)
         self.add_callback(_Clip(self))
         self.add_callback(_Sense(options.most_cut, settings))
@@ -200,14 +219,27 @@ class GuardGrpo(QuickHead, GRPOTrainer):
         for prompt in prompts:
             if (name := repr(prompt)) not in known:
                 known[name] = self._chat.tokens(prompt, ask=True)
-        return [known[repr(prompt)] for prompt in prompts], None, {}
+        ids = [known[repr(prompt)] for prompt in prompts]
+        return ids, None, {} if self._media is None else self._media.to_ask(self._of_batch, ids)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self._asked = [row["id"] for row in inputs]
+        self._of_batch = self._sampled[self._mode] = inputs
         self.quick = self.quick and not self._entropy_bonus_enabled  # whose gradient goes through the entropy
         with quick_head(self.quick):
             found: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        return found
+        return found if self._media is None else {**found, _OF_SAMPLE: torch.arange(len(inputs))}
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Any:
+        if self._media is not None:
+            self._of_batch = [self._sampled[self._mode][at] for at in inputs[_OF_SAMPLE].tolist()]
+        above: Any = super()
+        return above._compute_loss(model, inputs)
+
+    def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        with backbone_of(self.accelerator.unwrap_model(model)):
+            shown = model if self._media is None else _Shown(model, self._media, self._of_batch)
+            return super()._get_per_token_logps_and_entropies(shown, *args, **kwargs)
 
     def _earned(self, prompts: Sequence[Any], completions: Any, completion_ids: Sequence[Sequence[int]], **columns: Any) -> list[float]:
         """The rewards of a batch of answers, read as sampling reads them."""
@@ -260,9 +292,26 @@ class GuardGrpo(QuickHead, GRPOTrainer):
         self.epsilon_low, self.epsilon_high = (factor * epsilon for epsilon in self._clip)
 
 
+class _Shown:
+    """Passes calls on to a model, each with the files of its rows, which come in the order of the batch."""
+
+    def __init__(self, model: Any, media: MediaRows, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._model, self._media, self._rows, self._at = model, media, rows, 0
+
+    def __call__(self, **inputs: Any) -> Any:
+        begun, self._at = self._at, self._at + inputs["input_ids"].size(0)
+        return self._model(**inputs, **self._media.inputs(self._rows[begun : self._at], inputs["input_ids"]))
+
+
+def _no_vllm(media: MediaRows | None, args: Any) -> MediaRows | None:
+    if media is not None and args.use_vllm:
+        raise InputError("answers to rows with media are not drawn by vLLM here", where="trainer.use_vllm", hint="use_vllm: false")
+    return media
+
+
 def _columns(rows: Dataset) -> Dataset:
     """The rows with what the trainer and the reward read of them."""
-    return rows.select_columns([c for c in rows.column_names if c in ("id", "prompt", "has_response") or c.startswith("label_")])
+    return rows.select_columns([c for c in rows.column_names if c in ("id", "prompt", "has_response", FILES) or c.startswith("label_")])
 
 
 class _Clip(TrainerCallback):

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 import trl.trainer.utils
 
+from toolkit.training._media_rows import backbone_of
+
 _TILE = 1 << 19
 """Logits of a tile: 2 MiB in float32."""
 _KNOWN = frozenset(("log_probs", "entropy", "mean_logits", "is_top1"))
@@ -118,10 +120,11 @@ class QuickHead:
 
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
         """The loss of a batch."""
-        with quick_head(self.quick):
+        own: Any = self
+        with quick_head(self.quick), backbone_of(own.model), backbone_of(getattr(own, "ref_model", None)):
             return super().compute_loss(*args, **kwargs)  # type: ignore[misc]
 
-    def compute_ref_log_probs(self, *args: Any, **kwargs: Any) -> Any:
+    def compute_ref_log_probs(self, model: Any, *args: Any, **kwargs: Any) -> Any:
         """Those of DPO's reference."""
-        with quick_head(self.quick):
-            return super().compute_ref_log_probs(*args, **kwargs)  # type: ignore[misc]
+        with quick_head(self.quick), backbone_of(model):
+            return super().compute_ref_log_probs(model, *args, **kwargs)  # type: ignore[misc]

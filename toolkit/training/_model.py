@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import InputError, Missing
 from toolkit.common.models import is_model_folder, model_folder
-from toolkit.generation import Chat, ControlTextError
+from toolkit.generation import Chat
 from toolkit.training._ranks import first_alone, of_the_first
+from toolkit.training._scratch_media import media_template, scratch_media_model, tokenizer_names
 from toolkit.training._shared import refusals
 from toolkit.training._training_config import AnyConfig, Scratch
 
@@ -66,7 +67,8 @@ def scratch_tokenizer(scratch: Scratch, texts: Iterable[str]) -> PreTrainedToken
 
     messages = [text.splitlines(keepends=True) for text in texts]
     common = _common_lines(messages)
-    special = [PAD, BEGIN, END, *(_MARK.format(r) for r in ROLES)]
+    names = {} if scratch.architecture == "llama" else tokenizer_names(scratch.architecture)
+    special = [PAD, BEGIN, END, *(_MARK.format(r) for r in ROLES), *names.values()]
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
@@ -86,12 +88,23 @@ def scratch_tokenizer(scratch: Scratch, texts: Iterable[str]) -> PreTrainedToken
         eos_token=END,
         pad_token=PAD,
         additional_special_tokens=[_MARK.format(r) for r in ROLES],
+        **({"extra_special_tokens": names} if names else {}),
         model_max_length=scratch.max_length,
         padding_side="left",
         clean_up_tokenization_spaces=False,
     )
-    tokenizer.chat_template = _SCRATCH_TEMPLATE
+    tokenizer.chat_template = _SCRATCH_TEMPLATE if scratch.architecture == "llama" else _scratch_template(media_template(scratch.architecture))
     return tokenizer
+
+
+def _scratch_template(media: str) -> str:
+    """`_SCRATCH_TEMPLATE` for messages whose content may be a list of parts; `media` writes a file."""
+    text = "m.content | replace('<|guardkit_', '<|guardkit ')"
+    parts = f"{{% for p in m.content %}}{media}{{% else %}}{{{{ {text.replace('m.content', 'p.text')} }}}}{{% endif %}}{{% endfor %}}"
+    content = f"{{% if m.content is string %}}{{{{ {text} }}}}{{% else %}}{parts}{{% endif %}}"
+    return _SCRATCH_TEMPLATE.replace(
+        f"{{{{ '<|guardkit_' + m.role + '|>' + {text} + eos_token }}}}", f"{{{{ '<|guardkit_' + m.role + '|>' }}}}{content}{{{{ eos_token }}}}"
+    )
 
 
 def _common_lines(messages: list[list[str]]) -> list[str]:
@@ -101,10 +114,16 @@ def _common_lines(messages: list[list[str]]) -> list[str]:
 
 
 def scratch_model(scratch: Scratch, tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedModel:
-    """A Llama with random weights, the same for the same seed."""
+    """A model with random weights, the same for the same seed."""
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, set_seed
 
     ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    make_generation: Any = GenerationConfig
+    if scratch.architecture != "llama":
+        set_seed(seed)
+        seeing = scratch_media_model(scratch, tokenizer, _INIT)
+        seeing.generation_config = make_generation(**ids)
+        return seeing
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=scratch.width,
@@ -120,7 +139,6 @@ def scratch_model(scratch: Scratch, tokenizer: PreTrainedTokenizerBase, seed: in
     )
     set_seed(seed)
     make: Any = LlamaForCausalLM
-    make_generation: Any = GenerationConfig
     model: PreTrainedModel = make(config)
     model.generation_config = make_generation(**ids)
     return model
@@ -329,7 +347,7 @@ def tokenised(chat: Chat, data: Any, answers: Mapping[str, str], *, processes: i
         try:
             head = chat.tokens(row["prompt"], ask=True)
             whole = {made: chat.tokens(row["prompt"] + row[column], ask=False) for column, made in answers.items()}
-        except ControlTextError as e:
+        except ValueError as e:
             raise InputError(str(e), where=f"row {row.get('id')}") from None
         same = min(_common(head, ids) for ids in whole.values())
         return {"prompt_ids": head[:same]} | {made: ids[same:] for made, ids in whole.items()}

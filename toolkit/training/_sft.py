@@ -57,6 +57,7 @@ class Sft(Method):
     """Supervised fine-tuning."""
 
     answers = ("completion",)
+    takes_media = True
 
     def trainer(self) -> type[Any]:
         """TRL's trainer, which leaves rows that are too long out by name."""

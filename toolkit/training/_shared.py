@@ -98,7 +98,15 @@ _BATCH = 1000
 
 
 def read_shards(
-    folder: Path, messages: Sequence[str], others: Sequence[str], cache: Path, split: str = "train", *, there: bool = False, verified: bool = True
+    folder: Path,
+    messages: Sequence[str],
+    others: Sequence[str],
+    cache: Path,
+    split: str = "train",
+    *,
+    there: bool = False,
+    verified: bool = True,
+    media: bool = False,
 ) -> Dataset:
     """The rows of ``data/<split>-*.parquet`` for `datasets`, which is given no name of the user's: it would take one for a pattern or a URL.
 
@@ -110,10 +118,11 @@ def read_shards(
         split: which split.
         there: whether another process of this training has put them there.
         verified: hold the files against the folder's manifest.
+        media: whether rows may have media.
 
     Raises:
         InputError: no such folder or split, a file that is not parquet or not what the folder's manifest (if it has one) says, a column missing or
-            of another type, rows with media, no rows; `cache` is a folder that `datasets` cannot name.
+            of another type, rows with media where they may not, no rows; `cache` is a folder that `datasets` cannot name.
     """
     import pyarrow as pa
     from datasets import Dataset
@@ -126,7 +135,7 @@ def read_shards(
         hint = f"all of its rows are in the splits {', '.join(others)}" if others else "give the folder that the shards step wrote"
         raise InputError(f"no data/{split}-*.parquet here", where=str(folder), hint=hint)
     stated = _stated(folder, files) if verified else dict.fromkeys(files)
-    schema = _check_parquet(stated, messages, others)
+    schema = _check_parquet(stated, messages, others, media=media)
     if "::" in str(cache):
         raise InputError("no training in a folder with '::' in its name: `datasets` would write its files elsewhere", where=str(cache.parent.parent))
     cache.mkdir(parents=True, exist_ok=True)
@@ -162,7 +171,7 @@ def _stated(folder: Path, files: Sequence[Path]) -> dict[Path, str | None]:
     return {file: stated[name]["sha256"] for file, name in names.items()}
 
 
-def _check_parquet(files: Mapping[Path, str | None], messages: Sequence[str], others: Sequence[str]) -> pa.Schema:
+def _check_parquet(files: Mapping[Path, str | None], messages: Sequence[str], others: Sequence[str], *, media: bool) -> pa.Schema:
     """The columns of the first file, once all files have what is needed."""
     import pyarrow as pa
 
@@ -175,7 +184,7 @@ def _check_parquet(files: Mapping[Path, str | None], messages: Sequence[str], ot
         first = first or schema
         if lacking := [c for c in (*messages, *others) if c not in schema.names]:
             raise InputError(f"column missing: {', '.join(lacking)}", where=str(file), hint=f"it has: {', '.join(schema.names)}")
-        if holds_media((f.name, str(f.type)) for f in schema):
+        if not media and holds_media((f.name, str(f.type)) for f in schema):
             hint = "export them for a trainer that takes media, or make shards of the rows without"
             raise InputError("these shards have media, which this trainer would leave out", where=str(file), hint=hint)
         for column in messages:

@@ -25,7 +25,7 @@ from toolkit.training._plain import ATTENTION, PLAIN, PLAIN_MODEL
 from toolkit.training._services import services
 
 _CHECKPOINTS = "set `checkpoint` beside `trainer`"
-_SHAPE_NOTHING = frozenset({"checkpoint", "too_long", "unverified", "most_cut"})
+_SHAPE_NOTHING = frozenset({"checkpoint", "too_long", "unverified", "most_cut", "media"})
 """Options that shape no weight."""
 _FIRST = ("model", "seed", "trainer", "chat_template", "threads")
 _HELD_OUT = "set `evaluate` beside `trainer`"
@@ -137,6 +137,9 @@ class TrainOptions(Documented):
     """Rows that are not trained on, on which the loss is looked at on the way: `true`, or `{share | rows | split, every}`."""
     too_long: float = Field(0.05, ge=0, le=1)
     """Share of the rows that may be left out since they are longer than the model, or `trainer.max_length`, takes; more is refused."""
+    media: str | None = None
+    """Folder that the files of rows with media are relative to, where the shards do not hold their bytes (docs/media.md). Default: in a recipe its
+    own, of `guardkit train` that of the file of options."""
     unverified: bool = False
     """Train on shards that are not as their manifest says, as `guardkit train --unverified` does."""
 

@@ -26,6 +26,7 @@ from toolkit.training._batch_rows import ROW, CollatesRows, NamesRows
 from toolkit.training._evened import BLANK, Evened, with_blanks
 from toolkit.training._head_on_cpu import QuickHead
 from toolkit.training._held_out_loss import MeanOverPairs, MeanOverTokens
+from toolkit.training._media_rows import FILES, CollatesMedia, MediaRows, refuse_packs
 from toolkit.training._model import tokenised
 from toolkit.training._packing import PackCollator, flash, without_padding
 from toolkit.training._ranks import first_alone
@@ -107,14 +108,18 @@ class GuardSft(QuickHead, NamesRows, Evened, MeanOverTokens, SFTTrainer):
 
     blank_tokens = 1
 
-    def __init__(self, *args: Any, bounds: Bounds, dropped: Dropped, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, bounds: Bounds, dropped: Dropped, media: MediaRows | None = None, **kwargs: Any) -> None:
         self._bounds, self.dropped, self.dropped_held_out = bounds, dropped, Dropped()
+        if media is not None:
+            refuse_packs(kwargs["args"])
         settings: SFTConfig = without_padding(kwargs["args"], kwargs["model"])
         kwargs["args"] = settings
         packs = settings.packing and not flash(kwargs["model"], settings)
         super().__init__(*args, **kwargs)
         if packs:
             self.data_collator = PackCollator(cast("int", kwargs["processing_class"].pad_token_id))
+        if media is not None:
+            self.data_collator = CollatesMedia(self.data_collator, media)
         self.data_collator = CollatesRows(self.data_collator)
 
     def _send_telemetry(self) -> None:
@@ -131,7 +136,7 @@ class GuardSft(QuickHead, NamesRows, Evened, MeanOverTokens, SFTTrainer):
 
     def _set_signature_columns_if_needed(self) -> None:
         _untyped(super())._set_signature_columns_if_needed()
-        _keep_columns(self, "length", ROW)
+        _keep_columns(self, "length", ROW, FILES)
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, packing: bool, formatting_func: Any, dataset_name: str) -> Any:
         whole = copy.copy(args)
@@ -142,7 +147,7 @@ class GuardSft(QuickHead, NamesRows, Evened, MeanOverTokens, SFTTrainer):
         rows = keep_sft(rows, self._bounds, dropped)
         if packing:
             rows = super()._prepare_dataset(rows.remove_columns(ROW), processing_class, args, True, None, dataset_name)
-        blank = {"input_ids": [processing_class.eos_token_id], "labels": [-100], "seq_lengths": [1], "length": 1}
+        blank = {"input_ids": [processing_class.eos_token_id], "labels": [-100], "seq_lengths": [1], "length": 1, FILES: []}
         return with_blanks(rows, blank, args, held_out=dataset_name != "train")
 
 
@@ -217,6 +222,7 @@ class WeightedDPOTrainer(QuickHead, NamesRows, Evened, MeanOverPairs, DPOTrainer
         bounds: most tokens of prompt and answer together, …; a longer pair is left out and noted in `dropped`, and so is one with a blank answer, or
             with two that are the same. None: nothing is left out, and what is too long is cut.
         dropped: where such pairs are noted.
+        media: files of the rows, if they may have some.
 
     Raises:
         InputError: a column ``weight`` with a loss other than sigmoid (+ sft), or with an option that changes the preference term.
@@ -224,7 +230,9 @@ class WeightedDPOTrainer(QuickHead, NamesRows, Evened, MeanOverPairs, DPOTrainer
 
     blank_tokens = 4
 
-    def __init__(self, *args: Any, bounds: Bounds | None = None, dropped: Dropped | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, bounds: Bounds | None = None, dropped: Dropped | None = None, media: MediaRows | None = None, **kwargs: Any
+    ) -> None:
         self._bounds, self.dropped, self.dropped_held_out = bounds, dropped if dropped is not None else Dropped(), Dropped()
         settings: DPOConfig = kwargs["args"]
         self._weighted = "weight" in kwargs["train_dataset"].column_names
@@ -237,6 +245,8 @@ class WeightedDPOTrainer(QuickHead, NamesRows, Evened, MeanOverPairs, DPOTrainer
                 truncation_mode=settings.truncation_mode,
                 pad_to_multiple_of=cast("int | None", settings.pad_to_multiple_of),  # "auto" is resolved by now
             )
+        if media is not None:
+            kwargs["data_collator"] = CollatesMedia(kwargs["data_collator"], media, halves=2)
         super().__init__(*args, **kwargs)
         self.data_collator = CollatesRows(self.data_collator)
 
@@ -248,12 +258,12 @@ class WeightedDPOTrainer(QuickHead, NamesRows, Evened, MeanOverPairs, DPOTrainer
         if self._bounds is not None:
             rows = keep_pairs(rows, self._bounds, self.dropped if dataset_name == "train" else self.dropped_held_out)
         end = [processing_class.eos_token_id]
-        blank = {"prompt_ids": end, "chosen_ids": end, "rejected_ids": end, "weight": BLANK, "length": 2}
+        blank = {"prompt_ids": end, "chosen_ids": end, "rejected_ids": end, "weight": BLANK, "length": 2, FILES: []}
         return with_blanks(rows, blank, args, held_out=dataset_name != "train")
 
     def _set_signature_columns_if_needed(self) -> None:
         _untyped(super())._set_signature_columns_if_needed()
-        _keep_columns(self, "weight", "length", ROW)
+        _keep_columns(self, "weight", "length", ROW, FILES)
 
     def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> Any:
         """The reference's log-probabilities; a weight is no input of a model."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from toolkit.common.errors import GuardkitError, InputError, InputErrors, did_you_mean, require
 from toolkit.common.machine import has_gpu
@@ -89,17 +89,23 @@ _CPU: dict[str, Any] = {"bf16": False, "gradient_checkpointing": False, "dataloa
 _ALWAYS: dict[str, Any] = {"logging_steps": 1, "logging_first_step": True, "disable_tqdm": True, "logging_nan_inf_filter": False}
 
 
+_LATER = frozenset({"architecture", "pixels"})
+"""Options of `Scratch` that came later."""
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
 
 class Scratch(_Model):
-    """A Llama with random weights and a byte-level BPE tokenizer learnt from the shards' own text.
+    """A model with random weights, a Llama by default, and a byte-level BPE tokenizer learnt from the shards' own text.
 
     The defaults make a guard of 1.35M parameters that learns its layout and something of its tasks in about a minute on 2 cores. More
     layers or a larger vocabulary learnt less in the same time; width 128 is faster and needs more epochs.
     """
 
+    architecture: Literal["llama", "qwen2_5_vl", "qwen3_vl", "qwen2_5_omni"] = "llama"
+    """`llama` takes text alone, `qwen2_5_vl` and `qwen3_vl` take pictures, too, `qwen2_5_omni` (its thinker) pictures and sounds."""
     layers: int = Field(2, ge=1)
     width: int = Field(192, ge=8)
     """Size of the hidden state; a multiple of 2 x heads."""
@@ -110,11 +116,22 @@ class Scratch(_Model):
     """Most tokens that the tokenizer may have; few texts give fewer."""
     max_length: int = Field(1024, ge=16)
     """Positions, in tokens: prompt and completion together."""
+    pixels: int = Field(12_544, ge=784)
+    """Pixels of a picture at most, to which larger ones are scaled, where the architecture takes pictures: 28 x 28 (of `qwen3_vl` 32 x 32) are a
+    token."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What came later than the first runs only where it is set, so that these stay finished."""
+        out: dict[str, Any] = write(self)
+        return {name: value for name, value in out.items() if name not in _LATER or value != type(self).model_fields[name].default}
 
     @model_validator(mode="after")
     def _fits(self) -> Scratch:
         if self.width % (2 * self.heads):
             raise ValueError(f"width {self.width} is not a multiple of 2 x heads ({2 * self.heads})")
+        if self.architecture != "llama" and self.width < 8 * self.heads:
+            raise ValueError(f"with architecture {self.architecture} width is at least 8 x heads ({8 * self.heads}), not {self.width}")
         return self
 
 

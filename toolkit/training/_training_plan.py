@@ -18,6 +18,7 @@ from toolkit.generation import Chat
 from toolkit.training._held_out import hold_out
 from toolkit.training._left_out import check_batch, check_left_out
 from toolkit.training._lora_training import start_of
+from toolkit.training._media_rows import media_rows
 from toolkit.training._memory_words import model_of, shape_in
 from toolkit.training._metrics_lines import read_metrics
 from toolkit.training._parallel import in_words
@@ -52,11 +53,14 @@ def plan_of(method: Method, shards: str | Path, out: str | Path, config: AnyConf
     with tempfile.TemporaryDirectory() as work, quiet(show_bars=False):
         from toolkit.training._model import check_ending, prompts_cut
 
-        read = partial(read_shards, shards, ["prompt", *method.answers], method.others, Path(work), verified=not config.unverified)
+        columns = ["prompt", *method.answers]
+        read = partial(read_shards, shards, columns, method.others, Path(work), verified=not config.unverified, media=method.takes_media)
         data, held, aside = hold_out(config.evaluate, read, shards, config.seed)
         figures = method.check(data, shards)
-        _, tokenizer, room, embedded = method.start(config, start, args, data)
+        model, tokenizer, room, embedded = method.start(config, start, args, data)
         name = config.model if isinstance(config.model, str) else "the model from scratch"
+        media = media_rows(config, start, model, args, name)
+        data, held = media.placed(data), media.placed(held)
         chat = Chat(tokenizer)
         if method.answers:
             prompts_cut(chat, data, method.answers[0])

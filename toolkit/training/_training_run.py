@@ -26,6 +26,7 @@ from toolkit.training._curves_picture import draw
 from toolkit.training._held_out import hold_out
 from toolkit.training._left_out import check_batch, check_left_out
 from toolkit.training._lora_training import base_record, sizes_of, start_of, with_lora, write_model
+from toolkit.training._media_rows import media_rows
 from toolkit.training._parallel import environment_of, gather_whole, in_words, port_in
 from toolkit.training._ranks import first_alone, is_first
 from toolkit.training._services import place_tensorboard
@@ -47,12 +48,14 @@ class Method(ABC):
         others: further columns.
         rows: what its metrics call the rows.
         shows: the figure of its progress, by TRL's name.
+        takes_media: whether rows may have media.
     """
 
     answers: ClassVar[tuple[str, ...]]
     others: ClassVar[tuple[str, ...]] = ("id",)
     rows: ClassVar[str] = "rows"
     shows: ClassVar[str] = "loss"
+    takes_media: ClassVar[bool] = False
 
     @abstractmethod
     def trainer(self) -> Callable[..., Any]:
@@ -148,19 +151,23 @@ def fit(method: Method, shards: Path, new: Path, work: Path, config: AnyConfig, 
     with quiet(not args.disable_tqdm), torch_threads(config.threads):
         from toolkit.training._model import check_ending, prompts_cut
 
-        read = partial(read_shards, shards, ["prompt", *method.answers], method.others, work / "cache", verified=not config.unverified)
+        columns = ["prompt", *method.answers]
+        read = partial(read_shards, shards, columns, method.others, work / "cache", verified=not config.unverified, media=method.takes_media)
         with first_alone():
             data, held, aside = hold_out(config.evaluate, partial(read, there=not is_first()), shards, config.seed)
         dropped.ids |= {"held_out": aside} if aside else {}
         figures = method.check(data, shards)
         model, tokenizer, room, embedded = method.start(config, start, args, data)
         name = config.model if isinstance(config.model, str) else "the model from scratch"
+        media = media_rows(config, start, model, args, name)
+        data, held = media.placed(data), media.placed(held)
+        more = {"media": media} if media.there else {}
         chat = Chat(tokenizer)
         cut = prompts_cut(chat, data, method.answers[0]) if method.answers else {}
         check_ending(chat, name)
         trained = record(shards, tokenizer, cut, config) | base_record(start, config.lora)
         with refusals():
-            model, more = with_lora(model, start, config, args)
+            model, adapters = with_lora(model, start, config, args)
             trainer = method.trainer()(
                 model=model,
                 args=args,
@@ -169,6 +176,7 @@ def fit(method: Method, shards: Path, new: Path, work: Path, config: AnyConfig, 
                 processing_class=tokenizer,
                 bounds=(bounds := Bounds(method.longest(args), room, embedded, name, getattr(args, "max_completion_length", 0))),
                 dropped=dropped,
+                **adapters,
                 **more,
             )
         trainer.quick = args.device.type == "cpu" and config.parallel is None
@@ -182,7 +190,13 @@ def fit(method: Method, shards: Path, new: Path, work: Path, config: AnyConfig, 
             from toolkit.training._held_out_loss import Looks
 
             trainer.add_callback(Looks(config.evaluate.every))
-        metrics = _run(trainer, watch, new, trained, lambda: write_model(trainer, start, config.lora, new, work), keep)
+
+        def write() -> None:
+            write_model(trainer, start, config.lora, new, work)
+            if media.processor is not None and is_first():
+                media.processor.save(new)
+
+        metrics = _run(trainer, watch, new, trained, write, keep)
     figures |= method.figures(watch) | watch.held_out(0 if held is None else len(held) - trainer.dropped_held_out.count)
     counts = {method.rows: rows, f"{method.rows}_used": rows - dropped.count, "dropped": dropped.report(), "prompts_cut": cut}
     return counts | figures | metrics

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from toolkit.generation._chat import Chat
+    from toolkit.generation._media_processor import MediaProcessor, Prepared
 
 _LIKELIEST = (32, 256)
 """Tokens that are sorted first, and then, of the rows for which top-p needs more; of what is left all are."""
@@ -50,12 +51,19 @@ class Draw:
     stop: tuple[str, ...] = ()
     likeliest: int = 0
     """Tokens of which the log-probabilities are wanted, at each token."""
+    media: tuple[Prepared, ...] = ()
+    """Files that the prompt has placeholders for, in their order."""
     tokens: list[int] = field(default_factory=list)
     """Filled in: token ids without the end-of-sequence token."""
     finish: str | None = None
     """Filled in: ``stop`` or ``length``."""
     scored: list[tuple[torch.Tensor, torch.Tensor, int]] = field(default_factory=list)
     """Filled in where they are: for each token, also the one that ended it, ids and log-probabilities of its batch, its own first, and its row."""
+
+    @property
+    def asks(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """What it has in common with other draws of the same prompt."""
+        return self.prompt, tuple(file.key for file in self.media)
 
     def scores(self, n: int) -> list[tuple[int, float]]:
         """Ids and log-probabilities of a token, by its number, and of the `likeliest` in its place, each once; its own first."""
@@ -70,9 +78,11 @@ class Sampler:
     Args:
         model: a causal language model of transformers, in eval mode.
         chat: its tokenizer and chat template.
+        media: its processors; None for a model that takes text alone.
     """
 
-    def __init__(self, model: Any, chat: Chat) -> None:
+    def __init__(self, model: Any, chat: Chat, media: MediaProcessor | None = None) -> None:
+        self.media = media
         self.model = self._model = model
         """The model itself, for `toolkit.generation.backends._fill_forms`."""
         self._tokenizer = tokenizer = chat.tokenizer
@@ -111,6 +121,16 @@ class Sampler:
             logits: torch.Tensor = self._model(**inputs, use_cache=True).logits
             return logits[:, -1].float()
 
+    def see(self, ids: torch.Tensor, mask: torch.Tensor, files: Sequence[Prepared]) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
+        """What the model gets of the files of whole prompts, and the positions of their tokens where those are not of text alone."""
+        if self.media is None or not files:
+            return {}, None
+        import torch
+
+        with torch.inference_mode():
+            inputs = self.media.inputs(ids, files)
+            return inputs, self.media.positions(self._model, ids, mask, inputs)
+
     def logits(self, positions: Sequence[int], **inputs: Any) -> torch.Tensor:
         """Logits of these positions of whole sequences, (B, positions, V)."""
         import torch
@@ -142,15 +162,21 @@ class _Batch:
 
         self._sampler = sampler
         self._device = sampler._model.device
-        distinct = sorted({d.prompt for d in draws}, key=len)
-        width = len(distinct[-1])
+        distinct = sorted({d.asks: d for d in draws}.values(), key=lambda d: len(d.prompt))
+        prompts = [d.prompt for d in distinct]
+        width = len(prompts[-1])
         pad = sampler._pad
-        ids = torch.tensor([[pad] * (width - len(p)) + list(p) for p in distinct], device=self._device)
-        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in distinct], device=self._device)
+        ids = torch.tensor([[pad] * (width - len(p)) + list(p) for p in prompts], device=self._device)
+        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=self._device)
         position = (mask.cumsum(-1) - 1).clamp(min=0)
+        more, places = sampler.see(ids, mask, [file for d in distinct for file in d.media])
         self._cache = roomy_cache(sampler._model.config)
-        logits = sampler.forward(input_ids=ids, attention_mask=mask, position_ids=position, past_key_values=self._cache)
-        rows = {p: i for i, p in enumerate(distinct)}
+        logits = sampler.forward(
+            input_ids=ids, attention_mask=mask, position_ids=position if places is None else places, past_key_values=self._cache, **more
+        )
+        if places is not None:
+            position = places[0]  # a prompt ends with text, whose three positions are one
+        rows = {d.asks: i for i, d in enumerate(distinct)}
         self.active = list(draws)
         self._likeliest = max(d.likeliest for d in draws)
         self._uniforms = [_Uniforms(d.seed) for d in draws]
@@ -160,7 +186,7 @@ class _Batch:
         self._mask[:, :width] = mask
         self._position = position[:, -1:]
         self._logits = logits
-        self._keep([rows[d.prompt] for d in draws])
+        self._keep([rows[d.asks] for d in draws])
 
     def _keep(self, rows: list[int]) -> None:
         """Go on with these rows, in this order; a row may be taken several times."""

@@ -5,9 +5,12 @@ generated in batches of neighbours, the one that has waited longest among them; 
 random numbers come from its request's key, so the same request gives the same text at any batch size (but for the rounding of floats).
 ``finish`` is ``stop`` (end-of-sequence token or stop string) or ``length``.
 
-Failure semantics: a request that cannot be tokenised or leaves no room for output fails as ``bad_request``. An output without text is an
-output: that is what the model wrote. A missing chat template or a folder that transformers cannot load is an `InputError`, a missing
-package `Missing`.
+Pictures and sounds go to a model that takes them (`toolkit.generation._media_processor`): they are read and held against their sha256 when the
+request is tokenised, and again when its batch is drawn.
+
+Failure semantics: a request that cannot be tokenised or leaves no room for output fails as ``bad_request``, one whose files are not there, are
+others, or are of a kind that the model does not take, as ``media``. An output without text is an output: that is what the model wrote. A missing chat
+template or a folder that transformers cannot load is an `InputError`, a missing package `Missing`.
 """
 
 from __future__ import annotations
@@ -21,11 +24,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.errors import GuardkitError, InputError, require
+from toolkit.common.mediafiles import read_whole
+from toolkit.common.mediatypes import BadMedia
 from toolkit.common.models import calm_threads
 from toolkit.common.paths import Beside
 from toolkit.generation._chat import Chat
 from toolkit.generation._config import TransformersConfig
 from toolkit.generation._logprobs import keep
+from toolkit.generation._media_processor import TAKES, MediaProcessor, Prepared, media_processor
 from toolkit.generation._request import Completion, Request, failed
 from toolkit.generation._vocabulary import no_system, takes_no_system
 from toolkit.generation.backends import _vllm_engine
@@ -35,6 +41,7 @@ from toolkit.generation.backends._local import LocalModel
 from toolkit.generation.backends._lora import merge_adapter
 
 if TYPE_CHECKING:
+    from toolkit.generation._attached import Attached
     from toolkit.guards import Guard
 
 _log = logging.getLogger(__name__)
@@ -58,8 +65,8 @@ class _Waiting:
         return (self.request.temperature or 0.0, self.request.top_p or 1.0, bool(self.request.form))
 
     @property
-    def order(self) -> tuple[tuple[float, float, bool], int, tuple[int, ...], int]:
-        return (self.group, len(self.prompt), self.prompt, self.arrived)
+    def order(self) -> tuple[tuple[float, float, bool], int, tuple[int, ...], tuple[str, ...], int]:
+        return (self.group, len(self.prompt), self.prompt, tuple(m.sha256 for m in self.request.media), self.arrived)
 
 
 class TransformersBackend(LocalModel):
@@ -81,6 +88,7 @@ class TransformersBackend(LocalModel):
         self._sampler: Sampler | None = None
         self._forms: Forms | None = None
         self._chat: Chat | None = None
+        self._media: MediaProcessor | None = None
         self._context: int | None = None
         self.on_text: Callable[[str, str], None] | None = None
         """See `toolkit.generation.Tells`."""
@@ -116,7 +124,7 @@ class TransformersBackend(LocalModel):
         """Drop the model."""
         if self.seconds:
             _log.info("%d tokens in %.1f s: %.0f tokens/s", self.tokens, self.seconds, self.tokens / self.seconds)
-        self._sampler = self._forms = self._chat = None
+        self._sampler = self._forms = self._chat = self._media = None
         import gc
 
         gc.collect()
@@ -131,7 +139,7 @@ class TransformersBackend(LocalModel):
         calm_threads()
         _vllm_engine.free_idle()
         import torch
-        from transformers import AutoModelForCausalLM
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
         device = self._config.device
         if device == "auto":
@@ -139,7 +147,10 @@ class TransformersBackend(LocalModel):
         try:
             with _no_bars():
                 chat = self._load_chat()
-                model: Any = AutoModelForCausalLM.from_pretrained(self.folder, dtype=self._config.dtype, trust_remote_code=False)
+                shape: Any = AutoConfig.from_pretrained(self.folder, trust_remote_code=False)
+                kind: Any = AutoModelForImageTextToText if shape.model_type in TAKES else AutoModelForCausalLM
+                model: Any = kind.from_pretrained(self.folder, dtype=self._config.dtype, trust_remote_code=False)
+                self._media = media_processor(model.config, str(self.folder))
             if self.adapter is not None:
                 merge_adapter(model, self.adapter)
             model.to(device).eval()
@@ -148,9 +159,9 @@ class TransformersBackend(LocalModel):
         except Exception as e:  # loaders of a dozen formats read the user's files: whatever they raise is about those
             raise InputError(f"transformers cannot load this model: {str(e)[:300]}", where=str(self.folder)) from e
         self.still()
-        self._context = getattr(model.config, "max_position_embeddings", None)
+        self._context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self._chat = chat
-        self._sampler = Sampler(model, chat)
+        self._sampler = Sampler(model, chat, self._media)
         return self._sampler
 
     def _tokenise(self, request: Request, arrived: int) -> _Waiting | Completion:
@@ -158,7 +169,13 @@ class TransformersBackend(LocalModel):
         assert self._chat is not None  # noqa: S101  loaded with the sampler
         asks = replace(request, messages=request.messages[:-1]) if request.form else request  # the last one begins the answer
         try:
-            prompt = tuple(self._chat.prompt(asks))
+            places = [self._checked(m).place(m.kind, _read(m))._asdict() for m in request.media]
+            if request.form and places:
+                raise BadMedia("media_not_taken", "a form about files is not filled in here")
+        except BadMedia as e:
+            return failed(request, "media", e.detail)
+        try:
+            prompt = tuple(self._chat.prompt(asks, places))
         except Exception as e:  # noqa: BLE001  a chat template is a program of the model's author: whatever it raises costs this request
             if takes_no_system(str(e)):
                 raise no_system(self._config.model, _plain(e)) from None
@@ -170,6 +187,25 @@ class TransformersBackend(LocalModel):
         if max(prompt) >= sampler.vocabulary:
             return failed(request, "bad_request", f"the prompt has the token {max(prompt)}, and the model embeds {sampler.vocabulary}")
         return _Waiting(request, prompt, arrived, time.monotonic())
+
+    def _checked(self, one: Attached) -> MediaProcessor:
+        """The model's processors, which must take a file of that kind."""
+        if self._media is None or one.kind not in self._media.kinds:
+            takes = "text alone" if self._media is None else f"text, {' and '.join(self._media.kinds)}"
+            raise BadMedia("media_not_taken", f"{one.uri}: {self._config.model} takes {takes}")
+        return self._media
+
+    def _prepared(self, batch: list[_Waiting]) -> Iterator[Completion | tuple[_Waiting, tuple[Prepared, ...]]]:
+        """The requests of a batch with their files, each file read once; the failure of one whose files have changed by now."""
+        known: dict[str, Prepared] = {}
+        for waiting in batch:
+            try:
+                for m in waiting.request.media:
+                    known[m.sha256] = known.get(m.sha256) or self._checked(m).prepare(m.kind, _read(m), m.sha256)
+            except BadMedia as e:
+                yield failed(waiting.request, "media", e.detail)
+            else:
+                yield waiting, tuple(known[m.sha256] for m in waiting.request.media)
 
     def _fill(self, batch: list[_Waiting]) -> Iterator[Completion]:
         """Fill the forms of a batch."""
@@ -187,8 +223,16 @@ class TransformersBackend(LocalModel):
             return
         sampler = self._load()
         temperature, top_p, _ = batch[0].group
-        draws = [self._draw(w) for w in batch]
-        asker = {id(d): w for d, w in zip(draws, batch, strict=True)}
+        asker: dict[int, _Waiting] = {}
+        draws: list[Draw] = []
+        for found in self._prepared(batch):
+            if isinstance(found, Completion):
+                yield found
+                continue
+            draws.append(self._draw(*found))
+            asker[id(draws[-1])] = found[0]
+        if not draws:
+            return
         begun, on_text = time.monotonic(), self.on_text
 
         def tell(active: Sequence[Draw]) -> None:
@@ -204,11 +248,11 @@ class TransformersBackend(LocalModel):
             begun = time.monotonic()
         self.seconds += time.monotonic() - begun
 
-    def _draw(self, waiting: _Waiting) -> Draw:
+    def _draw(self, waiting: _Waiting, media: tuple[Prepared, ...]) -> Draw:
         request = waiting.request
         room = request.max_tokens if self._context is None else min(request.max_tokens, self._context - len(waiting.prompt))
         seed = None if request.seed is None else int(request.key[:16], 16) >> 1  # 63 bits: what torch takes
-        return Draw(waiting.prompt, seed, room, request.stop, request.logprobs)
+        return Draw(waiting.prompt, seed, room, request.stop, request.logprobs, media)
 
     def _completion(self, sampler: Sampler, waiting: _Waiting, draw: Draw) -> Completion:
         text = sampler.text(draw.tokens)
@@ -245,6 +289,14 @@ def _neighbours(pool: list[_Waiting], size: int) -> list[_Waiting]:
     taken = pool[first:last]
     del pool[first:last]
     return taken
+
+
+def _read(one: Attached) -> bytes:
+    """The bytes of a file, which must be those of its row (BadMedia, with its name)."""
+    try:
+        return read_whole(one.folder, one.uri, one.sha256)
+    except BadMedia as e:
+        raise BadMedia(e.reason, f"{one.uri} {e.detail}") from None
 
 
 @contextmanager

@@ -73,6 +73,11 @@ def parallel_found(options: TrainOptions, ctx: Context) -> dict[str, str]:
     return {} if file is None else {"parallel": str(ctx.roots.file(file))}
 
 
+def media_found(options: TrainOptions, ctx: Context) -> dict[str, str]:
+    """The option `media` as it is meant: the recipe's folder of media unless it names another."""
+    return {"media": str(ctx.media_folder if options.media is None else ctx.roots.settled(options.media))}
+
+
 def training_config(cls: type[T], **values: Any) -> T:
     """A configuration of the training room (InputError for values that do not go together)."""
     from pydantic import ValidationError

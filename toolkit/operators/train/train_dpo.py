@@ -15,6 +15,7 @@ from toolkit.operators.train._training_step import (
     counted,
     goes_on,
     loss_words,
+    media_found,
     named,
     parallel_files,
     parallel_found,
@@ -57,6 +58,9 @@ class TrainDpo(DatasetOperator):
         check_options(self._training("-", 0))
         return {}
 
+    def media_fault(self, guard: Guard) -> str | None:
+        return None
+
     def follow(self, before: Sequence[Operator]) -> None:
         self.starts_from = start_of(before)
 
@@ -84,7 +88,7 @@ class TrainDpo(DatasetOperator):
             verify(shards)
         out.if_stopped(partial(goes_on, ctx.step, kept := out.kept_folder() if self.config.checkpoint is not None else None))
         model, seed = str(inputs["model"].artefact("model")), ctx.rng_seed("train") % 2**31
-        config = self._training(model, seed, **parallel_found(self.config, ctx))
+        config = self._training(model, seed, **parallel_found(self.config, ctx), **media_found(self.config, ctx))
         metrics = train_dpo(
             shards,
             out.folder("model"),

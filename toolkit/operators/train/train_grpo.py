@@ -23,6 +23,7 @@ from toolkit.operators.train._training_step import (
     check_start,
     counted,
     goes_on,
+    media_found,
     named,
     parallel_files,
     parallel_found,
@@ -77,6 +78,9 @@ class TrainGrpo(DatasetOperator):
             check_curriculum(self.config.curriculum, guard.task_names, self._written)
         return {}
 
+    def media_fault(self, guard: Guard) -> str | None:
+        return None
+
     def follow(self, before: Sequence[Operator]) -> None:
         made = [operator for operator in before if isinstance(operator, Shards)]
         self._written = [c.name for operator in made for c in operator.written] if made else None
@@ -124,11 +128,12 @@ class TrainGrpo(DatasetOperator):
         named_model = self.config.model
         found = inputs["model"].artefact("model") if named_model is None else model_folder(named_model, ctx.roots) or named_model
         model, seed = str(found), ctx.rng_seed("train") % 2**31
+        places = self._found(ctx) | media_found(self.config, ctx)
         with ExitStack() as stack:
             metrics = train_grpo(
                 shards,
                 out.folder("model"),
-                named(self._training(model, seed, **self._found(ctx)), ctx.step),
+                named(self._training(model, seed, **places), ctx.step),
                 lambda done, total, reward: ctx.progress(done, total, "" if reward is None else f"reward {reward:.3f}"),
                 lambda settings: ctx.progress(0, settings["updates"], in_words(settings)),
                 kept,

@@ -19,6 +19,7 @@ from toolkit.operators.train._training_step import (
     counted,
     goes_on,
     loss_words,
+    media_found,
     memory_needs,
     named,
     parallel_files,
@@ -42,11 +43,16 @@ class TrainSftConfig(Config, TrainOptions):
     model of an earlier step is trained further: `from: {shards: STEP, model: STEP}`."""
 
 
+def _is_llama(model: object) -> bool:
+    return isinstance(model, ScratchModel) and model.scratch.architecture == "llama"
+
+
 class TrainSft(DatasetOperator):
     """Reasoning SFT: fine-tune a guard on the shards of an earlier step, on completions only (paper, section 3.2; spec B).
 
     Makes the artefact `model`, from the one that is named or from that of an earlier step. Shards are verified first. A row longer than the model's
-    limit is set aside by name, never cut. A training that is stopped begins anew, or goes on from its last `checkpoint`.
+    limit is set aside by name, never cut. Rows with media go to a model that takes them (docs/training.md). A training that is stopped begins anew,
+    or goes on from its last `checkpoint`.
     """
 
     name = "train_sft"
@@ -74,6 +80,10 @@ class TrainSft(DatasetOperator):
         check_start(self.name, inputs, self.config.model)
         check_options(self._training(0))
         return {}
+
+    def media_fault(self, guard: Guard) -> str | None:
+        model = self.config.model
+        return "a Llama from scratch takes text alone: name an `architecture`" if _is_llama(model) else None
 
     def follow(self, before: Sequence[Operator]) -> None:
         if self.config.model is None:
@@ -110,7 +120,8 @@ class TrainSft(DatasetOperator):
         else:
             folder = model_folder(self.config.model, ctx.roots) if isinstance(self.config.model, str) else None
             start = self.config.model if folder is None else str(folder)
-        config = self._training(ctx.rng_seed("train") % 2**31, start, **parallel_found(self.config, ctx))
+        found = parallel_found(self.config, ctx) | media_found(self.config, ctx)
+        config = self._training(ctx.rng_seed("train") % 2**31, start, **found)
         metrics = train_sft(
             shards,
             out.folder("model"),
