@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from exports import GUARD, MESSAGES, PLAIN, dpo, lines, sft, write
 
 from toolkit.common.errors import InputError, InputErrors
 from toolkit.records import MEDIA, TYPE, Column
-from toolkit.shards import verify
-from toolkit.shards.exporters import EXPORTERS, export, verify_export
+from toolkit.shards import BYTES, MEDIA_BYTES, verify
+from toolkit.shards.exporters import EMBEDDED, EXPORTERS, export, verify_export
 
 CAT = {"kind": "image", "uri": "img/cat.png", "sha256": "a" * 64, "mime": "image/png"}
 DOG = {**CAT, "uri": "img/dog.png", "sha256": "b" * 64}
@@ -22,11 +23,16 @@ FILES: list[list[dict[str, str]]] = [[CAT, DOG], [], [CLIP, CAT], [DOG]]
 
 
 def shards(
-    folder: Path, kind: str = "sft", files: list[list[dict[str, str]]] | None = None, prompt: Any = None, more: tuple[Column, ...] = ()
+    folder: Path,
+    kind: str = "sft",
+    files: list[list[dict[str, str]]] | None = None,
+    prompt: Any = None,
+    more: tuple[Column, ...] = (),
+    bytes_of: list[dict[str, Any]] | None = None,
 ) -> Path:
     """Four rows: with two images, none, a clip and an image, one; of a talk with a system message and an earlier turn the second."""
     answers = ("completion",) if kind == "sft" else ("chosen", "rejected")
-    columns = (*(Column(n, MESSAGES) for n in ("prompt", *answers)), *PLAIN, Column(MEDIA, TYPE), *more)
+    columns = (*(Column(n, MESSAGES) for n in ("prompt", *answers)), *PLAIN, Column(MEDIA, TYPE), *more, *(() if bytes_of is None else (BYTES,)))
     rows = []
     for i, media in enumerate(FILES if files is None else files):
         asked = [{"role": "user", "content": f"What is this, {i}?"}]
@@ -38,6 +44,7 @@ def shards(
                 {"role": "user", "content": "Sure?"},
             ]
         row = {"id": f"{i:024x}", "source": "here", "licence": "MIT", "prompt": prompt or asked, MEDIA: media}
+        row |= {} if bytes_of is None else bytes_of[i]
         rows.append(row | {n: [{"role": "assistant", "content": f"{n} {i}"}] for n in answers} | {c.name: "harmful" for c in more})
     return write(folder, columns, rows)
 
@@ -115,6 +122,34 @@ def test_verl_gets_tags_and_files_by_kind(tmp_path: Path, data: str) -> None:
     assert talks[0][0]["content"] == "<image><video>What is this, 0?" and talks[1][1]["content"] == "<image>What is this, 1?"
     assert rows[0]["images"] == [{"image": "img/cat.png"}] and rows[0]["videos"] == [{"video": "a.mp4"}]
     assert [len(row["images"]) for row in rows] == [1, 1, 0, 1]
+
+
+def test_files_go_along_where_they_are_asked_for(tmp_path: Path) -> None:
+    data = {"img/cat.png": b"a cat", "img/dog.png": b"a dog"}
+    files = [[{**one, "sha256": hashlib.sha256(data[one["uri"]]).hexdigest()} for one in row] for row in IMAGES]
+    for name, held in data.items():
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / name).write_bytes(held)
+    folder = shards(tmp_path / "shards", files=files)
+    record = export(folder, "ms-swift", tmp_path / "out", media=tmp_path / "set")
+    assert verify_export(tmp_path / "out") == record and any("beside the data" in note for note in record["notes"])
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in data} == data
+    assert all((tmp_path / "out" / name).is_file() for row in lines(tmp_path / "out" / "train.jsonl") for name in row["images"])
+    (tmp_path / "out" / "img/cat.png").write_bytes(b"a cow")
+    with pytest.raises(InputErrors, match="its bytes are not those of the record"):
+        verify_export(tmp_path / "out")
+    with pytest.raises(InputError, match="the shards hold references alone"):
+        export(folder, "ms-swift", tmp_path / "other", media=EMBEDDED)
+    (tmp_path / "set" / "img/dog.png").write_bytes(b"a bear")
+    (tmp_path / "set" / "img/cat.png").unlink()
+    with pytest.raises(InputErrors) as e:
+        export(folder, "ms-swift", tmp_path / "other", media=tmp_path / "set")
+    assert len(e.value.errors) >= 2 and not (tmp_path / "other").exists()
+    rows = pl.DataFrame({MEDIA: files}).to_dicts()
+    bytes_of = [{MEDIA_BYTES: [{"bytes": data[one["uri"]], "path": one["uri"]} for one in row[MEDIA]]} for row in rows]
+    embedded = shards(tmp_path / "embedded", files=files, bytes_of=bytes_of)
+    export(embedded, "ms-swift", tmp_path / "third", media=EMBEDDED)
+    assert {name: (tmp_path / "third" / name).read_bytes() for name in data} == data
 
 
 def test_a_tag_in_a_text_is_no_picture(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from toolkit.common.outputs import check_output
 from toolkit.common.paths import at_door
 from toolkit.common.resources import find
 from toolkit.pipeline import Progress, refuse_stale
-from toolkit.shards.exporters import COPIES, Weights, shard_folder
+from toolkit.shards.exporters import COPIES, EMBEDDED, Weights, shard_folder
 from toolkit.shards.exporters import export as export_shards
 
 
@@ -27,6 +27,7 @@ def export(
     copies: int | None = None,
     guard: str | Path | None = None,
     formula: str | Path | None = None,
+    media: str | Path | None = None,
     overwrite: bool = False,
     repo: str | None = None,
     public: bool = False,
@@ -49,6 +50,8 @@ def export(
         copies: with ``repeat``, copies of a pair of weight 1; default 5.
         guard: the guard that the shards were rendered for, by name or file; default: the one that their manifest names.
         formula: of rewards, by name or file, for verl, EasyR1 and ms-swift; default: that of the guard's name, else ``accuracy``.
+        media: the dataset's folder: the files that rows refer to are copied beside the export, each held against its sha256. ``embedded``: those that
+            the shards hold. Default: references alone.
         overwrite: replace an earlier export whose files were changed, too.
         repo: ORG/NAME of a dataset repository on the hub; the token is HF_TOKEN of the environment.
         public: whether a repository that is made now is public, or that an existing one is known to be.
@@ -72,7 +75,7 @@ def export(
     """
     folder = at_door(folder)
     given = {"output": output, "split": split, "weights": weights, "copies": copies, "guard": guard}
-    given |= {"formula": formula, "sign": sign, "overwrite": overwrite or None}
+    given |= {"formula": formula, "media": media, "sign": sign, "overwrite": overwrite or None}
     _sensible(to, repo, given, dry_run)
     refuse_stale(shard_folder(folder))
     record, target, signed_by = None, None, None
@@ -88,7 +91,7 @@ def export(
                 "guard": None if guard is None else str(guard),
                 "formula": None if formula is None else str(formula),
             }
-            options["overwrite"] = overwrite
+            options |= {"overwrite": overwrite, "media": media if media is None or media == EMBEDDED else at_door(media)}
             record = export_shards(folder, to, target, **options, progress=lambda done, rows: bar.update(done, rows, "rows"))
         if sign is not None:
             signed_by = sign_folder(target, sign)["by"]

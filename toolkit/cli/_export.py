@@ -31,6 +31,15 @@ def export(
     formula: Annotated[
         str | None, typer.Option("--formula", help="The formula of rewards in it, for verl, easyr1 and ms-swift (default: that of the guard's name).")
     ] = None,
+    media: Annotated[
+        str | None,
+        typer.Option(
+            "--media",
+            metavar="FOLDER",
+            help="Copy the files of media along, from the dataset's folder; embedded: from the shards.",
+            show_default=False,
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export whose files were changed, too.")] = False,
     push: Annotated[str | None, typer.Option("--push", metavar="ORG/NAME", help="Send it to the hub as a dataset (token: HF_TOKEN).")] = None,
     public: Annotated[bool, typer.Option("--public/--private", help="Who may read the repository.")] = False,
@@ -56,6 +65,7 @@ def export(
         copies=copies,
         guard=guard,
         formula=formula,
+        media=media,
         overwrite=overwrite,
         repo=push,
         public=public,

@@ -2,6 +2,7 @@
 other packages bring."""
 
 from toolkit.shards.exporters._check import unproven_of_export, verify_export
+from toolkit.shards.exporters._copied_media import EMBEDDED
 from toolkit.shards.exporters._export_folder import export, shard_folder
 from toolkit.shards.exporters._exporter_registry import EXPORTERS
 from toolkit.shards.exporters._page import card_of
@@ -11,6 +12,7 @@ from toolkit.shards.exporters._shapes import Format, Made, ShardSet
 
 __all__ = [
     "COPIES",
+    "EMBEDDED",
     "EXPORTERS",
     "RECORD",
     "Format",

@@ -41,6 +41,7 @@ UNPROVEN = {
     "weights": "what became of pairs' weights",
     "counts": "rows by source, licence and teacher, as far as the format says nothing of them",
     "shards": "all that it says of the shards: their manifest is not in it (an earlier guardkit's export)",
+    "media": "whether the files that it marks as media are those that its rows name",
     "others": "whatever the record says beside its known keys",
 }
 """What a record says that its folder cannot prove."""
@@ -83,7 +84,12 @@ def verify_export(folder: Path, *, signature: bool = True) -> dict[str, Any]:
 def unproven_of_export(record: Mapping[str, Any], folder: Path) -> dict[str, str]:
     """What an export says and its folder cannot prove, by name; ``of.…`` what the shards' manifest cannot."""
     whole = SHARDS in record["files"]
-    here = {"shards": not whole, "others": bool(set(record) - _KNOWN), "weights": record["weights"].get("how") not in ("none", "kept")}
+    here = {
+        "shards": not whole,
+        "others": bool(set(record) - _KNOWN),
+        "media": any(f.get("media") for f in record["files"].values()),
+        "weights": record["weights"].get("how") not in ("none", "kept"),
+    }
     out = {name: words for name, words in UNPROVEN.items() if here.get(name, True)}
     return out | ({f"of.{name}": words for name, words in unproven(parse_manifest(folder / SHARDS)).items() if name != "rows"} if whole else {})
 
@@ -240,7 +246,7 @@ def _false_shards(folder: Path, record: Mapping[str, Any]) -> list[str]:
 
 def _false_beside(folder: Path, record: Mapping[str, Any], beside: Mapping[str, str]) -> list[str]:
     """Files that hold no rows and are not what the format writes beside them."""
-    there = {name for name, about in record["files"].items() if "rows" not in about} - {SHARDS, "README.md"}
+    there = {name for name, about in record["files"].items() if "rows" not in about and not about.get("media")} - {SHARDS, "README.md"}
     other = there ^ set(beside) | {name for name in there & set(beside) if read_bytes(folder / name) != beside[name].encode()}
     return [f"{name}: it is not what the format writes beside the rows" for name in sorted(other)]
 

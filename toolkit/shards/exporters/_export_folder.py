@@ -27,6 +27,7 @@ from toolkit.shards._check_folder import verify
 from toolkit.shards._manifest import MANIFEST
 from toolkit.shards._versions import added_rows
 from toolkit.shards.exporters._check import SHARDS, verify_export
+from toolkit.shards.exporters._copied_media import NOTE, MediaCopies
 from toolkit.shards.exporters._exporter_registry import EXPORTERS
 from toolkit.shards.exporters._output_files import Sink
 from toolkit.shards.exporters._page import page
@@ -58,6 +59,7 @@ def export(
     copies: int = COPIES,
     guard: str | None = None,
     formula: str | None = None,
+    media: Path | str | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -73,6 +75,8 @@ def export(
         copies: with ``repeat``, copies of a pair of weight 1.
         guard: name or file of the guard, for a format that must know it; by default the manifest's.
         formula: name or file of the formula of rewards, for a format of online reinforcement learning; see `toolkit.rewards.formula_of`.
+        media: the dataset's folder, from which the files that rows refer to are copied beside the export, or `EMBEDDED` for those that the shards
+            hold; None: references alone.
         overwrite: replace an earlier export whose files were changed, too.
         progress: called with rows done and rows in all.
 
@@ -94,14 +98,25 @@ def export(
     repeater = _repeater(shards, form, weights, copies)
     _apart(output, folder)
     with _room(output), new_folder(output, EXPORT, overwrite=overwrite) as new:
-        record = _record(form, repeater, weights, *_write(new, form, repeater, progress))
+        copies_of = _copies_of(media, shards, new)
+        record = _record(form, repeater, weights, *_write(new, form, repeater, progress, copies_of), copied=copies_of is not None)
         beside = {**form.beside(), SHARDS: read_bytes(folder / MANIFEST).decode()}
         for path, text in {**beside, "README.md": page(record, card(manifest))}.items():
             make_folder((new / path).parent)
             (new / path).write_text(text, encoding="utf-8")
             record["files"][path] = {"bytes": len(text.encode()), "sha256": sha256_file(new / path)}
+        if copies_of is not None:
+            record["files"] |= copies_of.finish({*record["files"], RECORD})
         (new / RECORD).write_text(json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
     return verify_export(output)
+
+
+def _copies_of(media: Path | str | None, shards: ShardSet, new: Path) -> MediaCopies | None:
+    if media is None:
+        return None
+    if not shards.has_media:
+        raise InputError("the rows have no media", where="{--media|media}", hint="leave it out")
+    return MediaCopies(media, [c["name"] for c in shards.manifest["columns"]], new)
 
 
 def _opened(exporter: type[Format], shards: ShardSet, guard: str | None, formula: str | None) -> Format:
@@ -115,7 +130,13 @@ def _opened(exporter: type[Format], shards: ShardSet, guard: str | None, formula
 
 
 def _record(
-    form: Format, repeater: Repeater | None, weights: Weights | None, files: dict[str, dict[str, Any]], counts: dict[str, Counter[str]]
+    form: Format,
+    repeater: Repeater | None,
+    weights: Weights | None,
+    files: dict[str, dict[str, Any]],
+    counts: dict[str, Counter[str]],
+    *,
+    copied: bool = False,
 ) -> dict[str, Any]:
     """What ``export.json`` says; the page and what else is beside the data comes to `files` later."""
     shards, manifest = form.shards, form.shards.manifest
@@ -132,7 +153,7 @@ def _record(
         "left_out": left_out(shards, form, weights),
         "notes": [
             *form.notes(),
-            *_how_notes(shards, repeater),
+            *_how_notes(shards, repeater, copied=copied),
             *_gone_note(form),
             *_template_note(form, counts["teacher"]),
             *_version_note(manifest),
@@ -209,8 +230,8 @@ def _with_place() -> str:
     return f"formats that have one beside chat messages: {', '.join(names)}"
 
 
-def _how_notes(shards: ShardSet, repeater: Repeater | None) -> list[str]:
-    return [*([] if repeater is None else [repeater.note()]), *([_REFERENCES] if shards.has_media else [])]
+def _how_notes(shards: ShardSet, repeater: Repeater | None, *, copied: bool) -> list[str]:
+    return [*([] if repeater is None else [repeater.note()]), *([NOTE if copied else _REFERENCES] if shards.has_media else [])]
 
 
 def _gone_note(form: Format) -> list[str]:
@@ -246,7 +267,7 @@ def _blocks(shards: ShardSet, split: str) -> Iterator[pl.DataFrame]:
 
 
 def _write(
-    new: Path, form: Format, repeater: Repeater | None, progress: Callable[[int, int], None] | None
+    new: Path, form: Format, repeater: Repeater | None, progress: Callable[[int, int], None] | None, copies_of: MediaCopies | None = None
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Counter[str]]]:
     """Every block through the format into its files; the files, and what was counted."""
     shards, total = form.shards, sum(form.shards.splits.values())
@@ -259,6 +280,8 @@ def _write(
                 rows = checked(block, shards)
                 if shards.has_media:
                     check_kinds(rows, shards, form.name, form.media)
+                if copies_of is not None:
+                    copies_of.take(rows)
                 _count(counts, rows, split)
                 if repeater:
                     rows = repeater.repeated(rows)

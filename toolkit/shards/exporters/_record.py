@@ -20,7 +20,7 @@ ABOUT = ("title", "guard", "guard_fingerprint", "guard_input", "recipe", "models
 
 
 class _File(BaseModel):
-    """`rows`, `config` and `split`: of a file of data."""
+    """`rows`, `config` and `split`: of a file of data; `media`: of one that rows refer to."""
 
     model_config = ConfigDict(defer_build=True, extra="forbid")
 
@@ -29,6 +29,7 @@ class _File(BaseModel):
     rows: int = 0
     config: str = ""
     split: str = ""
+    media: bool = False
 
 
 class _Record(BaseModel):
@@ -54,7 +55,7 @@ def read_export(folder: Path) -> dict[str, Any]:
     Returns:
         format, made_by, to (the format's name), doc, of ({manifest_sha256, …} of the shards), licence (as in their
         manifest), rows (of the shards), files: {path: {bytes,
-        sha256; rows, config, split for data}}, weights, left_out, notes, counts.
+        sha256; rows, config, split for data; media for files that rows refer to}}, weights, left_out, notes, counts.
 
     Raises:
         InputError: there is none, it is torn or not JSON, or of a form that this guardkit does not read.
