@@ -174,6 +174,8 @@ def test_shards_are_compared_by_id_and_all_differences_go_to_a_file(world: World
     frame = pl.read_parquet(tmp_path / "all.parquet")
     assert set(frame["reason"]) == {"not_drawn"} and set(frame["step"]) == {"train-rows"}
     assert diff(one, one)["equal"]
+    assert diff(one.parent, other)["gone"]["shown"][0]["reason"] is None, "the folder of a step that made shards is as good as they"
+    assert diff(one.parent, other.parent)["gone"]["shown"][0]["reason"] == "not_drawn", "but of one step in two runs the runs know why"
 
 
 def test_what_cannot_be_compared_is_refused(world: World, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from toolkit.pipeline._finished import run_of
 from toolkit.pipeline._row_files import output_file, write_rows
 from toolkit.pipeline._stop import stopping
 from toolkit.shards import versions
+from toolkit.shards.exporters import shard_folder
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,7 +32,7 @@ SHORT = 160
 def diff_runs(run_a: str | Path, run_b: str | Path, *, step: str | None, shown: int, output: str | Path | None) -> dict[str, Any]:
     """Compare two runs, or two folders of shards: see `toolkit.diff`."""
     target = output_file(output)
-    (place_a, step_a), (place_b, step_b) = _placed(run_a), _placed(run_b)
+    (place_a, step_a), (place_b, step_b) = _both_shards(run_a, run_b) or (_placed(run_a), _placed(run_b))
     if len(named := {s for s in (step, step_a, step_b) if s is not None}) > 1:
         raise InputError(
             f"the rows of several steps: {', '.join(sorted(named))}", hint="one step is compared: name the runs, and {--step STEP|step=STEP}"
@@ -88,6 +89,16 @@ def _placed(folder: str | Path) -> tuple[Path, str | None]:
     """A folder to compare, and the step that it means where it is a step's: then the run's folder."""
     place = at_door(folder)
     return run_of(place) if marked(place) == "step" else (place, None)
+
+
+def _both_shards(run_a: str | Path, run_b: str | Path) -> tuple[tuple[Path, None], tuple[Path, None]] | None:
+    """The shards of two folders, where either is that of a step that made some; None where that is not what they are, or they are the same step's of
+    two runs, whose rows are compared as a run's."""
+    a, b = at_door(run_a), at_door(run_b)
+    found = [shard_folder(place) for place in (a, b) if marked(place) in ("step", "shards")]
+    if len(found) < 2 or any(marked(place) != "shards" for place in found) or (a.name == b.name and marked(a) == marked(b) == "step"):
+        return None
+    return (found[0], None), (found[1], None)
 
 
 def _missing(rows: pl.DataFrame, shown: int) -> dict[str, Any]:
