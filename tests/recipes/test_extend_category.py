@@ -21,7 +21,8 @@ from toolkit.common.resources import shipped
 from toolkit.taxonomy import load_taxonomy
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT / "tests" / "generation"), str(ROOT / "tests" / "operators")]
+sys.path[:0] = [str(ROOT / "tests" / "generation"), str(ROOT / "tests" / "operators"), str(ROOT / "tests" / "benchmarks")]
+import extend_smollm2  # noqa: E402
 from server import running  # noqa: E402
 from teachers import openai, sound  # noqa: E402
 from test_generate_seeds import Author  # noqa: E402
@@ -111,6 +112,9 @@ def test_the_worked_example_is_a_category_that_guardkits_taxonomy_lacks(monkeypa
     assert toolkit.check_category(file)["findings"] == []
     with pytest.raises(InputError, match=r"outputs/quickstart/test-rows/rows/rows\.parquet: no such file"):
         toolkit.check("extend-category")
+    on_smollm2 = extend_smollm2.extension(tmp_path / "copy", tmp_path, 10, 200)
+    with pytest.raises(InputError, match=r"test-rows/rows/rows\.parquet: no such file"):
+        toolkit.check(on_smollm2)  # no other fault
     recipe = yaml.safe_load((shipped("recipes") / "extend-category" / "recipe.yaml").read_text())
     assert recipe["parameters"]["category"] == load_taxonomy(file).name == "academic-dishonesty"
     assert [name for name in (line["name"] for line in toolkit.list_recipes()) if "schemas" in name] == [], "what is beside a recipe is none"
@@ -125,4 +129,11 @@ def test_the_page_runs_whole_and_the_category_rises(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "outputs" / "extend-category" / "certificate" / "certificate" / "certificate.json").read_text())
     lines = {(line["area"], line["name"], line["task"], line["figure"]): line for line in found["lines"]}
     new = lines["benchmark", "new", "prompt", "f1"]
-    assert new["after"] > new["before"], "the guard has learned the category"
+    assert new["verdict"] == "pass" and new["low"] > 0, "the guard has learned the category, and the interval shows it"
+    others = [line for line in found["lines"] if line["name"] not in ("new", "academic-dishonesty")]
+    assert {line["verdict"] for line in others} <= {"pass", "too few rows"}, "no other category, benchmark or refusal behaviour got worse"
+    assert all(line["rows"] > line["n"] for line in others if line["verdict"] == "too few rows"), "how many rows would tell is said"
+    assert len({line["name"] for line in others if line["area"] == "category"}) > 8
+    known = [line for line in others if line["name"] == "known"]
+    worse = [line for line in known if (line["high"] < 0 if line["figure"] == "f1" else line["low"] > 0)]
+    assert len(known) == 6 and not worse, "the differences on rows of before lie within their intervals"
