@@ -55,3 +55,22 @@ def test_the_reward_reads_no_more_of_the_guard_than_the_step_counts(name: str) -
     texts = [None, "", "I cannot say.", f"{whole.instruction}\nRequest: harmful", "<think>x</think>\nRequest: harmful\n\\boxed{unsafe}"]
     found = reward.found(prompts=["p"] * 5, completions=texts, label_prompt=["harmful"] * 5)
     assert all(one.reward is not None for one in found) and shown.fingerprint
+
+
+def test_one_guard_learns_to_answer_with_reasoning_and_without() -> None:
+    """The question ends with the word for the one or the other; what is learnt without has ids of its own."""
+    reasoned = rows({"label_prompt": "harmful"}, {"label_prompt": "unharmful"}).with_columns(
+        policy=pl.lit("No bees."),
+        teacher=pl.lit("t"),
+        reasoning=pl.lit("<think>\n# Task 1\n## Reasoning Step 1\nBees.\n</think>\nPrompt harm: harmful\n"),
+    )
+    both = [toolkit.apply("render_sft", reasoned, guard="nemotron_reasoning", reasoning=reasoning)[0] for reasoning in (True, False)]
+    asked = [kept["prompt"][0][0]["content"] for kept in both]
+    assert asked[0].endswith("\n/think") and asked[1].endswith("\n/no_think") and asked[0][:-6] == asked[1][:-9]
+    assert ["Bees." in kept["completion"][0][0]["content"] for kept in both] == [True, False]
+    assert both[1]["id"].to_list() == ["0:answers_alone", "1:answers_alone"]
+    guard = toolkit.load_guard("nemotron_reasoning")
+    assert asked[1] == toolkit.guards.render_input(guard, {"prompt": "How do bees fly?", "response": None, "policy": "No bees.", "thinks": False})
+    how: dict[str, Any] = {"k": 1, "models": {"direct": {"backend": "openai", "model": "m"}}, "answers_alone": ["direct"]}
+    with pytest.raises((InputError, InputErrors), match="has no switch for its reasoning"):
+        toolkit.apply("sample", reasoned, guard="guardreasoner", **how)

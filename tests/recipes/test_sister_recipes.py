@@ -92,7 +92,11 @@ def test_nemotron_from_seeds_to_scores(tmp_path: Path) -> None:
     assert right and set(right) <= {2, 3}
     assert run["difficult-sft"].rows == found.height, "each difficult row has the teacher's reasoning again"
     scored = {line["guard"]: line["n"] for line in run["scores"].manifest["stats"]["scores"] if line["task"] == "prompt"}
-    assert scored["SFT"] == scored["further SFT"] == run["test-rows"].rows
+    assert scored["SFT"] == scored["further SFT"] == scored["without reasoning"] == run["test-rows"].rows
+    lengths = (
+        run["test-verdicts"].polars().group_by("guard_model").agg(pl.col("output").str.len_chars().mean()).rows_by_key("guard_model", unique=True)
+    )
+    assert lengths["direct"] < lengths["sft"], "one guard, asked with /no_think and with /think"
 
 
 def test_rsafe_from_seeds_to_scores(tmp_path: Path) -> None:

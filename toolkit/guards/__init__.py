@@ -30,6 +30,7 @@ from toolkit.guards._sections import Section, answers_cut, preamble, sections, s
 from toolkit.guards._shortcut import Shortcut, read_block, shortcut
 from toolkit.guards._spans import AnswerSpan, answer_spans, label_words
 from toolkit.guards._structured import MalformedJson, from_json, is_json, response_format
+from toolkit.guards._switch import THINKS, Switch
 from toolkit.guards._tasks import Task
 from toolkit.guards._teacher import Prompt
 from toolkit.guards._templates import template, variables
@@ -38,6 +39,7 @@ __all__ = [
     "NOT_ASKED",
     "POLICY",
     "REASONS",
+    "THINKS",
     "Answer",
     "AnswerSpan",
     "Call",
@@ -54,6 +56,7 @@ __all__ = [
     "Reasoning",
     "Section",
     "Shortcut",
+    "Switch",
     "Task",
     "answer_form",
     "answer_spans",

@@ -22,6 +22,7 @@ from toolkit.guards._calls import Call
 from toolkit.guards._grammar import Answer, Grammar
 from toolkit.guards._output import Output
 from toolkit.guards._policy import POLICY, PolicyBlock
+from toolkit.guards._switch import Switch
 from toolkit.guards._tasks import Steps, Task
 from toolkit.guards._taxonomy_labels import with_labels
 from toolkit.guards._teacher import Prompt, Teacher
@@ -66,6 +67,7 @@ class Guard(Faceted):
             "context",
             "inputs",
             "policy",
+            "switch",
             *(f"calls.{n}" for n in ("messages", "text", "earlier", "chat_template_kwargs", "max_tokens")),
         ),
         "output": ("output", "tasks.field", "tasks.words", "grammar"),
@@ -75,7 +77,7 @@ class Guard(Faceted):
         "feedback": ("teacher.feedback",),
     }
     always = "name"
-    later = frozenset({"inputs", "calls", "grammar", "policy"})
+    later = frozenset({"inputs", "calls", "grammar", "policy", "switch"})
 
     name: str = Field(min_length=1)
     version: int
@@ -94,6 +96,8 @@ class Guard(Faceted):
     policy: PolicyBlock | None = None
     """Where it judges by a policy that comes with the question (a row's column `policy`): the marks around it. Its input, or each of its calls, must
     hold ``{{ policy }}``."""
+    switch: Switch | None = None
+    """Words behind the input that say whether it is to reason (a row's column `thinks`): one guard for both. Null for a guard that always does."""
     output: Output = Output()
     teacher: Teacher | None = None
     """Null for a guard that learns from rewards alone."""
@@ -124,6 +128,8 @@ class Guard(Faceted):
             raise FaultAt(f"a guard that is asked by `calls` has no {name!r}: it is neither taught nor trained here", name)
         if worded := [i for i, t in enumerate(self.tasks) if t.words]:
             raise FaultAt("the words of a guard that is asked by `calls` are in its grammar", "tasks", worded[0], "words")
+        if self.switch is not None:
+            raise FaultAt("a guard that is asked by `calls` has its switch in these: chat_template_kwargs, or a message", "switch")
         if self.grammar is None:
             raise FaultAt("the key 'grammar' is missing: it says how the answers to `calls` are read", "grammar")
         self._check_calls()

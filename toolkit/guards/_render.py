@@ -15,6 +15,7 @@ from toolkit.guards._definition import Guard, not_ours
 from toolkit.guards._grammar_answers import write_calls
 from toolkit.guards._layout import answer_line
 from toolkit.guards._policy import POLICY, texts_of, without_policy
+from toolkit.guards._switch import THINKS
 from toolkit.guards._teacher import Blind, Teacher
 from toolkit.guards._templates import template
 
@@ -32,12 +33,12 @@ def render_input(guard: Guard, row: Mapping[str, Any]) -> str:
 
     Args:
         guard: the definition.
-        row: `prompt`, `response` (may be None) and, optionally, `context`, and `policy` for a guard that is shown one.
+        row: `prompt`, `response` (may be None) and, optionally, `context`, `policy` for a guard that is shown one, `thinks` for one with a switch.
 
     Raises:
         InputError: the guard is asked by `calls` (`render_call`), or is shown a policy, and there is none.
     """
-    return (guard.instruction + "\n" if guard.instruction else "") + exchange(guard, row)
+    return (guard.instruction + "\n" if guard.instruction else "") + exchange(guard, row) + ("" if guard.switch is None else guard.switch.word(row))
 
 
 def read_input(guard: Guard, text: str) -> tuple[str, str | None] | None:
@@ -81,17 +82,17 @@ def input_columns(guard: Guard, columns: Collection[str]) -> list[str]:
     Raises:
         InputError: the guard is shown a policy, and there is none.
     """
-    if guard.policy is None:
-        return ["context", "prompt", "response"]
-    if POLICY not in columns and guard.policy.text is None:
+    if guard.policy is not None and POLICY not in columns and guard.policy.text is None:
         raise without_policy(guard.policy)
-    return ["context", "prompt", "response", *([POLICY] if POLICY in columns else [])]
+    further = [*([POLICY] if guard.policy is not None else []), *([THINKS] if guard.switch is not None else [])]
+    return ["context", "prompt", "response", *(name for name in further if name in columns)]
 
 
 def input_fingerprint(guard: Guard) -> str:
     """Digest of what shapes `render_input`, and of the kinds of media beside it: a model trained with another reads inputs that it does not know."""
     calls = [call.model_dump(mode="json") for call in guard.calls]
     marks = [] if guard.policy is None else [["policy", guard.policy.open, guard.policy.close]]
+    marks += [] if guard.switch is None else [["switch", guard.switch.on, guard.switch.off]]
     return digest([guard.instruction, guard.input, guard.context, *([guard.media] if guard.media else []), *([calls] if calls else []), *marks])
 
 

@@ -74,7 +74,10 @@ def _filled(rows: pl.DataFrame, files: list[list[bytes]]) -> pl.DataFrame:
     import pyarrow as pa
 
     uris = rows[MEDIA].explode(empty_as_null=False, keep_nulls=False).struct.field("uri").to_arrow()
-    held = pa.array((one for row in files for one in row), pa.large_binary())
+    lengths = np.fromiter((len(one) for row in files for one in row), np.int64, sum(map(len, files)))
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    joined = b"".join([one for row in files for one in row])  # one copy, where Arrow would make two of a list
+    held = pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(lengths), [None, pa.py_buffer(starts), pa.py_buffer(joined)])
     each = pa.StructArray.from_arrays([held, uris.cast(pa.large_string())], ["bytes", "path"])
     ends = np.cumsum([0, *map(len, files)], dtype=np.int64)
     return rows.with_columns(pl.Series(MEDIA_BYTES, pl.from_arrow(pa.LargeListArray.from_arrays(ends, each))))

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import polars as pl
 
-from toolkit.guards import Guard, input_columns, parse, render_input, render_output, sections
+from toolkit.guards import THINKS, Guard, input_columns, parse, render_input, render_output, sections
 from toolkit.operators.base import Columns, Config, Context, RowOperator
 from toolkit.operators.export._messages import MESSAGES, assistant, carried, shown_fault, user, with_known_media, with_policy
-from toolkit.records import Column, to_polars
+from toolkit.records import Column, child_id, to_polars
 
 COUNTS = (
     Column("steps", "int64", doc="reasoning steps over all tasks"),
@@ -24,7 +24,8 @@ class RenderSftConfig(Config):
     format: Literal["messages", "text"] = "messages"
     """Chat messages, which the model's chat template turns into text, or plain text."""
     reasoning: bool = True
-    """Whether a completion has its reasoning; without, it is the answers alone, in the guard's form, for a twin that is trained on labels only."""
+    """Whether a completion has its reasoning; without, it is the answers alone, in the guard's form, for a twin that is trained on labels only. Of a
+    guard with a `switch` the input then ends with the word that asks for this, and rows have ids of their own: one guard learns both."""
     keep: list[str] = []
     """Further columns that the rendered rows keep: `[group]` for shards that later ones extend, so that a group stays in its split."""
 
@@ -66,8 +67,10 @@ class RenderSft(RowOperator):
         kind = MESSAGES if chat else "string"
         types = to_polars((Column("prompt", kind), Column("completion", kind), *COUNTS))
 
+        alone = {} if self.config.reasoning else {THINKS: False}
+
         def render(row: dict[str, Any]) -> dict[str, Any]:
-            asked, completion = render_input(guard, row), row["reasoning"]
+            asked, completion = render_input(guard, row | alone), row["reasoning"]
             if not self.config.reasoning:
                 read = parse(guard, completion)
                 completion = render_output(guard, {}, read.labels, read.data)
@@ -82,4 +85,6 @@ class RenderSft(RowOperator):
         rows, texts = with_policy(rows, guard)
         done = pl.struct(*texts, "reasoning").map_elements(render, return_dtype=pl.Struct(types))
         rows = with_known_media(rows, guard)
+        if alone and guard.switch is not None:
+            rows = rows.with_columns(pl.format(child_id("{}", "answers_alone"), "id").alias("id"))
         return rows.with_columns(done.alias("_done")).with_columns(pl.col("_done").struct.field(n).alias(n) for n in types).drop("_done")

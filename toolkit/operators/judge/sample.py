@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from toolkit.common.errors import InputError
+from toolkit.common.errors import InputError, did_you_mean
 from toolkit.generation import BACKENDS, BackendConfig, BaseBackendConfig, OpenUnion, TransformersConfig, VllmConfig
-from toolkit.guards import POLICY, Guard, input_columns, not_ours
+from toolkit.guards import POLICY, THINKS, Guard, input_columns, not_ours
 from toolkit.judging import as_guard, as_one, check_plays, generation_record, known_of, question, questions, scores
 from toolkit.mining import check_counts_alone, check_screen, load_rule
 from toolkit.operators import _backends
@@ -78,6 +78,8 @@ class SampleConfig(Config):
     """How guards that earlier steps trained are run: `{backend: transformers, …}` or `{backend: vllm, …}`, without `model`, which is the step's."""
     models: dict[str, GuardBackend] = Field(default_factory=dict)
     """Further guards by name, each with its whole backend."""
+    answers_alone: list[str] = []
+    """Names of guards that are asked for their answers alone, by the word that their `switch` has for that; a guard may be there under two names."""
     stop_if: StopIf | None = None
     """When to stop asking a guard of which too many draws fail; null: never."""
     adaptive: AdaptiveConfig | None = None
@@ -146,6 +148,11 @@ class Sample(GenerationOperator):
         if self.config.adaptive is not None:
             every = self.config.models | {n: self.config.for_model("-") for n in trained}
             check_adaptive(self.config.adaptive, guard, every, self.config.k)
+        if self.config.answers_alone and guard.switch is None:
+            hint = "a guard's file has the words for both under `switch`"
+            raise InputError(f"answers_alone: the guard {guard.name!r} has no switch for its reasoning", hint=hint)
+        if odd := next((n for n in self.config.answers_alone if n not in self.asked), None):
+            raise InputError(f"answers_alone names {odd!r}, which is not asked", hint=did_you_mean(odd, self.asked))
         if both := set(trained) & set(self.config.models):
             raise InputError(f"two guards are called {sorted(both)[0]!r}")
         input_columns(guard, inputs.get("rows", {}))
@@ -182,6 +189,8 @@ class Sample(GenerationOperator):
         out = super().identity()
         if not self.config.seconds:
             out.pop("seconds", None)
+        if not self.config.answers_alone:
+            out.pop("answers_alone", None)
         adaptive = out.pop("adaptive", None)
         if adaptive is not None:  # the rule is among `files`, and what is expected shapes nothing
             out["adaptive"] = {n: v for n, v in adaptive.items() if n not in {"rule", "expect"}}
@@ -246,6 +255,8 @@ class Sample(GenerationOperator):
         return self.every_request(row, name, backend, ctx) if not self.asks_again(ctx.guard) else self._first(row, name, backend, ctx)
 
     def every_request(self, row: Mapping[str, Any], name: str, backend: Backend, ctx: Context) -> list[Request]:
+        if name in self.config.answers_alone:
+            row = {**row, THINKS: False}
         found = unasked(lambda: questions(ctx.guard, row, backend, self._opened[name], self.config.k, folder=ctx.media_folder))
         if not found:
             raise Unasked("not_asked", f"the guard {ctx.guard.name!r} judges responses, and the row has none")
