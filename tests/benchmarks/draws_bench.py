@@ -164,10 +164,10 @@ def real(a: argparse.Namespace) -> int:
     import toolkit
 
     rules = RULES[:2] + RULES[3:5]
-    made = guards.recipe(a.guards.resolve(), (a.data / "guardreasoner" / "benchmark").resolve(), rules, a.each)
+    made = guards.recipe(a.guards.resolve(), (a.data / "guardreasoner" / "benchmark").resolve(), rules, a.each, a.in_full)
     os.environ.setdefault("GUARDKIT_WORKSPACE", str(a.work.resolve()))
     folder = toolkit.run(made).folder
-    text = guards.section(folder, a.each, shown(guards.HEADER, guards.lines(folder, rules)))
+    text = guards.section(folder, a.each, shown(guards.HEADER, guards.lines(folder, rules)), a.in_full)
     if a.docs:
         write(part(0), part(1), text)
     print(text)
@@ -211,6 +211,7 @@ def main() -> int:
     ap.add_argument("--drawn", type=Path, help="draws that were made in full, instead of simulated ones")
     ap.add_argument("--guards", type=Path, help="a finished quickstart, whose guards are asked for real")
     ap.add_argument("--each", type=int, default=160, help="with --guards: rows of each benchmark, at most")
+    ap.add_argument("--in-full", type=float, default=0.05, help="with --guards: share of the rows that adaptive drawing draws in full")
     ap.add_argument("--work", type=Path, default=Path("outputs"), help="with --guards: folder of the run and its journal; the same command goes on")
     ap.add_argument("--bound", action="store_true", help="only the least that is needed")
     ap.add_argument("--docs", action="store_true")

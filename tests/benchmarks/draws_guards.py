@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import Any
 
 NAMES = {"main": "guard-main", "no-home": "guard-no-home", "no-school": "guard-no-school", "no-work": "guard-no-work"}
-K, CHARACTERS, IN_FULL = 4, 1_500, 0.2
+K, CHARACTERS, IN_FULL = 4, 1_500, 0.05  # the last is the option's own default
 CASES: dict[str, Any] = {"screen": {}, "no screen": {"screen": None}}
 HEADER = ["rule", "drawing", "rows", "hard rows", "found", "recall %", "at least %", "rows screened %", "draws %", "tokens %"]
 
 
-def recipe(run: Path, data: Path, rules: tuple[str, ...], each: int) -> dict[str, Any]:
+def recipe(run: Path, data: Path, rules: tuple[str, ...], each: int, in_full: float = IN_FULL) -> dict[str, Any]:
     """Sampling in full, and for each rule what is hard by all draws and by those of adaptive drawing.
 
     Args:
         run: the finished quickstart.
         data: folder of the benchmarks' files.
         each: rows of each benchmark, at most.
+        in_full: share of the rows that adaptive drawing draws in full.
     """
     backend = {"backend": "transformers", "temperature": 1.0, "top_p": 0.95, "max_tokens": 200, "logprobs": 5}
     models = {name: {**backend, "model": str(run / step)} for name, step in NAMES.items()}
@@ -39,7 +40,7 @@ def recipe(run: Path, data: Path, rules: tuple[str, ...], each: int) -> dict[str
         steps.append({"id": f"hard-{rule}", "use": "mine", "from": "verdicts", "with": {"rule": rule}})
         for case, options in CASES.items():
             at = f"{rule}-{case.replace(' ', '-')}"
-            adaptive = {"rule": rule, "in_full": IN_FULL, **options}
+            adaptive = {"rule": rule, "in_full": in_full, **options}
             steps.append({"id": f"drawn-{at}", "use": "sample", "from": "rows", "with": {"k": K, "models": models, "adaptive": adaptive}})
             steps.append({"id": f"verdicts-{at}", "use": "verdicts"})
             steps.append({"id": f"found-{at}", "use": "mine", "with": {"rule": rule}})
@@ -77,7 +78,7 @@ def lines(folder: Path, rules: tuple[str, ...]) -> list[list[str]]:
     return out
 
 
-def section(folder: Path, each: int, table: str) -> str:
+def section(folder: Path, each: int, table: str, in_full: float = IN_FULL) -> str:
     """The page's part on a finished run of `recipe`."""
     import toolkit
 
@@ -87,10 +88,10 @@ def section(folder: Path, each: int, table: str) -> str:
         [
             HEADING,
             "",
-            f"`{COMMAND} RUN --each {each}` prints this table and writes this part, from the guards of a finished quickstart (RUN).",
+            f"`{COMMAND} RUN --each {each} --in-full {in_full}` prints this table and writes this part, from the guards of a finished quickstart (RUN).",
             "",
             f"{rows:,} rows of {tests} public benchmarks (texts up to {CHARACTERS:,} characters), {len(NAMES)} guards, {K} draws each by the operator `sample`; "
-            f"{100 * IN_FULL:.0f} % of the rows drawn in full, recall of 98 % asked for at 95 % confidence. Adaptive drawing is that of the operator, too: "
+            f"{100 * in_full:.0f} % of the rows drawn in full, recall of 98 % asked for at 95 % confidence. Adaptive drawing is that of the operator, too: "
             "its draws are the same ones, which the journal answers. The guards are tiny, were trained on a few hundred sentences of a template, and the "
             "rows are unlike all of these: the table says how drawing behaves where guards are often wrong, not how it does with a good guard.",
             "",

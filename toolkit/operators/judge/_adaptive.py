@@ -3,6 +3,7 @@ table."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -95,11 +96,16 @@ class AdaptiveConfig(Config):
         found = self.expected(ctx, k, rows).as_dict()
         found["recall"] = None if self.screen is None else self.screen.recall
         low, mid, high = (found["saved"][n] for n in ("low", "mid", "high"))
-        span = "" if low == high else f" ({low:.0%} to {high:.0%})"
+        span = "" if f"{low:.0%}" == f"{high:.0%}" else f" ({low:.0%} to {high:.0%})"
         words = (
             f"{self.words(max(k.values()))}. Expected to be saved: {mid:.0%}{span} of the tokens that all draws would take, and {found['hard']:.1%} "
         )
-        return {**found, "words": f"{words}of the rows to be hard ({found['source']})"}
+        words += f"of the rows to be hard ({found['source']})"
+        if self.screen is not None and rows is not None:
+            needed = math.ceil(math.log(1 - self.screen.confidence) / math.log(self.screen.recall))
+            if (there := rows * self.in_full * found["hard"]) < needed:
+                words += f". A screen needs {needed:,} hard rows among those drawn in full, and about {there:,.0f} are to be expected"
+        return {**found, "words": words}
 
     def words(self, k: int) -> str:
         """What drawing so comes to, of `k` draws of each guard; without a screen no hard row is lost."""

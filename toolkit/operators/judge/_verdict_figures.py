@@ -133,7 +133,7 @@ def _adaptive(step: Finished, figure: Figure, value: Mapping[str, Any] | None) -
         if expected := value.get("expected"):
             of, saved = ("draws", value["saved"]) if value["tokens_saved"] is None else ("tokens", value["tokens_saved"])
             low, mid, high = (expected["saved"][end] for end in ("low", "mid", "high"))
-            span = "" if low == high else f" ({low:.0%} to {high:.0%})"
+            span = "" if f"{low:.1%}" == f"{high:.1%}" else f" ({low:.1%} to {high:.1%})"
             yield f"Saved ({step.step}): {saved:.1%} of the {of}; expected were {mid:.1%}{span}, {expected['source']}"
 
 
