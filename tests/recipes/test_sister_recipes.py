@@ -130,10 +130,16 @@ def test_media_are_in_the_shards_for_sft(name: str, kind: str, tmp_path: Path) -
     assert data.height > len(media), "and text"
 
 
-@pytest.mark.parametrize(("name", "hard"), [("guardreasoner-vl", {0}), ("guardreasoner-omni", set(range(1, 8)))])
-def test_recipes_with_media_from_seeds_to_scores(name: str, hard: set[int], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "hard", "model"), [("guardreasoner-vl", {0}, "qwen2_5_vl"), ("guardreasoner-omni", set(range(1, 8)), "qwen2_5_omni_thinker")]
+)
+def test_recipes_with_media_from_seeds_to_scores(name: str, hard: set[int], model: str, tmp_path: Path) -> None:
     run = toolkit.read_run(toolkit.run(f"{name}/mini", output=tmp_path / "run").folder)
     right = [unit["right"] for units in run["hard"].polars()["hard_of"] for unit in units]
     assert right and set(right) <= hard
+    for guard in ("guard-sft", "guard"):
+        folder = run[guard].artefact("model")
+        assert json.loads((folder / "config.json").read_text())["model_type"] == model and (folder / "preprocessor_config.json").is_file()
+    assert any(run["test-rows"].polars()["media"].list.len()), "rows with media are judged, too"
     scored = {line["guard"]: line["n"] for line in run["scores"].manifest["stats"]["scores"] if line["task"] == "prompt"}
     assert run["test-rows"].rows == scored["online RL"] > 0
