@@ -60,8 +60,8 @@ def media_rows(folder: Path, n: int, *, sounds: bool = False) -> list[dict[str, 
         heard = sounds and i // 2 % 2 == 1
         data = sound(shade, i) if heard else picture(shade, i)
         media = [] if i % 8 > 5 else [reference(folder, f"{i}.{'wav' if heard else 'png'}", data)]
-        said = ASKED if media else f"{ASKED} It is {shade}."
-        rows.append({"prompt": turn("user", said), "completion": turn("assistant", f"Answers: {shade}"), "id": f"row-{i}", "media": media})
+        asked = ASKED if media else f"{ASKED} It is {shade}."
+        rows.append({"prompt": turn("user", asked), "completion": turn("assistant", f"Answers: {shade}"), "id": f"row-{i}", "media": media})
     return rows
 
 

@@ -130,7 +130,7 @@ def _wave(data: bytes) -> Any:
     return decode_sound(data, 16_000)
 
 
-def test_draws_of_one_picture_are_told_from_those_of_another(one: Seeing) -> None:
+def test_draws_of_one_picture_are_not_those_of_another(one: Seeing) -> None:
     files = [reference(one.top, f"again-{n}.png", picture(shade, n)) for n, shade in enumerate((LIGHT, DARK))]
     together = one.answers(*((ASKED, [file]) for file in files), temperature=1.0, seed=3)
     apart = [one.answers((ASKED, [file]), temperature=1.0, seed=3, batch=1)[0] for file in files]
