@@ -167,7 +167,8 @@ def real(a: argparse.Namespace) -> int:
     made = guards.recipe(a.guards.resolve(), (a.data / "guardreasoner" / "benchmark").resolve(), rules, a.each, a.in_full)
     os.environ.setdefault("GUARDKIT_WORKSPACE", str(a.work.resolve()))
     folder = toolkit.run(made).folder
-    text = guards.section(folder, a.each, shown(guards.HEADER, guards.lines(folder, rules)), a.in_full)
+    lines = guards.lines(folder, rules)
+    text = guards.section(folder, a.each, shown(guards.HEADER, lines), a.in_full, guards.by_default(lines, a.in_full))
     if a.docs:
         write(part(0), part(1), text)
     print(text)

@@ -78,8 +78,17 @@ def lines(folder: Path, rules: tuple[str, ...]) -> list[list[str]]:
     return out
 
 
-def section(folder: Path, each: int, table: str, in_full: float = IN_FULL) -> str:
-    """The page's part on a finished run of `recipe`."""
+def by_default(table: list[list[str]], in_full: float) -> str:
+    """What the tokens of settled rows would come to with the option's own share in full; nothing where this is it."""
+    if in_full == IN_FULL:
+        return ""
+    came = {rule: (float(figures[-1]) / 100 - in_full) / (1 - in_full) for rule, case, *figures in table if CASES[case]}
+    words = ", ".join(f"{rule} {100 * (IN_FULL + (1 - IN_FULL) * share):.1f} %" for rule, share in came.items())
+    return f" Were {100 * IN_FULL:.0f} % drawn in full, as by default, and the other rows as here, tokens without a screen came to: {words}."
+
+
+def section(folder: Path, each: int, table: str, in_full: float = IN_FULL, after: str = "") -> str:
+    """The page's part on a finished run of `recipe`; `after`: further words on its figures."""
     import toolkit
 
     run = toolkit.read_run(folder)
@@ -99,7 +108,7 @@ def section(folder: Path, each: int, table: str, in_full: float = IN_FULL) -> st
             "",
             "*Draws*: of those in full; columns else as above. A row that is hard is so by some of its draws, and these suffice where the rule lets them: "
             "what is found is a part of what is hard by all draws. Where none of the rows are screened, the rows drawn in full could not show that a screen would "
-            "keep the recall asked for, and what is saved are draws of settled rows.",
+            f"keep the recall asked for, and what is saved are draws of settled rows.{after} By `nvidia` no row is hard before three draws of a guard.",
         ]
     )
 
