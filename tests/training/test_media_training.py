@@ -258,3 +258,12 @@ def test_answers_are_drawn_and_scored_with_the_files_of_their_rows(
     found = train_grpo(shards, tmp_path / "out", GrpoConfig.model_validate(options), guard=GUARD)
     assert found["rows_used"] == 8 and len(scored) == 3
     assert sorted(scored[1] + scored[2]) == pytest.approx(sorted(scored[0]), abs=1e-3), "shuffled, and as they were when drawn"
+
+
+def test_an_adapter_is_trained_on_what_is_shown_and_sampled_on_its_base(one: Seeing, tmp_path: Path) -> None:
+    shards = write_media(tmp_path / "shards", media_rows(tmp_path, 8), tmp_path)
+    options = {"model": str(one.folder), "lora": {"rank": 4, "merge": False}, "trainer": {"max_steps": 1}, "threads": 1}
+    found = train_sft(shards, tmp_path / "adapter", SftConfig.model_validate(options))
+    assert found["parameters_trained"] < found["parameters"] / 4
+    asked = (ASKED, [reference(one.top, "shown.png", picture(DARK, 5))])
+    assert [c.text for c in one.answers(asked, model=str(tmp_path / "adapter"))] == ["Answers: dark"]
