@@ -143,8 +143,8 @@ def _differ(rows: pl.DataFrame, reference: pl.DataFrame) -> str:
     ids, others = set(rows["parent"]), set(reference["parent"])
     both = rows.join(reference, on="parent", suffix="_there")
     changed = both.filter(pl.any_horizontal(pl.col(c).ne_missing(pl.col(f"{c}_there")) for c in ASKED[1:]))
-    said = {"not there": len(ids - others), "only there": len(others - ids), "with another label or of another part": changed["parent"].n_unique()}
-    return ", ".join(f"{n} of {len(ids)} ids {words}" for words, n in said.items() if n) or "some rows more than once"
+    faults = {"not there": len(ids - others), "only there": len(others - ids), "with another label or of another part": changed["parent"].n_unique()}
+    return ", ".join(f"{n} of {len(ids)} ids {words}" for words, n in faults.items() if n) or "some rows more than once"
 
 
 def same_options(kept: Path, base: str, number: int, options: str | None) -> None:

@@ -21,7 +21,7 @@ COLUMNS = (*ASKED, "verdict_prompt", "verdict_refusal")
 TASK = "prompt"
 """The task that is audited."""
 BRIEF = 0.5
-"""Seconds; steps that took less are not told of."""
+"""Seconds; steps that took less are left out."""
 ARMS = (
     "labels-only",
     "sft",
@@ -121,8 +121,8 @@ def audit_of(file: Path) -> dict[str, Any] | None:
         return None
     found = json.loads(file.read_text(encoding="utf-8"))
     parts = {"stages": found["stages"], "flips": found["flips"], "held": found["twin"]["held"] if found["twin"] else []}
-    told: dict[str, Any] = {name: [line for line in lines if line["task"] == TASK] for name, lines in parts.items()}
-    return {"chains": found["chains"], "stages": told["stages"], "flips": told["flips"], "twin": {"held": told["held"]} if found["twin"] else None}
+    by_part: dict[str, Any] = {name: [line for line in lines if line["task"] == TASK] for name, lines in parts.items()}
+    return {"chains": found["chains"], "stages": by_part["stages"], "flips": by_part["flips"], "twin": {"held": by_part["held"]} if found["twin"] else None}
 
 
 def options_of(run: Path) -> str:

@@ -242,8 +242,8 @@ def test_kept_seeds_of_other_rows_or_of_another_recipe_are_refused(two: Path, tm
         proof_kept.write(kept := tmp_path / str(number), "tiny", number, Seed({"sft": rows}, options="one"))
         with pytest.raises(InputError) as caught:
             page(two, kept)
-        said = "1 of 200 ids with another label" if number == 1 else "1 of 199 ids only there"
-        assert f"tiny-{number}.parquet" in str(caught.value) and said in str(caught.value) and "GUARDKIT_DATA" in str(caught.value)
+        message = "1 of 200 ids with another label" if number == 1 else "1 of 199 ids only there"
+        assert f"tiny-{number}.parquet" in str(caught.value) and message in str(caught.value) and "GUARDKIT_DATA" in str(caught.value)
     with pytest.raises(InputError, match="another recipe"):
         proof_kept.same_options(kept, "tiny", 3, "another")
     proof_kept.same_options(kept, "tiny", 3, "one")

@@ -82,9 +82,9 @@ class Converter:
             return
         self.views = [self]
         """What makes a seed each of a row: itself, or one for each value of the source's `each`."""
-        self._source = source
-        self._guard = guard
+        self._source, self._guard = source, guard
         self._vote: VoteMethod = vote or "unsafe_or_safe"
+        self._csv, self._files = csv, files
         self._rules = _rules(source, guard)
         self._messages = _message_reader(source, guard)
         self._answers = _answer_reader(source, source.parts[part], guard) if part else None
@@ -94,8 +94,6 @@ class Converter:
         self._maps = {t: rule.map or {w: w for w in guard.task(t).labels} for t, rule in self._rules.items() if rule.columns}
         positive = source.categories.where_positive if source.categories else []
         self._positive = [(i, t.positive) for i, t in enumerate(guard.tasks) if t.name in positive]
-        self._csv = csv
-        self._files = files
         self._blank = {rule.column for rule in self._rules.values() if rule.map and "" in rule.map}
         self._blank |= {source.filter.column} if source.filter and source.filter.equals == "" else set()
         self.required, self.optional = _columns(source, self._rules)
@@ -121,10 +119,10 @@ class Converter:
     def read_ahead(self, rows: list[Row]) -> None:
         """Begin to read the files of rows whose seeds are asked for next."""
         for view in self.views:
-            media = view._source.columns.media if view._source.columns is not None else None
-            if view._files is not None and isinstance(media, list):
-                view._files.forget()
-                view._files.read_ahead(filter(view._may_keep, rows), media)
+            columns, files = view._source.columns, view._files
+            if files is not None and columns is not None and isinstance(columns.media, list):
+                files.forget()
+                files.read_ahead(filter(view._may_keep, rows), columns.media)
 
     def _may_keep(self, row: Row) -> bool:
         try:
