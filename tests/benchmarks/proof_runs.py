@@ -122,7 +122,12 @@ def audit_of(file: Path) -> dict[str, Any] | None:
     found = json.loads(file.read_text(encoding="utf-8"))
     parts = {"stages": found["stages"], "flips": found["flips"], "held": found["twin"]["held"] if found["twin"] else []}
     by_part: dict[str, Any] = {name: [line for line in lines if line["task"] == TASK] for name, lines in parts.items()}
-    return {"chains": found["chains"], "stages": by_part["stages"], "flips": by_part["flips"], "twin": {"held": by_part["held"]} if found["twin"] else None}
+    return {
+        "chains": found["chains"],
+        "stages": by_part["stages"],
+        "flips": by_part["flips"],
+        "twin": {"held": by_part["held"]} if found["twin"] else None,
+    }
 
 
 def options_of(run: Path) -> str:
