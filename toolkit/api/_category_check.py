@@ -22,8 +22,8 @@ from toolkit.taxonomy import NAME, SEVERITIES, Category, Rule, Taxonomy, load_ta
 SAME, LIKE = 0.8, 0.4
 """Similarity from which on two definitions are the same, and from which on they are much alike: Jaccard's, of runs of five characters."""
 FEW = 2
-_SIDES = ("includes", "excludes")
 """Cues of another category in the texts of one from which on it is reported."""
+_SIDES = ("includes", "excludes")
 
 
 def new_category(
