@@ -84,9 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train, extend, print, write the page."""
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--folder", type=Path, default=CHECKOUT / "outputs" / ".extend-smollm2")
-    ap.add_argument("--seeds", type=int, default=18, help="bundled seeds of the guard before, of each of the four files")
-    ap.add_argument("--count", type=int, default=10, help="harmful seeds of each form; two thirds as many benign ones")
-    ap.add_argument("--tokens", type=int, default=200, help="most tokens of an answer")
+    ap.add_argument("--seeds", type=int, default=8, help="bundled seeds of the guard before, of each of the four files")
+    ap.add_argument("--count", type=int, default=6, help="harmful seeds of each form; two thirds as many benign ones")
+    ap.add_argument("--tokens", type=int, default=160, help="most tokens of an answer")
     ap.add_argument("--no-page", action="store_true", help="print only")
     a = ap.parse_args(argv)
     before, after = (a.folder.absolute() / name for name in ("before", "after"))

@@ -92,7 +92,8 @@ def test_fingerprints_of_whole_definitions_are_as_they_were() -> None:
     """Manifests of steps and shards that an earlier guardkit wrote hold them."""
     dumped = GUARD.model_dump(exclude={"description"})
     later = [task.pop(name) for task in dumped["tasks"] for name in ("about", "ordinal", "readings", "words")] + [dumped["output"].pop("data")]
-    assert dumped.pop("inputs") == ["prompt", "response"] and dumped.pop("calls") == [] and dumped.pop("grammar") is dumped.pop("policy") is None
+    assert dumped.pop("inputs") == ["prompt", "response"] and dumped.pop("calls") == []
+    assert dumped.pop("grammar") is dumped.pop("policy") is dumped.pop("switch") is None
     assert GUARD.fingerprint == digest(dumped) and not any(later)
     other = GUARD.model_dump() | {
         "tasks": [{**t, "readings": {"loose": {"refusal": "compliance"}} if t["name"] == "refusal" else {}} for t in dumped["tasks"]]

@@ -132,7 +132,7 @@ def test_a_picture_goes_along_whatever_the_guard_judges(model: Teacher, tmp_path
     kept = toolkit.apply("assign_categories", rows, backend=openai(model), media_folder=tmp_path, work=tmp_path / "work").kept
     assert kept["categories"].to_list() == [["privacy"]]
     with pytest.raises(InputError, match="cannot carry"):
-        toolkit.apply("assign_categories", rows, backend={"backend": "transformers", "model": "x"}, media_folder=tmp_path)
+        toolkit.apply("assign_categories", rows, backend={"backend": "vllm", "model": "x"}, media_folder=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,7 @@ GUARD: dict[str, tuple[Callable[[World], None], set[str]]] = {
     "instruction": (guard("instruction", "You judge exchanges.\n"), READ),
     "input": (guard("input", "A person:\n{{ prompt }}\n\nAn assistant:\n{{ response }}\n\n"), READ),
     "policy": (file("guards.yaml", lambda found: found.update(policy={"text": "No noise."}, input="{{ policy }}\n" + found["input"])), READ),
+    "switch": (guard("switch", {"on": "/think", "off": "/no_think"}), READ),
     "inputs": (guard("inputs", ["prompt", "response", "image"]), READ),
     "context": (guard("context", "Before:\n{% for m in context %}{{ m.content }}\n{% endfor %}"), READ),
     "output.answer_line": (guard("output.answer_line", "{field} = {label}"), {"seeds", *REASONED}),

@@ -22,7 +22,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "lora": {"lora": {"rank": 4}},
     "lora, checkpointing": {"lora": {"rank": 4}, "trainer": {"gradient_checkpointing": True}},
     "dora, whole layers": {"lora": {"rank": 4, "dora": True, "modules_to_save": ["embed_tokens", "lm_head"]}},
-    "4bit": {"lora": {"rank": 4, "quantize": "4bit"}},
+    "4bit": {"lora": {"rank": 4, "quantize": "4bit"}, "start": "wide"},  # on CPUs with AVX512-BF16 bitsandbytes packs rows of whole blocks of 64
     "8bit": {"lora": {"rank": 4, "quantize": "8bit"}},
     "an adapter": {"lora": {}, "start": "adapter"},
 }
@@ -36,7 +36,7 @@ LOSS = {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 2.0], "beta": 0.1
 @pytest.fixture(scope="module")
 def starts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     top = tmp_path_factory.mktemp("starts")
-    found = {"base": base(top / "base"), "adapter": top / "adapter"}
+    found = {"base": base(top / "base"), "wide": base(top / "wide", hidden_size=64, intermediate_size=64), "adapter": top / "adapter"}
     if find_spec("peft") is not None:
         trainer = {"max_steps": 2, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 1, "learning_rate": 1e-2}
         config = SftConfig.model_validate({"model": str(found["base"]), "lora": {"rank": 4, "merge": False}, "trainer": trainer, "threads": 1})

@@ -84,14 +84,9 @@ def export(
         check_output(target, reads=_reads(folder, guard, formula, sign), whole=True, own="export")
         with progress or Progress.silent() as bar:
             bar.start(f"export to {to}")
-            options: dict[str, Any] = {
-                "split": split,
-                "weights": weights,
-                "copies": COPIES if copies is None else copies,
-                "guard": None if guard is None else str(guard),
-                "formula": None if formula is None else str(formula),
-            }
-            options |= {"overwrite": overwrite, "media": media if media is None or media == EMBEDDED else at_door(media)}
+            options: dict[str, Any] = {"split": split, "weights": weights, "copies": COPIES if copies is None else copies, "overwrite": overwrite}
+            options |= {name: None if value is None else str(value) for name, value in (("guard", guard), ("formula", formula))}
+            options["media"] = media if media is None or media == EMBEDDED else at_door(media)
             record = export_shards(folder, to, target, **options, progress=lambda done, rows: bar.update(done, rows, "rows"))
         if sign is not None:
             signed_by = sign_folder(target, sign)["by"]
