@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from world import World, command, environment, steps_of
 
 from toolkit.common.errors import Stopped
+from toolkit.common.interrupts import raise_swallowed
 from toolkit.pipeline import stopping
 
 STEPS: list[dict[str, Any]] = [{"id": "clean", "use": "normalise"}, {"id": "asked", "use": "ask_many"}, {"id": "unique", "use": "deduplicate"}]
@@ -139,3 +141,15 @@ def test_other_errors_stay_what_they_are() -> None:
     with pytest.raises(OSError, match="Operation not permitted"), stopping():
         raise OSError(1, "Operation not permitted")
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+
+
+def test_an_interrupt_that_a_library_swallows_stops_before_the_next_piece_of_work() -> None:
+    def load_and_go_on() -> None:
+        with stopping():
+            with suppress(BaseException):  # as some modules do while they are imported
+                signal.raise_signal(signal.SIGINT)
+            raise_swallowed()
+
+    with pytest.raises(Stopped, match="interrupted"):
+        load_and_go_on()
+    raise_swallowed()  # it is dealt with

@@ -31,7 +31,7 @@ def test_a_models_score_is_asked_for_and_its_answers_are_in_the_journal(tiny: tu
     formula = {"scores": {"quality": 1.0}, "accuracy": 0.0}
     with running(Server()) as server:
         server.script = lambda text, _: (200, {}, chat("Safety: Safe" if "garden" in text else "Safety: Unsafe"))
-        model = {"guard": "qwen3guard", "backend": {"backend": "openai", "model": "m", "base_url": server.base_url}, "absent": 0}
+        model: dict[str, Any] = {"guard": "qwen3guard", "backend": {"backend": "openai", "model": "m", "base_url": server.base_url}, "absent": 0}
 
         def train(out: str, **more: Any) -> Any:
             config = common | {"output": str(tmp_path / out), "formula": formula, "scores": {"quality": model | more}}

@@ -18,6 +18,7 @@ from typing import Any
 
 from toolkit.common.errors import InputError, InputErrors, Missing, Stopped, TooManyFailures
 from toolkit.common.folders import new_folder, remove_folder
+from toolkit.common.interrupts import raise_swallowed
 from toolkit.common.paths import at_door
 from toolkit.common.resources import workspace
 from toolkit.generation import Journal, Meter
@@ -241,6 +242,7 @@ def _build_logged(job: _Job, group: Sequence[PlannedStep], standing: Standing, f
     header = standing.header(group)
     fingerprint = header["fingerprint"]
     assert fingerprint is not None  # noqa: S101  a step's inputs are built before it
+    raise_swallowed()
     log(run.folder, "started", step=last.id, fingerprint=fingerprint)
     done, notes = _build(job, group, header)
     seconds = time.monotonic() - began

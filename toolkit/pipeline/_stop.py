@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from toolkit.common.errors import FAILS, FULL, GuardkitError, Stopped
+from toolkit.common.interrupts import forget_interrupts, note_interrupt
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 _FULL_WORDS = re.compile(r"No space left on device|Disk quota exceeded|File too large|\bos error (28|122|27)\b")
@@ -40,11 +41,14 @@ class _Signals:
                 self._before[number] = signal.signal(number, self._handle)
 
     def restore(self) -> None:
+        if self._before:
+            forget_interrupts()
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.names.append(signal.Signals(number).name)
+        note_interrupt(self.names[-1])
         # polars raises KeyboardInterrupt by itself before Python runs this handler: once is enough
         if len(self.names) < 3 and isinstance(sys.exc_info()[1], KeyboardInterrupt):
             return

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from toolkit.common.errors import InputError, short_path
+from toolkit.common.interrupts import raise_swallowed
 from toolkit.training._metrics_lines import MetricsLines
 from toolkit.training._speed import device_peak, operations_of
 
@@ -72,6 +73,9 @@ class Watch:
             def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
                 watch.lines.pause()
                 watch.begin(resolved(args, state), state.log_history)
+
+            def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+                raise_swallowed()
 
             def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **_: Any) -> None:
                 if logs and "eval_loss" in logs:
